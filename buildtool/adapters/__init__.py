@@ -1,0 +1,1 @@
+"""Everything that touches the world outside: threads, files, processes, sockets, the database."""
