@@ -1,0 +1,303 @@
+"""Who satisfies whom, who can build what, and the reason for every no.
+
+Comparison has a direction (design.md section 4): a requirement *libc at most 2.36* is met by a binary that needs
+2.31; a requirement *memory at least 4096* by a machine that has 8192.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from buildtool.domain.model import (
+    OFFER_RANK,
+    Artifact,
+    BuildSpec,
+    Capability,
+    Demand,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    canonical,
+)
+from buildtool.domain.options import STANDARD, Canonical, Comparison, ProjectOptions, digest_of
+from buildtool.domain.platforms import (
+    CPU_LEVELS,
+    FOLLOWS_FROM,
+    Value,
+    compare_versions,
+    contradiction,
+    derived,
+)
+from buildtool.errors import UsageError
+
+
+class Cause(enum.Enum):
+    """What kind of thing stands in the way."""
+
+    PROPERTY = "property"
+    OPTION = "option"
+    SOURCE = "source"
+    REVISION = "revision"
+    PROJECT = "project"
+    RECIPE = "recipe"
+    DESCRIPTIONS = "descriptions"
+    NATIVE = "native"
+    OFFLINE = "offline"
+    BUSY = "busy"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+    DELAYED = "delayed"
+
+
+@frozen
+class Reason:
+    """One no: its cause, the property or option it is about, what was wanted and what there is."""
+
+    cause: Cause
+    name: str = ""
+    wanted: Value | None = None
+    have: Value | None = None
+    comparison: Comparison = Comparison.EXACT
+
+    def words(self) -> str:  # noqa: PLR0911 - one line for each cause
+        """Return the reason for people."""
+        wanted, have = _text(self.wanted), _text(self.have)
+        match self.cause:
+            case Cause.PROPERTY:
+                return f"needs {self.name} {_SIGN[self.comparison]}{wanted}, has {have}"
+            case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
+                return f"{self.name} is {have}, not {wanted}"
+            case Cause.PROJECT:
+                return f"is not configured for project {wanted}"
+            case Cause.RECIPE:
+                return f"has recipe {have} of {self.name}, needs {wanted}: update config.py"
+            case Cause.DESCRIPTIONS:
+                return f"describes the options of {self.name} differently: update config.py"
+            case Cause.NATIVE:
+                return f"builds this platform {have}, not native"
+            case Cause.OFFLINE:
+                return "is not connected"
+            case Cause.BUSY:
+                return f"is busy ({have} of {wanted} builds)"
+            case Cause.REFUSED:
+                return f"refused or broke: {have}"
+            case Cause.QUARANTINED:
+                return f"is quarantined: {have}"
+            case Cause.DELAYED:
+                return "waits before it is tried again"
+
+
+_SIGN = {
+    Comparison.EXACT: "",
+    Comparison.AT_MOST: "≤ ",
+    Comparison.AT_LEAST: "≥ ",
+    Comparison.SUBSET: "with ",
+}
+
+
+def _text(value: Value | None) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
+    return str(value)
+
+
+def comparison_of(name: str) -> Comparison:
+    """Return how the property of this name compares; a property that nobody knows compares exactly."""
+    known = STANDARD.get(name)
+    return known.comparison if known else Comparison.EXACT
+
+
+def meets(comparison: Comparison, wanted: Value, have: Value | None) -> bool:
+    """Say whether ``have`` meets what is ``wanted``. An absent value meets nothing.
+
+    For ``SUBSET`` every wanted member must be had; versions and CPU levels compare by number.
+    """
+    if have is None:
+        return False
+    if comparison is Comparison.SUBSET:
+        return isinstance(wanted, tuple) and isinstance(have, tuple) and set(wanted) <= set(have)
+    if comparison is Comparison.EXACT:
+        return type(wanted) is type(have) and wanted == have
+    order = _order(have, wanted)
+    if order is None:
+        return False
+    return order <= 0 if comparison is Comparison.AT_MOST else order >= 0
+
+
+def _order(left: Value, right: Value) -> int | None:
+    """Return -1, 0 or 1, or None where the two cannot be ordered."""
+    if isinstance(left, int) and isinstance(right, int):
+        return (left > right) - (left < right)
+    if not (isinstance(left, str) and isinstance(right, str)):
+        return None
+    if (left in CPU_LEVELS) != (right in CPU_LEVELS):
+        return None
+    return compare_versions(left, right)
+
+
+def unmet(wanted: Canonical, have: Mapping[str, Value], comparisons: Mapping[str, Comparison]) -> list[Reason]:
+    """Return one reason for every wanted property that ``have`` does not meet."""
+    reasons = []
+    for name, value in wanted:
+        comparison = comparisons.get(name) or comparison_of(name)
+        if not meets(comparison, value, have.get(name)):
+            reasons.append(Reason(Cause.PROPERTY, name, value, have.get(name), comparison))
+    return reasons
+
+
+def comparisons_of(options: ProjectOptions) -> dict[str, Comparison]:
+    """Return how each system property of a project compares."""
+    return {item.name: item.comparison for item in options.system}
+
+
+# --- artifacts ------------------------------------------------------------------------------------------
+
+
+def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comparison]) -> list[Reason]:
+    """Return why ``artifact`` does not satisfy ``demand``; nothing when it does."""
+    spec, shelf = demand.spec, artifact.shelf
+    reasons = [
+        Reason(cause, name, wanted, have)
+        for cause, name, wanted, have in (
+            (Cause.PROJECT, "project", spec.project, shelf.project),
+            (Cause.SOURCE, "source", spec.source, shelf.source),
+            (Cause.RECIPE, spec.project, spec.recipe_version, shelf.recipe_version),
+        )
+        if wanted != have
+    ]
+    if shelf.revision not in demand.acceptable:
+        reasons.append(Reason(Cause.REVISION, "revision", spec.revision, shelf.revision))
+    if shelf.options_digest != digest_of(spec.options):
+        reasons.extend(_option_differences(spec.options, artifact.options))
+    if spec.native and artifact.kind is not OfferKind.NATIVE:
+        reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))
+    return reasons + unmet(spec.platform, dict(artifact.platform), comparisons)
+
+
+def _option_differences(wanted: Canonical, have: Canonical) -> list[Reason]:
+    there = dict(have)
+    return [
+        Reason(Cause.OPTION, name, value, there.get(name))
+        for name, value in wanted
+        if name not in there or _differ(there[name], value)
+    ]
+
+
+def _differ(left: Value, right: Value) -> bool:
+    return type(left) is not type(right) or left != right
+
+
+def platform_satisfies(
+    have: Canonical, kind: OfferKind, spec: BuildSpec, comparisons: Mapping[str, Comparison]
+) -> bool:
+    """Say whether a binary for platform ``have``, made in this way, is one for the platform that ``spec`` requires."""
+    if spec.native and kind is not OfferKind.NATIVE:
+        return False
+    return not unmet(spec.platform, dict(have), comparisons)
+
+
+def implies(given: BuildSpec, wanted: BuildSpec, comparisons: Mapping[str, Comparison]) -> bool:
+    """Say whether every artifact that meets ``given``'s platform requirement meets ``wanted``'s too.
+
+    A requirement is itself the loosest thing that meets it, so for each property the given bound must meet the
+    wanted one; a property that ``given`` leaves open may turn out as anything.
+    """
+    if wanted.native and not given.native:
+        return False
+    return not unmet(wanted.platform, dict(given.platform), comparisons)
+
+
+# --- machines -------------------------------------------------------------------------------------------
+
+
+def can_build(
+    spec: BuildSpec, capability: Capability, skill: ProjectSkill, comparisons: Mapping[str, Comparison]
+) -> Offer | list[Reason]:
+    """Return the best offer with which this machine can build ``spec``, or the reasons why it cannot.
+
+    ``skill`` is what is required of it: project, recipe version, digest of the option descriptions. When no
+    offer fits, the reasons are those of the offer that comes nearest.
+    """
+    reasons = _unskilled(capability, skill) + unmet(spec.machine, dict(capability.machine), comparisons)
+    best: Offer | None = None
+    nearest: list[Reason] | None = None
+    for offer in sorted(capability.offers, key=lambda offer: OFFER_RANK[offer.kind]):
+        missing = unmet(spec.platform, dict(offer.platform), comparisons)
+        if spec.native and offer.kind is not OfferKind.NATIVE:
+            missing.append(Reason(Cause.NATIVE, "kind", "native", offer.kind.value))
+        if not missing and best is None:
+            best = offer
+        if nearest is None or len(missing) < len(nearest):
+            nearest = missing
+    if best is None:
+        reasons += nearest if nearest is not None else [Reason(Cause.PROPERTY, "platform", "any", None)]
+    return reasons or best or []
+
+
+def _unskilled(capability: Capability, wanted: ProjectSkill) -> list[Reason]:
+    skill = capability.skill(wanted.project)
+    if skill is None:
+        return [Reason(Cause.PROJECT, "project", wanted.project, None)]
+    if skill.recipe_version != wanted.recipe_version:
+        return [Reason(Cause.RECIPE, wanted.project, wanted.recipe_version, skill.recipe_version)]
+    if skill.options_digest != wanted.options_digest:
+        return [Reason(Cause.DESCRIPTIONS, wanted.project)]
+    return []
+
+
+# --- requirements ---------------------------------------------------------------------------------------
+
+
+def platform_required(
+    options: ProjectOptions, explicit: Mapping[str, Value], local: Mapping[str, Value]
+) -> Canonical:
+    """Return the required artifact platform: what was asked for, over the requester's own machine.
+
+    What follows from an arch, os or libc that was asked for and differs from the machine's is not taken from the
+    machine. Properties that the project does not declare are left out. Raises UsageError for a platform that
+    cannot be (``arch=ppc`` with ``bits=64``).
+    """
+    names = options.artifact_names()
+    wanted = {name: value for name, value in explicit.items() if name in names}
+    silenced: set[str] = set()
+    for name, followers in FOLLOWS_FROM.items():
+        if name in explicit and explicit[name] != local.get(name):
+            silenced.update(followers)
+    for name, value in local.items():
+        if name in names and name not in wanted and name not in silenced:
+            wanted[name] = value
+    wanted |= {name: value for name, value in derived(wanted).items() if name in names}
+    problem = contradiction(wanted)
+    if problem:
+        raise UsageError(problem)
+    return canonical(wanted)
+
+
+def machine_required(
+    options: ProjectOptions, explicit: Mapping[str, Value], declared: Mapping[str, Value]
+) -> Canonical:
+    """Return what the machine must have: what the recipe declares and the requester named; the higher of both."""
+    artifact = options.artifact_names()
+    wanted = dict(declared)
+    for name, value in explicit.items():
+        if name not in artifact:
+            wanted[name] = _stricter(value, wanted.get(name))
+    return canonical(wanted)
+
+
+def _stricter(asked: Value, declared: Value | None) -> Value:
+    if isinstance(asked, int) and isinstance(declared, int):
+        return max(asked, declared)
+    if isinstance(asked, tuple) and isinstance(declared, tuple):
+        return tuple(sorted({*asked, *declared}))
+    return asked
+
+
+def group_words(reasons: Iterable[Reason]) -> str:
+    """Return several reasons as one phrase."""
+    return "; ".join(reason.words() for reason in reasons)

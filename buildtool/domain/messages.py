@@ -1,0 +1,313 @@
+"""Events in, Effects out: all that the scheduler hears and all that it may ask for."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.domain.matching import Reason
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    Build,
+    Capability,
+    Demand,
+    Request,
+)
+
+# --- Events: facts that reached the broker ------------------------------------------------------------
+
+
+@frozen
+class Submitted:
+    """A requester asks for a build; the demand is validated, complete, and its revision resolved."""
+
+    client_id: str
+    body_digest: str
+    email: str
+    demand: Demand
+    force: bool = False
+    expires_at: float = float("inf")
+
+
+@frozen
+class CancelRequested:
+    """A requester who proved that the Request is theirs no longer wants it."""
+
+    request_id: int
+
+
+@frozen
+class Registered:
+    """A build server logged in and says what it can do."""
+
+    server: str
+    capability: Capability
+
+
+@frozen
+class Disconnected:
+    """The connection of this Session ended. ``clean`` when the server said good-bye."""
+
+    server: str
+    session: int
+    reason: str
+    clean: bool = False
+
+
+@frozen
+class AttemptAccepted:
+    """A build server took an Attempt and begins."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+
+
+@frozen
+class AttemptEnded:
+    """A build server says how an Attempt ended without an artifact; its processes are gone."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    end: AttemptEnd
+    reason: str
+    log_tail: str = ""
+
+
+@frozen
+class Delivered:
+    """An Attempt's artifact arrived, was verified, and lies under its digest: publish it."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    digest: str
+    content_digest: str
+    size: int
+    name: str
+    seconds: float
+    log_tail: str = ""
+
+
+@frozen
+class ArtifactGone:
+    """An artifact's file is absent or of another size: it must not be given out any more."""
+
+    artifact: Artifact
+    reason: str
+
+
+@frozen
+class Restarted:
+    """The metaserver starts: nothing that was running or connected before is believed to be."""
+
+
+@frozen
+class Tick:
+    """Time has passed: look at everything that waits for a time."""
+
+
+@frozen
+class Asked:
+    """Somebody wants to know why a Build waits; changes nothing."""
+
+    build_id: int
+
+
+Event = (
+    Submitted
+    | CancelRequested
+    | Registered
+    | Disconnected
+    | AttemptAccepted
+    | AttemptEnded
+    | Delivered
+    | ArtifactGone
+    | Restarted
+    | Tick
+    | Asked
+)
+
+# --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
+
+
+@frozen
+class Hit:
+    """A finished artifact satisfies the request."""
+
+    request: Request
+    artifact: Artifact
+
+
+@frozen
+class Dispatched:
+    """A new Build was given to a build server at once."""
+
+    request: Request
+    build: Build
+    server: str
+
+
+@frozen
+class JoinedBuild:
+    """The request waits for a Build that was open already."""
+
+    request: Request
+    build: Build
+
+
+@frozen
+class Queued:
+    """No build server can take the new Build now; ``why`` says what stands in the way."""
+
+    request: Request
+    build: Build
+    why: Why
+
+
+@frozen
+class KnownFailure:
+    """Exactly this failed before, not long ago; ``force`` would build it again."""
+
+    request: Request
+    build_id: int
+    reason: str
+
+
+@frozen
+class RepeatedSubmission:
+    """The same client request id and body came before; the answer given then stands on the request's row."""
+
+    request_id: int
+    answer: str
+
+
+@frozen
+class ConflictingSubmission:
+    """The same client request id came before with another body."""
+
+    request_id: int
+
+
+@frozen
+class Cancelled:
+    """The Request has ended, now or before; ``request`` is as it is now. None when no such one is open."""
+
+    request: Request | None
+
+
+@frozen
+class SessionOpened:
+    """The number of the Session that a login made."""
+
+    session: int
+
+
+@frozen
+class Noted:
+    """The Event was taken in. ``stale`` when it came from an older Session or Attempt and changed nothing."""
+
+    stale: bool = False
+
+
+@frozen
+class ServerReasons:
+    """One reason why servers do not build something now, and which: at most 20 names, and how many in all."""
+
+    reason: Reason
+    servers: tuple[str, ...]
+    count: int
+
+
+@frozen
+class Why:
+    """Why a Build waits: reasons grouped over the servers, and how many Builds are ahead of it."""
+
+    groups: tuple[ServerReasons, ...]
+    servers: int
+    ahead: int
+    not_before: float = 0.0
+    nearest: str = ""
+
+
+Answer = (
+    Hit
+    | Dispatched
+    | JoinedBuild
+    | Queued
+    | KnownFailure
+    | RepeatedSubmission
+    | ConflictingSubmission
+    | Cancelled
+    | SessionOpened
+    | Noted
+    | Why
+)
+
+# --- Effects: acts asked for, performed only after the commit ---------------------------------------------
+
+
+@frozen
+class Dispatch:
+    """Send this Attempt to its build server."""
+
+    attempt: Attempt
+    build: Build
+
+
+@frozen
+class Abort:
+    """Tell the build server to end an Attempt: TERM, then KILL, for the whole process group."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    reason: str
+
+
+@frozen
+class Fence:
+    """Close the connection of an older Session; a newer one of the same server stands."""
+
+    server: str
+    session: int
+
+
+@frozen
+class MailWritten:
+    """There is new mail in the outbox."""
+
+
+@frozen
+class WakeAt:
+    """Send a Tick at this time (seconds of wall time)."""
+
+    when: float
+
+
+@frozen
+class RequestMoved:
+    """A Request changed in a way that its follower wants to hear of."""
+
+    request: Request
+    build_state: str = ""
+    epoch: int = 0
+    server: str = ""
+
+
+@frozen
+class Happened:
+    """One row of the events table: what happened to whom, for live pages, audit and resuming."""
+
+    kind: str
+    subject: str
+    detail: str = ""
+
+
+Effect = Dispatch | Abort | Fence | MailWritten | WakeAt | RequestMoved | Happened

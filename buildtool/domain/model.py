@@ -1,0 +1,391 @@
+"""Frozen values: what is asked, built, stored and offered. See design.md section 2 for the words."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from attrs import evolve, frozen
+
+from buildtool.domain.options import Canonical, Comparison, digest_of
+from buildtool.domain.platforms import Value
+
+__all__ = [
+    "ARTIFACT_NAME_LIMIT",
+    "OFFER_RANK",
+    "Artifact",
+    "Attempt",
+    "AttemptEnd",
+    "AttemptState",
+    "Build",
+    "BuildSpec",
+    "BuildState",
+    "Capability",
+    "Demand",
+    "FailedHere",
+    "Joined",
+    "Mail",
+    "Offer",
+    "OfferKind",
+    "Policy",
+    "ProjectSkill",
+    "Refusal",
+    "Request",
+    "RequestState",
+    "Server",
+    "Shelf",
+    "ShelfKey",
+    "canonical",
+    "evolve",
+    "shown",
+]
+
+ARTIFACT_NAME_LIMIT = 200
+"""The longest artifact file name, in characters."""
+
+
+class RequestState(enum.Enum):
+    """Where a Request is in its life; every state but WAITING is an end."""
+
+    WAITING = "waiting"
+    SATISFIED = "satisfied"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class BuildState(enum.Enum):
+    """Where a Build is; QUEUED and RUNNING are open, the others are its Outcome."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class AttemptState(enum.Enum):
+    """Where an Attempt is: offered to its server, building there, told to stop, or ended."""
+
+    OFFERED = "offered"
+    BUILDING = "building"
+    ABORTING = "aborting"
+    ENDED = "ended"
+
+
+class AttemptEnd(enum.Enum):
+    """How an Attempt ended, which says whose failure it was."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+    REFUSED = "refused"
+    RETURNED = "returned"
+    BROKEN = "broken machine"
+    LIMITED = "over the machine's limit"
+    ABORTED = "aborted"
+
+
+class Joined(enum.Enum):
+    """Why a Request waits for its Build: because it is its own, whatever satisfies it does, or this Attempt will."""
+
+    OWN = "own"
+    IMPLICATION = "implication"
+    ATTEMPT = "attempt"
+    RANGE = "range"
+
+
+class OfferKind(enum.Enum):
+    """How a build server makes binaries of a platform; when all else is equal, the first is preferred."""
+
+    NATIVE = "native"
+    CROSS = "cross"
+    EMULATED = "emulated"
+
+
+OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
+
+
+@frozen(order=True)
+class ShelfKey:
+    """Where finished work of one kind stands: everything that an artifact is made from, except the platform."""
+
+    project: str
+    source: str
+    recipe_version: int
+    options_digest: str
+    revision: str
+
+
+@frozen
+class BuildSpec:
+    """What a Build makes. ``platform`` is the *required* artifact platform; ``machine`` who can build it (no key)."""
+
+    project: str
+    source: str
+    revision: str
+    recipe_version: int
+    options: Canonical
+    platform: Canonical
+    machine: Canonical = ()
+    native: bool = False
+
+    def key(self) -> str:
+        """Return the BuildKey: a digest that is equal exactly where the canonical inputs are."""
+        return digest_of(
+            [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
+        )
+
+    def shelf(self) -> ShelfKey:
+        """Return the shelf on which this Build's artifact will stand."""
+        return ShelfKey(self.project, self.source, self.recipe_version, digest_of(self.options), self.revision)
+
+    def demand_class(self) -> tuple[object, ...]:
+        """Return what decides which servers can build it: Builds of one class have the same answer."""
+        return (self.project, self.recipe_version, self.platform, self.machine, self.native)
+
+
+@frozen
+class Demand:
+    """What a Request needs, complete after defaults: a spec with its exact revision, and which others would do.
+
+    ``acceptable`` lists full commit ids, nearest first; its first is the spec's own revision.
+    ``ref`` and ``revrange`` are what the requester typed.
+    """
+
+    spec: BuildSpec
+    ref: str
+    revrange: str
+    acceptable: tuple[str, ...]
+
+    def shelves(self) -> tuple[ShelfKey, ...]:
+        """Return the shelves that may hold a satisfying artifact, nearest first."""
+        own = self.spec.shelf()
+        return tuple(own if revision == own.revision else evolve(own, revision=revision) for revision in self.acceptable)
+
+
+@frozen
+class Request:
+    """What one person asked for. ``seq`` is its place by admission; times are seconds of wall time."""
+
+    id: int
+    client_id: str
+    body_digest: str
+    email: str
+    demand: Demand
+    force: bool
+    admitted_at: float
+    expires_at: float
+    state: RequestState = RequestState.WAITING
+    build_id: int | None = None
+    joined: Joined = Joined.OWN
+    artifact_id: int | None = None
+    answer: str = ""
+    reason: str = ""
+    ended_at: float | None = None
+
+
+@frozen
+class Build:
+    """The work for one BuildKey. ``seq`` is its place in the queue, which retries keep.
+
+    ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
+    failed, with ``epoch`` the number of its last Attempt. ``delays`` counts retries before a start.
+    """
+
+    id: int
+    key: str
+    spec: BuildSpec
+    seq: int
+    created_at: float
+    state: BuildState = BuildState.QUEUED
+    epoch: int = 0
+    not_before: float = 0.0
+    delays: int = 0
+    broken_on: tuple[str, ...] = ()
+    failed_on: tuple[str, ...] = ()
+    forced: bool = False
+    first: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    deciding_epoch: int | None = None
+    artifact_id: int | None = None
+    reason: str = ""
+
+
+@frozen
+class Attempt:
+    """One execution of a Build on one build server, bound to one ``platform`` that the server offers."""
+
+    build_id: int
+    epoch: int
+    server: str
+    session: int
+    platform: Canonical
+    kind: OfferKind
+    offered_at: float
+    state: AttemptState = AttemptState.OFFERED
+    accepted_at: float | None = None
+    ended_at: float | None = None
+    end: AttemptEnd | None = None
+    reason: str = ""
+    log_tail: str = ""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.build_id, self.epoch)
+
+
+@frozen
+class Artifact:
+    """Stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
+
+    ``withdrawn`` says why it is no longer given out (its file is gone), or is empty.
+    """
+
+    id: int
+    shelf: ShelfKey
+    options: Canonical
+    platform: Canonical
+    kind: OfferKind
+    build_id: int
+    epoch: int
+    server: str
+    digest: str
+    content_digest: str
+    size: int
+    name: str
+    built_at: float
+    seconds: float = 0.0
+    withdrawn: str = ""
+
+
+@frozen
+class FailedHere:
+    """A remembered final failure of a Build, for the platform it was built for, until ``until``."""
+
+    build_id: int
+    shelf: ShelfKey
+    platform: Canonical
+    until: float
+    reason: str
+
+
+@frozen
+class Shelf:
+    """Everything finished that stands at one ShelfKey: artifacts newest first, and remembered failures."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[FailedHere, ...] = ()
+
+
+@frozen
+class Offer:
+    """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …)."""
+
+    platform: Canonical
+    kind: OfferKind = OfferKind.NATIVE
+    tools: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class ProjectSkill:
+    """That a build server is configured for a project: with which recipe version and which option descriptions."""
+
+    project: str
+    recipe_version: int
+    options_digest: str
+
+
+@frozen
+class Capability:
+    """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
+
+    offers: tuple[Offer, ...]
+    machine: Canonical
+    skills: tuple[ProjectSkill, ...]
+    max_builds: int = 1
+    host_info: str = ""
+    admin: str = ""
+    software: str = ""
+
+    def skill(self, project: str) -> ProjectSkill | None:
+        """Return what this server announces of ``project``, or None."""
+        return next((skill for skill in self.skills if skill.project == project), None)
+
+
+@frozen
+class Server:
+    """A build server as the metaserver knows it. ``session`` is the number of its newest login.
+
+    ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
+    """
+
+    name: str
+    session: int
+    capability: Capability
+    connected: bool
+    since: float
+    last_seen: float
+    strikes: int = 0
+    quarantines: int = 0
+    quarantined_until: float = 0.0
+    quarantine_reason: str = ""
+
+
+@frozen
+class Refusal:
+    """That a server said no to a Build, or broke on it, remembered until ``until``."""
+
+    build_id: int
+    server: str
+    until: float
+    reason: str
+
+
+@frozen
+class Mail:
+    """One mail of the outbox, written in the transaction of the outcome it tells of.
+
+    ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
+    database when the mail is sent.
+    """
+
+    key: str
+    email: str
+    build_id: int | None
+    request_ids: tuple[int, ...]
+    outcome: RequestState
+    created_at: float
+
+
+@frozen
+class Policy:
+    """What a project says about failing, and its version: from its ``config.py``; times in seconds."""
+
+    recipe_version: int
+    options_digest: str
+    comparisons: tuple[tuple[str, Comparison], ...] = ()
+    confirm_failures: int = 1
+    failure_ttl: float = 86_400.0
+    request_ttl: float = 7 * 86_400.0
+    refusal_ttl: float = 600.0
+    retry_first: float = 1.0
+    retry_most: float = 300.0
+    breakages: int = 3
+    strikes: int = 3
+    quarantine_first: float = 10.0
+    quarantine_most: float = 3_600.0
+
+
+def canonical(values: Mapping[str, Value]) -> Canonical:
+    """Return ``values`` as canonical pairs, sorted by name."""
+    return tuple(sorted(values.items()))
+
+
+def shown(values: Canonical) -> str:
+    """Return ``values`` for people: ``arch=ppc os=linux``."""
+    return " ".join(f"{name}={','.join(v) if isinstance(v, tuple) else v}" for name, v in values)

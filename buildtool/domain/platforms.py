@@ -1,0 +1,121 @@
+"""What is known of processor architectures: names, aliases, and what follows from them.
+
+Canonical names are those of ``uname -m`` on Linux, except that 32-bit PowerPC is ``ppc`` (as in Debian and
+GCC's ``powerpc``) and 32-bit x86 is ``i686``.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+Value = str | int | bool | tuple[str, ...]
+"""What an option or a property may hold. A set is a sorted tuple of distinct strings."""
+
+
+@frozen
+class Arch:
+    """One architecture: ``bits`` of a pointer (32 or 64) and ``byteorder`` (``little`` or ``big``)."""
+
+    name: str
+    bits: int
+    byteorder: str
+    aliases: tuple[str, ...] = ()
+
+
+_TABLE = (
+    Arch("x86_64", 64, "little", ("amd64", "x86-64", "x64")),
+    Arch("i686", 32, "little", ("i386", "i486", "i586", "x86", "ia32")),
+    Arch("aarch64", 64, "little", ("arm64", "armv8")),
+    Arch("armv7l", 32, "little", ("armhf", "armv7", "arm")),
+    Arch("ppc", 32, "big", ("powerpc", "ppc32")),
+    Arch("ppc64", 64, "big", ("powerpc64",)),
+    Arch("ppc64le", 64, "little", ("ppc64el", "powerpc64le")),
+    Arch("riscv64", 64, "little", ("riscv",)),
+    Arch("s390x", 64, "big", ("s390",)),
+    Arch("mips", 32, "big", ()),
+    Arch("mipsel", 32, "little", ()),
+    Arch("mips64el", 64, "little", ("mips64le",)),
+    Arch("loongarch64", 64, "little", ("loong64",)),
+)
+
+ARCHES: dict[str, Arch] = {arch.name: arch for arch in _TABLE}
+"""Every known architecture by its canonical name."""
+
+ALIASES: dict[str, str] = {alias: arch.name for arch in _TABLE for alias in arch.aliases}
+"""Other names that people and systems use, to the canonical one."""
+
+CPU_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+"""The x86-64 micro-architecture levels of the psABI, lowest first."""
+
+FOLLOWS_FROM: dict[str, tuple[str, ...]] = {
+    "arch": ("bits", "byteorder", "cpu_level", "libc", "libc_version"),
+    "os": ("libc", "libc_version", "os_release"),
+    "libc": ("libc_version",),
+}
+"""Which properties of the requester's own machine say nothing once they ask for another arch, os or libc."""
+
+
+def canonical_arch(name: str) -> str:
+    """Return the canonical name for ``name``; an unknown name is returned in lower case, as it may be real."""
+    lowered = name.strip().lower()
+    return ALIASES.get(lowered, lowered)
+
+
+def derived(properties: dict[str, Value]) -> dict[str, Value]:
+    """Return what follows from the properties given and is not among them: bits and byte order of the arch."""
+    arch = ARCHES.get(str(properties.get("arch", "")))
+    if arch is None:
+        return {}
+    known: dict[str, Value] = {"bits": arch.bits, "byteorder": arch.byteorder}
+    return {name: value for name, value in known.items() if name not in properties}
+
+
+def contradiction(properties: dict[str, Value]) -> str | None:
+    """Return why no machine can be like this (``arch=ppc`` with ``bits=64``), or None when one can."""
+    arch = ARCHES.get(str(properties.get("arch", "")))
+    if arch is None:
+        return None
+    for name, true in (("bits", arch.bits), ("byteorder", arch.byteorder)):
+        if name in properties and properties[name] != true:
+            return f"{name}={properties[name]} contradicts arch={arch.name}, whose {name} is {true}"
+    return None
+
+
+def version_key(text: str) -> tuple[int | str, ...]:
+    """Return a key that orders dotted versions by number: ``2.9`` before ``2.36``, ``x86-64-v2`` before ``-v3``.
+
+    Numbers sort before letters at the same place, so that every pair of texts can be compared.
+    """
+    parts: list[int | str] = []
+    number = ""
+    word = ""
+    for char in text + "\0":
+        if char.isdigit() and char.isascii():
+            if word:
+                parts.append(word)
+                word = ""
+            number += char
+            continue
+        if number:
+            parts.append(int(number))
+            number = ""
+        if char not in ".-_ \0":
+            word += char
+        elif word:
+            parts.append(word)
+            word = ""
+    return tuple(parts)
+
+
+def compare_versions(left: str, right: str) -> int:
+    """Return -1, 0 or 1 as ``left`` is an older, the same, or a newer version than ``right``."""
+    for a, b in zip(version_key(left), version_key(right), strict=False):
+        if a == b:
+            continue
+        if isinstance(a, int) and isinstance(b, int):
+            return -1 if a < b else 1
+        if isinstance(a, str) and isinstance(b, str):
+            return -1 if a < b else 1
+        return -1 if isinstance(a, int) else 1
+    lengths = len(version_key(left)), len(version_key(right))
+    return (lengths[0] > lengths[1]) - (lengths[0] < lengths[1])

@@ -1,0 +1,75 @@
+"""What a transfer ticket says, and how it is signed.
+
+A ticket lets its bearer upload one artifact or append to one log: it names kind, build, epoch, the most bytes,
+and when it ends. It is signed with HMAC-SHA256 under a key that never leaves the metaserver's state directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+import hmac
+
+from attrs import frozen
+
+from buildtool.errors import BadTicket
+
+KEY_BYTES = 32
+"""Length of the signing key."""
+
+TICKET_LIMIT = 400
+"""The longest ticket text that is looked at, in characters."""
+
+
+class TicketKind(enum.Enum):
+    """What a ticket is for."""
+
+    ARTIFACT = "artifact"
+    LOG = "log"
+
+
+@frozen
+class Ticket:
+    """Permission to send at most ``max_bytes`` for one Attempt until ``expires`` (seconds of wall time)."""
+
+    kind: TicketKind
+    build_id: int
+    epoch: int
+    max_bytes: int
+    expires: int
+
+
+def sign(ticket: Ticket, key: bytes) -> str:
+    """Return the ticket as text for a header or URL."""
+    said = f"{ticket.kind.value}.{ticket.build_id}.{ticket.epoch}.{ticket.max_bytes}.{ticket.expires}"
+    return f"{said}.{_mac(said, key)}"
+
+
+def read(text: str, key: bytes, now: float) -> Ticket:
+    """Return what a ticket says once its signature and expiry hold. Raises BadTicket."""
+    if len(text) > TICKET_LIMIT or not text.isascii():
+        raise BadTicket("the ticket is not one of this metaserver's: ask for a new one over the control connection")
+    said, _, mac = text.rpartition(".")
+    if not hmac.compare_digest(mac, _mac(said, key)):
+        raise BadTicket("the ticket is not one of this metaserver's: ask for a new one over the control connection")
+    kind, *numbers = said.split(".")
+    build_id, epoch, max_bytes, expires = (int(number) for number in numbers)
+    if now >= expires:
+        raise BadTicket("the ticket has expired: ask for a new one over the control connection")
+    return Ticket(TicketKind(kind), build_id, epoch, max_bytes, expires)
+
+
+def cancel_token(request_id: int, key: bytes) -> str:
+    """Return the token that proves that its bearer made the Request; it cannot be guessed without ``key``."""
+    digest = hmac.new(key, f"cancel.{request_id}".encode(), hashlib.sha256).digest()
+    return base64.b32encode(digest[:15]).decode().lower()
+
+
+def token_matches(request_id: int, token: str, key: bytes) -> bool:
+    """Say whether ``token`` is the Request's own, in time that does not depend on where they differ."""
+    return token.isascii() and hmac.compare_digest(token, cancel_token(request_id, key))
+
+
+def _mac(said: str, key: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.new(key, said.encode(), hashlib.sha256).digest()).decode().rstrip("=")

@@ -1,0 +1,161 @@
+"""One tree of errors. The message of each is the one line that a person reads; the docstring says what it means."""
+
+from __future__ import annotations
+
+
+class BuildToolError(Exception):
+    """Something was asked that cannot be done; the message says what was wrong and what would be right.
+
+    ``code`` is the machine-readable name that crosses the wire and stands in ``--json`` output.
+    """
+
+    code = "error"
+
+
+class UsageError(BuildToolError):
+    """What was asked for makes no sense as it stands: an unknown option, a wrong value, contradictory options."""
+
+    code = "usage"
+
+
+class ConfigurationError(BuildToolError):
+    """A ``config.py`` is missing, unreadable or wrong. The message names the file and the setting."""
+
+    code = "configuration"
+
+
+class EmptySecret(ConfigurationError):
+    """A secret's file is missing or empty. The start stops here rather than go on with an empty password."""
+
+    code = "empty-secret"
+
+
+class UnknownProject(UsageError):
+    """No project of that name is configured. The message lists those that are."""
+
+    code = "unknown-project"
+
+
+class UnknownRef(BuildToolError):
+    """The branch, tag or commit does not exist in the project's repository."""
+
+    code = "unknown-ref"
+
+
+class RepositoryUnreachable(BuildToolError):
+    """The project's repository did not answer or refused; the message ends with what git said last."""
+
+    code = "repository-unreachable"
+
+
+class MachineFault(BuildToolError):
+    """The machine, not the project, is at fault: no disk, a missing tool. The build is tried elsewhere."""
+
+    code = "machine-fault"
+
+
+class BuildFailed(BuildToolError):
+    """The project's own fault: a command failed or a promised deliverable is missing."""
+
+    code = "build-failed"
+
+
+class DeliverableMissing(BuildFailed):
+    """The commands succeeded, but a file that the recipe promises to deliver is not there."""
+
+    code = "deliverable-missing"
+
+
+class BadArchive(BuildToolError):
+    """A name or link in what should be packed points outside the tree or cannot be stored."""
+
+    code = "bad-archive"
+
+
+class DecodeError(BuildToolError):
+    """A peer sent something that is not what the protocol says. Nothing of it was used."""
+
+    code = "decode"
+
+
+class ProtocolMismatch(BuildToolError):
+    """The two programs speak different versions of the protocol; the message says which one to update."""
+
+    code = "protocol"
+
+
+class Unauthorised(BuildToolError):
+    """The peer may not do this: a wrong cancel token, a name that is taken."""
+
+    code = "unauthorised"
+
+
+class BadTicket(Unauthorised):
+    """A transfer ticket is forged, expired, or for something else."""
+
+    code = "bad-ticket"
+
+
+class BadUpload(BuildToolError):
+    """An upload is too long, too short, or its bytes do not have the digest that was promised."""
+
+    code = "bad-upload"
+
+
+class NotFound(BuildToolError):
+    """No build, request, artifact or log has that id."""
+
+    code = "not-found"
+
+
+class StorageUnavailable(BuildToolError):
+    """The database or the disk cannot keep what was sent. Nothing was accepted; try again later."""
+
+    code = "storage-unavailable"
+
+
+class NewerDatabase(BuildToolError):
+    """The database was written by a newer version of this program, which this one must not touch."""
+
+    code = "newer-database"
+
+
+class Unavailable(BuildToolError):
+    """The metaserver cannot be reached, or the connection to it was lost before it answered."""
+
+    code = "unavailable"
+
+
+class PortTaken(BuildToolError):
+    """A port that the program should listen on is in use. The message names the port and the setting."""
+
+    code = "port-taken"
+
+
+class Conflict(BuildToolError):
+    """The same request id came with a different body: a client must make a new id for a new request."""
+
+    code = "conflict"
+
+
+class InternalError(BuildToolError):
+    """A defect of this program. The details are in its own log, never in an answer to a peer."""
+
+    code = "internal"
+
+
+class IllegalTransition(BuildToolError):
+    """A lifecycle table has no such step: a defect, raised before anything is changed."""
+
+    code = "illegal-transition"
+
+
+def by_code() -> dict[str, type[BuildToolError]]:
+    """Every error class by its ``code``, for turning a refusal off the wire back into an exception."""
+    found: dict[str, type[BuildToolError]] = {}
+    queue: list[type[BuildToolError]] = [BuildToolError]
+    while queue:
+        cls = queue.pop()
+        found[cls.code] = cls
+        queue.extend(cls.__subclasses__())
+    return found

@@ -1,0 +1,323 @@
+"""What the shells need from the outside, as Protocols; adapters implement them, ``tests/fakes.py`` too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from attrs import frozen
+
+from buildtool.domain.messages import Happened
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    Build,
+    FailedHere,
+    Mail,
+    Refusal,
+    Request,
+    Server,
+    Shelf,
+    ShelfKey,
+)
+from buildtool.protocol import (
+    AbortOrder,
+    Accepted,
+    AskStatus,
+    Cancel,
+    Done,
+    Ended,
+    Follow,
+    Ok,
+    Order,
+    Register,
+    RenewTickets,
+    Submit,
+    Tickets,
+    Told,
+    Welcome,
+)
+
+T = TypeVar("T")
+
+Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
+"""What the scheduler writes: each value is the whole row of its kind and key."""
+
+
+class Clock(Protocol):
+    """Wall time, for display, expiry of kept things and tickets. Timers use the reactor's monotonic clock."""
+
+    def wall(self) -> float:
+        """Return seconds since the epoch."""
+
+
+class Ids(Protocol):
+    """All randomness."""
+
+    def unique(self) -> str:
+        """Return a new id that nobody else has: 32 hex digits."""
+
+    def secret(self, size: int) -> bytes:
+        """Return ``size`` bytes that cannot be guessed."""
+
+
+class Executor(Protocol):
+    """Runs blocking functions away from the reactor."""
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, or raise what it raises."""
+
+
+@frozen
+class Snapshot:
+    """Everything open, as the database has it at the start, and the next free numbers."""
+
+    requests: tuple[Request, ...]
+    builds: tuple[Build, ...]
+    attempts: tuple[Attempt, ...]
+    servers: tuple[Server, ...]
+    refusals: tuple[Refusal, ...]
+    next_request: int
+    next_build: int
+    next_artifact: int
+    next_seq: int
+
+
+@frozen
+class Answered:
+    """A Request that was answered before: its id, the digest of its body, and the answer given."""
+
+    request_id: int
+    body_digest: str
+    answer: str
+
+
+class BrokerStore(Protocol):
+    """The metaserver's database, as the scheduler's shell uses it. Each call is one transaction."""
+
+    async def load(self) -> Snapshot:
+        """Return everything that is open."""
+
+    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
+        """Return the artifacts that are given out and the failures still remembered, for every key asked."""
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+        """Return what was answered to these client request ids; ids never seen are left out."""
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+        """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""
+
+    async def request(self, request_id: int) -> Request | None:
+        """Return a Request, open or ended."""
+
+    async def build(self, build_id: int) -> Build | None:
+        """Return a Build, open or ended."""
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return an Artifact, also a withdrawn one."""
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        """Return all Attempts of a Build, oldest first."""
+
+
+@frozen
+class OutgoingMail:
+    """A mail of the outbox that is due, with all that its body tells, and how often it was tried."""
+
+    mail: Mail
+    build: Build | None
+    requests: tuple[Request, ...]
+    artifact: Artifact | None
+    attempts: tuple[Attempt, ...]
+    tries: int
+
+
+class OutboxStore(Protocol):
+    """The outbox, as the mailer uses it. Each call is one transaction."""
+
+    async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
+        """Return at most ``limit`` mails that are to be tried now, oldest first."""
+
+    async def next_due(self) -> float | None:
+        """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
+
+    async def sent(self, key: str, now: float) -> None:
+        """Mark a mail as taken by the mail server."""
+
+    async def deferred(self, key: str, next_try: float, reason: str) -> None:
+        """Note that a mail could not be sent now, and when to try again."""
+
+    async def refused(self, key: str, now: float, reason: str) -> None:
+        """Note on mail and requests that the mail server refused for good."""
+
+
+class SourceResolver(Protocol):
+    """What is asked of version control by the metaserver."""
+
+    async def resolve(self, url: str, ref: str) -> str:
+        """Return the full commit id of ``ref``. Raises UnknownRef, RepositoryUnreachable."""
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        """Return the commits that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
+
+    async def pin(self, url: str, commit: str) -> None:
+        """Keep ``commit`` in the mirror whatever happens at the origin."""
+
+
+class ArtifactFiles(Protocol):
+    """Artifact bytes by digest, and uploads on their way there."""
+
+    def present(self, digest: str, size: int) -> bool:
+        """Say whether the file of this digest is there with this size."""
+
+    async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
+        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
+
+    async def discard(self, build_id: int, epoch: int) -> None:
+        """Throw away what an Attempt uploaded, if anything."""
+
+
+class LogFiles(Protocol):
+    """Log bytes by Build and epoch."""
+
+    async def finish(self, build_id: int, epoch: int) -> None:
+        """Compress a log that nothing will be appended to any more."""
+
+
+# --- the metaserver's shell and what it talks through -------------------------------------------------
+
+
+class BuildServers(Protocol):
+    """The way to connected build servers; what cannot be delivered shows as a lost connection.
+
+    The answer to an order comes back to the ``BuildServerDesk`` as ``accepted`` or as ``ended`` (refused).
+    """
+
+    def dispatch(self, server: str, session: int, order: Order) -> None:
+        """Send an order to its build server."""
+
+    def abort(self, server: str, session: int, order: AbortOrder) -> None:
+        """Tell the build server to stop an Attempt."""
+
+    def fence(self, server: str, session: int) -> None:
+        """Close the connection of an older Session."""
+
+
+class Followers(Protocol):
+    """Requesters that wait in the foreground."""
+
+    def moved(self, told: Told) -> None:
+        """Tell whoever follows this Request how it stands."""
+
+
+class Notifier(Protocol):
+    """The mailer, as the scheduler's shell sees it."""
+
+    def nudge(self) -> None:
+        """There is new mail in the outbox."""
+
+
+class RequesterDesk(Protocol):
+    """What requesters may ask of the metaserver. Every method raises BuildToolError for what cannot be done."""
+
+    async def submit(self, message: Submit) -> Told:
+        """Ask for a build; sending the same message again gives the same answer."""
+
+    async def cancel(self, message: Cancel) -> Told:
+        """End a Request."""
+
+    async def status(self, message: AskStatus) -> Told:
+        """Say how a Request stands."""
+
+
+class BuildServerDesk(Protocol):
+    """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
+
+    async def register(self, message: Register) -> Welcome:
+        """Open a new Session for a build server; an older one of the same name is fenced."""
+
+    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
+        """The connection of a Session ended."""
+
+    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
+        """The build server took an Attempt."""
+
+    async def ended(self, server: str, session: int, message: Ended) -> Ok:
+        """An Attempt ended without an artifact."""
+
+    async def done(self, server: str, session: int, message: Done) -> Ok:
+        """An Attempt's artifact is uploaded."""
+
+    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
+        """Give fresh tickets for a running Attempt."""
+
+
+# --- the build server's shell and what it talks through ------------------------------------------------
+
+
+class Orders(Protocol):
+    """What the metaserver may ask of a build server."""
+
+    async def build(self, order: Order) -> Accepted:
+        """Take an Attempt, which then goes on by itself. Raises BuildToolError (the refusal's reason)."""
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        """Stop an Attempt; its end is told when its processes are gone."""
+
+    def connected(self, welcome: Welcome) -> None:
+        """A Session is open."""
+
+    def disconnected(self, reason: str) -> None:
+        """The Session ended; another login will be tried."""
+
+
+class MetaserverLink(Protocol):
+    """What a build server tells the metaserver. Every method raises Unavailable while there is no connection."""
+
+    async def ended(self, message: Ended) -> Ok:
+        """Say how an Attempt ended without an artifact."""
+
+    async def done(self, message: Done) -> Ok:
+        """Say that an Attempt's artifact is uploaded."""
+
+    async def renew(self, message: RenewTickets) -> Tickets:
+        """Ask for fresh tickets."""
+
+
+class Uploads(Protocol):
+    """Bytes from a build server to the transfer port."""
+
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+        """Append ``data`` at ``offset`` and return the log's length there. Raises Unavailable, BadTicket, BadUpload."""
+
+    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        """Send a file, resuming where an earlier try stopped. Raises Unavailable, BadTicket, BadUpload."""
+
+
+# --- the requester's shell and what it talks through ----------------------------------------------------
+
+
+class MetaserverClient(Protocol):
+    """What a requester asks. Every method raises Unavailable without a connection, or the error that was answered."""
+
+    async def submit(self, message: Submit) -> Told:
+        """Ask for a build."""
+
+    async def cancel(self, message: Cancel) -> Told:
+        """End a Request."""
+
+    async def status(self, message: AskStatus) -> Told:
+        """Ask how a Request stands."""
+
+    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+        """Hear of every change of a Request; returns how it stands now."""
+
+
+class Downloads(Protocol):
+    """Bytes from the transfer port to a requester."""
+
+    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
+        """Fetch to ``path`` (written beside it, verified, renamed). Raises Unavailable, BadUpload (wrong digest)."""
+
+    async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
+        """Return log bytes from ``offset`` and whether the log is finished; waits up to ``wait`` seconds for more."""

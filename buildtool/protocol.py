@@ -1,0 +1,237 @@
+"""The shapes of all messages that cross the wire, as frozen values of plain fields; ``wire`` encodes and checks them.
+
+Everything here is hostile until decoded: lengths are bounded by ``wire.decode``, and meaning is validated by the
+metaserver (for requesters and build servers) and by the build server (for orders).
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.domain.model import AttemptEnd, Capability, OfferKind
+from buildtool.domain.platforms import Value
+from buildtool.domain.options import Canonical
+
+PROTOCOL_VERSION = 1
+"""Raised whenever either side could misunderstand the other; compared in the first message."""
+
+SOFTWARE = "buildtool"
+
+
+@frozen
+class Hello:
+    """The first message of every connection: who is there (``requester``, ``build server``, ``web``)."""
+
+    protocol: int
+    role: str
+    software: str
+
+
+# --- requester -> metaserver ---------------------------------------------------------------------------
+
+
+@frozen
+class Submit:
+    """Ask for a build. Only what the requester set is sent; ``local`` is their own machine's artifact properties."""
+
+    client_id: str
+    project: str
+    email: str
+    source: str
+    revision: str
+    revrange: str
+    compile: dict[str, Value]
+    system: dict[str, Value]
+    local: dict[str, Value]
+    force: bool = False
+    native: bool = False
+
+
+@frozen
+class Cancel:
+    """End a Request; ``token`` proves that it is one's own."""
+
+    request_id: int
+    token: str
+
+
+@frozen
+class Follow:
+    """Hear of every change of a Request until its end."""
+
+    request_id: int
+    token: str
+
+
+@frozen
+class AskStatus:
+    """Ask how a Request stands."""
+
+    request_id: int
+    token: str
+
+
+# --- metaserver -> requester ---------------------------------------------------------------------------
+
+
+@frozen
+class Found:
+    """Where an artifact is: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
+
+    name: str
+    url: str
+    size: int
+    digest: str
+    content_digest: str
+    revision: str
+    platform: Canonical
+    kind: OfferKind
+    server: str
+    build_id: int
+    built_at: float
+
+
+@frozen
+class Told:
+    """How a Request stands. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
+
+    ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
+    ``log_url`` and ``page_url`` are empty where there is nothing yet.
+    """
+
+    request_id: int
+    token: str
+    answer: str
+    state: str
+    project: str
+    revision: str
+    build_id: int | None
+    build_state: str
+    epoch: int
+    server: str
+    reason: str
+    why: tuple[str, ...]
+    artifact: Found | None
+    log_url: str
+    page_url: str
+
+
+@frozen
+class Refused:
+    """The answer to anything that could not be done: the error's code and its one line."""
+
+    code: str
+    message: str
+
+
+# --- build server -> metaserver ------------------------------------------------------------------------
+
+
+@frozen
+class Register:
+    """Log in as a build server. The name is unique; the newest login of a name stands."""
+
+    server: str
+    capability: Capability
+
+
+@frozen
+class Welcome:
+    """The number of the Session, the metaserver's base URL for transfers, and limits in bytes."""
+
+    session: int
+    transfer_url: str
+    artifact_limit: int
+    log_limit: int
+
+
+@frozen
+class Order:
+    """Build this: what, for which platform, and the tickets to send log and artifact with.
+
+    Limits are seconds. The repository's URL and the commands are *not* here: they come from the build server's
+    own configuration.
+    """
+
+    build_id: int
+    epoch: int
+    project: str
+    source: str
+    revision: str
+    recipe_version: int
+    options: Canonical
+    platform: Canonical
+    kind: OfferKind
+    log_ticket: str
+    artifact_ticket: str
+    log_url: str
+    artifact_url: str
+
+
+@frozen
+class AbortOrder:
+    """Stop an Attempt."""
+
+    build_id: int
+    epoch: int
+    reason: str
+
+
+@frozen
+class Accepted:
+    """The build server takes an Attempt and begins."""
+
+    build_id: int
+    epoch: int
+
+
+@frozen
+class Ended:
+    """How an Attempt ended without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
+
+    build_id: int
+    epoch: int
+    end: AttemptEnd
+    reason: str
+    log_tail: str
+
+
+@frozen
+class Done:
+    """The artifact of an Attempt is uploaded: publish it. ``seconds`` is what the build took."""
+
+    build_id: int
+    epoch: int
+    digest: str
+    content_digest: str
+    size: int
+    name: str
+    seconds: float
+    log_tail: str
+
+
+@frozen
+class RenewTickets:
+    """Ask for fresh tickets for an Attempt whose old ones have expired."""
+
+    build_id: int
+    epoch: int
+
+
+@frozen
+class Tickets:
+    """Fresh tickets."""
+
+    log_ticket: str
+    artifact_ticket: str
+
+
+@frozen
+class Ok:
+    """Taken in. ``stale`` when it concerns an Attempt that is no longer this Session's, and changed nothing."""
+
+    stale: bool = False
+
+
+LOG_TAIL_LIMIT = 16 * 1024
+"""Most bytes of a log's end that travel in a message and are kept in the database."""
