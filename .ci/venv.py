@@ -1,13 +1,15 @@
 """Makes .venv, or brings it up to date with the lock, and does nothing when it already is.
 
-Run by every make target.  Two runs at once are safe: the second waits for the first and then finds the work done.
-The stamp holds a digest of what the environment was made from, so a changed lock is seen whatever the file times say.
+Run by every make target.  Two runs at once are safe: the second waits for the first and finds the work done.
+The stamp holds a digest of what the environment was made from: a changed lock is always seen.
 """
 
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells the newcomer
-    sys.exit("Python %d.%d is too old: 3.11 or newer is needed (say which with PYTHON=...)" % sys.version_info[:2])
+    sys.exit(
+        "Python %d.%d is too old: 3.11 or newer is needed (PYTHON=... says which)" % sys.version_info[:2]
+    )
 
 import fcntl
 import hashlib
@@ -34,15 +36,23 @@ def current(wanted: str) -> bool:
     return (VENV / "bin/python").exists() and STAMP.exists() and STAMP.read_text() == wanted
 
 
+def quietly(command: list[str]) -> None:
+    """Run one step; what it printed is shown only when it fails."""
+    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 def make(wanted: str) -> None:
-    """Install the locked packages and this project; the stamp comes last, so half an environment is never current."""
+    """Install the locked packages and this project.
+
+    The stamp comes last, so that half an environment is never current.
+    """
     python = str(VENV / "bin/python")
     STAMP.unlink(missing_ok=True)
     if not Path(python).exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, "-r", str(ROOT / "requirements.txt")], check=True)
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], check=True)
+        quietly([sys.executable, "-m", "venv", "--clear", str(VENV)])
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install"]
+    quietly([*pip, "-r", str(ROOT / "requirements.txt")])
+    quietly([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
     STAMP.write_text(wanted)
 
 
@@ -59,7 +69,7 @@ def main() -> int:
         try:
             make(wanted)
         except subprocess.CalledProcessError as error:
-            print(f"making .venv failed at: {' '.join(error.cmd)}", file=sys.stderr)
+            print(f"{error.stdout}making .venv failed at: {' '.join(error.cmd)}", file=sys.stderr)
             return 1
     return 0
 

@@ -1,0 +1,1 @@
+"""The tests: one sentence each, by name, about what the system does."""

@@ -1,0 +1,54 @@
+"""Fixtures for every test: no failure goes unseen, and Hypothesis never fails a test for being slow."""
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.failures import LoggedFailures
+
+# This machine's speed is no property of the code: no deadline, no health check on time.  Where CI is set the
+# examples are the same in every run; elsewhere they differ, and a failure prints how to repeat it.
+settings.register_profile(
+    "buildtool",
+    deadline=None,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("buildtool")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of the collections that follow each test."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures]:
+    """Fail a test that leaves a logged failure behind, one from a coroutine that nobody awaited included.
+
+    A test that provokes one says so: ``expected_failures.flush(SomeError)``, or in a trial case
+    ``self.flushLoggedErrors(SomeError)``.  Trial reports what was logged while its case ran,
+    so in its cases only what comes to light afterwards is counted here.
+    """
+    failures = LoggedFailures()
+    case = request.instance
+    if isinstance(case, SynchronousTestCase):
+        case.addCleanup(
+            failures.forget
+        )  # registered first, hence called last: from here on it is not trial's
+    failures.start()
+    try:
+        yield failures
+        left = failures.flush()
+    finally:
+        failures.stop()
+    if left:
+        pytest.fail(
+            "\n".join(["logged failures that the test did not expect:", *map(str, left)]), pytrace=False
+        )

@@ -1,0 +1,38 @@
+"""Watches what Twisted logs as a failure, so that an error nobody awaited fails the test."""
+
+import gc
+
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+
+class LoggedFailures:
+    """An observer of the global log that keeps every failure until the test says that it was expected."""
+
+    def __init__(self) -> None:
+        self._seen: list[Failure] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if isinstance(failure, Failure):
+            self._seen.append(failure)
+
+    def start(self) -> None:
+        globalLogPublisher.addObserver(self)
+
+    def stop(self) -> None:
+        globalLogPublisher.removeObserver(self)
+
+    def forget(self) -> None:
+        """Drop what was seen so far: somebody else has reported it."""
+        self._seen.clear()
+
+    def flush(self, *types: type[BaseException]) -> list[Failure]:
+        """Take out, and return, the failures of these types (all of them when none is named).
+
+        Garbage is collected first, because a Deferred reports its failure only when it goes away.
+        """
+        gc.collect()
+        wanted = [f for f in self._seen if not types or f.check(*types)]
+        self._seen = [f for f in self._seen if f not in wanted]
+        return wanted
