@@ -12,6 +12,7 @@ from buildtool.domain.model import (
     Artifact,
     Attempt,
     Build,
+    BuildState,
     FailedHere,
     Mail,
     Refusal,
@@ -80,7 +81,6 @@ class Snapshot:
     next_request: int
     next_build: int
     next_artifact: int
-    next_seq: int
 
 
 @frozen
@@ -149,6 +149,133 @@ class OutboxStore(Protocol):
 
     async def refused(self, key: str, now: float, reason: str) -> None:
         """Note on mail and requests that the mail server refused for good."""
+
+
+# --- what the pages read --------------------------------------------------------------------------------
+
+
+@frozen
+class Overview:
+    """The state of everything in one look. ``builds`` has every state as a key.
+
+    What is open or unsent is exact; figures over all history (ended builds, artifacts and their bytes) may be
+    some seconds old. ``slots`` is how many builds the connected servers take at once, ``running`` how many run.
+    """
+
+    builds: Mapping[BuildState, int]
+    requests_waiting: int
+    servers_connected: int
+    servers_known: int
+    slots: int
+    running: int
+    artifacts: int
+    artifact_bytes: int
+    mails_unsent: int
+    mails_refused: int
+    oldest_queued: Build | None
+    last_event: int
+
+
+@frozen
+class Running:
+    """An Attempt that has not ended, and its Build."""
+
+    attempt: Attempt
+    build: Build
+
+
+@frozen
+class ServerLine:
+    """A build server and what it is building, oldest first."""
+
+    server: Server
+    running: tuple[Running, ...]
+
+
+@frozen
+class BuildLine:
+    """A Build for a list: the Attempt that decided it (or else the newest), its Artifact, and how many asked.
+
+    ``attempt.log_tail`` is always empty here.
+    """
+
+    build: Build
+    attempt: Attempt | None
+    artifact: Artifact | None
+    requests: int
+
+
+@frozen
+class RequestLine:
+    """A Request, and what the mail server said when it refused the mail about it for good (else empty)."""
+
+    request: Request
+    mail_error: str = ""
+
+
+@frozen
+class BuildDetail:
+    """All about one Build: its Attempts and the first Requests, oldest first, and how many asked in all."""
+
+    build: Build
+    attempts: tuple[Attempt, ...]
+    requests: tuple[RequestLine, ...]
+    request_count: int
+    artifact: Artifact | None
+
+
+@frozen
+class EventLine:
+    """One row of the events table. ``seq`` rises; ``at`` is wall time; rows are pruned from the oldest on."""
+
+    seq: int
+    at: float
+    kind: str
+    subject: str
+    detail: str
+
+
+@frozen
+class Health:
+    """That the database answers, with the schema revision that it has."""
+
+    revision: str
+
+
+class Pages(Protocol):
+    """What the pages read. Every method raises StorageUnavailable while the database cannot be read.
+
+    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one.
+    E-mail addresses are whole here; the presenters mask them.
+    """
+
+    async def overview(self, now: float) -> Overview:
+        """Return the figures of the start page."""
+
+    async def build_servers(self) -> Sequence[ServerLine]:
+        """Return all build servers that are known, by name."""
+
+    async def builds(
+        self,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        project: str | None = None,
+        state: BuildState | None = None,
+    ) -> Sequence[BuildLine]:
+        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
+
+    async def build(self, build_id: int) -> BuildDetail | None:
+        """Return all about one Build, or None when there is none of this id."""
+
+    async def request(self, request_id: int) -> RequestLine | None:
+        """Return one Request, or None when there is none of this id."""
+
+    async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
+        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
+
+    async def health(self) -> Health:
+        """Say that the database answers."""
 
 
 class SourceResolver(Protocol):
