@@ -1,17 +1,44 @@
 # Everything a newcomer types.  Each target makes .venv by itself; PYTHON says with which interpreter.
 PYTHON ?= python3
 RUN = .venv/bin/python
-CHECKED = buildtool web bin tests .ci config.py testproject
+LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check format lock clean distclean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
-venv:  ## make .venv from requirements.txt, if it is missing or the lock changed
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: Python 3.11 or newer is needed (say which with PYTHON=...)" >&2; exit 1; }
+venv:  ## make .venv from requirements.txt, if it is missing or the lock has changed
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (PYTHON=... says which)" >&2; exit 1; }
 	@$(PYTHON) .ci/venv.py
 
-lock: venv  ## refresh the locked versions in requirements.txt to the newest that fit
-	.ci/lock
+demo: venv  ## a request, a build, a hit and a mail, on this machine, with real processes
+	@$(RUN) -m buildtool.entry.demo
+
+test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
+	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+
+check: venv  ## style, types and the direction of imports
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy --strict -p buildtool
+	$(RUN) -m mypy --strict -p tests
+	$(RUN) -m mypy --strict $(LAUNCHERS) .ci/venv.py
+	$(RUN) -m pytest -q tests/test_architecture.py
+
+format: venv  ## lay the code out as `make check` wants it
+	$(RUN) -m ruff check --fix
+	$(RUN) -m ruff format
+
+lock: venv  ## refresh requirements.txt: the newest versions that fit setup.cfg, with their digests
+	@.ci/lock
+	@$(MAKE) --no-print-directory venv
+
+clean:  ## remove what the other targets left behind, except .venv
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## the same, and .venv
+	rm -rf .venv .venv.lock

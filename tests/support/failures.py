@@ -2,10 +2,12 @@
 
 import gc
 
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 
+@implementer(ILogObserver)
 class LoggedFailures:
     """An observer of the global log that keeps every failure until the test says that it was expected."""
 

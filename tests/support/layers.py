@@ -40,7 +40,7 @@ WORLD = frozenset(
     "asyncio concurrent fcntl glob mmap multiprocessing pty random resource secrets select selectors"
     " shutil socket sqlite3 ssl subprocess tempfile threading time uuid".split()
 )
-"""Library modules that touch the outside world; at home in adapters/ and, to put things together, in entry/."""
+"""Library modules that touch the outside world: at home in adapters/, and in entry/ to compose them."""
 
 WORLD_PARTS = frozenset({"twisted.internet.reactor", "twisted.internet.threads", "twisted.python.threadpool"})
 """The same in Twisted: the reactor is handed in, and threads are an adapter's."""

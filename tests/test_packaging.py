@@ -1,0 +1,112 @@
+"""What `pip install .` brings: the four programs, every page and template, and no top-level `web`."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = {
+    "metaserver": "buildtool.entry.metaserver:main",
+    "webserver": "buildtool.entry.webserver:main",
+    "buildserver.py": "buildtool.entry.buildserver:main",
+    "startcompile.py": "buildtool.entry.startcompile:main",
+}
+
+pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all of them
+
+
+def run(command: list[str], cwd: Path, env: dict[str, str]) -> str:
+    """Return what a command printed; it has to exit with 0."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built offline, and from a copy because building leaves traces beside the sources."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("buildtool", "web"):
+        shutil.copytree(
+            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("setup.cfg", "pyproject.toml", "README.rst", "CHANGES.rst", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    out = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(out),
+        str(source),
+    ]
+    run(command, out, dict(os.environ))
+    (made,) = out.glob("buildtool-*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def shipped(folder: str) -> set[str]:
+    """Every file under a folder of the checkout, as it should be named in the wheel."""
+    files = (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    inside = "buildtool" if folder.startswith("web") else ""
+    return {Path(inside, p.relative_to(ROOT)).as_posix() for p in files}
+
+
+@pytest.mark.parametrize(
+    ("folder", "suffix"),
+    [
+        ("buildtool", ".py"),
+        ("web", ".py"),
+        ("web/templates", ".html"),
+        ("web/static", ".css"),
+        ("buildtool/templates/mail", ""),
+        ("buildtool/migrations", ".mako"),
+    ],
+)
+def test_every_file_of_a_folder_is_in_the_wheel(names: set[str], folder: str, suffix: str) -> None:
+    expected = {n for n in shipped(folder) if n.endswith(suffix)}
+    assert expected
+    assert expected <= names, expected - names
+
+
+def test_the_wheel_holds_one_top_level_package(names: set[str]) -> None:
+    """A top-level `web` would clash with web.py's."""
+    assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"buildtool"}
+
+
+def test_the_wheel_is_typed_and_licensed(names: set[str]) -> None:
+    assert "buildtool/py.typed" in names
+    assert any(n.endswith("/LICENSE") for n in names)
+
+
+def test_the_four_programs_are_installed_and_found(wheel: Path, tmp_path: Path) -> None:
+    """Installed elsewhere, the checkout out of sight, each program starts its own main from the wheel."""
+    target = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target"]
+    run([*command, str(target), str(wheel)], tmp_path, dict(os.environ))
+    assert {p.name for p in (target / "bin").iterdir()} == set(PROGRAMS)
+    env = dict(os.environ) | {"PYTHONPATH": str(target)}
+    env.pop("BUILDTOOL_CONFIG", None)
+    for program, where in PROGRAMS.items():
+        helped = run([sys.executable, str(target / "bin" / program), "--help"], tmp_path, env)
+        assert program in helped
+        module, _, function = where.partition(":")
+        found = run(
+            [sys.executable, "-c", f"import {module} as m; m.{function}; print(m.__file__)"], tmp_path, env
+        )
+        assert found.startswith(str(target))
