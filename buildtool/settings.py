@@ -1,0 +1,607 @@
+"""Reads a deployment's ``config.py`` into frozen Settings, with one clear line for whatever is wrong in it.
+
+The file is found by ``--config``, else by ``$BUILDTOOL_CONFIG``, else it is the checkout's own; never the
+current directory's, since whoever can write there could then run code. It is executed in a fresh namespace:
+its author is trusted (it holds the recipes), but it leaves nothing behind. Secrets come from files or the
+environment only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from buildtool.domain.options import Kind, Option, ProjectOptions
+from buildtool.domain.platforms import Value
+from buildtool.errors import BuildToolError, ConfigurationError, EmptySecret, UnknownProject
+from buildtool.project import Project
+from buildtool.recipes import Plan, Recipe, Wanted
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "ENVIRONMENT",
+    "MailSettings",
+    "Settings",
+    "check_projects",
+    "describe",
+    "find_config",
+    "load_settings",
+]
+
+CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
+"""The environment variable that names the configuration file when ``--config`` does not."""
+
+ENVIRONMENT: dict[str, str] = {
+    "BUILDTOOL_HOST": "host",
+    "BUILDTOOL_BIND": "bind",
+    "BUILDTOOL_PB_PORT": "pb_port",
+    "BUILDTOOL_TRANSFER_PORT": "transfer_port",
+    "BUILDTOOL_WEB_PORT": "web_port",
+    "BUILDTOOL_PUBLIC_URL": "public_url",
+    "BUILDTOOL_TRANSFER_URL": "transfer_url",
+    "BUILDTOOL_STATE_DIR": "state_dir",
+    "BUILDTOOL_BUILD_DIR": "build_dir",
+    "BUILDTOOL_MAIL_HOST": "mail.host",
+    "BUILDTOOL_MAIL_PORT": "mail.port",
+    "BUILDTOOL_MAIL_SENDER": "mail.sender",
+}
+"""Environment variables that take precedence over the file, so that several deployments can run from one."""
+
+STARTTLS = ("never", "opportunistic", "required")
+
+_SECRET_LIMIT = 4096
+_PORTS = range(1, 65536)
+_HOST_LIMIT = 253
+_SETTINGS = frozenset(
+    {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
+     "build_dir", "mail", "projects"}
+)  # fmt: skip
+_MAIL = frozenset(
+    {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"}
+)
+
+
+def _port(_instance: object, attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _PORTS:
+        name = getattr(attribute, "name", "port")
+        raise ConfigurationError(
+            f"{name} = {value!r} is not usable: a port is a whole number from 1 to 65535"
+        )
+
+
+def _host(_instance: object, attribute: object, value: str) -> None:
+    if (
+        not isinstance(value, str)
+        or not value
+        or len(value) > _HOST_LIMIT
+        or not value.isprintable()
+        or set(value) & set(" /@")
+    ):
+        name = getattr(attribute, "name", "host")
+        raise ConfigurationError(f"{name} = {value!r} is not usable: it is the name or address of a machine")
+
+
+def _address(_instance: object, _attribute: object, value: str) -> None:
+    if not isinstance(value, str) or not _is_address(value):
+        raise ConfigurationError(
+            f"bind = {value!r} is not usable: it is an IP address of this machine, 0.0.0.0 for all"
+        )
+
+
+def _url(_instance: object, attribute: object, value: str) -> None:
+    name = getattr(attribute, "name", "url")
+    if isinstance(value, str) and value.isprintable() and " " not in value:
+        parts = urlsplit(value)
+        if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
+            return
+    raise ConfigurationError(
+        f"{name} = {value!r} is not usable: it is a URL such as http://farm.example.org:8080"
+    )
+
+
+def _sender(_instance: object, _attribute: object, value: str) -> None:
+    if isinstance(value, str) and value.isprintable() and value.count("@") == 1 and " " not in value:
+        local, _, domain = value.partition("@")
+        if local and domain:
+            return
+    raise ConfigurationError(
+        f"mail: sender = {value!r} is not usable: it is an address such as farm@example.org"
+    )
+
+
+@frozen
+class MailSettings:
+    """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
+
+    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must
+    hold.
+    """
+
+    host: str = field(validator=_host)
+    port: int = field(validator=_port)
+    sender: str = field(validator=_sender)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    starttls: str = "opportunistic"
+    verify: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if self.starttls not in STARTTLS:
+            raise ConfigurationError(
+                f"mail: starttls = {self.starttls!r} is not one of {', '.join(STARTTLS)}"
+            )
+        if not isinstance(self.username, str):
+            raise ConfigurationError(f"mail: username = {self.username!r} is not text")
+        if not isinstance(self.verify, bool):
+            raise ConfigurationError(f"mail: verify = {self.verify!r} is not True or False")
+
+
+@frozen
+class Settings:
+    """One deployment. ``path`` is the file it was read from.
+
+    ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
+    ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet.
+    """
+
+    path: Path
+    host: str = field(validator=_host)
+    bind: str = field(validator=_address)
+    pb_port: int = field(validator=_port)
+    transfer_port: int = field(validator=_port)
+    web_port: int = field(validator=_port)
+    public_url: str = field(validator=_url)
+    transfer_url: str = field(validator=_url)
+    state_dir: Path
+    build_dir: Path
+    mail: MailSettings | None
+    projects: tuple[Project, ...]
+
+    def __attrs_post_init__(self) -> None:
+        ports: dict[int, str] = {}
+        for name in ("pb_port", "transfer_port", "web_port"):
+            other = ports.setdefault(getattr(self, name), name)
+            if other != name:
+                raise ConfigurationError(
+                    f"{other} and {name} are both {getattr(self, name)}: each needs its own port"
+                )
+        names: set[str] = set()
+        for project in self.projects:
+            if project.name in names:
+                raise ConfigurationError(f"projects: two are named {project.name!r}")
+            names.add(project.name)
+
+    def project(self, name: str) -> Project:
+        """Return the project of that name. Raises UnknownProject, which lists those that there are."""
+        for project in self.projects:
+            if project.name == name:
+                return project
+        known = ", ".join(project.name for project in self.projects) or "none"
+        raise UnknownProject(f"unknown project {name[:80]!r}; there is {known}")
+
+
+# --- finding and reading --------------------------------------------------------------------------------
+
+
+def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings:
+    """Read the configuration at ``path``, or where ``find_config`` finds it.
+
+    With ``secrets=False`` passwords are left empty and their files untouched: for programs that send no mail
+    and whose users may not read them. Raises ConfigurationError, EmptySecret.
+    """
+    found = find_config(path)
+    try:
+        values = _Execution(()).namespace(found)
+        return _settings(found, values, secrets=secrets)
+    except ConfigurationError as error:
+        if str(error).startswith(str(found)):
+            raise
+        raise type(error)(f"{found}: {error}") from error
+
+
+def find_config(path: Path | None = None) -> Path:
+    """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
+    said = os.environ.get(CONFIG_VARIABLE, "")
+    if path is not None:
+        return _existing(path, "--config")
+    if said:
+        return _existing(Path(said), f"${CONFIG_VARIABLE}")
+    checkout = Path(__file__).resolve().parent.parent
+    # A config.py beside an *installed* package is somebody else's: only a checkout has a setup.cfg there.
+    own = checkout / "config.py"
+    if (checkout / "setup.cfg").is_file() and own.is_file():
+        return own
+    raise ConfigurationError(f"no configuration: name a config.py with --config FILE or ${CONFIG_VARIABLE}")
+
+
+def _existing(path: Path, by: str) -> Path:
+    absolute = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
+    if absolute.is_dir():
+        raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
+    if not absolute.exists():
+        raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
+    return absolute
+
+
+@frozen
+class _Execution:
+    """Executes configuration files; ``stack`` are those being executed, outermost first."""
+
+    stack: tuple[Path, ...]
+
+    def namespace(self, path: Path) -> dict[str, object]:
+        """Return the global names that the file at ``path`` ends up with."""
+        if path in self.stack:
+            raise ConfigurationError(f"{path}: loads itself")
+        inner = _Execution((*self.stack, path))
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
+        values: dict[str, object] = {
+            "__file__": str(path),
+            "__name__": "buildtool_configuration",
+            "load": lambda relative: inner.load(path, relative),
+        }
+        before = list(sys.path)
+        try:
+            exec(compile(source, str(path), "exec", dont_inherit=True), values)  # noqa: S102 - the operator's own program
+        except (Exception, SystemExit) as error:
+            raise _explained(error, inner.stack) from error
+        finally:
+            sys.path[:] = before
+        return values
+
+    def load(self, beside: Path, relative: object) -> Project | tuple[Project, ...]:
+        """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
+        if not isinstance(relative, str | os.PathLike):
+            raise ConfigurationError(f"load() takes the path of a project's configuration, not {relative!r}")
+        path = beside.parent / Path(relative).expanduser()
+        if not path.exists():
+            raise ConfigurationError(f"load(): there is no {path}")
+        values = self.namespace(path)
+        if ("project" in values) == ("projects" in values):
+            raise ConfigurationError(f"{path}: a project's configuration sets either project or projects")
+        if "project" in values:
+            return _projects(path, [values["project"]])[0]
+        return _projects(path, values["projects"])
+
+
+def _explained(error: BaseException, stack: tuple[Path, ...]) -> ConfigurationError:
+    """Return the one line for whatever went wrong while a configuration file was executed."""
+    if isinstance(error, ConfigurationError) and str(error).startswith(tuple(str(path) for path in stack)):
+        return error
+    if isinstance(error, ConfigurationError) and isinstance(error.__cause__, Exception | SystemExit):
+        return error  # a file that this one loads, explained already
+    if isinstance(error, SyntaxError) and error.filename == str(stack[-1]):
+        return ConfigurationError(f"{stack[-1]}:{error.lineno or 1}: {error.msg}")
+    line = 1
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == str(stack[-1]):
+            line = frame.lineno or line
+    if isinstance(error, BuildToolError):
+        said = str(error)
+    elif isinstance(error, SystemExit):
+        said = "the configuration ended the program"
+    else:
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+    kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
+    return kind(f"{stack[-1]}:{line}: {' '.join(said.split())}")
+
+
+def _projects(path: Path, value: object) -> tuple[Project, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError(f"{path}: projects is a list such as [load('testproject/config.py')]")
+    flat: list[object] = []
+    for item in value:
+        flat.extend(item if isinstance(item, list | tuple) else [item])
+    found = []
+    for item in flat:
+        if not isinstance(item, Project):
+            raise ConfigurationError(f"{path}: projects holds {item!r}, which is not a Project")
+        _check_types(item)
+        found.append(item)
+    return tuple(found)
+
+
+def _check_types(project: Project) -> None:
+    """Refuse a Project whose parts are not what they should be, before anything else meets them."""
+
+    def wrong(what: str, value: object, right: str) -> ConfigurationError:
+        return ConfigurationError(f"project {project.name}: {what} = {value!r} is not {right}")
+
+    if not isinstance(project.options, ProjectOptions):
+        raise wrong("options", project.options, "ProjectOptions(system=..., compile=...)")
+    recipe = project.recipe
+    if not isinstance(recipe, Recipe) or not callable(recipe.plan):
+        raise wrong("recipe", recipe, "Recipe(version, plan)")
+    if isinstance(recipe.version, bool) or not isinstance(recipe.version, int) or recipe.version < 1:
+        raise wrong("recipe version", recipe.version, "a whole number from 1")
+    for what, function in (
+        ("path_to_url", project.path_to_url),
+        *(("client_checkers", c) for c in project.client_checkers),
+    ):
+        if not callable(function):
+            raise wrong(what, function, "a function")
+    for what in ("failure_ttl", "request_ttl", "time_limit", "silence_limit", "artifact_limit", "log_limit"):
+        number = getattr(project, what)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < 2**62:
+            raise wrong(what, number, "a number above 0")
+    if isinstance(project.confirm_failures, bool) or project.confirm_failures not in range(10):
+        raise wrong("confirm_failures", project.confirm_failures, "a whole number from 0 to 9")
+    project.scheduling()
+
+
+# --- from names to Settings -----------------------------------------------------------------------------
+
+
+def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Settings:
+    given = _named(values, _SETTINGS, "setting")
+    from_environment = _overrides()
+    mail = _mail(path, given.pop("mail", None), from_environment, secrets=secrets)
+    given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
+    host = given.get("host", "127.0.0.1")
+    web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
+    if not isinstance(host, str):
+        raise ConfigurationError(f"host = {host!r} is not usable: it is the name or address of a machine")
+    shown = f"[{host}]" if ":" in host else host
+    return Settings(
+        path=path,
+        host=host,
+        bind=given.get("bind", _default_bind(host)),  # type: ignore[arg-type] # validated by Settings
+        pb_port=given.get("pb_port", 23432),  # type: ignore[arg-type] # validated by Settings
+        transfer_port=transfer_port,  # type: ignore[arg-type] # validated by Settings
+        web_port=web_port,  # type: ignore[arg-type] # validated by Settings
+        public_url=_trimmed(given.get("public_url", f"http://{shown}:{web_port}")),
+        transfer_url=_trimmed(given.get("transfer_url", f"http://{shown}:{transfer_port}")),
+        state_dir=_directory(path, "state_dir", given.get("state_dir", "var/metaserver")),
+        build_dir=_directory(path, "build_dir", given.get("build_dir", "var/buildserver")),
+        mail=mail,
+        projects=_projects(path, given.get("projects", [])),
+    )
+
+
+def _named(values: Mapping[str, object], known: frozenset[str], what: str) -> dict[str, object]:
+    """Return the settings among ``values``; functions, classes, modules and ``_names`` are helpers."""
+    found = {}
+    for name, value in values.items():
+        if name in known:
+            found[name] = value
+        elif not name.startswith("_") and not isinstance(value, ModuleType) and not callable(value):
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise ConfigurationError(f"unknown {what} {name!r}: {hint} (a helper's name starts with _)")
+    return found
+
+
+def _overrides() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for variable, name in ENVIRONMENT.items():
+        said = os.environ.get(variable, "")
+        if not said:
+            continue
+        if name.endswith("port"):
+            if not (said.isascii() and said.isdigit() and int(said[:9]) in _PORTS):
+                raise ConfigurationError(
+                    f"${variable} = {said!r} is not usable: a port is a number from 1 to 65535"
+                )
+            found[name] = int(said)
+        else:
+            found[name] = said
+    return found
+
+
+def _mail(
+    path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool
+) -> MailSettings | None:
+    over = {name.removeprefix("mail."): v for name, v in overrides.items() if name.startswith("mail.")}
+    if value is None and "host" not in over:
+        return None
+    if value is not None and not isinstance(value, dict):
+        raise ConfigurationError(
+            f"mail = {value!r} is not usable: it is None or a dictionary with host, port and sender"
+        )
+    said: dict[str, object] = {} if value is None else dict(value)
+    if "password" in said:
+        raise ConfigurationError(
+            "mail: a password does not stand in the configuration: use password_file or password_env"
+        )
+    for name in said:
+        if name not in _MAIL:
+            near = difflib.get_close_matches(str(name), sorted(_MAIL), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
+            raise ConfigurationError(f"mail: unknown setting {name!r}: {hint}")
+    said |= over
+    if value is None:
+        said.setdefault("sender", "buildtool@localhost")
+    for name in ("host", "sender"):
+        if name not in said:
+            raise ConfigurationError(f"mail: {name} is missing")
+    username = said.get("username", "")
+    password = _password(path, said, secrets=secrets)
+    if bool(username) != (password is not None):
+        raise ConfigurationError(
+            "mail: username goes with password_file or password_env, and neither without the other"
+        )
+    return MailSettings(
+        host=said["host"],  # type: ignore[arg-type] # validated by MailSettings, as all below
+        port=said.get("port", 587 if username else 25),  # type: ignore[arg-type]
+        sender=said["sender"],  # type: ignore[arg-type]
+        username=username,  # type: ignore[arg-type]
+        password=password or "",
+        # A password is never sent in the clear unless the operator says so.
+        starttls=said.get("starttls", "required" if username else "opportunistic"),  # type: ignore[arg-type]
+        verify=said.get("verify", True),  # type: ignore[arg-type]
+    )
+
+
+def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str | None:
+    """Return the password, "" when it is not to be read now, or None when none is configured."""
+    file, variable = said.get("password_file"), said.get("password_env")
+    if file is None and variable is None:
+        return None
+    if file is not None and variable is not None:
+        raise ConfigurationError("mail: password_file and password_env are both set: use one")
+    if not secrets:
+        return ""
+    if variable is not None:
+        if not os.environ.get(str(variable), ""):
+            raise EmptySecret(f"mail: the secret in the environment variable {variable} is missing or empty")
+        return os.environ[str(variable)]
+    where = _directory(path, "mail: password_file", file)
+    try:
+        with where.open("rb") as stream:
+            content = stream.read(_SECRET_LIMIT + 1)
+    except OSError as error:
+        raise EmptySecret(
+            f"mail: the secret file {where} cannot be read: {error.strerror or error}"
+        ) from error
+    try:
+        secret = content.decode().strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise EmptySecret(f"mail: the secret file {where} does not hold text") from error
+    if not secret.strip():
+        raise EmptySecret(f"mail: the secret file {where} is empty")
+    if len(content) > _SECRET_LIMIT or "\n" in secret:
+        raise EmptySecret(
+            f"mail: the secret file {where} holds more than one line of at most {_SECRET_LIMIT} bytes"
+        )
+    return secret
+
+
+def _directory(path: Path, name: str, value: object) -> Path:
+    """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ConfigurationError(f"{name} = {value!r} is not usable: it is a path")
+    return path.parent / Path(value).expanduser()
+
+
+def _trimmed(url: object) -> str:
+    return url.rstrip("/") if isinstance(url, str) else url  # type: ignore[return-value] # refused by Settings
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _default_bind(host: str) -> str:
+    """Listen where ``host`` says when it is an address; on a name, only locally until ``bind`` says more."""
+    return host if _is_address(host) else "127.0.0.1"
+
+
+# --- saying what was understood -------------------------------------------------------------------------
+
+
+def check_projects(settings: Settings) -> None:
+    """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError.
+
+    A recipe must answer the same question twice with the same plan: it is a function, and nothing else.
+    """
+    for project in settings.projects:
+        wanted = sample(project)
+        plans = [_tried(project, "recipe", partial(project.recipe.plan, wanted)) for _ in range(2)]
+        if not isinstance(plans[0], Plan):
+            raise ConfigurationError(f"project {project.name}: its recipe answered {plans[0]!r}, not a Plan")
+        if plans[0] != plans[1]:
+            raise ConfigurationError(
+                f"project {project.name}: its recipe answers the same question differently"
+            )
+        url = _tried(project, "path_to_url", partial(project.path_to_url, ""))
+        if not isinstance(url, str) or not url:
+            raise ConfigurationError(f"project {project.name}: path_to_url('') answered {url!r}, not a URL")
+
+
+def sample(project: Project) -> Wanted:
+    """Return a plausible question for a project's recipe: all defaults, on a common platform."""
+    options = {option.name: _some_value(option) for option in project.options.compile}
+    return Wanted(
+        options=options,
+        platform={"os": "linux", "arch": "x86_64", "bits": 64, "byteorder": "little", "libc": "glibc",
+                  "libc_version": "2.36", "cpu_level": "x86-64-v1"},
+        kind="native",
+        tools={"CC": "gcc", "CXX": "g++", "AR": "ar", "STRIP": "strip"},
+        source=Path("/nowhere/source"),
+        revision="0" * 40,
+        cpus=2,
+    )  # fmt: skip
+
+
+def _some_value(option: Option) -> Value:
+    if option.default is not None:
+        return option.default
+    match option.kind:
+        case Kind.CHOICE:
+            return option.choices[0]
+        case Kind.BOOL:
+            return False
+        case Kind.INT:
+            return option.minimum if option.minimum is not None else min(0, option.maximum or 0)
+        case Kind.SET:
+            return ()
+        case Kind.STRING:
+            return ""
+
+
+def _tried(project: Project, what: str, call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigurationError(
+            f"project {project.name}: its {what} raised {said} ({frame.filename}:{frame.lineno})"
+        ) from error
+
+
+def describe(settings: Settings) -> list[str]:
+    """Return, line by line, what was understood. No secret is in it."""
+    lines = [
+        f"configuration   {settings.path}",
+        f"metaserver      {settings.host}, listening on {settings.bind}",
+        f"control port    {settings.pb_port}",
+        f"transfer port   {settings.transfer_port}   {settings.transfer_url}",
+        f"web port        {settings.web_port}   {settings.public_url}",
+        f"state           {settings.state_dir}",
+        f"builds          {settings.build_dir}",
+        f"mail            {_mail_words(settings.mail)}",
+    ]
+    for project in settings.projects:
+        lines.append(f"project         {project.name}, recipe {project.recipe.version}" + _described(project))
+        lines += [
+            f"  {option.flag:<18} {option.accepts()}" + _default_words(option)
+            for option in project.options.compile
+        ]
+        if project.options.system:
+            lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")
+    if not settings.projects:
+        lines.append("project         none: nothing can be built yet")
+    return lines
+
+
+def _described(project: Project) -> str:
+    return f": {project.description}" if project.description else ""
+
+
+def _default_words(option: Option) -> str:
+    return "" if option.default is None else f" (default {option.format(option.default) or 'empty'})"
+
+
+def _mail_words(mail: MailSettings | None) -> str:
+    if mail is None:
+        return "none: nobody is mailed"
+    login = f", logging in as {mail.username}" if mail.username else ""
+    return f"{mail.sender} by {mail.host}:{mail.port}, TLS {mail.starttls}{login}"
