@@ -1,0 +1,264 @@
+"""One git process at a time: through GitPython, without prompts, with limits, and deaf to the machine's own settings.
+
+Git 2.32 or newer is needed, which is the first that lets its global configuration be replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from attrs import frozen
+
+from buildtool.adapters.vcs_refs import mask
+from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable
+
+# GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is told
+# so when it first needs it, in one line.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+import git  # noqa: E402
+
+OLDEST = (2, 32)
+"""The oldest git that will do."""
+
+NOWHERE = Path(os.devnull)
+"""A ``git_dir`` for what needs no repository, so that git looks for none in the directory it happens to run in."""
+
+OUT_LIMIT = 8 * 1024 * 1024
+"""The most bytes of answer that are kept; what is longer is read line by line or is an error."""
+
+_ERR_LIMIT = 16 * 1024
+_KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
+_SETTINGS = """\
+# Written by buildtool at every start: git reads this instead of the user's own configuration.
+[core]
+\thooksPath = /dev/null
+\tattributesFile = /dev/null
+\texcludesFile = /dev/null
+\tfsmonitor = false
+[safe]
+\tdirectory = *
+[credential]
+\thelper =
+[protocol "ext"]
+\tallow = never
+[gc]
+\tautoDetach = false
+[maintenance]
+\tautoDetach = false
+[http]
+\tlowSpeedLimit = 1000
+\tlowSpeedTime = 60
+[advice]
+\tdetachedHead = false
+[init]
+\tdefaultBranch = main
+"""
+
+
+@frozen
+class Answer:
+    """How a git process ended: its exit code, its whole standard output, and the end of its standard error."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """The output as text, without the white space around it."""
+        return self.out.decode("utf-8", "replace").strip()
+
+
+class TimedOut(BuildToolError):
+    """A git process went on longer than it may."""
+
+    code = "git-timed-out"
+
+
+class GitCommand:
+    """Runs git. All methods block and may be called from several threads at once."""
+
+    def __init__(self, settings: Path) -> None:
+        """``settings`` is where git's configuration is written; its directory is made."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._closed = False
+        self._ready = False
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        git_dir: Path | None = None,
+        tree: Path | None = None,
+        url: str | None = None,
+        limit: float = 300.0,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> Answer:
+        """Run ``git arguments`` in a bare repository or a work tree; ``url`` is then what ``origin`` stands for.
+
+        ``on_line`` takes the output line by line instead of keeping it. The URL travels in the environment, so that
+        a password in it shows in no process list. Raises TimedOut after ``limit`` seconds, MachineFault if git
+        itself cannot be run.
+        """
+        self._prepare()
+        place = [] if git_dir is None else [f"--git-dir={git_dir}"]
+        place += [] if tree is None else ["-C", str(tree)]
+        environment = self._environment(url)
+        process = self._start([*_cleaning(environment), "git", *place, *arguments], environment)
+        try:
+            return _read(process, limit, on_line)
+        except TimedOut as error:
+            raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
+        finally:
+            _end(process)
+            with self._lock:
+                self._running.discard(process.pid)
+
+    def close(self) -> None:
+        """End every git process that runs and start no more: for the program's own end."""
+        with self._lock:
+            self._closed = True
+            running = tuple(self._running)
+        for pid in running:
+            _signal_group(pid, signal.SIGTERM)
+
+    def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed:
+                raise MachineFault("the program is shutting down")
+            try:
+                started = git.Git().execute(command, as_process=True, env=dict(environment), start_new_session=True)
+            except (git.GitCommandNotFound, OSError) as error:
+                raise MachineFault("git cannot be run: is it installed and in PATH?") from error
+            process = started.proc
+            if process is None:
+                raise MachineFault("git cannot be run: it ended before it began")
+            started.proc = None  # GitPython would interrupt it from the garbage collector; here it ends by _end
+            self._running.add(process.pid)
+            return process
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._ready:
+                return
+            version = tuple(git.Git().version_info)
+            if not version:
+                raise MachineFault("git is not installed, or not in PATH: install git")
+            if version[:2] < OLDEST:
+                said, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
+                raise MachineFault(f"git {said} is too old: {needed} or newer is needed")
+            try:
+                self._settings.parent.mkdir(parents=True, exist_ok=True)
+                fresh = self._settings.with_name(f"{self._settings.name}.{os.getpid()}")
+                fresh.write_text(_SETTINGS, encoding="utf-8")
+                fresh.replace(self._settings)
+            except OSError as error:
+                raise MachineFault(f"cannot write {self._settings}: {error.strerror}") from error
+            self._ready = True
+
+    def _environment(self, url: str | None) -> dict[str, str]:
+        environment = {
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "GIT_ASKPASS": "true",
+            "GIT_CONFIG_GLOBAL": str(self._settings),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C",
+            "SSH_ASKPASS": "true",
+        }
+        if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
+            environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
+        if url is not None:
+            environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": url}
+        return environment
+
+
+def _cleaning(environment: Mapping[str, str]) -> list[str]:
+    """Return a prefix that takes away the variables which would point git at another repository (as in a hook)."""
+    names = [name for name in os.environ if name.startswith("GIT_") and not _KEPT_VARIABLES.match(name)]
+    unwanted = sorted(set(names) - set(environment))
+    return ["env", *(part for name in unwanted for part in ("-u", name))] if unwanted else []
+
+
+def explain(answer: Answer) -> str:
+    """Return the one line of git's complaint that says most, without passwords."""
+    lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
+    if telling and "Could not read from remote repository" in telling[-1]:
+        # Then the transport said why, in the line before.
+        before = lines.index(telling[-1]) - 1
+        telling = lines[before : before + 1] if before >= 0 else telling
+    chosen = telling or lines or [f"it ended with code {answer.code}"]
+    return mask(chosen[-1])[:300]
+
+
+def unreachable(url: str, answer: Answer) -> BuildToolError:
+    """Return the error for a network operation that failed: the repository's fault, or a full disk here."""
+    if "No space left on device" in answer.err or "Disk quota exceeded" in answer.err:
+        return MachineFault(f"no disk space left to fetch {mask(url)}")
+    return RepositoryUnreachable(f"cannot read {mask(url)}: {explain(answer)}")
+
+
+def _read(process: subprocess.Popen[bytes], limit: float, on_line: Callable[[bytes], None] | None) -> Answer:
+    """Read both streams to their ends with bounded memory, then return how the process ended."""
+    deadline = time.monotonic() + limit
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimedOut("")
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del err[:-_ERR_LIMIT]
+            if on_line is not None:
+                *lines, rest = out.split(b"\n")
+                for line in lines:
+                    on_line(bytes(line))
+                out[:] = rest
+            if len(out) > OUT_LIMIT:
+                raise MachineFault(f"git answered with more than {OUT_LIMIT} bytes")
+    try:
+        code = process.wait(max(0.1, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut("") from error
+    return Answer(code, bytes(out), err.decode("utf-8", "replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """See the process and its helpers to their end: TERM, so that git takes its lock files away, then KILL."""
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            process.wait(3.0)
+        except subprocess.TimeoutExpired:
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+    streams: tuple[IO[bytes] | None, ...] = (process.stdout, process.stderr)
+    for stream in streams:
+        if stream is not None:
+            stream.close()
+
+
+def _signal_group(pid: int, signum: signal.Signals) -> None:
+    try:
+        os.killpg(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended meanwhile

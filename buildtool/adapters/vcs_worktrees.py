@@ -1,0 +1,143 @@
+"""Work trees of the mirrors: one per repository and slot, reused by switching and cleaning.
+
+Switching a reused tree costs a tenth of a fresh one. A fresh one is made only when switching fails, which also covers
+whatever a build did to the tree or to git's own files in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from twisted.internet.defer import DeferredLock
+
+from buildtool.adapters.vcs_command import Answer, GitCommand, TimedOut, explain, unreachable
+from buildtool.adapters.vcs_git import FETCH_LIMIT, GitMirror, Mirror, directory_name
+from buildtool.adapters.vcs_refs import mask
+from buildtool.errors import MachineFault, RepositoryUnreachable
+from buildtool.ports import Executor
+
+
+class _DirtyError(Exception):
+    """A work tree could not be brought to the commit by switching."""
+
+
+class Worktrees:
+    """Checks out commits below one directory, which belongs to this program alone. Call it in the reactor's thread."""
+
+    def __init__(self, mirror: GitMirror, directory: Path, pool: Executor) -> None:
+        self._mirror = mirror
+        self._command: GitCommand = mirror.command
+        self._directory = directory
+        self._pool = pool
+        self._locks: dict[Path, DeferredLock] = {}
+
+    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+        """Return a directory that holds exactly ``commit`` (a full id), submodules included, and nothing else.
+
+        The directory is the same for every checkout of ``url`` in ``slot``, which only one build uses at a time.
+        Raises UnknownRef, RepositoryUnreachable, and MachineFault if this machine cannot check out.
+        """
+        await self._mirror.fetch_commit(url, commit)
+        mirror = self._mirror.mirror(url)
+        path = self._directory / directory_name(url) / f"slot-{slot:d}"
+        lock = self._locks.setdefault(path, DeferredLock())
+        await lock.run(self._pool.run, lambda: self._bring(mirror, path, commit.lower()))
+        return path
+
+    def _bring(self, mirror: Mirror, path: Path, commit: str) -> None:
+        """Make ``path`` hold ``commit`` (blocking)."""
+        try:
+            if _belongs(path, mirror.path):
+                try:
+                    self._switch(mirror, path, commit)
+                except _DirtyError:
+                    pass  # made afresh below
+                else:
+                    return
+            self._make(mirror, path, commit)
+            self._switch(mirror, path, commit)
+        except (_DirtyError, TimedOut) as error:
+            raise MachineFault(f"cannot check out {commit} of {mask(mirror.url)} in {path}: {error}") from error
+        except OSError as error:
+            raise MachineFault(f"cannot check out in {path}: {error.strerror}") from error
+
+    def _switch(self, mirror: Mirror, path: Path, commit: str) -> None:
+        self._step(path, "checkout", "--quiet", "--force", "--detach", commit, "--")
+        self._step(path, "clean", "-ffdxq")
+        if (path / ".gitmodules").exists():
+            self._submodules(mirror, path)
+        said = self._step(
+            path,
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=all",
+            "--ignored",
+            "--ignore-submodules=none",
+        )
+        lines = said.text.splitlines()
+        if f"# branch.oid {commit}" not in lines:
+            raise _DirtyError(f"HEAD is not {commit} after the checkout")
+        unclean = [line for line in lines if not line.startswith("#")]
+        if unclean:
+            raise _DirtyError(f"the tree is not clean after the checkout: {unclean[0]}")
+
+    def _submodules(self, mirror: Mirror, path: Path) -> None:
+        self._step(path, "submodule", "--quiet", "sync", "--recursive", url=mirror.url)
+        arguments = ("submodule", "--quiet", "update", "--init", "--recursive", "--force", "--checkout")
+        try:
+            answer = self._command.run(arguments, tree=path, url=mirror.url, limit=FETCH_LIMIT)
+        except TimedOut as error:
+            raise RepositoryUnreachable(f"cannot read the submodules of {mask(mirror.url)}: {error}") from error
+        if answer.code:
+            raise unreachable(f"{mirror.url} (a submodule)", answer)
+        self._step(path, "submodule", "--quiet", "foreach", "--recursive", "git clean -ffdxq")
+
+    def _make(self, mirror: Mirror, path: Path, commit: str) -> None:
+        _remove(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arguments = ("worktree", "add", "--quiet", "--force", "--force", "--detach", str(path), commit)
+        self._need(self._command.run(arguments, git_dir=mirror.path))
+
+    def _step(self, path: Path, *arguments: str, url: str | None = None) -> Answer:
+        return self._need(self._command.run(arguments, tree=path, url=url))
+
+    def _need(self, answer: Answer) -> Answer:
+        if answer.code:
+            raise _DirtyError(explain(answer))
+        return answer
+
+
+def _belongs(path: Path, mirror: Path) -> bool:
+    """Whether ``path`` is a work tree of ``mirror``, and not of some repository that a build put in its place."""
+    try:
+        link = path / ".git"
+        if not stat.S_ISREG(link.lstat().st_mode):
+            return False
+        named = Path(link.read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n"))
+        back = (named / "gitdir").read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError, ValueError):
+        return False
+    return named.parent == mirror.resolve() / "worktrees" and Path(back) == path.resolve() / ".git"
+
+
+def _remove(path: Path) -> None:
+    """Delete a tree, directories that may not be written included (Go's module cache is made so). Raises OSError."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        path.chmod(stat.S_IRWXU)
+        for parent, names, _ in os.walk(path):
+            for name in names:
+                inner = Path(parent, name)
+                if not inner.is_symlink():
+                    inner.chmod(stat.S_IRWXU)
+        shutil.rmtree(path)

@@ -1,0 +1,68 @@
+"""Real git repositories to fetch from, and threads for the adapters that block."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+T = TypeVar("T")
+
+_ENVIRONMENT = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_AUTHOR_DATE": "2024-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
+
+
+class Threads:
+    """A small pool that runs blocking functions."""
+
+    def __init__(self, size: int = 4) -> None:
+        self._pool = ThreadPool(0, size, "test")
+        self._pool.start()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        result: T = await deferToThreadPool(reactor, self._pool, function)
+        return result
+
+    def stop(self) -> None:
+        self._pool.stop()
+
+
+class Origin:
+    """A repository with a work tree, which the tests write to and the adapters fetch from."""
+
+    def __init__(self, path: Path, *, object_format: str = "sha1") -> None:
+        self.path = path
+        path.mkdir(parents=True)
+        self.git("init", "-q", "-b", "main", f"--object-format={object_format}")
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-C", str(self.path), *arguments]
+        done = subprocess.run(command, env=_ENVIRONMENT, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self, name: str = "file", text: str | None = None) -> str:
+        """Commit a file whose content is new, and return the commit's id."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text if text is not None else f"{name} {len(self.git('rev-list', '--all').split())}\n")
+        self.git("add", "--all")
+        self.git("commit", "-q", "--allow-empty", "-m", f"change {name}")
+        return self.git("rev-parse", "HEAD")
