@@ -311,6 +311,24 @@ class LogFiles(Protocol):
         """Compress a log that nothing will be appended to any more."""
 
 
+@frozen
+class LogExtent:
+    """How long a log is by now, in bytes, and whether nothing will be appended to it any more."""
+
+    length: int
+    finished: bool
+
+
+class LogReader(Protocol):
+    """Log bytes by Build and epoch, for the pages."""
+
+    async def extent(self, build_id: int, epoch: int) -> LogExtent | None:
+        """Return how much there is of a log, or None when nothing of it has arrived."""
+
+    async def read(self, build_id: int, epoch: int, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to, not including, ``end``; fewer where the log ends before."""
+
+
 # --- the metaserver's shell and what it talks through -------------------------------------------------
 
 

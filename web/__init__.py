@@ -1,0 +1,1 @@
+"""The pages: a Klein application, pure presenters, and the one place where URLs are built. Imported as buildtool.web."""

@@ -1,0 +1,75 @@
+"""Which tone and words each state has. Every state has a line here; a test walks the enumerations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Joined, OfferKind, RequestState, Server
+
+from .views import Badge
+
+BUILD: Mapping[BuildState, Badge] = {
+    BuildState.QUEUED: Badge("wait", "queued"),
+    BuildState.RUNNING: Badge("busy", "running"),
+    BuildState.SUCCEEDED: Badge("ok", "succeeded"),
+    BuildState.FAILED: Badge("bad", "failed"),
+    BuildState.UNBUILDABLE: Badge("bad", "unbuildable"),
+    BuildState.CANCELLED: Badge("quiet", "cancelled"),
+    BuildState.EXPIRED: Badge("quiet", "expired"),
+}
+
+REQUEST: Mapping[RequestState, Badge] = {
+    RequestState.WAITING: Badge("wait", "waiting"),
+    RequestState.SATISFIED: Badge("ok", "satisfied"),
+    RequestState.FAILED: Badge("bad", "failed"),
+    RequestState.UNBUILDABLE: Badge("bad", "unbuildable"),
+    RequestState.CANCELLED: Badge("quiet", "cancelled"),
+    RequestState.EXPIRED: Badge("quiet", "expired"),
+}
+
+_GOING: Mapping[AttemptState, Badge] = {
+    AttemptState.OFFERED: Badge("wait", "offered"),
+    AttemptState.BUILDING: Badge("busy", "building"),
+    AttemptState.ABORTING: Badge("wait", "stopping"),
+    AttemptState.ENDED: Badge("quiet", "ended"),
+}
+
+_ENDED: Mapping[AttemptEnd, Badge] = {
+    AttemptEnd.SUCCEEDED: Badge("ok", "succeeded"),
+    AttemptEnd.FAILED: Badge("bad", "failed"),
+    AttemptEnd.LOST: Badge("quiet", "lost"),
+    AttemptEnd.REFUSED: Badge("quiet", "refused"),
+    AttemptEnd.RETURNED: Badge("quiet", "returned"),
+    AttemptEnd.BROKEN: Badge("wait", "broken machine"),
+    AttemptEnd.LIMITED: Badge("wait", "over the machine's limit"),
+    AttemptEnd.ABORTED: Badge("quiet", "aborted"),
+}
+
+KIND: Mapping[OfferKind, str] = {
+    OfferKind.NATIVE: "native",
+    OfferKind.CROSS: "cross-compiled",
+    OfferKind.EMULATED: "emulated",
+}
+
+JOINED: Mapping[Joined, str] = {
+    Joined.OWN: "exactly this build",
+    Joined.IMPLICATION: "whatever satisfies this build will do",
+    Joined.ATTEMPT: "the platform it is being built for will do",
+    Joined.RANGE: "a revision near enough",
+}
+
+
+def attempt(it: Attempt) -> Badge:
+    """Return how an Attempt stands, or how it ended."""
+    return _ENDED[it.end] if it.end is not None else _GOING[it.state]
+
+
+def server(it: Server, running: int, now: float) -> Badge:
+    """Return how a build server stands."""
+    if not it.connected:
+        return Badge("quiet", "not connected")
+    if it.quarantined_until > now:
+        return Badge("bad", "quarantined")
+    if running >= it.capability.max_builds:
+        return Badge("busy", "busy")
+    return Badge("busy", "building") if running else Badge("ok", "idle")

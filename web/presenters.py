@@ -1,0 +1,331 @@
+"""From domain values to what a template shows. Pure functions: time comes in as ``now``, links from ``urls``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from buildtool.domain.model import Artifact, Attempt, Build, BuildState
+from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
+
+from . import badges, words
+from .timeline import timeline
+from .urls import Urls, server_anchor
+from .views import (
+    ArtifactCard,
+    AttemptRow,
+    BuildPage,
+    BuildRow,
+    BuildsPage,
+    Fact,
+    Link,
+    Moment,
+    Note,
+    OfferLine,
+    Presence,
+    RequestRow,
+    ServerCard,
+    ServersPage,
+    StatusPage,
+    Tile,
+    Zip,
+)
+
+PER_PAGE = 50
+"""Builds on one page of their list."""
+
+ATTEMPTS_SHOWN = 60
+"""The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
+
+_ADDRESS = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
+
+
+def moment(when: float, now: float) -> Moment:
+    """Return a point in time for people and machines."""
+    at = words.instant(when)
+    return Moment(at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), words.age(when, now))
+
+
+def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now: float) -> StatusPage:
+    """Return the front page: figures, what needs attention, and the latest builds."""
+    running, queued = (overview.builds.get(state, 0) for state in (BuildState.RUNNING, BuildState.QUEUED))
+    ended = {state.value: overview.builds.get(state, 0) for state in BuildState}
+    unsuccessful = ended["failed"] + ended["unbuildable"]
+    connected = f"{overview.servers_connected:,} of {words.count(overview.servers_known, 'build server')} connected"
+    oldest = overview.oldest_queued
+    waits = f"oldest {words.duration(now - oldest.created_at)}" if oldest else "nothing waits"
+    tiles = (
+        Tile("Running", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
+             urls.builds(state="running")),
+        Tile("Queued", f"{queued:,}", waits, urls.builds(state="queued")),
+        Tile("Build servers", f"{overview.servers_connected:,}", f"of {overview.servers_known:,} known", urls.servers()),
+        Tile("Requests waiting", f"{overview.requests_waiting:,}", _mails(overview.mails_unsent)),
+        Tile("Succeeded", f"{ended['succeeded']:,}", f"{unsuccessful:,} not", urls.builds(state="succeeded")),
+        Tile("Artifacts", f"{overview.artifacts:,}", words.size(overview.artifact_bytes)),
+    )  # fmt: skip
+    headline = f"{words.count(running, 'build')} running, {queued:,} queued; {connected}."
+    rows = tuple(build_row(line, urls, now) for line in latest)
+    return StatusPage(headline, tuple(_notes(overview, urls, now)), tiles, rows)
+
+
+def builds_page(
+    lines: Sequence[BuildLine], urls: Urls, now: float, *,
+    projects: Sequence[str], project: str = "", state: str = "", before: int | None = None,
+) -> BuildsPage:  # fmt: skip
+    """Return one page of the list of builds; ``lines`` holds one more than a page when there are older ones."""
+    rows = tuple(build_row(line, urls, now) for line in lines[:PER_PAGE])
+    older = urls.builds(before=rows[-1].id, project=project, state=state) if len(lines) > PER_PAGE else ""
+    newest = urls.builds(project=project, state=state) if before is not None else ""
+    wanted = [f"in state {state}"] if state else []
+    wanted = [f"of project {project}", *wanted] if project else wanted
+    wanted = [*wanted, f"older than build {before}"] if before is not None else wanted
+    nothing = f"There is no build {' and '.join(wanted)}."
+    known = tuple(projects) if not project or project in projects else (*projects, project)
+    states = tuple(it.value for it in BuildState)
+    return BuildsPage(rows, known, states, project, state, bool(wanted), nothing, newest, older)
+
+
+def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
+    """Return one Build for a list."""
+    build, attempt, artifact = line.build, line.attempt, line.artifact
+    short = words.revision(build.spec.revision)
+    when = build.ended_at if build.ended_at is not None else build.started_at if _runs(build) else build.created_at
+    download = None
+    if artifact is not None and not artifact.withdrawn:
+        download = Zip(urls.artifact(artifact.digest, artifact.name), artifact.name, words.size(artifact.size))
+    return BuildRow(
+        id=build.id,
+        url=urls.build(build.id),
+        badge=badges.BUILD[build.state],
+        project=build.spec.project,
+        revision=build.spec.revision,
+        short=short,
+        platform=words.platform(build.spec.platform),
+        server=attempt.server if attempt is not None else "",
+        requests=f"{line.requests:,}",
+        when=moment(build.created_at if when is None else when, now),
+        took=_took(build, now),
+        zip=download,
+    )
+
+
+def servers_page(lines: Sequence[ServerLine], urls: Urls, now: float) -> ServersPage:
+    """Return all build servers: those that are connected first."""
+    cards = tuple(server_card(line, urls, now) for line in sorted(lines, key=lambda line: not line.server.connected))
+    connected = [line for line in lines if line.server.connected]
+    slots = sum(line.server.capability.max_builds for line in connected)
+    running = sum(len(line.running) for line in connected)
+    headline = (
+        f"{len(connected):,} of {words.count(len(lines), 'build server')} connected; "
+        f"{words.count(running, 'build')} running, {words.count(slots, 'slot')}."
+    )
+    return ServersPage(headline if lines else "Machines that build, given by their owners.", cards)
+
+
+def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
+    """Return one build server. E-mail addresses in what its owner wrote are masked."""
+    server, offered = line.server, line.server.capability
+    since = Presence("Connected since", moment(server.since, now))
+    last = Presence("Last seen", moment(server.last_seen, now))
+    trouble = ""
+    if server.quarantined_until > now:
+        until = words.age(server.quarantined_until, now)
+        trouble = f"Given no builds until {until.removeprefix('in ')} from now: {server.quarantine_reason or 'it broke repeatedly'}"
+    elif server.strikes:
+        trouble = f"Broke {words.count(server.strikes, 'time')} since its last finished build."
+    return ServerCard(
+        name=server.name,
+        anchor=server_anchor(server.name),
+        badge=badges.server(server, len(line.running), now),
+        presence=since if server.connected else last,
+        trouble=trouble,
+        load=f"{len(line.running)} of {offered.max_builds} at once",
+        running=tuple(_running(it, urls, now) for it in line.running),
+        offers=tuple(OfferLine(words.platform(it.platform, words.HAS), badges.KIND[it.kind]) for it in offered.offers),
+        projects=", ".join(f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills),
+        machine=tuple(words.machine(offered.machine)),
+        host_info=_without_addresses(offered.host_info),
+        admin=_without_addresses(offered.admin),
+        software=offered.software,
+    )
+
+
+def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
+    """Return all about one Build."""
+    build = detail.build
+    shown = detail.attempts[-ATTEMPTS_SHOWN:]
+    left = len(detail.attempts) - len(shown)
+    more = detail.request_count - len(detail.requests)
+    tail = _telling(build, detail.attempts)
+    return BuildPage(
+        id=build.id,
+        url=urls.build(build.id),
+        badge=badges.BUILD[build.state],
+        headline=_headline(build, detail, now),
+        reason=build.reason,
+        facts=tuple(_facts(build)),
+        created=moment(build.created_at, now),
+        artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
+        attempts=tuple(_attempt(it, build, urls, now) for it in shown),
+        earlier=f"{words.count(left, 'earlier attempt')} not shown." if left else "",
+        unstarted=_unstarted(build, now),
+        timeline=timeline(build, shown, now),
+        tail=tail.log_tail if tail is not None else "",
+        tail_log=urls.log(build.id, tail.epoch) if tail is not None else "",
+        requests=tuple(_request(it, now) for it in detail.requests),
+        more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
+    )
+
+
+def deciding(detail: BuildDetail) -> Attempt | None:
+    """Return the Attempt whose log tells how a Build stands: the one that decided it, or else the newest."""
+    chosen = [it for it in detail.attempts if it.epoch == detail.build.deciding_epoch]
+    return (chosen or list(detail.attempts) or [None])[-1]
+
+
+# --- the parts of them -------------------------------------------------------------------------------------
+
+
+def _mails(unsent: int) -> str:
+    return f"{words.count(unsent, 'mail')} to be sent" if unsent else "all mail is sent"
+
+
+def _notes(overview: Overview, urls: Urls, now: float) -> list[Note]:
+    notes = []
+    oldest = overview.oldest_queued
+    if overview.servers_connected == 0:
+        waiting = "What is queued waits until one connects." if oldest else "A request would wait until one connects."
+        notes.append(Note("bad", f"No build server is connected. {waiting}", Link(urls.servers(), "Build servers")))
+    elif oldest is not None and overview.running < overview.slots:
+        waited = words.duration(now - oldest.created_at)
+        text = f"There are free slots, but none can take build {oldest.id}, queued for {waited}: {_wants(oldest)}."
+        notes.append(Note("wait", text, Link(urls.build(oldest.id), f"Build {oldest.id}")))
+    if overview.mails_refused:
+        refused = f"{words.count(overview.mails_refused, 'mail was', 'mails were')} refused by the mail server for good."
+        notes.append(Note("wait", f"{refused} The pages of their builds say why."))
+    return notes
+
+
+def _wants(build: Build) -> str:
+    needs = [f"{name} at least {text}" for name, text in words.machine(build.spec.machine)]
+    return ", ".join([f"{build.spec.project} for {words.platform(build.spec.platform)}", *needs])
+
+
+def _runs(build: Build) -> bool:
+    return build.state is BuildState.RUNNING and build.started_at is not None
+
+
+def _took(build: Build, now: float) -> str:
+    """Return how long it built, or builds already; nothing for what never began or waits again."""
+    if build.started_at is None or build.state is BuildState.QUEUED:
+        return ""
+    return words.duration((now if build.ended_at is None else build.ended_at) - build.started_at)
+
+
+def _running(it: Running, urls: Urls, now: float) -> Link:
+    since = words.duration(now - it.attempt.offered_at)
+    spec = it.build.spec
+    return Link(
+        urls.build(it.build.id), f"build {it.build.id}", f"{spec.project} {words.revision(spec.revision)}, for {since}"
+    )
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub(lambda found: words.masked(found.group()), text)
+
+
+def _headline(build: Build, detail: BuildDetail, now: float) -> str:
+    what = f"{build.spec.project} {words.revision(build.spec.revision)} for {words.platform(build.spec.platform)}"
+    if build.state is BuildState.QUEUED:
+        return f"{what}; waiting for {words.duration(now - build.created_at)}."
+    if build.state is BuildState.RUNNING:
+        newest = detail.attempts[-1].server if detail.attempts else "a build server"
+        return f"{what}; running on {newest} for {_took(build, now) or 'a moment'}."
+    took = _took(build, now)
+    return f"{what}; ended after {took} of building." if took else f"{what}; never started."
+
+
+def _facts(build: Build) -> list[Fact]:
+    spec = build.spec
+    facts = [Fact("Project", spec.project), Fact("Revision", spec.revision, code=True)]
+    if spec.source:
+        facts.append(Fact("Source", spec.source, code=True))
+    facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))
+    options = "  ".join(f"{name}={words.value(item).replace(', ', ',')}" for name, item in spec.options)
+    facts.append(Fact("Options", options or "none", code=bool(options)))
+    if spec.machine:
+        facts.append(Fact("Build server needs", ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))))
+    facts.append(Fact("Recipe", f"version {spec.recipe_version}"))
+    if build.forced:
+        facts.append(Fact("Forced", "built although there was an artifact or a known failure"))
+    if build.failed_on:
+        facts.append(Fact("Failed on", ", ".join(build.failed_on)))
+    if build.broken_on:
+        facts.append(Fact("Broke", ", ".join(build.broken_on)))
+    return facts
+
+
+def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
+    kept = not artifact.withdrawn
+    plain = re.fullmatch(r"[\w.+-]+", artifact.name, re.ASCII) and not artifact.name.startswith("-")
+    return ArtifactCard(
+        name=artifact.name,
+        url=urls.artifact(artifact.digest, artifact.name) if kept else "",
+        size=words.size(artifact.size),
+        digest=artifact.digest,
+        content_digest=artifact.content_digest,
+        verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
+        platform=words.platform(artifact.platform, words.RUNS_FROM),
+        kind=badges.KIND[artifact.kind],
+        server=Link(urls.server(artifact.server), artifact.server),
+        took=words.duration(artifact.seconds),
+        built=moment(artifact.built_at, now),
+        withdrawn=artifact.withdrawn,
+    )
+
+
+def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptRow:
+    begun = attempt.offered_at if attempt.accepted_at is None else attempt.accepted_at
+    return AttemptRow(
+        epoch=attempt.epoch,
+        badge=badges.attempt(attempt),
+        server=Link(urls.server(attempt.server), attempt.server),
+        platform=words.platform(attempt.platform, words.HAS),
+        kind=badges.KIND[attempt.kind],
+        offered=moment(attempt.offered_at, now),
+        took=words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
+        reason=attempt.reason,
+        log=urls.log(build.id, attempt.epoch),
+        deciding=attempt.epoch == build.deciding_epoch,
+    )
+
+
+def _unstarted(build: Build, now: float) -> str:
+    if build.state is not BuildState.QUEUED:
+        return "It ended before a build server began."
+    if build.not_before > now:
+        return f"No build server has begun; the next try is {words.age(build.not_before, now)}."
+    return "It starts as soon as a build server that can build it is free."
+
+
+def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the Attempt whose end of the log explains why there is no artifact, or None when there is none."""
+    if build.state not in (BuildState.FAILED, BuildState.UNBUILDABLE):
+        return None
+    chosen = [it for it in attempts if it.log_tail and it.epoch == build.deciding_epoch]
+    return (chosen or [it for it in attempts if it.log_tail] or [None])[-1]
+
+
+def _request(line: RequestLine, now: float) -> RequestRow:
+    request = line.request
+    ref = request.demand.ref + (f" ± {request.demand.revrange}" if request.demand.revrange.isdigit() else "")
+    troubles = [request.reason, f"mail refused: {line.mail_error}" if line.mail_error else ""]
+    return RequestRow(
+        id=request.id,
+        badge=badges.REQUEST[request.state],
+        who=words.masked(request.email),
+        ref=request.demand.revrange if ".." in request.demand.revrange else ref,
+        joined=badges.JOINED[request.joined],
+        when=moment(request.admitted_at, now),
+        trouble="; ".join(_without_addresses(it) for it in troubles if it),
+    )

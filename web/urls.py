@@ -1,0 +1,81 @@
+"""The one place where URLs are built.
+
+Links inside pages are paths, so that they work under whatever name a visitor came by; a path in ``public_url``
+(pages behind a proxy at ``https://example.org/farm``) is kept in front of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit
+
+from attrs import field, frozen
+
+
+def _prefix(public_url: str) -> str:
+    return urlsplit(public_url).path.rstrip("/")
+
+
+@frozen
+class Urls:
+    """Where everything is.
+
+    ``public`` is the address of the pages, ``transfer`` that of the transfer port, neither needing a ``/`` at its
+    end; ``assets`` maps the name of a static file to the name under which it is served, which carries its digest.
+    """
+
+    public: str
+    transfer: str
+    assets: Mapping[str, str] = field(factory=dict)
+    prefix: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "prefix", _prefix(self.public))
+
+    def status(self) -> str:
+        """Return the front page."""
+        return f"{self.prefix}/"
+
+    def servers(self) -> str:
+        """Return the list of build servers."""
+        return f"{self.prefix}/buildservers"
+
+    def server(self, name: str) -> str:
+        """Return a build server's place in the list."""
+        return f"{self.servers()}#{quote(server_anchor(name), safe='')}"
+
+    def builds(self, *, before: int | None = None, project: str = "", state: str = "") -> str:
+        """Return the list of builds: those older than ``before``, of one project, in one state."""
+        asked = {"project": project, "state": state, "before": "" if before is None else str(before)}
+        query = urlencode({name: value for name, value in asked.items() if value})
+        return f"{self.prefix}/builds" + (f"?{query}" if query else "")
+
+    def build(self, build_id: int) -> str:
+        """Return the page of a Build."""
+        return f"{self.prefix}/build/{build_id}"
+
+    def log(self, build_id: int, epoch: int | None = None) -> str:
+        """Return the log of the deciding Attempt, or of the one with this epoch."""
+        return f"{self.prefix}/logs/{build_id}" + ("" if epoch is None else f"?attempt={epoch}")
+
+    def artifact(self, digest: str, name: str) -> str:
+        """Return where an artifact's zip is, on the transfer port."""
+        return f"{self.transfer.rstrip('/')}/artifacts/{quote(digest, safe='')}/{quote(name, safe='')}"
+
+    def health(self) -> str:
+        """Return where monitoring asks."""
+        return f"{self.prefix}/health"
+
+    def static(self, name: str) -> str:
+        """Return a static file by its name in ``static/``. Raises KeyError when there is no such file."""
+        return f"{self.prefix}/static/{self.assets[name]}"
+
+    def absolute(self, path: str) -> str:
+        """Return one of the paths above as a whole URL, for what leaves the pages."""
+        return self.public.rstrip("/") + path.removeprefix(self.prefix)
+
+
+def server_anchor(name: str) -> str:
+    """Return the fragment id of a build server: valid in HTML whatever the name holds, and never the same for two."""
+    safe = "".join(char if char.isascii() and (char.isalnum() or char == "-") else f"_{ord(char):x}_" for char in name)
+    return f"server-{safe}"

@@ -1,0 +1,262 @@
+"""What templates show: frozen values of words, links and figures, with nothing left to decide."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Badge:
+    """A state: its word, and its tone (``ok``, ``bad``, ``busy``, ``wait`` or ``quiet``) which gives the colour."""
+
+    tone: str
+    text: str
+
+
+@frozen
+class Link:
+    """Where to go, in what words; ``under`` is said beside it."""
+
+    url: str
+    text: str
+    under: str = ""
+
+
+@frozen
+class Moment:
+    """A point in time: ``iso`` for machines, ``full`` in UTC to the second, ``words`` as an age."""
+
+    iso: str
+    full: str
+    words: str
+
+
+@frozen
+class Note:
+    """One sentence that needs attention."""
+
+    tone: str
+    text: str
+    link: Link | None = None
+
+
+@frozen
+class Tile:
+    """One figure of the front page."""
+
+    name: str
+    figure: str
+    under: str
+    url: str = ""
+
+
+@frozen
+class Zip:
+    """An artifact in a list."""
+
+    url: str
+    title: str
+    size: str
+
+
+@frozen
+class BuildRow:
+    """One Build in a list."""
+
+    id: int
+    url: str
+    badge: Badge
+    project: str
+    revision: str
+    short: str
+    platform: str
+    server: str
+    requests: str
+    when: Moment
+    took: str
+    zip: Zip | None
+
+
+@frozen
+class StatusPage:
+    """The front page."""
+
+    headline: str
+    notes: tuple[Note, ...]
+    tiles: tuple[Tile, ...]
+    rows: tuple[BuildRow, ...]
+
+
+@frozen
+class BuildsPage:
+    """One page of the list of builds; ``newest`` and ``older`` are empty where there is nowhere to go."""
+
+    rows: tuple[BuildRow, ...]
+    projects: tuple[str, ...]
+    states: tuple[str, ...]
+    project: str
+    state: str
+    filtered: bool
+    nothing: str
+    newest: str
+    older: str
+
+
+@frozen
+class Presence:
+    """Since when a build server is there, or was last: ``before`` stands before the moment."""
+
+    before: str
+    when: Moment
+
+
+@frozen
+class OfferLine:
+    """One platform that a build server builds for, and how."""
+
+    platform: str
+    kind: str
+
+
+@frozen
+class ServerCard:
+    """One build server."""
+
+    name: str
+    anchor: str
+    badge: Badge
+    presence: Presence
+    trouble: str
+    load: str
+    running: tuple[Link, ...]
+    offers: tuple[OfferLine, ...]
+    projects: str
+    machine: tuple[tuple[str, str], ...]
+    host_info: str
+    admin: str
+    software: str
+
+
+@frozen
+class ServersPage:
+    """All build servers."""
+
+    headline: str
+    servers: tuple[ServerCard, ...]
+
+
+@frozen
+class Fact:
+    """One line of what a Build makes; ``code`` when it is an identifier and not words."""
+
+    name: str
+    text: str
+    code: bool = False
+
+
+@frozen
+class ArtifactCard:
+    """A Build's artifact. ``withdrawn`` says why it is no longer given out; then ``url`` and ``verify`` are empty."""
+
+    name: str
+    url: str
+    size: str
+    digest: str
+    content_digest: str
+    verify: str
+    platform: str
+    kind: str
+    server: Link
+    took: str
+    built: Moment
+    withdrawn: str
+
+
+@frozen
+class AttemptRow:
+    """One Attempt in its table."""
+
+    epoch: int
+    badge: Badge
+    server: Link
+    platform: str
+    kind: str
+    offered: Moment
+    took: str
+    reason: str
+    log: str
+    deciding: bool
+
+
+@frozen
+class RequestRow:
+    """One Request in its table; ``who`` is masked, ``trouble`` says why it or its mail failed."""
+
+    id: int
+    badge: Badge
+    who: str
+    ref: str
+    joined: str
+    when: Moment
+    trouble: str
+
+
+@frozen
+class Stretch:
+    """A part of a bar, in per cent of the whole width."""
+
+    x: float
+    width: float
+
+
+@frozen
+class Bar:
+    """One Attempt on the timeline: heights in pixels; ``waiting`` is the time between the offer and its acceptance."""
+
+    text: str
+    tone: str
+    text_y: int
+    y: int
+    waiting: Stretch | None
+    building: Stretch
+
+
+@frozen
+class Timeline:
+    """The Attempts of a Build along the time since it was asked for. ``label`` says in words what it shows."""
+
+    height: int
+    axis_y: int
+    label: str
+    end: str
+    bars: tuple[Bar, ...]
+
+
+@frozen
+class BuildPage:
+    """All about one Build."""
+
+    id: int
+    url: str
+    badge: Badge
+    headline: str
+    reason: str
+    facts: tuple[Fact, ...]
+    created: Moment
+    artifact: ArtifactCard | None
+    attempts: tuple[AttemptRow, ...]
+    earlier: str
+    unstarted: str
+    timeline: Timeline
+    tail: str
+    tail_log: str
+    requests: tuple[RequestRow, ...]
+    more_requests: str
+
+
+@frozen
+class ErrorPage:
+    """What went wrong, in one line."""
+
+    title: str
+    text: str

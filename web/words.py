@@ -1,0 +1,129 @@
+"""Numbers and values in words: durations, ages, sizes, platforms, addresses. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from buildtool.domain.options import Canonical
+from buildtool.domain.platforms import Value
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_SECOND = 253_402_300_799  # of the year 9999, after which there is no datetime
+
+NEEDS_AT_MOST = "≤"
+"""Before a version that a binary may need at most: a requirement."""
+
+RUNS_FROM = "≥"
+"""Before a version that a binary needs at least: an artifact."""
+
+HAS = ""
+"""Before a version that a machine simply has."""
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with its two largest units: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 d 4 h``."""
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:  # noqa: PLR2004 - below it a tenth of a second still says something
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for (size, unit), (small, small_unit) in zip(_UNITS, _UNITS[1:], strict=False):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            return f"{count} {unit}" + (f" {rest // small} {small_unit}" if rest >= small else "")
+    return f"{whole} s"
+
+
+def age(then: float, now: float) -> str:
+    """Return how long ago ``then`` was, or how far ahead it is, with one unit: ``3 min ago``, ``in 2 h``."""
+    apart = abs(now - then)
+    if apart < 2:  # noqa: PLR2004 - clocks of two machines differ by as much
+        return "just now"
+    size, unit = next(((size, unit) for size, unit in _UNITS if apart >= size), (1, "s"))
+    count = int(apart // size)
+    return f"{count} {unit} ago" if then <= now else f"in {count} {unit}"
+
+
+def instant(when: float) -> datetime:
+    """Return a moment of wall time in UTC; one outside the calendar is moved to its nearest end."""
+    return datetime.fromtimestamp(min(max(when, 0.0), _LAST_SECOND), UTC) if when == when else _EARLIEST  # noqa: PLR0124 - NaN
+
+
+def size(count: int) -> str:
+    """Return a number of bytes: ``812 B``, ``4.2 KiB``, ``1.3 GiB``."""
+    if count < 1024:  # noqa: PLR2004 - that is what KiB means
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        amount /= 1024
+        if amount < 1023.95:  # noqa: PLR2004 - what would be shown as 1024.0 is shown in the next unit
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:,.1f} PiB"
+
+
+def mebibytes(count: int) -> str:
+    """Return a number of MiB as a size."""
+    return size(count * 1024**2)
+
+
+def value(item: Value) -> str:
+    """Return an option's value: ``yes``, ``3``, ``gcc, make``."""
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, tuple):
+        return ", ".join(item) or "none"
+    return str(item)
+
+
+def platform(properties: Canonical, sign: str = NEEDS_AT_MOST) -> str:
+    """Return a platform: ``linux ppc (32-bit big-endian), glibc ≤ 2.36``. ``sign`` stands before versions."""
+    known = dict(properties)
+    head = " ".join(str(known.pop(name)) for name in ("os", "arch") if name in known)
+    nature = " ".join(_nature(known))
+    parts = [f"{head} ({nature})" if head and nature else head or nature]
+    family, version = known.pop("libc", None), known.pop("libc_version", None)
+    if family is not None or version is not None:
+        words = ["libc" if family is None else str(family)]
+        parts.append(" ".join(words if version is None else [*words, *_signed(sign, version)]))
+    level = known.pop("cpu_level", None)
+    if level is not None:
+        parts.append(" ".join(_signed(sign, level)))
+    parts.extend(f"{name} {value(item)}" for name, item in known.items())
+    return ", ".join(part for part in parts if part) or "any platform"
+
+
+def _nature(known: dict[str, Value]) -> list[str]:
+    bits, order = known.pop("bits", None), known.pop("byteorder", None)
+    return ([f"{bits}-bit"] if bits is not None else []) + ([f"{order}-endian"] if order is not None else [])
+
+
+def _signed(sign: str, item: Value) -> list[str]:
+    return [sign, value(item)] if sign else [value(item)]
+
+
+_MACHINE: Mapping[str, str] = {"memory": "memory", "disk": "free disk"}
+
+
+def machine(properties: Canonical) -> list[tuple[str, str]]:
+    """Return what is known of a machine as (name, words); memory and disk, given in MiB, as sizes."""
+    return [
+        (_MACHINE[name], mebibytes(item)) if name in _MACHINE and type(item) is int else (name.replace("_", " "), value(item))
+        for name, item in properties
+    ]
+
+
+def masked(email: str) -> str:
+    """Return an address that its owner recognises and nobody else can write to: ``u…@example.org``."""
+    local, at, domain = email.rpartition("@")
+    return f"{local[:1]}…@{domain}" if at else "…"
+
+
+def revision(commit: str) -> str:
+    """Return the usual short form of a commit id; what is no commit id stays as it is."""
+    return commit[:12] if len(commit) >= 40 and commit.isalnum() else commit  # noqa: PLR2004 - SHA-1 in hex
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 build``, ``1,204 builds``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
