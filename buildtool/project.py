@@ -68,9 +68,14 @@ ClientChecker = Callable[[Checked], str | None]
 """Returns None to accept, or the reason for refusing in one line."""
 
 
-def _name(_instance: object, _attribute: object, name: object) -> None:
-    if not isinstance(name, str) or not name or len(name) > 40 or not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigurationError(f"project name {name!r} is not usable: at most 40 letters, digits, - and _")
+NAME_LIMIT = 40
+"""The longest project name, in characters."""
+
+
+def _name(_instance: object, _attribute: object, name: str) -> None:
+    plain = isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum()
+    if not plain or len(name) > NAME_LIMIT:
+        raise ConfigurationError(f"project name {name!r} is not usable: at most {NAME_LIMIT} letters, digits, - and _")
 
 
 @frozen

@@ -9,8 +9,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from buildtool.domain.model import AttemptEnd, Capability, OfferKind
-from buildtool.domain.platforms import Value
 from buildtool.domain.options import Canonical
+from buildtool.domain.platforms import Value
 
 PROTOCOL_VERSION = 1
 """Raised whenever either side could misunderstand the other; compared in the first message."""

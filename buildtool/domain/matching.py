@@ -62,7 +62,7 @@ class Reason:
     have: Value | None = None
     comparison: Comparison = Comparison.EXACT
 
-    def words(self) -> str:  # noqa: PLR0911 - one line for each cause
+    def words(self) -> str:  # noqa: C901, PLR0911 - one line for each cause
         """Return the reason for people."""
         wanted, have = _text(self.wanted), _text(self.have)
         match self.cause:
@@ -253,9 +253,7 @@ def _unskilled(capability: Capability, wanted: ProjectSkill) -> list[Reason]:
 # --- requirements ---------------------------------------------------------------------------------------
 
 
-def platform_required(
-    options: ProjectOptions, explicit: Mapping[str, Value], local: Mapping[str, Value]
-) -> Canonical:
+def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], local: Mapping[str, Value]) -> Canonical:
     """Return the required artifact platform: what was asked for, over the requester's own machine.
 
     What follows from an arch, os or libc that was asked for and differs from the machine's is not taken from the

@@ -27,7 +27,6 @@ class Submitted:
     email: str
     demand: Demand
     force: bool = False
-    expires_at: float = float("inf")
 
 
 @frozen
@@ -112,13 +111,6 @@ class Tick:
     """Time has passed: look at everything that waits for a time."""
 
 
-@frozen
-class Asked:
-    """Somebody wants to know why a Build waits; changes nothing."""
-
-    build_id: int
-
-
 Event = (
     Submitted
     | CancelRequested
@@ -130,7 +122,6 @@ Event = (
     | ArtifactGone
     | Restarted
     | Tick
-    | Asked
 )
 
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
@@ -163,11 +154,10 @@ class JoinedBuild:
 
 @frozen
 class Queued:
-    """No build server can take the new Build now; ``why`` says what stands in the way."""
+    """No build server can take the new Build now; why not is computed when somebody asks."""
 
     request: Request
     build: Build
-    why: Why
 
 
 @frozen
@@ -217,9 +207,9 @@ class Noted:
 
 @frozen
 class ServerReasons:
-    """One reason why servers do not build something now, and which: at most 20 names, and how many in all."""
+    """The same reasons why servers do not build something now, and which: at most 20 names, and how many in all."""
 
-    reason: Reason
+    reasons: tuple[Reason, ...]
     servers: tuple[str, ...]
     count: int
 
@@ -246,7 +236,6 @@ Answer = (
     | Cancelled
     | SessionOpened
     | Noted
-    | Why
 )
 
 # --- Effects: acts asked for, performed only after the commit ---------------------------------------------

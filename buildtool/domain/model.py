@@ -164,12 +164,17 @@ class Demand:
     def shelves(self) -> tuple[ShelfKey, ...]:
         """Return the shelves that may hold a satisfying artifact, nearest first."""
         own = self.spec.shelf()
-        return tuple(own if revision == own.revision else evolve(own, revision=revision) for revision in self.acceptable)
+        return tuple(
+            own if revision == own.revision else evolve(own, revision=revision) for revision in self.acceptable
+        )
 
 
 @frozen
 class Request:
-    """What one person asked for. ``seq`` is its place by admission; times are seconds of wall time."""
+    """What one person asked for; ids rise in the order of admission. Times are seconds of wall time.
+
+    ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``.
+    """
 
     id: int
     client_id: str
@@ -190,16 +195,21 @@ class Request:
 
 @frozen
 class Build:
-    """The work for one BuildKey. ``seq`` is its place in the queue, which retries keep.
+    """The work for one BuildKey.
+
+    ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it. ``first``
+    puts it before all places (it ran when the metaserver went down).
 
     ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
-    failed, with ``epoch`` the number of its last Attempt. ``delays`` counts retries before a start.
+    failed, ``failed_platform`` and ``failed_kind`` what that was seen on. ``epoch`` is the number of its last Attempt,
+    ``deciding_epoch`` of the one whose log tells the outcome. ``delays`` counts the retries that were due to contact
+    lost before a start; ``not_before`` is when the next may be made.
     """
 
     id: int
     key: str
     spec: BuildSpec
-    seq: int
+    place: int
     created_at: float
     state: BuildState = BuildState.QUEUED
     epoch: int = 0
@@ -214,6 +224,8 @@ class Build:
     deciding_epoch: int | None = None
     artifact_id: int | None = None
     reason: str = ""
+    failed_platform: Canonical = ()
+    failed_kind: OfferKind = OfferKind.NATIVE
 
 
 @frozen
@@ -265,13 +277,14 @@ class Artifact:
 
 @frozen
 class FailedHere:
-    """A remembered final failure of a Build, for the platform it was built for, until ``until``."""
+    """A remembered final failure of a Build, for the platform it was built for and how, until ``until``."""
 
     build_id: int
     shelf: ShelfKey
     platform: Canonical
     until: float
     reason: str
+    kind: OfferKind = OfferKind.NATIVE
 
 
 @frozen
@@ -338,12 +351,13 @@ class Server:
 
 @frozen
 class Refusal:
-    """That a server said no to a Build, or broke on it, remembered until ``until``."""
+    """That a server said no to a Build, or broke on it, for the ``count``-th time; remembered until ``until``."""
 
     build_id: int
     server: str
     until: float
     reason: str
+    count: int = 1
 
 
 @frozen
@@ -364,7 +378,13 @@ class Mail:
 
 @frozen
 class Policy:
-    """What a project says about failing, and its version: from its ``config.py``; times in seconds."""
+    """What a project says about versions and failing, from its ``config.py``; times in seconds.
+
+    A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
+    contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
+    ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
+    quarantine.
+    """
 
     recipe_version: int
     options_digest: str
@@ -372,7 +392,9 @@ class Policy:
     confirm_failures: int = 1
     failure_ttl: float = 86_400.0
     request_ttl: float = 7 * 86_400.0
+    refusal_first: float = 10.0
     refusal_ttl: float = 600.0
+    lost_ttl: float = 30.0
     retry_first: float = 1.0
     retry_most: float = 300.0
     breakages: int = 3

@@ -30,6 +30,7 @@ SET_LIMIT = 64
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _MEMBER = re.compile(r"[A-Za-z0-9_.+:/=-]{1,80}\Z")
 _INT = re.compile(r"[+-]?[0-9]{1,18}\Z")
+_SHOWN = 80
 _TRUE = frozenset({"yes", "true", "on", "1"})
 _FALSE = frozenset({"no", "false", "off", "0"})
 
@@ -93,7 +94,9 @@ class Option:
             try:
                 re.compile(self.pattern)
             except re.error as error:
-                raise ConfigurationError(f"option {self.name}: its pattern is not a regular expression: {error}") from error
+                raise ConfigurationError(
+                    f"option {self.name}: its pattern is not a regular expression: {error}"
+                ) from error
         if self.default is not None:
             try:
                 self.check(self.default)
@@ -235,7 +238,12 @@ class Property:
 
 
 def choice(
-    name: str, choices: Iterable[str], *, default: str | None = None, help: str = "", requires: Mapping[str, Value] | None = None  # noqa: A002
+    name: str,
+    choices: Iterable[str],
+    *,
+    default: str | None = None,
+    help: str = "",
+    requires: Mapping[str, Value] | None = None,
 ) -> Option:
     """Describe an option that takes one of ``choices``; the default is the first unless named."""
     values = tuple(choices)
@@ -245,26 +253,28 @@ def choice(
     )  # fmt: skip
 
 
-def flag(name: str, *, default: bool = False, help: str = "", requires: Mapping[str, Value] | None = None) -> Option:  # noqa: A002
+def flag(name: str, *, default: bool = False, help: str = "", requires: Mapping[str, Value] | None = None) -> Option:
     """Describe an option that is on or off."""
     return Option(name, Kind.BOOL, help, default, requires=_pairs(requires))
 
 
 def number(
-    name: str, *, default: int, minimum: int | None = None, maximum: int | None = None, help: str = "",  # noqa: A002
+    name: str, *, default: int, minimum: int | None = None, maximum: int | None = None, help: str = "",
     requires: Mapping[str, Value] | None = None,
 ) -> Option:  # fmt: skip
     """Describe an option that takes a whole number."""
     return Option(name, Kind.INT, help, default, minimum=minimum, maximum=maximum, requires=_pairs(requires))
 
 
-def text(name: str, *, default: str = "", pattern: str = "", help: str = "", requires: Mapping[str, Value] | None = None) -> Option:  # noqa: A002
+def text(
+    name: str, *, default: str = "", pattern: str = "", help: str = "", requires: Mapping[str, Value] | None = None
+) -> Option:
     """Describe an option that takes one line of text, bounded by ``pattern`` when given."""
     return Option(name, Kind.STRING, help, default, pattern=pattern, requires=_pairs(requires))
 
 
 def words(
-    name: str, *, choices: Iterable[str] = (), default: Iterable[str] = (), help: str = "",  # noqa: A002
+    name: str, *, choices: Iterable[str] = (), default: Iterable[str] = (), help: str = "",
     requires: Mapping[str, Value] | None = None,
 ) -> Option:  # fmt: skip
     """Describe an option that takes a set of words."""
@@ -277,7 +287,7 @@ def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...
 
 def _shown(value: object) -> str:
     shown = repr(value)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
 
 
 def _standard() -> dict[str, Property]:
@@ -298,9 +308,11 @@ def _standard() -> dict[str, Property]:
          artifact, at_most),
         (Option("cpu_level", Kind.CHOICE, "highest x86-64 level that the binary may need", choices=CPU_LEVELS),
          artifact, at_most),
-        (Option("memory", Kind.INT, "memory that the build needs, in MiB", minimum=1, maximum=2**32), machine, at_least),
+        (Option("memory", Kind.INT, "memory that the build needs, in MiB", minimum=1, maximum=2**32), machine,
+         at_least),
         (Option("cpus", Kind.INT, "processors that the build needs", minimum=1, maximum=2**16), machine, at_least),
-        (Option("disk", Kind.INT, "free disk that the build needs, in MiB", minimum=1, maximum=2**40), machine, at_least),
+        (Option("disk", Kind.INT, "free disk that the build needs, in MiB", minimum=1, maximum=2**40), machine,
+         at_least),
         (Option("tools", Kind.SET, "programs that the build needs, such as gcc,make"), machine, subset),
     )  # fmt: skip
     return {option.name: Property(option, role, comparison, option.name) for option, role, comparison in rows}

@@ -1,0 +1,193 @@
+"""How a Request comes in: hit, join, remembered failure, or a new Build (design.md section 4, "Admission")."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from buildtool.domain.dispatching import start_somewhere
+from buildtool.domain.matching import implies, platform_satisfies, satisfies
+from buildtool.domain.messages import (
+    Answer,
+    ConflictingSubmission,
+    Dispatched,
+    Hit,
+    JoinedBuild,
+    KnownFailure,
+    Queued,
+    RepeatedSubmission,
+    RequestMoved,
+    Submitted,
+)
+from buildtool.domain.model import (
+    Artifact,
+    Build,
+    BuildState,
+    Demand,
+    FailedHere,
+    Joined,
+    Request,
+    RequestState,
+)
+from buildtool.domain.state import Seen
+from buildtool.domain.turn import Turn, disappoint, satisfy
+
+
+def submit(turn: Turn, event: Submitted) -> Answer:
+    """Admit a new Request. One whose client id was answered before gets that answer again."""
+    seen = turn.state.seen.get(event.client_id)
+    if seen is not None:
+        if seen.body_digest != event.body_digest:
+            return ConflictingSubmission(seen.request_id)
+        return RepeatedSubmission(seen.request_id, seen.answer)
+    policy = turn.state.policy(event.demand.spec.project)
+    request = Request(
+        id=turn.state.number("request"),
+        client_id=event.client_id,
+        body_digest=event.body_digest,
+        email=event.email,
+        demand=event.demand,
+        force=event.force,
+        admitted_at=turn.now,
+        expires_at=turn.now + policy.request_ttl,
+    )
+    answer = _answer_new(turn, request)
+    turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))
+    turn.happened("request-" + answer.request.answer, f"request/{request.id}")
+    return answer
+
+
+def admit_anew(turn: Turn, request: Request) -> None:
+    """Admit a waiting Request again with its own exact revision, because what it had joined came to nothing.
+
+    Its requester is told only how it ends. It keeps its place in the order of admission.
+    """
+    spec = request.demand.spec
+    anew = evolve(request, demand=evolve(request.demand, acceptable=(spec.revision,)), build_id=None, joined=Joined.OWN)
+    turn.state.put(anew)
+    artifact = None if anew.force else find_hit(turn, anew.demand)
+    if artifact is not None:
+        satisfy(turn, anew, artifact)
+        return
+    found = _joinable(turn, anew)
+    if found is not None:
+        _wait_for(turn, anew, *found)
+        return
+    failure = None if anew.force else find_failure(turn, anew.demand)
+    if failure is not None:
+        disappoint(turn, evolve(anew, build_id=failure.build_id), RequestState.FAILED, failure.reason)
+        return
+    build = _new_build(turn, anew)
+    _wait_for(turn, anew, build, Joined.OWN)
+    start_somewhere(turn, build)
+
+
+def find_hit(turn: Turn, demand: Demand) -> Artifact | None:
+    """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
+    comparisons = turn.state.compare(demand.spec.project)
+    for shelf in demand.shelves():
+        for artifact in turn.state.shelf(shelf).artifacts:
+            if not satisfies(artifact, demand, comparisons):
+                return artifact
+    return None
+
+
+def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:
+    """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
+    comparisons = turn.state.compare(demand.spec.project)
+    for failure in turn.state.shelf(demand.spec.shelf()).failures:
+        if failure.until > turn.now and platform_satisfies(failure.platform, failure.kind, demand.spec, comparisons):
+            return failure
+    return None
+
+
+def _answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+    demand = request.demand
+    artifact = None if request.force else find_hit(turn, demand)
+    if artifact is not None:
+        ended = evolve(
+            request,
+            state=RequestState.SATISFIED,
+            artifact_id=artifact.id,
+            build_id=artifact.build_id,
+            answer="hit",
+            ended_at=turn.now,
+        )
+        turn.state.put(ended)
+        return Hit(ended, artifact)
+    found = _joinable(turn, request)
+    if found is not None:
+        joined = _wait_for(turn, evolve(request, answer="joined"), *found)
+        return JoinedBuild(joined, found[0])
+    failure = None if request.force else find_failure(turn, demand)
+    if failure is not None:
+        ended = evolve(
+            request,
+            state=RequestState.FAILED,
+            build_id=failure.build_id,
+            reason=failure.reason,
+            answer="known-failure",
+            ended_at=turn.now,
+        )
+        turn.state.put(ended)
+        return KnownFailure(ended, failure.build_id, failure.reason)
+    return _answer_with_build(turn, request)
+
+
+def _answer_with_build(turn: Turn, request: Request) -> Dispatched | Queued:
+    build = _new_build(turn, request)
+    waiting = _wait_for(turn, request, build, Joined.OWN)
+    server = start_somewhere(turn, build)
+    answered = evolve(waiting, answer="queued" if server is None else "dispatched")
+    turn.state.put(answered)
+    now = turn.state.builds[build.id]
+    return Queued(answered, now) if server is None else Dispatched(answered, now, server)
+
+
+def _new_build(turn: Turn, request: Request) -> Build:
+    spec = request.demand.spec
+    build = Build(
+        id=turn.state.number("build"),
+        key=spec.key(),
+        spec=spec,
+        place=request.id,
+        created_at=turn.now,
+        forced=request.force,
+    )
+    turn.state.put(build)
+    turn.happened("build-queued", f"build/{build.id}")
+    return build
+
+
+def _wait_for(turn: Turn, request: Request, build: Build, joined: Joined) -> Request:
+    waiting = evolve(request, build_id=build.id, joined=joined)
+    turn.state.put(waiting)
+    turn.tell(RequestMoved(waiting, build.state.value, build.epoch))
+    return waiting
+
+
+def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
+    """Return the open Build that will satisfy a Request, nearest revision first, and by what it will."""
+    state, spec = turn.state, request.demand.spec
+    own = state.build_by_key.get(spec.key())
+    if own is not None:
+        return state.builds[own], Joined.OWN
+    shelves = request.demand.shelves()
+    for shelf in shelves[:1] if request.force else shelves:
+        for build_id in state.builds_on.get(shelf, ()):
+            build = state.builds[build_id]
+            joined = _joins(turn, request, build)
+            if joined is not None:
+                return build, joined
+    return None
+
+
+def _joins(turn: Turn, request: Request, build: Build) -> Joined | None:
+    spec = request.demand.spec
+    comparisons = turn.state.compare(spec.project)
+    exact = build.spec.revision == spec.revision
+    if implies(build.spec, spec, comparisons):
+        return Joined.IMPLICATION if exact else Joined.RANGE
+    attempt = turn.state.running_attempt(build) if build.state is BuildState.RUNNING else None
+    if attempt is not None and platform_satisfies(attempt.platform, attempt.kind, spec, comparisons):
+        return Joined.ATTEMPT
+    return None

@@ -1,0 +1,97 @@
+"""Which Build goes to which server.
+
+A Build is given to the best idle capable server: native before cross before emulated, then the least loaded, then the
+one with more processors. A server that has a free slot takes, of all that it can build, what was admitted first.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from buildtool.domain.messages import Dispatch
+from buildtool.domain.model import OFFER_RANK, Attempt, Build, BuildState, Offer, Server
+from buildtool.domain.turn import Turn, announce
+
+
+def start_somewhere(turn: Turn, build: Build) -> str | None:
+    """Give a waiting Build to the best server that can take it now; return its name, or None when there is none."""
+    state = turn.state
+    capable = state.queue.capable(build)
+    candidates = state.free if len(state.free) < len(capable) else capable
+    best: tuple[tuple[int, float, int, str], Offer] | None = None
+    for name in candidates:
+        if name not in state.free or name not in capable or not may_take(turn, build, name):
+            continue
+        rank = _rank(turn, state.servers[name], capable[name])
+        if best is None or rank < best[0]:
+            best = rank, capable[name]
+    if best is None:
+        return None
+    start(turn, build, state.servers[best[0][3]], best[1])
+    return best[0][3]
+
+
+def fill(turn: Turn, name: str) -> None:
+    """Give a server waiting Builds, in the order of their admission, until its slots are full or nothing fits."""
+    state = turn.state
+    while name in state.free:
+        found = _first_for(turn, name)
+        if found is None:
+            return
+        start(turn, found[0], state.servers[name], found[1])
+
+
+def may_take(turn: Turn, build: Build, server: str) -> bool:
+    """Say whether nothing is remembered against this Build on this server: no refusal, breakage or failure."""
+    refusal = turn.state.refusals.get((build.id, server))
+    return (refusal is None or refusal.until <= turn.now) and server not in build.failed_on
+
+
+def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
+    """Begin the next Attempt of a Build on a server."""
+    running = evolve(
+        build,
+        state=BuildState.RUNNING,
+        epoch=build.epoch + 1,
+        started_at=build.started_at if build.started_at is not None else turn.now,
+        first=False,
+    )
+    attempt = Attempt(
+        build_id=build.id,
+        epoch=running.epoch,
+        server=server.name,
+        session=server.session,
+        platform=offer.platform,
+        kind=offer.kind,
+        offered_at=turn.now,
+    )
+    turn.state.put(running)
+    turn.state.put(attempt)
+    turn.tell(Dispatch(attempt, running))
+    turn.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
+    announce(turn, running, server.name)
+
+
+def capable_elsewhere(turn: Turn, build: Build) -> bool:
+    """Say whether a connected server that has not failed this Build could repeat it."""
+    return any(name not in build.failed_on for name in turn.state.queue.capable(build))
+
+
+def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:
+    found: tuple[tuple[bool, int, int], Offer] | None = None
+    for line, offer in turn.state.queue.heads(name):
+        if found is not None and line[0] > found[0]:
+            break
+        for place in line:
+            if found is not None and place > found[0]:
+                break
+            if may_take(turn, turn.state.builds[place[2]], name):
+                found = place, offer
+                break
+    return (turn.state.builds[found[0][2]], found[1]) if found is not None else None
+
+
+def _rank(turn: Turn, server: Server, offer: Offer) -> tuple[int, float, int, str]:
+    load = turn.state.load_of(server.name) / server.capability.max_builds
+    cpus = dict(server.capability.machine).get("cpus", 0)
+    return OFFER_RANK[offer.kind], load, -cpus if isinstance(cpus, int) else 0, server.name

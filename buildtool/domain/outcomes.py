@@ -1,0 +1,303 @@
+"""What the end of an Attempt means: for its Build, its Requests, and its server (design.md section 4, "Failure")."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from buildtool.domain.admission import admit_anew
+from buildtool.domain.dispatching import capable_elsewhere, fill, start_somewhere
+from buildtool.domain.matching import satisfies
+from buildtool.domain.messages import AttemptAccepted, AttemptEnded, Delivered, Noted
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    FailedHere,
+    Joined,
+    Policy,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+)
+from buildtool.domain.turn import (
+    Turn,
+    announce,
+    close_build,
+    close_if_unwanted,
+    disappoint,
+    satisfy,
+)
+
+
+@frozen
+class EndRule:
+    """What follows when an Attempt ends in one way before an artifact is there.
+
+    ``suspect``: it counts against the Build, if it was building. ``strike``: and against the server. ``remember``: how
+    long the Build is not offered to this server again (the name of a Policy field, "" for not at all).
+    ``delay``: the Build waits a growing time before it is tried anywhere, if it had not started.
+    """
+
+    suspect: bool = False
+    strike: bool = False
+    remember: str = ""
+    delay: bool = False
+
+
+RULES: dict[AttemptEnd, EndRule] = {
+    AttemptEnd.LOST: EndRule(suspect=True, strike=True, remember="lost_ttl", delay=True),
+    AttemptEnd.REFUSED: EndRule(remember="refusal_first"),
+    AttemptEnd.RETURNED: EndRule(remember="lost_ttl"),
+    AttemptEnd.BROKEN: EndRule(suspect=True, strike=True, remember="refusal_ttl"),
+    AttemptEnd.LIMITED: EndRule(suspect=True, remember="refusal_ttl"),
+    AttemptEnd.ABORTED: EndRule(remember="lost_ttl"),
+}
+"""The machine's ends. A refusal's memory doubles each time; the project's own failure is not in this table."""
+
+
+def current(turn: Turn, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    """Return the live Attempt that a report is about, or None when it comes from an older Session or epoch."""
+    attempt = turn.state.attempts.get((build_id, epoch))
+    if attempt is None or attempt.server != server or attempt.session != session:
+        return None
+    return attempt
+
+
+def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
+    """Note that a build server took an Attempt."""
+    attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None or attempt.state is not AttemptState.OFFERED:
+        return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
+    turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
+    announce(turn, turn.state.builds[attempt.build_id], attempt.server)
+    return Noted()
+
+
+def delivered(turn: Turn, event: Delivered) -> Noted:
+    """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
+    attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None:
+        return Noted(stale=True)
+    if attempt.state is AttemptState.ABORTING:
+        _close_attempt(turn, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
+        fill(turn, event.server)
+        return Noted(stale=True)
+    build = turn.state.builds[event.build_id]
+    artifact = _publish(turn, build, attempt, event)
+    _close_attempt(turn, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
+    waiting = turn.state.waiters(build.id)
+    made = evolve(build, artifact_id=artifact.id, deciding_epoch=attempt.epoch)
+    close_build(turn, made, BuildState.SUCCEEDED, "")
+    _hand_out(turn, artifact)
+    for request in waiting:
+        if request.id in turn.state.requests:
+            admit_anew(turn, request)
+    _absolve(turn, attempt.server)
+    fill(turn, attempt.server)
+    return Noted()
+
+
+def ended(turn: Turn, event: AttemptEnded) -> Noted:
+    """Take in how an Attempt ended without an artifact."""
+    attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None:
+        return Noted(stale=True)
+    end(turn, attempt, event.end, event.reason, event.log_tail)
+    fill(turn, event.server)
+    return Noted()
+
+
+def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
+    """End a live Attempt and decide what becomes of its Build."""
+    if attempt.state is AttemptState.ABORTING:
+        _close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason, log_tail)
+        return
+    closed = _close_attempt(turn, attempt, how, reason, log_tail)
+    build = turn.state.builds[attempt.build_id]
+    if how is AttemptEnd.FAILED:
+        _project_failed(turn, build, closed)
+    else:
+        _machine_failed(turn, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
+
+
+def settle_confirmations(turn: Turn) -> None:
+    """Make final every failure that waits to be repeated where nobody connected is left who could repeat it."""
+    for build_id in list(turn.state.confirming):
+        build = turn.state.builds.get(build_id)
+        if build is not None and not capable_elsewhere(turn, build):
+            _fail(turn, build)
+
+
+def requeue(turn: Turn, build: Build) -> None:
+    """Let a Build wait again in its old place; who joined only its Attempt is admitted anew."""
+    turn.state.put(evolve(build, state=BuildState.QUEUED))
+    for request in turn.state.waiters(build.id):
+        if request.expires_at <= turn.now:
+            expire(turn, request)
+        elif request.joined is Joined.ATTEMPT:
+            admit_anew(turn, request)
+    close_if_unwanted(turn, build.id, "nobody waits for it any more")
+    again = turn.state.builds.get(build.id)
+    if again is not None and again.state is BuildState.QUEUED:
+        announce(turn, again)
+        if not again.not_before:
+            start_somewhere(turn, again)
+
+
+def expire(turn: Turn, request: Request) -> None:
+    """End a Request whose own time is over before anybody could build it."""
+    disappoint(
+        turn, request, RequestState.EXPIRED, "no build server that can build this took it before the request expired"
+    )
+
+
+def _close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> Attempt:
+    closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
+    turn.state.put(closed)
+    turn.happened(f"attempt-{how.name.lower()}", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")
+    return closed
+
+
+def _publish(turn: Turn, build: Build, attempt: Attempt, event: Delivered) -> Artifact:
+    artifact = Artifact(
+        id=turn.state.number("artifact"),
+        shelf=build.spec.shelf(),
+        options=build.spec.options,
+        platform=attempt.platform,
+        kind=attempt.kind,
+        build_id=build.id,
+        epoch=attempt.epoch,
+        server=attempt.server,
+        digest=event.digest,
+        content_digest=event.content_digest,
+        size=event.size,
+        name=event.name,
+        built_at=turn.now,
+        seconds=event.seconds,
+    )
+    turn.state.append(artifact)
+    return artifact
+
+
+def _hand_out(turn: Turn, artifact: Artifact) -> None:
+    """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
+    emptied: dict[int, None] = {}
+    for request_id in sorted(turn.state.wanting.get(artifact.shelf, ())):
+        request = turn.state.requests[request_id]
+        if satisfies(artifact, request.demand, turn.state.compare(artifact.shelf.project)):
+            continue
+        satisfy(turn, request, artifact)
+        if request.build_id is not None:
+            emptied[request.build_id] = None
+    for build_id in emptied:
+        close_if_unwanted(turn, build_id, f"build {artifact.build_id} made what was waited for")
+
+
+def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
+    failed = evolve(
+        build,
+        failed_on=(*build.failed_on, attempt.server),
+        deciding_epoch=attempt.epoch,
+        reason=attempt.reason,
+        failed_platform=attempt.platform,
+        failed_kind=attempt.kind,
+    )
+    policy = turn.state.policy(build.spec.project)
+    turn.state.put(failed)
+    if len(failed.failed_on) <= policy.confirm_failures and capable_elsewhere(turn, failed):
+        requeue(turn, failed)
+    else:
+        _fail(turn, failed)
+    _absolve(turn, attempt.server)
+
+
+def _fail(turn: Turn, build: Build) -> None:
+    """Make a project's failure final, remember it, and tell those who asked for exactly this."""
+    policy = turn.state.policy(build.spec.project)
+    waiting = turn.state.waiters(build.id)
+    close_build(turn, build, BuildState.FAILED, build.reason)
+    until = turn.now + policy.failure_ttl
+    turn.state.append(
+        FailedHere(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
+    )
+    _tell_unsuccessful(turn, waiting, RequestState.FAILED, build.reason)
+
+
+def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
+    policy = turn.state.policy(build.spec.project)
+    changed = build
+    if rule.suspect and began and attempt.server not in build.broken_on:
+        changed = evolve(build, broken_on=(*build.broken_on, attempt.server))
+    if rule.delay and not began:
+        wait = min(policy.retry_most, policy.retry_first * 2.0 ** min(build.delays, 30))
+        changed = evolve(changed, delays=build.delays + 1, not_before=turn.now + wait)
+    if changed is not build:
+        turn.state.put(changed)
+    if rule.strike and began:
+        _strike(turn, attempt.server, policy, attempt.reason)
+    if len(changed.broken_on) >= policy.breakages:
+        _give_up(turn, changed, attempt)
+        return
+    if rule.remember:
+        _remember(turn, changed, attempt, getattr(policy, rule.remember), policy)
+    if changed.failed_on and not capable_elsewhere(turn, changed):
+        _fail(turn, changed)
+    else:
+        requeue(turn, changed)
+
+
+def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
+    """A Build that broke on several machines is at fault itself, as far as anybody can tell."""
+    for server in build.broken_on:
+        _absolve(turn, server)
+    waiting = turn.state.waiters(build.id)
+    reason = f"it broke on {len(build.broken_on)} machines ({', '.join(build.broken_on)}); last: {attempt.reason}"
+    close_build(turn, evolve(build, deciding_epoch=attempt.epoch), BuildState.UNBUILDABLE, reason)
+    _tell_unsuccessful(turn, waiting, RequestState.UNBUILDABLE, reason)
+
+
+def _tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:
+    """Tell those whose own Build came to nothing; who had joined by Attempt or range is admitted anew."""
+    for request in waiting:
+        if request.joined in (Joined.ATTEMPT, Joined.RANGE):
+            admit_anew(turn, request)
+        else:
+            disappoint(turn, request, state, reason)
+
+
+def _remember(turn: Turn, build: Build, attempt: Attempt, seconds: float, policy: Policy) -> None:
+    old = turn.state.refusals.get((build.id, attempt.server))
+    count = old.count + 1 if old is not None else 1
+    if attempt.end is AttemptEnd.REFUSED:
+        seconds = min(policy.refusal_ttl, seconds * 2.0 ** min(count - 1, 30))
+    turn.state.put(Refusal(build.id, attempt.server, turn.now + seconds, attempt.reason, count))
+
+
+def _strike(turn: Turn, name: str, policy: Policy, reason: str) -> None:
+    server = turn.state.servers[name]
+    strikes = server.strikes + 1
+    if strikes < policy.strikes:
+        turn.state.put(evolve(server, strikes=strikes))
+        return
+    seconds = min(policy.quarantine_most, policy.quarantine_first * 2.0 ** min(server.quarantines, 30))
+    turn.state.put(
+        evolve(
+            server,
+            strikes=0,
+            quarantines=server.quarantines + 1,
+            quarantined_until=turn.now + seconds,
+            quarantine_reason=f"broke {policy.strikes} builds in a row; last: {reason}",
+        )
+    )
+    turn.happened("server-quarantined", f"server/{name}", f"for {seconds:.0f} s")
+
+
+def _absolve(turn: Turn, name: str) -> None:
+    """Give a server its strikes back: it finished a Build, or the Build it broke on breaks everywhere."""
+    server: Server | None = turn.state.servers.get(name)
+    if server is not None and (server.strikes or server.quarantines or server.quarantined_until):
+        turn.state.put(evolve(server, strikes=0, quarantines=0, quarantined_until=0.0, quarantine_reason=""))

@@ -1,0 +1,128 @@
+"""The queue of Builds that may start now, and which servers may take them.
+
+Builds are grouped by *demand class*: all that decides who can build them. Whether a server can is then asked once
+for a class and not once for a Build, so that a decision costs as much behind fifty thousand queued Builds as behind
+ten. Within a class the order is that of admission; a server takes the first over all classes that it can build,
+which is FIFO among Builds that compete for at least one common server.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from buildtool.domain.matching import Reason
+from buildtool.domain.model import Build, Offer
+
+DemandClass = tuple[object, ...]
+Place = tuple[bool, int, int]
+Verdict = Offer | tuple[Reason, ...]
+
+
+def place_of(build: Build) -> Place:
+    """Return where a Build stands in its class: those that a restart interrupted first, then by admission."""
+    return (not build.first, build.place, build.id)
+
+
+@define
+class _Class:
+    example: Build
+    members: int = 0
+    ready: list[Place] = field(factory=list)
+    verdicts: dict[str, Verdict] = field(factory=dict)
+    capable: dict[str, Offer] = field(factory=dict)
+
+
+class ReadyQueue:
+    """Open Builds by demand class, those ready to start in order, and each class's verdict on each server."""
+
+    def __init__(self) -> None:
+        self._classes: dict[DemandClass, _Class] = {}
+        self._classes_of: dict[str, dict[DemandClass, Offer]] = {}
+
+    def enter(self, build: Build) -> bool:
+        """Count an open Build in; True when its class is new, so that verdicts have to be given."""
+        key = build.spec.demand_class()
+        entry = self._classes.get(key)
+        if entry is None:
+            entry = self._classes[key] = _Class(build)
+        entry.members += 1
+        return entry.members == 1
+
+    def leave(self, build: Build) -> None:
+        """Count a Build out; a class without members is forgotten."""
+        key = build.spec.demand_class()
+        entry = self._classes[key]
+        entry.members -= 1
+        if not entry.members:
+            del self._classes[key]
+            for server in entry.capable:
+                self._classes_of[server].pop(key, None)
+
+    def add(self, build: Build) -> None:
+        """Let a Build wait in its place."""
+        insort(self._classes[build.spec.demand_class()].ready, place_of(build))
+
+    def discard(self, build: Build) -> None:
+        """Take a Build out of the waiting line, if it stands there."""
+        ready = self._classes[build.spec.demand_class()].ready
+        place = place_of(build)
+        at = bisect_left(ready, place)
+        if at < len(ready) and ready[at] == place:
+            del ready[at]
+
+    def judge(self, key: DemandClass, server: str, verdict: Verdict) -> None:
+        """Note whether a connected server can build the Builds of a class, and with which offer."""
+        entry = self._classes[key]
+        entry.verdicts[server] = verdict
+        if isinstance(verdict, Offer):
+            entry.capable[server] = verdict
+            self._classes_of.setdefault(server, {})[key] = verdict
+        else:
+            entry.capable.pop(server, None)
+            self._classes_of.get(server, {}).pop(key, None)
+
+    def forget_server(self, server: str) -> None:
+        """Drop every verdict on a server: it left, or announces something else."""
+        self._classes_of.pop(server, None)
+        for entry in self._classes.values():
+            entry.verdicts.pop(server, None)
+            entry.capable.pop(server, None)
+
+    def classes(self) -> Iterator[tuple[DemandClass, Build]]:
+        """Every class, with one Build of it as an example."""
+        return ((key, entry.example) for key, entry in self._classes.items())
+
+    def verdicts(self, build: Build) -> dict[str, Verdict]:
+        """Every connected server's verdict on the class of ``build``."""
+        return self._classes[build.spec.demand_class()].verdicts
+
+    def capable(self, build: Build) -> dict[str, Offer]:
+        """The connected servers that can build ``build``, each with the offer to use."""
+        return self._classes[build.spec.demand_class()].capable
+
+    def heads(self, server: str) -> list[tuple[list[Place], Offer]]:
+        """The waiting lines that a server can serve, those with the earliest first Build first."""
+        lines = [
+            (self._classes[key].ready, offer)
+            for key, offer in self._classes_of.get(server, {}).items()
+            if self._classes[key].ready
+        ]
+        lines.sort(key=lambda line: line[0][0])
+        return lines
+
+    def ahead(self, build: Build) -> int:
+        """How many waiting Builds stand before this one and compete for at least one server with it."""
+        place = place_of(build)
+        mine = self.capable(build).keys()
+        count = 0
+        for entry in self._classes.values():
+            if mine & entry.capable.keys() or entry.example.spec.demand_class() == build.spec.demand_class():
+                count += bisect_left(entry.ready, place)
+        return count
+
+    def waiting(self) -> int:
+        """How many Builds wait."""
+        return sum(len(entry.ready) for entry in self._classes.values())

@@ -1,0 +1,405 @@
+"""Everything open, in memory, with indexes that make a decision cheap and a journal that can take it back.
+
+The database is the truth; this is rebuilt from it at the start. Only what is open stays here: a finished Request,
+Build or Attempt leaves with the change that ended it. Finished artifacts and remembered failures are *shelves*, loaded
+when an event needs them and dropped when they are many, so that neither memory nor start depend on history.
+
+Every change goes through ``put``, ``append`` or one of the few setters and is journalled: ``rollback`` makes the state
+as it was at a ``savepoint``, and ``take_changes`` hands over the rows to be committed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import evolve, frozen
+
+from buildtool.domain import lifecycle
+from buildtool.domain.matching import can_build
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Build,
+    BuildState,
+    FailedHere,
+    Mail,
+    Offer,
+    Policy,
+    ProjectSkill,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+    Shelf,
+    ShelfKey,
+)
+from buildtool.domain.options import Comparison
+from buildtool.domain.ready import ReadyQueue, Verdict
+
+Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
+
+SHELVES_KEPT = 20_000
+"""How many shelves stay in memory; the longest unused ones go first."""
+
+
+@frozen
+class Seen:
+    """A client request id that was answered: for which Request, body and how."""
+
+    request_id: int
+    body_digest: str
+    answer: str
+
+
+class State:
+    """The broker's memory. ``policies`` holds each project's Policy by name.
+
+    The mappings are to be read by everybody and changed only through the methods.
+    """
+
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        self.policies = dict(policies)
+        self.comparisons: dict[str, Mapping[str, Comparison]] = {
+            name: dict(policy.comparisons) for name, policy in policies.items()
+        }
+        self.requests: dict[int, Request] = {}
+        self.builds: dict[int, Build] = {}
+        self.attempts: dict[tuple[int, int], Attempt] = {}
+        self.servers: dict[str, Server] = {}
+        self.refusals: dict[tuple[int, str], Refusal] = {}
+        self.shelves: dict[ShelfKey, Shelf] = {}
+        self.seen: dict[str, Seen] = {}
+        self.queue = ReadyQueue()
+        self.build_by_key: dict[str, int] = {}
+        self.builds_on: dict[ShelfKey, dict[int, None]] = {}
+        self.waiting_on: dict[int, dict[int, None]] = {}
+        self.wanting: dict[ShelfKey, dict[int, None]] = {}
+        self.attempts_of: dict[str, dict[tuple[int, int], None]] = {}
+        self.refusals_of: dict[int, dict[str, None]] = {}
+        self.confirming: dict[int, None] = {}
+        self.free: dict[str, None] = {}
+        self.timers: list[tuple[float, str, Any]] = []
+        self._next = {"request": 1, "build": 1, "artifact": 1}
+        self._journal: list[Callable[[], None]] = []
+        self._dirty: dict[tuple[type, object], Row] = {}
+
+    # --- changes and taking them back --------------------------------------------------------------------
+
+    def savepoint(self) -> int:
+        """Return a mark for ``rollback``."""
+        return len(self._journal)
+
+    def rollback(self, mark: int = 0) -> None:
+        """Undo every change made since ``mark``, newest first."""
+        while len(self._journal) > mark:
+            self._journal.pop()()
+
+    def changes(self) -> list[Row]:
+        """Return the rows changed since the last ``committed``, each once, in its newest form."""
+        return list(self._dirty.values())
+
+    def committed(self) -> None:
+        """The changes are in the database: they can no longer be taken back."""
+        self._journal.clear()
+        self._dirty.clear()
+        self.seen.clear()
+        while len(self.shelves) > SHELVES_KEPT:
+            del self.shelves[next(iter(self.shelves))]
+
+    def number(self, kind: str) -> int:
+        """Return the next free number for a ``request``, ``build`` or ``artifact``."""
+        taken = self._next[kind]
+        self._next[kind] = taken + 1
+        self._journal.append(lambda: self._next.__setitem__(kind, taken))
+        return taken
+
+    def numbers_from(self, request: int, build: int, artifact: int) -> None:
+        """Set the next free numbers, as the database has them."""
+        self._next = {"request": request, "build": build, "artifact": artifact}
+
+    def put(self, record: Request | Build | Attempt | Server | Refusal) -> None:
+        """Make ``record`` the newest form of its kind and key. Raises IllegalTransition."""
+        match record:
+            case Request():
+                old = self.requests.get(record.id)
+                lifecycle.check(lifecycle.REQUEST, old.state if old else None, record.state)
+                self._change(self._set_request, record.id, old, record)
+            case Build():
+                before = self.builds.get(record.id)
+                lifecycle.check(lifecycle.BUILD, before.state if before else None, record.state)
+                self._change(self._set_build, record.id, before, record)
+            case Attempt():
+                was = self.attempts.get(record.key)
+                lifecycle.check(lifecycle.ATTEMPT, was.state if was else None, record.state)
+                self._change(self._set_attempt, record.key, was, record)
+            case Server():
+                self._change(self._set_server, record.name, self.servers.get(record.name), record)
+            case Refusal():
+                key = (record.build_id, record.server)
+                self._change(self._set_refusal, key, self.refusals.get(key), record)
+
+    def forget_refusal(self, key: tuple[int, str]) -> None:
+        """Drop a refusal whose Build has ended; its row says until when it held."""
+        old = self.refusals[key]
+        self._set_refusal(key, old, None)
+        self._journal.append(lambda: self._set_refusal(key, None, old))
+
+    def append(self, record: Artifact | FailedHere | Mail) -> None:
+        """Add something finished: it is written, and artifacts and failures stand on their shelf, newest first."""
+        match record:
+            case Artifact():
+                self._mark(record.id, record)
+                shelf = self.shelf(record.shelf)
+                others = tuple(artifact for artifact in shelf.artifacts if artifact.id != record.id)
+                kept = others if record.withdrawn else (record, *others)
+                self._stock(record.shelf, evolve(shelf, artifacts=kept))
+            case FailedHere():
+                self._mark(record.build_id, record)
+                shelf = self.shelf(record.shelf)
+                self._stock(record.shelf, evolve(shelf, failures=(record, *shelf.failures)))
+            case Mail():
+                self._mark(record.key, record)
+
+    def pop_timer(self) -> tuple[float, str, Any]:
+        """Take the earliest timer away; a rollback brings it back."""
+        timer = heapq.heappop(self.timers)
+        self._journal.append(lambda: heapq.heappush(self.timers, timer))
+        return timer
+
+    def remember_answer(self, client_id: str, seen: Seen) -> None:
+        """Know a client request id until the next commit, from when on the database knows it."""
+        old = self.seen.get(client_id)
+        self.seen[client_id] = seen
+        self._journal.append(lambda: self._restore_seen(client_id, old))
+
+    # --- what the shell loads ----------------------------------------------------------------------------
+
+    def load(self, records: Iterable[Request | Build | Attempt | Server | Refusal]) -> None:
+        """Take in rows as the database has them, without writing them again. Builds come before their Requests."""
+        for record in records:
+            match record:
+                case Request():
+                    self._set_request(record.id, None, record)
+                case Build():
+                    self._set_build(record.id, None, record)
+                case Attempt():
+                    self._set_attempt(record.key, None, record)
+                case Server():
+                    self._set_server(record.name, None, record)
+                case Refusal():
+                    self._set_refusal((record.build_id, record.server), None, record)
+
+    def stock(self, key: ShelfKey, shelf: Shelf) -> None:
+        """Take in a shelf as the database has it; no change, so nothing to take back."""
+        self.shelves.pop(key, None)
+        self.shelves[key] = shelf
+
+    def shelf(self, key: ShelfKey) -> Shelf:
+        """Return a shelf that is loaded, or an empty one."""
+        return self.shelves.get(key, _EMPTY)
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def policy(self, project: str) -> Policy:
+        """Return a project's policy; a project that is no longer configured keeps its Builds under the defaults."""
+        return self.policies.get(project) or Policy(recipe_version=0, options_digest="")
+
+    def compare(self, project: str) -> Mapping[str, Comparison]:
+        """Return how the properties of a project compare."""
+        return self.comparisons.get(project, {})
+
+    def waiters(self, build_id: int) -> list[Request]:
+        """Return the open Requests that wait for a Build, by admission."""
+        return [self.requests[request_id] for request_id in sorted(self.waiting_on.get(build_id, ()))]
+
+    def running_attempt(self, build: Build) -> Attempt | None:
+        """Return the live Attempt of an open Build, or None."""
+        return self.attempts.get((build.id, build.epoch))
+
+    def load_of(self, server: str) -> int:
+        """Return how many slots of a server are taken, those that are still being aborted among them."""
+        return len(self.attempts_of.get(server, ()))
+
+    def verdict(self, build: Build, server: Server) -> Verdict:
+        """Return with which offer a server, connected or not, can build ``build``, or why it cannot."""
+        known = self.queue.verdicts(build).get(server.name) if build.id in self.builds else None
+        return known if known is not None else self._judge(build, server)
+
+    # --- indexes -----------------------------------------------------------------------------------------
+
+    def _change(self, setter: Callable[[Any, Any, Any], None], key: object, old: Any, new: Row) -> None:  # noqa: ANN401
+        self._mark(key, new)
+        setter(key, old, new)
+        self._journal.append(lambda: setter(key, new, old))
+
+    def _mark(self, key: object, record: Row) -> None:
+        mark = (type(record), key)
+        old = self._dirty.get(mark)
+        self._dirty[mark] = record
+        self._journal.append(lambda: self._unmark(mark, old))
+
+    def _unmark(self, mark: tuple[type, object], old: Row | None) -> None:
+        if old is None:
+            del self._dirty[mark]
+        else:
+            self._dirty[mark] = old
+
+    def _restore_seen(self, client_id: str, old: Seen | None) -> None:
+        if old is None:
+            self.seen.pop(client_id, None)
+        else:
+            self.seen[client_id] = old
+
+    def _stock(self, key: ShelfKey, shelf: Shelf) -> None:
+        old = self.shelves.get(key)
+        self.stock(key, shelf)
+        self._journal.append(lambda: self._unstock(key, old))
+
+    def _unstock(self, key: ShelfKey, old: Shelf | None) -> None:
+        if old is None:
+            self.shelves.pop(key, None)
+        else:
+            self.shelves[key] = old
+
+    def _set_request(self, key: int, old: Request | None, new: Request | None) -> None:
+        old, new = _open_request(old), _open_request(new)
+        if old is not None and old.build_id is not None:
+            _drop(self.waiting_on, old.build_id, key)
+        if new is not None and new.build_id is not None:
+            self.waiting_on.setdefault(new.build_id, {})[key] = None
+        before = old.demand if old is not None else None
+        after = new.demand if new is not None else None
+        if before is not after:
+            for shelf in before.shelves() if before is not None else ():
+                _drop(self.wanting, shelf, key)
+            for shelf in after.shelves() if after is not None else ():
+                self.wanting.setdefault(shelf, {})[key] = None
+        if new is None:
+            self.requests.pop(key, None)
+            return
+        self.requests[key] = new
+        if old is None or new.expires_at != old.expires_at:
+            heapq.heappush(self.timers, (new.expires_at, "request", key))
+
+    def _set_build(self, key: int, old: Build | None, new: Build | None) -> None:
+        old, new = _open_build(old), _open_build(new)
+        if old is not None and new is not None and old.spec is new.spec:
+            self._move_build(old, new)
+            return
+        if old is not None:
+            self.queue.discard(old)
+            self.queue.leave(old)
+            del self.build_by_key[old.key]
+            _drop(self.builds_on, old.spec.shelf(), old.id)
+            self.confirming.pop(key, None)
+            self.builds.pop(key)
+        if new is not None:
+            self.builds[key] = new
+            self.build_by_key[new.key] = key
+            self.builds_on.setdefault(new.spec.shelf(), {})[key] = None
+            if self.queue.enter(new):
+                self._judge_class(new)
+            self._line_up(new)
+
+    def _move_build(self, old: Build, new: Build) -> None:
+        self.queue.discard(old)
+        self.builds[new.id] = new
+        self._line_up(new)
+
+    def _line_up(self, build: Build) -> None:
+        waits = build.state is BuildState.QUEUED
+        if waits and not build.not_before:
+            self.queue.add(build)
+        elif waits:
+            heapq.heappush(self.timers, (build.not_before, "build", build.id))
+        if waits and build.failed_on:
+            self.confirming[build.id] = None
+        else:
+            self.confirming.pop(build.id, None)
+
+    def _judge_class(self, build: Build) -> None:
+        key = build.spec.demand_class()
+        for server in self.servers.values():
+            if server.connected:
+                self.queue.judge(key, server.name, self._judge(build, server))
+
+    def _judge(self, build: Build, server: Server) -> Verdict:
+        policy = self.policy(build.spec.project)
+        skill = ProjectSkill(build.spec.project, build.spec.recipe_version, policy.options_digest)
+        found = can_build(build.spec, server.capability, skill, self.compare(build.spec.project))
+        return found if isinstance(found, Offer) else tuple(found)
+
+    def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
+        old, new = _live(old), _live(new)
+        if old is not None:
+            _drop(self.attempts_of, old.server, key)
+        if new is None:
+            self.attempts.pop(key, None)
+        else:
+            self.attempts[key] = new
+            self.attempts_of.setdefault(new.server, {})[key] = None
+        server = new.server if new is not None else old.server if old is not None else ""
+        self._note_free(server)
+
+    def _set_server(self, key: str, old: Server | None, new: Server | None) -> None:
+        if new is None:
+            del self.servers[key]
+        else:
+            self.servers[key] = new
+        was = old.capability if old is not None and old.connected else None
+        now = new.capability if new is not None and new.connected else None
+        if was != now:
+            self.queue.forget_server(key)
+            if new is not None and now is not None:
+                for demand_class, example in self.queue.classes():
+                    self.queue.judge(demand_class, key, self._judge(example, new))
+        if new is not None and new.quarantined_until and new.quarantined_until != (old.quarantined_until if old else 0):
+            heapq.heappush(self.timers, (new.quarantined_until, "server", key))
+        self._note_free(key)
+
+    def _note_free(self, name: str) -> None:
+        server = self.servers.get(name)
+        if (
+            server is not None
+            and server.connected
+            and not server.quarantined_until
+            and self.load_of(name) < server.capability.max_builds
+        ):
+            self.free[name] = None
+        else:
+            self.free.pop(name, None)
+
+    def _set_refusal(self, key: tuple[int, str], old: Refusal | None, new: Refusal | None) -> None:
+        if new is None:
+            self.refusals.pop(key, None)
+            _drop(self.refusals_of, key[0], key[1])
+            return
+        self.refusals[key] = new
+        self.refusals_of.setdefault(key[0], {})[key[1]] = None
+        if old is None or new.until != old.until:
+            heapq.heappush(self.timers, (new.until, "refusal", key))
+
+
+_EMPTY = Shelf()
+
+
+def _open_request(request: Request | None) -> Request | None:
+    return request if request is not None and request.state is RequestState.WAITING else None
+
+
+def _open_build(build: Build | None) -> Build | None:
+    return build if build is not None and build.state in (BuildState.QUEUED, BuildState.RUNNING) else None
+
+
+def _live(attempt: Attempt | None) -> Attempt | None:
+    return attempt if attempt is not None and attempt.state is not AttemptState.ENDED else None
+
+
+def _drop(index: dict[Any, dict[Any, None]], key: object, member: object) -> None:
+    members = index[key]
+    del members[member]
+    if not members:
+        del index[key]
