@@ -102,6 +102,41 @@ class BadUpload(BuildToolError):
     code = "bad-upload"
 
 
+class BadOffset(BadUpload):
+    """Bytes were sent for a place that the file has not reached; ``length`` is how far it has got."""
+
+    code = "bad-offset"
+
+    def __init__(self, message: str = "", length: int = 0) -> None:
+        """``length`` is in bytes."""
+        super().__init__(message)
+        self.length = length
+
+
+class TooLong(BadUpload):
+    """More bytes than the ticket allows, or than were announced."""
+
+    code = "too-long"
+
+
+class WrongDigest(BadUpload):
+    """The bytes that arrived are not those whose digest was promised. They were thrown away."""
+
+    code = "wrong-digest"
+
+
+class Superseded(BadUpload):
+    """A newer connection sends the same upload, so this one no longer counts."""
+
+    code = "superseded"
+
+
+class Damaged(BuildToolError):
+    """What is stored is no longer what its digest says, so it is not given out."""
+
+    code = "damaged"
+
+
 class NotFound(BuildToolError):
     """No build, request, artifact or log has that id."""
 
@@ -112,6 +147,15 @@ class StorageUnavailable(BuildToolError):
     """The database or the disk cannot keep what was sent. Nothing was accepted; try again later."""
 
     code = "storage-unavailable"
+
+
+class ConflictingRow(BuildToolError):
+    """The database will never take one of the rows: it breaks a rule of the schema. Nothing was written.
+
+    Unlike StorageUnavailable this does not pass: whoever committed several decisions at once tries each alone.
+    """
+
+    code = "conflicting-row"
 
 
 class NewerDatabase(BuildToolError):

@@ -1,0 +1,400 @@
+"""How each value stands in its table, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row
+
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildSpec,
+    BuildState,
+    Capability,
+    Demand,
+    FailedHere,
+    Joined,
+    Mail,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+    ShelfKey,
+)
+from buildtool.domain.options import Canonical
+
+Cells = dict[str, object]
+"""One row on its way into a table, by column."""
+
+_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode
+
+
+# --- into the database ----------------------------------------------------------------------------------
+
+
+def _spec_cells(spec: BuildSpec) -> Cells:
+    return {
+        "project": spec.project,
+        "source": spec.source,
+        "revision": spec.revision,
+        "recipe_version": spec.recipe_version,
+        "options": _dump(spec.options),
+        "platform": _dump(spec.platform),
+        "machine": _dump(spec.machine),
+        "native": spec.native,
+    }
+
+
+def _shelf_cells(shelf: ShelfKey) -> Cells:
+    return {
+        "project": shelf.project,
+        "source": shelf.source,
+        "recipe_version": shelf.recipe_version,
+        "options_digest": shelf.options_digest,
+        "revision": shelf.revision,
+    }
+
+
+def request_cells(value: Request) -> Cells:
+    """Return the columns of a Request, less what the mailer writes."""
+    demand = value.demand
+    return _spec_cells(demand.spec) | {
+        "id": value.id,
+        "client_id": value.client_id,
+        "body_digest": value.body_digest,
+        "email": value.email,
+        "ref": demand.ref,
+        "revrange": demand.revrange,
+        "acceptable": _dump(demand.acceptable),
+        "force": value.force,
+        "admitted_at": value.admitted_at,
+        "expires_at": value.expires_at,
+        "state": value.state.value,
+        "build_id": value.build_id,
+        "joined": value.joined.value,
+        "artifact_id": value.artifact_id,
+        "answer": value.answer,
+        "reason": value.reason,
+        "ended_at": value.ended_at,
+    }
+
+
+def build_cells(value: Build) -> Cells:
+    """Return the columns of a Build."""
+    return _spec_cells(value.spec) | {
+        "id": value.id,
+        "key": value.key,
+        "place": value.place,
+        "created_at": value.created_at,
+        "state": value.state.value,
+        "epoch": value.epoch,
+        "not_before": value.not_before,
+        "delays": value.delays,
+        "broken_on": _dump(value.broken_on),
+        "failed_on": _dump(value.failed_on),
+        "forced": value.forced,
+        "first": value.first,
+        "started_at": value.started_at,
+        "ended_at": value.ended_at,
+        "deciding_epoch": value.deciding_epoch,
+        "artifact_id": value.artifact_id,
+        "reason": value.reason,
+    }
+
+
+def attempt_cells(value: Attempt) -> Cells:
+    """Return the columns of an Attempt."""
+    return {
+        "build_id": value.build_id,
+        "epoch": value.epoch,
+        "server": value.server,
+        "session": value.session,
+        "platform": _dump(value.platform),
+        "kind": value.kind.value,
+        "offered_at": value.offered_at,
+        "state": value.state.value,
+        "accepted_at": value.accepted_at,
+        "ended_at": value.ended_at,
+        "end": value.end.value if value.end is not None else None,
+        "reason": value.reason,
+        "log_tail": value.log_tail,
+    }
+
+
+def artifact_cells(value: Artifact) -> Cells:
+    """Return the columns of an Artifact."""
+    return _shelf_cells(value.shelf) | {
+        "id": value.id,
+        "options": _dump(value.options),
+        "platform": _dump(value.platform),
+        "kind": value.kind.value,
+        "build_id": value.build_id,
+        "epoch": value.epoch,
+        "server": value.server,
+        "digest": value.digest,
+        "content_digest": value.content_digest,
+        "size": value.size,
+        "name": value.name,
+        "built_at": value.built_at,
+        "seconds": value.seconds,
+        "withdrawn": value.withdrawn,
+    }
+
+
+def failure_cells(value: FailedHere) -> Cells:
+    """Return the columns of a remembered failure."""
+    return _shelf_cells(value.shelf) | {
+        "build_id": value.build_id,
+        "platform": _dump(value.platform),
+        "until": value.until,
+        "reason": value.reason,
+    }
+
+
+def server_cells(value: Server) -> Cells:
+    """Return the columns of a build server."""
+    return {
+        "name": value.name,
+        "session": value.session,
+        "capability": _dump(_capability_plain(value.capability)),
+        "connected": value.connected,
+        "since": value.since,
+        "last_seen": value.last_seen,
+        "strikes": value.strikes,
+        "quarantines": value.quarantines,
+        "quarantined_until": value.quarantined_until,
+        "quarantine_reason": value.quarantine_reason,
+    }
+
+
+def refusal_cells(value: Refusal) -> Cells:
+    """Return the columns of a Refusal."""
+    return {
+        "build_id": value.build_id,
+        "server": value.server,
+        "until": value.until,
+        "reason": value.reason,
+        "times": value.count,
+    }
+
+
+def mail_cells(value: Mail) -> Cells:
+    """Return the columns of a Mail that was not tried yet: it is due at once."""
+    return {
+        "key": value.key,
+        "email": value.email,
+        "build_id": value.build_id,
+        "request_ids": _dump(value.request_ids),
+        "outcome": value.outcome.value,
+        "created_at": value.created_at,
+        "tries": 0,
+        "next_try": value.created_at,
+        "sent_at": None,
+        "refused_at": None,
+        "last_error": "",
+    }
+
+
+def _capability_plain(value: Capability) -> dict[str, object]:
+    return {
+        "offers": [
+            {"platform": offer.platform, "kind": offer.kind.value, "tools": offer.tools} for offer in value.offers
+        ],
+        "machine": value.machine,
+        "skills": [[skill.project, skill.recipe_version, skill.options_digest] for skill in value.skills],
+        "max_builds": value.max_builds,
+        "host_info": value.host_info,
+        "admin": value.admin,
+        "software": value.software,
+    }
+
+
+# --- out of the database --------------------------------------------------------------------------------
+
+
+def canonical_of(text: str) -> Canonical:
+    """Return canonical pairs from their JSON text: the lists in it are the tuples that they were."""
+    return _canonical(json.loads(text))
+
+
+def _canonical(plain: list[list[Any]]) -> Canonical:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in plain)
+
+
+def strings_of(text: str) -> tuple[str, ...]:
+    """Return a tuple of strings from its JSON text."""
+    return tuple(json.loads(text))
+
+
+def _spec(row: Row[Any]) -> BuildSpec:
+    return BuildSpec(
+        project=row.project,
+        source=row.source,
+        revision=row.revision,
+        recipe_version=row.recipe_version,
+        options=canonical_of(row.options),
+        platform=canonical_of(row.platform),
+        machine=canonical_of(row.machine),
+        native=row.native,
+    )
+
+
+def _shelf(row: Row[Any]) -> ShelfKey:
+    return ShelfKey(
+        project=row.project,
+        source=row.source,
+        recipe_version=row.recipe_version,
+        options_digest=row.options_digest,
+        revision=row.revision,
+    )
+
+
+def request_of(row: Row[Any]) -> Request:
+    """Return the Request that a row of ``requests`` is."""
+    return Request(
+        id=row.id,
+        client_id=row.client_id,
+        body_digest=row.body_digest,
+        email=row.email,
+        demand=Demand(_spec(row), row.ref, row.revrange, strings_of(row.acceptable)),
+        force=row.force,
+        admitted_at=row.admitted_at,
+        expires_at=row.expires_at,
+        state=RequestState(row.state),
+        build_id=row.build_id,
+        joined=Joined(row.joined),
+        artifact_id=row.artifact_id,
+        answer=row.answer,
+        reason=row.reason,
+        ended_at=row.ended_at,
+    )
+
+
+def build_of(row: Row[Any]) -> Build:
+    """Return the Build that a row of ``builds`` is."""
+    return Build(
+        id=row.id,
+        key=row.key,
+        spec=_spec(row),
+        place=row.place,
+        created_at=row.created_at,
+        state=BuildState(row.state),
+        epoch=row.epoch,
+        not_before=row.not_before,
+        delays=row.delays,
+        broken_on=strings_of(row.broken_on),
+        failed_on=strings_of(row.failed_on),
+        forced=row.forced,
+        first=row.first,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        deciding_epoch=row.deciding_epoch,
+        artifact_id=row.artifact_id,
+        reason=row.reason,
+    )
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """Return the Attempt that a row of ``attempts`` is; a query that leaves the end of the log out says ''."""
+    return Attempt(
+        build_id=row.build_id,
+        epoch=row.epoch,
+        server=row.server,
+        session=row.session,
+        platform=canonical_of(row.platform),
+        kind=OfferKind(row.kind),
+        offered_at=row.offered_at,
+        state=AttemptState(row.state),
+        accepted_at=row.accepted_at,
+        ended_at=row.ended_at,
+        end=AttemptEnd(row.end) if row.end is not None else None,
+        reason=row.reason,
+        log_tail=row.log_tail,
+    )
+
+
+def artifact_of(row: Row[Any]) -> Artifact:
+    """Return the Artifact that a row of ``artifacts`` is."""
+    return Artifact(
+        id=row.id,
+        shelf=_shelf(row),
+        options=canonical_of(row.options),
+        platform=canonical_of(row.platform),
+        kind=OfferKind(row.kind),
+        build_id=row.build_id,
+        epoch=row.epoch,
+        server=row.server,
+        digest=row.digest,
+        content_digest=row.content_digest,
+        size=row.size,
+        name=row.name,
+        built_at=row.built_at,
+        seconds=row.seconds,
+        withdrawn=row.withdrawn,
+    )
+
+
+def failure_of(row: Row[Any]) -> FailedHere:
+    """Return the remembered failure that a row of ``failures`` is."""
+    return FailedHere(row.build_id, _shelf(row), canonical_of(row.platform), row.until, row.reason)
+
+
+def server_of(row: Row[Any]) -> Server:
+    """Return the build server that a row of ``servers`` is."""
+    return Server(
+        name=row.name,
+        session=row.session,
+        capability=_capability(json.loads(row.capability)),
+        connected=row.connected,
+        since=row.since,
+        last_seen=row.last_seen,
+        strikes=row.strikes,
+        quarantines=row.quarantines,
+        quarantined_until=row.quarantined_until,
+        quarantine_reason=row.quarantine_reason,
+    )
+
+
+def refusal_of(row: Row[Any]) -> Refusal:
+    """Return the Refusal that a row of ``refusals`` is."""
+    return Refusal(row.build_id, row.server, row.until, row.reason, row.times)
+
+
+def mail_of(row: Row[Any]) -> Mail:
+    """Return the Mail that a row of ``outbox`` is."""
+    return Mail(
+        key=row.key,
+        email=row.email,
+        build_id=row.build_id,
+        request_ids=tuple(json.loads(row.request_ids)),
+        outcome=RequestState(row.outcome),
+        created_at=row.created_at,
+    )
+
+
+def _capability(plain: Mapping[str, Any]) -> Capability:
+    return Capability(
+        offers=tuple(
+            Offer(
+                _canonical(offer["platform"]),
+                OfferKind(offer["kind"]),
+                tuple((name, value) for name, value in offer["tools"]),
+            )
+            for offer in plain["offers"]
+        ),
+        machine=_canonical(plain["machine"]),
+        skills=tuple(ProjectSkill(*skill) for skill in plain["skills"]),
+        max_builds=plain["max_builds"],
+        host_info=plain["host_info"],
+        admin=plain["admin"],
+        software=plain["software"],
+    )
