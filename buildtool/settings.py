@@ -66,17 +66,13 @@ _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "mail", "projects"}
 )  # fmt: skip
-_MAIL = frozenset(
-    {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"}
-)
+_MAIL = frozenset({"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"})
 
 
 def _port(_instance: object, attribute: object, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _PORTS:
         name = getattr(attribute, "name", "port")
-        raise ConfigurationError(
-            f"{name} = {value!r} is not usable: a port is a whole number from 1 to 65535"
-        )
+        raise ConfigurationError(f"{name} = {value!r} is not usable: a port is a whole number from 1 to 65535")
 
 
 def _host(_instance: object, attribute: object, value: str) -> None:
@@ -104,9 +100,7 @@ def _url(_instance: object, attribute: object, value: str) -> None:
         parts = urlsplit(value)
         if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
             return
-    raise ConfigurationError(
-        f"{name} = {value!r} is not usable: it is a URL such as http://farm.example.org:8080"
-    )
+    raise ConfigurationError(f"{name} = {value!r} is not usable: it is a URL such as http://farm.example.org:8080")
 
 
 def _sender(_instance: object, _attribute: object, value: str) -> None:
@@ -114,17 +108,15 @@ def _sender(_instance: object, _attribute: object, value: str) -> None:
         local, _, domain = value.partition("@")
         if local and domain:
             return
-    raise ConfigurationError(
-        f"mail: sender = {value!r} is not usable: it is an address such as farm@example.org"
-    )
+    raise ConfigurationError(f"mail: sender = {value!r} is not usable: it is an address such as farm@example.org")
 
 
 @frozen
 class MailSettings:
     """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
 
-    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must
-    hold.
+    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's
+    certificate must hold.
     """
 
     host: str = field(validator=_host)
@@ -137,9 +129,7 @@ class MailSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.starttls not in STARTTLS:
-            raise ConfigurationError(
-                f"mail: starttls = {self.starttls!r} is not one of {', '.join(STARTTLS)}"
-            )
+            raise ConfigurationError(f"mail: starttls = {self.starttls!r} is not one of {', '.join(STARTTLS)}")
         if not isinstance(self.username, str):
             raise ConfigurationError(f"mail: username = {self.username!r} is not text")
         if not isinstance(self.verify, bool):
@@ -172,9 +162,7 @@ class Settings:
         for name in ("pb_port", "transfer_port", "web_port"):
             other = ports.setdefault(getattr(self, name), name)
             if other != name:
-                raise ConfigurationError(
-                    f"{other} and {name} are both {getattr(self, name)}: each needs its own port"
-                )
+                raise ConfigurationError(f"{other} and {name} are both {getattr(self, name)}: each needs its own port")
         names: set[str] = set()
         for project in self.projects:
             if project.name in names:
@@ -392,18 +380,14 @@ def _overrides() -> dict[str, object]:
             continue
         if name.endswith("port"):
             if not (said.isascii() and said.isdigit() and int(said[:9]) in _PORTS):
-                raise ConfigurationError(
-                    f"${variable} = {said!r} is not usable: a port is a number from 1 to 65535"
-                )
+                raise ConfigurationError(f"${variable} = {said!r} is not usable: a port is a number from 1 to 65535")
             found[name] = int(said)
         else:
             found[name] = said
     return found
 
 
-def _mail(
-    path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool
-) -> MailSettings | None:
+def _mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool) -> MailSettings | None:
     over = {name.removeprefix("mail."): v for name, v in overrides.items() if name.startswith("mail.")}
     if value is None and "host" not in over:
         return None
@@ -463,9 +447,7 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
         with where.open("rb") as stream:
             content = stream.read(_SECRET_LIMIT + 1)
     except OSError as error:
-        raise EmptySecret(
-            f"mail: the secret file {where} cannot be read: {error.strerror or error}"
-        ) from error
+        raise EmptySecret(f"mail: the secret file {where} cannot be read: {error.strerror or error}") from error
     try:
         secret = content.decode().strip("\r\n")
     except UnicodeDecodeError as error:
@@ -473,9 +455,7 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
     if not secret.strip():
         raise EmptySecret(f"mail: the secret file {where} is empty")
     if len(content) > _SECRET_LIMIT or "\n" in secret:
-        raise EmptySecret(
-            f"mail: the secret file {where} holds more than one line of at most {_SECRET_LIMIT} bytes"
-        )
+        raise EmptySecret(f"mail: the secret file {where} holds more than one line of at most {_SECRET_LIMIT} bytes")
     return secret
 
 
@@ -517,9 +497,7 @@ def check_projects(settings: Settings) -> None:
         if not isinstance(plans[0], Plan):
             raise ConfigurationError(f"project {project.name}: its recipe answered {plans[0]!r}, not a Plan")
         if plans[0] != plans[1]:
-            raise ConfigurationError(
-                f"project {project.name}: its recipe answers the same question differently"
-            )
+            raise ConfigurationError(f"project {project.name}: its recipe answers the same question differently")
         url = _tried(project, "path_to_url", partial(project.path_to_url, ""))
         if not isinstance(url, str) or not url:
             raise ConfigurationError(f"project {project.name}: path_to_url('') answered {url!r}, not a URL")
@@ -582,8 +560,7 @@ def describe(settings: Settings) -> list[str]:
     for project in settings.projects:
         lines.append(f"project         {project.name}, recipe {project.recipe.version}" + _described(project))
         lines += [
-            f"  {option.flag:<18} {option.accepts()}" + _default_words(option)
-            for option in project.options.compile
+            f"  {option.flag:<18} {option.accepts()}" + _default_words(option) for option in project.options.compile
         ]
         if project.options.system:
             lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")

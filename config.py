@@ -1,0 +1,64 @@
+"""The deployment: where the metaserver is, where things are kept, who sends the mail, which projects there are.
+
+All four programs read this file: bin/metaserver, bin/webserver, bin/buildserver.py and bin/startcompile.py. They look
+for `--config FILE` first, then for the file named by $BUILDTOOL_CONFIG, then for this one. `bin/metaserver
+--check-config` says what it understood.
+
+It is Python, executed once at the start. Every setting has the value below when it is left out. Relative paths lie
+beside this file. A name of your own begins with an underscore; any other unknown name is an error, so that a typing
+mistake does not pass for a default.
+
+The variables named in brackets take precedence over what stands here, so that several deployments (a test, the demo)
+can use one file.
+"""
+
+# Where requesters and build servers reach the metaserver: a name or an address.             [BUILDTOOL_HOST]
+host = "127.0.0.1"
+
+# On which address of its machine the metaserver listens; "0.0.0.0" is all of them. When it is left out: `host` if
+# that is an address, otherwise 127.0.0.1. Whoever reaches these ports may ask for builds: keep them inside a network
+# that you trust.                                                                            [BUILDTOOL_BIND]
+# bind = "0.0.0.0"
+
+# The control port, for short messages from requesters and build servers.                 [BUILDTOOL_PB_PORT]
+pb_port = 23432
+
+# The transfer port, for artifacts and logs by HTTP.                                [BUILDTOOL_TRANSFER_PORT]
+transfer_port = 23433
+
+# The port of the pages.                                                                 [BUILDTOOL_WEB_PORT]
+web_port = 8080
+
+# What links in mails and on pages begin with, and where artifacts are fetched. Set them when a reverse proxy stands
+# in front; when left out they are made of `host` and the ports. [BUILDTOOL_PUBLIC_URL, BUILDTOOL_TRANSFER_URL]
+# public_url = "https://farm.example.org"
+# transfer_url = "https://files.farm.example.org"
+
+# What the metaserver must not lose: the database, artifacts, logs, mirrors of the repositories, the key that signs
+# tickets. Back this directory up; one metaserver at a time may use it.                 [BUILDTOOL_STATE_DIR]
+state_dir = "var/metaserver"
+
+# Where a build server keeps mirrors and work trees. It may be deleted while no build server runs.
+#                                                                                       [BUILDTOOL_BUILD_DIR]
+build_dir = "var/buildserver"
+
+# How everybody who waits is told. None: nobody is mailed. The password never stands here but in a file of its own
+# (readable by the metaserver only) or in an environment variable; if that is missing or empty, the metaserver does
+# not start. `starttls` is "never", "opportunistic" (encrypt when the server can) or "required", which is the default
+# as soon as there is a password.              [BUILDTOOL_MAIL_HOST, BUILDTOOL_MAIL_PORT, BUILDTOOL_MAIL_SENDER]
+mail = None
+# mail = {
+#     "host": "mail.example.org",
+#     "port": 587,                                   # default: 587 with a username, otherwise 25
+#     "sender": "farm@example.org",
+#     "username": "farm",
+#     "password_file": "/etc/buildtool/mail.secret", # or: "password_env": "FARM_MAIL_PASSWORD"
+#     "starttls": "required",
+#     "verify": True,                                # whether the server's certificate must hold
+# }
+
+# The projects that can be built. `load` executes a project's own configuration, which describes its options and holds
+# its recipe; see testproject/config.py. A build server offers the projects that stand in *its* configuration.
+projects = [
+    load("testproject/config.py"),  # noqa: F821 - load() is given to this file when it is executed
+]

@@ -1,0 +1,161 @@
+"""The integrator's example: how a project of one's own gets onto the farm. Copy this file and change it.
+
+A project is described by four things: the options that people may set, the recipe that turns them into commands, where
+its sources are, and what a build server looks at before it accepts. The metaserver uses the first and the third, a
+build server all of them, startcompile.py the first. So all of them need this file, and the same version of it: the
+recipe's version and the options are compared when a build server logs in.
+
+The deployment's config.py loads this file with load("testproject/config.py") and takes what is called `project` here.
+"""
+
+import os
+from pathlib import Path
+
+from buildtool.project import (
+    Checked,
+    Command,
+    Plan,
+    Project,
+    ProjectOptions,
+    Recipe,
+    Wanted,
+    choice,
+    flag,
+    number,
+    standard,
+)
+
+# --- options --------------------------------------------------------------------------------------------
+
+# System options say for which platform a binary is, and what a machine needs to build it. `standard` picks from those
+# that the farm knows how to detect. The first seven describe the binary: they decide whether a finished one will do for
+# a requester (same os, arch, bits, byteorder and libc; libc_version and cpu_level at most theirs). The others describe
+# the machine: a requester may ask for --memory=4096, and the recipe declares what it needs below.
+SYSTEM = standard(
+    "os", "arch", "bits", "byteorder", "libc", "libc_version", "cpu_level", "memory", "cpus", "disk", "tools"
+)
+
+# Compile options change the binary: two requests that differ in one of them never share an artifact. Each becomes a
+# flag of startcompile.py (--checksum=fnv1a, --utf8=yes, --table-size=64) and a row of its --help. There are choice,
+# flag, number, text and words (a set). A default makes an option optional; `requires={"utf8": True}` would make one
+# option depend on another.
+COMPILE = (
+    choice("checksum", ["crc32", "adler32", "fnv1a"], help="checksum that tally prints"),
+    flag("utf8", help="count characters of UTF-8 text instead of bytes"),
+    number("table_size", default=1024, minimum=16, maximum=65536, help="how many different words are told apart"),
+)
+
+# --- recipe ---------------------------------------------------------------------------------------------
+
+# `-march` for each level of x86-64 that a binary may need; other architectures get the compiler's default.
+_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
+
+
+def plan(wanted: Wanted) -> Plan:
+    """Answer how to build what is wanted. It must do nothing but answer: no files, no clock, no environment."""
+    # The commands run in wanted.source, the checked-out tree. Nothing that names this directory may get into the
+    # binary, or two machines would make different ones.
+    cflags = f"-O2 -ffile-prefix-map={wanted.source}=."
+    level = wanted.platform.get("cpu_level")
+    if level in _LEVELS[1:]:  # the first level is what every compiler makes anyway, under a name that old ones lack
+        cflags += f" -march={level}"
+    variables = [
+        # `tools` holds what this build server builds this platform with: a cross build has CC=powerpc-linux-gnu-gcc.
+        f"CC={wanted.tools.get('CC', 'gcc')}",
+        f"AR={wanted.tools.get('AR', 'ar')}",
+        f"STRIP={wanted.tools.get('STRIP', 'strip')}",
+        f"CFLAGS={cflags}",
+        # Every compile option has a value here: the requester's, or the default.
+        f"CHECKSUM={wanted.options['checksum']}",
+        f"UTF8={1 if wanted.options['utf8'] else 0}",
+        f"TABLE_SIZE={wanted.options['table_size']}",
+    ]
+    commands = [Command(["make", f"-j{wanted.cpus}", *variables], name="build")]
+    # A cross-built binary does not run on the machine that built it.
+    if wanted.kind != "cross":
+        commands.append(Command(["make", "check", *variables], name="self-check"))
+    return Plan(
+        # Run one after another, without a shell. The first that fails ends the build: the project's own failure.
+        commands=commands,
+        # Added to a minimal environment (PATH, HOME and TMPDIR of the build's own, LANG=C.UTF-8).
+        environment={"LC_ALL": "C"},
+        # What goes into the artifact. Each must be there, or the build has failed after all.
+        deliverables=["tally", "README"],
+        # What the end of a failed command's output says when the machine is at fault and not the project. Such a
+        # build is tried again on another machine and nobody is told that the project is broken.
+        machine_faults=[
+            r"No space left on device",
+            r"[Cc]annot allocate memory",
+            r"virtual memory exhausted",
+            r"Killed signal terminated program",
+        ],
+    )
+
+
+RECIPE = Recipe(
+    # Raise this number whenever the same inputs would give another binary: artifacts of older versions are not given
+    # out any more, and build servers that still have the older file are told to update.
+    version=1,
+    plan=plan,
+    # What every build needs of its machine (MiB for memory and disk).
+    machine={"memory": 64, "disk": 64, "tools": ("gcc", "make")},
+)
+
+# --- where the sources are ------------------------------------------------------------------------------
+
+# The demo imports source/ into a git repository of its own and names it here.
+_REPOSITORY = os.environ.get("BUILDTOOL_TESTPROJECT_REPOSITORY") or str(
+    Path(__file__).resolve().parent.parent / "var" / "testproject.git"
+)
+
+
+def path_to_url(source: str) -> str:
+    """Return the repository's URL for what was asked for with --source ("" when it was left out).
+
+    Requesters only ever name one of *your* sources: what is not listed here cannot be fetched. A project with several
+    repositories looks the source up in a dictionary; LookupError says that there is no such source.
+    """
+    if source:
+        raise LookupError(f"testproject has one repository only: leave out --source={source}")
+    return _REPOSITORY
+
+
+# --- what a build server looks at before it accepts -----------------------------------------------------
+
+
+def enough_disk(checked: Checked) -> str | None:
+    """Refuse while the disk is nearly full; the build goes to another machine and is offered here again later."""
+    free = checked.machine.get("disk")
+    if isinstance(free, int) and free < 64:
+        return f"only {free} MiB of disk are free, 64 are needed"
+    return None
+
+
+# A donor who needs their machine for themselves writes the reason into this file, and deletes it afterwards.
+_REFUSE = Path(os.environ.get("BUILDTOOL_REFUSE_FILE", "~/.buildtool-refuse")).expanduser()
+
+
+def owner_agrees(checked: Checked) -> str | None:  # noqa: ARG001 - every checker is given it
+    """Refuse while the machine's owner says so."""
+    if not _REFUSE.exists():
+        return None
+    with _REFUSE.open(encoding="utf-8", errors="replace") as reason:
+        return reason.readline(200).strip() or "the owner of this machine needs it now"
+
+
+# --- the project ----------------------------------------------------------------------------------------
+
+project = Project(
+    # Letters, digits, - and _; the first part of every artifact's name.
+    name="testproject",
+    description="tally, which says what is in a text",
+    options=ProjectOptions(system=SYSTEM, compile=COMPILE),
+    recipe=RECIPE,
+    path_to_url=path_to_url,
+    client_checkers=[enough_disk, owner_agrees],
+    # A failure is repeated once on another machine before everybody is told.
+    confirm_failures=1,
+    # Seconds that all commands together may take, and that one may be silent for, before the *project* is to blame.
+    time_limit=600,
+    silence_limit=300,
+)
