@@ -1,0 +1,189 @@
+"""A broker for tests: the real scheduler over a dictionary that stands for the database.
+
+A batch of events is decided, committed and told as the metaserver's shell does it, except that a commit can be made
+to fail at any batch. What was told is kept, so that a test can compare it with what is committed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from attrs import define, evolve, field
+
+from buildtool.domain.messages import Answer, Dispatch, Effect, Event, Happened, RequestMoved, Restarted, Tick
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Build,
+    BuildState,
+    FailedHere,
+    Mail,
+    Policy,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+    Shelf,
+    ShelfKey,
+)
+from buildtool.domain.scheduler import decide, next_wake, shelves_needed
+from buildtool.domain.state import Row, Seen, State
+
+OPEN_BUILD = (BuildState.QUEUED, BuildState.RUNNING)
+
+
+def key_of(row: Row) -> tuple[str, object]:
+    """Return what identifies a row in the database."""
+    match row:
+        case Attempt():
+            return "Attempt", row.key
+        case Server():
+            return "Server", row.name
+        case Refusal():
+            return "Refusal", (row.build_id, row.server)
+        case FailedHere():
+            return "FailedHere", row.build_id
+        case Mail():
+            return "Mail", row.key
+        case Request() | Build() | Artifact():
+            return type(row).__name__, row.id
+
+
+@define
+class TestBroker:
+    """State, database and everything that was told."""
+
+    __test__ = False
+
+    policies: dict[str, Policy]
+    now: float = 1_000.0
+    rows: dict[tuple[str, object], Row] = field(factory=dict)
+    told: list[Effect] = field(factory=list)
+    answers: list[Answer] = field(factory=list)
+    dispatched: Counter[tuple[int, int]] = field(factory=Counter)
+    state: State = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.state = State(self.policies)
+
+    def all(self, kind: type[Row]) -> Iterator[Row]:
+        """Every committed row of a kind."""
+        return (row for row in self.rows.values() if isinstance(row, kind))
+
+    def send(self, *events: Event, commit: bool = True) -> list[Answer]:
+        """Decide ``events`` as one batch. Without ``commit`` the database refuses it and nothing is told."""
+        answers: list[Answer] = []
+        effects: list[Effect] = []
+        for event in events:
+            self._load_for(event)
+            decision = decide(self.state, event, self.now)
+            answers.append(decision.answer)
+            effects.extend(decision.effects)
+        if not commit:
+            self.state.rollback()
+            return []
+        self.rows.update({key_of(row): row for row in self.state.changes()})
+        self.state.committed()
+        self.told.extend(effects)
+        self.answers.extend(answers)
+        self.dispatched.update(
+            (effect.attempt.build_id, effect.attempt.epoch) for effect in effects if isinstance(effect, Dispatch)
+        )
+        return answers
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with a Tick at every time that the scheduler asks for and one at the end."""
+        until = self.now + seconds
+        while (wake := next_wake(self.state, self.now)) is not None and wake <= until:
+            self.now = max(self.now, wake)
+            self.send(Tick())
+        self.now = until
+        self.send(Tick())
+
+    def crash(self) -> None:
+        """Lose everything that is not committed, and start again from the database."""
+        self.state = self.reloaded()
+        self.send(Restarted())
+
+    def reloaded(self) -> State:
+        """Return a State made from the committed rows alone."""
+        state = State(self.policies)
+        builds = [row for row in self.all(Build) if row.state in OPEN_BUILD]
+        open_ids = {build.id for build in builds}
+        state.load(self.all(Server))
+        state.load(builds)
+        state.load(row for row in self.all(Request) if row.state is RequestState.WAITING)
+        state.load(row for row in self.all(Attempt) if row.state is not AttemptState.ENDED)
+        state.load(row for row in self.all(Refusal) if row.build_id in open_ids)
+        state.numbers_from(
+            1 + max((row.id for row in self.all(Request)), default=0),
+            1 + max((row.id for row in self.all(Build)), default=0),
+            1 + max((row.id for row in self.all(Artifact)), default=0),
+        )
+        return state
+
+    def moves(self, request_id: int) -> list[Request]:
+        """What the followers of a Request were told, in order."""
+        return [
+            effect.request
+            for effect in self.told
+            if isinstance(effect, RequestMoved) and effect.request.id == request_id
+        ]
+
+    def happened(self) -> list[Happened]:
+        """Every event row that was committed."""
+        return [effect for effect in self.told if isinstance(effect, Happened)]
+
+    def _load_for(self, event: Event) -> None:
+        for key in shelves_needed(self.state, event):
+            if key not in self.state.shelves:
+                self.state.stock(key, self._shelf(key))
+        client_id = getattr(event, "client_id", None)
+        if client_id is not None and client_id not in self.state.seen:
+            for row in self.all(Request):
+                if row.client_id == client_id:
+                    self.state.seen[client_id] = Seen(row.id, row.body_digest, row.answer)
+
+    def _shelf(self, key: ShelfKey) -> Shelf:
+        artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
+        failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > self.now]
+        return Shelf(
+            tuple(sorted(artifacts, key=lambda row: -row.id)), tuple(sorted(failures, key=lambda row: -row.build_id))
+        )
+
+
+def fingerprint(state: State) -> dict[str, object]:
+    """Return everything in a State that decisions depend on, in a form that can be compared."""
+    return {
+        "requests": dict(state.requests),
+        "builds": dict(state.builds),
+        "attempts": dict(state.attempts),
+        "servers": dict(state.servers),
+        "refusals": dict(state.refusals),
+        "keys": dict(state.build_by_key),
+        "builds_on": _sets(state.builds_on),
+        "waiting_on": _sets(state.waiting_on),
+        "wanting": _sets(state.wanting),
+        "attempts_of": _sets(state.attempts_of),
+        "refusals_of": _sets(state.refusals_of),
+        "confirming": set(state.confirming),
+        "free": set(state.free),
+        "queue": {
+            name: sorted((tuple(line), offer.kind.value) for line, offer in state.queue.heads(name))
+            for name in state.servers
+        },
+        "waiting": state.queue.waiting(),
+        "numbers": dict(state._next),
+    }
+
+
+def _sets(index: dict[object, dict[object, None]] | dict[int, dict[int, None]]) -> dict[object, set[object]]:
+    return {key: set(members) for key, members in index.items()}
+
+
+def artifacts_told(answers: Iterable[Answer]) -> list[Artifact]:
+    """Return the artifacts that hits named."""
+    return [answer.artifact for answer in answers if hasattr(answer, "artifact")]
+
+
+__all__ = ["OPEN_BUILD", "TestBroker", "artifacts_told", "evolve", "fingerprint", "key_of"]
