@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from attrs import frozen
@@ -21,6 +22,7 @@ from buildtool.domain.model import (
     Shelf,
     ShelfKey,
 )
+from buildtool.domain.platforms import Value
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -351,6 +353,9 @@ class BuildServers(Protocol):
 class Followers(Protocol):
     """Requesters that wait in the foreground."""
 
+    def follows(self, request_id: int) -> bool:
+        """Say whether anybody follows this Request."""
+
     def moved(self, told: Told) -> None:
         """Tell whoever follows this Request how it stands."""
 
@@ -437,6 +442,102 @@ class Uploads(Protocol):
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
         """Send a file, resuming where an earlier try stopped. Raises Unavailable, BadTicket, BadUpload."""
+
+
+class Sources(Protocol):
+    """What is asked of version control by a build server."""
+
+    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+        """Return a directory that holds exactly ``commit``; one ``slot`` has one, used by one build at a time.
+
+        Raises UnknownRef, RepositoryUnreachable, MachineFault.
+        """
+
+
+class CommandEnd(Protocol):
+    """How a command ended; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
+
+    @property
+    def code(self) -> int | None: ...
+
+    @property
+    def cause(self) -> str: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def succeeded(self) -> bool: ...
+
+    @property
+    def killed_from_outside(self) -> bool: ...
+
+
+class RunningCommand(Protocol):
+    """A command that was started; ``ended`` is awaited for its end."""
+
+    @property
+    def ended(self) -> Awaitable[CommandEnd]: ...
+
+    def stop(self, reason: str) -> None:
+        """End it: TERM to the whole group, then KILL. May be repeated."""
+
+
+class Commands(Protocol):
+    """Starts commands as processes of their own."""
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> RunningCommand:
+        """Start a command whose whole environment is given; limits are in seconds."""
+
+
+class PackedFile(Protocol):
+    """An archive that was written: its size in bytes and its digests, in hex."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def content_digest(self) -> str: ...
+
+
+@frozen
+class SlotPlace:
+    """What one build has to itself besides its sources: a home directory, temporary space, room for the archive."""
+
+    home: Path
+    temporary: Path
+    output: Path
+
+
+class Workshop(Protocol):
+    """The build server's own files. Every method raises MachineFault when the disk does not let it."""
+
+    async def prepare(self, slot: int) -> SlotPlace:
+        """Return fresh, empty directories for ``slot``."""
+
+    async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
+        """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive too."""
+
+    async def clear(self, slot: int) -> None:
+        """Delete what a build left in its directories."""
+
+    async def machine(self) -> Mapping[str, Value]:
+        """Return the machine's properties as they are now: free disk and memory among them, in MiB."""
 
 
 # --- the requester's shell and what it talks through ----------------------------------------------------

@@ -274,13 +274,6 @@ class MailWritten:
 
 
 @frozen
-class WakeAt:
-    """Send a Tick at this time (seconds of wall time)."""
-
-    when: float
-
-
-@frozen
 class RequestMoved:
     """A Request changed in a way that its follower wants to hear of."""
 
@@ -299,4 +292,4 @@ class Happened:
     detail: str = ""
 
 
-Effect = Dispatch | Abort | Fence | MailWritten | WakeAt | RequestMoved | Happened
+Effect = Dispatch | Abort | Fence | MailWritten | RequestMoved | Happened

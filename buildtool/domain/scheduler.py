@@ -26,7 +26,6 @@ from buildtool.domain.messages import (
     Restarted,
     Submitted,
     Tick,
-    WakeAt,
 )
 from buildtool.domain.model import Build, BuildState, ShelfKey
 from buildtool.domain.state import State
@@ -120,9 +119,6 @@ def _tick(turn: Turn) -> Noted:
             due.append((kind, key))
     for kind, key in due:
         _due(turn, kind, key)
-    when_next = next_wake(state, turn.now)
-    if when_next is not None:
-        turn.tell(WakeAt(when_next))
     return Noted()
 
 

@@ -155,11 +155,11 @@ class State:
                 shelf = self.shelf(record.shelf)
                 others = tuple(artifact for artifact in shelf.artifacts if artifact.id != record.id)
                 kept = others if record.withdrawn else (record, *others)
-                self._stock(record.shelf, evolve(shelf, artifacts=kept))
+                self._restock(record.shelf, evolve(shelf, artifacts=kept))
             case FailedHere():
                 self._mark(record.build_id, record)
                 shelf = self.shelf(record.shelf)
-                self._stock(record.shelf, evolve(shelf, failures=(record, *shelf.failures)))
+                self._restock(record.shelf, evolve(shelf, failures=(record, *shelf.failures)))
             case Mail():
                 self._mark(record.key, record)
 
@@ -253,16 +253,12 @@ class State:
         else:
             self.seen[client_id] = old
 
-    def _stock(self, key: ShelfKey, shelf: Shelf) -> None:
+    def _restock(self, key: ShelfKey, shelf: Shelf) -> None:
+        """Change a shelf that is loaded; one that is not will be loaded from the database, the change included."""
         old = self.shelves.get(key)
-        self.stock(key, shelf)
-        self._journal.append(lambda: self._unstock(key, old))
-
-    def _unstock(self, key: ShelfKey, old: Shelf | None) -> None:
-        if old is None:
-            self.shelves.pop(key, None)
-        else:
-            self.shelves[key] = old
+        if old is not None:
+            self.stock(key, shelf)
+            self._journal.append(lambda: self.shelves.__setitem__(key, old))
 
     def _set_request(self, key: int, old: Request | None, new: Request | None) -> None:
         old, new = _open_request(old), _open_request(new)
