@@ -217,7 +217,7 @@ class RequestLine:
 
 @frozen
 class BuildDetail:
-    """All about one Build: its Attempts and the first Requests, oldest first, and how many asked in all."""
+    """All about one Build: its newest Attempts and first Requests, oldest first, and how many asked in all."""
 
     build: Build
     attempts: tuple[Attempt, ...]
@@ -313,22 +313,24 @@ class LogFiles(Protocol):
         """Compress a log that nothing will be appended to any more."""
 
 
-@frozen
-class LogExtent:
+class LogExtent(Protocol):
     """How long a log is by now, in bytes, and whether nothing will be appended to it any more."""
 
-    length: int
-    finished: bool
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def finished(self) -> bool: ...
 
 
 class LogReader(Protocol):
     """Log bytes by Build and epoch, for the pages."""
 
-    async def extent(self, build_id: int, epoch: int) -> LogExtent | None:
-        """Return how much there is of a log, or None when nothing of it has arrived."""
+    async def state(self, build_id: int, epoch: int) -> LogExtent:
+        """Return how much there is of a log. Raises NotFound when nothing of it has arrived, StorageUnavailable."""
 
-    async def read(self, build_id: int, epoch: int, start: int, end: int) -> bytes:
-        """Return the bytes from ``start`` up to, not including, ``end``; fewer where the log ends before."""
+    async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
+        """Return at most ``size`` bytes from ``start`` on, b"" at the end. Raises NotFound, StorageUnavailable."""
 
 
 # --- the metaserver's shell and what it talks through -------------------------------------------------

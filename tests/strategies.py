@@ -122,9 +122,7 @@ def project_options() -> SearchStrategy[ProjectOptions]:
     system = st.sets(st.sampled_from(sorted(STANDARD))).map(
         lambda names: tuple(STANDARD[name] for name in sorted(names))
     )
-    compile_options = st.lists(option_descriptions(), max_size=5, unique_by=lambda option: option.name).map(
-        tuple
-    )
+    compile_options = st.lists(option_descriptions(), max_size=5, unique_by=lambda option: option.name).map(tuple)
     return st.builds(ProjectOptions, system, compile_options)
 
 
@@ -143,9 +141,7 @@ _machine_properties: dict[str, SearchStrategy[Value]] = {
     "memory": st.integers(1, 65_536),
     "cpus": st.integers(1, 64),
     "disk": st.integers(1, 1_000_000),
-    "tools": st.frozensets(st.sampled_from(["cmake", "gcc", "make", "strip"])).map(
-        lambda found: tuple(sorted(found))
-    ),
+    "tools": st.frozensets(st.sampled_from(["cmake", "gcc", "make", "strip"])).map(lambda found: tuple(sorted(found))),
 }
 
 
@@ -169,9 +165,7 @@ offers = st.builds(
         lambda found: tuple(sorted(found.items()))
     ),
 )
-skills = st.builds(
-    ProjectSkill, project=project_names, recipe_version=st.integers(1, 99), options_digest=hex_digests
-)
+skills = st.builds(ProjectSkill, project=project_names, recipe_version=st.integers(1, 99), options_digest=hex_digests)
 capabilities = st.builds(
     Capability,
     offers=st.lists(offers, max_size=3).map(tuple),
@@ -252,6 +246,8 @@ builds = build_specs.flatmap(
         delays=counts,
         broken_on=st.lists(server_names, max_size=3, unique=True).map(tuple),
         failed_on=st.lists(server_names, max_size=3, unique=True).map(tuple),
+        failed_platform=platforms,
+        failed_kind=st.sampled_from(OfferKind),
         forced=st.booleans(),
         first=st.booleans(),
         started_at=st.none() | times,
@@ -296,7 +292,13 @@ artifacts = st.builds(
     withdrawn=free_text,
 )
 failures = st.builds(
-    FailedHere, build_id=ids, shelf=shelf_keys, platform=platforms, until=times, reason=free_text
+    FailedHere,
+    build_id=ids,
+    shelf=shelf_keys,
+    platform=platforms,
+    until=times,
+    reason=free_text,
+    kind=st.sampled_from(OfferKind),
 )
 servers = st.builds(
     Server,
@@ -323,6 +325,4 @@ mails = st.builds(
     outcome=st.sampled_from(RequestState),
     created_at=times,
 )
-happenings = st.builds(
-    Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text
-)
+happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)

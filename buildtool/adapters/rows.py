@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -101,6 +101,8 @@ def build_cells(value: Build) -> Cells:
         "delays": value.delays,
         "broken_on": _dump(value.broken_on),
         "failed_on": _dump(value.failed_on),
+        "failed_platform": _dump(value.failed_platform),
+        "failed_kind": value.failed_kind.value,
         "forced": value.forced,
         "first": value.first,
         "started_at": value.started_at,
@@ -155,6 +157,7 @@ def failure_cells(value: FailedHere) -> Cells:
     return _shelf_cells(value.shelf) | {
         "build_id": value.build_id,
         "platform": _dump(value.platform),
+        "kind": value.kind.value,
         "until": value.until,
         "reason": value.reason,
     }
@@ -193,7 +196,7 @@ def mail_cells(value: Mail) -> Cells:
         "key": value.key,
         "email": value.email,
         "build_id": value.build_id,
-        "request_ids": _dump(value.request_ids),
+        "request_ids": numbers_text(value.request_ids),
         "outcome": value.outcome.value,
         "created_at": value.created_at,
         "tries": 0,
@@ -202,6 +205,11 @@ def mail_cells(value: Mail) -> Cells:
         "refused_at": None,
         "last_error": "",
     }
+
+
+def numbers_text(numbers: Sequence[int]) -> str:
+    """Return the JSON text of several ids."""
+    return _dump(tuple(numbers))
 
 
 def _capability_plain(value: Capability) -> dict[str, object]:
@@ -293,6 +301,8 @@ def build_of(row: Row[Any]) -> Build:
         delays=row.delays,
         broken_on=strings_of(row.broken_on),
         failed_on=strings_of(row.failed_on),
+        failed_platform=canonical_of(row.failed_platform),
+        failed_kind=OfferKind(row.failed_kind),
         forced=row.forced,
         first=row.first,
         started_at=row.started_at,
@@ -345,7 +355,14 @@ def artifact_of(row: Row[Any]) -> Artifact:
 
 def failure_of(row: Row[Any]) -> FailedHere:
     """Return the remembered failure that a row of ``failures`` is."""
-    return FailedHere(row.build_id, _shelf(row), canonical_of(row.platform), row.until, row.reason)
+    return FailedHere(
+        build_id=row.build_id,
+        shelf=_shelf(row),
+        platform=canonical_of(row.platform),
+        until=row.until,
+        reason=row.reason,
+        kind=OfferKind(row.kind),
+    )
 
 
 def server_of(row: Row[Any]) -> Server:

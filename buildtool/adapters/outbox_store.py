@@ -1,0 +1,123 @@
+"""The outbox, as the mailer reads and marks it: each call is one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select, update
+
+from buildtool.adapters import rows
+from buildtool.adapters.database import Database
+from buildtool.adapters.schema import UNSENT, artifacts, attempts, builds, outbox, requests
+from buildtool.adapters.stores import chunks
+from buildtool.domain.model import Attempt, Build, Mail, Request
+from buildtool.errors import NotFound
+from buildtool.ports import OutgoingMail
+
+V = TypeVar("V")
+
+_DUE = (
+    select(outbox)
+    .where(UNSENT, outbox.c.next_try <= bindparam("now"))
+    .order_by(outbox.c.next_try)
+    .limit(bindparam("most"))
+)
+_NEXT = select(func.min(outbox.c.next_try)).where(UNSENT)
+_BUILDS, _REQUESTS, _ARTIFACTS = (
+    select(table).where(table.c.id.in_(bindparam("keys", expanding=True))) for table in (builds, requests, artifacts)
+)
+_ATTEMPTS = (
+    select(attempts)
+    .where(attempts.c.build_id.in_(bindparam("keys", expanding=True)))
+    .order_by(attempts.c.build_id, attempts.c.epoch)
+)
+
+
+class SqlOutboxStore:
+    """The OutboxStore on a Database that is open for writing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
+        """Return at most ``limit`` mails that are to be tried now, the longest due first."""
+        return await self._database.run(partial(_due, now, limit))
+
+    async def next_due(self) -> float | None:
+        """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
+        found: float | None = await self._database.run(lambda connection: connection.execute(_NEXT).scalar())
+        return found
+
+    async def sent(self, key: str, now: float) -> None:
+        """Mark a mail as taken by the mail server. Raises NotFound for a key that is not in the outbox."""
+        await self._database.run(partial(_mark, _tried(sent_at=now, last_error=""), key))
+
+    async def deferred(self, key: str, next_try: float, reason: str) -> None:
+        """Note that a mail could not be sent now, and when to try again. Raises NotFound."""
+        await self._database.run(partial(_mark, _tried(next_try=next_try, last_error=reason), key))
+
+    async def refused(self, key: str, now: float, reason: str) -> None:
+        """Note on mail and requests that the mail server refused for good. Raises NotFound."""
+        await self._database.run(partial(_refuse, key, now, reason))
+
+
+def _tried(**changed: object) -> Update:
+    return update(outbox).where(outbox.c.key == bindparam("mail")).values(tries=outbox.c.tries + 1, **changed)
+
+
+def _mark(statement: Update, key: str, connection: Connection) -> None:
+    if connection.execute(statement, {"mail": key}).rowcount == 0:
+        raise NotFound(f"no mail {key} is in the outbox")
+
+
+def _refuse(key: str, now: float, reason: str, connection: Connection) -> None:
+    _mark(_tried(refused_at=now, last_error=reason), key, connection)
+    mail = rows.mail_of(connection.execute(select(outbox).where(outbox.c.key == key)).one())
+    for chunk in chunks(mail.request_ids):
+        connection.execute(update(requests).where(requests.c.id.in_(chunk)).values(mail_error=reason))
+
+
+def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
+    def by_id(statement: Select[Any], keys: Iterable[int | None], value_of: Callable[[Row[Any]], V]) -> dict[int, V]:
+        wanted = dict.fromkeys(key for key in keys if key is not None)
+        return {
+            row.id: value_of(row) for chunk in chunks(wanted) for row in connection.execute(statement, {"keys": chunk})
+        }
+
+    due = [(rows.mail_of(row), row.tries) for row in connection.execute(_DUE, {"now": now, "most": limit})]
+    asked = by_id(_REQUESTS, (id_ for mail, _ in due for id_ in mail.request_ids), rows.request_of)
+    built = by_id(_BUILDS, (mail.build_id for mail, _ in due), rows.build_of)
+    made = {mail.key: _artifact_id(mail, asked, built) for mail, _ in due}
+    found = by_id(_ARTIFACTS, made.values(), rows.artifact_of)
+    tried: defaultdict[int | None, list[Attempt]] = defaultdict(list)
+    for chunk in chunks(built):
+        for row in connection.execute(_ATTEMPTS, {"keys": chunk}):
+            tried[row.build_id].append(rows.attempt_of(row))
+    return [
+        OutgoingMail(
+            mail,
+            _get(built, mail.build_id),
+            tuple(asked[id_] for id_ in mail.request_ids if id_ in asked),
+            _get(found, made[mail.key]),
+            tuple(tried[mail.build_id]),
+            tries,
+        )
+        for mail, tries in due
+    ]
+
+
+def _get(found: dict[int, V], key: int | None) -> V | None:
+    return found.get(key) if key is not None else None
+
+
+def _artifact_id(mail: Mail, asked: dict[int, Request], built: dict[int, Build]) -> int | None:
+    """What a Request was satisfied with, which need not be what its Build made."""
+    for id_ in mail.request_ids:
+        request = asked.get(id_)
+        if request is not None and request.artifact_id is not None:
+            return request.artifact_id
+    build = _get(built, mail.build_id)
+    return build.artifact_id if build is not None else None

@@ -1,0 +1,313 @@
+"""What the pages read: a fixed number of statements for each page, however many builds there are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from attrs import frozen
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    TextClause,
+    bindparam,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+
+from buildtool.adapters import rows, schema
+from buildtool.adapters.database import Database
+from buildtool.adapters.schema import artifacts, attempts, builds, events, outbox, requests, servers
+from buildtool.domain.model import BuildState
+from buildtool.ports import (
+    BuildDetail,
+    BuildLine,
+    EventLine,
+    Health,
+    Overview,
+    RequestLine,
+    Running,
+    ServerLine,
+)
+
+V = TypeVar("V")
+
+TOTALS_AGE = 15.0
+"""Seconds that the figures over all history are kept before they are counted again."""
+
+REQUESTS_SHOWN = 100
+"""How many of a Build's Requests its page has."""
+
+ATTEMPTS_SHOWN = 50
+"""How many of a Build's Attempts its page has: the newest."""
+
+PAGE_LIMIT = 1_000
+"""The most rows of any list."""
+
+
+@frozen
+class _Totals:
+    """Figures over all history, counted at ``at``."""
+
+    at: float
+    builds: dict[BuildState, int]
+    artifacts: int
+    artifact_bytes: int
+
+
+class SqlPages:
+    """The Pages on any Database, best on one that only reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._totals: _Totals | None = None
+
+    async def overview(self, now: float) -> Overview:
+        """Return the figures of the start page; those over all history are at most TOTALS_AGE old."""
+        known = self._totals
+        if known is not None and not 0 <= now - known.at < TOTALS_AGE:
+            known = None
+        overview, self._totals = await self._database.run(partial(_overview, known, now))
+        return overview
+
+    async def build_servers(self) -> Sequence[ServerLine]:
+        """Return all build servers that are known, by name."""
+        return await self._database.run(_build_servers)
+
+    async def builds(
+        self,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        project: str | None = None,
+        state: BuildState | None = None,
+    ) -> Sequence[BuildLine]:
+        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
+        values = {
+            name: value
+            for name, value in (
+                ("before", _id(before) if before is not None else None),
+                ("project", project),
+                ("state", state.value if state is not None else None),
+            )
+            if value is not None
+        }
+        return await self._database.run(partial(_build_lines, values, _bounded(limit)))
+
+    async def build(self, build_id: int) -> BuildDetail | None:
+        """Return all about one Build, or None when there is none of this id."""
+        return await self._database.run(partial(_build_detail, _id(build_id)))
+
+    async def request(self, request_id: int) -> RequestLine | None:
+        """Return one Request, or None when there is none of this id."""
+
+        def read(connection: Connection) -> RequestLine | None:
+            row = connection.execute(_REQUEST, {"key": _id(request_id)}).one_or_none()
+            return _request_line(row) if row is not None else None
+
+        return await self._database.run(read)
+
+    async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
+        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
+        return await self._database.run(
+            lambda connection: [
+                EventLine(*row) for row in connection.execute(_EVENTS, {"after": _id(after), "most": _bounded(limit)})
+            ]
+        )
+
+    async def health(self) -> Health:
+        """Say that the database answers."""
+        return await self._database.run(
+            lambda connection: Health(
+                str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+            )
+        )
+
+
+def _bounded(limit: int) -> int:
+    return max(0, min(limit, PAGE_LIMIT))
+
+
+def _id(number: int) -> int:
+    """Return ``number`` within what a column can hold: anybody may type any number into a URL."""
+    return max(0, min(number, 2**63 - 1))
+
+
+# --- the start page -------------------------------------------------------------------------------------
+
+_OPEN_BUILDS = select(builds.c.state, func.count()).where(schema.OPEN_BUILD).group_by(builds.c.state)
+_OLDEST_QUEUED = (
+    select(builds).where(schema.OPEN_BUILD, builds.c.state == BuildState.QUEUED.value).order_by(builds.c.place).limit(1)
+)
+
+
+def _count(table: Table, condition: ColumnElement[bool] | TextClause) -> Select[int]:
+    return select(func.count()).select_from(table).where(condition)
+
+
+_NOW = select(
+    _count(requests, schema.OPEN_REQUEST).scalar_subquery(),
+    _count(attempts, schema.OPEN_ATTEMPT).scalar_subquery(),
+    _count(outbox, schema.UNSENT).scalar_subquery(),
+    _count(outbox, schema.REFUSED).scalar_subquery(),
+    select(func.coalesce(func.max(events.c.seq), 0)).scalar_subquery(),
+)
+
+
+def _overview(known: _Totals | None, now: float, connection: Connection) -> tuple[Overview, _Totals]:
+    totals = known or _count_all(now, connection)
+    opened = {BuildState(state): count for state, count in connection.execute(_OPEN_BUILDS)}
+    waiting, running, unsent, refused, last_event = connection.execute(_NOW).one()
+    oldest = connection.execute(_OLDEST_QUEUED).one_or_none()
+    present = [rows.server_of(row) for row in connection.execute(select(servers))]
+    connected = [server for server in present if server.connected]
+    overview = Overview(
+        builds=totals.builds | {state: opened.get(state, 0) for state in (BuildState.QUEUED, BuildState.RUNNING)},
+        requests_waiting=waiting,
+        servers_connected=len(connected),
+        servers_known=len(present),
+        slots=sum(server.capability.max_builds for server in connected),
+        running=running,
+        artifacts=totals.artifacts,
+        artifact_bytes=totals.artifact_bytes,
+        mails_unsent=unsent,
+        mails_refused=refused,
+        oldest_queued=rows.build_of(oldest) if oldest is not None else None,
+        last_event=last_event,
+    )
+    return overview, totals
+
+
+def _count_all(now: float, connection: Connection) -> _Totals:
+    """Count all history, off indexes alone."""
+    by_state: dict[str, int] = dict(
+        connection.execute(select(builds.c.state, func.count()).group_by(builds.c.state)).tuples().all()
+    )
+    count, size = connection.execute(
+        select(func.count(), func.coalesce(func.sum(artifacts.c.size), 0)).where(schema.GIVEN_OUT)
+    ).one()
+    return _Totals(now, {state: by_state.get(state.value, 0) for state in BuildState}, count, int(size))
+
+
+# --- build servers --------------------------------------------------------------------------------------
+
+
+def _columns_but(table: Table, name: str) -> list[Any]:
+    """The columns of a table, one of them as an empty text that is not read."""
+    return [literal("").label(name) if column.name == name else column for column in table.c]
+
+
+_SHORT_ATTEMPTS = select(*_columns_but(attempts, "log_tail"))
+_RUNNING = _SHORT_ATTEMPTS.where(schema.OPEN_ATTEMPT).order_by(attempts.c.offered_at, attempts.c.build_id)
+_BUILDS = select(builds).where(builds.c.id.in_(bindparam("keys", expanding=True)))
+
+
+def _build_servers(connection: Connection) -> list[ServerLine]:
+    going_on = [rows.attempt_of(row) for row in connection.execute(_RUNNING)]
+    keys = [attempt.build_id for attempt in going_on]
+    of_id = {row.id: rows.build_of(row) for row in connection.execute(_BUILDS, {"keys": keys})}
+    on: defaultdict[str, list[Running]] = defaultdict(list)
+    for attempt in going_on:
+        on[attempt.server].append(Running(attempt, of_id[attempt.build_id]))
+    found = connection.execute(select(servers).order_by(servers.c.name))
+    return [ServerLine(rows.server_of(row), tuple(on[row.name])) for row in found]
+
+
+# --- builds ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _newest(names: frozenset[str]) -> Select[Any]:
+    conditions = {
+        "before": builds.c.id < bindparam("before"),
+        "project": builds.c.project == bindparam("project"),
+        "state": builds.c.state == bindparam("state"),
+    }
+    chosen = [condition for name, condition in conditions.items() if name in names]
+    return select(builds).where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most"))
+
+
+_DECIDING = _SHORT_ATTEMPTS.where(tuple_(attempts.c.build_id, attempts.c.epoch).in_(bindparam("keys", expanding=True)))
+_ARTIFACTS = select(artifacts).where(artifacts.c.id.in_(bindparam("keys", expanding=True)))
+_ASKED = (
+    select(requests.c.build_id, func.count())
+    .where(requests.c.build_id.in_(bindparam("keys", expanding=True)))
+    .group_by(requests.c.build_id)
+)
+
+
+def _build_lines(values: dict[str, int | str], limit: int, connection: Connection) -> list[BuildLine]:
+    listed = [rows.build_of(row) for row in connection.execute(_newest(frozenset(values)), values | {"most": limit})]
+
+    def found(statement: Select[Any], keys: list[Any], value_of: Callable[[Row[Any]], V]) -> list[V]:
+        return [value_of(row) for row in connection.execute(statement, {"keys": keys})] if keys else []
+
+    deciding = [
+        (build.id, build.deciding_epoch if build.deciding_epoch is not None else build.epoch)
+        for build in listed
+        if build.epoch
+    ]
+    attempt_of = {value.build_id: value for value in found(_DECIDING, deciding, rows.attempt_of)}
+    made = [build.artifact_id for build in listed if build.artifact_id is not None]
+    artifact_of = {value.id: value for value in found(_ARTIFACTS, made, rows.artifact_of)}
+    asked = dict(found(_ASKED, [build.id for build in listed], tuple))
+    return [
+        BuildLine(
+            build,
+            attempt_of.get(build.id),
+            artifact_of.get(build.artifact_id) if build.artifact_id is not None else None,
+            asked.get(build.id, 0),
+        )
+        for build in listed
+    ]
+
+
+_BUILD = select(builds).where(builds.c.id == bindparam("key"))
+_NEWEST_ATTEMPTS = (
+    select(attempts)
+    .where(attempts.c.build_id == bindparam("key"))
+    .order_by(attempts.c.epoch.desc())
+    .limit(ATTEMPTS_SHOWN)
+)
+_REQUEST = select(requests).where(requests.c.id == bindparam("key"))
+_FIRST_REQUESTS = (
+    select(requests).where(requests.c.build_id == bindparam("key")).order_by(requests.c.id).limit(REQUESTS_SHOWN)
+)
+_HOW_MANY = _count(requests, requests.c.build_id == bindparam("key"))
+
+
+def _build_detail(build_id: int, connection: Connection) -> BuildDetail | None:
+    key = {"key": build_id}
+    row = connection.execute(_BUILD, key).one_or_none()
+    if row is None:
+        return None
+    build = rows.build_of(row)
+    newest = connection.execute(_NEWEST_ATTEMPTS, key).all()
+    made = connection.execute(_ARTIFACTS, {"keys": [build.artifact_id]}).one_or_none()
+    return BuildDetail(
+        build=build,
+        attempts=tuple(rows.attempt_of(row) for row in reversed(newest)),
+        requests=tuple(_request_line(row) for row in connection.execute(_FIRST_REQUESTS, key)),
+        request_count=connection.execute(_HOW_MANY, key).scalar_one(),
+        artifact=rows.artifact_of(made) if made is not None else None,
+    )
+
+
+def _request_line(row: Row[Any]) -> RequestLine:
+    return RequestLine(rows.request_of(row), row.mail_error)
+
+
+_EVENTS = (
+    select(events.c.seq, events.c.at, events.c.kind, events.c.subject, events.c.detail)
+    .where(events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("most"))
+)

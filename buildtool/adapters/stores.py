@@ -1,0 +1,280 @@
+"""What the broker writes and reads, on SQL: each call is one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
+from sqlalchemy import (
+    Row as SqlRow,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from buildtool.adapters import rows, schema
+from buildtool.adapters.database import Database
+from buildtool.domain.messages import Happened
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    Build,
+    FailedHere,
+    Mail,
+    Refusal,
+    Request,
+    Server,
+    Shelf,
+    ShelfKey,
+)
+from buildtool.ports import Answered, Row, Snapshot
+
+V = TypeVar("V")
+
+CHUNK = 500
+"""The most keys in one statement; SQLite takes 32,766 parameters, a ShelfKey has five."""
+
+EVENTS_KEPT = 200_000
+"""How many events the table keeps."""
+
+TIDY_EVERY = 1_000
+"""After how many new events the old ones, and what else has run out, are removed."""
+
+_KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
+    (Server, schema.servers, rows.server_cells),
+    (Build, schema.builds, rows.build_cells),
+    (Artifact, schema.artifacts, rows.artifact_cells),
+    (Attempt, schema.attempts, rows.attempt_cells),
+    (Refusal, schema.refusals, rows.refusal_cells),
+    (FailedHere, schema.failures, rows.failure_cells),
+    (Request, schema.requests, rows.request_cells),
+)
+"""What is written whole by its key, in the order that foreign keys ask for."""
+
+
+class SqlBrokerStore:
+    """The BrokerStore on a Database that is open for writing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> Snapshot:
+        """Return everything that is open. What this reads does not grow with history."""
+        return await self._database.run(_load)
+
+    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
+        """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key."""
+        wanted = tuple(dict.fromkeys(keys))
+        if not wanted:
+            return {}
+        return await self._database.run(partial(_shelves, wanted, now))
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+        """Return what was answered to these client request ids; ids never seen are left out."""
+        wanted = tuple(dict.fromkeys(client_ids))
+        if not wanted:
+            return {}
+        return await self._database.run(partial(_answered, wanted))
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+        """Write all rows and events in one durable transaction; of several rows of one key the last stands.
+
+        A mail whose key is in the outbox already is merged into that row: when it tells of Requests that the row
+        does not, the mail goes out again for all of them. Raises StorageUnavailable, and ConflictingRow when the
+        schema refuses a row (two open Builds of one BuildKey, a client id that is taken, a Build that does not
+        exist); nothing is written then.
+        """
+        if rows or happened:
+            await self._database.run(partial(_commit, rows, happened, now))
+
+    async def request(self, request_id: int) -> Request | None:
+        """Return a Request, open or ended."""
+        return await self._one(_BY_ID[schema.requests], request_id, rows.request_of)
+
+    async def build(self, build_id: int) -> Build | None:
+        """Return a Build, open or ended."""
+        return await self._one(_BY_ID[schema.builds], build_id, rows.build_of)
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return an Artifact, also a withdrawn one."""
+        return await self._one(_BY_ID[schema.artifacts], artifact_id, rows.artifact_of)
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        """Return all Attempts of a Build, oldest first."""
+        return await self._database.run(
+            lambda connection: [rows.attempt_of(row) for row in connection.execute(_ATTEMPTS, {"key": build_id})]
+        )
+
+    async def _one(self, statement: Select[Any], key: int, value_of: Callable[[SqlRow[Any]], V]) -> V | None:
+        def read(connection: Connection) -> V | None:
+            row = connection.execute(statement, {"key": key}).one_or_none()
+            return value_of(row) if row is not None else None
+
+        return await self._database.run(read)
+
+
+_BY_ID = {
+    table: select(table).where(table.c.id == bindparam("key"))
+    for table in (schema.requests, schema.builds, schema.artifacts)
+}
+_ATTEMPTS = (
+    select(schema.attempts).where(schema.attempts.c.build_id == bindparam("key")).order_by(schema.attempts.c.epoch)
+)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def _load(connection: Connection) -> Snapshot:
+    def values(statement: Executable, value_of: Callable[[SqlRow[Any]], V]) -> tuple[V, ...]:
+        return tuple(value_of(row) for row in connection.execute(statement))
+
+    def next_id(table: Table) -> int:
+        return (connection.execute(select(func.max(table.c.id))).scalar() or 0) + 1
+
+    builds, requests, attempts, refusals = schema.builds, schema.requests, schema.attempts, schema.refusals
+    open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
+    return Snapshot(
+        requests=values(select(requests).where(schema.OPEN_REQUEST).order_by(requests.c.id), rows.request_of),
+        builds=values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of),
+        attempts=values(
+            select(attempts).where(schema.OPEN_ATTEMPT).order_by(attempts.c.build_id, attempts.c.epoch),
+            rows.attempt_of,
+        ),
+        servers=values(select(schema.servers).order_by(schema.servers.c.name), rows.server_of),
+        refusals=values(select(refusals).where(refusals.c.build_id.in_(open_builds)), rows.refusal_of),
+        next_request=next_id(requests),
+        next_build=next_id(builds),
+        next_artifact=next_id(schema.artifacts),
+    )
+
+
+def _on_shelf(table: Table) -> Select[Any]:
+    key = tuple_(*(table.c[name] for name in schema.SHELF))
+    return select(table).where(key.in_(bindparam("keys", expanding=True)))
+
+
+_ARTIFACTS = _on_shelf(schema.artifacts).where(schema.GIVEN_OUT)
+_FAILURES = _on_shelf(schema.failures).where(schema.failures.c.until > bindparam("now"))
+
+
+def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
+    artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
+    failures: defaultdict[ShelfKey, list[FailedHere]] = defaultdict(list)
+    for chunk in chunks(keys):
+        wanted = [tuple(getattr(key, name) for name in schema.SHELF) for key in chunk]
+        for row in connection.execute(_ARTIFACTS, {"keys": wanted}):
+            artifact = rows.artifact_of(row)
+            artifacts[artifact.shelf].append(artifact)
+        for row in connection.execute(_FAILURES, {"keys": wanted, "now": now}):
+            failure = rows.failure_of(row)
+            failures[failure.shelf].append(failure)
+    return {
+        key: Shelf(
+            tuple(sorted(artifacts[key], key=lambda artifact: -artifact.id)),
+            tuple(sorted(failures[key], key=lambda failure: -failure.build_id)),
+        )
+        for key in keys
+    }
+
+
+_ANSWERED = select(
+    schema.requests.c.client_id,
+    schema.requests.c.id,
+    schema.requests.c.body_digest,
+    schema.requests.c.answer,
+).where(schema.requests.c.client_id.in_(bindparam("keys", expanding=True)))
+
+
+def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, Answered]:
+    return {
+        client_id: Answered(request_id, body_digest, answer)
+        for chunk in chunks(client_ids)
+        for client_id, request_id, body_digest, answer in connection.execute(_ANSWERED, {"keys": chunk})
+    }
+
+
+def chunks(items: Iterable[V]) -> Iterator[list[V]]:
+    """Return ``items`` in lists short enough to be the keys of one statement."""
+    rest = iter(items)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+@cache
+def _upsert(table: Table, dialect: str) -> Executable:
+    """Return the statement that writes whole rows by their key, whether they are there or not.
+
+    Columns that a value does not have (what the mailer notes) are left as they are.
+    """
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    kept = {column.name for column in table.primary_key} | {"mail_error"}
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={column.name: statement.excluded[column.name] for column in table.c if column.name not in kept},
+    )
+
+
+def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, connection: Connection) -> None:
+    by_kind: defaultdict[type, list[Any]] = defaultdict(list)
+    for value in changed:
+        by_kind[type(value)].append(value)
+    for kind, table, cells in _KINDS:
+        if kind in by_kind:
+            connection.execute(_upsert(table, connection.dialect.name), [cells(value) for value in by_kind[kind]])
+    if Mail in by_kind:
+        _post(by_kind[Mail], connection)
+    if happened:
+        connection.execute(
+            insert(schema.events),
+            [{"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened],
+        )
+        _tidy(connection, len(happened), now)
+
+
+_POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
+
+
+def _post(mails: Sequence[Mail], connection: Connection) -> None:
+    """Put mails into the outbox. One that is there already stays as it is unless it tells of further Requests."""
+    there: dict[str, tuple[int, ...]] = {}
+    for chunk in chunks(mail.key for mail in mails):
+        for row in connection.execute(_POSTED, {"keys": chunk}):
+            there[row.key] = rows.mail_of(row).request_ids
+    changed: dict[str, rows.Cells] = {}
+    for mail in mails:
+        told = there.get(mail.key, ())
+        both = tuple(dict.fromkeys((*told, *mail.request_ids)))
+        if both != told:
+            there[mail.key] = both
+            changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
+    if changed:
+        connection.execute(_upsert(schema.outbox, connection.dialect.name), list(changed.values()))
+
+
+def _tidy(connection: Connection, added: int, now: float) -> None:
+    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds."""
+    events, builds, refusals = schema.events, schema.builds, schema.refusals
+    newest = connection.execute(select(func.max(events.c.seq))).scalar_one()
+    if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
+        return
+    connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))
+    connection.execute(delete(schema.failures).where(schema.failures.c.until <= now))
+    open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
+    connection.execute(delete(refusals).where(refusals.c.build_id.not_in(open_builds)))
