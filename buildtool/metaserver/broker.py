@@ -1,0 +1,259 @@
+"""One event after the other: decide, commit, answer, act.
+
+One transaction is in flight; events that arrive meanwhile form the next batch. When a commit fails the state is as it
+was before the batch and nothing was told. An event that fails inside a batch is retried alone, so that it spoils no
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from buildtool.domain.messages import (
+    Answer,
+    ArtifactGone,
+    Effect,
+    Event,
+    Happened,
+    Restarted,
+    Submitted,
+    Tick,
+)
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState
+from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
+from buildtool.domain.state import Row, Seen, State
+from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.ports import ArtifactFiles, BrokerStore, Clock
+
+BATCH_MOST = 500
+"""At most so many events share one transaction."""
+
+SWEEP = 30.0
+"""Seconds after which the broker looks at everything that waits for a time, even if no timer woke it: timers follow
+the monotonic clock, and wall time may step."""
+
+log = Logger()
+
+
+class Performer(Protocol):
+    """Does what decisions ask for."""
+
+    def perform(self, effect: Effect) -> None:
+        """Do one act. It must not raise for anything that a peer can cause."""
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        """Tidy up after an Attempt: its log is complete, what it uploaded in vain can go."""
+
+
+@define
+class _Entry:
+    event: Event
+    answered: Deferred[Answer] | None
+    decision: Decision | None = None
+    problem: Exception | None = None
+
+    def answer(self) -> None:
+        if self.answered is not None and self.decision is not None:
+            self.answered.callback(self.decision.answer)
+
+    def refuse(self, problem: Exception) -> None:
+        if self.answered is not None:
+            self.answered.errback(problem)
+
+
+@define
+class Broker:
+    """Owns the State; everybody else sends it events and reads what is committed."""
+
+    state: State
+    store: BrokerStore
+    clock: Clock
+    timers: IReactorTime
+    artifacts: ArtifactFiles
+    performer: Performer
+    _inbox: list[_Entry] = field(factory=list, init=False)
+    _busy: bool = field(default=False, init=False)
+    _resting: list[Deferred[None]] = field(factory=list, init=False)
+    _wake: IDelayedCall | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    async def start(self) -> None:
+        """Load what is open and believe in nothing that was running. Raises StorageUnavailable."""
+        snapshot = await self.store.load()
+        open_builds = {build.id for build in snapshot.builds}
+        self.state.load(snapshot.servers)
+        self.state.load(snapshot.builds)
+        self.state.load(snapshot.requests)
+        self.state.load(snapshot.attempts)
+        self.state.load(refusal for refusal in snapshot.refusals if refusal.build_id in open_builds)
+        self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
+        await self.send(Restarted())
+
+    async def stop(self) -> None:
+        """Take no more events, and wait for the batch in flight."""
+        self._stopped = True
+        if self._wake is not None and self._wake.active():
+            self._wake.cancel()
+        while self._busy:
+            waiting: Deferred[None] = Deferred()
+            self._resting.append(waiting)
+            await waiting
+
+    async def send(self, event: Event) -> Answer:
+        """Return the answer to ``event`` once it is committed. Raises StorageUnavailable, InternalError."""
+        if self._stopped:
+            raise StorageUnavailable("the metaserver is stopping: try again in a moment")
+        answered: Deferred[Answer] = Deferred()
+        self._inbox.append(_Entry(event, answered))
+        if not self._busy:
+            self._busy = True
+            Deferred.fromCoroutine(self._pump())
+        return await answered
+
+    async def _pump(self) -> None:
+        try:
+            while self._inbox:
+                batch, self._inbox = self._inbox[:BATCH_MOST], self._inbox[BATCH_MOST:]
+                await self._take(batch)
+            self._set_alarm()
+        finally:
+            self._busy = False
+        resting, self._resting = self._resting, []
+        for waiting in resting:
+            waiting.callback(None)
+
+    async def _take(self, batch: list[_Entry]) -> None:
+        now = self.clock.wall()
+        try:
+            gone = await self._prepare(batch, now)
+            entries = [*(_Entry(event, None) for event in gone), *batch]
+            happened = self._decide(entries, now)
+            rows = self.state.changes()
+            if rows or happened:
+                await self.store.commit(rows, happened, now)
+        except ConflictingRow as error:
+            self.state.rollback()
+            await self._take_alone(batch, error)
+            return
+        except BuildToolError as error:
+            self.state.rollback()
+            log.error("storage: {error}", error=error)
+            for entry in batch:
+                entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self.state.rollback()
+            log.failure("a batch of {count} events failed", count=len(batch))
+            await self._take_alone(batch, error)
+            return
+        self.state.committed()
+        self._tell(entries, rows)
+        failed = [entry for entry in batch if entry.problem is not None]
+        if len(batch) > 1:
+            for entry in failed:
+                await self._take([_Entry(entry.event, entry.answered)])
+        else:
+            for entry in failed:
+                entry.refuse(InternalError("the metaserver made a mistake with this; its log has the details"))
+
+    async def _take_alone(self, batch: list[_Entry], error: Exception) -> None:
+        if len(batch) == 1:
+            log.error("an event could not be taken in: {error}", error=error)
+            batch[0].refuse(InternalError("the metaserver could not keep this; its log has the details"))
+            return
+        for entry in batch:
+            await self._take([_Entry(entry.event, entry.answered)])
+
+    async def _prepare(self, batch: Sequence[_Entry], now: float) -> list[ArtifactGone]:
+        """Load what the decisions will look at; return what they must not believe in."""
+        missing = {
+            key: None
+            for entry in batch
+            for key in shelves_needed(self.state, entry.event)
+            if key not in self.state.shelves
+        }
+        if missing:
+            for key, shelf in (await self.store.shelves(missing, now)).items():
+                self.state.stock(key, shelf)
+        clients = [
+            entry.event.client_id
+            for entry in batch
+            if isinstance(entry.event, Submitted) and entry.event.client_id not in self.state.seen
+        ]
+        if clients:
+            for client_id, answered in (await self.store.answered(clients)).items():
+                self.state.seen[client_id] = Seen(answered.request_id, answered.body_digest, answered.answer)
+        return self._gone(batch)
+
+    def _gone(self, batch: Sequence[_Entry]) -> list[ArtifactGone]:
+        found: dict[int, ArtifactGone] = {}
+        for entry in batch:
+            if not isinstance(entry.event, Submitted):
+                continue
+            for key in entry.event.demand.shelves():
+                for artifact in self.state.shelf(key).artifacts:
+                    if artifact.id not in found and not self.artifacts.present(artifact.digest, artifact.size):
+                        found[artifact.id] = ArtifactGone(artifact, "its file is absent or has another size")
+        return list(found.values())
+
+    def _decide(self, entries: list[_Entry], now: float) -> list[Happened]:
+        happened: list[Happened] = []
+        for entry in entries:
+            mark = self.state.savepoint()
+            try:
+                entry.decision = decide(self.state, entry.event, now)
+            except Exception as error:  # noqa: BLE001 - a defect in one decision must not take the others with it
+                self.state.rollback(mark)
+                log.failure("a decision failed: {event}", event=type(entry.event).__name__)
+                entry.problem = error
+                continue
+            happened.extend(effect for effect in entry.decision.effects if isinstance(effect, Happened))
+        return happened
+
+    def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
+        """Answer first: a login has to know its Session before the first order for it arrives."""
+        for entry in entries:
+            entry.answer()
+        for entry in entries:
+            for effect in entry.decision.effects if entry.decision is not None else ():
+                if not isinstance(effect, Happened):
+                    self._guarded(self.performer.perform, effect)
+        for row in rows:
+            if isinstance(row, Attempt) and row.state is AttemptState.ENDED:
+                self._guarded(self.performer.attempt_ended, row)
+
+    @staticmethod
+    def _guarded(act: Callable[..., None], argument: object) -> None:
+        try:
+            act(argument)
+        except Exception:  # noqa: BLE001 - one act that fails must not keep the others from being done
+            log.failure("an act failed: {what}", what=type(argument).__name__)
+
+    def _set_alarm(self) -> None:
+        """Wake at the next timer, or after ``SWEEP`` at the latest."""
+        if self._wake is not None and self._wake.active():
+            self._wake.cancel()
+        if self._stopped:
+            return
+        now = self.clock.wall()
+        when = next_wake(self.state, now)
+        delay = SWEEP if when is None else min(SWEEP, max(0.0, when - now))
+        self._wake = self.timers.callLater(delay, self._sweep)
+
+    def _sweep(self) -> None:
+        def failed(failure: object) -> None:
+            log.warn("the sweep could not be committed: {failure}", failure=failure)
+            self._set_alarm()
+
+        Deferred.fromCoroutine(self.send(Tick())).addErrback(failed)
+
+
+def wasted(attempt: Attempt) -> bool:
+    """Say whether what an ended Attempt uploaded, if anything, is of no use."""
+    return attempt.end is not AttemptEnd.SUCCEEDED

@@ -1,0 +1,177 @@
+"""What requesters ask for: validated, its revision resolved, and handed to the broker as an event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buildtool.domain.addresses import valid_address
+from buildtool.domain.matching import machine_required, platform_required
+from buildtool.domain.messages import (
+    Answer,
+    Cancelled,
+    CancelRequested,
+    ConflictingSubmission,
+    Dispatched,
+    Hit,
+    JoinedBuild,
+    KnownFailure,
+    Queued,
+    RepeatedSubmission,
+    Submitted,
+)
+from buildtool.domain.model import BuildSpec, Demand, Request
+from buildtool.domain.options import digest_of, tool_option
+from buildtool.domain.tickets import token_matches
+from buildtool.errors import Conflict, InternalError, NotFound, Unauthorised, UsageError
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.telling import Teller
+from buildtool.ports import BrokerStore, SourceResolver
+from buildtool.project import Project
+from buildtool.protocol import AskStatus, Cancel, Submit, Told
+from buildtool.settings import Settings
+from buildtool.wire import encode
+
+log = Logger()
+
+_CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+@define
+class Desk:
+    """Implements ``ports.RequesterDesk`` over a broker."""
+
+    settings: Settings
+    broker: Broker
+    store: BrokerStore
+    resolver: SourceResolver
+    teller: Teller
+
+    async def submit(self, message: Submit) -> Told:
+        """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
+        if not _CLIENT_ID.match(message.client_id):
+            raise UsageError("the client request id is 32 hex digits")
+        body = body_digest(message)
+        known = (await self.store.answered([message.client_id])).get(message.client_id)
+        if known is not None:
+            return await self._repeated(known.request_id, same=known.body_digest == body)
+        project = self.settings.project(message.project)
+        email = valid_address(message.email)
+        url = source_url(project, message.source)
+        demand = await self._demand(project, url, message)
+        answer = await self.broker.send(Submitted(message.client_id, body, email, demand, message.force))
+        return await self._told(answer, url)
+
+    async def cancel(self, message: Cancel) -> Told:
+        """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        answer = await self.broker.send(CancelRequested(message.request_id))
+        if isinstance(answer, Cancelled) and answer.request is not None:
+            return await self.teller.told(answer.request)
+        return await self.teller.told(await self._request(message.request_id))
+
+    async def status(self, message: AskStatus) -> Told:
+        """Say how a Request stands. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        return await self.teller.told(await self._request(message.request_id))
+
+    async def _demand(self, project: Project, url: str, message: Submit) -> Demand:
+        options = project.options
+        explicit = options.system_values(message.system)
+        local = options.system_values(_declared(project, message.local))
+        platform = platform_required(options, explicit, local)
+        machine = machine_required(options, explicit, project.recipe.machine)
+        compile_values = options.compile_values(message.compile)
+        ref, revrange = ref_and_range(message)
+        commit = await self.resolver.resolve(url, ref)
+        acceptable = await self.resolver.acceptable(url, commit, revrange) if revrange else (commit,)
+        spec = BuildSpec(
+            project=project.name,
+            source=message.source,
+            revision=commit,
+            recipe_version=project.recipe.version,
+            options=compile_values,
+            platform=platform,
+            machine=machine,
+            native=message.native,
+        )
+        return Demand(spec, ref, revrange, (commit, *(other for other in acceptable if other != commit)))
+
+    async def _told(self, answer: Answer, url: str) -> Told:
+        match answer:
+            case Hit():
+                return await self.teller.told(answer.request, answer.artifact)
+            case Dispatched() | Queued():
+                self._pin(url, answer.build.spec.revision)
+                return await self.teller.told(answer.request)
+            case JoinedBuild() | KnownFailure():
+                return await self.teller.told(answer.request)
+            case RepeatedSubmission():
+                return await self._repeated(answer.request_id, same=True)
+            case ConflictingSubmission():
+                return await self._repeated(answer.request_id, same=False)
+            case _:
+                raise InternalError("the metaserver answered a submission with something else")
+
+    async def _repeated(self, request_id: int, *, same: bool) -> Told:
+        if not same:
+            raise Conflict("this client request id was used for another request: make a new id for a new request")
+        return await self.teller.told(await self._request(request_id))
+
+    async def _request(self, request_id: int) -> Request:
+        found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
+        if found is None:
+            raise NotFound(f"there is no request {request_id}")
+        return found
+
+    def _check_token(self, request_id: int, token: str) -> None:
+        if not token_matches(request_id, token, self.teller.key):
+            raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
+
+    def _pin(self, url: str, commit: str) -> None:
+        """Keep the commit whatever happens at the origin; nobody has to wait for that."""
+
+        def failed(failure: object) -> None:
+            log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
+
+        Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
+
+
+def body_digest(message: Submit) -> str:
+    """Return the digest of everything in a submission but the client's id for it."""
+    plain = encode(message)
+    plain.pop("client_id", None)
+    return digest_of(plain)
+
+
+def source_url(project: Project, source: str) -> str:
+    """Return the repository's URL for a ``--source``. Raises UsageError."""
+    tool_option("source").check(source)
+    try:
+        return project.path_to_url(source)
+    except LookupError as error:
+        known = f": {error.args[0]}" if error.args else ""
+        raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
+
+
+def ref_and_range(message: Submit) -> tuple[str, str]:
+    """Return the ref to build and the range to accept. ``A..B`` names the ref itself. Raises UsageError."""
+    revision, revrange = tool_option("revision"), tool_option("revrange")
+    ref = str(revision.check(message.revision or revision.default))
+    span = str(revrange.check(message.revrange))
+    if ".." not in span:
+        return ref, span
+    last = span.partition("..")[2]
+    if message.revision and ref not in (revision.default, last):
+        raise UsageError(f"--revrange {span} says what to build itself ({last}); leave --revision {ref} out")
+    return last, span
+
+
+def _declared(project: Project, local: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what this project does not look at: the requester's configuration may be older or newer."""
+    names = project.options.artifact_names()
+    return {name: value for name, value in local.items() if name in names}

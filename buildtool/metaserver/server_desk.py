@@ -1,0 +1,255 @@
+"""What build servers tell, checked and handed to the broker as events; and what the broker's decisions ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Coroutine
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from buildtool.domain.messages import (
+    Abort,
+    Answer,
+    AttemptAccepted,
+    AttemptEnded,
+    Delivered,
+    Disconnected,
+    Dispatch,
+    Effect,
+    Fence,
+    MailWritten,
+    Noted,
+    Registered,
+    RequestMoved,
+    SessionOpened,
+)
+from buildtool.domain.model import ARTIFACT_NAME_LIMIT, Attempt, AttemptEnd, AttemptState, Build, BuildSpec
+from buildtool.domain.tickets import Ticket, TicketKind, sign
+from buildtool.errors import InternalError, NotFound, UsageError
+from buildtool.metaserver.broker import Broker, wasted
+from buildtool.metaserver.telling import Teller
+from buildtool.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
+from buildtool.protocol import (
+    AbortOrder,
+    Accepted,
+    Done,
+    Ended,
+    Ok,
+    Order,
+    Register,
+    RenewTickets,
+    Tickets,
+    Welcome,
+)
+from buildtool.settings import Settings
+
+log = Logger()
+
+TICKET_GRACE = 3_600.0
+"""Seconds that a ticket holds beyond the project's time limit; later ones are renewed over PB."""
+
+LOG_SLACK = 64 * 1024
+"""Bytes that a log may have beyond the project's limit, for the lines that say what was left out."""
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MOST_BUILDS = 256
+_MOST_OFFERS = 64
+
+
+@define
+class ServerDesk:
+    """Implements ``ports.BuildServerDesk`` over a broker."""
+
+    settings: Settings
+    broker: Broker
+    artifacts: ArtifactFiles
+    tickets: TicketOffice
+
+    async def register(self, message: Register) -> Welcome:
+        """Open a new Session. Raises UsageError for a name or capability that cannot be."""
+        if not _SERVER_NAME.match(message.server):
+            raise UsageError(
+                f"build server name {message.server!r} is not usable: letters, digits, dot, - and _, at most 63"
+            )
+        capability = message.capability
+        if not 1 <= capability.max_builds <= _MOST_BUILDS or len(capability.offers) > _MOST_OFFERS:
+            raise UsageError(
+                f"a build server takes 1 to {_MOST_BUILDS} builds and offers at most {_MOST_OFFERS} platforms"
+            )
+        answer = await self.broker.send(Registered(message.server, capability))
+        if not isinstance(answer, SessionOpened):
+            raise InternalError("the metaserver answered a login with something else")
+        log.info("build server {name} connected, session {session}", name=message.server, session=answer.session)
+        projects = self.settings.projects
+        return Welcome(
+            session=answer.session,
+            transfer_url=self.settings.transfer_url,
+            artifact_limit=max((project.artifact_limit for project in projects), default=0),
+            log_limit=max((project.log_limit for project in projects), default=0),
+        )
+
+    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
+        """The connection of a Session ended."""
+        log.info("build server {name} left: {reason}", name=server, reason=reason)
+        await self.broker.send(Disconnected(server, session, reason, clean))
+
+    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
+        """The build server took an Attempt."""
+        return _ok(await self.broker.send(AttemptAccepted(server, session, message.build_id, message.epoch)))
+
+    async def ended(self, server: str, session: int, message: Ended) -> Ok:
+        """An Attempt ended without an artifact. Raises UsageError when it claims success without one."""
+        if message.end is AttemptEnd.SUCCEEDED:
+            raise UsageError("an attempt that succeeded is told with its artifact")
+        event = AttemptEnded(
+            server, session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
+        )
+        return _ok(await self.broker.send(event))
+
+    async def done(self, server: str, session: int, message: Done) -> Ok:
+        """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
+        if not _FILE_NAME.match(message.name) or len(message.name) > ARTIFACT_NAME_LIMIT:
+            raise UsageError(f"artifact name {message.name!r} is not usable: letters, digits and _.+- only")
+        if not _DIGEST.match(message.digest) or not _DIGEST.match(message.content_digest) or message.size < 0:
+            raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
+        attempt = self._current(server, session, message.build_id, message.epoch)
+        if attempt is None or attempt.state is not AttemptState.ABORTING:
+            if attempt is None:
+                return Ok(stale=True)
+            await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
+        event = Delivered(
+            server,
+            session,
+            message.build_id,
+            message.epoch,
+            message.digest,
+            message.content_digest,
+            message.size,
+            message.name,
+            message.seconds,
+            message.log_tail,
+        )
+        return _ok(await self.broker.send(event))
+
+    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
+        """Give fresh tickets. Raises NotFound when the Attempt is no longer this Session's."""
+        attempt = self._current(server, session, message.build_id, message.epoch)
+        build = self.broker.state.builds.get(message.build_id)
+        if attempt is None or build is None:
+            raise NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
+        return self.tickets.both(build.spec, message.build_id, message.epoch)
+
+    def _current(self, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+        attempt = self.broker.state.attempts.get((build_id, epoch))
+        if attempt is None or attempt.server != server or attempt.session != session:
+            return None
+        return attempt
+
+
+@define
+class TicketOffice:
+    """Signs transfer tickets under the metaserver's key."""
+
+    settings: Settings
+    clock: Clock
+    key: bytes
+
+    def both(self, spec: BuildSpec, build_id: int, epoch: int) -> Tickets:
+        """Return a log and an artifact ticket, bounded by the project's limits."""
+        project = self.settings.project(spec.project)
+        expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)
+
+        def ticket(kind: TicketKind, most: int) -> str:
+            return sign(Ticket(kind, build_id, epoch, most, expires), self.key)
+
+        return Tickets(
+            log_ticket=ticket(TicketKind.LOG, project.log_limit + LOG_SLACK),
+            artifact_ticket=ticket(TicketKind.ARTIFACT, project.artifact_limit),
+        )
+
+
+@define
+class Acts:
+    """Implements ``broker.Performer``: sends orders, nudges the mailer, tells followers, tidies up."""
+
+    servers: BuildServers
+    followers: Followers
+    notifier: Notifier
+    logs: LogFiles
+    artifacts: ArtifactFiles
+    teller: Teller
+    tickets: TicketOffice
+    _running: set[Deferred[None]] = field(factory=set, init=False)
+
+    def perform(self, effect: Effect) -> None:
+        """Do one act, in the order of the decisions."""
+        match effect:
+            case Dispatch():
+                self.servers.dispatch(effect.attempt.server, effect.attempt.session, self._order(effect))
+            case Abort():
+                order = AbortOrder(effect.build_id, effect.epoch, effect.reason)
+                self.servers.abort(effect.server, effect.session, order)
+            case Fence():
+                self.servers.fence(effect.server, effect.session)
+            case MailWritten():
+                self.notifier.nudge()
+            case RequestMoved():
+                if self.followers.follows(effect.request.id):
+                    self._background(self._tell(effect), f"telling followers of request {effect.request.id}")
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        """Compress the log; throw away what was uploaded in vain."""
+        what = f"tidying up after build {attempt.build_id}, epoch {attempt.epoch}"
+        self._background(self.logs.finish(attempt.build_id, attempt.epoch), what)
+        if wasted(attempt):
+            self._background(self.artifacts.discard(attempt.build_id, attempt.epoch), what)
+
+    async def settle(self) -> None:
+        """Wait for what runs in the background."""
+        await DeferredList(list(self._running))
+
+    async def _tell(self, effect: RequestMoved) -> None:
+        self.followers.moved(await self.teller.told(effect.request))
+
+    def _background(self, act: Coroutine[Any, Any, None], what: str) -> None:
+        def failed(failure: object) -> None:
+            log.warn("{what}: {failure}", what=what, failure=failure)
+
+        running = Deferred.fromCoroutine(act)
+        self._running.add(running)
+        running.addErrback(failed)
+        running.addBoth(lambda _: self._running.discard(running))
+
+    def _order(self, effect: Dispatch) -> Order:
+        attempt, build = effect.attempt, effect.build
+        return make_order(attempt, build, self.tickets, self.teller)
+
+
+def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: Teller) -> Order:
+    """Return what a build server is told to build. Raises UnknownProject when it is no longer configured."""
+    spec = build.spec
+    both = tickets.both(spec, build.id, attempt.epoch)
+    return Order(
+        build_id=build.id,
+        epoch=attempt.epoch,
+        project=spec.project,
+        source=spec.source,
+        revision=spec.revision,
+        recipe_version=spec.recipe_version,
+        options=spec.options,
+        platform=attempt.platform,
+        kind=attempt.kind,
+        log_ticket=both.log_ticket,
+        artifact_ticket=both.artifact_ticket,
+        log_url=teller.addresses.log(build.id, attempt.epoch),
+        artifact_url=teller.addresses.upload(build.id, attempt.epoch),
+    )
+
+
+def _ok(answer: Answer) -> Ok:
+    return Ok(stale=isinstance(answer, Noted) and answer.stale)
