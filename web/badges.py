@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Joined, OfferKind, RequestState, Server
+from buildtool.domain.model import (
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    BuildState,
+    Joined,
+    OfferKind,
+    RequestState,
+    Server,
+)
 
 from .views import Badge
 

@@ -58,7 +58,8 @@ def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now
         Tile("Running", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
              urls.builds(state="running")),
         Tile("Queued", f"{queued:,}", waits, urls.builds(state="queued")),
-        Tile("Build servers", f"{overview.servers_connected:,}", f"of {overview.servers_known:,} known", urls.servers()),
+        Tile("Build servers", f"{overview.servers_connected:,}", f"of {overview.servers_known:,} known",
+             urls.servers()),
         Tile("Requests waiting", f"{overview.requests_waiting:,}", _mails(overview.mails_unsent)),
         Tile("Succeeded", f"{ended['succeeded']:,}", f"{unsuccessful:,} not", urls.builds(state="succeeded")),
         Tile("Artifacts", f"{overview.artifacts:,}", words.size(overview.artifact_bytes)),
@@ -125,20 +126,21 @@ def servers_page(lines: Sequence[ServerLine], urls: Urls, now: float) -> Servers
 def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
     """Return one build server. E-mail addresses in what its owner wrote are masked."""
     server, offered = line.server, line.server.capability
-    since = Presence("Connected since", moment(server.since, now))
+    since = Presence("Connected", moment(server.since, now))
     last = Presence("Last seen", moment(server.last_seen, now))
     trouble = ""
     if server.quarantined_until > now:
-        until = words.age(server.quarantined_until, now)
-        trouble = f"Given no builds until {until.removeprefix('in ')} from now: {server.quarantine_reason or 'it broke repeatedly'}"
+        why = server.quarantine_reason or "it broke repeatedly"
+        trouble = f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}"
     elif server.strikes:
-        trouble = f"Broke {words.count(server.strikes, 'time')} since its last finished build."
+        trouble = f"{words.count(server.strikes, 'build')} broke here since one last finished."
     return ServerCard(
         name=server.name,
         anchor=server_anchor(server.name),
         badge=badges.server(server, len(line.running), now),
         presence=since if server.connected else last,
         trouble=trouble,
+        tone="bad" if server.quarantined_until > now else "wait",
         load=f"{len(line.running)} of {offered.max_builds} at once",
         running=tuple(_running(it, urls, now) for it in line.running),
         offers=tuple(OfferLine(words.platform(it.platform, words.HAS), badges.KIND[it.kind]) for it in offered.offers),
@@ -179,8 +181,8 @@ def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
 
 def deciding(detail: BuildDetail) -> Attempt | None:
     """Return the Attempt whose log tells how a Build stands: the one that decided it, or else the newest."""
-    chosen = [it for it in detail.attempts if it.epoch == detail.build.deciding_epoch]
-    return (chosen or list(detail.attempts) or [None])[-1]
+    chosen = [it for it in detail.attempts if it.epoch == detail.build.deciding_epoch] or list(detail.attempts)
+    return chosen[-1] if chosen else None
 
 
 # --- the parts of them -------------------------------------------------------------------------------------
@@ -198,11 +200,11 @@ def _notes(overview: Overview, urls: Urls, now: float) -> list[Note]:
         notes.append(Note("bad", f"No build server is connected. {waiting}", Link(urls.servers(), "Build servers")))
     elif oldest is not None and overview.running < overview.slots:
         waited = words.duration(now - oldest.created_at)
-        text = f"There are free slots, but none can take build {oldest.id}, queued for {waited}: {_wants(oldest)}."
+        text = f"Slots are free, but a build has waited for {waited}: {_wants(oldest)}."
         notes.append(Note("wait", text, Link(urls.build(oldest.id), f"Build {oldest.id}")))
     if overview.mails_refused:
-        refused = f"{words.count(overview.mails_refused, 'mail was', 'mails were')} refused by the mail server for good."
-        notes.append(Note("wait", f"{refused} The pages of their builds say why."))
+        refused = words.count(overview.mails_refused, "mail was", "mails were")
+        notes.append(Note("wait", f"{refused} refused by the mail server for good; the pages of their builds say why."))
     return notes
 
 
@@ -242,7 +244,7 @@ def _headline(build: Build, detail: BuildDetail, now: float) -> str:
         newest = detail.attempts[-1].server if detail.attempts else "a build server"
         return f"{what}; running on {newest} for {_took(build, now) or 'a moment'}."
     took = _took(build, now)
-    return f"{what}; ended after {took} of building." if took else f"{what}; never started."
+    return f"{what}; it took {took}." if took else f"{what}; never started."
 
 
 def _facts(build: Build) -> list[Fact]:
@@ -254,7 +256,8 @@ def _facts(build: Build) -> list[Fact]:
     options = "  ".join(f"{name}={words.value(item).replace(', ', ',')}" for name, item in spec.options)
     facts.append(Fact("Options", options or "none", code=bool(options)))
     if spec.machine:
-        facts.append(Fact("Build server needs", ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))))
+        needs = ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))
+        facts.append(Fact("Build server needs", needs))
     facts.append(Fact("Recipe", f"version {spec.recipe_version}"))
     if build.forced:
         facts.append(Fact("Forced", "built although there was an artifact or a known failure"))
@@ -312,8 +315,9 @@ def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
     """Return the Attempt whose end of the log explains why there is no artifact, or None when there is none."""
     if build.state not in (BuildState.FAILED, BuildState.UNBUILDABLE):
         return None
-    chosen = [it for it in attempts if it.log_tail and it.epoch == build.deciding_epoch]
-    return (chosen or [it for it in attempts if it.log_tail] or [None])[-1]
+    with_log = [it for it in attempts if it.log_tail]
+    chosen = [it for it in with_log if it.epoch == build.deciding_epoch] or with_log
+    return chosen[-1] if chosen else None
 
 
 def _request(line: RequestLine, now: float) -> RequestRow:

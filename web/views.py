@@ -127,6 +127,7 @@ class ServerCard:
     badge: Badge
     presence: Presence
     trouble: str
+    tone: str
     load: str
     running: tuple[Link, ...]
     offers: tuple[OfferLine, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from buildtool.domain.options import Canonical
 from buildtool.domain.platforms import Value
@@ -28,7 +29,7 @@ def duration(seconds: float) -> str:
     if seconds < 9.95:  # noqa: PLR2004 - below it a tenth of a second still says something
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for (size, unit), (small, small_unit) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (size, unit), (small, small_unit) in pairwise(_UNITS):
         if whole >= size:
             count, rest = divmod(whole, size)
             return f"{count} {unit}" + (f" {rest // small} {small_unit}" if rest >= small else "")
@@ -108,9 +109,13 @@ _MACHINE: Mapping[str, str] = {"memory": "memory", "disk": "free disk"}
 def machine(properties: Canonical) -> list[tuple[str, str]]:
     """Return what is known of a machine as (name, words); memory and disk, given in MiB, as sizes."""
     return [
-        (_MACHINE[name], mebibytes(item)) if name in _MACHINE and type(item) is int else (name.replace("_", " "), value(item))
+        (_MACHINE[name], mebibytes(item)) if name in _MACHINE and type(item) is int else (_spaced(name), value(item))
         for name, item in properties
     ]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def masked(email: str) -> str:

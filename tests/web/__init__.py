@@ -1,0 +1,1 @@
+"""Tests of the pages, over the real application with an in-memory store."""

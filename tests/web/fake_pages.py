@@ -1,0 +1,149 @@
+"""What the pages read, in memory: the fakes that stand in for the database, the log store and the clock."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from attrs import define, field, frozen
+
+from buildtool.domain.model import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
+from buildtool.errors import NotFound, StorageUnavailable
+from buildtool.ports import (
+    BuildDetail,
+    BuildLine,
+    EventLine,
+    Health,
+    Overview,
+    RequestLine,
+    Running,
+    ServerLine,
+)
+
+NOW = 1_790_000_000.0
+"""The wall time of every test."""
+
+
+class FixedClock:
+    """A clock that stands still."""
+
+    def wall(self) -> float:
+        return NOW
+
+
+@define
+class FakePages:
+    """The rows of a metaserver; ``broken`` is raised by every method when it is set."""
+
+    builds_made: list[Build] = field(factory=list)
+    attempts: list[Attempt] = field(factory=list)
+    artifacts: list[Artifact] = field(factory=list)
+    requests: list[Request] = field(factory=list)
+    servers: list[Server] = field(factory=list)
+    mail_errors: dict[int, str] = field(factory=dict)
+    broken: Exception | None = None
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _running(self, server: str) -> tuple[Running, ...]:
+        made = {build.id: build for build in self.builds_made}
+        open_ones = [it for it in self.attempts if it.state is not AttemptState.ENDED and it.build_id in made]
+        return tuple(Running(it, made[it.build_id]) for it in open_ones if it.server == server)
+
+    def _artifact(self, build: Build) -> Artifact | None:
+        return next((it for it in self.artifacts if it.id == build.artifact_id), None)
+
+    def _line(self, build: Build) -> BuildLine:
+        own = [it for it in self.attempts if it.build_id == build.id]
+        chosen = [it for it in own if it.epoch == build.deciding_epoch] or own
+        asked = sum(it.build_id == build.id for it in self.requests)
+        return BuildLine(build, chosen[-1] if chosen else None, self._artifact(build), asked)
+
+    async def overview(self, now: float) -> Overview:
+        self._check()
+        states = Counter(build.state for build in self.builds_made)
+        connected = [server for server in self.servers if server.connected]
+        queued = [build for build in self.builds_made if build.state is BuildState.QUEUED]
+        return Overview(
+            builds={state: states[state] for state in BuildState},
+            requests_waiting=sum(it.state is RequestState.WAITING for it in self.requests),
+            servers_connected=len(connected),
+            servers_known=len(self.servers),
+            slots=sum(server.capability.max_builds for server in connected),
+            running=sum(len(self._running(server.name)) for server in connected),
+            artifacts=len(self.artifacts),
+            artifact_bytes=sum(it.size for it in self.artifacts),
+            mails_unsent=0,
+            mails_refused=len(self.mail_errors),
+            oldest_queued=min(queued, key=lambda build: build.created_at, default=None),
+            last_event=0,
+        )
+
+    async def build_servers(self) -> Sequence[ServerLine]:
+        self._check()
+        return [ServerLine(it, self._running(it.name)) for it in sorted(self.servers, key=lambda it: it.name)]
+
+    async def builds(
+        self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None
+    ) -> Sequence[BuildLine]:
+        self._check()
+        wanted = [
+            build
+            for build in sorted(self.builds_made, key=lambda build: -build.id)
+            if (before is None or build.id < before)
+            and project in (None, build.spec.project)
+            and state in (None, build.state)
+        ]
+        return [self._line(build) for build in wanted[:limit]]
+
+    async def build(self, build_id: int) -> BuildDetail | None:
+        self._check()
+        for build in self.builds_made:
+            if build.id == build_id:
+                asked = [it for it in self.requests if it.build_id == build_id]
+                lines = tuple(RequestLine(it, self.mail_errors.get(it.id, "")) for it in asked[:20])
+                attempts = tuple(it for it in self.attempts if it.build_id == build_id)
+                return BuildDetail(build, attempts, lines, len(asked), self._artifact(build))
+        return None
+
+    async def request(self, request_id: int) -> RequestLine | None:
+        self._check()
+        found = [it for it in self.requests if it.id == request_id]
+        return RequestLine(found[0], self.mail_errors.get(request_id, "")) if found else None
+
+    async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
+        self._check()
+        return []
+
+    async def health(self) -> Health:
+        if self.broken is not None:
+            raise StorageUnavailable(str(self.broken))
+        return Health("0001")
+
+
+@frozen
+class FakeExtent:
+    """How long a log is, and whether it is finished."""
+
+    length: int
+    finished: bool
+
+
+@define
+class FakeLogs:
+    """Logs by build and epoch; those in ``growing`` are not finished. ``vanish`` lets reading find nothing."""
+
+    logs: dict[tuple[int, int], bytes] = field(factory=dict)
+    growing: set[tuple[int, int]] = field(factory=set)
+    vanish: bool = False
+    longest_read: int = 0
+
+    async def state(self, build_id: int, epoch: int) -> FakeExtent:
+        key = (build_id, epoch)
+        if key not in self.logs:
+            raise NotFound("there is no such log")
+        return FakeExtent(len(self.logs[key]), key not in self.growing)
+
+    async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
+        self.longest_read = max(self.longest_read, size)
+        return b"" if self.vanish else self.logs[build_id, epoch][start : start + size]

@@ -1,0 +1,221 @@
+"""The pages as a Klein application: routes and status codes. What is shown is the presenters' business."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request
+
+from buildtool import __version__
+from buildtool.domain.model import BuildState
+from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
+from buildtool.ports import BuildDetail, Clock, LogReader, Pages
+
+from . import presenters
+from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
+from .assets import load_assets
+from .guard import Guard
+from .problems import problem
+from .rendering import templates
+from .streaming import Span, asked_span, send_log
+from .urls import Urls
+from .views import ErrorPage
+
+__all__ = ["WebApp", "make_urls"]
+
+LATEST = 10
+"""How many builds the front page lists."""
+
+_FOR_EVER = "public, max-age=31536000, immutable"
+_FOR_A_DAY = "public, max-age=86400"
+_ROBOTS = b"User-agent: *\nDisallow: /logs/\nDisallow: /builds?\n"
+_PROJECT_LIMIT = 40
+_STATES = {state.value: state for state in BuildState}
+_log = Logger()
+
+
+def make_urls(public: str, transfer: str) -> Urls:
+    """Return where everything is, static files under their names with digest included."""
+    return Urls(public, transfer, {name: asset.served for name, asset in load_assets().items()})
+
+
+class WebApp:
+    """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``."""
+
+    app = Klein()
+    app.url_map.merge_slashes = False  # "//builds" is no page, and nothing answers with a redirect
+
+    def __init__(
+        self, pages: Pages, logs: LogReader, urls: Urls, clock: Clock, projects: Sequence[str] = ()
+    ) -> None:
+        self._pages = pages
+        self._logs = logs
+        self._urls = urls
+        self._clock = clock
+        self._projects = tuple(projects)
+        self._assets = {asset.served: asset for asset in load_assets().values()}
+        self._templates = templates(urls)
+        self._errors = 0
+
+    def resource(self) -> IResource:
+        """Return the root of a site."""
+        return Guard(self.app.resource())
+
+    @app.route("/metaserverstatus", methods=["GET"])
+    @app.route("/", methods=["GET"])
+    async def status(self, request: Request) -> bytes:
+        """Show the figures of everything and the latest builds."""
+        now = self._clock.wall()
+        overview = await self._pages.overview(now)
+        latest = await self._pages.builds(limit=LATEST)
+        return self._page(request, "status", presenters.status_page(overview, latest, self._urls, now))
+
+    @app.route("/buildersinfo", methods=["GET"])
+    @app.route("/buildservers", methods=["GET"])
+    async def servers(self, request: Request) -> bytes:
+        """Show all build servers."""
+        lines = await self._pages.build_servers()
+        return self._page(request, "servers", presenters.servers_page(lines, self._urls, self._clock.wall()))
+
+    @app.route("/builds", methods=["GET"])
+    async def builds(self, request: Request) -> bytes:
+        """Show a page of the builds, newest first."""
+        before, project, state = (asked(request, name) for name in ("before", "project", "state"))
+        if state and state not in _STATES:
+            raise NotFound(f"there is no such state of a build; there are {', '.join(_STATES)}")
+        if len(project) > _PROJECT_LIMIT:
+            raise NotFound("there is no project with so long a name")
+        key = number(before, "build") if before else None
+        lines = await self._pages.builds(
+            before=key, limit=presenters.PER_PAGE + 1, project=project or None, state=_STATES.get(state)
+        )
+        page = presenters.builds_page(
+            lines, self._urls, self._clock.wall(), projects=self._projects, project=project, state=state, before=key
+        )
+        return self._page(request, "builds", page)
+
+    @app.route("/builds/<build_id>", methods=["GET"])
+    @app.route("/build/<build_id>", methods=["GET"])
+    async def build(self, request: Request, build_id: str) -> bytes:
+        """Show all about one build."""
+        detail = await self._detail(build_id)
+        page = presenters.build_page(detail, self._urls, self._clock.wall())
+        return self._page(request, "build", page, "builds")
+
+    @app.route("/logs/<build_id>", methods=["GET"])
+    async def log(self, request: Request, build_id: str) -> bytes | None:
+        """Send the log of the deciding Attempt, or of ``?attempt=``, or a range of it, as plain text."""
+        detail = await self._detail(build_id)
+        epoch = _epoch(detail, asked(request, "attempt"))
+        try:
+            extent = await self._logs.state(detail.build.id, epoch)
+        except NotFound:
+            return plain(request, f"No log of build {detail.build.id}, attempt {epoch}, has arrived.\n")
+        header = None if request.getHeader("if-range") else request.getHeader("range")
+        span = asked_span(header, extent.length)
+        request.setHeader("Accept-Ranges", "bytes")
+        request.setHeader("Log-Finished", "yes" if extent.finished else "no")
+        if span is None:
+            request.setResponseCode(416)
+            request.setHeader("Content-Range", f"bytes */{extent.length}")
+            return plain(request, f"The log has {extent.length} bytes.\n")
+        if span.partial:
+            request.setResponseCode(206)
+            request.setHeader("Content-Range", f"bytes {span.start}-{span.end - 1}/{extent.length}")
+        await self._send(request, detail.build.id, epoch, span)
+        return None
+
+    @app.route("/health", methods=["GET"])
+    async def health(self, request: Request) -> bytes:
+        """Say to monitoring whether the database answers: 200 or 503."""
+        said = {"status": "ok", "version": __version__}
+        try:
+            said["database"] = (await self._pages.health()).revision
+        except (StorageUnavailable, NewerDatabase) as error:
+            _log.warn("not healthy: {reason}", reason=str(error))
+            request.setResponseCode(503)
+            said |= {"status": "unavailable", "reason": error.code}
+        return answer(request, json.dumps(said).encode() + b"\n", "application/json", "no-store")
+
+    @app.route("/static/<name>", methods=["GET"])
+    def static(self, request: Request, name: str) -> bytes:
+        """Send a static file by its name with digest."""
+        asset = self._assets.get(name)
+        if asset is None:
+            raise NotFound("there is no such file")
+        return answer(request, asset.body, asset.content_type, _FOR_EVER)
+
+    @app.route("/favicon.ico", methods=["GET"])
+    def favicon(self, request: Request) -> bytes:
+        """Send the icon to browsers that ask without being told where it is."""
+        icon = self._assets[self._urls.assets["favicon.svg"]]
+        return answer(request, icon.body, icon.content_type, _FOR_A_DAY)
+
+    @app.route("/robots.txt", methods=["GET"])
+    def robots(self, request: Request) -> bytes:
+        """Ask search engines to leave out logs and filtered lists."""
+        return answer(request, _ROBOTS, TEXT, _FOR_A_DAY)
+
+    @app.handle_errors(Exception)
+    def failed(self, request: IRequest, failure: Failure) -> bytes | None:
+        """Answer an error with its status and one line; log it when it is ours."""
+        if failure.check(CancelledError):
+            return None  # the visitor left
+        return self._failed(cast(Request, request), failure)
+
+    def _failed(self, request: Request, failure: Failure) -> bytes | None:
+        self._errors += 1
+        reference = hashlib.sha256(f"{self._clock.wall()} {self._errors}".encode()).hexdigest()[:8]
+        said = problem(cast(BaseException, failure.value), reference)
+        if said.ours:
+            _log.failure("{path} failed, error {number}", failure, path=shown_path(request), number=reference)
+        elif said.status == 503:  # noqa: PLR2004 - the one of the others that the operator has to know of
+            _log.warn("{path}: {reason}", path=shown_path(request), reason=failure.getErrorMessage())
+        if request.startedWriting:
+            request.channel.forceAbortClient()  # half a log must not look like a whole one
+            return None
+        request.setResponseCode(said.status)
+        for name, value in said.headers.items():
+            request.setHeader(name, value)
+        request.responseHeaders.removeHeader("Content-Range")
+        body = self._templates["error"].render(page=ErrorPage(said.title, said.text), section="", now=None)
+        return answer(request, body.encode(), HTML, "no-store")
+
+    async def _detail(self, build_id: str) -> BuildDetail:
+        found = await self._pages.build(number(build_id, "build"))
+        if found is None:
+            raise NotFound(f"there is no build {build_id}")
+        return found
+
+    async def _send(self, request: Request, build_id: int, epoch: int, span: Span) -> None:
+        headers(request, TEXT, span.end - span.start, "no-cache")
+        if request.method != b"HEAD":
+            await send_log(request, self._logs, build_id, epoch, span)
+
+    def _page(self, request: Request, name: str, page: object, section: str = "") -> bytes:
+        now = self._clock.wall()
+        text = self._templates[name].render(page=page, section=section or name, now=presenters.moment(now, now))
+        return answer(request, text.encode(), HTML, "no-cache")
+
+
+def _epoch(detail: BuildDetail, wanted: str) -> int:
+    """Return the epoch of the Attempt whose log is wanted. Raises NotFound."""
+    build = detail.build
+    if wanted:
+        epoch = number(wanted, "attempt")
+        if all(it.epoch != epoch for it in detail.attempts):
+            raise NotFound(f"build {build.id} has no attempt {epoch}")
+        return epoch
+    chosen = presenters.deciding(detail)
+    if chosen is None:
+        raise NotFound(f"build {build.id} has no log: no build server has begun it")
+    return chosen.epoch

@@ -1,0 +1,33 @@
+"""Static files of the package: read once, served under names that carry their digest, so that caches keep them."""
+
+from __future__ import annotations
+
+import hashlib
+import pkgutil
+from collections.abc import Mapping
+
+from attrs import frozen
+
+_TYPES: Mapping[str, str] = {"style.css": "text/css; charset=utf-8", "favicon.svg": "image/svg+xml"}
+
+
+@frozen
+class Asset:
+    """One static file: the name under which it is served, its content type and its bytes."""
+
+    served: str
+    content_type: str
+    body: bytes
+
+
+def load_assets() -> dict[str, Asset]:
+    """Return every static file by its name in ``static/``. Raises FileNotFoundError when the package lacks one."""
+    return {name: _load(name, content_type) for name, content_type in _TYPES.items()}
+
+
+def _load(name: str, content_type: str) -> Asset:
+    body = pkgutil.get_data(__package__, f"static/{name}")
+    if body is None:
+        raise FileNotFoundError(f"{__package__} has no static/{name}: install buildtool again")
+    stem, _, suffix = name.rpartition(".")
+    return Asset(f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{suffix}", content_type, body)
