@@ -167,8 +167,11 @@ def _target(root: Path, path: Path, name: str) -> str:
     """Return where a link points, once that is inside the tree both as it is written and as it is followed."""
     target = str(path.readlink())
     written = os.path.normpath(f"{PurePosixPath(name).parent}/{target}")
-    if target.startswith("/") or written == ".." or written.startswith("../") or not _inside(
-        root, Path(os.path.realpath(path))
+    if (
+        target.startswith("/")
+        or written == ".."
+        or written.startswith("../")
+        or not _inside(root, Path(os.path.realpath(path)))
     ):
         raise BadArchive(f"{name!r} cannot be packed: it is a link that leads out of the tree, to {target[:200]!r}")
     if "\\" in target or any(unicodedata.category(char) in _UNSAFE for char in target):

@@ -24,7 +24,7 @@ from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable
 # GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is told
 # so when it first needs it, in one line.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-import git  # noqa: E402
+import git
 
 OLDEST = (2, 32)
 """The oldest git that will do."""
@@ -229,10 +229,7 @@ def _read(process: subprocess.Popen[bytes], limit: float, on_line: Callable[[byt
                 key.data.extend(chunk)
             del err[:-_ERR_LIMIT]
             if on_line is not None:
-                *lines, rest = out.split(b"\n")
-                for line in lines:
-                    on_line(bytes(line))
-                out[:] = rest
+                _take_lines(out, on_line)
             if len(out) > OUT_LIMIT:
                 raise MachineFault(f"git answered with more than {OUT_LIMIT} bytes")
     try:
@@ -240,6 +237,13 @@ def _read(process: subprocess.Popen[bytes], limit: float, on_line: Callable[[byt
     except subprocess.TimeoutExpired as error:
         raise TimedOut("") from error
     return Answer(code, bytes(out), err.decode("utf-8", "replace"))
+
+
+def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
+    *lines, rest = out.split(b"\n")
+    for line in lines:
+        on_line(bytes(line))
+    out[:] = rest
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -188,7 +188,8 @@ class GitMirror:
                 distance[ids[0]] = distance[ids[1]] + 1
 
         def walk() -> Answer:
-            arguments = ("rev-list", "--first-parent", "--parents", "--reverse", "--topo-order", "--branches", f"^{commit}")
+            order = ("--first-parent", "--parents", "--reverse", "--topo-order")
+            arguments = ("rev-list", *order, "--branches", f"^{commit}")
             return self.command.run(arguments, git_dir=mirror.path, on_line=child)
 
         _require(await self._pool.run(walk), mirror)
@@ -262,9 +263,9 @@ class GitMirror:
         if listed.peeled in mirror.known:
             return True
         size = len(listed.target)
-        if listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD":
-            if listed.target in await self._fetch(mirror, size):
-                return True
+        usual = listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD"
+        if usual and listed.target in await self._fetch(mirror, size):
+            return True
         # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
         kept = f"refs/fetched/{listed.target}"
         await self._fetch_one(mirror, listed.target, kept, size)
@@ -351,7 +352,8 @@ def directory_name(url: str) -> str:
 
 def _choose(there: dict[str, str], ref: str, url: str) -> _Listed | None:
     """Pick what ``ref`` means among the names that the origin has."""
-    names = ["HEAD"] if ref == "HEAD" else [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+    exact = ref == "HEAD" or ref.startswith("refs/")
+    names = [ref] if exact else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
     found = [_Listed(name, there[name], there.get(f"{name}^{{}}", there[name])) for name in names if name in there]
     if len({one.peeled for one in found}) > 1:
         raise UnknownRef(f"{ref!r} is a branch and a tag of {mask(url)}: say refs/heads/{ref} or refs/tags/{ref}")

@@ -1,16 +1,8 @@
-"""Real git repositories to fetch from, and threads for the adapters that block."""
+"""Real git repositories to fetch from."""
 
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
-
-from twisted.internet import reactor
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
-
-T = TypeVar("T")
 
 _ENVIRONMENT = {
     "PATH": os.environ.get("PATH", os.defpath),
@@ -24,21 +16,6 @@ _ENVIRONMENT = {
     "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z",
     "GIT_ALLOW_PROTOCOL": "file",
 }
-
-
-class Threads:
-    """A small pool that runs blocking functions."""
-
-    def __init__(self, size: int = 4) -> None:
-        self._pool = ThreadPool(0, size, "test")
-        self._pool.start()
-
-    async def run(self, function: Callable[[], T]) -> T:
-        result: T = await deferToThreadPool(reactor, self._pool, function)
-        return result
-
-    def stop(self) -> None:
-        self._pool.stop()
 
 
 class Origin:

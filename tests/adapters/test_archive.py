@@ -7,6 +7,7 @@ import stat
 import subprocess
 import zipfile
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -34,7 +35,9 @@ def lay_out(root: Path, tree: dict[str, tuple[bytes, bool]], *, backwards: bool 
 
 
 @given(TREES, st.randoms(use_true_random=False))
-def test_the_same_tree_gives_the_same_bytes_wherever_and_whenever_it_was_made(tree: dict[str, tuple[bytes, bool]], random) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_tree_gives_the_same_bytes_wherever_and_whenever_it_was_made(
+    tree: dict[str, tuple[bytes, bool]], random: Random
+) -> None:
     with TemporaryDirectory() as one, TemporaryDirectory() as two:
         first, second = Path(one), Path(two) / "deeper" / "still"
         lay_out(first, tree)
@@ -129,7 +132,9 @@ def test_the_unzip_program_restores_files_modes_and_links(tmp_path: Path) -> Non
     assert make_zip(restored, ["out"], tmp_path / "again.zip").digest == verify(tmp_path / "out.zip")[0]
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../../secret", "../..", "../out/../../secret", "inner/../../../secret"])
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../../secret", "../..", "../out/../../secret", "inner/../../../secret"]
+)
 def test_a_link_that_leads_out_of_the_tree_is_refused(tmp_path: Path, target: str) -> None:
     root = tmp_path / "root"
     lay_out(root, {"out/file": (b"", False), "out/inner/file": (b"", False)})
@@ -178,7 +183,24 @@ def test_a_member_below_a_packed_link_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "/", "/etc/passwd", "..", "../x", "a/../b", ".", "./a", "a//b", "a\\b", "a\nb", "a\0b", "\x85", "\ud800", "a" * 1001]
+    "name",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../x",
+        "a/../b",
+        ".",
+        "./a",
+        "a//b",
+        "a\\b",
+        "a\nb",
+        "a\0b",
+        "\x85",
+        "\ud800",
+        "a" * 1001,
+    ],
 )
 def test_a_hostile_name_is_refused_by_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadArchive) as raised:

@@ -31,7 +31,8 @@ def test_every_standard_property_has_a_detector_and_what_it_finds_is_a_value_of_
     for name, prop in STANDARD.items():
         value = found[prop.detector]
         if value is not None:
-            assert prop.option.parse(value if isinstance(value, str) else ",".join(value) if isinstance(value, tuple) else str(value)) == value, name
+            said = ",".join(value) if isinstance(value, tuple) else str(value)
+            assert prop.option.parse(said) == value, name
 
 
 def test_what_is_found_agrees_with_python_and_itself(found: dict[str, detect.Detected]) -> None:
@@ -72,7 +73,8 @@ def test_the_c_library_is_the_one_that_ldd_names(found: dict[str, detect.Detecte
 
 @pytest.mark.parametrize(
     ("machine", "bits", "arch"),
-    [("x86_64", 64, "x86_64"), ("AMD64", 64, "x86_64"), ("x86_64", 32, "i686"), ("i386", 32, "i686"), ("arm64", 64, "aarch64"),
+    [("x86_64", 64, "x86_64"), ("AMD64", 64, "x86_64"), ("x86_64", 32, "i686"),
+     ("i386", 32, "i686"), ("arm64", 64, "aarch64"),
      ("aarch64", 32, "armv7l"), ("ppc64", 32, "ppc"), ("ppc64le", 64, "ppc64le"), ("riscv64", 64, "riscv64")],
 )  # fmt: skip
 def test_the_arch_is_what_the_userland_is_made_for(machine: str, bits: int, arch: str) -> None:
@@ -82,7 +84,10 @@ def test_the_arch_is_what_the_userland_is_made_for(machine: str, bits: int, arch
 @pytest.mark.parametrize(
     ("text", "release"),
     [
-        ('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n', "debian-12"),
+        (
+            'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\nID=debian\n',
+            "debian-12",
+        ),
         ("NAME=Arch\nID=arch\nBUILD_ID=rolling\n", "arch"),
         ("# ID=no\nID='alpine'\nVERSION_ID=3.19.1\n", "alpine-3.19.1"),
         ("", None),

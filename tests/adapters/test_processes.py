@@ -1,17 +1,21 @@
 """Commands run as real processes, end in exactly one way, and leave nothing behind."""
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from buildtool.adapters.processes import CHUNK, CommandLine, Ended, Processes, Running
+from tests.support.packages import require_that
 
 PATH = os.environ.get("PATH", os.defpath)
 
@@ -79,7 +83,7 @@ class ProcessesTests(TestCase):
     use_pidfd = True
 
     def setUp(self) -> None:
-        self.processes = Processes(reactor, use_pidfd=self.use_pidfd)
+        self.processes = Processes(cast("IReactorFromThreads", reactor), use_pidfd=self.use_pidfd)
         directory = TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
@@ -183,6 +187,21 @@ class ProcessesTests(TestCase):
 
     async def test_an_argument_that_no_system_can_pass_is_not_started(self) -> None:
         self.assertIn("null", await self.not_started(CommandLine(("sh", "a\0b"), Path("/"), {"PATH": PATH})))
+
+    async def test_a_process_without_free_descriptors_starts_nothing_and_says_so(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            ended = await self.run_it(shell("true"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual(ended.cause, "not started")
+        self.assertIn("Too many open files", ended.detail)
+
+    async def test_limits_that_make_no_sense_are_refused(self) -> None:
+        for limits in ({"time_limit": 0.0}, {"silence_limit": -1.0}, {"kill_after": -1.0}):
+            with self.assertRaises(ValueError):
+                self.processes.start(shell("true"), on_output=self.output, **limits)
 
     async def test_the_time_limit_ends_a_command_that_goes_on(self) -> None:
         ended = await self.run_it(shell("while :; do echo on; sleep 0.05; done"), time_limit=0.3)
@@ -355,11 +374,11 @@ class ProcessesTests(TestCase):
     async def test_no_descriptor_is_left_open(self) -> None:
         descriptors = Path("/dev/fd")
         await self.run_it(shell("true"))
-        before = len(os.listdir(descriptors))
+        before = sum(1 for _ in descriptors.iterdir())
         for _ in range(5):
             await self.run_it(shell("echo x"))
             await self.run_it(CommandLine(("no-such-program",), Path("/"), {}))
-        self.assertEqual(len(os.listdir(descriptors)), before)
+        self.assertEqual(sum(1 for _ in descriptors.iterdir()), before)
 
 
 class ProcessesWithoutPidfdTests(ProcessesTests):
@@ -374,10 +393,13 @@ class SessionTests(TestCase):
     timeout = 20
 
     async def test_a_program_under_the_timeout_tool_ends_with_its_build(self) -> None:
-        if not Path("/proc/self/stat").exists():
-            return  # the wider look needs a /proc
+        require_that(
+            present=Path("/proc/self/stat").exists(),
+            what="there is no /proc to look through a session with",
+            remedy="run this test on Linux",
+        )
         output = Collected()
-        processes = Processes(reactor)
+        processes = Processes(cast("IReactorFromThreads", reactor))
         running = processes.start(
             shell("timeout 600 sh -c 'echo pid $$; echo ready; exec sleep 600'; true"), on_output=output
         )

@@ -5,24 +5,53 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from buildtool.adapters.executors import Threads
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.vcs_command import Answer, explain
 from buildtool.adapters.vcs_git import GitMirror, directory_name
 from buildtool.adapters.vcs_refs import Near, Span, built_ref, check_ref, check_url, mask, parse_revrange
 from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
-from tests.adapters.repositories import Origin, Threads
+from tests.adapters.repositories import Origin
 
 HOSTILE_REFS = [
-    "", "-x", "--upload-pack=touch /tmp/owned", "a..b", "a b", "main~1", "v1^{}", "a:b", "a\nb", "a\0b", "\x7f", "*", "a[b",
-    "a\\b", "@", "a@{1}", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.lock/b", "a.", "\ud800", "x" * 251, "main?",
+    "",
+    "-x",
+    "--upload-pack=touch /tmp/owned",
+    "a..b",
+    "a b",
+    "main~1",
+    "v1^{}",
+    "a:b",
+    "a\nb",
+    "a\0b",
+    "\x7f",
+    "*",
+    "a[b",
+    "a\\b",
+    "@",
+    "a@{1}",
+    "/a",
+    "a/",
+    "a//b",
+    ".a",
+    "a/.b",
+    "a.lock",
+    "a.lock/b",
+    "a.",
+    "\ud800",
+    "x" * 251,
+    "main?",
 ]
 
 
@@ -54,7 +83,8 @@ def test_what_is_no_address_of_a_repository_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///a", "/srv/git/p.git", "https://u:p@h/p.git", "ssh://h:22/p", "git@example.org:p/q.git", "git://h/p"]
+    "url",
+    ["file:///a", "/srv/git/p.git", "https://u:p@h/p.git", "ssh://h:22/p", "git@example.org:p/q.git", "git://h/p"],
 )
 def test_usual_addresses_are_accepted(url: str) -> None:
     check_url(url)
@@ -157,7 +187,7 @@ class Repositories(TestCase):
         self.directory = Path(directory.name).resolve()
         self.origin = Origin(self.directory / "origin")
         self.url = self.origin.url
-        self.threads = Threads()
+        self.threads = Threads(cast("IReactorFromThreads", reactor), 4, "git")
         self.addCleanup(self.threads.stop)
         self.mirror = GitMirror(self.directory / "mirrors", self.threads)
         self.addCleanup(self.mirror.close)
@@ -271,8 +301,8 @@ class ResolveTests(Repositories):
             if seen.setdefault(commit[:4], commit) != commit:
                 twice = commit[:4]
                 break
-        for name, commit in enumerate((seen[twice], commit)):
-            self.origin.git("branch", f"b{name}", commit)
+        for name, one in enumerate((seen[twice], commit)):
+            self.origin.git("branch", f"b{name}", one)
         self.assertIn("several", str(await self.refusal(self.mirror, twice)))
 
     async def test_a_branch_whose_name_looks_like_an_id_is_a_branch(self) -> None:
@@ -458,7 +488,9 @@ class AcceptableTests(Repositories):
             + (f"from {base}\n" if number == 1 else "")
             for number in range(1, 1200)
         )
-        subprocess.run(["git", "-C", str(self.origin.path), "fast-import", "--quiet"], input=stream.encode(), check=True)
+        subprocess.run(
+            ["git", "-C", str(self.origin.path), "fast-import", "--quiet"], input=stream.encode(), check=True
+        )
         self.assertTrue(tree)
         tip = await self.mirror.resolve(self.url, "main")
         middle = self.origin.git("rev-parse", "main~600")
