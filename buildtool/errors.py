@@ -182,10 +182,40 @@ class Conflict(BuildToolError):
     code = "conflict"
 
 
+class Declined(BuildToolError):
+    """A build server does not take a build now. The message is the reason; the build goes elsewhere, or later here."""
+
+    code = "declined"
+
+
 class InternalError(BuildToolError):
     """A defect of this program. The details are in its own log, never in an answer to a peer."""
 
     code = "internal"
+
+
+class MailUndelivered(BuildToolError):
+    """A mail was not taken by the mail server. The message says what the server, or the way to it, answered."""
+
+    code = "mail"
+
+
+class MailRefused(MailUndelivered):
+    """The mail server refused this mail, or its recipient, for good; trying again would change nothing."""
+
+    code = "mail-refused"
+
+
+class MailDeferred(MailUndelivered):
+    """The mail server asks to try this mail again later."""
+
+    code = "mail-deferred"
+
+
+class MailServerTrouble(MailUndelivered):
+    """The mail server is away, or does not go along with the settings (TLS, login, sender): no mail can be sent now."""
+
+    code = "mail-server"
 
 
 class IllegalTransition(BuildToolError):

@@ -1,0 +1,305 @@
+"""What a mail says: from the rows of the database to a subject and a body, by the templates in ``templates/mail``.
+
+Everything here may have been made up by a stranger (refs, options, logs, names from build servers), so every value
+is made printable before it meets a template.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+
+import jinja2
+from attrs import frozen
+
+from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request, RequestState
+from buildtool.domain.options import Canonical
+from buildtool.domain.platforms import Value
+from buildtool.errors import InternalError
+from buildtool.ports import OutgoingMail
+
+WIDTH = 78
+"""The longest line of prose, in characters."""
+
+LOG_LINES = 60
+"""How many lines of a log's end a mail shows at most."""
+
+LOG_BYTES = 8 * 1024
+"""How many bytes of a log's end a mail shows at most."""
+
+ENDS_SHOWN = 20
+"""How many Attempts a mail lists at most, the last ones."""
+
+_REQUESTS_SHOWN = 20
+_TEXT_SHOWN = 600
+_LINE_SHOWN = 400
+_LABEL = 12
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
+
+_VERB = {
+    RequestState.SATISFIED: "built",
+    RequestState.FAILED: "failed",
+    RequestState.UNBUILDABLE: "could not be built",
+    RequestState.EXPIRED: "expired",
+    RequestState.CANCELLED: "cancelled",
+}
+_MADE = {
+    OfferKind.NATIVE: "natively",
+    OfferKind.CROSS: "with a cross toolchain",
+    OfferKind.EMULATED: "in an emulated system",
+}
+
+
+@frozen
+class Links:
+    """Whole URLs of what a mail points to: an artifact by digest and name, the page and the log of a Build."""
+
+    artifact: Callable[[str, str], str]
+    build: Callable[[int], str]
+    log: Callable[[int], str]
+
+
+def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
+    """Return subject and body of a mail; ``now`` is wall time. Raises InternalError for an outcome that is none."""
+    outcome = outgoing.mail.outcome
+    if outcome not in _VERB:
+        raise InternalError(f"mail {outgoing.mail.key} tells of {outcome.value}, which is no outcome")
+    told = _Told(outgoing)
+    body = _template(outcome.value).render(
+        headline=_wrapped(f"{_HEADLINE[outcome]}: {told.what}."),
+        facts="\n".join(_facts(told.rows())),
+        reason=_wrapped(_sentence(told.reason), indent="  "),
+        prose=_wrapped,
+        artifact=told.artifact,
+        artifact_url=links.artifact(told.artifact.digest, told.artifact.name) if told.artifact else "",
+        verify=_verify(told.artifact) if told.artifact else "",
+        page_url=links.build(told.build_id) if told.build_id is not None else "",
+        log_url=links.log(told.build_id) if told.build_id is not None else "",
+        log=log_end(told.deciding.log_tail) if told.deciding else [],
+        ends=_ends(outgoing.attempts),
+        ends_left_out=max(0, len(outgoing.attempts) - ENDS_SHOWN),
+        repeated_on=_words(told.build.failed_on) if told.build and len(told.build.failed_on) > 1 else "",
+        expired_at=_time(max((r.expires_at for r in outgoing.requests), default=now)),
+        request_id=outgoing.mail.request_ids[0] if outgoing.mail.request_ids else 0,
+        requests=_words(str(number) for number in outgoing.mail.request_ids[:_REQUESTS_SHOWN]),
+        many=len(outgoing.mail.request_ids) > 1,
+        address=plain(outgoing.mail.email),
+    )
+    return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}", 150), body
+
+
+def render_test(address: str, server: str, now: float) -> tuple[str, str]:
+    """Return subject and body of the mail by which an operator tries the settings."""
+    body = _template("test").render(address=plain(address), server=plain(server), at=_time(now), prose=_wrapped)
+    return "Test of the build farm's mail", body
+
+
+def plain(text: str, limit: int = _TEXT_SHOWN) -> str:
+    """Return ``text`` as one printable line of at most ``limit`` characters; ``?`` stands for what is not printable."""
+    line = "".join(char if char.isprintable() else " " if char in "\t\n\r" else "?" for char in text[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def log_end(tail: str) -> list[str]:
+    """Return the last lines of a log for people: no control sequences, of a progress display its last state only."""
+    text = _ESCAPES.sub("", tail[-8 * LOG_BYTES :]).replace("\r\n", "\n").rstrip()
+    lines: list[str] = []
+    room = LOG_BYTES
+    for raw in reversed(text.split("\n") if text else []):
+        line = plain(raw.rstrip("\r").rpartition("\r")[2].expandtabs(), _LINE_SHOWN).rstrip()
+        room -= len(line.encode()) + 1
+        if room < 0 or len(lines) == LOG_LINES:
+            break
+        lines.append(line)
+    return lines[::-1]
+
+
+class _Told:
+    """What there is to tell, whichever rows the mail has: a Build, an Artifact, Requests."""
+
+    def __init__(self, outgoing: OutgoingMail) -> None:
+        self.build: Build | None = outgoing.build
+        self.artifact: Artifact | None = outgoing.artifact
+        self.requests = outgoing.requests
+        self.attempts = outgoing.attempts
+        self.build_id = outgoing.build.id if outgoing.build else outgoing.mail.build_id
+        epoch = self.build.deciding_epoch if self.build else None
+        self.deciding: Attempt | None = next((a for a in self.attempts if a.epoch == epoch), None)
+        spec = self.build.spec if self.build else self.requests[0].demand.spec if self.requests else None
+        shelf = self.artifact.shelf if self.artifact else None
+        self.project = plain(spec.project if spec else shelf.project if shelf else "build farm")
+        self.revision = plain(shelf.revision if shelf else spec.revision if spec else "")
+        self.source = plain(spec.source if spec else "")
+        self.options: Canonical = self.artifact.options if self.artifact else spec.options if spec else ()
+        self.wanted: Canonical = spec.platform if spec else ()
+        self.platform: Canonical = (
+            self.artifact.platform if self.artifact else self.deciding.platform if self.deciding else self.wanted
+        )
+
+    @property
+    def short(self) -> str:
+        """The Build in a few words."""
+        ref = self.requests[0].demand.ref if self.requests else ""
+        name = plain(ref, 60) if ref and ref != self.revision else self.revision[:12]
+        return f"{name} for {_machine(self.platform)}" if name else _machine(self.platform)
+
+    @property
+    def what(self) -> str:
+        """The Build in one sentence's worth of words."""
+        ref = plain(self.requests[0].demand.ref, 60) if self.requests else ""
+        name = f"{ref} ({self.revision[:12]})" if ref and ref != self.revision else self.revision[:12]
+        return f"{self.project} {name} for {_machine(self.platform)}"
+
+    @property
+    def reason(self) -> str:
+        """Why it ended so."""
+        own = next((request.reason for request in self.requests if request.reason), "")
+        deciding = self.deciding.reason if self.deciding else ""
+        return plain((self.build.reason if self.build else "") or own or deciding)
+
+    def rows(self) -> Iterable[tuple[str, str]]:
+        """Return the facts as pairs of a label and a value."""
+        yield "Project", self.project
+        yield from _asked(self.requests)
+        yield "Revision", self.revision
+        if self.source:
+            yield "Source", self.source
+        yield "Platform", _shown(self.platform)
+        if self.wanted and self.wanted != self.platform:
+            yield "Asked for", _shown(self.wanted)
+        yield "Options", _shown(self.options) or "none"
+        yield from self._making()
+        if self.artifact:
+            yield "Size", _size(self.artifact.size)
+            yield "SHA-256", self.artifact.digest
+
+    def _making(self) -> Iterable[tuple[str, str]]:
+        if self.artifact:
+            by = self.artifact.kind, self.artifact.server, self.artifact.seconds
+        elif self.deciding:
+            begun = self.deciding.accepted_at or self.deciding.offered_at
+            by = self.deciding.kind, self.deciding.server, max(0.0, (self.deciding.ended_at or begun) - begun)
+        else:
+            return
+        kind, server, seconds = by
+        yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}"
+        yield "Duration", _duration(seconds)
+
+
+_HEADLINE = {
+    RequestState.SATISFIED: "Your binary is ready",
+    RequestState.FAILED: "The build failed",
+    RequestState.UNBUILDABLE: "This could not be built",
+    RequestState.EXPIRED: "Your request expired before it could be built",
+    RequestState.CANCELLED: "Your request was cancelled",
+}
+
+
+def _asked(requests: Sequence[Request]) -> Iterable[tuple[str, str]]:
+    for request in requests[:_REQUESTS_SHOWN]:
+        revrange = f" --revrange {plain(request.demand.revrange)}" if request.demand.revrange else ""
+        yield f"Request {request.id}", f"{plain(request.demand.ref)}{revrange}, of {_time(request.admitted_at)}"
+    if len(requests) > _REQUESTS_SHOWN:
+        yield "", f"and {len(requests) - _REQUESTS_SHOWN} more"
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> Iterable[str]:
+    for label, value in rows:
+        head = f"  {label:<{_LABEL}} "
+        yield textwrap.fill(
+            value, WIDTH, initial_indent=head, subsequent_indent=" " * len(head),
+            break_long_words=False, break_on_hyphens=False,
+        ) or head.rstrip()  # fmt: skip
+
+
+def _ends(attempts: Sequence[Attempt]) -> list[str]:
+    lines = []
+    for attempt in attempts[-ENDS_SHOWN:]:
+        end = attempt.end.value if attempt.end else attempt.state.value
+        reason = f": {plain(attempt.reason)}" if attempt.reason else ""
+        text = f"{attempt.epoch}. {plain(attempt.server)} - {end}{reason}"
+        lines.append(
+            textwrap.fill(
+                text, WIDTH, initial_indent="  ", subsequent_indent="     ",
+                break_long_words=False, break_on_hyphens=False,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        " ".join(text.split()), WIDTH, initial_indent=indent, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
+
+
+def _machine(platform: Canonical) -> str:
+    values = dict(platform)
+    words = [plain(_value(values[name])) for name in ("os", "arch") if name in values]
+    return " ".join(words) or "any platform"
+
+
+def _shown(values: Canonical) -> str:
+    return " ".join(f"{plain(name)}={plain(_value(value))}" for name, value in values)
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _words(items: Iterable[str]) -> str:
+    words = [plain(item) for item in items]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _verify(artifact: Artifact) -> str:
+    return f"echo {shlex.quote(f'{artifact.digest}  {plain(artifact.name)}')} | sha256sum -c"
+
+
+def _size(size: int) -> str:
+    amount, unit = float(size), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:  # noqa: PLR2004 - what the units above are made of
+            break
+        amount, unit = amount / 1024, larger
+    return f"{size} bytes" if unit == "bytes" else f"{amount:.1f} {unit} ({size} bytes)"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:  # noqa: PLR2004 - below, tenths are of interest
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 s"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("buildtool", "templates/mail"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - plain text: there is nothing to escape
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(f"{name}.txt")

@@ -1,0 +1,48 @@
+"""Which e-mail addresses are taken: fewer than the standards allow, so that each is safe wherever it is written."""
+
+from __future__ import annotations
+
+import re
+
+from buildtool.errors import UsageError
+
+ADDRESS_LIMIT = 254
+"""The longest address, in characters (RFC 5321 section 4.5.3.1.3, less the angle brackets)."""
+
+LOCAL_LIMIT = 64
+"""The longest part before the @, in characters (RFC 5321 section 4.5.3.1.1)."""
+
+_SHOWN = 80
+_ATOM = r"[A-Za-z0-9_+=&'~#/-]+"
+_LOCAL = re.compile(rf"(?!-){_ATOM}(\.{_ATOM})*\Z")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"({_LABEL}\.)*(?![0-9]+\Z){_LABEL}\Z")
+
+
+def valid_address(text: str) -> str:
+    """Return the address in its canonical form, the domain in lower case. Raises UsageError, saying what is wrong.
+
+    Taken is ``name@domain`` in ASCII: no quoting, comments, display names or address literals, and none of the
+    characters that old mail systems take for routes or programs (``!``, ``%``, ``|``).
+    """
+    local, at, domain = text.rpartition("@")
+    if not text:
+        wrong = "is empty"
+    elif len(text) > ADDRESS_LIMIT:
+        wrong = f"is longer than {ADDRESS_LIMIT} characters"
+    elif not at or not local or not domain:
+        wrong = "is not a name, an @ and a domain"
+    elif len(local) > LOCAL_LIMIT:
+        wrong = f"has more than {LOCAL_LIMIT} characters before the @"
+    elif not _LOCAL.match(local):
+        wrong = "has something before the @ that is not taken"
+    elif not _DOMAIN.match(domain):
+        wrong = "has no usable domain after the @"
+    else:
+        return f"{local}@{domain.lower()}"
+    raise UsageError(f"the e-mail address {_shown(text)} {wrong}: write it like name@example.org")
+
+
+def _shown(text: str) -> str:
+    shown = ascii(text)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
