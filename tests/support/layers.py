@@ -18,6 +18,8 @@ GROUPS = {
     "adapters": ("adapters", 3),
     "migrations": ("adapters", 3),
     "web": ("web", 3),
+    "attempt": ("shells", 3),
+    "buildlog": ("shells", 3),
     "buildserver": ("shells", 3),
     "metaserver": ("shells", 3),
     "requester": ("shells", 3),

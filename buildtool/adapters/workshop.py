@@ -1,0 +1,67 @@
+"""A build server's own files: what each slot has besides its sources, and the archives made of what was built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from buildtool.adapters.archive import Packed, make_zip
+from buildtool.adapters.detect import DETECTORS, Machine
+from buildtool.adapters.trees import remove_tree
+from buildtool.domain.platforms import Value
+from buildtool.errors import MachineFault
+from buildtool.ports import Executor, SlotPlace
+
+T = TypeVar("T")
+
+CHANGING = ("disk", "memory")
+"""What is detected anew each time; the rest of a machine stays as it is while the program runs."""
+
+
+class Slots:
+    """Implements ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
+
+    def __init__(self, directory: Path, pool: Executor, machine: Mapping[str, Value]) -> None:
+        """``machine`` is what was detected at the start."""
+        self._directory = directory
+        self._pool = pool
+        self._machine = machine
+
+    async def clear_all(self) -> None:
+        """Delete what an earlier run of the program left behind. Raises MachineFault."""
+        await self._do("clean", self._directory, partial(remove_tree, self._directory))
+
+    async def prepare(self, slot: int) -> SlotPlace:
+        """Return fresh, empty directories for ``slot``."""
+        top = self._directory / f"slot-{slot:d}"
+        place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
+
+        def make() -> SlotPlace:
+            remove_tree(top)
+            for directory in (place.home, place.temporary, place.output):
+                directory.mkdir(parents=True)
+            return place
+
+        return await self._do("prepare", top, make)
+
+    async def pack(self, root: Path, names: Sequence[str], output: Path) -> Packed:
+        """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive, MachineFault."""
+        return await self._pool.run(partial(make_zip, root, names, output))
+
+    async def clear(self, slot: int) -> None:
+        """Delete what a build left in its directories."""
+        top = self._directory / f"slot-{slot:d}"
+        await self._do("clean", top, partial(remove_tree, top))
+
+    async def machine(self) -> Mapping[str, Value]:
+        """Return the machine's properties as they are now."""
+        now = await self._pool.run(lambda: {name: DETECTORS[name](Machine(self._directory)) for name in CHANGING})
+        return {**self._machine, **{name: value for name, value in now.items() if value is not None}}
+
+    async def _do(self, what: str, directory: Path, act: Callable[[], T]) -> T:
+        try:
+            return await self._pool.run(act)
+        except OSError as error:
+            raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error

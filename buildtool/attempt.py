@@ -1,0 +1,367 @@
+"""One Attempt on a build server, from the checked-out source to the uploaded artifact, and whose fault it is if not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from buildtool.buildlog import PATIENCE, LogPipe
+from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
+from buildtool.domain.options import digest_of
+from buildtool.domain.platforms import Value
+from buildtool.errors import (
+    BadTicket,
+    BadUpload,
+    BuildFailed,
+    BuildToolError,
+    StorageUnavailable,
+    TooLong,
+    Unavailable,
+)
+from buildtool.ports import (
+    CommandEnd,
+    Commands,
+    PackedFile,
+    RunningCommand,
+    SlotPlace,
+    Sources,
+    Uploads,
+    Workshop,
+)
+from buildtool.project import Project
+from buildtool.protocol import Done, Ended, Order, Tickets
+from buildtool.recipes import Command, Plan, Wanted
+
+UPLOAD_PATIENCE = 600.0
+"""Seconds for which an upload that does not get through is tried again, while the metaserver is connected."""
+
+STOP_PATIENCE = 3.0
+"""Seconds that the log of a build that was stopped has to get through."""
+
+FIXED_TIME = "315532800"
+"""SOURCE_DATE_EPOCH for every build: 1980-01-01, the time that all members of an artifact have."""
+
+REASON_LIMIT = 500
+"""The longest reason that is told, in characters."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
+_FAULT_TAIL = 8 * 1024
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The Attempt ends here and in this way, whatever it was doing."""
+
+    def __init__(self, end: AttemptEnd, reason: str) -> None:
+        super().__init__(reason)
+        self.end = end
+        self.reason = reason
+
+
+@frozen
+class Tools:
+    """What every Attempt of a build server works with.
+
+    ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds
+    of all commands of one build together, or None; ``cpus`` how many processors one build may use.
+    """
+
+    sources: Sources
+    commands: Commands
+    workshop: Workshop
+    uploads: Uploads
+    clock: IReactorTime
+    environment: Mapping[str, str]
+    server: str = ""
+    cpus: int = 1
+    time_limit: float | None = None
+
+
+@frozen
+class Work:
+    """One Attempt's order with what this machine's own configuration says about it.
+
+    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``renew`` asks for fresh
+    tickets.
+    """
+
+    order: Order
+    project: Project
+    url: str = field(repr=False)
+    tools: Mapping[str, str]
+    slot: int
+    artifact_limit: int
+    log_limit: int
+    renew: Callable[[], Awaitable[Tickets]]
+
+
+class Run:
+    """An Attempt that runs. ``stop`` ends it; ``run`` returns once nothing of it is left."""
+
+    _log = Logger()
+
+    def __init__(self, work: Work, tools: Tools) -> None:
+        self._work = work
+        self._tools = tools
+        self._tickets = Tickets(work.order.log_ticket, work.order.artifact_ticket)
+        self.log = LogPipe(tools.clock, self._append, work.log_limit)
+        self._stopped: Stopped | None = None
+        self._command: RunningCommand | None = None
+        self._waiting: Deferred[Any] | None = None
+        self._spent = 0.0
+
+    def stop(self, end: AttemptEnd, reason: str) -> None:
+        """End it: the running command's whole process group is told to go. May be repeated; the first counts."""
+        if self._stopped is not None:
+            return
+        self._stopped = Stopped(end, reason)
+        if self._command is not None:
+            self._command.stop(reason)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def run(self) -> Done | Ended:
+        """Build and upload, and return how it went. Raises nothing."""
+        order = self._work.order
+        try:
+            done = await self._deliver()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the metaserver must hear of an end
+            stopped = self._end_of(error)
+            self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
+            await self.log.close(STOP_PATIENCE if self._stopped else PATIENCE)
+            return Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self._last_of_log)
+        finally:
+            await self._tidy()
+        return done
+
+    def _end_of(self, error: Exception) -> Stopped:
+        """Say whose failure it was. What is not clearly the project's is the machine's."""
+        if self._stopped is not None:
+            return self._stopped
+        if isinstance(error, Stopped):
+            return Stopped(error.end, brief(error.reason))
+        if isinstance(error, BuildFailed):
+            return Stopped(AttemptEnd.FAILED, brief(str(error)))
+        if isinstance(error, BuildToolError | OSError):
+            return Stopped(AttemptEnd.BROKEN, brief(str(error)))
+        self._log.failure("a defect while building {build}", build=self._work.order.build_id)
+        return Stopped(AttemptEnd.BROKEN, "a defect of the build server: its own log has the details")
+
+    @property
+    def _last_of_log(self) -> str:
+        return self.log.last()
+
+    # --- the steps --------------------------------------------------------------------------------------
+
+    async def _deliver(self) -> Done:
+        order, began = self._work.order, self._tools.clock.seconds()
+        self.log.note(f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}")
+        self.log.note(f"for {shown(order.platform)} ({order.kind.value})")
+        self.log.note(f"with {shown(order.options) or 'no options'}")
+        place = await self._step(self._tools.workshop.prepare(self._work.slot))
+        tree = await self._step(self._tools.sources.checkout(self._work.url, order.revision, self._work.slot))
+        self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
+        plan = self._plan(tree)
+        for command in plan.commands:
+            await self._run(command, plan, tree, place)
+        packed, output, name = await self._pack(plan, tree, place)
+        seconds = self._tools.clock.seconds() - began
+        self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
+        await self._cancellable(self._upload(output, packed))
+        self.log.note(f"[{AttemptEnd.SUCCEEDED.value} after {self._tools.clock.seconds() - began:.1f} s]")
+        await self._cancellable(self.log.close())
+        return Done(
+            order.build_id,
+            order.epoch,
+            packed.digest,
+            packed.content_digest,
+            packed.size,
+            name,
+            seconds,
+            self._last_of_log,
+        )
+
+    def _plan(self, tree: Path) -> Plan:
+        order, recipe = self._work.order, self._work.project.recipe
+        wanted = Wanted(
+            options=dict(order.options),
+            platform=dict(order.platform),
+            kind=order.kind.value,
+            tools=self._work.tools,
+            source=tree,
+            revision=order.revision,
+            cpus=self._tools.cpus,
+        )
+        try:
+            plan = recipe.plan(wanted)
+        except BuildToolError:
+            raise
+        except Exception as error:
+            # It runs with this machine's tools and configuration, so it may not be blamed on the project.
+            self._log.failure("the recipe of {project} raised", project=order.project)
+            raise Stopped(AttemptEnd.BROKEN, f"the recipe raised {type(error).__name__}: {error}") from error
+        if not isinstance(plan, Plan):
+            raise Stopped(AttemptEnd.BROKEN, f"the recipe answered with a {type(plan).__name__}, not with a Plan")
+        return plan
+
+    async def _run(self, command: Command, plan: Plan, tree: Path, place: SlotPlace) -> None:
+        self._check()
+        project_left = self._work.project.time_limit - self._spent
+        donor_left = None if self._tools.time_limit is None else self._tools.time_limit - self._spent
+        donor_first = donor_left is not None and donor_left < project_left
+        self.log.note(f"[{command.words()}: {' '.join(command.argv)}]")
+        self._command = self._tools.commands.start(
+            command.argv,
+            tree / command.cwd,
+            self._environment(place) | dict(plan.environment),
+            on_output=self.log.write,
+            time_limit=max(0.0, donor_left if donor_left is not None and donor_first else project_left),
+            silence_limit=self._work.project.silence_limit,
+        )
+        try:
+            ended = await self._command.ended
+        finally:
+            self._command = None
+        self._spent += ended.seconds
+        self.log.note(f"[{command.words()}: {ended.detail} after {ended.seconds:.1f} s]")
+        self._check()
+        judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), donor_first=donor_first)
+
+    def _environment(self, place: SlotPlace) -> dict[str, str]:
+        own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
+        return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
+
+    async def _pack(self, plan: Plan, tree: Path, place: SlotPlace) -> tuple[PackedFile, Path, str]:
+        name = artifact_name(self._work.order)
+        output = place.output / name
+        packed = await self._step(self._tools.workshop.pack(tree, plan.deliverables, output))
+        limit = self._work.artifact_limit
+        if packed.size > limit:
+            raise BuildFailed(f"the artifact has {packed.size} bytes, more than the {limit} that are allowed")
+        return packed, output, name
+
+    async def _tidy(self) -> None:
+        self.log.abandon()
+        try:
+            await self._tools.workshop.clear(self._work.slot)
+        except BuildToolError as error:
+            self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
+
+    # --- waiting ----------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
+    async def _step(self, step: Awaitable[T]) -> T:
+        """Do something that cannot be interrupted, unless the Attempt was stopped."""
+        self._check_or_close(step)
+        result = await step
+        self._check()
+        return result
+
+    def _check_or_close(self, step: Awaitable[object]) -> None:
+        if self._stopped is not None:
+            if isinstance(step, Coroutine):
+                step.close()
+            raise self._stopped
+
+    async def _cancellable(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do something that ``stop`` may break off in the middle."""
+        self._check_or_close(step)
+        self._waiting = waiting = Deferred.fromCoroutine(step)
+        try:
+            result: T = await waiting
+        except CancelledError:
+            self._check()
+            raise
+        finally:
+            self._waiting = None
+        self._check()
+        return result
+
+    # --- to the metaserver ------------------------------------------------------------------------------
+
+    async def _append(self, offset: int, data: bytes) -> int:
+        order = self._work.order
+        try:
+            return await self._tools.uploads.append_log(order.log_url, self._tickets.log_ticket, offset, data)
+        except BadTicket:
+            self._tickets = await self._work.renew()
+            return await self._tools.uploads.append_log(order.log_url, self._tickets.log_ticket, offset, data)
+
+    async def _upload(self, output: Path, packed: PackedFile) -> None:
+        """Upload until it is there; what cannot get there within UPLOAD_PATIENCE is the machine's fault."""
+        order, clock = self._work.order, self._tools.clock
+        give_up, delay, renewed = clock.seconds() + UPLOAD_PATIENCE, _RETRY_FIRST, False
+        while True:
+            try:
+                await self._tools.uploads.upload(
+                    order.artifact_url, self._tickets.artifact_ticket, str(output), packed.digest, packed.size
+                )
+            except BadTicket:
+                if renewed:
+                    raise
+                self._tickets = await self._work.renew()
+                renewed = True
+            except TooLong as error:
+                raise BuildFailed(f"the artifact is longer than the metaserver takes: {error}") from error
+            except (Unavailable, StorageUnavailable, BadUpload) as error:
+                if clock.seconds() + delay > give_up:
+                    raise Stopped(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
+                self._log.info("upload of build {build} is tried again: {why}", build=order.build_id, why=str(error))
+                await deferLater(clock, delay, lambda: None)
+                delay, renewed = min(2 * delay, _RETRY_MOST), False
+            else:
+                return
+
+
+def judge(
+    command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, *, donor_first: bool
+) -> None:
+    """Raise Stopped with whose failure it is, unless the command succeeded (design.md section 4, "Failure").
+
+    ``tail`` is the end of the log; ``donor_first`` says whether the donor's time limit is the nearer one.
+    """
+    if ended.succeeded:
+        return
+    words = f"{command.words()}: {ended.detail}"
+    if ended.cause == "not started":
+        # A program of the tree itself that is not there is the project's fault, one of the system is the machine's.
+        own = "/" in command.argv[0] and not command.argv[0].startswith("/")
+        raise Stopped(AttemptEnd.FAILED if own else AttemptEnd.BROKEN, words)
+    if ended.cause == "time limit":
+        whose = "the limit of this machine's owner" if donor_first else "the project's time limit"
+        raise Stopped(AttemptEnd.LIMITED if donor_first else AttemptEnd.FAILED, f"{words} ({whose})")
+    if ended.killed_from_outside:
+        raise Stopped(AttemptEnd.LIMITED, f"{words}: killed from outside, most likely for want of memory")
+    if ended.cause == "exited":
+        for pattern in machine_faults:
+            found = re.search(pattern, tail)
+            if found:
+                raise Stopped(AttemptEnd.BROKEN, f"{words}, and its output says {found[0][:100]!r}")
+    raise Stopped(AttemptEnd.FAILED, words)
+
+
+def artifact_name(order: Order) -> str:
+    """Return ``project-revision-platform-key.zip``: different where anything that went into it differs."""
+    platform: dict[str, Value] = dict(order.platform)
+    where = "-".join(str(platform[name]) for name in ("os", "arch") if name in platform) or "any"
+    key = digest_of([order.project, order.recipe_version, order.source, order.revision, order.options, order.platform])
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
+    return f"{plain[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"
+
+
+def brief(reason: str) -> str:
+    """Return a reason as one printable line of bounded length."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in reason).split())
+    return line if len(line) <= REASON_LIMIT else f"{line[: REASON_LIMIT - 3]}..."
