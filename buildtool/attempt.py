@@ -224,7 +224,7 @@ class Run:
             tree / command.cwd,
             self._environment(place) | dict(plan.environment),
             on_output=self.log.write,
-            time_limit=max(0.0, donor_left if donor_left is not None and donor_first else project_left),
+            time_limit=max(0.01, donor_left if donor_left is not None and donor_first else project_left),
             silence_limit=self._work.project.silence_limit,
         )
         try:
@@ -336,8 +336,9 @@ def judge(
         return
     words = f"{command.words()}: {ended.detail}"
     if ended.cause == "not started":
-        # A program of the tree itself that is not there is the project's fault, one of the system is the machine's.
-        own = "/" in command.argv[0] and not command.argv[0].startswith("/")
+        # A program or directory of the tree that is not there is the project's fault, one of the system the machine's.
+        program = command.argv[0]
+        own = ("/" in program and not program.startswith("/")) or "its directory" in ended.detail
         raise Stopped(AttemptEnd.FAILED if own else AttemptEnd.BROKEN, words)
     if ended.cause == "time limit":
         whose = "the limit of this machine's owner" if donor_first else "the project's time limit"

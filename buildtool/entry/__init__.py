@@ -1,0 +1,1 @@
+"""One composition root per program: the only modules that put adapters, pages and shells together."""

@@ -1,0 +1,227 @@
+"""What all programs share: their command line, one line per event on stderr, and running until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO, cast
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buildtool.errors import BuildToolError, ConfigurationError, PortTaken, Unavailable, UsageError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONFIGURATION = 3
+EXIT_UNAVAILABLE = 4
+
+EXIT_CODES = """\
+exit codes:
+  0  all went well
+  1  something failed; the last line says what
+  2  the command line is wrong
+  3  the configuration is wrong, or a port is taken
+  4  the metaserver cannot be reached
+"""
+"""What ``--help`` of a server says; ``exit_code`` chooses among them."""
+
+_FRAMES = 12
+_EXIT_SIGNAL = 128
+
+
+def software() -> str:
+    """Return the name and version of this software."""
+    try:
+        return f"buildtool {version('buildtool')}"
+    except PackageNotFoundError:
+        return "buildtool (from a checkout)"
+
+
+def command_line(program: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with ``example``."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
+    )
+    parser.add_argument("--version", action="version", version=software())
+    parser.add_argument("--verbose", action="store_true", help="log what the libraries say too")
+    return parser
+
+
+def exit_code(error: BuildToolError) -> int:
+    """Return the exit code for an error that ends a program."""
+    if isinstance(error, ConfigurationError | PortTaken):
+        return EXIT_CONFIGURATION
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
+    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_FAILED
+
+
+def refuse(program: str, error: BuildToolError) -> int:
+    """Say on stderr, in one line, why a program ends, and return its exit code."""
+    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+    return exit_code(error)
+
+
+# --- logging --------------------------------------------------------------------------------------------
+
+
+@implementer(ILogObserver)
+class _Lines:
+    """Writes every event as one line; of the libraries' only warnings, unless ``verbose``."""
+
+    def __init__(self, stream: TextIO, *, verbose: bool) -> None:
+        self._stream = stream
+        self._verbose = verbose
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level") or LogLevel.info
+        ours = str(event.get("log_namespace", "")).startswith("buildtool")
+        least = LogLevel.info if ours or self._verbose else LogLevel.warn
+        if level < least:
+            return
+        try:
+            self._stream.write(event_line(event))
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # the terminal is gone; the program goes on without one
+
+
+def start_logging(*, verbose: bool = False, stream: TextIO | None = None) -> None:
+    """Log to ``stream`` (stderr), one line per event."""
+    observer = _Lines(sys.stderr if stream is None else stream, verbose=verbose)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+
+
+def event_line(event: LogEvent) -> str:
+    """Return an event as one line: local time, level, words, and for a failure where it came from."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(event.get("log_time", 0.0)))
+    level = (event.get("log_level") or LogLevel.info).name
+    words = formatEvent(event)
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        words = (
+            f"{words}: {failure.type.__name__ if failure.type else ''}: {failure.getErrorMessage()}{_where(failure)}"
+        )
+    return f"{when} {level:<5} {' '.join(words.split())}\n"
+
+
+def _where(failure: Failure) -> str:
+    frames = [f"{Path(name).name}:{line} {method}" for method, name, line, *_ in failure.frames[-_FRAMES:]]
+    return f" (at {' < '.join(reversed(frames))})" if frames else ""
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+class Stop:
+    """Tells the program that it was asked to stop; ``reason`` is "" until then."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._waiting: list[Deferred[str]] = []
+
+    def ask(self, reason: str) -> None:
+        """Ask the program to stop. Only the first reason counts."""
+        if self.reason:
+            return
+        self.reason = reason
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(reason)
+
+    async def asked(self) -> str:
+        """Return the reason once the program was asked to stop."""
+        if self.reason:
+            return self.reason
+        waiter: Deferred[str] = Deferred()
+        self._waiting.append(waiter)
+        return await waiter
+
+
+Main = Callable[[ReactorBase, Stop], Coroutine[Any, Any, int]]
+"""A program: given the reactor and its Stop, it returns its exit code, or raises a BuildToolError."""
+
+
+def monotonic_reactor() -> ReactorBase:
+    """Return the reactor, its timers following the monotonic clock.
+
+    The stock reactor's follow wall time: a clock that is set forward by an hour would fire them all.
+    """
+    from twisted.internet import reactor as stock
+
+    reactor = cast(ReactorBase, stock)
+    reactor.seconds = time.monotonic  # before anything asks it for the time
+    return reactor
+
+
+class _Program:
+    """A program's life in the reactor, from its start until its exit code is known."""
+
+    def __init__(self, name: str, reactor: ReactorBase, main: Main) -> None:
+        self._name = name
+        self._reactor = reactor
+        self._main = main
+        self._stop = Stop()
+        self._running: Deferred[None] | None = None
+        self.code = EXIT_FAILED
+
+    def start(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        self._running = Deferred.fromCoroutine(self._live())
+        self._running.addBoth(lambda _: self._reactor.stop())
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._told, signal.Signals(number))
+
+    def _told(self, which: signal.Signals) -> None:
+        if not self._stop.reason:
+            self._stop.ask(f"{self._name} was told to stop ({which.name})")
+        elif self._running is not None:
+            self._running.cancel()
+
+    async def _live(self) -> None:
+        try:
+            self.code = await self._main(self._reactor, self._stop)
+        except BuildToolError as error:
+            self.code = refuse(self._name, error)
+        except CancelledError:
+            print(f"{self._name}: broken off", file=sys.stderr)
+            self.code = _EXIT_SIGNAL + signal.SIGTERM
+        except Exception:  # noqa: BLE001 - a defect: told in one line, with the places to look at
+            event = {"log_failure": Failure(), "log_level": LogLevel.critical, "log_time": time.time()}
+            sys.stderr.write(event_line({**event, "log_format": f"a defect of {self._name}"}))
+
+
+def run(name: str, main: Main, *, verbose: bool = False) -> int:
+    """Run ``main`` until it returns, and return its exit code.
+
+    SIGTERM and SIGINT ask it to stop; the second time they break it off.
+    """
+    reactor = monotonic_reactor()
+    start_logging(verbose=verbose)
+    program = _Program(name, reactor, main)
+    reactor.callWhenRunning(program.start)
+    reactor.run()
+    return program.code
