@@ -118,6 +118,9 @@ class BrokerStore(Protocol):
     async def artifact(self, artifact_id: int) -> Artifact | None:
         """Return an Artifact, also a withdrawn one."""
 
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+
     async def attempts(self, build_id: int) -> Sequence[Attempt]:
         """Return all Attempts of a Build, oldest first."""
 

@@ -27,9 +27,12 @@ from buildtool.domain.messages import (
     Submitted,
     Tick,
 )
-from buildtool.domain.model import Build, BuildState, ShelfKey
+from buildtool.domain.model import AttemptEnd, AttemptState, Build, BuildState, ShelfKey
 from buildtool.domain.state import State
 from buildtool.domain.turn import Turn, close_build, withdraw
+
+OFFER_LIMIT = 90.0
+"""Seconds after which an Attempt that its server neither took nor refused is believed lost."""
 
 
 @frozen
@@ -119,6 +122,10 @@ def _tick(turn: Turn) -> Noted:
             due.append((kind, key))
     for kind, key in due:
         _due(turn, kind, key)
+    for attempt in list(state.attempts.values()):
+        if attempt.state is AttemptState.OFFERED and attempt.offered_at + OFFER_LIMIT <= turn.now:
+            outcomes.end(turn, attempt, AttemptEnd.LOST, f"{attempt.server} did not answer the order")
+            fill(turn, attempt.server)
     return Noted()
 
 

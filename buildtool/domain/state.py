@@ -65,6 +65,10 @@ class State:
         self.comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
         }
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, to be loaded anew."""
         self.requests: dict[int, Request] = {}
         self.builds: dict[int, Build] = {}
         self.attempts: dict[tuple[int, int], Attempt] = {}

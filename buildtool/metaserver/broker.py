@@ -38,6 +38,9 @@ SWEEP = 30.0
 """Seconds after which the broker looks at everything that waits for a time, even if no timer woke it: timers follow
 the monotonic clock, and wall time may step."""
 
+RETRY = 5.0
+"""Seconds before the next sweep while the database cannot be written."""
+
 log = Logger()
 
 
@@ -56,7 +59,6 @@ class _Entry:
     event: Event
     answered: Deferred[Answer] | None
     decision: Decision | None = None
-    problem: Exception | None = None
 
     def answer(self) -> None:
         if self.answered is not None and self.decision is not None:
@@ -81,11 +83,17 @@ class Broker:
     _busy: bool = field(default=False, init=False)
     _resting: list[Deferred[None]] = field(factory=list, init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
+    _troubled: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
 
     async def start(self) -> None:
         """Load what is open and believe in nothing that was running. Raises StorageUnavailable."""
+        await self._rebuild()
+        await self.send(Restarted())
+
+    async def _rebuild(self) -> None:
         snapshot = await self.store.load()
+        self.state.clear()
         open_builds = {build.id for build in snapshot.builds}
         self.state.load(snapshot.servers)
         self.state.load(snapshot.builds)
@@ -93,7 +101,6 @@ class Broker:
         self.state.load(snapshot.attempts)
         self.state.load(refusal for refusal in snapshot.refusals if refusal.build_id in open_builds)
         self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
-        await self.send(Restarted())
 
     async def stop(self) -> None:
         """Take no more events, and wait for the batch in flight."""
@@ -139,36 +146,40 @@ class Broker:
                 await self.store.commit(rows, happened, now)
         except ConflictingRow as error:
             self.state.rollback()
-            await self._take_alone(batch, error)
-            return
+            log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
+            await self._take_alone(batch)
         except BuildToolError as error:
             self.state.rollback()
-            log.error("storage: {error}", error=error)
+            self._troubled = True
+            log.error("nothing could be committed: {error}", error=error)
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-            self.state.rollback()
+        except Exception:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             log.failure("a batch of {count} events failed", count=len(batch))
-            await self._take_alone(batch, error)
-            return
-        self.state.committed()
-        self._tell(entries, rows)
-        failed = [entry for entry in batch if entry.problem is not None]
-        if len(batch) > 1:
-            for entry in failed:
-                await self._take([_Entry(entry.event, entry.answered)])
+            await self._start_over(batch)
         else:
-            for entry in failed:
-                entry.refuse(InternalError("the metaserver made a mistake with this; its log has the details"))
+            self._troubled = False
+            self.state.committed()
+            self._tell(entries, rows)
 
-    async def _take_alone(self, batch: list[_Entry], error: Exception) -> None:
+    async def _take_alone(self, batch: list[_Entry]) -> None:
+        """Retry the events of a failed batch one by one; one that fails alone is answered."""
         if len(batch) == 1:
-            log.error("an event could not be taken in: {error}", error=error)
-            batch[0].refuse(InternalError("the metaserver could not keep this; its log has the details"))
+            batch[0].refuse(InternalError("the metaserver could not take this in; its log has the details"))
             return
         for entry in batch:
             await self._take([_Entry(entry.event, entry.answered)])
+
+    async def _start_over(self, batch: list[_Entry]) -> None:
+        """A decision failed half-way: believe the database and not the memory, then retry what was in the batch."""
+        try:
+            await self._rebuild()
+        except BuildToolError as error:
+            self._troubled = True
+            for entry in batch:
+                entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
+            return
+        await self._take_alone(batch)
 
     async def _prepare(self, batch: Sequence[_Entry], now: float) -> list[ArtifactGone]:
         """Load what the decisions will look at; return what they must not believe in."""
@@ -205,14 +216,7 @@ class Broker:
     def _decide(self, entries: list[_Entry], now: float) -> list[Happened]:
         happened: list[Happened] = []
         for entry in entries:
-            mark = self.state.savepoint()
-            try:
-                entry.decision = decide(self.state, entry.event, now)
-            except Exception as error:  # noqa: BLE001 - a defect in one decision must not take the others with it
-                self.state.rollback(mark)
-                log.failure("a decision failed: {event}", event=type(entry.event).__name__)
-                entry.problem = error
-                continue
+            entry.decision = decide(self.state, entry.event, now)
             happened.extend(effect for effect in entry.decision.effects if isinstance(effect, Happened))
         return happened
 
@@ -243,13 +247,13 @@ class Broker:
             return
         now = self.clock.wall()
         when = next_wake(self.state, now)
-        delay = SWEEP if when is None else min(SWEEP, max(0.0, when - now))
+        soonest = RETRY if self._troubled else 0.0
+        delay = SWEEP if when is None else min(SWEEP, max(soonest, when - now))
         self._wake = self.timers.callLater(delay, self._sweep)
 
     def _sweep(self) -> None:
         def failed(failure: object) -> None:
-            log.warn("the sweep could not be committed: {failure}", failure=failure)
-            self._set_alarm()
+            log.warn("the sweep is put off: {failure}", failure=failure)
 
         Deferred.fromCoroutine(self.send(Tick())).addErrback(failed)
 

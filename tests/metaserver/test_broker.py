@@ -1,0 +1,197 @@
+"""The broker's shell: batches, commits that fail, and who is told what, in which order."""
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.domain.messages import (
+    CancelRequested,
+    Dispatch,
+    Event,
+    Hit,
+    Queued,
+    Registered,
+    SessionOpened,
+    Tick,
+)
+from buildtool.domain.model import Artifact, Build, BuildState, Request, RequestState
+from buildtool.domain.state import State
+from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable
+from buildtool.metaserver.broker import RETRY, SWEEP, Broker
+from tests.domain.broker import fingerprint
+from tests.domain.worlds import POLICIES, machine, spec, submitted
+from tests.metaserver.deliveries import deliver_all
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
+
+
+@define
+class World:
+    """A broker over in-memory stores."""
+
+    store: MemoryStore = field(factory=MemoryStore)
+    files: MemoryFiles = field(factory=MemoryFiles)
+    performed: Performed = field(factory=Performed)
+    wall: WallClock = field(factory=WallClock)
+    timers: Clock = field(factory=Clock)
+    broker: Broker = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Start a metaserver on what the store holds."""
+        self.broker = Broker(State(POLICIES), self.store, self.wall, self.timers, self.files, self.performed)
+        done = Deferred.fromCoroutine(self.broker.start())
+        assert done.called
+
+    def send(self, event: Event) -> Deferred:
+        return Deferred.fromCoroutine(self.broker.send(event))
+
+
+class BatchTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def test_an_event_is_answered_after_its_commit_and_not_before(self) -> None:
+        self.world.store.held = []
+        answer = self.world.send(submitted("a"))
+        self.assertNoResult(answer)
+        self.world.store.held.pop().callback(None)
+        assert isinstance(self.successResultOf(answer), Queued)
+        assert [row.id for row in self.world.store.all(Build)] == [1]
+
+    def test_events_that_arrive_during_a_commit_share_the_next_one(self) -> None:
+        self.world.store.held = []
+        answers = [self.world.send(submitted(f"c{number}", spec(number % 4))) for number in range(20)]
+        self.world.store.held.pop().callback(None)
+        self.world.store.held.pop().callback(None)
+        for answer in answers:
+            self.successResultOf(answer)
+        assert len(self.world.store.commits) == 3, "one for the start, one for the first, one for the other nineteen"
+
+    def test_a_failed_commit_leaves_everything_as_it_was_and_says_so(self) -> None:
+        self.world.send(Registered("anna", machine()))
+        before = fingerprint(self.world.broker.state)
+        self.world.performed.effects.clear()
+        self.world.store.problems = [full_disk()]
+        problem = self.failureResultOf(self.world.send(submitted("a")), StorageUnavailable)
+        assert "nothing was accepted" in str(problem.value)
+        assert fingerprint(self.world.broker.state) == before
+        assert self.world.performed.effects == []
+        assert isinstance(self.successResultOf(self.world.send(submitted("a"))).request, Request)
+
+    def test_a_row_that_the_database_refuses_spoils_no_other_event_of_its_batch(self) -> None:
+        self.world.store.refuse = lambda row: (
+            ConflictingRow("no") if isinstance(row, Request) and row.email == "bad@example.org" else None
+        )
+        self.world.store.held = []
+        first = self.world.send(Tick())
+        good = self.world.send(submitted("good"))
+        bad = self.world.send(submitted("bad", email="bad@example.org"))
+        also_good = self.world.send(submitted("also"))
+        while self.world.store.held:
+            self.world.store.held.pop(0).callback(None)
+        self.successResultOf(first)
+        assert isinstance(self.successResultOf(good), Queued)
+        self.failureResultOf(bad, InternalError)
+        self.successResultOf(also_good)
+        assert {row.client_id for row in self.world.store.all(Request)} == {"good", "also"}
+
+    def test_an_event_that_cannot_be_decided_spoils_no_other_and_is_answered(self) -> None:
+        self.world.store.held = []
+        first = self.world.send(submitted("a"))
+        broken = self.world.send(Registered("anna", "no capability at all"))  # type: ignore[arg-type]
+        good = self.world.send(submitted("b", spec(1)))
+        while self.world.store.held:
+            self.world.store.held.pop(0).callback(None)
+        self.successResultOf(first)
+        self.failureResultOf(broken, InternalError)
+        assert isinstance(self.successResultOf(good), Queued)
+        assert "anna" not in self.world.broker.state.servers
+        assert self.flushLoggedErrors(AttributeError)
+
+    def test_a_login_is_answered_before_its_first_order_goes_out(self) -> None:
+        self.world.send(submitted("a"))
+        self.world.performed.order.clear()
+        self.world.store.held = []
+        answer = self.world.send(Registered("anna", machine()))
+        answer.addCallback(lambda opened: (self.world.performed.order.append("answer"), opened)[1])
+        self.world.store.held.pop().callback(None)
+        assert isinstance(self.successResultOf(answer), SessionOpened)
+        assert self.world.performed.order == ["answer", "Dispatch", "RequestMoved"]
+
+    def test_an_act_that_fails_keeps_no_other_from_being_done(self) -> None:
+        self.world.send(submitted("a"))
+        self.world.performed.effects.clear()
+        self.world.performed.problem = ValueError("this act fails")
+        self.successResultOf(self.world.send(Registered("anna", machine())))
+        assert len(self.world.performed.effects) == 1
+        assert self.flushLoggedErrors(ValueError)
+
+
+class RestartTests(SynchronousTestCase):
+    def test_a_restart_keeps_the_queue_and_puts_what_was_running_first(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("running", spec(0)))
+        world.send(submitted("waiting", spec(1)))
+        world.start()
+        states = {row.id: row.state for row in world.store.all(Build)}
+        assert states == {1: BuildState.QUEUED, 2: BuildState.QUEUED}
+        world.performed.effects.clear()
+        world.send(Registered("anna", machine()))
+        (dispatch,) = [effect for effect in world.performed.effects if isinstance(effect, Dispatch)]
+        assert (dispatch.build.id, dispatch.attempt.epoch) == (1, 2)
+
+    def test_numbers_go_on_where_they_were(self) -> None:
+        world = World()
+        world.send(submitted("a"))
+        world.start()
+        assert self.successResultOf(world.send(submitted("b", spec(1)))).request.id == 2
+
+    def test_a_resent_submission_is_recognised_after_a_restart(self) -> None:
+        world = World()
+        first = self.successResultOf(world.send(submitted("a")))
+        world.start()
+        assert self.successResultOf(world.send(submitted("a"))).request_id == first.request.id
+
+
+class FileTests(SynchronousTestCase):
+    def test_an_artifact_whose_file_is_gone_is_no_hit_and_is_withdrawn(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        deliver_all(world.broker)
+        assert isinstance(self.successResultOf(world.send(submitted("b"))), Hit)
+        (artifact,) = world.store.all(Artifact)
+        world.files.missing.add(artifact.digest)
+        assert not isinstance(self.successResultOf(world.send(submitted("c"))), Hit)
+        (artifact,) = world.store.all(Artifact)
+        assert artifact.withdrawn
+
+
+class TimerTests(SynchronousTestCase):
+    def test_a_request_expires_by_the_brokers_own_alarm(self) -> None:
+        world = World()
+        world.send(submitted("a"))
+        world.wall.now += POLICIES["lua"].request_ttl
+        world.timers.advance(SWEEP)
+        (request,) = world.store.all(Request)
+        assert request.state is RequestState.EXPIRED
+
+    def test_a_sweep_that_cannot_be_committed_is_tried_again(self) -> None:
+        world = World()
+        world.send(submitted("a"))
+        world.wall.now += POLICIES["lua"].request_ttl
+        world.store.problems = [full_disk()]
+        world.timers.pump([SWEEP, RETRY - 1])
+        assert world.store.all(Request)[0].state is RequestState.WAITING
+        world.timers.advance(1)
+        assert world.store.all(Request)[0].state is RequestState.EXPIRED
+
+    def test_a_stopped_broker_takes_nothing_more_and_leaves_no_timer(self) -> None:
+        world = World()
+        self.successResultOf(Deferred.fromCoroutine(world.broker.stop()))
+        self.failureResultOf(world.send(CancelRequested(1)), StorageUnavailable)
+        assert world.timers.getDelayedCalls() == []

@@ -1,0 +1,160 @@
+"""In-memory stand-ins for what the metaserver's shell talks to, behind the same ports as the real ones."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buildtool.domain.messages import Effect, Happened
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Build,
+    FailedHere,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+    Shelf,
+    ShelfKey,
+)
+from buildtool.errors import StorageUnavailable
+from buildtool.ports import Answered, Row, Snapshot
+from tests.domain.broker import OPEN_BUILD, key_of
+
+
+@define
+class MemoryStore:
+    """Implements ``ports.BrokerStore``. ``problems`` are raised by the next commits, one each; None lets one pass.
+
+    While ``held`` is a list, commits wait in it until a test calls them back.
+    """
+
+    rows: dict[tuple[str, object], Row] = field(factory=dict)
+    happened: list[Happened] = field(factory=list)
+    commits: list[int] = field(factory=list)
+    problems: list[Exception | None] = field(factory=list)
+    refuse: Callable[[Row], Exception | None] = lambda _row: None
+    held: list[Deferred[None]] | None = None
+
+    def all(self, kind: type) -> list:
+        return [row for row in self.rows.values() if isinstance(row, kind)]
+
+    async def load(self) -> Snapshot:
+        requests = tuple(row for row in self.all(Request) if row.state is RequestState.WAITING)
+        builds = tuple(row for row in self.all(Build) if row.state in OPEN_BUILD)
+        return Snapshot(
+            requests,
+            builds,
+            tuple(row for row in self.all(Attempt) if row.state is not AttemptState.ENDED),
+            tuple(self.all(Server)),
+            tuple(self.all(Refusal)),
+            1 + max((row.id for row in self.all(Request)), default=0),
+            1 + max((row.id for row in self.all(Build)), default=0),
+            1 + max((row.id for row in self.all(Artifact)), default=0),
+        )
+
+    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
+        return {key: self._shelf(key, now) for key in keys}
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+        wanted = set(client_ids)
+        return {
+            row.client_id: Answered(row.id, row.body_digest, row.answer)
+            for row in self.all(Request)
+            if row.client_id in wanted
+        }
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+        if self.held is not None:
+            waiting: Deferred[None] = Deferred()
+            self.held.append(waiting)
+            await waiting
+        problem = self.problems.pop(0) if self.problems else None
+        for row in rows:
+            problem = problem or self.refuse(row)
+        if problem is not None:
+            raise problem
+        self.rows.update({key_of(row): row for row in rows})
+        self.happened.extend(happened)
+        self.commits.append(len(rows))
+
+    async def request(self, request_id: int) -> Request | None:
+        return self.rows.get(("Request", request_id))
+
+    async def build(self, build_id: int) -> Build | None:
+        return self.rows.get(("Build", build_id))
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        return self.rows.get(("Artifact", artifact_id))
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        return sorted((row for row in self.all(Attempt) if row.build_id == build_id), key=lambda row: row.epoch)
+
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        return [row for row in self.all(Artifact) if row.digest == digest and not row.withdrawn]
+
+    def _shelf(self, key: ShelfKey, now: float) -> Shelf:
+        artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
+        failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > now]
+        return Shelf(tuple(sorted(artifacts, key=lambda row: -row.id)), tuple(failures))
+
+
+@define
+class MemoryFiles:
+    """Implements ``ports.ArtifactFiles``: every digest is there but those ``missing``."""
+
+    missing: set[str] = field(factory=set)
+    published: list[tuple[int, int, str, int]] = field(factory=list)
+    discarded: list[tuple[int, int]] = field(factory=list)
+    problem: Exception | None = None
+
+    def present(self, digest: str, size: int) -> bool:
+        return digest not in self.missing
+
+    async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.published.append((build_id, epoch, digest, size))
+
+    async def discard(self, build_id: int, epoch: int) -> None:
+        self.discarded.append((build_id, epoch))
+
+
+@define
+class WallClock:
+    """Implements ``ports.Clock``: the time that a test sets."""
+
+    now: float = 1_000.0
+
+    def wall(self) -> float:
+        return self.now
+
+
+@define
+class Performed:
+    """Implements ``broker.Performer``: keeps what it was asked to do. ``order`` is shared with a test's own notes."""
+
+    effects: list[Effect] = field(factory=list)
+    ended: list[Attempt] = field(factory=list)
+    order: list[str] = field(factory=list)
+    problem: Exception | None = None
+
+    def perform(self, effect: Effect) -> None:
+        if self.problem is not None:
+            problem, self.problem = self.problem, None
+            raise problem
+        self.effects.append(effect)
+        self.order.append(type(effect).__name__)
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        self.ended.append(attempt)
+
+
+def full_disk() -> StorageUnavailable:
+    """What a database on a full disk says."""
+    return StorageUnavailable("database or disk is full")
+
+
+__all__ = ["MemoryFiles", "MemoryStore", "Performed", "WallClock", "full_disk"]
