@@ -78,6 +78,12 @@ class DecodeError(BuildToolError):
     code = "decode"
 
 
+class EncodeError(BuildToolError):
+    """A message of our own would break the protocol's limits, so it was not sent."""
+
+    code = "encode"
+
+
 class ProtocolMismatch(BuildToolError):
     """The two programs speak different versions of the protocol; the message says which one to update."""
 

@@ -1,0 +1,211 @@
+"""Every message of the protocol: strategies that draw any, and functions that make an ordinary one."""
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from buildtool import protocol
+from buildtool.domain.model import AttemptEnd, Capability, Offer, OfferKind, ProjectSkill
+from tests import strategies
+
+_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+_numbers = st.integers(-(2**63) + 1, 2**63 - 1)
+_values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
+_capabilities = st.builds(
+    attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
+)  # no NUL, which is replaced when it is sent
+
+_found = st.builds(
+    protocol.Found,
+    name=strategies.file_names,
+    url=_text,
+    size=_numbers,
+    digest=strategies.hex_digests,
+    content_digest=strategies.hex_digests,
+    revision=strategies.commits,
+    platform=strategies.platforms,
+    kind=st.sampled_from(OfferKind),
+    server=strategies.server_names,
+    build_id=_numbers,
+    built_at=strategies.times,
+)
+
+ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
+    "Hello": st.builds(protocol.Hello, _numbers, strategies.server_names, strategies.server_names),
+    "Submit": st.builds(
+        protocol.Submit,
+        client_id=strategies.client_ids,
+        project=strategies.project_names,
+        email=strategies.emails,
+        source=_text,
+        revision=_text,
+        revrange=_text,
+        compile=_values,
+        system=_values,
+        local=_values,
+        force=st.booleans(),
+        native=st.booleans(),
+    ),
+    "Cancel": st.builds(protocol.Cancel, _numbers, strategies.words),
+    "Follow": st.builds(protocol.Follow, _numbers, strategies.words),
+    "AskStatus": st.builds(protocol.AskStatus, _numbers, strategies.words),
+    "Found": _found,
+    "Told": st.builds(
+        protocol.Told,
+        request_id=_numbers,
+        token=strategies.words,
+        answer=strategies.words,
+        state=strategies.words,
+        project=strategies.project_names,
+        revision=strategies.commits,
+        build_id=st.none() | _numbers,
+        build_state=strategies.words,
+        epoch=_numbers,
+        server=strategies.server_names,
+        reason=_text,
+        why=st.lists(_text, max_size=4).map(tuple),
+        artifact=st.none() | _found,
+        log_url=_text,
+        page_url=_text,
+    ),
+    "Refused": st.builds(protocol.Refused, strategies.words, _text),
+    "Register": st.builds(protocol.Register, strategies.server_names, _capabilities),
+    "Welcome": st.builds(protocol.Welcome, _numbers, _text, _numbers, _numbers),
+    "Order": st.builds(
+        protocol.Order,
+        build_id=_numbers,
+        epoch=_numbers,
+        project=strategies.project_names,
+        source=_text,
+        revision=strategies.commits,
+        recipe_version=_numbers,
+        options=strategies.canonicals(),
+        platform=strategies.platforms,
+        kind=st.sampled_from(OfferKind),
+        log_ticket=_text,
+        artifact_ticket=_text,
+        log_url=_text,
+        artifact_url=_text,
+    ),
+    "AbortOrder": st.builds(protocol.AbortOrder, _numbers, _numbers, _text),
+    "Accepted": st.builds(protocol.Accepted, _numbers, _numbers),
+    "Ended": st.builds(protocol.Ended, _numbers, _numbers, st.sampled_from(AttemptEnd), _text, _text),
+    "Done": st.builds(
+        protocol.Done,
+        build_id=_numbers,
+        epoch=_numbers,
+        digest=strategies.hex_digests,
+        content_digest=strategies.hex_digests,
+        size=_numbers,
+        name=strategies.file_names,
+        seconds=strategies.durations,
+        log_tail=_text,
+    ),
+    "RenewTickets": st.builds(protocol.RenewTickets, _numbers, _numbers),
+    "Tickets": st.builds(protocol.Tickets, _text, _text),
+    "Ok": st.builds(protocol.Ok, st.booleans()),
+}
+"""A strategy for each message, by the name of its class."""
+
+DIGEST = "ab" * 32
+
+
+def submit(**changes: object) -> protocol.Submit:
+    """An ordinary request."""
+    values: dict[str, object] = {
+        "client_id": "0" * 32,
+        "project": "testproject",
+        "email": "anna@mail.example",
+        "source": "",
+        "revision": "HEAD",
+        "revrange": "",
+        "compile": {"utf8": True},
+        "system": {},
+        "local": {"os": "linux", "arch": "x86_64"},
+    }
+    return protocol.Submit(**(values | changes))  # type: ignore[arg-type]
+
+
+def found(**changes: object) -> protocol.Found:
+    """An ordinary artifact."""
+    values: dict[str, object] = {
+        "name": "testproject-0123abcd-linux-x86_64-89ab.zip",
+        "url": f"http://127.0.0.1:23433/artifacts/{DIGEST}/testproject-0123abcd-linux-x86_64-89ab.zip",
+        "size": 12_345,
+        "digest": DIGEST,
+        "content_digest": DIGEST,
+        "revision": "0123abcd" * 5,
+        "platform": (("arch", "x86_64"), ("os", "linux")),
+        "kind": OfferKind.NATIVE,
+        "server": "anna",
+        "build_id": 17,
+        "built_at": 1_700_000_000.0,
+    }
+    return protocol.Found(**(values | changes))  # type: ignore[arg-type]
+
+
+def told(**changes: object) -> protocol.Told:
+    """A hit, unless ``changes`` say otherwise."""
+    values: dict[str, object] = {
+        "request_id": 12,
+        "token": "abcdef",
+        "answer": "hit",
+        "state": "satisfied",
+        "project": "testproject",
+        "revision": "0123abcd" * 5,
+        "build_id": None,
+        "build_state": "",
+        "epoch": 0,
+        "server": "",
+        "reason": "",
+        "why": (),
+        "artifact": found(),
+        "log_url": "",
+        "page_url": "",
+    }
+    return protocol.Told(**(values | changes))  # type: ignore[arg-type]
+
+
+def waiting(answer: str = "dispatched", **changes: object) -> protocol.Told:
+    """What is told of a Request that waits for build 17."""
+    values: dict[str, object] = {
+        "answer": answer,
+        "state": "waiting",
+        "build_id": 17,
+        "build_state": "queued" if answer == "queued" else "running",
+        "epoch": 0 if answer == "queued" else 1,
+        "server": "" if answer == "queued" else "anna",
+        "artifact": None,
+        "log_url": "" if answer == "queued" else "http://127.0.0.1:23433/logs/17/1",
+        "page_url": "http://127.0.0.1:8080/build/17",
+    }
+    return told(**(values | changes))
+
+
+def register(server: str = "anna") -> protocol.Register:
+    """An ordinary build server."""
+    capability = Capability(
+        offers=(Offer((("arch", "x86_64"), ("os", "linux"))),),
+        machine=(("cpus", 2), ("tools", ("gcc", "make"))),
+        skills=(ProjectSkill("testproject", 1, DIGEST),),
+    )
+    return protocol.Register(server, capability)
+
+
+def order(build_id: int = 17, epoch: int = 1) -> protocol.Order:
+    """An ordinary order."""
+    return protocol.Order(
+        build_id=build_id,
+        epoch=epoch,
+        project="testproject",
+        source="",
+        revision="0123abcd" * 5,
+        recipe_version=1,
+        options=(("utf8", True),),
+        platform=(("arch", "x86_64"), ("os", "linux")),
+        kind=OfferKind.NATIVE,
+        log_ticket="log-ticket",
+        artifact_ticket="artifact-ticket",
+        log_url=f"http://127.0.0.1:23433/logs/{build_id}/{epoch}",
+        artifact_url=f"http://127.0.0.1:23433/uploads/{build_id}/{epoch}",
+    )
