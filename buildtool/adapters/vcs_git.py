@@ -63,7 +63,10 @@ class _Listed:
 
 @define
 class Mirror:
-    """One repository's mirror on disk, and what is known of it without asking git."""
+    """One repository's mirror on disk, and what is known of it without asking git.
+
+    Whoever fetches into it, or adds a work tree to it, holds ``lock``.
+    """
 
     url: str
     path: Path

@@ -44,25 +44,46 @@ class Worktrees:
         mirror = self._mirror.mirror(url)
         path = self._directory / directory_name(url) / f"slot-{slot:d}"
         lock = self._locks.setdefault(path, DeferredLock())
-        await lock.run(self._pool.run, lambda: self._bring(mirror, path, commit.lower()))
+        await lock.run(self._bring, mirror, path, commit.lower())
         return path
 
-    def _bring(self, mirror: Mirror, path: Path, commit: str) -> None:
-        """Make ``path`` hold ``commit`` (blocking)."""
+    async def _bring(self, mirror: Mirror, path: Path, commit: str) -> None:
+        """Make ``path`` hold ``commit``."""
+        if await self._pool.run(lambda: self._reuse(mirror, path, commit)):
+            return
+        # While git registers a work tree, a fetch or another registration that looks at all of them fails: one at a
+        # time. The files are written afterwards, which is what takes long.
+        await mirror.lock.run(self._pool.run, lambda: self._make(mirror, path, commit))
+        await self._pool.run(lambda: self._fill(mirror, path, commit))
+
+    def _reuse(self, mirror: Mirror, path: Path, commit: str) -> bool:
+        """Switch the tree that is there (blocking); False if there is none or it cannot be switched."""
+        if not _belongs(path, mirror.path):
+            return False
         try:
-            if _belongs(path, mirror.path):
-                try:
-                    self._switch(mirror, path, commit)
-                except _DirtyError:
-                    pass  # made afresh below
-                else:
-                    return
-            self._make(mirror, path, commit)
             self._switch(mirror, path, commit)
-        except (_DirtyError, TimedOut) as error:
-            raise MachineFault(f"cannot check out {commit} of {mask(mirror.url)} in {path}: {error}") from error
-        except OSError as error:
-            raise MachineFault(f"cannot check out in {path}: {error.strerror}") from error
+        except _DirtyError:
+            return False
+        except (TimedOut, OSError) as error:
+            raise _fault(mirror, path, commit, error) from error
+        return True
+
+    def _make(self, mirror: Mirror, path: Path, commit: str) -> None:
+        """Register a fresh work tree without files (blocking)."""
+        arguments = ("worktree", "add", "--quiet", "--force", "--force", "--no-checkout", "--detach", str(path), commit)
+        try:
+            _remove(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._need(self._command.run(arguments, git_dir=mirror.path))
+        except (_DirtyError, TimedOut, OSError) as error:
+            raise _fault(mirror, path, commit, error) from error
+
+    def _fill(self, mirror: Mirror, path: Path, commit: str) -> None:
+        """Write the files of a fresh work tree (blocking)."""
+        try:
+            self._switch(mirror, path, commit)
+        except (_DirtyError, TimedOut, OSError) as error:
+            raise _fault(mirror, path, commit, error) from error
 
     def _switch(self, mirror: Mirror, path: Path, commit: str) -> None:
         self._step(path, "checkout", "--quiet", "--force", "--detach", commit, "--")
@@ -96,12 +117,6 @@ class Worktrees:
             raise unreachable(f"{mirror.url} (a submodule)", answer)
         self._step(path, "submodule", "--quiet", "foreach", "--recursive", "git clean -ffdxq")
 
-    def _make(self, mirror: Mirror, path: Path, commit: str) -> None:
-        _remove(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arguments = ("worktree", "add", "--quiet", "--force", "--force", "--detach", str(path), commit)
-        self._need(self._command.run(arguments, git_dir=mirror.path))
-
     def _step(self, path: Path, *arguments: str, url: str | None = None) -> Answer:
         return self._need(self._command.run(arguments, tree=path, url=url))
 
@@ -109,6 +124,11 @@ class Worktrees:
         if answer.code:
             raise _DirtyError(explain(answer))
         return answer
+
+
+def _fault(mirror: Mirror, path: Path, commit: str, error: Exception) -> MachineFault:
+    said = (error.strerror or error) if isinstance(error, OSError) else error
+    return MachineFault(f"cannot check out {commit} of {mask(mirror.url)} in {path}: {said}")
 
 
 def _belongs(path: Path, mirror: Path) -> bool:

@@ -324,16 +324,27 @@ class ProcessesTests(TestCase):
                 begun.callback(None)
                 await release
 
-        # A command that writes far more than a pipe holds, and then would make a file.
+        # A command that writes far more than a pipe holds, and then makes a file.
         done = self.directory / "done"
         program = f"import os\nfor n in range(64): os.write(1, b'x' * 65536)\nopen({str(done)!r}, 'w')"
-        running = self.processes.start(python(program), on_output=consumer, silence_limit=5)
+        running = self.processes.start(python(program), on_output=consumer)
         await begun
+        await self.run_it(python(program.replace("done", "witness")))  # as much work, and nobody holds it up
+        self.assertTrue((self.directory / "witness").exists())
         self.assertEqual(len(received), 1)
         self.assertFalse(done.exists())
         release.callback(None)
         self.assertEqual((await running.ended).code, 0)
         self.assertEqual(sum(len(chunk) for chunk in received), 64 * 65536)
+
+    async def test_silence_is_not_held_against_a_command_whose_output_is_not_taken(self) -> None:
+        async def consumer(chunk: bytes) -> None:
+            await self.run_it(shell("sleep 0.6"))
+
+        # More than a pipe holds, so that the command still runs, and waits, while its first output is being taken.
+        program = "import os\nfor n in range(4): os.write(1, b'x' * 65536)"
+        ended = await self.run_it(python(program), consumer, silence_limit=0.3)
+        self.assertEqual(ended.cause, "exited")
 
     async def test_a_command_whose_output_nobody_takes_can_be_stopped(self) -> None:
         release: Deferred[None] = Deferred()
@@ -387,6 +398,25 @@ class ProcessesWithoutPidfdTests(ProcessesTests):
     use_pidfd = False
 
 
+STUBBORN = """
+import os, signal, sys
+ready, tell = os.pipe()
+if os.fork() == 0:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.write(1, b"pid %d\\n" % os.getpid())
+    if sys.argv[1:] == ["quiet"]:
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+        os.dup2(1, 2)
+    os.write(tell, b"!")
+    while True:
+        signal.pause()
+os.read(ready, 1)
+os.write(1, b"ready\\n")
+"""
+"""A program whose child opens a group of its own in the same session and ignores TERM."""
+
+
 class SessionTests(TestCase):
     """Tools that open groups of their own inside the session do not outlive the command."""
 
@@ -406,4 +436,28 @@ class SessionTests(TestCase):
         await output.seen(b"ready")
         running.stop("enough")
         await running.ended
+        self.assertFalse(alive(int(output.text.split()[1])))
+
+    async def test_a_child_that_opened_a_group_of_its_own_is_killed_when_the_command_is_stopped(self) -> None:
+        require_that(
+            present=Path("/proc/self/stat").exists(), what="there is no /proc", remedy="run this test on Linux"
+        )
+        output = Collected()
+        processes = Processes(cast("IReactorFromThreads", reactor))
+        program = STUBBORN + "import time; time.sleep(600)\n"
+        command = CommandLine((sys.executable, "-c", program, "quiet"), Path("/"), {})
+        running = processes.start(command, on_output=output, kill_after=0.2)
+        await output.seen(b"ready")
+        running.stop("enough")
+        self.assertEqual((await running.ended).signal, signal.SIGTERM)
+        self.assertFalse(alive(int(output.text.split()[1])))
+
+    async def test_such_a_child_is_killed_after_a_normal_end_too_if_it_still_holds_the_output(self) -> None:
+        require_that(
+            present=Path("/proc/self/stat").exists(), what="there is no /proc", remedy="run this test on Linux"
+        )
+        output = Collected()
+        processes = Processes(cast("IReactorFromThreads", reactor))
+        ended = await processes.run(python(STUBBORN), on_output=output, kill_after=0.2)
+        self.assertEqual((ended.code, ended.cause), (0, "exited"))
         self.assertFalse(alive(int(output.text.split()[1])))

@@ -375,10 +375,15 @@ class ResolveTests(Repositories):
             "GIT_INDEX_FILE": "/nonexistent",
             "GIT_CONFIG_GLOBAL": str(hooks),
             "GIT_OBJECT_DIRECTORY": "/nonexistent",
+            "GIT_NAMESPACE": "elsewhere",
+            "GIT_TRACE": "1",
         }.items():
             os.environ[name] = value
             self.addCleanup(os.environ.pop, name)
         self.assertEqual(await self.mirror.resolve(self.url, "main"), commit)
+        trees = Worktrees(self.mirror, self.directory / "trees", self.threads)
+        path = await trees.checkout(self.url, commit, 0)
+        self.assertEqual((path / "file").read_text(), (self.origin.path / "file").read_text())
 
     async def test_locks_that_a_killed_git_left_do_not_matter_after_a_restart(self) -> None:
         self.origin.commit()
@@ -460,6 +465,10 @@ class AcceptableTests(Repositories):
         self.assertEqual(await self.mirror.acceptable(self.url, merge, "5"), (merge, trunk, base))
         self.assertEqual(await self.mirror.acceptable(self.url, side, "5"), (side, base))
         self.assertEqual(set(await self.mirror.acceptable(self.url, base, "1")), {base, trunk, side})
+        self.origin.git("branch", "-D", "side")
+        self.origin.commit("later")
+        await self.mirror.resolve(self.url, "main")
+        self.assertEqual(await self.mirror.acceptable(self.url, base, "1"), (base, trunk))
 
     async def test_a_span_is_the_line_from_its_end_back_to_its_beginning_both_included(self) -> None:
         line = [self.origin.commit() for _ in range(5)]
@@ -516,51 +525,69 @@ class WorktreeTests(Repositories):
         self.assertEqual(git("rev-parse", "HEAD"), commit)
         self.assertEqual(git("status", "--porcelain", "--ignored"), "")
 
+    def private(self, path: Path) -> Path:
+        """Where git keeps what belongs to this work tree alone."""
+        return Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
+
+    def mark(self, path: Path) -> None:
+        """Leave a mark that stays as long as the work tree is reused."""
+        (self.private(path) / "mark").touch()
+
+    def is_marked(self, path: Path) -> bool:
+        return (self.private(path) / "mark").exists()
+
     async def test_a_slot_is_switched_from_commit_to_commit_in_the_same_directory(self) -> None:
         first = self.origin.commit("a")
         second = self.origin.commit("b/c")
         path = await self.trees.checkout(self.url, first, 0)
         self.assert_holds(path, first)
         self.assertFalse((path / "b").exists())
-        inode = path.stat().st_ino
+        self.mark(path)
         self.assertEqual(await self.trees.checkout(self.url, second, 0), path)
         self.assert_holds(path, second)
         self.assertTrue((path / "b" / "c").exists())
-        self.assertEqual(path.stat().st_ino, inode)
+        self.assertTrue(self.is_marked(path))
 
-    async def test_slots_are_apart_and_may_be_checked_out_at_once(self) -> None:
-        first, second = self.origin.commit(), self.origin.commit()
-        paths = await gatherResults(
-            [
-                Deferred.fromCoroutine(self.trees.checkout(self.url, commit, slot))
-                for slot, commit in enumerate((first, second, first, second))
-            ],
-            consumeErrors=True,
-        )
-        self.assertEqual(len(set(paths)), 4)
-        for path, commit in zip(paths, (first, second, first, second), strict=True):
-            self.assert_holds(path, commit)
+    async def test_slots_are_apart_and_may_be_checked_out_and_fetched_for_at_once(self) -> None:
+        commits = [self.origin.commit() for _ in range(3)]
+        for _ in range(3):
+            commits.append(self.origin.commit())
+            wanted = [commits[-1 - slot % 4] for slot in range(6)]
+            paths = await gatherResults(
+                [
+                    Deferred.fromCoroutine(self.trees.checkout(self.url, commit, slot))
+                    for slot, commit in enumerate(wanted)
+                ],
+                consumeErrors=True,
+            )
+            self.assertEqual(len(set(paths)), len(wanted))
+            for path, commit in zip(paths, wanted, strict=True):
+                self.assert_holds(path, commit)
+            # The next round makes half of the trees afresh, beside others that are switched and a fetch.
+            for path in paths[::2]:
+                shutil.rmtree(path)
 
     async def test_whatever_a_build_left_behind_is_gone_after_the_next_checkout(self) -> None:
         (self.origin.path / ".gitignore").write_text("*.o\n")
         commit = self.origin.commit("a/b")
         path = await self.trees.checkout(self.url, commit, 0)
-        inode = path.stat().st_ino
+        self.mark(path)
         (path / "x.o").write_text("object")
         (path / "new").mkdir()
         (path / "new" / "file").write_text("new")
         (path / "a" / "b").write_text("changed")
         (path / ".gitignore").unlink()
         subprocess.run(["git", "init", "-q", str(path / "nested")], check=True)
+        (path / "nested" / "file").write_text("nested")
         subprocess.run(["git", "-C", str(path), "add", "new"], check=True)
         await self.trees.checkout(self.url, commit, 0)
         self.assert_holds(path, commit)
-        self.assertEqual(path.stat().st_ino, inode)
+        self.assertTrue(self.is_marked(path))
 
     async def test_a_tree_that_cannot_be_switched_is_made_afresh(self) -> None:
         commit = self.origin.commit("a")
         path = await self.trees.checkout(self.url, commit, 0)
-        private = Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
+        private = self.private(path)
 
         def lock() -> None:
             (private / "index.lock").touch()
@@ -590,11 +617,13 @@ class WorktreeTests(Repositories):
             subprocess.run(["git", "init", "-q", str(path)], check=True)
 
         for damage in (lock, corrupt, unlink, remove, replace_by_file, replace_by_link, forget, own_repository):
+            self.mark(path)
             damage()
             self.assertEqual(await self.trees.checkout(self.url, commit, 0), path)
             self.assert_holds(path, commit)
             self.assertFalse(path.is_symlink())
-            private = Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
+            self.assertFalse(self.is_marked(path))
+            private = self.private(path)
         self.assertTrue((self.origin.path / "a").exists())
 
     async def test_hooks_and_settings_that_a_build_planted_are_not_run(self) -> None:
