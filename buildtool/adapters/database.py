@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 5.0
-"""How long a statement waits for a lock that somebody else holds (a backup, an operator's sqlite3)."""
+PATIENCE = 5.0
+"""Seconds that a statement waits for a lock that somebody else holds (a backup, an operator's sqlite3)."""
 
 
 class Database:
@@ -39,13 +39,14 @@ class Database:
         self._executor = executor
 
     @classmethod
-    async def open(cls, path: Path, executor: Executor) -> Self:
+    async def open(cls, path: Path, executor: Executor, patience: float = PATIENCE) -> Self:
         """Open for writing: make the file if there is none, upgrade it if it is older.
 
-        ``executor`` should have one thread. Raises NewerDatabase for one that a newer version of this program
-        wrote, StorageUnavailable for one that cannot be opened, or that is something else.
+        ``executor`` should have one thread; ``patience`` is how many seconds a lock of somebody else's is waited
+        for. Raises NewerDatabase for one that a newer version of this program wrote, StorageUnavailable for one
+        that cannot be opened, or that is something else.
         """
-        engine = _engine(partial(_connect, path), 1, "BEGIN IMMEDIATE")
+        engine = _engine(partial(_connect, path, patience), 1, "BEGIN IMMEDIATE")
         database = cls(path, engine, executor)
         try:
             await database.run(partial(_upgrade, path))
@@ -107,14 +108,14 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
     return engine
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return _prepared(_driver(path, "rwc"), partial(_prepare_writing, path))
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    return _prepared(_driver(path, "rwc", patience), partial(_prepare_writing, path))
 
 
 def _connect_reading(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise StorageUnavailable(f"there is no database at {path} yet: start bin/metaserver, which makes it")
-    return _prepared(_driver(path, "ro"), partial(_prepare_reading, path))
+    return _prepared(_driver(path, "ro", PATIENCE), partial(_prepare_reading, path))
 
 
 def _prepared(connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -144,12 +145,12 @@ def _prepare_reading(path: Path, connection: sqlite3.Connection) -> None:
         raise _other(path, revision)
 
 
-def _driver(path: Path, mode: str) -> sqlite3.Connection:
+def _driver(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     """Connect without the driver's own idea of transactions; a pool hands connections from thread to thread."""
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}",
         uri=True,
-        timeout=BUSY_SECONDS,
+        timeout=patience,
         isolation_level=None,
         check_same_thread=False,
     )

@@ -15,12 +15,12 @@ from sqlalchemy import (
     Select,
     Table,
     TextClause,
+    and_,
     bindparam,
     func,
     literal,
     select,
     true,
-    tuple_,
 )
 
 from buildtool.adapters import rows, schema
@@ -235,7 +235,14 @@ def _newest(names: frozenset[str]) -> Select[Any]:
     return select(builds).where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most"))
 
 
-_DECIDING = _SHORT_ATTEMPTS.where(tuple_(attempts.c.build_id, attempts.c.epoch).in_(bindparam("keys", expanding=True)))
+_DECIDING = _SHORT_ATTEMPTS.join_from(
+    builds,
+    attempts,
+    and_(
+        attempts.c.build_id == builds.c.id,
+        attempts.c.epoch == func.coalesce(builds.c.deciding_epoch, builds.c.epoch),
+    ),
+).where(builds.c.id.in_(bindparam("keys", expanding=True)))
 _ARTIFACTS = select(artifacts).where(artifacts.c.id.in_(bindparam("keys", expanding=True)))
 _ASKED = (
     select(requests.c.build_id, func.count())
@@ -250,15 +257,11 @@ def _build_lines(values: dict[str, int | str], limit: int, connection: Connectio
     def found(statement: Select[Any], keys: list[Any], value_of: Callable[[Row[Any]], V]) -> list[V]:
         return [value_of(row) for row in connection.execute(statement, {"keys": keys})] if keys else []
 
-    deciding = [
-        (build.id, build.deciding_epoch if build.deciding_epoch is not None else build.epoch)
-        for build in listed
-        if build.epoch
-    ]
-    attempt_of = {value.build_id: value for value in found(_DECIDING, deciding, rows.attempt_of)}
+    keys = [build.id for build in listed]
+    attempt_of = {value.build_id: value for value in found(_DECIDING, keys, rows.attempt_of)}
     made = [build.artifact_id for build in listed if build.artifact_id is not None]
     artifact_of = {value.id: value for value in found(_ARTIFACTS, made, rows.artifact_of)}
-    asked = dict(found(_ASKED, [build.id for build in listed], tuple))
+    asked = dict(found(_ASKED, keys, tuple))
     return [
         BuildLine(
             build,

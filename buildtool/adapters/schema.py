@@ -84,6 +84,7 @@ def _shelf() -> tuple[Column[str] | Column[int], ...]:
 SHELF = ("revision", "options_digest", "project", "source", "recipe_version")
 """The columns of a ShelfKey as its indexes have them: what differs most comes first."""
 
+QUEUED_BUILD = text("state = 'queued'")
 OPEN_BUILD = text("state IN ('queued', 'running')")
 OPEN_REQUEST = text("state = 'waiting'")
 OPEN_ATTEMPT = text("state <> 'ended'")
@@ -121,7 +122,7 @@ builds = Table(
 )
 # Invariant: two open Builds never have the same BuildKey.
 Index("uq_builds_open", builds.c.key, unique=True, sqlite_where=OPEN_BUILD, postgresql_where=OPEN_BUILD)
-Index("ix_builds_open", builds.c.place, sqlite_where=OPEN_BUILD, postgresql_where=OPEN_BUILD)
+Index("ix_builds_queue", builds.c.place, sqlite_where=QUEUED_BUILD, postgresql_where=QUEUED_BUILD)
 
 artifacts = Table(
     "artifacts",

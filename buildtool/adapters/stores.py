@@ -8,6 +8,7 @@ from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar
 
+from attrs import evolve
 from sqlalchemy import (
     Connection,
     Executable,
@@ -18,7 +19,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
 )
 from sqlalchemy import (
     Row as SqlRow,
@@ -45,7 +45,7 @@ from buildtool.ports import Answered, Row, Snapshot
 V = TypeVar("V")
 
 CHUNK = 500
-"""The most keys in one statement; SQLite takes 32,766 parameters, a ShelfKey has five."""
+"""The most keys in one statement; SQLite takes 32,766 parameters."""
 
 EVENTS_KEPT = 200_000
 """How many events the table keeps."""
@@ -112,6 +112,14 @@ class SqlBrokerStore:
         """Return an Artifact, also a withdrawn one."""
         return await self._one(_BY_ID[schema.artifacts], artifact_id, rows.artifact_of)
 
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+        table = schema.artifacts
+        wanted = select(table).where(table.c.digest == digest, table.c.withdrawn == "")
+        return await self._database.run(
+            lambda connection: [rows.artifact_of(row) for row in connection.execute(wanted)]
+        )
+
     async def attempts(self, build_id: int) -> Sequence[Attempt]:
         """Return all Attempts of a Build, oldest first."""
         return await self._database.run(
@@ -150,9 +158,12 @@ def _load(connection: Connection) -> Snapshot:
     return Snapshot(
         requests=values(select(requests).where(schema.OPEN_REQUEST).order_by(requests.c.id), rows.request_of),
         builds=values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of),
-        attempts=values(
-            select(attempts).where(schema.OPEN_ATTEMPT).order_by(attempts.c.build_id, attempts.c.epoch),
-            rows.attempt_of,
+        # Sorted here: asked for this order, SQLite would walk the whole primary key.
+        attempts=tuple(
+            sorted(
+                values(select(attempts).where(schema.OPEN_ATTEMPT), rows.attempt_of),
+                key=lambda attempt: attempt.key,
+            )
         ),
         servers=values(select(schema.servers).order_by(schema.servers.c.name), rows.server_of),
         refusals=values(select(refusals).where(refusals.c.build_id.in_(open_builds)), rows.refusal_of),
@@ -162,9 +173,15 @@ def _load(connection: Connection) -> Snapshot:
     )
 
 
+_SHARED = tuple(name for name in schema.SHELF if name != "revision")
+"""What the shelves of one demand have in common; SQLite has no use for an index in a comparison of whole tuples."""
+
+
 def _on_shelf(table: Table) -> Select[Any]:
-    key = tuple_(*(table.c[name] for name in schema.SHELF))
-    return select(table).where(key.in_(bindparam("keys", expanding=True)))
+    return select(table).where(
+        table.c.revision.in_(bindparam("revisions", expanding=True)),
+        *(table.c[name] == bindparam(name) for name in _SHARED),
+    )
 
 
 _ARTIFACTS = _on_shelf(schema.artifacts).where(schema.GIVEN_OUT)
@@ -174,14 +191,18 @@ _FAILURES = _on_shelf(schema.failures).where(schema.failures.c.until > bindparam
 def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
     artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
     failures: defaultdict[ShelfKey, list[FailedHere]] = defaultdict(list)
-    for chunk in chunks(keys):
-        wanted = [tuple(getattr(key, name) for name in schema.SHELF) for key in chunk]
-        for row in connection.execute(_ARTIFACTS, {"keys": wanted}):
-            artifact = rows.artifact_of(row)
-            artifacts[artifact.shelf].append(artifact)
-        for row in connection.execute(_FAILURES, {"keys": wanted, "now": now}):
-            failure = rows.failure_of(row)
-            failures[failure.shelf].append(failure)
+    alike: defaultdict[ShelfKey, list[str]] = defaultdict(list)
+    for key in keys:
+        alike[evolve(key, revision="")].append(key.revision)
+    for like, revisions in alike.items():
+        for chunk in chunks(revisions):
+            wanted = {name: getattr(like, name) for name in _SHARED} | {"revisions": chunk}
+            for row in connection.execute(_ARTIFACTS, wanted):
+                artifact = rows.artifact_of(row)
+                artifacts[artifact.shelf].append(artifact)
+            for row in connection.execute(_FAILURES, wanted | {"now": now}):
+                failure = rows.failure_of(row)
+                failures[failure.shelf].append(failure)
     return {
         key: Shelf(
             tuple(sorted(artifacts[key], key=lambda artifact: -artifact.id)),

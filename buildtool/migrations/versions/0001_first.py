@@ -6,6 +6,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+QUEUED_BUILD = sa.text("state = 'queued'")
 OPEN_BUILD = sa.text("state IN ('queued', 'running')")
 REFUSED = sa.text("refused_at IS NOT NULL")
 UNSENT = sa.text("sent_at IS NULL AND refused_at IS NULL")
@@ -49,7 +50,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_builds"),
     )
-    op.create_index("ix_builds_open", "builds", ["place"], sqlite_where=OPEN_BUILD, postgresql_where=OPEN_BUILD)
+    op.create_index("ix_builds_queue", "builds", ["place"], sqlite_where=QUEUED_BUILD, postgresql_where=QUEUED_BUILD)
     op.create_index("ix_builds_project", "builds", ["project", "id"])
     op.create_index("ix_builds_project_state", "builds", ["project", "state", "id"])
     op.create_index("ix_builds_state", "builds", ["state", "id"])
@@ -212,10 +213,10 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("ended_at", Time, nullable=True),
         sa.Column("mail_error", sa.Text(), server_default=sa.text("''"), nullable=False),
-        sa.ForeignKeyConstraint(["artifact_id"], ["artifacts.id"], name="fk_requests_artifact_id"),
-        sa.ForeignKeyConstraint(["build_id"], ["builds.id"], name="fk_requests_build_id"),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
         sa.UniqueConstraint("client_id", name="uq_requests_client_id"),
+        sa.ForeignKeyConstraint(["build_id"], ["builds.id"], name="fk_requests_build_id"),
+        sa.ForeignKeyConstraint(["artifact_id"], ["artifacts.id"], name="fk_requests_artifact_id"),
     )
     op.create_index("ix_requests_build", "requests", ["build_id", "id"])
     op.create_index("ix_requests_open", "requests", ["id"], sqlite_where=OPEN_REQUEST, postgresql_where=OPEN_REQUEST)
