@@ -447,7 +447,7 @@ class _FileBody:
 
     def _tell(self, result: Failure | None) -> None:
         if self._written is not None and not self._written.called:
-            self._written.callback(result)  # type: ignore[arg-type]
+            self._written.callback(result)
 
     def _close(self, _result: object) -> None:
         os.close(self._descriptor)
@@ -473,9 +473,9 @@ class _Part:
         descriptor = _locked(common)
         part = cls(common, descriptor, digest) if descriptor is not None else cls._private(target, digest)
         try:
-            part._resume(size)
+            part.resume(size)
         except BaseException:
-            os.close(part._descriptor)
+            part.close()
             raise
         return part
 
@@ -486,7 +486,8 @@ class _Part:
         part._kept = False
         return part
 
-    def _resume(self, size: int) -> None:
+    def resume(self, size: int) -> None:
+        """Take up what is there."""
         if os.fstat(self._descriptor).st_size > size:
             os.ftruncate(self._descriptor, 0)
         while piece := os.read(self._descriptor, PIECE):

@@ -70,9 +70,11 @@ GIVE_UP_TRIES = 24
 
 @frozen
 class Pace:
-    """How the mailer goes about it: delays, the ``sweep`` (seconds between looks that nothing asked for), how many
-    deliveries run at once (``lanes``), how many mails are in memory (``batch``), and the seconds that deliveries
-    under way have when it stops (``grace``)."""
+    """How the mailer goes about it; times in seconds.
+
+    ``sweep`` is between two looks that nothing asked for, ``lanes`` how many deliveries run at once, ``batch`` how many
+    mails are in memory, ``grace`` what deliveries under way have when it stops.
+    """
 
     retry: Backoff = RETRY
     pause: Backoff = PAUSE
@@ -99,7 +101,7 @@ class Mailer(Service):
         settings: MailSettings | None,
         render: Render,
         deliver: Deliver,
-        pace: Pace = Pace(),  # noqa: B008 - frozen
+        pace: Pace = Pace(),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -190,11 +192,14 @@ class Mailer(Service):
         self._halted = False
         count = min(self._pace.lanes, len(waiting))
         self._flying = tuple(Deferred.fromCoroutine(self._lane(waiting)) for _ in range(count))
-        ended = await DeferredList(self._flying, consumeErrors=True)
+        failures: list[Failure] = []
+        for lane in self._flying:
+            lane.addErrback(failures.append)
+        await DeferredList(self._flying)
         self._flying = ()
-        for _good, result in ended:
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                result.raiseException()
+        for failure in failures:
+            if not failure.check(CancelledError):
+                failure.raiseException()
 
     async def _lane(self, waiting: deque[OutgoingMail]) -> None:
         while waiting and self.running and not self._halted:
@@ -281,8 +286,10 @@ def compose(
     """Return a message as bytes, its lines ending in LF; ``now`` is wall time.
 
     The Message-ID follows from ``key`` and the sender's domain alone. Raises UsageError for what is no address and
-    ValueError for a header that has more than one line.
+    ValueError for a subject that is not one printable line.
     """
+    if not subject.isprintable():
+        raise ValueError(f"a subject is one printable line, not {subject!r}")
     sender, address = valid_address(sender), valid_address(address)
     message = EmailMessage()
     message["From"] = sender

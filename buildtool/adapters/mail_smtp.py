@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import defer, ssl
@@ -267,8 +268,8 @@ class _Sender(smtp.ESMTPSender):
         self._at_line_start = chunk.endswith(b"\n")
         return stuffed.replace(b"\n", b"\r\n")
 
-    def sentMail(self, code: int, resp: bytes, numOk: int, addresses: list[tuple[bytes, int, bytes]], log: object) -> None:
-        answer = addresses[-1][2] if addresses and not numOk else resp
+    def sentMail(self, code: int, resp: bytes, numOk: int, addresses: Sequence[Any], log: object) -> None:
+        answer = addresses[-1][2] if addresses and not numOk else resp  # each is an address, a code, and an answer
         self.factory.exchange.answered(code, _said(answer))
 
     def sendError(self, exc: Exception) -> None:

@@ -84,9 +84,7 @@ def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
         ends_left_out=max(0, len(outgoing.attempts) - ENDS_SHOWN),
         repeated_on=_words(told.build.failed_on) if told.build and len(told.build.failed_on) > 1 else "",
         expired_at=_time(max((r.expires_at for r in outgoing.requests), default=now)),
-        request_id=outgoing.mail.request_ids[0] if outgoing.mail.request_ids else 0,
-        requests=_words(str(number) for number in outgoing.mail.request_ids[:_REQUESTS_SHOWN]),
-        many=len(outgoing.mail.request_ids) > 1,
+        answers=_answers(outgoing.mail.request_ids),
         address=plain(outgoing.mail.email),
     )
     return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}", 150), body
@@ -164,7 +162,7 @@ class _Told:
     def rows(self) -> Iterable[tuple[str, str]]:
         """Return the facts as pairs of a label and a value."""
         yield "Project", self.project
-        yield from _asked(self.requests)
+        yield from _asked(self.requests, self.revision)
         yield "Revision", self.revision
         if self.source:
             yield "Source", self.source
@@ -199,12 +197,22 @@ _HEADLINE = {
 }
 
 
-def _asked(requests: Sequence[Request]) -> Iterable[tuple[str, str]]:
+def _asked(requests: Sequence[Request], built: str) -> Iterable[tuple[str, str]]:
     for request in requests[:_REQUESTS_SHOWN]:
         revrange = f" --revrange {plain(request.demand.revrange)}" if request.demand.revrange else ""
-        yield f"Request {request.id}", f"{plain(request.demand.ref)}{revrange}, of {_time(request.admitted_at)}"
+        own = request.demand.spec.revision
+        other = f" ({plain(own)[:12]}, for which the revision below will do)" if own != built else ""
+        asked = f"{plain(request.demand.ref)}{revrange}{other}, of {_time(request.admitted_at)}"
+        yield f"Request {request.id}", asked
     if len(requests) > _REQUESTS_SHOWN:
         yield "", f"and {len(requests) - _REQUESTS_SHOWN} more"
+
+
+def _answers(ids: Sequence[int]) -> str:
+    shown = [str(number) for number in ids[:_REQUESTS_SHOWN]]
+    if len(ids) > _REQUESTS_SHOWN:
+        shown.append(f"{len(ids) - _REQUESTS_SHOWN} more")
+    return f"request {shown[0]}" if len(shown) == 1 else f"the requests {_words(shown)}"
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -449,6 +449,7 @@ class StreamingSite(http.HTTPFactory):
         self.routes = routes
         self.limits = limits
         self._open: set[StreamingChannel] = set()
+        self._waiting: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> StreamingChannel | None:  # type: ignore[override]
         if len(self._open) >= self.limits.connections:
@@ -474,8 +475,16 @@ class StreamingSite(http.HTTPFactory):
     def gone(self, channel: StreamingChannel) -> None:
         """A connection has ended."""
         self._open.discard(channel)
+        if not self._open:
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.callback(None)
 
-    def disconnect(self) -> None:
-        """Cut every connection, for the end of the program."""
-        for channel in tuple(self._open):
-            channel.transport.abortConnection()
+    async def disconnect(self) -> None:
+        """Cut every connection, and return when all are gone: for the end of the program."""
+        if self._open:
+            self._waiting.append(Deferred())
+            gone = self._waiting[-1]
+            for channel in tuple(self._open):
+                channel.transport.abortConnection()
+            await gone

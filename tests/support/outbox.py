@@ -1,0 +1,129 @@
+"""An outbox in memory, and values to put into it."""
+
+from collections.abc import Sequence
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildSpec,
+    BuildState,
+    Demand,
+    Mail,
+    OfferKind,
+    Request,
+    RequestState,
+)
+from buildtool.errors import StorageUnavailable
+from buildtool.ports import OutgoingMail
+
+REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"
+DIGEST = "9b74c9897bac770ffc029102a200c5de8b1a0e6a1f6f4c2b4a5d0e6f7a8b9c0d"
+PPC = (
+    ("arch", "ppc"),
+    ("bits", 32),
+    ("byteorder", "big"),
+    ("libc", "glibc"),
+    ("libc_version", "2.36"),
+    ("os", "linux"),
+)
+SPEC = BuildSpec("lua", "", REVISION, 3, (("lto", True), ("opt", "O2"), ("with", ("readline", "ssl"))), PPC)
+NAME = "lua-3f2a1b9c4d5e-linux-ppc-0a1b2c3d.zip"
+WALL = 1_700_000_000.0
+
+
+def request(number: int = 17, email: str = "alice@example.org", ref: str = "v5.4", revrange: str = "") -> Request:
+    demand = Demand(SPEC, ref, revrange, (REVISION,))
+    return Request(number, f"client-{number}", "", email, demand, False, WALL, WALL + 7 * 86_400.0)
+
+
+def build(state: BuildState = BuildState.SUCCEEDED) -> Build:
+    return Build(12, SPEC.key(), SPEC, 17, WALL, state, epoch=1, deciding_epoch=1)
+
+
+def attempt(epoch: int = 1, server: str = "orion", end: AttemptEnd = AttemptEnd.SUCCEEDED, reason: str = "") -> Attempt:
+    made = Attempt(12, epoch, server, 4, PPC, OfferKind.CROSS, WALL + 1)
+    return evolve(
+        made, state=AttemptState.ENDED, accepted_at=WALL + 2, ended_at=WALL + 74.2, end=end, reason=reason
+    )
+
+
+def artifact() -> Artifact:
+    return Artifact(
+        5, SPEC.shelf(), SPEC.options, PPC, OfferKind.CROSS, 12, 1, "orion", DIGEST, "c" * 64, 1_234_567, NAME,
+        WALL + 75, 72.2,
+    )  # fmt: skip
+
+
+def outgoing(
+    key: str = "12:satisfied:alice@example.org",
+    email: str = "alice@example.org",
+    outcome: RequestState = RequestState.SATISFIED,
+) -> OutgoingMail:
+    """Return a mail that tells of a finished build."""
+    mail = Mail(key, email, 12, (17,), outcome, WALL)
+    return OutgoingMail(mail, build(), (request(email=email),), artifact(), (attempt(),), 0)
+
+
+class MemoryOutbox:
+    """A ``ports.OutboxStore`` in memory. ``broken`` makes every call fail; ``changed`` tells of every mark."""
+
+    def __init__(self, *mails: OutgoingMail) -> None:
+        self.waiting: dict[str, tuple[float, OutgoingMail]] = {}
+        self.done: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        self.broken = False
+        self._watchers: list[Deferred[str]] = []
+        for mail in mails:
+            self.put(mail)
+
+    def put(self, mail: OutgoingMail) -> None:
+        self.waiting[mail.mail.key] = (0.0, mail)
+
+    def changed(self) -> Deferred[str]:
+        """Return what fires with the key of the mail that is marked next."""
+        watcher: Deferred[str] = Deferred()
+        self._watchers.append(watcher)
+        return watcher
+
+    async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
+        self._check()
+        return [mail for when, mail in self.waiting.values() if when <= now][:limit]
+
+    async def next_due(self) -> float | None:
+        self._check()
+        return min((when for when, _ in self.waiting.values()), default=None)
+
+    async def sent(self, key: str, now: float) -> None:
+        self._end(key, "sent")
+
+    async def deferred(self, key: str, next_try: float, reason: str) -> None:
+        self._check()
+        _, mail = self.waiting[key]
+        self.waiting[key] = (next_try, evolve(mail, tries=mail.tries + 1))
+        self.reasons[key] = reason
+        self._tell(key)
+
+    async def refused(self, key: str, now: float, reason: str) -> None:
+        self._end(key, "refused")
+        self.reasons[key] = reason
+
+    def _end(self, key: str, how: str) -> None:
+        self._check()
+        del self.waiting[key]
+        self.done[key] = how
+        self._tell(key)
+
+    def _check(self) -> None:
+        if self.broken:
+            raise StorageUnavailable("the disk is full")
+
+    def _tell(self, key: str) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.callback(key)
