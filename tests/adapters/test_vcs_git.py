@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.rounds import Rounds
-from buildtool.adapters.vcs_command import Answer, explain
+from buildtool.adapters.vcs_command import NOWHERE, Answer, GitCommand, TimedOut, explain
 from buildtool.adapters.vcs_git import GitMirror, directory_name
 from buildtool.adapters.vcs_refs import Near, Span, built_ref, check_ref, check_url, mask, parse_revrange
 from buildtool.adapters.vcs_worktrees import Worktrees
@@ -127,6 +127,31 @@ def test_the_telling_line_of_git_is_chosen() -> None:
     ssh = "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nand it exists."
     assert explain(Answer(128, b"", ssh)) == "git@h: Permission denied (publickey)."
     assert explain(Answer(3, b"", "")) == "it ended with code 3"
+
+
+def test_a_git_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    # Only what git starts holds the fifo open for writing, so its end of file says that all of it is gone.
+    os.mkfifo(tmp_path / "held")
+    reading = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(TimedOut):
+            GitCommand(tmp_path / "gitconfig").run(
+                ["-c", f"alias.x=!exec 9>{tmp_path}/held; sleep 600 & sleep 600", "x"], git_dir=NOWHERE, limit=0.5
+            )
+        os.set_blocking(reading, True)
+        assert os.read(reading, 1) == b""
+    finally:
+        os.close(reading)
+
+
+def test_a_git_that_answers_without_end_is_ended_unless_it_is_read_line_by_line(tmp_path: Path) -> None:
+    command = GitCommand(tmp_path / "gitconfig")
+    with pytest.raises(MachineFault, match="bytes"):
+        command.run(["-c", "alias.x=!yes", "x"], git_dir=NOWHERE)
+    lines: list[bytes] = []
+    answer = command.run(["-c", "alias.x=!seq 20000; echo no >&2; exit 3", "x"], git_dir=NOWHERE, on_line=lines.append)
+    assert (answer.code, answer.out, answer.err) == (3, b"", "no\n")
+    assert lines == [b"%d" % number for number in range(1, 20001)]
 
 
 class RoundsTests(SynchronousTestCase):
