@@ -1,0 +1,284 @@
+"""What the build server's shell talks through, in memory: each records what it was told and does what it is set to."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from buildtool.attempt import Tools
+from buildtool.buildserver import BuildServer, Offered
+from buildtool.domain.model import Offer, OfferKind, canonical
+from buildtool.domain.options import ProjectOptions, choice, standard
+from buildtool.domain.platforms import Value
+from buildtool.errors import BadOffset, BuildToolError
+from buildtool.ports import PackedFile, SlotPlace
+from buildtool.project import Checked, ClientChecker, Project
+from buildtool.protocol import Done, Ended, Ok, Order, RenewTickets, Tickets, Welcome
+from buildtool.recipes import Command, Plan, Recipe, Wanted
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+PLATFORM = canonical({"os": "linux", "arch": "x86_64"})
+BASE = "http://metaserver.example"
+
+
+@frozen
+class Exit:
+    """How a fake command ends, as ``ports.CommandEnd`` says it."""
+
+    code: int | None = 0
+    cause: str = "exited"
+    seconds: float = 1.0
+    detail: str = "exited with code 0"
+    killed_from_outside: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.cause == "exited" and self.code == 0
+
+
+FAILED = Exit(code=2, detail="exited with code 2")
+
+
+class FakeCommand:
+    """A command that runs until the test ends it; ``stopped`` is why it was told to go."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], limits: tuple[float, float]) -> None:
+        self.argv = tuple(argv)
+        self.environment = dict(environment)
+        self.time_limit, self.silence_limit = limits
+        self.ended: Deferred[Exit] = Deferred()
+        self.stopped: list[str] = []
+
+    def stop(self, reason: str) -> None:
+        self.stopped.append(reason)
+
+    def end(self, how: Exit | None = None) -> None:
+        self.ended.callback(Exit() if how is None else how)
+
+
+@define
+class FakeCommands:
+    """Starts commands that end as ``script`` says, in order; what it does not name runs until the test ends it."""
+
+    script: list[Exit] = field(factory=list)
+    output: bytes = b""
+    started: list[FakeCommand] = field(factory=list)
+    consumers: list[Callable[[bytes], Awaitable[None]]] = field(factory=list)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> FakeCommand:
+        command = FakeCommand(argv, environment, (time_limit, silence_limit))
+        self.started.append(command)
+        self.consumers.append(on_output)
+        if self.output:
+            Deferred.fromCoroutine(_awaited(on_output(self.output)))
+        if self.script:
+            command.end(self.script.pop(0))
+        return command
+
+
+async def _awaited(result: Awaitable[None]) -> None:
+    await result
+
+
+@define
+class FakeSources:
+    """Checks out by saying a path; ``error`` is what goes wrong, ``hold`` makes it wait for the test."""
+
+    error: BuildToolError | None = None
+    hold: Deferred[None] | None = None
+    asked: list[tuple[str, str, int]] = field(factory=list)
+
+    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+        self.asked.append((url, commit, slot))
+        if self.hold is not None:
+            await self.hold
+        if self.error is not None:
+            raise self.error
+        return Path(f"/sources/slot-{slot}")
+
+
+@frozen
+class FakePacked:
+    size: int = 1000
+    digest: str = "d" * 64
+    content_digest: str = "c" * 64
+
+
+@define
+class FakeWorkshop:
+    """Keeps no files; ``pack_error`` is what goes wrong when packing."""
+
+    pack_error: BuildToolError | None = None
+    prepare_error: BuildToolError | None = None
+    packed: list[tuple[str, ...]] = field(factory=list)
+    cleared: list[int] = field(factory=list)
+    now: dict[str, Value] = field(factory=lambda: {"disk": 10_000})
+    hold: Deferred[None] | None = None
+
+    async def prepare(self, slot: int) -> SlotPlace:
+        if self.prepare_error is not None:
+            raise self.prepare_error
+        top = Path(f"/slots/{slot}")
+        return SlotPlace(top / "home", top / "tmp", top / "output")
+
+    async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
+        if self.pack_error is not None:
+            raise self.pack_error
+        self.packed.append(tuple(names))
+        return FakePacked()
+
+    async def clear(self, slot: int) -> None:
+        self.cleared.append(slot)
+
+    async def machine(self) -> Mapping[str, Value]:
+        if self.hold is not None:
+            await self.hold
+        return self.now
+
+
+@define
+class FakeUploads:
+    """A transfer port: one log by offset, and what was uploaded; ``errors`` and ``log_errors`` come first."""
+
+    log: bytearray = field(factory=bytearray)
+    appended: list[tuple[int, int]] = field(factory=list)
+    uploaded: list[tuple[str, str, str]] = field(factory=list)
+    errors: list[BuildToolError] = field(factory=list)
+    log_errors: list[BuildToolError] = field(factory=list)
+    log_tickets: list[str] = field(factory=list)
+    held: Deferred[None] | None = None
+
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+        if self.held is not None:
+            await self.held
+        self.log_tickets.append(ticket)
+        if self.log_errors:
+            raise self.log_errors.pop(0)
+        if offset != len(self.log):
+            raise BadOffset("not there yet", len(self.log))
+        self.log += data
+        self.appended.append((offset, len(data)))
+        return len(self.log)
+
+    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.uploaded.append((url, ticket, path))
+
+
+@define
+class FakeLink:
+    """Records what the metaserver is told; ``errors`` come first."""
+
+    told: list[Done | Ended] = field(factory=list)
+    errors: list[BuildToolError] = field(factory=list)
+    renewed: int = 0
+
+    async def ended(self, message: Ended) -> Ok:
+        return self._take(message)
+
+    async def done(self, message: Done) -> Ok:
+        return self._take(message)
+
+    async def renew(self, message: RenewTickets) -> Tickets:
+        self.renewed += 1
+        return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}")
+
+    def _take(self, message: Done | Ended) -> Ok:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.told.append(message)
+        return Ok()
+
+
+T = TypeVar("T")
+
+
+class Immediate:
+    """An Executor without threads."""
+
+    async def run(self, function: Callable[[], T]) -> T:
+        return function()
+
+
+def plan(wanted: Wanted) -> Plan:
+    return Plan(
+        [Command(["make"], name="build"), Command(["./check"], name="check")],
+        ["program"],
+        machine_faults=["out of paper"],
+    )
+
+
+OPTIONS = ProjectOptions(standard("os", "arch"), (choice("colour", ["red", "blue"]),))
+
+
+def project(**changes: object) -> Project:
+    """Return a project that the fakes can build."""
+    plain = Project("paint", OPTIONS, Recipe(3, plan), lambda source: f"https://git.example/{source or 'paint'}.git")
+    return evolve(plain, **changes)  # type: ignore[arg-type] # the tests say what they change
+
+
+def order(build_id: int = 1, epoch: int = 1, **changes: object) -> Order:
+    """Return an order for that project."""
+    plain = Order(
+        build_id, epoch, "paint", "", COMMIT, 3, (("colour", "red"),), PLATFORM, OfferKind.NATIVE,
+        "log-ticket", "artifact-ticket", f"{BASE}/logs/{build_id}/{epoch}", f"{BASE}/uploads/{build_id}/{epoch}",
+    )  # fmt: skip
+    return evolve(plain, **changes)  # type: ignore[arg-type] # the tests say what they change
+
+
+@define
+class Place:
+    """A build server with all its fakes."""
+
+    server: BuildServer
+    clock: Clock
+    link: FakeLink
+    uploads: FakeUploads
+    sources: FakeSources
+    commands: FakeCommands
+    workshop: FakeWorkshop
+
+    def connect(self, session: int = 1) -> None:
+        self.server.connected(Welcome(session, BASE, 10_000_000, 1_000_000))
+
+    def pass_time(self, seconds: float = 5.0, step: float = 0.25) -> None:
+        """Let time pass in small steps, so that everything that waits gets its turns."""
+        self.clock.pump([step] * int(seconds / step))
+
+
+def place(
+    *,
+    max_builds: int = 1,
+    script: list[Exit] | None = None,
+    of: Project | None = None,
+    checkers: tuple[ClientChecker, ...] = (),
+    time_limit: float | None = None,
+) -> Place:
+    """Return a connected build server; ``script`` says how its commands end."""
+    made = project(client_checkers=checkers) if of is None else of
+    clock, link, uploads = Clock(), FakeLink(), FakeUploads()
+    sources, commands, workshop = FakeSources(), FakeCommands(list(script or [])), FakeWorkshop()
+    tools = Tools(
+        sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"}, server="one", time_limit=time_limit
+    )
+    offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
+    built = Place(BuildServer(offered, tools, link, Immediate()), clock, link, uploads, sources, commands, workshop)
+    built.connect()
+    return built
+
+
+def yes(_: Checked) -> str | None:
+    return None
