@@ -1,0 +1,30 @@
+"""Listening on a port, with one clear line when it is taken."""
+
+from __future__ import annotations
+
+import errno
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+
+from buildtool.errors import ConfigurationError, PortTaken
+
+BACKLOG = 512
+"""Connections that may wait to be accepted: a whole farm that returns after a restart."""
+
+
+def listen(reactor: ReactorBase, factory: IProtocolFactory, bind: str, port: int, setting: str) -> IListeningPort:
+    """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and its ``setting``."""
+    tcp = IReactorTCP(reactor)
+    try:
+        return tcp.listenTCP(port, factory, backlog=BACKLOG, interface=bind)
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "errno", None)
+        if reason == errno.EADDRINUSE:
+            raise PortTaken(
+                f"port {port} on {bind} is taken by another program: stop that one, or set {setting} in config.py "
+                f"(or $BUILDTOOL_{setting.upper()}) to a free port"
+            ) from error
+        words = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        raise ConfigurationError(f"cannot listen on {bind}:{port} ({setting}): {words}") from error

@@ -1,0 +1,71 @@
+"""``bin/metaserver``: the broker."""
+
+from __future__ import annotations
+
+import argparse
+
+from twisted.internet.base import ReactorBase
+from twisted.logger import Logger
+
+from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
+from buildtool.entry.metaserver_service import Metaserver, send_test_mail
+from buildtool.errors import BuildToolError
+from buildtool.settings import Settings, check_projects, describe, load_settings
+
+log = Logger()
+
+PROGRAM = "metaserver"
+
+
+def main() -> int:
+    """Run the program and return its exit code."""
+    arguments = _parser().parse_args()
+    try:
+        settings = load_settings(arguments.config)
+        check_projects(settings)
+    except BuildToolError as error:
+        return refuse(PROGRAM, error)
+    if arguments.check_config:
+        print("\n".join(describe(settings)))
+        return EXIT_OK
+    if arguments.mail_test is not None:
+        return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
+    return run(
+        PROGRAM,
+        lambda reactor, stop: _serve(settings, reactor, stop, pages=arguments.web),
+        verbose=arguments.verbose,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line(
+        PROGRAM,
+        "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
+        "bin/metaserver --config /etc/buildtool/config.py --web",
+    )
+    parser.add_argument("--web", action="store_true", help="serve the pages too, on web_port")
+    parser.add_argument(
+        "--check-config", action="store_true", help="validate the configuration, say what was understood, and end"
+    )
+    parser.add_argument("--mail-test", metavar="ADDRESS", help="send one mail to ADDRESS now, say how it went, and end")
+    return parser
+
+
+async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
+    metaserver = Metaserver(settings, reactor, pages)
+    await metaserver.start()
+    log.info(
+        "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
+        pb=settings.pb_port,
+        transfer=settings.transfer_port,
+        web=f", pages at {settings.public_url}" if pages else "",
+        state=settings.state_dir,
+    )
+    log.info("stopping: {reason}", reason=await stop.asked())
+    await metaserver.stop()
+    return EXIT_OK
+
+
+async def _mail(settings: Settings, address: str, reactor: ReactorBase) -> int:
+    print(await send_test_mail(settings, address, reactor))
+    return EXIT_OK
