@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -36,6 +36,7 @@ __all__ = [
     "Option",
     "Plan",
     "Project",
+    "ProjectOptions",
     "Property",
     "Recipe",
     "Role",
@@ -78,6 +79,10 @@ def _name(_instance: object, _attribute: object, name: str) -> None:
         raise ConfigurationError(f"project name {name!r} is not usable: at most {NAME_LIMIT} letters, digits, - and _")
 
 
+def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
+    return tuple(value)
+
+
 @frozen
 class Project:
     """One project of the farm.
@@ -92,7 +97,7 @@ class Project:
     options: ProjectOptions
     recipe: Recipe
     path_to_url: Callable[[str], str]
-    client_checkers: tuple[ClientChecker, ...] = field(default=(), converter=tuple)
+    client_checkers: tuple[ClientChecker, ...] = field(default=(), converter=_checkers)
     confirm_failures: int = 1
     failure_ttl: float = 86_400.0
     request_ttl: float = 7 * 86_400.0

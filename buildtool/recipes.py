@@ -7,7 +7,7 @@ make a donated machine run anything else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 
 from attrs import field, frozen
@@ -33,6 +33,16 @@ class Command:
     def words(self) -> str:
         """Return what the log shows before the command's output."""
         return self.name or " ".join(self.argv)
+
+
+def _commands(value: Iterable[Command]) -> tuple[Command, ...]:
+    return tuple(value)
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ConfigurationError(f"a list of texts is needed, not the one text {value!r}")
+    return tuple(value)
 
 
 @frozen
@@ -62,10 +72,10 @@ class Plan:
     at fault, not the project.
     """
 
-    commands: tuple[Command, ...] = field(converter=tuple)
-    deliverables: tuple[str, ...] = field(converter=tuple)
+    commands: tuple[Command, ...] = field(converter=_commands)
+    deliverables: tuple[str, ...] = field(converter=_texts)
     environment: Mapping[str, str] = field(factory=dict)
-    machine_faults: tuple[str, ...] = field(default=(), converter=tuple)
+    machine_faults: tuple[str, ...] = field(default=(), converter=_texts)
 
     def __attrs_post_init__(self) -> None:
         if not self.commands or not self.deliverables:

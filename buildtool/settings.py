@@ -11,21 +11,18 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-import sys
-import traceback
-from collections.abc import Callable, Mapping
-from functools import partial
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
-from buildtool.domain.options import Kind, Option, ProjectOptions
-from buildtool.domain.platforms import Value
-from buildtool.errors import BuildToolError, ConfigurationError, EmptySecret, UnknownProject
+from buildtool.configfile import CONFIG_VARIABLE, Execution, find_config, projects_of
+from buildtool.domain.options import Option
+from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
 from buildtool.project import Project
-from buildtool.recipes import Plan, Recipe, Wanted
+from buildtool.projectcheck import check_recipes
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -37,9 +34,6 @@ __all__ = [
     "find_config",
     "load_settings",
 ]
-
-CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
-"""The environment variable that names the configuration file when ``--config`` does not."""
 
 ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_HOST": "host",
@@ -60,6 +54,7 @@ ENVIRONMENT: dict[str, str] = {
 STARTTLS = ("never", "opportunistic", "required")
 
 _SECRET_LIMIT = 4096
+_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/%-]*)?")
 _PORTS = range(1, 65536)
 _HOST_LIMIT = 253
 _SETTINGS = frozenset(
@@ -96,10 +91,8 @@ def _address(_instance: object, _attribute: object, value: str) -> None:
 
 def _url(_instance: object, attribute: object, value: str) -> None:
     name = getattr(attribute, "name", "url")
-    if isinstance(value, str) and value.isprintable() and " " not in value:
-        parts = urlsplit(value)
-        if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
-            return
+    if isinstance(value, str) and _URL.fullmatch(value):
+        return
     raise ConfigurationError(f"{name} = {value!r} is not usable: it is a URL such as http://farm.example.org:8080")
 
 
@@ -187,147 +180,11 @@ def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings
     With ``secrets=False`` passwords are left empty and their files untouched: for programs that send no mail
     and whose users may not read them. Raises ConfigurationError, EmptySecret.
     """
-    found = find_config(path)
+    found, execution = find_config(path), Execution()
     try:
-        values = _Execution(()).namespace(found)
-        return _settings(found, values, secrets=secrets)
+        return _settings(found, execution.namespace(found), secrets=secrets)
     except ConfigurationError as error:
-        if str(error).startswith(str(found)):
-            raise
-        raise type(error)(f"{found}: {error}") from error
-
-
-def find_config(path: Path | None = None) -> Path:
-    """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
-    said = os.environ.get(CONFIG_VARIABLE, "")
-    if path is not None:
-        return _existing(path, "--config")
-    if said:
-        return _existing(Path(said), f"${CONFIG_VARIABLE}")
-    checkout = Path(__file__).resolve().parent.parent
-    # A config.py beside an *installed* package is somebody else's: only a checkout has a setup.cfg there.
-    own = checkout / "config.py"
-    if (checkout / "setup.cfg").is_file() and own.is_file():
-        return own
-    raise ConfigurationError(f"no configuration: name a config.py with --config FILE or ${CONFIG_VARIABLE}")
-
-
-def _existing(path: Path, by: str) -> Path:
-    absolute = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
-    if absolute.is_dir():
-        raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
-    if not absolute.exists():
-        raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
-    return absolute
-
-
-@frozen
-class _Execution:
-    """Executes configuration files; ``stack`` are those being executed, outermost first."""
-
-    stack: tuple[Path, ...]
-
-    def namespace(self, path: Path) -> dict[str, object]:
-        """Return the global names that the file at ``path`` ends up with."""
-        if path in self.stack:
-            raise ConfigurationError(f"{path}: loads itself")
-        inner = _Execution((*self.stack, path))
-        try:
-            source = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
-        values: dict[str, object] = {
-            "__file__": str(path),
-            "__name__": "buildtool_configuration",
-            "load": lambda relative: inner.load(path, relative),
-        }
-        before = list(sys.path)
-        try:
-            exec(compile(source, str(path), "exec", dont_inherit=True), values)  # noqa: S102 - the operator's own program
-        except (Exception, SystemExit) as error:
-            raise _explained(error, inner.stack) from error
-        finally:
-            sys.path[:] = before
-        return values
-
-    def load(self, beside: Path, relative: object) -> Project | tuple[Project, ...]:
-        """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
-        if not isinstance(relative, str | os.PathLike):
-            raise ConfigurationError(f"load() takes the path of a project's configuration, not {relative!r}")
-        path = beside.parent / Path(relative).expanduser()
-        if not path.exists():
-            raise ConfigurationError(f"load(): there is no {path}")
-        values = self.namespace(path)
-        if ("project" in values) == ("projects" in values):
-            raise ConfigurationError(f"{path}: a project's configuration sets either project or projects")
-        if "project" in values:
-            return _projects(path, [values["project"]])[0]
-        return _projects(path, values["projects"])
-
-
-def _explained(error: BaseException, stack: tuple[Path, ...]) -> ConfigurationError:
-    """Return the one line for whatever went wrong while a configuration file was executed."""
-    if isinstance(error, ConfigurationError) and str(error).startswith(tuple(str(path) for path in stack)):
-        return error
-    if isinstance(error, ConfigurationError) and isinstance(error.__cause__, Exception | SystemExit):
-        return error  # a file that this one loads, explained already
-    if isinstance(error, SyntaxError) and error.filename == str(stack[-1]):
-        return ConfigurationError(f"{stack[-1]}:{error.lineno or 1}: {error.msg}")
-    line = 1
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == str(stack[-1]):
-            line = frame.lineno or line
-    if isinstance(error, BuildToolError):
-        said = str(error)
-    elif isinstance(error, SystemExit):
-        said = "the configuration ended the program"
-    else:
-        said = f"{type(error).__name__}: {error}".rstrip(": ")
-    kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
-    return kind(f"{stack[-1]}:{line}: {' '.join(said.split())}")
-
-
-def _projects(path: Path, value: object) -> tuple[Project, ...]:
-    if not isinstance(value, list | tuple):
-        raise ConfigurationError(f"{path}: projects is a list such as [load('testproject/config.py')]")
-    flat: list[object] = []
-    for item in value:
-        flat.extend(item if isinstance(item, list | tuple) else [item])
-    found = []
-    for item in flat:
-        if not isinstance(item, Project):
-            raise ConfigurationError(f"{path}: projects holds {item!r}, which is not a Project")
-        _check_types(item)
-        found.append(item)
-    return tuple(found)
-
-
-def _check_types(project: Project) -> None:
-    """Refuse a Project whose parts are not what they should be, before anything else meets them."""
-
-    def wrong(what: str, value: object, right: str) -> ConfigurationError:
-        return ConfigurationError(f"project {project.name}: {what} = {value!r} is not {right}")
-
-    if not isinstance(project.options, ProjectOptions):
-        raise wrong("options", project.options, "ProjectOptions(system=..., compile=...)")
-    recipe = project.recipe
-    if not isinstance(recipe, Recipe) or not callable(recipe.plan):
-        raise wrong("recipe", recipe, "Recipe(version, plan)")
-    if isinstance(recipe.version, bool) or not isinstance(recipe.version, int) or recipe.version < 1:
-        raise wrong("recipe version", recipe.version, "a whole number from 1")
-    for what, function in (
-        ("path_to_url", project.path_to_url),
-        *(("client_checkers", c) for c in project.client_checkers),
-    ):
-        if not callable(function):
-            raise wrong(what, function, "a function")
-    for what in ("failure_ttl", "request_ttl", "time_limit", "silence_limit", "artifact_limit", "log_limit"):
-        number = getattr(project, what)
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < 2**62:
-            raise wrong(what, number, "a number above 0")
-    if isinstance(project.confirm_failures, bool) or project.confirm_failures not in range(10):
-        raise wrong("confirm_failures", project.confirm_failures, "a whole number from 0 to 9")
-    project.scheduling()
+        raise execution.located(found, error) from error
 
 
 # --- from names to Settings -----------------------------------------------------------------------------
@@ -355,7 +212,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         state_dir=_directory(path, "state_dir", given.get("state_dir", "var/metaserver")),
         build_dir=_directory(path, "build_dir", given.get("build_dir", "var/buildserver")),
         mail=mail,
-        projects=_projects(path, given.get("projects", [])),
+        projects=projects_of(given.get("projects", [])),
     )
 
 
@@ -461,7 +318,7 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
 
 def _directory(path: Path, name: str, value: object) -> Path:
     """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
         raise ConfigurationError(f"{name} = {value!r} is not usable: it is a path")
     return path.parent / Path(value).expanduser()
 
@@ -487,62 +344,8 @@ def _default_bind(host: str) -> str:
 
 
 def check_projects(settings: Settings) -> None:
-    """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError.
-
-    A recipe must answer the same question twice with the same plan: it is a function, and nothing else.
-    """
-    for project in settings.projects:
-        wanted = sample(project)
-        plans = [_tried(project, "recipe", partial(project.recipe.plan, wanted)) for _ in range(2)]
-        if not isinstance(plans[0], Plan):
-            raise ConfigurationError(f"project {project.name}: its recipe answered {plans[0]!r}, not a Plan")
-        if plans[0] != plans[1]:
-            raise ConfigurationError(f"project {project.name}: its recipe answers the same question differently")
-        url = _tried(project, "path_to_url", partial(project.path_to_url, ""))
-        if not isinstance(url, str) or not url:
-            raise ConfigurationError(f"project {project.name}: path_to_url('') answered {url!r}, not a URL")
-
-
-def sample(project: Project) -> Wanted:
-    """Return a plausible question for a project's recipe: all defaults, on a common platform."""
-    options = {option.name: _some_value(option) for option in project.options.compile}
-    return Wanted(
-        options=options,
-        platform={"os": "linux", "arch": "x86_64", "bits": 64, "byteorder": "little", "libc": "glibc",
-                  "libc_version": "2.36", "cpu_level": "x86-64-v1"},
-        kind="native",
-        tools={"CC": "gcc", "CXX": "g++", "AR": "ar", "STRIP": "strip"},
-        source=Path("/nowhere/source"),
-        revision="0" * 40,
-        cpus=2,
-    )  # fmt: skip
-
-
-def _some_value(option: Option) -> Value:
-    if option.default is not None:
-        return option.default
-    match option.kind:
-        case Kind.CHOICE:
-            return option.choices[0]
-        case Kind.BOOL:
-            return False
-        case Kind.INT:
-            return option.minimum if option.minimum is not None else min(0, option.maximum or 0)
-        case Kind.SET:
-            return ()
-        case Kind.STRING:
-            return ""
-
-
-def _tried(project: Project, what: str, call: Callable[[], object]) -> object:
-    try:
-        return call()
-    except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise ConfigurationError(
-            f"project {project.name}: its {what} raised {said} ({frame.filename}:{frame.lineno})"
-        ) from error
+    """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError."""
+    check_recipes(settings.projects)
 
 
 def describe(settings: Settings) -> list[str]:

@@ -215,9 +215,9 @@ class Immediate:
 
 def plan(wanted: Wanted) -> Plan:
     return Plan(
-        [Command(["make"], name="build"), Command(["./check"], name="check")],
-        ["program"],
-        machine_faults=["out of paper"],
+        (Command(["make"], name="build"), Command(["./check"], name="check")),
+        ("program",),
+        machine_faults=("out of paper",),
     )
 
 

@@ -9,8 +9,10 @@ from attrs import frozen
 GROUPS = {
     "errors": ("errors", 0),
     "domain": ("domain", 1),
+    "configfile": ("plain", 2),
     "ports": ("plain", 2),
     "project": ("plain", 2),
+    "projectcheck": ("plain", 2),
     "protocol": ("plain", 2),
     "recipes": ("plain", 2),
     "settings": ("plain", 2),
@@ -51,9 +53,7 @@ ONLY_ADAPTERS = frozenset({"alembic", "git", "sqlalchemy", "twisted.spread", "tw
 """Libraries that an adapter hides behind a port."""
 
 PURE_OS = frozenset({"fspath", "sep", "PathLike"})
-PURE_OS_PATH = frozenset(
-    {"basename", "commonpath", "dirname", "isabs", "join", "normpath", "split", "splitext"}
-)
+PURE_OS_PATH = frozenset({"basename", "commonpath", "dirname", "isabs", "join", "normpath", "split", "splitext"})
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 FILE_CALLS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "rglob"})
 BUILTIN_CALLS = frozenset({"open", "input"})
@@ -162,9 +162,7 @@ def _import_breaches(module: Module, imported: Import) -> Iterator[str]:
         if not (pure or imported.target.startswith("pathlib.Pure")):
             yield f"{where}: domain/ uses the pure part of the standard library and attrs only"
     elif module.group not in FREE | {"bin"}:
-        system_call = imported.target.startswith("os.") and imported.target.split(".")[1] not in PURE_OS | {
-            "path"
-        }
+        system_call = imported.target.startswith("os.") and imported.target.split(".")[1] not in PURE_OS | {"path"}
         if system_call or _within(imported.target, WORLD | WORLD_PARTS):
             yield f"{where}: only adapters/ and entry/ touch the outside world"
         elif _within(imported.target, ONLY_ADAPTERS):
@@ -189,7 +187,8 @@ def _use_breaches(module: Module) -> Iterator[str]:
     """Calls and attributes that touch the outside world without an import that says so."""
     if module.group in FREE | {"bin"}:
         return
-    reader = module.name == "buildtool.settings"  # reading the configuration is what it is for
+    # Reading the configuration is what these are for.
+    reader = module.name in {"buildtool.settings", "buildtool.configfile"}
     for node in ast.walk(module.tree):
         what = _clock(node) or (None if reader else _file(node))
         if what:

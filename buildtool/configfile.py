@@ -1,0 +1,133 @@
+"""Finds a configuration file and executes it, in a fresh namespace, with one located line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from buildtool.errors import BuildToolError, ConfigurationError
+from buildtool.project import Project
+from buildtool.projectcheck import check_types
+
+CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
+"""The environment variable that names the configuration file when ``--config`` does not."""
+
+
+def find_config(path: Path | None = None) -> Path:
+    """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
+    said = os.environ.get(CONFIG_VARIABLE, "")
+    if path is not None:
+        return _existing(path, "--config")
+    if said:
+        return _existing(Path(said), f"${CONFIG_VARIABLE}")
+    checkout = Path(__file__).resolve().parent.parent
+    # A config.py beside an *installed* package is somebody else's: only a checkout has a setup.cfg there.
+    own = checkout / "config.py"
+    if (checkout / "setup.cfg").is_file() and own.is_file():
+        return own
+    raise ConfigurationError(f"no configuration: name a config.py with --config FILE or ${CONFIG_VARIABLE}")
+
+
+def _existing(path: Path, by: str) -> Path:
+    absolute = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
+    if absolute.is_dir():
+        raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
+    if not absolute.exists():
+        raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
+    return absolute
+
+
+class Execution:
+    """Executes a configuration file and those that it loads. Every error is a ConfigurationError that says where."""
+
+    def __init__(self) -> None:
+        self._stack: list[Path] = []
+        self._located: list[ConfigurationError] = []
+
+    def namespace(self, path: Path) -> dict[str, object]:
+        """Return the global names that the file at ``path`` ends up with."""
+        if path in self._stack:
+            raise self._at(path, "loads itself")
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise self._at(path, f"cannot be read: {error.strerror or error}") from error
+        values: dict[str, object] = {
+            "__file__": str(path),
+            "__name__": "buildtool_configuration",
+            "load": lambda relative: self._load(path, relative),
+        }
+        before = list(sys.path)
+        self._stack.append(path)
+        try:
+            exec(compile(source, str(path), "exec", dont_inherit=True), values)  # noqa: S102 - the operator's program
+        except (Exception, SystemExit) as error:
+            raise self._explained(path, error) from error
+        finally:
+            self._stack.pop()
+            sys.path[:] = before
+        return values
+
+    def located(self, path: Path, error: ConfigurationError) -> ConfigurationError:
+        """Return ``error`` with the file that it is about, unless it says so already."""
+        if any(error is one for one in self._located):
+            return error
+        return self._at(path, str(error), type(error))
+
+    def _load(self, beside: Path, relative: object) -> Project | tuple[Project, ...]:
+        """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
+        if not isinstance(relative, str | os.PathLike):
+            raise ConfigurationError(f"load() takes the path of a project's configuration, not {relative!r}")
+        path = beside.parent / Path(relative).expanduser()
+        if not path.exists():
+            raise ConfigurationError(f"load(): there is no {path}")
+        values = self.namespace(path)
+        if ("project" in values) == ("projects" in values):
+            raise self._at(path, "a project's configuration sets either project or projects")
+        try:
+            if "project" in values:
+                return projects_of([values["project"]])[0]
+            return projects_of(values["projects"])
+        except ConfigurationError as error:
+            raise self.located(path, error) from error
+
+    def _at(
+        self, where: Path | str, said: str, kind: type[ConfigurationError] = ConfigurationError
+    ) -> ConfigurationError:
+        error = kind(f"{where}: {' '.join(said.split())}")
+        self._located.append(error)
+        return error
+
+    def _explained(self, path: Path, error: BaseException) -> ConfigurationError:
+        """Return the one line for whatever went wrong while the file at ``path`` was executed."""
+        if isinstance(error, ConfigurationError) and any(error is one for one in self._located):
+            return error
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            return self._at(f"{path}:{error.lineno or 1}", error.msg)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        if isinstance(error, BuildToolError):
+            said = str(error)
+        elif isinstance(error, SystemExit):
+            said = "the configuration ended the program"
+        else:
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+        kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
+        return self._at(f"{path}:{lines[-1] if lines else 1}", said, kind)
+
+
+def projects_of(value: object) -> tuple[Project, ...]:
+    """Return the Projects in what a file calls ``projects``, flattened. Raises ConfigurationError."""
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError("projects is a list such as [load('testproject/config.py')]")
+    flat: list[object] = []
+    for item in value:
+        flat.extend(item if isinstance(item, list | tuple) else [item])
+    found = []
+    for item in flat:
+        if not isinstance(item, Project):
+            raise ConfigurationError(f"projects holds {item!r}, which is not a Project")
+        check_types(item)
+        found.append(item)
+    return tuple(found)
