@@ -209,12 +209,12 @@ class ProcessesTests(TestCase):
         self.assertIn("0.3 s", ended.detail)
 
     async def test_the_silence_limit_ends_a_command_that_says_nothing(self) -> None:
-        ended = await self.run_it(shell("echo begun; sleep 600"), silence_limit=0.3)
+        ended = await self.run_it(shell("echo begun; sleep 600"), silence_limit=1)
         self.assertEqual((ended.cause, ended.signal), ("silence limit", signal.SIGTERM))
         self.assertEqual(self.output.text, b"begun\n")
 
     async def test_output_keeps_the_silence_limit_away(self) -> None:
-        ended = await self.run_it(shell("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done"), silence_limit=0.6)
+        ended = await self.run_it(shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done"), silence_limit=1)
         self.assertEqual(ended.cause, "exited")
 
     async def test_stop_ends_a_command_and_gives_its_reason(self) -> None:
@@ -338,12 +338,16 @@ class ProcessesTests(TestCase):
         self.assertEqual(sum(len(chunk) for chunk in received), 64 * 65536)
 
     async def test_silence_is_not_held_against_a_command_whose_output_is_not_taken(self) -> None:
+        received: list[int] = []
+
         async def consumer(chunk: bytes) -> None:
-            await self.run_it(shell("sleep 0.6"))
+            received.append(len(chunk))
+            if len(received) == 1:
+                await self.run_it(shell("sleep 1.2"))
 
         # More than a pipe holds, so that the command still runs, and waits, while its first output is being taken.
         program = "import os\nfor n in range(4): os.write(1, b'x' * 65536)"
-        ended = await self.run_it(python(program), consumer, silence_limit=0.3)
+        ended = await self.run_it(python(program), consumer, silence_limit=1)
         self.assertEqual(ended.cause, "exited")
 
     async def test_a_command_whose_output_nobody_takes_can_be_stopped(self) -> None:
