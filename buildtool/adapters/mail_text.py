@@ -37,7 +37,8 @@ ENDS_SHOWN = 20
 _REQUESTS_SHOWN = 20
 _TEXT_SHOWN = 600
 _LINE_SHOWN = 400
-_LABEL = 12
+_URL_SHOWN = 2000
+_LABEL = 11
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 
 _VERB = {
@@ -75,10 +76,10 @@ def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
         reason=_wrapped(_sentence(told.reason), indent="  "),
         prose=_wrapped,
         artifact=told.artifact,
-        artifact_url=links.artifact(told.artifact.digest, told.artifact.name) if told.artifact else "",
+        artifact_url=_url(links.artifact(told.artifact.digest, told.artifact.name)) if told.artifact else "",
         verify=_verify(told.artifact) if told.artifact else "",
-        page_url=links.build(told.build_id) if told.build_id is not None else "",
-        log_url=links.log(told.build_id) if told.build_id is not None else "",
+        page_url=_url(links.build(told.build_id)) if told.build_id is not None else "",
+        log_url=_url(links.log(told.build_id)) if told.build_id is not None else "",
         log=log_end(told.deciding.log_tail) if told.deciding else [],
         ends=_ends(outgoing.attempts),
         ends_left_out=max(0, len(outgoing.attempts) - ENDS_SHOWN),
@@ -273,6 +274,10 @@ def _words(items: Iterable[str]) -> str:
 
 def _verify(artifact: Artifact) -> str:
     return f"echo {shlex.quote(f'{artifact.digest}  {plain(artifact.name)}')} | sha256sum -c"
+
+
+def _url(url: str) -> str:
+    return plain(url, _URL_SHOWN)
 
 
 def _size(size: int) -> str:

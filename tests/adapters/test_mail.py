@@ -1,4 +1,4 @@
-"""The mailer: every mail of the outbox ends as sent or refused, at its time, whatever server and storage do meanwhile."""
+"""The mailer: every mail of the outbox ends as sent or refused, whatever mail server and storage do meanwhile."""
 
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +21,7 @@ from tests.support.outbox import WALL, MemoryOutbox, outgoing
 from tests.support.smtp import SmtpServer, parse
 
 reactor: Any = the_reactor
+PACE = Pace()
 SETTINGS = MailSettings("mail.test", 25, "farm@example.org", starttls="never")
 
 
@@ -78,7 +79,9 @@ class MailerCase(SynchronousTestCase):
         self.post = Post()
         self.outbox = MemoryOutbox()
 
-    def start(self, *names: str, settings: MailSettings | None = SETTINGS, pace: Pace = Pace(), how: Any = render) -> Mailer:
+    def start(
+        self, *names: str, settings: MailSettings | None = SETTINGS, pace: Pace = PACE, how: Any = render
+    ) -> Mailer:
         for mail in mails(*names):
             self.outbox.put(mail)
         mailer = Mailer(self.outbox, self.clock, WallClock(self.clock), settings, how, self.post, pace)
@@ -141,12 +144,11 @@ class TestMailer(MailerCase):
             self.clock.pump([1.0] * 300)
             tries.append(len(self.post.tried) - before)
         assert tries[0] <= 8
-        assert tries[-1] == 1 or tries[-1] == 2
+        assert tries[-1] in {1, 2}
         assert self.post.most_open == 1
         self.post.away = False
         self.clock.pump([1.0] * 300)
         assert set(self.outbox.done.values()) == {"sent"}
-        assert len(self.outbox.done) == 50 or self.outbox.waiting
         self.clock.pump([1.0] * 300)
         assert len(self.outbox.done) == 50
 
@@ -170,6 +172,8 @@ class TestMailer(MailerCase):
     def test_a_mail_at_which_the_server_stumbles_does_not_hold_up_the_others(self) -> None:
         self.post.problem["a@example.org"] = MailServerTrouble("closed the connection (DATA)")
         self.start(*"abcdefgh", pace=Pace(lanes=1))
+        self.clock.advance(PAUSE.first)
+        assert self.post.tried[:2] == ["a@example.org", "b@example.org"]
         self.clock.pump([1.0] * 30)
         assert set(self.outbox.waiting) == {"key-a"}
         before = len(self.post.tried)
@@ -351,7 +355,8 @@ class TestCompose(SynchronousTestCase):
 
     @given(st.integers(0, 3), st.sampled_from(["x", "ü"]))
     def test_no_line_of_a_message_is_longer_than_a_mail_server_must_take(self, lines: int, char: str) -> None:
-        message = compose("farm@example.org", "a@example.org", "s" * 150, (char * 5000 + "\n") * lines, key="k", now=0.0)
+        body = (char * 5000 + "\n") * lines
+        message = compose("farm@example.org", "a@example.org", "s" * 150, body, key="k", now=0.0)
         assert max(map(len, message.split(b"\n"))) <= 998
 
     def test_a_header_cannot_be_slipped_in_by_an_address(self) -> None:

@@ -3,9 +3,11 @@
 import re
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,8 @@ ALICE = "alice@example.org"
 
 
 def settings(port: int, **others: Any) -> MailSettings:
-    given = {"host": "127.0.0.1", "port": port, "sender": "farm@example.org", "starttls": "never"} | others
+    given: dict[str, Any] = {"host": "127.0.0.1", "port": port, "sender": "farm@example.org", "starttls": "never"}
+    given.update(others)
     return MailSettings(**given)
 
 
@@ -58,13 +61,12 @@ class SmtpCase(TestCase):
 
     async def problem(self, delivery: SmtpDelivery, kind: type[BuildToolError]) -> str:
         """Deliver, which must fail like this, and return the one line that says why."""
-        try:
+        with pytest.raises(kind) as caught:
             await delivery(ALICE, message())
-        except kind as error:
-            assert str(error).isprintable()
-            assert len(str(error)) < 700
-            return str(error)
-        raise AssertionError("the mail was delivered")
+        said = str(caught.value)
+        assert said.isprintable()
+        assert len(said) < 700
+        return said
 
 
 class TestPlain(SmtpCase):
@@ -137,12 +139,9 @@ class TestPlain(SmtpCase):
 
     async def test_an_address_that_is_none_is_never_sent_to_the_server(self) -> None:
         server = self.server()
-        try:
+        with pytest.raises(UsageError):
             await self.delivery(settings(server.port))("a@b>\r\nRCPT TO:<c@d", message())
-        except UsageError:
-            assert server.tries == 0
-        else:
-            raise AssertionError("it was taken for an address")
+        assert server.tries == 0
 
     def test_a_sender_that_is_no_address_is_a_configuration_error(self) -> None:
         self.assertRaises(ConfigurationError, self.delivery, settings(25, sender="a..b@example.org"))
@@ -172,12 +171,9 @@ class TestSlow(SmtpCase):
         trying = Deferred.fromCoroutine(self.delivery(settings(port))(ALICE, message()))
         await server.reached
         trying.cancel()
-        try:
+        with pytest.raises(CancelledError):
             await trying
-        except CancelledError:
-            await server.gone
-        else:
-            raise AssertionError("it was not cancelled")
+        await server.gone
 
     async def test_a_mail_that_was_taken_counts_even_if_the_server_never_hangs_up(self) -> None:
         taken: Deferred[None] = Deferred()
@@ -297,7 +293,8 @@ class TestTls(SmtpCase):
 
     async def test_a_server_that_wants_a_login_is_not_taken_for_one_that_refuses_the_mail(self) -> None:
         server = self.server(tls=self.authority.server("127.0.0.1"), login=("farm", "s3cret"))
-        said = await self.problem(self.delivery(settings(server.port, starttls="required"), self.trust), MailServerTrouble)
+        delivery = self.delivery(settings(server.port, starttls="required"), self.trust)
+        said = await self.problem(delivery, MailServerTrouble)
         assert "530" in said
         assert "check mail.username" in said
 
@@ -326,22 +323,15 @@ class TestMailTest(SmtpCase):
         assert "2023-11-14 22:13 UTC" in arrived.get_content()
 
     async def test_without_mail_settings_it_says_what_to_write_into_the_configuration(self) -> None:
-        try:
+        with pytest.raises(ConfigurationError, match="mail = None"):
             await mail_test(None, ALICE, self.delivery(settings(25)), "k", 0.0)
-        except ConfigurationError as error:
-            assert "mail = None" in str(error)
-        else:
-            raise AssertionError("it claims to have sent a mail")
 
     async def test_a_malformed_address_is_a_usage_error_before_anything_is_sent(self) -> None:
         server = self.server()
         chosen = settings(server.port)
-        try:
+        with pytest.raises(UsageError):
             await mail_test(chosen, "alice", self.delivery(chosen), "k", 0.0)
-        except UsageError:
-            assert server.tries == 0
-        else:
-            raise AssertionError("it was taken for an address")
+        assert server.tries == 0
 
 
 class TestChunks(SynchronousTestCase):
@@ -352,5 +342,5 @@ class TestChunks(SynchronousTestCase):
         body = text.encode()
         edges = [0, *sorted(cut for cut in cuts if cut <= len(body)), len(body)]
         sender = _Sender(b"", b"", None, b"")
-        wire = b"".join(sender.transformChunk(body[a:b]) for a, b in zip(edges, edges[1:], strict=False) if a < b)
+        wire = b"".join(sender.transformChunk(body[a:b]) for a, b in pairwise(edges) if a < b)
         assert wire == re.sub(rb"(?m)^\.", b"..", body).replace(b"\n", b"\r\n")

@@ -48,9 +48,7 @@ def build(state: BuildState = BuildState.SUCCEEDED) -> Build:
 
 def attempt(epoch: int = 1, server: str = "orion", end: AttemptEnd = AttemptEnd.SUCCEEDED, reason: str = "") -> Attempt:
     made = Attempt(12, epoch, server, 4, PPC, OfferKind.CROSS, WALL + 1)
-    return evolve(
-        made, state=AttemptState.ENDED, accepted_at=WALL + 2, ended_at=WALL + 74.2, end=end, reason=reason
-    )
+    return evolve(made, state=AttemptState.ENDED, accepted_at=WALL + 2, ended_at=WALL + 74.2, end=end, reason=reason)
 
 
 def artifact() -> Artifact:

@@ -1,7 +1,7 @@
 """Real SMTP servers for tests: one that behaves as it is told, one that says nothing, and certificates for them."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 import threading
@@ -77,7 +77,7 @@ class SmtpServer:
             self._listening.close()
             self._listening = None
         for conversation in self._open:
-            if conversation.transport is not None:
+            if isinstance(conversation.transport, asyncio.WriteTransport):
                 conversation.transport.abort()
         self._open.clear()
         mine = asyncio.current_task()
@@ -114,7 +114,7 @@ class SmtpServer:
         self.tries += 1
         mood = self.mood.get(address, "accept")
         if mood == "drop":
-            assert server.transport is not None
+            assert isinstance(server.transport, asyncio.WriteTransport)
             server.transport.abort()
         if mood == "accept":
             envelope.rcpt_tos.append(address)
@@ -137,7 +137,7 @@ class SmtpServer:
 
 
 class SilentServer(ServerFactory):
-    """Takes connections, says ``first`` and then no more; ``reached`` fires at each connection's first bytes or opening."""
+    """Takes connections, says ``first`` and no more; ``reached`` fires once a client has heard all there is."""
 
     noisy = False
 
@@ -265,15 +265,15 @@ class Authority:
         constraints: x509.BasicConstraints,
         who: x509.GeneralName | None,
     ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(constraints, critical=True)
         )
         if who is not None:

@@ -1,0 +1,219 @@
+"""What mails say: everything a person needs of each outcome, and nothing that a stranger wrote breaks their form."""
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildtool.adapters.mail import compose
+from buildtool.adapters.mail_text import LOG_BYTES, LOG_LINES, WIDTH, Links, log_end, plain, render, render_test
+from buildtool.domain.model import AttemptEnd, BuildState, RequestState
+from buildtool.errors import InternalError
+from buildtool.ports import OutgoingMail
+from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
+from tests.support.smtp import parse
+
+LINKS = Links(
+    lambda digest, name: f"http://farm.test:23433/artifacts/{digest}/{name}",
+    lambda number: f"http://farm.test/build/{number}",
+    lambda number: f"http://farm.test/logs/{number}",
+)
+ENDS = tuple(state for state in RequestState if state is not RequestState.WAITING)
+ANYTHING = st.text(max_size=60)
+HOSTILE = st.text(st.one_of(st.characters(), st.sampled_from("\n\r\x1b\x00.\u2028\u202e\x85 ")), max_size=300)
+
+
+def told(mail: OutgoingMail) -> tuple[str, str]:
+    return render(mail, LINKS, WALL + 100)
+
+
+def failed(log_tail: str = "cc -c lua.c\nlua.c:12: error\n") -> OutgoingMail:
+    mail = outgoing("12:failed:alice@example.org", outcome=RequestState.FAILED)
+    ended = evolve(attempt(2, "vega", AttemptEnd.FAILED), log_tail=log_tail)
+    made = evolve(build(BuildState.FAILED), deciding_epoch=2, failed_on=("orion", "vega"), reason="make exited with 2")
+    return evolve(mail, build=made, artifact=None, attempts=(attempt(1, "orion", AttemptEnd.FAILED), ended))
+
+
+def unbuildable() -> OutgoingMail:
+    mail = outgoing("12:unbuildable:alice@example.org", outcome=RequestState.UNBUILDABLE)
+    ends = (
+        attempt(1, "orion", AttemptEnd.LOST, "connection lost"),
+        attempt(2, "vega", AttemptEnd.BROKEN, "no space left on device"),
+        attempt(3, "rigel", AttemptEnd.LIMITED, "the machine's limit of 600 s"),
+    )
+    made = evolve(build(BuildState.UNBUILDABLE), deciding_epoch=None, reason="three build servers broke")
+    return evolve(mail, build=made, artifact=None, attempts=ends)
+
+
+def expired() -> OutgoingMail:
+    mail = outgoing("12:expired:17:alice@example.org", outcome=RequestState.EXPIRED)
+    made = evolve(build(BuildState.EXPIRED), deciding_epoch=None, reason="no build server with arch=ppc came")
+    return evolve(mail, build=made, artifact=None, attempts=())
+
+
+def cancelled() -> OutgoingMail:
+    return evolve(expired(), mail=outgoing(outcome=RequestState.CANCELLED).mail)
+
+
+def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it() -> None:
+    subject, body = told(outgoing())
+    assert subject == "[lua] built: v5.4 for linux ppc"
+    assert body.startswith("Your binary is ready: lua v5.4 (3f2a1b9c4d5e) for linux ppc.\n")
+    for fact in (
+        REVISION, DIGEST, "lto=yes opt=O2 with=readline,ssl", "libc_version=2.36", "cross toolchain",
+        "build server orion", "1 min 12 s", "1.2 MiB (1234567 bytes)", f"http://farm.test:23433/artifacts/{DIGEST}/{NAME}",
+        "http://farm.test/build/12", "request 17", "bin/startcompile.py --cancel",
+    ):  # fmt: skip
+        assert fact in body
+
+
+def test_the_line_that_verifies_an_artifact_says_ok_for_the_right_bytes_and_fails_for_others(tmp_path: Path) -> None:
+    """The name is one that a shell would take for commands, and the digest that of "hello"."""
+    name = "it's; touch pwned $(touch pwned) `touch pwned`.zip"
+    digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    mail = evolve(outgoing(), artifact=evolve(artifact(), name=name, digest=digest))
+    (line,) = (line for line in told(mail)[1].splitlines() if "sha256sum -c" in line)
+    (tmp_path / name).write_text("hello")
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("OK")
+    (tmp_path / name).write_text("hallo")
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False).returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert shlex.split(line)[0] == "echo"
+
+
+def test_a_failure_is_told_with_its_reason_where_it_failed_and_the_end_of_the_log() -> None:
+    subject, body = told(failed())
+    assert subject == "[lua] failed: v5.4 for linux ppc"
+    assert body.startswith("The build failed: lua v5.4")
+    assert "  Make exited with 2." in body
+    assert "orion and vega" in body
+    assert "| lua.c:12: error\n" in body
+    assert "http://farm.test/logs/12" in body
+    assert "sha256sum" not in body
+
+
+def test_a_failure_without_a_log_says_that_there_is_none() -> None:
+    assert "There is no log." in told(failed(""))[1]
+
+
+def test_an_unbuildable_build_is_told_with_what_became_of_each_attempt() -> None:
+    body = told(unbuildable())[1]
+    assert "  1. orion - lost: connection lost\n" in body
+    assert "  2. vega - broken machine: no space left on device\n" in body
+    assert "  3. rigel - over the machine's limit: the machine's limit of 600 s\n" in body
+
+
+def test_of_very_many_attempts_the_last_are_told_and_how_many_are_left_out() -> None:
+    mail = evolve(unbuildable(), attempts=tuple(attempt(n, f"s{n}", AttemptEnd.LOST) for n in range(1, 101)))
+    body = told(mail)[1]
+    assert "80 earlier ones are left out" in body
+    assert "  81. s81 - lost\n" in body
+    assert "  80. s80" not in body
+
+
+def test_an_expired_request_is_told_until_when_it_waited_and_for_what() -> None:
+    body = told(expired())[1]
+    assert "2023-11-21 22:13 UTC" in body
+    assert "  No build server with arch=ppc came." in body
+
+
+def test_one_mail_tells_of_all_requests_of_its_address_and_what_each_asked_for() -> None:
+    near = request(19, ref="main", revrange="3")
+    near = evolve(near, demand=evolve(near.demand, spec=evolve(near.demand.spec, revision="0" * 40)))
+    mail = outgoing()
+    body = told(evolve(mail, mail=evolve(mail.mail, request_ids=(17, 19)), requests=(request(), near)))[1]
+    assert "Request 17  v5.4, of" in body
+    assert "Request 19  main --revrange 3 (000000000000, for which the revision below" in body
+    assert "answers the requests 17 and 19 of alice@example.org" in " ".join(body.split())
+
+
+def test_a_platform_that_differs_from_the_one_asked_for_is_told_beside_it() -> None:
+    mail = evolve(outgoing(), artifact=evolve(artifact(), platform=(("arch", "ppc"), ("libc_version", "2.31"))))
+    body = told(mail)[1]
+    assert "  Platform    arch=ppc libc_version=2.31\n" in body
+    assert "  Asked for   arch=ppc bits=32" in body
+
+
+@pytest.mark.parametrize("outcome", ENDS)
+def test_every_outcome_can_be_told_of_rows_that_are_gone(outcome: RequestState) -> None:
+    mail = OutgoingMail(outgoing(outcome=outcome).mail, None, (), None, (), 0)
+    subject, body = told(mail)
+    assert subject
+    assert body.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("make", [outgoing, failed, unbuildable, expired, cancelled])
+def test_prose_is_narrow_and_only_what_must_be_copied_whole_is_wider(make: Callable[[], OutgoingMail]) -> None:
+    mail = make()
+    wide = [line for line in told(mail)[1].splitlines() if len(line) > WIDTH]
+    assert all("http://" in line or "sha256sum" in line for line in wide)
+
+
+def test_what_is_no_outcome_is_a_defect() -> None:
+    with pytest.raises(InternalError):
+        told(outgoing(outcome=RequestState.WAITING))
+
+
+@given(st.sampled_from(ENDS), HOSTILE, HOSTILE, ANYTHING, HOSTILE, ANYTHING)
+def test_nothing_that_strangers_write_breaks_the_form_of_a_mail(
+    outcome: RequestState, log_tail: str, ref: str, option: str, reason: str, name: str
+) -> None:
+    asked = request(ref=ref, revrange=option)
+    options = (("opt", option),)
+    ended = evolve(attempt(1, name, AttemptEnd.FAILED, reason), log_tail=log_tail)
+    made = evolve(build(), spec=evolve(build().spec, options=options, source=ref), reason=reason, failed_on=(name, ref))
+    stored = evolve(artifact(), name=name, options=options, server=name)
+    found = stored if outcome is RequestState.SATISFIED else None
+    mail = OutgoingMail(outgoing(outcome=outcome).mail, made, (asked,), found, (ended,), 0)
+    subject, body = told(mail)
+    read = parse(compose("farm@example.org", "alice@example.org", subject, body, key="k", now=WALL))
+    assert read.get_content() == body
+    assert read["Subject"].split() == subject.split()
+    assert len(read.keys()) == 9
+    assert read.get_content_type() == "text/plain"
+    assert body.replace("\n", "").isprintable()
+
+
+@given(HOSTILE)
+def test_the_end_of_a_log_is_bounded_and_printable(tail: str) -> None:
+    lines = log_end(tail * 50)
+    assert len(lines) <= LOG_LINES
+    assert sum(len(line.encode()) + 1 for line in lines) <= LOG_BYTES
+    assert all(line.isprintable() for line in lines)
+
+
+def test_of_a_long_log_the_last_lines_are_shown() -> None:
+    assert log_end("\n".join(f"line {n}" for n in range(1000))) == [f"line {n}" for n in range(1000 - LOG_LINES, 1000)]
+
+
+def test_of_a_progress_display_the_last_state_is_shown_and_of_colours_nothing() -> None:
+    assert log_end("10%\r50%\r100%\n\x1b[1;31merror:\x1b[0m no\r\n\x1b]0;title\x07\ttabbed\n\n") == [
+        "100%", "error: no", "        tabbed",
+    ]  # fmt: skip
+
+
+def test_a_log_that_is_one_endless_line_is_cut() -> None:
+    (line,) = log_end("x" * 10**6)
+    assert len(line) < 500
+    assert line.endswith("…")
+
+
+@given(st.text())
+def test_plain_text_is_one_printable_line_of_bounded_length_and_printable_text_is_kept(text: str) -> None:
+    line = plain(text, 50)
+    assert line.isprintable()
+    assert len(line) <= 50
+    if text.isprintable() and len(text) <= 50:
+        assert line == text
+
+
+def test_the_test_mail_says_who_sent_it_and_that_nothing_needs_to_be_done() -> None:
+    _, body = render_test("a@example.org", "mail.test:25", WALL)
+    assert "bin/metaserver --mail-test" in " ".join(body.split())
+    assert "Nothing needs to be done" in " ".join(body.split())
