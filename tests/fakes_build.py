@@ -150,9 +150,9 @@ class FakeWorkshop:
 
 @define
 class FakeUploads:
-    """A transfer port: one log by offset, and what was uploaded; ``errors`` and ``log_errors`` come first."""
+    """A transfer port: logs by offset, and what was uploaded; ``errors`` and ``log_errors`` come first."""
 
-    log: bytearray = field(factory=bytearray)
+    logs: dict[str, bytearray] = field(factory=dict)
     appended: list[tuple[int, int]] = field(factory=list)
     uploaded: list[tuple[str, str, str]] = field(factory=list)
     errors: list[BuildToolError] = field(factory=list)
@@ -160,17 +160,23 @@ class FakeUploads:
     log_tickets: list[str] = field(factory=list)
     held: Deferred[None] | None = None
 
+    @property
+    def log(self) -> bytes:
+        """All logs, one after another."""
+        return b"".join(self.logs.values())
+
     async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
         if self.held is not None:
             await self.held
         self.log_tickets.append(ticket)
         if self.log_errors:
             raise self.log_errors.pop(0)
-        if offset != len(self.log):
-            raise BadOffset("not there yet", len(self.log))
-        self.log += data
+        log = self.logs.setdefault(url, bytearray())
+        if offset != len(log):
+            raise BadOffset("not there yet", len(log))
+        log += data
         self.appended.append((offset, len(data)))
-        return len(self.log)
+        return len(log)
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
         if self.errors:

@@ -146,7 +146,7 @@ class WhoseFailure(Case):
         told = self.end(at)
         assert (told.end, told.reason) == (AttemptEnd.FAILED, "build: exited with code 2")
         assert "program.c:1: error: no\n[build: exited with code 2 after 1.0 s]" in told.log_tail
-        assert bytes(at.uploads.log).decode() == told.log_tail
+        assert at.uploads.log.decode() == told.log_tail
 
     def test_a_missing_deliverable_is_the_projects_failure(self) -> None:
         at = place(script=[Exit(), Exit()])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from buildtool.adapters.archive import Packed, make_zip
 from buildtool.adapters.detect import DETECTORS, Machine
+from buildtool.adapters.processes import CommandLine, Processes, Running
 from buildtool.adapters.trees import remove_tree
 from buildtool.domain.platforms import Value
 from buildtool.errors import MachineFault
 from buildtool.ports import Executor, SlotPlace
 
 T = TypeVar("T")
+
+KILL_AFTER = 5.0
+"""Seconds that a command which was told to go has, before it is killed."""
 
 CHANGING = ("disk", "memory")
 """What is detected anew each time; the rest of a machine stays as it is while the program runs."""
@@ -65,3 +69,29 @@ class Slots:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
+
+
+class RecipeCommands:
+    """Implements ``ports.Commands`` with real processes."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> Running:
+        """Start a command whose whole environment is given; limits are in seconds."""
+        return self._processes.start(
+            CommandLine(tuple(argv), cwd, environment),
+            on_output=on_output,
+            time_limit=time_limit,
+            silence_limit=silence_limit,
+            kill_after=KILL_AFTER,
+        )
