@@ -156,12 +156,12 @@ class _Compressed:
         end = os.fstat(descriptor).st_size
         try:
             count, _flags, magic = _FOOT.unpack(os.pread(descriptor, _FOOT.size, max(end - _FOOT.size, 0)))
-            table = os.pread(descriptor, count * _ENTRY.size, max(end - _FOOT.size - count * _ENTRY.size, 0))
-            self._frames = list(_ENTRY.iter_unpack(table))
         except struct.error as error:
             raise _damaged() from error
-        if magic != _SEEKABLE or len(self._frames) != count:
+        start = end - _FOOT.size - count * _ENTRY.size
+        if magic != _SEEKABLE or start < 0:
             raise _damaged()
+        self._frames = list(_ENTRY.iter_unpack(os.pread(descriptor, count * _ENTRY.size, start)))
         self.length = sum(size for _, size in self._frames)
 
     def read(self, start: int, size: int) -> bytes:
@@ -178,10 +178,11 @@ class _Compressed:
     def _frame(self, place: int, packed: int, length: int) -> bytes:
         if max(packed, length) > 2 * FRAME:
             raise _damaged()
+        frame = os.pread(self._descriptor, packed, place)
         try:
-            piece = zstandard.ZstdDecompressor().decompress(
-                os.pread(self._descriptor, packed, place), max_output_size=length
-            )
+            if zstandard.frame_content_size(frame) != length:  # what the decompressor would make room for
+                raise _damaged()
+            piece = zstandard.ZstdDecompressor().decompress(frame)
         except zstandard.ZstdError as error:
             raise _damaged() from error
         if len(piece) != length:

@@ -129,7 +129,7 @@ class StreamingRequest(http.Request):
     _log = Logger()
     channel: StreamingChannel | None = None  # type: ignore[assignment]
 
-    def __init__(self, channel: StreamingChannel) -> None:
+    def __init__(self, channel: StreamingChannel, _queued: object = None) -> None:
         super().__init__(channel)
         self.site = channel.site
         self.query = ""
