@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from buildtool import __version__
-from buildtool.domain.model import BuildState
+from buildtool.domain.model import Build, BuildState
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
 from buildtool.ports import BuildDetail, Clock, LogReader, Pages
 
@@ -54,9 +54,7 @@ class WebApp:
     app = Klein()
     app.url_map.merge_slashes = False  # "//builds" is no page, and nothing answers with a redirect
 
-    def __init__(
-        self, pages: Pages, logs: LogReader, urls: Urls, clock: Clock, projects: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, pages: Pages, logs: LogReader, urls: Urls, clock: Clock, projects: Sequence[str] = ()) -> None:
         self._pages = pages
         self._logs = logs
         self._urls = urls
@@ -114,12 +112,12 @@ class WebApp:
     @app.route("/logs/<build_id>", methods=["GET"])
     async def log(self, request: Request, build_id: str) -> bytes | None:
         """Send the log of the deciding Attempt, or of ``?attempt=``, or a range of it, as plain text."""
-        detail = await self._detail(build_id)
-        epoch = _epoch(detail, asked(request, "attempt"))
+        build = (await self._detail(build_id)).build
+        epoch = _epoch(build, asked(request, "attempt"))
         try:
-            extent = await self._logs.state(detail.build.id, epoch)
+            extent = await self._logs.state(build.id, epoch)
         except NotFound:
-            return plain(request, f"No log of build {detail.build.id}, attempt {epoch}, has arrived.\n")
+            return plain(request, f"No log of build {build.id}, attempt {epoch}, has arrived.\n")
         header = None if request.getHeader("if-range") else request.getHeader("range")
         span = asked_span(header, extent.length)
         request.setHeader("Accept-Ranges", "bytes")
@@ -131,7 +129,7 @@ class WebApp:
         if span.partial:
             request.setResponseCode(206)
             request.setHeader("Content-Range", f"bytes {span.start}-{span.end - 1}/{extent.length}")
-        await self._send(request, detail.build.id, epoch, span)
+        await self._send(request, build.id, epoch, span)
         return None
 
     @app.route("/health", methods=["GET"])
@@ -207,15 +205,14 @@ class WebApp:
         return answer(request, text.encode(), HTML, "no-cache")
 
 
-def _epoch(detail: BuildDetail, wanted: str) -> int:
+def _epoch(build: Build, wanted: str) -> int:
     """Return the epoch of the Attempt whose log is wanted. Raises NotFound."""
-    build = detail.build
     if wanted:
         epoch = number(wanted, "attempt")
-        if all(it.epoch != epoch for it in detail.attempts):
+        if epoch > build.epoch:
             raise NotFound(f"build {build.id} has no attempt {epoch}")
         return epoch
-    chosen = presenters.deciding(detail)
+    chosen = presenters.deciding_epoch(build)
     if chosen is None:
         raise NotFound(f"build {build.id} has no log: no build server has begun it")
-    return chosen.epoch
+    return chosen

@@ -6,6 +6,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
 SECURITY_HEADERS = {
+    "Server": "buildtool",
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"

@@ -156,7 +156,7 @@ def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
     """Return all about one Build."""
     build = detail.build
     shown = detail.attempts[-ATTEMPTS_SHOWN:]
-    left = len(detail.attempts) - len(shown)
+    left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
     more = detail.request_count - len(detail.requests)
     tail = _telling(build, detail.attempts)
     return BuildPage(
@@ -179,10 +179,9 @@ def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
     )
 
 
-def deciding(detail: BuildDetail) -> Attempt | None:
-    """Return the Attempt whose log tells how a Build stands: the one that decided it, or else the newest."""
-    chosen = [it for it in detail.attempts if it.epoch == detail.build.deciding_epoch] or list(detail.attempts)
-    return chosen[-1] if chosen else None
+def deciding_epoch(build: Build) -> int | None:
+    """Return the epoch of the Attempt whose log tells how a Build stands: the one that decided it, or the newest."""
+    return build.deciding_epoch if build.deciding_epoch is not None else build.epoch or None
 
 
 # --- the parts of them -------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""``bin/webserver``: the pages, in a process of their own that only reads what the metaserver writes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+
+from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
+from buildtool.entry.listening import listen
+from buildtool.entry.web_site import Reader, WallClock, web_site
+from buildtool.errors import BuildToolError
+from buildtool.settings import Settings, load_settings
+
+PROGRAM = "webserver"
+
+_log = Logger()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        settings = load_settings(arguments.config, secrets=False)
+    except BuildToolError as error:
+        return refuse(PROGRAM, error)
+    if arguments.check_config:
+        port = settings.web_port if arguments.port is None else arguments.port
+        print(f"{settings.path} is good: pages on {settings.bind}:{port}, of the metaserver in {settings.state_dir}")
+        return EXIT_OK
+    return run(PROGRAM, partial(serve, settings, arguments.port), verbose=arguments.verbose)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = command_line(
+        PROGRAM,
+        "Show builds, build servers and logs as web pages. Reads the metaserver's state directory and writes nothing:\n"
+        "start bin/metaserver first.",
+        "bin/webserver --config /etc/buildtool/config.py --port 8080",
+    )
+    made.add_argument("--port", type=_port, metavar="N", help="listen on this port (default: the configured web_port)")
+    made.add_argument("--check-config", action="store_true", help="read the configuration, say what it means, and end")
+    return made
+
+
+async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: Stop) -> int:
+    """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
+    reader = Reader(reactor, settings.state_dir)
+    try:
+        await reader.pages.health()
+        site = web_site(settings, reader.pages, reader.logs, WallClock())
+        listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")  # type: ignore[arg-type]
+        where = listening.getHost()
+        _log.info("pages on http://{host}:{port}/", host=where.host, port=where.port)  # type: ignore[attr-defined]
+        _log.info("{reason}", reason=await stop.asked())
+        await maybeDeferred(listening.stopListening)
+    finally:
+        await reader.close()
+    return EXIT_OK
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:6]) <= 65_535:  # noqa: PLR2004 - of TCP
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no port: say a number from 1 to 65535, or 0 for a free one")
+    return int(text[:6])

@@ -1,0 +1,144 @@
+"""From domain values to what a template shows."""
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Build, BuildState, Joined, OfferKind, RequestState
+from buildtool.ports import BuildDetail
+from buildtool.web import badges, presenters
+from buildtool.web.timeline import timeline
+from buildtool.web.urls import Urls
+from tests import strategies
+from tests.support.inline import run
+from tests.web.fake_pages import NOW, FakePages
+from tests.web.farm import attempt, build, farm, request
+
+URLS = Urls("http://farm.example", "http://farm.example:23433")
+
+
+def detail(number: int, pages: FakePages | None = None) -> BuildDetail:
+    found = run((pages or farm()).build(number))
+    assert found is not None
+    return found
+
+
+def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
+    """State is told by words, not by colour alone, so no two states of a kind read the same."""
+    assert len({badges.BUILD[it].text for it in BuildState}) == len(BuildState)
+    assert len({badges.REQUEST[it].text for it in RequestState}) == len(RequestState)
+    assert len({badges.KIND[it] for it in OfferKind}) == len(OfferKind)
+    assert len({badges.JOINED[it] for it in Joined}) == len(Joined)
+    made = attempt(1, 1, "elm", 10, None)
+    ends = [badges.attempt(evolve(made, state=AttemptState.ENDED, end=end)).text for end in AttemptEnd]
+    going = [badges.attempt(evolve(made, state=state)).text for state in AttemptState]
+    assert len({*ends, *going}) == len(AttemptEnd) + len(AttemptState)
+
+
+def test_the_front_page_says_what_needs_attention() -> None:
+    overview = run(farm().overview(NOW))
+    notes = [note.text for note in presenters.status_page(overview, [], URLS, NOW).notes]
+    assert any("a build has waited for 1 min 35 s" in note for note in notes)
+    assert any("1 mail was refused" in note for note in notes)
+    lonely = presenters.status_page(evolve(overview, servers_connected=0, slots=0), [], URLS, NOW)
+    assert lonely.notes[0].text == "No build server is connected. What is queued waits until one connects."
+
+
+def test_a_full_farm_with_a_queue_needs_no_attention() -> None:
+    overview = evolve(run(farm().overview(NOW)), running=6, mails_refused=0)
+    assert presenters.status_page(overview, [], URLS, NOW).notes == ()
+
+
+def test_older_builds_are_asked_for_by_the_last_id_shown() -> None:
+    pages = FakePages(builds_made=[build(number, BuildState.QUEUED, 5) for number in range(1, 61)])
+    lines = run(pages.builds(limit=presenters.PER_PAGE + 1))
+    page = presenters.builds_page(lines, URLS, NOW, projects=["lua"], state="queued")
+    assert [row.id for row in page.rows] == list(range(60, 10, -1))
+    assert page.older == "/builds?state=queued&before=11"
+    assert page.newest == ""
+    rest = run(pages.builds(before=11, limit=presenters.PER_PAGE + 1))
+    last = presenters.builds_page(rest, URLS, NOW, projects=["lua"], state="queued", before=11)
+    assert [row.id for row in last.rows] == list(range(10, 0, -1))
+    assert (last.older, last.newest) == ("", "/builds?state=queued")
+
+
+def test_a_project_that_is_no_longer_configured_stays_in_the_filter() -> None:
+    assert presenters.builds_page([], URLS, NOW, projects=["lua"], project="old").projects == ("lua", "old")
+
+
+def test_addresses_are_masked_wherever_somebody_wrote_one() -> None:
+    pages = farm()
+    pages.requests[3] = evolve(pages.requests[3], reason="mail to ada@example.org came back")
+    shown = presenters.build_page(detail(3, pages), URLS, NOW).requests[0]
+    assert (shown.who, shown.trouble) == ("a…@example.org", "mail to a…@example.org came back")
+    (server, *_) = presenters.servers_page(run(pages.build_servers()), URLS, NOW).servers
+    assert server.admin == "Ada <a…@example.org>"
+
+
+def test_a_withdrawn_artifact_is_not_offered() -> None:
+    pages = farm()
+    pages.artifacts[0] = evolve(pages.artifacts[0], withdrawn="its file is gone")
+    card = presenters.build_page(detail(1, pages), URLS, NOW).artifact
+    assert card is not None
+    assert (card.url, card.verify, card.withdrawn) == ("", "", "its file is gone")
+    (line,) = [line for line in run(pages.builds()) if line.build.id == 1]
+    assert presenters.build_row(line, URLS, NOW).zip is None
+
+
+def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_literally() -> None:
+    pages = farm()
+    card = presenters.build_page(detail(1, pages), URLS, NOW).artifact
+    assert card is not None
+    assert card.verify == f'echo "{"01" * 32}  {pages.artifacts[0].name}" | sha256sum -c'
+    for name in ("$(reboot).zip", "-rf", 'a".zip', "a b.zip", "`x`", "ä.zip"):
+        pages.artifacts[0] = evolve(pages.artifacts[0], name=name)
+        hostile = presenters.build_page(detail(1, pages), URLS, NOW).artifact
+        assert hostile is not None
+        assert hostile.verify == ""
+
+
+def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
+    pages = farm()
+    pages.attempts[4] = evolve(pages.attempts[4], log_tail="the first one")
+    page = presenters.build_page(detail(3, pages), URLS, NOW)
+    assert "wdith" in page.tail
+    assert page.tail_log == "/logs/3?attempt=2"
+    assert presenters.build_page(detail(1), URLS, NOW).tail == ""
+
+
+def test_requests_that_are_not_shown_are_counted() -> None:
+    made = build(1, BuildState.QUEUED, 10)
+    asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(25)]
+    page = presenters.build_page(detail(1, FakePages(builds_made=[made], requests=asked)), URLS, NOW)
+    assert (len(page.requests), page.more_requests) == (20, "and 5 more requests.")
+
+
+def test_a_build_that_was_tried_very_often_shows_its_newest_attempts() -> None:
+    made = build(1, BuildState.QUEUED, 10_000)
+    tried = [attempt(1, epoch, "elm", 10_000 - epoch, AttemptEnd.REFUSED, 1) for epoch in range(1, 100)]
+    page = presenters.build_page(detail(1, FakePages(builds_made=[made], attempts=tried)), URLS, NOW)
+    assert [row.epoch for row in page.attempts] == list(range(40, 100))
+    assert page.earlier == "39 earlier attempts not shown."
+
+
+@pytest.mark.parametrize(
+    ("number", "epoch"), [(1, 1), (2, 3), (3, 2), (4, 1)], ids=["succeeded", "retried", "failed", "running"]
+)
+def test_the_log_of_a_build_is_that_of_the_attempt_that_decided_it_or_else_the_newest(number: int, epoch: int) -> None:
+    assert presenters.deciding_epoch(detail(number).build) == epoch
+    assert presenters.deciding_epoch(detail(6).build) is None
+
+
+@given(strategies.builds, st.lists(strategies.attempts, max_size=5), strategies.times)
+def test_the_bars_of_the_timeline_stay_inside_it_whatever_the_clocks_said(
+    made: Build, attempts: list[Attempt], when: float
+) -> None:
+    shown = timeline(made, attempts, when)
+    assert len(shown.bars) == len(attempts)
+    for bar in shown.bars:
+        for stretch in [bar.building, *([bar.waiting] if bar.waiting else [])]:
+            assert 0 <= stretch.x <= 100
+            assert 0 <= stretch.width <= 100
+            assert stretch.x + stretch.width <= 100.02
+        assert bar.building.width > 0

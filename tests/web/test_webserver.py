@@ -1,0 +1,216 @@
+"""bin/webserver: its command line, its one-line errors, and pages over real sockets from a real database."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from treq.client import HTTPClient
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from buildtool.adapters.database import Database
+from buildtool.adapters.executors import Inline
+from buildtool.adapters.logs import LogStore
+from buildtool.adapters.stores import SqlBrokerStore
+from buildtool.entry.listening import listen
+from buildtool.entry.web_site import BODY_LIMIT, Reader, WallClock, web_site
+from buildtool.settings import Settings, load_settings
+from tests.support.inline import run
+from tests.web.fake_pages import NOW
+from tests.web.farm import LOG, farm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def configure(directory: Path) -> Path:
+    """Return a configuration that keeps its state in `directory` and takes any free port."""
+    path = directory / "config.py"
+    path.write_text('state_dir = "state"\n')
+    (directory / "state").mkdir()
+    return path
+
+
+async def fill(state: Path) -> None:
+    """Write a farm into a new database, and the log of one attempt, as a metaserver does."""
+    database = await Database.open(state / "buildtool.sqlite", Inline())
+    rows = farm()
+    await SqlBrokerStore(database).commit(
+        [*rows.requests, *rows.builds_made, *rows.attempts, *rows.artifacts, *rows.servers], [], NOW
+    )
+    await database.close()
+    logs = LogStore(state, Inline())
+    await logs.start()
+    await logs.append(3, 2, 0, LOG.encode(), 10_000)
+
+
+class SendsMuch(Protocol):
+    """Sends a request whose body never ends, and tells when it is cut off."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.ended: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        piece = b"x" * 1024
+        for _ in range(2 * BODY_LIMIT // len(piece)):
+            self.transport.write(b"400\r\n" + piece + b"\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.ended.callback(None)
+
+
+class OverSockets(TestCase):
+    """The pages of a real database and real log files, over a real socket."""
+
+    timeout = 20
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        self.settings: Settings = load_settings(configure(directory))
+        run(fill(self.settings.state_dir))
+        self.reader = Reader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
+        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock())
+        port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
+        self.addCleanup(lambda: maybeDeferred(port.stopListening))
+        self.number = port.getHost().port
+        pool = HTTPConnectionPool(reactor, persistent=False)
+        self.http = HTTPClient(Agent(reactor, pool=pool))
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        response = await self.http.get(f"http://127.0.0.1:{self.number}{path}")
+        return response.code, await response.content()
+
+    async def test_every_kind_of_page_comes_from_the_database(self) -> None:
+        for path in ("/", "/builds?state=failed", "/build/3", "/buildservers", "/health"):
+            status, body = await self.get(path)
+            self.assertEqual(status, 200, body)
+        self.assertIn(b"wdith", (await self.get("/build/3"))[1])
+        self.assertEqual((await self.get("/build/9"))[0], 404)
+
+    async def test_a_log_comes_from_its_file(self) -> None:
+        self.assertEqual(await self.get("/logs/3"), (200, LOG.encode()))
+        status, body = await self.get("/logs/3?attempt=1")
+        self.assertEqual((status, body), (200, b"No log of build 3, attempt 1, has arrived.\n"))
+
+    async def test_a_long_log_survives_a_slow_way(self) -> None:
+        """Longer than what sockets hold, so that the sender has to wait for the visitor."""
+        log = b"".join(b"line %d\n" % number for number in range(700_000))
+        await self.reader.logs.append(4, 1, 0, log, len(log))
+        status, body = await self.get("/logs/4")
+        self.assertEqual(status, 200)
+        self.assertTrue(body == log)
+
+    async def test_a_body_without_end_is_cut_off(self) -> None:
+        """No page takes a body, so nothing that a visitor sends is kept."""
+        visitor = SendsMuch()
+        await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", self.number), visitor)
+        await visitor.ended
+        self.assertEqual(visitor.received, b"")
+
+
+# --- the program -----------------------------------------------------------------------------------------------
+
+
+def webserver(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run bin/webserver to its end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BUILDTOOL_")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bin/webserver"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=clean | environment,
+        cwd="/",
+    )
+
+
+def test_help_has_an_example_and_the_exit_codes() -> None:
+    done = webserver("--help")
+    assert done.returncode == 0
+    assert "bin/webserver --config" in done.stdout
+    assert "exit codes:" in done.stdout
+    assert webserver("--version").stdout.startswith("buildtool ")
+
+
+def test_a_configuration_can_be_checked_without_a_metaserver(tmp_path: Path) -> None:
+    done = webserver("--config", configure(tmp_path), "--port", 0, "--check-config")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "is good: pages on 127.0.0.1:0" in done.stdout
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "9" * 40, "٣"])
+def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path, port: str) -> None:
+    done = webserver("--config", configure(tmp_path), f"--port={port}")
+    assert done.returncode == 2
+    assert "is no port" in done.stderr.splitlines()[-1]
+
+
+def test_without_a_database_one_line_says_what_to_start_first(tmp_path: Path) -> None:
+    done = webserver("--config", configure(tmp_path), "--port", 0)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("webserver: there is no database at ")
+    assert "start bin/metaserver" in line
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_without_a_configuration_one_line_names_it(tmp_path: Path) -> None:
+    done = webserver("--config", tmp_path / "none.py")
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert str(tmp_path / "none.py") in line
+
+
+def test_a_taken_port_is_one_line_that_names_port_and_setting(tmp_path: Path) -> None:
+    path = configure(tmp_path)
+    run(fill(tmp_path / "state"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = other.getsockname()[1]
+        done = webserver("--config", path, BUILDTOOL_WEB_PORT=str(number))
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert f"port {number} on 127.0.0.1 is taken" in line
+    assert "web_port" in line
+
+
+def test_it_serves_until_it_is_told_to_stop_and_leaves_the_state_as_it_was(tmp_path: Path) -> None:
+    path = configure(tmp_path)
+    run(fill(tmp_path / "state"))
+    program = subprocess.Popen(
+        [sys.executable, str(ROOT / "bin/webserver"), "--config", str(path), "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stderr is not None
+        said = re.search(r"pages on http://127\.0\.0\.1:(\d+)/", program.stderr.readline())
+        assert said is not None
+        with socket.create_connection(("127.0.0.1", int(said[1])), timeout=20) as visitor:
+            visitor.sendall(b"GET /build/1 HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: visitor.recv(65_536), b""))
+        program.send_signal(signal.SIGTERM)
+        left = program.stderr.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") or answer.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"</html>" in answer
+    assert program.returncode == 0
+    assert "SIGTERM" in left
+    assert "Traceback" not in left
