@@ -563,6 +563,12 @@ class MetaserverClient(Protocol):
     async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
         """Hear of every change of a Request; returns how it stands now."""
 
+    async def closed(self) -> str:
+        """Return why the connection ended, once it has."""
+
+    def close(self) -> None:
+        """End the connection."""
+
 
 class Downloads(Protocol):
     """Bytes from the transfer port to a requester."""

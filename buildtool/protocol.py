@@ -227,6 +227,13 @@ class Tickets:
 
 
 @frozen
+class Goodbye:
+    """A build server leaves of its own will: what follows is no lost connection."""
+
+    reason: str
+
+
+@frozen
 class Ok:
     """Taken in. ``stale`` when it concerns an Attempt that is no longer this Session's, and changed nothing."""
 

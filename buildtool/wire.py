@@ -210,7 +210,8 @@ def _misfit(data: dict[Plain, Plain], keys: frozenset[str]) -> str:
 
 def _shape(annotation: Whole, field: str) -> _Shape:  # noqa: PLR0911 - one line for each kind of annotation
     """Return the shape for an annotation of the field of this name. Raises TypeError: our own mistake, at import."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    origin: object = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
         return _union([_shape(argument, field) for argument in arguments])
     if origin is tuple and len(arguments) == 2 and arguments[1] is ...:  # noqa: PLR2004

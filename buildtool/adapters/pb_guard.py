@@ -1,0 +1,445 @@
+"""A Perspective Broker connection that a hostile peer can neither grow, stall nor make noisy.
+
+Twisted's broker trusts its peer from the first byte on. This one counts: bytes and time until the peer has said
+hello, the size and shape of each message, calls that wait for their answers, answers that are not read, and
+connections; and it writes a bounded number of lines about whoever goes beyond. Before hello nothing but hello can be
+called, and at no time anything but the methods of objects that were handed out.
+"""
+
+# Perspective Broker has no annotations, and its methods are inherited here.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread import pb
+from twisted.spread.jelly import SecurityOptions
+
+from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
+
+__all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
+
+STRANGER = Bounds(size=4 * 1024, items=100)
+"""What one message may be until hello is said."""
+
+REQUESTER = Bounds(size=128 * 1024, items=20_000)
+"""What one message of a requester may be."""
+
+PEER = Bounds(size=700_000, items=100_000)
+"""What one message of a build server, or of the metaserver itself, may be."""
+
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
+"""A peer that is gone without a word is noticed within two minutes (seconds; the last one in milliseconds)."""
+
+_ARGUMENTS = {b"version": 1, b"message": 6, b"answer": 2, b"error": 2, b"decref": 1, b"didNotUnderstand": 1}
+"""The commands of Perspective Broker that are understood, and how many arguments each has."""
+
+_NAME_LIMIT = 40
+
+
+@frozen
+class Limits:
+    """How much of everything; times in seconds, sizes in bytes.
+
+    ``strangers`` are connections that have not said hello, ``per_address`` counts all from one address.
+    ``stranger_bytes`` and ``hello_time`` bound a stranger, ``idle_time`` a requester who neither asks nor waits,
+    ``stall_time`` how long somebody may leave our answers unread. ``calls`` of one peer run at once, further ones
+    are not read before. ``held`` bounds the memory of all unfinished messages together.
+    """
+
+    connections: int = 800
+    per_address: int = 400
+    strangers: int = 128
+    stranger_bytes: int = 8 * 1024
+    hello_time: float = 10.0
+    idle_time: float = 600.0
+    stall_time: float = 60.0
+    calls: int = 64
+    held: int = 64 * 1024**2
+
+
+class Complaints:
+    """Lines about peers that misbehave: at most ``most`` in ``period`` seconds, then how many more there were."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, most: int = 10, period: float = 60.0) -> None:
+        self._clock = clock
+        self._most = most
+        self._period = period
+        self._said = 0
+        self._swallowed = 0
+        self._since = -period
+
+    def say(self, line: str) -> None:
+        """Write one line, unless there have been enough of them."""
+        if self._room():
+            self._log.warn("{line}", line=line)
+
+    def defect(self, what: str, failure: Failure) -> None:
+        """Write down a mistake of this program's own, with its traceback."""
+        if self._room():
+            self._log.failure("{what}", failure, what=what)
+
+    def _room(self) -> bool:
+        now = self._clock.seconds()
+        if now - self._since >= self._period:
+            if self._swallowed:
+                self._log.warn("{count} more lines about connections were left out", count=self._swallowed)
+            self._since, self._said, self._swallowed = now, 0, 0
+        if self._said >= self._most:
+            self._swallowed += 1
+            return False
+        self._said += 1
+        return True
+
+
+class Guarded(pb.Broker):
+    """One connection. ``admit`` lifts a stranger's bounds; ``drop`` ends it at once, ``leave`` when all is written.
+
+    A client's side trusts its server no more than the other way round, but has nobody to wait for a hello from.
+    """
+
+    knownDialects = [b"pb"]  # noqa: RUF012 - Banana's own attribute
+    transport: Any
+    factory: Any
+    waitingForAnswers: Any
+    connects: Any
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        complaints: Complaints,
+        limits: Limits | None = None,
+        *,
+        is_client: bool,
+        house: GuardedFactory | None = None,
+    ) -> None:
+        """``house`` counts this connection, and the memory that it holds."""
+        security = SecurityOptions()
+        security.allowBasicTypes()
+        super().__init__(is_client, security)
+        self.clock = clock
+        self.complaints = complaints
+        self.limits = limits or Limits()
+        self.known = is_client
+        self.why = ""
+        self.patient = 0
+        self.held = 0
+        self.ready: Deferred[None] = Deferred()
+        self._house = house
+        self._expressions = Expressions(PEER if is_client else STRANGER)
+        self._budget = self.limits.stranger_bytes
+        self._heard = clock.seconds()
+        self._watch: IDelayedCall | None = None
+        self._stall: IDelayedCall | None = None
+        self._calls = 0
+
+    # --- its life ---------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin to count."""
+        if self._house is not None:
+            self._house.arrived(self)
+        keep_alive(self.transport)
+        self.transport.registerProducer(self, True)
+        super().connectionMade()
+        if not self.known:
+            self._watch = self.clock.callLater(
+                self.limits.hello_time, self.drop, f"said no hello within {self.limits.hello_time:g} s"
+            )
+
+    def connectionReady(self) -> None:
+        """Both sides have agreed to speak Perspective Broker."""
+        self.sendCall(b"version", self.version)
+        self.connects = None
+        self.ready.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Stop counting, and tell those who asked to be told."""
+        self.why = self.why or f"the connection was lost: {reason.getErrorMessage()}"
+        for timer in (self._watch, self._stall):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._house is not None:
+            self._house.left(self)
+        self._expressions = Expressions(STRANGER)
+        super().connectionLost(reason)
+        if self.isClient and not self.ready.called:
+            self.ready.errback(reason)
+
+    def admit(self, bounds: Bounds) -> None:
+        """The peer has said hello: from now on its messages may be as long as ``bounds`` says."""
+        if self.known or self.disconnected:
+            return
+        self.known = True
+        self._expressions.bounds = bounds
+        if self._house is not None:
+            self._house.admitted(self)
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self.clock.callLater(self.limits.idle_time, self._look)
+
+    def drop(self, why: str) -> None:
+        """End the connection at once and say why in the log."""
+        if not self.why and not self.disconnected:
+            self.why = why
+            self.complaints.say(f"connection with {self.peer()} closed: {why}")
+            self.transport.abortConnection()
+
+    def leave(self, why: str) -> None:
+        """End the connection when everything is written."""
+        if not self.why and not self.disconnected:
+            self.why = why
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def peer(self) -> str:
+        """Return the other side's address for people."""
+        return address_of(self.transport.getPeer())
+
+    # --- what comes in ----------------------------------------------------------------------------------
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Take what arrived, as far as bounds allow."""
+        if self.why or self.disconnected:
+            return
+        self._heard = self.clock.seconds()
+        try:
+            self._take(chunk)
+        except Breach as breach:
+            self.drop(str(breach))
+        except Exception:  # noqa: BLE001 - whatever a peer can provoke ends its connection, not the program
+            self.complaints.defect(f"connection with {self.peer()}: a defect", Failure())
+            self.drop("it ran into a defect of this program")
+
+    def _take(self, chunk: bytes) -> None:
+        if not self.known:
+            self._budget -= len(chunk)
+            if self._budget < 0:
+                raise Breach(f"sent {self.limits.stranger_bytes} bytes without a hello")
+        expressions = self._expressions.feed(chunk)
+        before, self.held = self.held, self._expressions.held
+        if self._house is not None:
+            self._house.holds(self.held - before)
+        for expression in expressions:
+            if self.why:
+                return
+            self.callExpressionReceived(expression)
+
+    def callExpressionReceived(self, obj: object) -> None:
+        """Agree on the dialect first; then each expression is a command."""
+        if self.currentDialect:
+            self.expressionReceived(obj)
+        elif not self.isClient and obj == b"pb":
+            self._selectDialect(b"pb")
+        elif self.isClient and type(obj) is list and b"pb" in obj:
+            self.sendEncoded(b"pb")
+            self._selectDialect(b"pb")
+        else:
+            raise Breach("does not speak Perspective Broker")
+
+    def expressionReceived(self, sexp: object) -> None:
+        """Obey one of the commands that are understood."""
+        command = sexp[0] if type(sexp) is list and sexp else None
+        if type(sexp) is not list or type(command) is not bytes or _ARGUMENTS.get(command) != len(sexp) - 1:
+            raise Breach("sent a command that is none")
+        getattr(self, f"proto_{command.decode()}")(*sexp[1:])
+
+    def proto_version(self, vnum: object) -> None:
+        """Compare the versions of Perspective Broker itself."""
+        if vnum != self.version:
+            raise Breach("speaks another version of Perspective Broker")
+
+    def proto_didNotUnderstand(self, command: object) -> None:
+        """Nothing is ever sent that the other side could not understand."""
+        raise Breach("did not understand us")
+
+    def proto_message(self, *call: Any) -> None:  # noqa: ANN401
+        """Call a method of an object that was handed out."""
+        request_id, object_id, name, answer_required, arguments, keywords = call
+        sound = type(request_id) is int and type(object_id) in (int, bytes) and type(name) is bytes
+        if not sound or len(name) > _NAME_LIMIT or not name.isalpha():
+            raise Breach("sent a call that is none")
+        if not self.known and (object_id, name) != (b"root", b"hello"):
+            raise Breach("called something before it said hello")
+        target = self.localObjects.get(object_id)
+        if target is None:
+            raise Breach("called an object that it was not given")
+        result: Deferred[Any] = target.object.remoteMessageReceived(self, name.decode(), arguments, keywords)
+        self._calls += 1
+        if self._calls == self.limits.calls:
+            self.transport.pauseProducing()
+        result.addBoth(self._answered)
+        if answer_required:
+            result.addCallback(self._sendAnswer, request_id)
+        result.addErrback(self._unanswerable)
+
+    def _answered(self, result: object) -> object:
+        self._calls -= 1
+        self._heard = self.clock.seconds()
+        if self._calls == self.limits.calls - 1 and self._stall is None and not self.disconnected:
+            self.transport.resumeProducing()
+        return result
+
+    def _unanswerable(self, failure: Failure) -> None:
+        self.complaints.defect(f"connection with {self.peer()}: an answer could not be made", failure)
+        self.drop("it could not be answered")
+
+    def proto_answer(self, requestID: object, netResult: object) -> None:
+        """Give an answer to whoever waits for it."""
+        waiting = self._waiting(requestID)
+        waiting.callback(self.unserialize(netResult))
+
+    def proto_error(self, requestID: object, fail: object) -> None:
+        """The other side failed to answer; whatever it says about that is not looked at."""
+        self._waiting(requestID).errback(Failure(pb.Error("the other side failed to answer")))
+
+    def _waiting(self, request_id: object) -> Deferred[Any]:
+        found = self.waitingForAnswers.pop(request_id, None) if type(request_id) is int else None
+        if found is None:
+            raise Breach("answered what was not asked")
+        answer: Deferred[Any] = found
+        return answer
+
+    def proto_decref(self, objectID: object) -> None:
+        """The other side forgets an object that it was given."""
+        if type(objectID) is not int or objectID not in self.localObjects:
+            raise Breach("gave back an object that it was not given")
+        pb.Broker.proto_decref(self, objectID)
+
+    def unserialize(self, sexp: object, perspective: object = None) -> Any:  # noqa: ANN401
+        """Return plain data and references only. Raises Breach."""
+        return plain(sexp, lambda number: pb.RemoteReference(None, self, number, True))
+
+    # --- what goes out ----------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Much is written that the peer has not read: hear nothing more from it until it has."""
+        self.transport.pauseProducing()
+        if self._stall is None and not self.disconnected:
+            self._stall = self.clock.callLater(
+                self.limits.stall_time, self.drop, f"left answers unread for {self.limits.stall_time:g} s"
+            )
+
+    def resumeProducing(self) -> None:
+        """The peer reads again."""
+        if self._stall is not None and self._stall.active():
+            self._stall.cancel()
+        self._stall = None
+        if self._calls < self.limits.calls:
+            self.transport.resumeProducing()
+
+    def _look(self) -> None:
+        """Drop a peer that has neither said nor waited for anything for long, or look again later."""
+        left = self._heard + self.limits.idle_time - self.clock.seconds()
+        if self.patient or self._calls:
+            left = self.limits.idle_time
+        if left <= 0:
+            self.drop(f"was idle for {self.limits.idle_time:g} s")
+        else:
+            self._watch = self.clock.callLater(left, self._look)
+
+
+class GuardedFactory(Factory):
+    """Listens: makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
+
+    noisy = False
+
+    def __init__(
+        self, root: Callable[[Guarded], pb.Referenceable], clock: IReactorTime, limits: Limits | None = None
+    ) -> None:
+        self._root = root
+        self._clock = clock
+        self.limits = limits or Limits()
+        self.complaints = Complaints(clock)
+        self._connections: set[Guarded] = set()
+        self._strangers = 0
+        self._addresses: Counter[str] = Counter()
+        self._held = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> Guarded | None:
+        """Return the connection's protocol, or None (which closes it) when there are too many."""
+        full = self._full(_host(addr))
+        if full:
+            self.complaints.say(f"connection with {address_of(addr)} not taken: {full}")
+            return None
+        made = Guarded(self._clock, self.complaints, self.limits, is_client=False, house=self)
+        made.factory = self
+        made.localObjects[b"root"] = pb.Local(self._root(made))
+        return made
+
+    def _full(self, host: str) -> str:
+        if len(self._connections) >= self.limits.connections:
+            return f"there are {len(self._connections)} already"
+        if self._strangers >= self.limits.strangers:
+            return f"{self._strangers} others have not said hello yet"
+        if self._addresses[host] >= self.limits.per_address:
+            return f"there are {self._addresses[host]} from its address already"
+        return ""
+
+    def arrived(self, connection: Guarded) -> None:
+        """Count a connection."""
+        self._connections.add(connection)
+        self._addresses[_host(connection.transport.getPeer())] += 1
+        self._strangers += 1
+
+    def admitted(self, connection: Guarded) -> None:
+        """It is no stranger any more."""
+        self._strangers -= 1
+
+    def left(self, connection: Guarded) -> None:
+        """Forget a connection."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self._held -= connection.held
+        host = _host(connection.transport.getPeer())
+        self._addresses[host] -= 1
+        if not self._addresses[host]:
+            del self._addresses[host]
+        if not connection.known:
+            self._strangers -= 1
+
+    def holds(self, more: int) -> None:
+        """An unfinished message has grown by ``more`` bytes. Raises Breach when all together are too much."""
+        self._held += more
+        if more > 0 and self._held > self.limits.held:
+            raise Breach("sent more than there is memory for")
+
+    def close(self, why: str) -> None:
+        """End all connections, each when everything is written."""
+        for connection in list(self._connections):
+            connection.leave(why)
+
+
+def keep_alive(transport: object) -> None:
+    """Let the system find out that a peer is gone, as far as this transport and system can."""
+    found = getattr(transport, "socket", None)
+    if not isinstance(found, socket.socket):
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):
+            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def address_of(address: object) -> str:
+    """Return an address for people."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return f"{host}:{port}" if host is not None else str(address)[:80]
+
+
+def _host(address: object) -> str:
+    return str(getattr(address, "host", ""))
