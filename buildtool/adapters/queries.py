@@ -188,13 +188,12 @@ def _overview(known: _Totals | None, now: float, connection: Connection) -> tupl
 
 def _count_all(now: float, connection: Connection) -> _Totals:
     """Count all history, off indexes alone."""
-    by_state: dict[str, int] = dict(
-        connection.execute(select(builds.c.state, func.count()).group_by(builds.c.state)).tuples().all()
-    )
+    counted = connection.execute(select(builds.c.state, func.count()).group_by(builds.c.state))
+    by_state = {BuildState(state): number for state, number in counted}
     count, size = connection.execute(
         select(func.count(), func.coalesce(func.sum(artifacts.c.size), 0)).where(schema.GIVEN_OUT)
     ).one()
-    return _Totals(now, {state: by_state.get(state.value, 0) for state in BuildState}, count, int(size))
+    return _Totals(now, {state: by_state.get(state, 0) for state in BuildState}, count, int(size))
 
 
 # --- build servers --------------------------------------------------------------------------------------

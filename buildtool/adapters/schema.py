@@ -151,7 +151,8 @@ Index(
     sqlite_where=GIVEN_OUT,
     postgresql_where=GIVEN_OUT,
 )
-Index("ix_artifacts_size", artifacts.c.size, sqlite_where=GIVEN_OUT, postgresql_where=GIVEN_OUT)
+# With the column of its own condition, which SQLite would otherwise look up in the table.
+Index("ix_artifacts_size", artifacts.c.withdrawn, artifacts.c.size, sqlite_where=GIVEN_OUT, postgresql_where=GIVEN_OUT)
 
 requests = Table(
     "requests",

@@ -161,7 +161,9 @@ def upgrade() -> None:
         sqlite_where=GIVEN_OUT,
         postgresql_where=GIVEN_OUT,
     )
-    op.create_index("ix_artifacts_size", "artifacts", ["size"], sqlite_where=GIVEN_OUT, postgresql_where=GIVEN_OUT)
+    op.create_index(
+        "ix_artifacts_size", "artifacts", ["withdrawn", "size"], sqlite_where=GIVEN_OUT, postgresql_where=GIVEN_OUT
+    )
 
     op.create_table(
         "attempts",
