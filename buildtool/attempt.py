@@ -359,7 +359,7 @@ def artifact_name(order: Order) -> str:
     where = "-".join(str(platform[name]) for name in ("os", "arch") if name in platform) or "any"
     key = digest_of([order.project, order.recipe_version, order.source, order.revision, order.options, order.platform])
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
-    return f"{plain[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"
+    return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"
 
 
 def brief(reason: str) -> str:

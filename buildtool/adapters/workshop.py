@@ -61,14 +61,20 @@ class Slots:
 
     async def machine(self) -> Mapping[str, Value]:
         """Return the machine's properties as they are now."""
-        now = await self._pool.run(lambda: {name: DETECTORS[name](Machine(self._directory)) for name in CHANGING})
-        return {**self._machine, **{name: value for name, value in now.items() if value is not None}}
+        now = await self._pool.run(lambda: changing(Machine(self._directory)))
+        return {**self._machine, **now}
 
     async def _do(self, what: str, directory: Path, act: Callable[[], T]) -> T:
         try:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
+
+
+def changing(machine: Machine) -> dict[str, Value]:
+    """Return free disk and memory as they are now, as far as the machine tells."""
+    found = {name: DETECTORS[name](machine) for name in CHANGING}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 class RecipeCommands:

@@ -1,0 +1,260 @@
+"""``bin/buildserver.py``: offers this machine to a metaserver and builds what it is given."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.logger import Logger
+
+from buildtool.adapters.detect import Machine, detect_machine
+from buildtool.adapters.downloads import TransferClient
+from buildtool.adapters.executors import Threads
+from buildtool.adapters.pb_link import Backoff, BuildServerLink
+from buildtool.adapters.processes import Processes
+from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_worktrees import Worktrees
+from buildtool.adapters.workshop import RecipeCommands, Slots, changing
+from buildtool.attempt import Tools
+from buildtool.buildserver import BuildServer, Offered
+from buildtool.entry.capability import Announced, announced
+from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run, software
+from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.protocol import Register
+from buildtool.settings import Settings, load_settings
+
+log = Logger()
+
+PROGRAM = "buildserver.py"
+MOST_BUILDS = 64
+THREADS = 8
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+@frozen
+class Place:
+    """Where this build server keeps its files; each name has a place of its own, so several run on one machine."""
+
+    top: Path
+
+    @property
+    def mirrors(self) -> Path:
+        return self.top / "mirrors"
+
+    @property
+    def sources(self) -> Path:
+        return self.top / "sources"
+
+    @property
+    def slots(self) -> Path:
+        return self.top / "slots"
+
+    def lock(self) -> BinaryIO:
+        """Make the place this program's own until the returned file is closed. Raises ConfigurationError."""
+        try:
+            self.top.mkdir(parents=True, exist_ok=True)
+            stream = (self.top / "lock").open("ab")
+        except OSError as error:
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.close()
+            raise ConfigurationError(
+                f"another build server works in {self.top}: give this one another --name"
+            ) from error
+        return stream
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    said = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(said.config, secrets=False)
+        name = _checked_name(said.name or socket.gethostname())
+        place = Place(settings.build_dir / name)
+        found = announced(
+            settings.projects,
+            detect_machine(place.slots),
+            max_builds=said.max_builds,
+            admin=said.admin,
+            software=software(),
+        )
+        if said.show_info:
+            print(as_json(name, found) if said.json else as_text(name, found))
+            return EXIT_OK
+        if not settings.projects:
+            raise ConfigurationError(f"{settings.path}: projects is empty, so there is nothing to build")
+        with place.lock():
+            return run(
+                PROGRAM,
+                lambda reactor, stop: _serve(_Program(settings, name, place, found, said), reactor, stop),
+                verbose=said.verbose,
+            )
+    except BuildToolError as error:
+        return refuse(PROGRAM, error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line(
+        PROGRAM,
+        "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back.",
+        "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
+    )
+    parser.add_argument("--name", default="", help="what the farm knows this machine as (default: its host name)")
+    parser.add_argument(
+        "--max-builds", type=_number(1, MOST_BUILDS), default=1, metavar="N", help="builds at once (default 1)"
+    )
+    parser.add_argument("--host", default="", help="where the metaserver is (default: host of the configuration)")
+    parser.add_argument(
+        "--port", type=_number(1, 65535), default=0, help="its control port (default: pb_port of the configuration)"
+    )
+    parser.add_argument(
+        "--time-limit", type=_number(1, 10**7), metavar="S", help="seconds that one build may take here (default: any)"
+    )
+    parser.add_argument(
+        "--admin", default="", metavar="TEXT", help="whom to ask about this machine; shown on the pages"
+    )
+    parser.add_argument(
+        "--maxdelay", type=_number(1, 86400), default=60, metavar="S", help="most seconds between logins (default 60)"
+    )
+    parser.add_argument("--show-info", action="store_true", help="say what this machine offers, and end")
+    parser.add_argument("--json", action="store_true", help="with --show-info: as JSON")
+    return parser
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    """Return a converter for argparse that accepts the whole numbers of a range."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.match(name):
+        raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
+    return name
+
+
+# --- showing --------------------------------------------------------------------------------------------
+
+
+def as_json(name: str, found: Announced) -> str:
+    """Return what is announced as JSON."""
+    data = {
+        "name": name,
+        "software": found.software,
+        "max_builds": found.max_builds,
+        "offers": [
+            {"kind": offer.kind.value, "platform": dict(offer.platform), "tools": dict(offer.tools)}
+            for offer in found.offers
+        ],
+        "machine": dict(found.machine),
+        "detected": dict(found.detected),
+        "projects": [{"name": skill.project, "recipe": skill.recipe_version} for skill in found.skills],
+    }
+    return json.dumps(data, indent=2, sort_keys=True)
+
+
+def as_text(name: str, found: Announced) -> str:
+    """Return what is announced, for people."""
+    rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
+    rows += [(label, _words(value)) for label, value in found.detected.items()]
+    for offer in found.offers:
+        rows.append((f"builds {offer.kind.value}", " ".join(f"{k}={_words(v)}" for k, v in offer.platform)))
+        rows.append(("  with", " ".join(f"{role}={tool}" for role, tool in offer.tools) or "no tools"))
+    rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:<{width}}  {words}" for label, words in rows)
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+# --- serving --------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Program:
+    settings: Settings
+    name: str
+    place: Place
+    found: Announced
+    said: argparse.Namespace
+
+
+async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
+    settings, place, said, found = program.settings, program.place, program.said, program.found
+    with ExitStack() as closing:
+        pool = Threads(reactor, THREADS, "build server")
+        closing.callback(pool.stop)
+        mirror = GitMirror(place.mirrors, pool)
+        closing.callback(mirror.close)
+        slots = Slots(place.slots, pool, found.machine)
+        await slots.clear_all()
+        processes = Processes(reactor)
+        transfers = TransferClient(reactor, pool)
+        machine = Machine(place.slots)
+
+        def register() -> Register:
+            return Register(program.name, found.capability(changing(machine)))
+
+        errors: list[BuildToolError] = []
+
+        def final(error: BuildToolError) -> None:
+            errors.append(error)
+            stop.ask(str(error))
+
+        host, port = said.host or settings.host, said.port or settings.pb_port
+        endpoint = HostnameEndpoint(reactor, host, port)
+        link = BuildServerLink(
+            endpoint, f"{host}:{port}", register, reactor, final=final, backoff=Backoff(most=float(said.maxdelay))
+        )
+        tools = Tools(
+            sources=Worktrees(mirror, place.sources, pool),
+            commands=RecipeCommands(processes),
+            workshop=slots,
+            uploads=transfers,
+            clock=reactor,
+            environment={"PATH": os.environ.get("PATH", os.defpath)},
+            server=program.name,
+            cpus=max(1, (os.cpu_count() or 1) // found.max_builds),
+            time_limit=None if said.time_limit is None else float(said.time_limit),
+        )
+        offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
+        server = BuildServer(offered, tools, link, pool)
+        link.orders = server
+        link.startService()
+        try:
+            reason = await stop.asked()
+            log.info("stopping: {reason}", reason=reason)
+            leaving = Deferred.fromCoroutine(server.hand_back(reason))
+            mirror.close()  # a fetch that is under way is not worth waiting for
+            await leaving
+        finally:
+            await processes.stop_all("the build server stops")
+            await link.stopService()
+            await transfers.close()
+    if errors:
+        return refuse(PROGRAM, errors[0])
+    return EXIT_OK
