@@ -24,12 +24,21 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IConsumer,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
+    BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestGenerationFailed,
     RequestTransmissionFailed,
@@ -39,11 +48,11 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.files import storage_unavailable, sync_directory, write_all
-from buildtool.adapters.flow import PIECE, Inlet, Outlet, Source, StallWatch
+from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -161,12 +170,15 @@ class TransferClient:
         except OSError as error:
             raise BadUpload(f"{path} cannot be read: {error.strerror}") from error
         body = _FileBody(self._executor, descriptor, offset, size)
+        own = _OwnConnection(self._reactor, self._patience.connect)
+        agent = Agent.usingEndpointFactory(self._reactor, own)
         try:
-            async with self._asked("PUT", url, headers, body) as response:
+            async with self._asked("PUT", url, headers, body, agent=agent) as response:
                 await response.expect(HTTPStatus.CREATED)
                 await response.body(TEXT_LIMIT)
         finally:
             body.stopProducing()
+            own.cut()
             await body.done
 
     # --- ports.Downloads -------------------------------------------------------------------------------
@@ -223,7 +235,9 @@ class TransferClient:
         url: str,
         headers: Mapping[str, str],
         body: _Bytes | _FileBody | None = None,
+        *,
         wait: float = 0.0,
+        agent: Agent | None = None,
     ) -> AsyncIterator[_Response]:
         """Send a request and give its answer; whatever is left of it afterwards is cut off."""
         if not _URL.fullmatch(url):
@@ -244,7 +258,8 @@ class TransferClient:
             body.flowing = partial(watch.again, patience.stall)
             body.sent = partial(watch.again, patience.answer)
         try:
-            pending = self._agent.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
+            asking = agent or self._agent
+            pending = asking.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
             answered = await pending
             watch.again(patience.stall)
             response = _Response(url, answered, watch)
@@ -262,6 +277,49 @@ class TransferClient:
             return await self._executor.run(function)
         except OSError as error:
             raise storage_unavailable(f"write {target}", error) from error
+
+
+@implementer(IAgentEndpointFactory)
+class _OwnConnection:
+    """Lets one request have a connection to itself, which is cut when it is over.
+
+    A server that refuses an upload does so before it has taken everything. Twisted's client then waits for the
+    rest to be written, which it never is, and would keep the connection for ever.
+    """
+
+    def __init__(self, reactor: IReactorTime, patience: float) -> None:
+        self._reactor = reactor
+        self._patience = patience
+        self.transports: list[Connection] = []
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._patience)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
+        return _Noticed(endpoint, self.transports)
+
+    def cut(self) -> None:
+        """End the connection if there is one."""
+        for transport in self.transports:
+            transport.abortConnection()
+
+
+@implementer(IStreamClientEndpoint)
+class _Noticed:
+    """An endpoint whose connections are noted in a list."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, transports: list[Connection]) -> None:
+        self._endpoint = endpoint
+        self._transports = transports
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        def note(protocol: IProtocol) -> IProtocol:
+            self._transports.append(cast(Protocol, protocol).transport)  # type: ignore[arg-type]
+            return protocol
+
+        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connecting.addCallback(note)
 
 
 class _Response:

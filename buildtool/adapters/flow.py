@@ -26,6 +26,16 @@ class Source(Protocol):
         """Go on."""
 
 
+class Connection(Source, Protocol):
+    """What is used of a TCP or TLS transport."""
+
+    def write(self, data: bytes, /) -> object:
+        """Send."""
+
+    def abortConnection(self) -> object:
+        """Cut it at once."""
+
+
 class Inlet:
     """An asynchronous iterator over bytes that the reactor feeds; each step gives all that waited, as a list.
 

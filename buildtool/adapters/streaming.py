@@ -25,7 +25,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.flow import PIECE, Inlet, Outlet, Source, StallWatch
+from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, StallWatch
 from buildtool.errors import BuildToolError, TooLong, Unavailable
 
 MIN_PROGRESS = 64 * 1024
@@ -87,16 +87,6 @@ class Refusal(Exception):
     def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
         super().__init__(text)
         self.answer = Answer(code, text, headers)
-
-
-class Connection(Source, Protocol):
-    """What is used of a TCP or TLS transport."""
-
-    def write(self, data: bytes, /) -> object:
-        """Send."""
-
-    def abortConnection(self) -> object:
-        """Cut it at once."""
 
 
 Handler = Callable[["StreamingRequest", Inlet], Awaitable[Answer]]

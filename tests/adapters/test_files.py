@@ -1,6 +1,5 @@
 """Artifacts are stored whole or not at all, and damaged ones are never opened."""
 
-import os
 import stat
 from collections.abc import Coroutine
 from pathlib import Path
@@ -228,7 +227,7 @@ def test_a_key_is_made_once_and_is_only_for_its_owner(tmp_path: Path) -> None:
     assert len(key) == 32
     assert key == load_key(tmp_path / "state" / "key")
     assert stat.S_IMODE((tmp_path / "state" / "key").stat().st_mode) == 0o600
-    assert os.listdir(tmp_path / "state") == ["key"]
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["key"]
     assert key != load_key(tmp_path / "other" / "key")
 
 
