@@ -43,6 +43,8 @@ class _SmallRequest(Request):
 class _QuietSite(Site):
     """A site that keeps no log of who visits it; a proxy before it may."""
 
+    noisy = False
+
     def log(self, request: http.Request) -> None:
         """Log nothing."""
 

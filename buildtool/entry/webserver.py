@@ -54,7 +54,7 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
     try:
         await reader.pages.health()
         site = web_site(settings, reader.pages, reader.logs, WallClock())
-        listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")  # type: ignore[arg-type]
+        listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")
         where = listening.getHost()
         _log.info("pages on http://{host}:{port}/", host=where.host, port=where.port)  # type: ignore[attr-defined]
         _log.info("{reason}", reason=await stop.asked())

@@ -202,14 +202,19 @@ def test_it_serves_until_it_is_told_to_stop_and_leaves_the_state_as_it_was(tmp_p
     )
     with program:
         assert program.stderr is not None
-        said = re.search(r"pages on http://127\.0\.0\.1:(\d+)/", program.stderr.readline())
-        assert said is not None
-        with socket.create_connection(("127.0.0.1", int(said[1])), timeout=20) as visitor:
-            visitor.sendall(b"GET /build/1 HTTP/1.0\r\n\r\n")
-            answer = b"".join(iter(lambda: visitor.recv(65_536), b""))
-        program.send_signal(signal.SIGTERM)
-        left = program.stderr.read()
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") or answer.startswith(b"HTTP/1.0 200 OK\r\n")
+        try:
+            first = program.stderr.readline()
+            said = re.search(r"pages on http://127\.0\.0\.1:(\d+)/", first)
+            assert said is not None, first
+            with socket.create_connection(("127.0.0.1", int(said[1])), timeout=20) as visitor:
+                visitor.sendall(b"GET /build/1 HTTP/1.0\r\n\r\n")
+                answer = b"".join(iter(lambda: visitor.recv(65_536), b""))
+            program.send_signal(signal.SIGTERM)
+            left = program.stderr.read()
+            program.wait(timeout=20)
+        finally:
+            program.kill()  # does nothing to one that has ended
+    assert answer.startswith((b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n"))
     assert b"</html>" in answer
     assert program.returncode == 0
     assert "SIGTERM" in left
