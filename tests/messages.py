@@ -103,6 +103,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     ),
     "RenewTickets": st.builds(protocol.RenewTickets, _numbers, _numbers),
     "Tickets": st.builds(protocol.Tickets, _text, _text),
+    "Goodbye": st.builds(protocol.Goodbye, _text),
     "Ok": st.builds(protocol.Ok, st.booleans()),
 }
 """A strategy for each message, by the name of its class."""

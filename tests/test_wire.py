@@ -77,11 +77,9 @@ def test_a_message_with_one_field_replaced_decodes_or_raises_a_decode_error(
     sent[field] = data.draw(plain)
     try:
         again = wire.decode(type(message), sent)
-    except DecodeError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 250
-    else:
-        assert wire.encode(again) == sent
+    except DecodeError:
+        return
+    assert wire.encode(again) == sent
 
 
 @given(everything)
@@ -178,7 +176,7 @@ def test_free_text_is_made_to_fit() -> None:
 def test_what_would_break_the_limits_is_not_sent() -> None:
     with pytest.raises(EncodeError, match=r"Submit.email: text of 500 bytes"):
         wire.encode(messages.submit(email="a" * 500))
-    with pytest.raises(EncodeError, match="Submit has .* bytes: at most"):
+    with pytest.raises(EncodeError, match=r"Submit has .* bytes: at most"):
         wire.encode(messages.submit(compile={f"o{n}": tuple("x" * 4_000 for _ in range(2)) for n in range(90)}))
     with pytest.raises(EncodeError, match=r"AskStatus.request_id: expected a whole number"):
         wire.encode(AskStatus(True, "t"))

@@ -94,16 +94,22 @@ class Session:
 
 
 async def greet(
-    endpoint: IStreamClientEndpoint, where: str, role: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
+    endpoint: IStreamClientEndpoint,
+    where: str,
+    role: str,
+    clock: IReactorTime,
+    *,
+    within: float = GREETING_TIMEOUT,
+    protocol: int = PROTOCOL_VERSION,
 ) -> Session:
-    """Connect to the metaserver and say hello as ``role``; each step may take ``within`` seconds.
+    """Connect to the metaserver and say hello as ``role``, in ``protocol``; each step may take ``within`` seconds.
 
     Raises Unavailable, ProtocolMismatch, or what the metaserver refused with.
     """
     broker = await _connected(endpoint, where, clock, within)
     try:
         await _speaking(broker, clock, within)
-        answer = await _hello(broker, role, clock, within)
+        answer = await _hello(broker, Hello(protocol, role, SOFTWARE), clock, within)
         if not isinstance(answer, pb.RemoteReference):
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
     except (Unavailable, DecodeError) as problem:
@@ -142,9 +148,9 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
         raise Unavailable(broker.why) from problem
 
 
-async def _hello(broker: Guarded, role: str, clock: IReactorTime, within: float) -> object:
+async def _hello(broker: Guarded, hello: Hello, clock: IReactorTime, within: float) -> object:
     root = broker.remoteForName("root")  # type: ignore[no-untyped-call]
-    return await call_plain(root, "hello", Hello(PROTOCOL_VERSION, role, SOFTWARE), clock=clock, within=within)
+    return await call_plain(root, "hello", hello, clock=clock, within=within)
 
 
 def _refusal(answer: object, where: str) -> BuildToolError:
@@ -208,4 +214,4 @@ async def connect_requester(
     endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
 ) -> Requesting:
     """Return a connection as a requester. Raises Unavailable, ProtocolMismatch, Unauthorised."""
-    return Requesting(await greet(endpoint, where, "requester", clock, within))
+    return Requesting(await greet(endpoint, where, "requester", clock, within=within))

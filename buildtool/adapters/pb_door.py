@@ -55,10 +55,10 @@ class Door(pb.Referenceable):
         return broker.serialize(answer)  # type: ignore[no-untyped-call]
 
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:
-        method: Callable[..., Awaitable[object]] = getattr(self, f"remote_{name}")
+        method: Callable[..., Awaitable[Any]] = getattr(self, f"remote_{name}")
         try:
             answer = await method(self.read(name, data), *references)
-            return wire.encode(answer) if attrs.has(type(answer)) else answer  # type: ignore[arg-type]
+            return answer if isinstance(answer, pb.Referenceable) else wire.encode(answer)
         except BuildToolError as error:
             return wire.encode(refusal(error))
         except Exception:  # noqa: BLE001 - a defect must not reach the peer, nor leave it without an answer

@@ -1,0 +1,259 @@
+"""Fakes of the ports that requesters and the control connection use: real behaviour, in memory."""
+
+from collections.abc import Callable, Iterable
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, succeed
+
+from buildtool.errors import BuildToolError, NotFound, Unauthorised
+from buildtool.protocol import (
+    AbortOrder,
+    Accepted,
+    AskStatus,
+    Cancel,
+    Done,
+    Ended,
+    Follow,
+    Ok,
+    Order,
+    Register,
+    RenewTickets,
+    Submit,
+    Tickets,
+    Told,
+    Welcome,
+)
+
+
+@define
+class FakeRequesterDesk:
+    """``ports.RequesterDesk``: answers with what ``answers`` holds; every Request's token is ``abcdef``.
+
+    ``fail`` is raised by the next calls while it is set.
+    """
+
+    answers: dict[int, Told] = field(factory=dict)
+    submitted: list[Submit] = field(factory=list)
+    fail: Exception | None = None
+    hold: Deferred[None] | None = None
+
+    async def submit(self, message: Submit) -> Told:
+        if self.hold is not None:
+            await self.hold
+        if self.fail is not None:
+            raise self.fail
+        self.submitted.append(message)
+        return next(iter(self.answers.values()))
+
+    async def cancel(self, message: Cancel) -> Told:
+        told = await self.status(AskStatus(message.request_id, message.token))
+        told = evolve(told, state="cancelled", reason="cancelled by its requester")
+        self.answers[message.request_id] = told
+        return told
+
+    async def status(self, message: AskStatus) -> Told:
+        if self.hold is not None:
+            await self.hold
+        if self.fail is not None:
+            raise self.fail
+        if message.request_id not in self.answers:
+            raise NotFound(f"there is no request {message.request_id}")
+        if message.token != "abcdef":
+            raise Unauthorised(f"that is not the token of request {message.request_id}")
+        return self.answers[message.request_id]
+
+
+@define
+class FakeBuildServerDesk:
+    """``ports.BuildServerDesk``: opens Sessions 1, 2, ...; ``heard`` is everything that it was told, in order."""
+
+    heard: list[tuple[object, ...]] = field(factory=list)
+    sessions: int = 0
+    failing: list[BuildToolError] = field(factory=list)
+    while_registering: Callable[[str, int], None] | None = None
+    hold: Deferred[None] | None = None
+
+    async def register(self, message: Register) -> Welcome:
+        if self.hold is not None:
+            await self.hold
+        self._fail()
+        self.sessions += 1
+        session = self.sessions
+        if self.while_registering is not None:
+            self.while_registering(message.server, session)
+        self.heard.append(("registered", message.server, session))
+        return Welcome(session, "http://127.0.0.1:23433", 1_000, 1_000)
+
+    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
+        self._fail()
+        self.heard.append(("disconnected", server, session, clean))
+
+    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
+        return self._noted(server, session, message)
+
+    async def ended(self, server: str, session: int, message: Ended) -> Ok:
+        return self._noted(server, session, message)
+
+    async def done(self, server: str, session: int, message: Done) -> Ok:
+        return self._noted(server, session, message)
+
+    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
+        self._noted(server, session, message)
+        return Tickets("log", "artifact")
+
+    def _noted(self, server: str, session: int, message: object) -> Ok:
+        self._fail()
+        self.heard.append((server, session, message))
+        return Ok()
+
+    def _fail(self) -> None:
+        if self.failing:
+            raise self.failing.pop(0)
+
+
+@define
+class FakeOrders:
+    """``ports.Orders``: takes everything, or raises ``refuse``; ``hold`` keeps answers back until it fires."""
+
+    refuse: Exception | None = None
+    hold: Deferred[None] | None = None
+    orders: list[Order] = field(factory=list)
+    aborts: list[AbortOrder] = field(factory=list)
+    log: list[str] = field(factory=list)
+
+    async def build(self, order: Order) -> Accepted:
+        self.orders.append(order)
+        self.log.append(f"build {order.build_id}")
+        if self.hold is not None:
+            await self.hold
+        if self.refuse is not None:
+            raise self.refuse
+        return Accepted(order.build_id, order.epoch)
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        self.aborts.append(order)
+        return Ok()
+
+    def connected(self, welcome: Welcome) -> None:
+        self.log.append(f"session {welcome.session}")
+
+    def disconnected(self, reason: str) -> None:
+        self.log.append("disconnected")
+
+
+@define(eq=False)
+class FakeMetaserver:
+    """A metaserver as requesters see it: ``connect`` makes ``ports.MetaserverClient`` objects.
+
+    ``answers`` are what submissions get, one after another: a Told, or an error to raise. Sending a client id again
+    gets the same answer. ``move`` tells all followers; ``lose`` ends all connections.
+    """
+
+    answers: list[Told | BuildToolError] = field(factory=list)
+    refuse: list[BuildToolError] = field(factory=list)
+    submitted: list[Submit] = field(factory=list)
+    clients: list["FakeClient"] = field(factory=list)
+    now: Told | None = None
+    known: dict[str, Told] = field(factory=dict)
+
+    async def connect(self) -> "FakeClient":
+        if self.refuse:
+            raise self.refuse.pop(0)
+        client = FakeClient(self)
+        self.clients.append(client)
+        return client
+
+    def move(self, told: Told) -> None:
+        self.now = told
+        for client in self.clients:
+            if client.moved is not None and not client.ended:
+                client.moved(told)
+
+    def lose(self) -> None:
+        for client in list(self.clients):
+            client.close()
+
+
+@define(eq=False)
+class FakeClient:
+    """``ports.MetaserverClient`` of a FakeMetaserver."""
+
+    metaserver: FakeMetaserver
+    moved: Callable[[Told], None] | None = None
+    ended: bool = False
+    waiting: list[Deferred[str]] = field(factory=list)
+
+    async def submit(self, message: Submit) -> Told:
+        self.metaserver.submitted.append(message)
+        known = self.metaserver.known.get(message.client_id)
+        answer = self.metaserver.answers.pop(0) if known is None else known
+        if isinstance(answer, BuildToolError):
+            raise answer
+        self.metaserver.known[message.client_id] = answer
+        self.metaserver.now = self.metaserver.now or answer
+        return answer
+
+    async def cancel(self, message: Cancel) -> Told:
+        told = evolve(await self.status(AskStatus(message.request_id, message.token)), state="cancelled")
+        self.metaserver.move(told)
+        return told
+
+    async def status(self, message: AskStatus) -> Told:
+        told = self.metaserver.now
+        if told is None or message.request_id != told.request_id:
+            raise NotFound(f"there is no request {message.request_id}")
+        if message.token != told.token:
+            raise Unauthorised(f"that is not the token of request {message.request_id}")
+        return told
+
+    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+        told = await self.status(AskStatus(message.request_id, message.token))
+        self.moved = moved
+        return told
+
+    async def closed(self) -> str:
+        if self.ended:
+            return await succeed("the connection was lost")
+        waiter: Deferred[str] = Deferred()
+        self.waiting.append(waiter)
+        return await waiter
+
+    def close(self) -> None:
+        self.ended = True
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            waiter.callback("the connection was lost")
+
+
+@define
+class FakeDownloads:
+    """``ports.Downloads``: ``logs`` by URL, delivered whole; ``fetched`` are the files that were asked for."""
+
+    logs: dict[str, bytes] = field(factory=dict)
+    unfinished: set[str] = field(factory=set)
+    fetched: list[tuple[str, str]] = field(factory=list)
+    failing: list[BuildToolError] = field(factory=list)
+    log_failing: list[BuildToolError] = field(factory=list)
+    parts: int = 3
+
+    async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
+        if self.failing:
+            raise self.failing.pop(0)
+        for received in _steps(size, self.parts):
+            progress(received)
+        self.fetched.append((url, path))
+
+    async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
+        if self.log_failing:
+            raise self.log_failing.pop(0)
+        data = self.logs.get(url)
+        if data is None:
+            raise NotFound("there is no such log")
+        if offset >= len(data) and url in self.unfinished:
+            waiting: Deferred[tuple[bytes, bool]] = Deferred()
+            return await waiting  # until it is cancelled: nothing more comes
+        return data[offset:], url not in self.unfinished
+
+
+def _steps(size: int, parts: int) -> Iterable[int]:
+    return [size * part // parts for part in range(1, parts + 1)]
