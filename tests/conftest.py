@@ -52,3 +52,10 @@ def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures
         pytest.fail(
             "\n".join(["logged failures that the test did not expect:", *map(str, left)]), pytrace=False
         )
+
+
+@pytest.fixture(autouse=True)
+def trial_directory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a trial case's ``mktemp``, which makes directories where it stands, stand in a temporary one."""
+    if isinstance(request.instance, SynchronousTestCase):
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
