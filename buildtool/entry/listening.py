@@ -18,7 +18,7 @@ def listen(reactor: ReactorBase, factory: IProtocolFactory, bind: str, port: int
     """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and its ``setting``."""
     tcp = IReactorTCP(reactor)
     try:
-        return tcp.listenTCP(port, factory, backlog=BACKLOG, interface=bind)
+        return tcp.listenTCP(port, factory, backlog=BACKLOG, interface=bind)  # type: ignore[arg-type] # it is one
     except CannotListenError as error:
         reason = getattr(error.socketError, "errno", None)
         if reason == errno.EADDRINUSE:

@@ -75,14 +75,14 @@ class Program:
             if found is not None:
                 return found
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to the program itself (not to what it started)."""
         self.process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE) -> int:
         """Stop the program and return its exit code; a program that does not end is killed, and FarmError raised."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send(number)
         try:
             return self.ended(seconds)
         except FarmError:

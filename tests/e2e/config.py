@@ -1,0 +1,75 @@
+"""The deployment of the end-to-end tests: one project whose builds do what the test says through files."""
+
+import os
+from pathlib import Path
+
+from buildtool.project import (
+    Checked,
+    Command,
+    Plan,
+    Project,
+    ProjectOptions,
+    Recipe,
+    Wanted,
+    choice,
+    flag,
+    standard,
+)
+
+_CONTROL = Path(os.environ["E2E_CONTROL"])
+_SERVER = os.environ.get("E2E_SERVER", "")
+
+state_dir = "var/metaserver"
+build_dir = "var/buildserver"
+
+
+def _plan(wanted: Wanted) -> Plan:
+    return Plan(
+        commands=[Command(["sh", "build.sh", str(wanted.options["greeting"])], name="build")],
+        environment={"CONTROL": str(_CONTROL), "SERVER": _SERVER, "LOUD": "1" if wanted.options["loud"] else "0"},
+        deliverables=["program"],
+        machine_faults=["THIS MACHINE IS BROKEN"],
+    )
+
+
+def _refuses(checked: Checked) -> str | None:
+    said = _CONTROL / f"refuse-{_SERVER}"
+    return said.read_text().strip() if said.exists() else None
+
+
+def _url(source: str) -> str:
+    if source == "nowhere":
+        return str(_CONTROL / "no-such-repository.git")
+    if source:
+        raise LookupError("there is only the default source, and nowhere")
+    return os.environ["E2E_REPOSITORY"]
+
+
+projects = [
+    Project(
+        name="greeter",
+        options=ProjectOptions(
+            standard(
+                "os",
+                "arch",
+                "bits",
+                "byteorder",
+                "libc",
+                "libc_version",
+                "cpu_level",
+                "memory",
+                "cpus",
+                "disk",
+                "tools",
+            ),
+            (
+                choice("greeting", ["hello", "goodbye"], help="what the program says"),
+                flag("loud", help="say it louder", requires={"greeting": "hello"}),
+            ),
+        ),
+        recipe=Recipe(version=1, plan=_plan, machine={"tools": ("gcc",)}),
+        path_to_url=_url,
+        client_checkers=[_refuses],
+        policy={"lost_ttl": 0.2, "refusal_first": 0.5, "retry_first": 0.2, "refusal_ttl": 5.0},
+    )
+]

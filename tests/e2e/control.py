@@ -1,0 +1,134 @@
+"""What an end-to-end test has in hand: a farm of real processes, a repository, a mailbox, and the builds' own will."""
+
+import email
+import email.policy
+import json
+import os
+import subprocess
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from buildtool.entry.local_farm import LocalFarm, Program
+
+CONFIG = Path(__file__).resolve().parent / "config.py"
+
+BUILD = """\
+set -e
+echo "building on $SERVER"
+if test -e "$CONTROL/broken-$SERVER"; then echo "THIS MACHINE IS BROKEN"; exit 1; fi
+if test -p "$CONTROL/gate-$SERVER"; then echo "waiting at the gate"; cat "$CONTROL/gate-$SERVER" >/dev/null; fi
+gcc -o program -DGREETING=\\"$1\\" -DLOUD=$LOUD main.c
+./program
+"""
+
+
+@define
+class Control:
+    """One test's farm. ``repository`` is a git repository with a few revisions on ``main``."""
+
+    directory: Path
+    farm: LocalFarm = field(init=False)
+    commits: list[str] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        (self.directory / "control").mkdir(parents=True)
+        self.repository.mkdir()
+        self.farm = LocalFarm(
+            self.directory / "farm",
+            CONFIG,
+            {"E2E_CONTROL": str(self.directory / "control"), "E2E_REPOSITORY": str(self.repository)},
+        )
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit(**{"build.sh": BUILD, "main.c": self.source("first")})
+
+    @property
+    def repository(self) -> Path:
+        return self.directory / "greeter.git"
+
+    # --- the project -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def source(words: str) -> str:
+        """A main.c that says the greeting and ``words``."""
+        return f'#include <stdio.h>\nint main(void) {{ puts(GREETING " {words}"); return LOUD > 1; }}\n'
+
+    def commit(self, **files: str) -> str:
+        """Commit files to the branch and return the commit's id."""
+        for name, text in files.items():
+            (self.repository / name).write_text(text)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", f"revision {len(self.commits)}")
+        self.commits.append(self.git("rev-parse", "HEAD"))
+        return self.commits[-1]
+
+    def git(self, *words: str) -> str:
+        """Run git in the repository."""
+        identity = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(self.directory)}
+        for role in ("AUTHOR", "COMMITTER"):
+            identity |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@example.org"}
+        done = subprocess.run(
+            ["git", *words],
+            cwd=self.repository,
+            env={**os.environ, **identity},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    # --- the machines' own will ----------------------------------------------------------------------------
+
+    def control(self, name: str) -> Path:
+        """A file that config.py or build.sh looks at."""
+        return self.directory / "control" / name
+
+    def close_gate(self, server: str) -> None:
+        """Make builds on a server wait until ``open_gate``."""
+        os.mkfifo(self.control(f"gate-{server}"))
+
+    def open_gate(self, server: str) -> None:
+        """Let the build that waits on a server, or the next to come, go on; later ones do not wait."""
+        gate = self.control(f"gate-{server}")
+        with gate.open("w"):
+            gate.unlink()
+
+    def server(self, name: str, *arguments: str) -> Program:
+        """Start a build server."""
+        return self.farm.start_build_server(name, *arguments, E2E_SERVER=name)
+
+    # --- requests ------------------------------------------------------------------------------------------
+
+    def ask(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """Run startcompile.py --json, which must end with ``code``, and return what it printed."""
+        done = self.farm.request("--json", *arguments)
+        assert done.returncode == code, f"{done.returncode} instead of {code}: {done.stderr}{done.stdout}"
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def refused(self, *arguments: str, code: int) -> str:
+        """Run startcompile.py, which must end with ``code`` and one line on stderr; return that line."""
+        done = self.farm.request(*arguments)
+        assert done.returncode == code, f"{done.returncode} instead of {code}: {done.stderr}{done.stdout}"
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1, done.stderr
+        assert "Traceback" not in done.stdout
+        return lines[0]
+
+    # --- mail ----------------------------------------------------------------------------------------------
+
+    def mails(self) -> list[EmailMessage]:
+        """Every mail that has arrived."""
+        new = self.farm.mailbox / "new"
+        return [
+            email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[misc]
+            for path in (sorted(new.iterdir()) if new.exists() else [])
+        ]
+
+    def mail_to(self, address: str) -> EmailMessage:
+        """The one mail that arrived for ``address``."""
+        (found,) = [mail for mail in self.mails() if mail["Delivered-To"] == address]
+        return found

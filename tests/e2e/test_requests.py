@@ -1,0 +1,133 @@
+"""Requests, from the requester's side, with real processes over loopback."""
+
+import hashlib
+import subprocess
+import zipfile
+from pathlib import Path
+
+from tests.e2e.control import Control
+
+
+def run_program(artifact: Path) -> str:
+    """Unpack the program that an artifact holds, and return what it says."""
+    place = artifact.with_suffix("")
+    with zipfile.ZipFile(artifact) as archive:
+        archive.extractall(place)
+    program = place / "program"
+    program.chmod(0o755)
+    return subprocess.run([program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_miss_is_built_and_the_same_request_is_then_a_hit(running: Control) -> None:
+    running.server("anna")
+    first = running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    assert first["answer"] == "dispatched"
+    assert first["state"] == "satisfied"
+    second = running.ask("--output", "two.zip", "bob@example.org")
+    assert second["answer"] == "hit"
+    one, two = running.farm.directory / "one.zip", running.farm.directory / "two.zip"
+    assert one.read_bytes() == two.read_bytes()
+    assert hashlib.sha256(one.read_bytes()).hexdigest() == second["artifact"]["digest"]
+    assert run_program(one) == "hello first"
+
+
+def test_compile_options_make_other_binaries_and_a_contradiction_is_refused(running: Control) -> None:
+    running.server("anna")
+    running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    other = running.ask("--foreground", "--greeting=goodbye", "--output", "two.zip", "ann@example.org")
+    assert other["answer"] == "dispatched"
+    assert run_program(running.farm.directory / "two.zip") == "goodbye first"
+    line = running.refused("--greeting=goodbye", "--loud", "ann@example.org", code=2)
+    assert "--loud=yes needs --greeting=hello" in line
+
+
+def test_three_requesters_of_one_build_are_joined_and_mailed_each(running: Control) -> None:
+    running.close_gate("anna")
+    anna = running.server("anna")
+    answers = [running.ask(f"{name}@example.org") for name in ("ann", "bob", "cid")]
+    assert [answer["answer"] for answer in answers] == ["dispatched", "joined", "joined"]
+    assert len({answer["build_id"] for answer in answers}) == 1
+    mailbox = running.farm.programs[0]
+    running.open_gate("anna")
+    for _ in answers:
+        mailbox.wait_for(r"mail for (\w+)@example\.org")
+    assert {mail["Delivered-To"] for mail in running.mails()} == {f"{n}@example.org" for n in ("ann", "bob", "cid")}
+    assert anna.process.poll() is None
+
+
+def test_a_request_waits_for_a_capable_server_and_both_requesters_of_the_queued_build_are_mailed(
+    running: Control,
+) -> None:
+    assert running.ask("ann@example.org")["answer"] == "queued"
+    assert running.ask("bob@example.org")["answer"] == "joined"
+    running.server("anna")
+    for _ in range(2):
+        running.farm.programs[0].wait_for("mail for")
+    assert {mail["Delivered-To"] for mail in running.mails()} == {"ann@example.org", "bob@example.org"}
+
+
+def test_a_queued_request_says_why_it_waits(running: Control) -> None:
+    running.server("anna")
+    answer = running.ask("--memory=900000000", "ann@example.org")
+    assert answer["answer"] == "queued"
+    assert any("memory" in line and "anna" in line for line in answer["why"])
+
+
+def test_cancelling_one_of_two_lets_the_build_go_on_and_the_last_stops_it(running: Control) -> None:
+    running.close_gate("anna")
+    running.server("anna")
+    first, second = running.ask("ann@example.org"), running.ask("bob@example.org")
+    cancelled = running.ask("--cancel", f"{first['request_id']}-{first['token']}")
+    assert cancelled["state"] == "cancelled"
+    assert running.ask("cid@example.org")["answer"] == "joined", "the build still runs"
+    third = running.ask("dora@example.org")
+    for answer in (second, third):
+        running.ask("--cancel", f"{answer['request_id']}-{answer['token']}")
+    (last,) = [answer for answer in [running.ask("cid@example.org")] if answer["answer"] == "joined"]
+    assert last["build_id"] == first["build_id"]
+
+
+def test_the_last_cancel_ends_the_build_and_frees_the_server_for_another(running: Control) -> None:
+    running.close_gate("anna")
+    running.server("anna")
+    only = running.ask("ann@example.org")
+    running.ask("--cancel", f"{only['request_id']}-{only['token']}")
+    running.control("gate-anna").unlink()
+    done = running.ask("--foreground", "--greeting=goodbye", "--no-download", "bob@example.org")
+    assert done["state"] == "satisfied"
+    assert not [mail for mail in running.mails() if mail["Delivered-To"] == "ann@example.org"]
+
+
+def test_a_wrong_token_cancels_nothing(running: Control) -> None:
+    only = running.ask("ann@example.org")
+    line = running.refused("--cancel", f"{only['request_id']}-{'a' * len(only['token'])}", code=8)
+    assert "token" in line
+
+
+def test_a_near_revision_satisfies_a_range_and_an_exact_request_builds_its_own(running: Control) -> None:
+    running.commit(**{"main.c": running.source("second")})
+    running.commit(**{"main.c": running.source("third")})
+    running.server("anna")
+    first, second, third = running.commits
+    running.ask("--foreground", "--revision", second, "--no-download", "ann@example.org")
+    near = running.ask("--revision", third, "--revrange=1", "--no-download", "bob@example.org")
+    assert (near["answer"], near["revision"]) == ("hit", second)
+    older = running.ask("--revrange", f"{first}..{third}", "--no-download", "bob@example.org")
+    assert (older["answer"], older["revision"]) == ("hit", second)
+    exact = running.ask("--foreground", "--no-download", "bob@example.org")
+    assert (exact["answer"], exact["revision"]) == ("dispatched", third)
+
+
+def test_force_builds_again_and_the_newest_artifact_wins(running: Control) -> None:
+    running.server("anna")
+    first = running.ask("--foreground", "--no-download", "ann@example.org")
+    forced = running.ask("--foreground", "--force", "--no-download", "ann@example.org")
+    assert forced["build_id"] != first["build_id"]
+    assert running.ask("--no-download", "ann@example.org")["build_id"] == forced["build_id"]
+
+
+def test_a_foreground_request_shows_the_log_as_it_grows(running: Control) -> None:
+    running.server("anna")
+    done = running.farm.request("--foreground", "--no-download", "ann@example.org")
+    assert done.returncode == 0
+    assert "building on anna" in done.stdout + done.stderr
