@@ -29,7 +29,7 @@ from buildtool.domain.model import (
     RequestState,
 )
 from buildtool.domain.state import Seen
-from buildtool.domain.turn import Turn, disappoint, satisfy
+from buildtool.domain.turn import Turn, disappoint, expire, satisfy
 
 
 def submit(turn: Turn, event: Submitted) -> Answer:
@@ -68,13 +68,18 @@ def admit_anew(turn: Turn, request: Request) -> None:
     if artifact is not None:
         satisfy(turn, anew, artifact)
         return
+    # Nobody expires while being built for, so the timer may be used up: who is late does not queue again.
+    late = anew.expires_at <= turn.now
     found = _joinable(turn, anew)
-    if found is not None:
+    if found is not None and not (late and found[0].state is BuildState.QUEUED):
         _wait_for(turn, anew, *found)
         return
     failure = None if anew.force else find_failure(turn, anew.demand)
     if failure is not None:
         disappoint(turn, evolve(anew, build_id=failure.build_id), RequestState.FAILED, failure.reason)
+        return
+    if late:
+        expire(turn, anew)
         return
     build = _new_build(turn, anew)
     _wait_for(turn, anew, build, Joined.OWN)

@@ -29,6 +29,7 @@ from buildtool.domain.turn import (
     close_build,
     close_if_unwanted,
     disappoint,
+    expire,
     satisfy,
 )
 
@@ -148,13 +149,6 @@ def requeue(turn: Turn, build: Build) -> None:
             start_somewhere(turn, again)
 
 
-def expire(turn: Turn, request: Request) -> None:
-    """End a Request whose own time is over before anybody could build it."""
-    disappoint(
-        turn, request, RequestState.EXPIRED, "no build server that can build this took it before the request expired"
-    )
-
-
 def _close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> Attempt:
     closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
     turn.state.put(closed)
@@ -252,12 +246,13 @@ def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *
 
 def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
     """A Build that broke on several machines is at fault itself, as far as anybody can tell."""
-    for server in build.broken_on:
-        _absolve(turn, server)
     waiting = turn.state.waiters(build.id)
     reason = f"it broke on {len(build.broken_on)} machines ({', '.join(build.broken_on)}); last: {attempt.reason}"
     close_build(turn, evolve(build, deciding_epoch=attempt.epoch), BuildState.UNBUILDABLE, reason)
     _tell_unsuccessful(turn, waiting, RequestState.UNBUILDABLE, reason)
+    for server in build.broken_on:
+        _absolve(turn, server)
+        fill(turn, server)
 
 
 def _tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:

@@ -7,8 +7,8 @@ from attrs import evolve
 from buildtool.domain.dispatching import fill
 from buildtool.domain.messages import Disconnected, Fence, Noted, Registered, SessionOpened
 from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, Server
-from buildtool.domain.outcomes import end, settle_confirmations
-from buildtool.domain.turn import Turn, announce
+from buildtool.domain.outcomes import end, requeue, settle_confirmations
+from buildtool.domain.turn import Turn
 
 
 def register(turn: Turn, event: Registered) -> SessionOpened:
@@ -55,6 +55,7 @@ def restart(turn: Turn) -> Noted:
     for server in list(turn.state.servers.values()):
         if server.connected:
             turn.state.put(evolve(server, connected=False))
+    interrupted = [build for build in turn.state.builds.values() if build.state is BuildState.RUNNING]
     for attempt in list(turn.state.attempts.values()):
         aborting = attempt.state is AttemptState.ABORTING
         closed = evolve(
@@ -65,11 +66,8 @@ def restart(turn: Turn) -> Noted:
             ended_at=turn.now,
         )
         turn.state.put(closed)
-        build = turn.state.builds.get(attempt.build_id)
-        if build is not None and build.state is BuildState.RUNNING:
-            again = evolve(build, state=BuildState.QUEUED, first=True, not_before=0.0)
-            turn.state.put(again)
-            announce(turn, again)
+    for build in interrupted:
+        requeue(turn, evolve(build, first=True))
     turn.happened("metaserver-started", "metaserver")
     return Noted()
 

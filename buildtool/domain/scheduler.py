@@ -6,6 +6,8 @@ decision back with ``state.rollback()``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve, frozen
 
 from buildtool.domain import admission, outcomes, presence
@@ -28,8 +30,9 @@ from buildtool.domain.messages import (
     Tick,
 )
 from buildtool.domain.model import AttemptEnd, AttemptState, Build, BuildState, ShelfKey
+from buildtool.domain.ready import place_of
 from buildtool.domain.state import State
-from buildtool.domain.turn import Turn, close_build, withdraw
+from buildtool.domain.turn import Turn, expire, withdraw
 
 OFFER_LIMIT = 90.0
 """Seconds after which an Attempt that its server neither took nor refused is believed lost."""
@@ -59,9 +62,7 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:
     match event:
         case Submitted():
             return event.demand.shelves()
-        case Delivered():
-            return _shelves_of_build(state, event.build_id)
-        case AttemptEnded():
+        case Delivered() | AttemptEnded():
             return _shelves_of_build(state, event.build_id)
         case Disconnected() | Registered():
             return tuple(
@@ -71,6 +72,8 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:
             ) + _shelves_of_confirming(state)
         case ArtifactGone():
             return (event.artifact.shelf,)
+        case Restarted() | Tick():
+            return _shelves_of_attempts(state)
         case _:
             return ()
 
@@ -113,52 +116,49 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911 - one li
 
 
 def _tick(turn: Turn) -> Noted:
-    """Look at everything whose time has come."""
+    """Look at everything whose time has come: what has expired goes first, then all that may start, in its order."""
     state = turn.state
-    due: list[tuple[str, object]] = []
+    due: dict[str, dict[Any, None]] = {"request": {}, "build": {}, "server": {}, "refusal": {}}
     while state.timers and state.timers[0][0] <= turn.now:
         when, kind, key = state.pop_timer()
         if _means_something(state, when, kind, key, turn.now):
-            due.append((kind, key))
-    for kind, key in due:
-        _due(turn, kind, key)
-    for attempt in list(state.attempts.values()):
-        if attempt.state is AttemptState.OFFERED and attempt.offered_at + OFFER_LIMIT <= turn.now:
-            outcomes.end(turn, attempt, AttemptEnd.LOST, f"{attempt.server} did not answer the order")
-            fill(turn, attempt.server)
+            due[kind][key] = None
+    for request_id in due["request"]:
+        _expire(turn, request_id)
+    ready = [state.builds[build_id] for build_id in due["build"] if build_id in state.builds]
+    for build in ready:
+        state.put(evolve(build, not_before=0.0))
+    for name in due["server"]:
+        state.put(evolve(state.servers[name], quarantined_until=0.0, quarantine_reason=""))
+    for name in dict.fromkeys((*due["server"], *(server for _, server in due["refusal"]))):
+        fill(turn, name)
+    for build in sorted(ready, key=place_of):
+        now = state.builds[build.id]
+        if now.state is BuildState.QUEUED:
+            start_somewhere(turn, now)
+    _lose_unanswered(turn)
     return Noted()
 
 
-def _due(turn: Turn, kind: str, key: object) -> None:
-    state = turn.state
-    match kind:
-        case "request":
-            _expire(turn, int(str(key)))
-        case "build":
-            build = state.builds.get(int(str(key)))
-            if build is not None and build.not_before and build.not_before <= turn.now:
-                ready = evolve(build, not_before=0.0)
-                state.put(ready)
-                start_somewhere(turn, ready)
-        case "server":
-            server = state.servers.get(str(key))
-            if server is not None and 0 < server.quarantined_until <= turn.now:
-                state.put(evolve(server, quarantined_until=0.0, quarantine_reason=""))
-                fill(turn, server.name)
-        case "refusal" if isinstance(key, tuple):
-            fill(turn, str(key[1]))
+def _lose_unanswered(turn: Turn) -> None:
+    """Believe those Attempts lost that their servers neither took nor refused in time."""
+    for key in list(turn.state.attempts):
+        attempt = turn.state.attempts.get(key)
+        if (
+            attempt is not None
+            and attempt.state is AttemptState.OFFERED
+            and attempt.offered_at + OFFER_LIMIT <= turn.now
+        ):
+            outcomes.end(turn, attempt, AttemptEnd.LOST, f"{attempt.server} did not answer the order")
+            fill(turn, attempt.server)
 
 
 def _expire(turn: Turn, request_id: int) -> None:
     request = turn.state.requests.get(request_id)
     if request is None or request.expires_at > turn.now or request.build_id is None:
         return
-    build = turn.state.builds[request.build_id]
-    if build.state is not BuildState.QUEUED:
-        return
-    outcomes.expire(turn, request)
-    if not turn.state.waiting_on.get(build.id):
-        close_build(turn, build, BuildState.EXPIRED, "every request for it expired")
+    if turn.state.builds[request.build_id].state is BuildState.QUEUED:
+        expire(turn, request)
 
 
 def _means_something(state: State, when: float, kind: str, key: object, now: float) -> bool:
@@ -188,6 +188,11 @@ def _shelves_of_build(state: State, build_id: int) -> tuple[ShelfKey, ...]:
     build: Build | None = state.builds.get(build_id)
     own = (build.spec.shelf(),) if build is not None else ()
     return own + tuple(request.demand.spec.shelf() for request in state.waiters(build_id))
+
+
+def _shelves_of_attempts(state: State) -> tuple[ShelfKey, ...]:
+    """Return the shelves that are needed should any Attempt be believed lost."""
+    return tuple(key for attempt in state.attempts.values() for key in _shelves_of_build(state, attempt.build_id))
 
 
 def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:

@@ -62,6 +62,15 @@ def disappoint(turn: Turn, request: Request, state: RequestState, reason: str) -
     return ended
 
 
+def expire(turn: Turn, request: Request) -> None:
+    """End a Request whose own time is over before anybody could build it, and its Build if it was the last."""
+    reason = "no build server that can build this took it before the request expired"
+    disappoint(turn, request, RequestState.EXPIRED, reason)
+    build = turn.state.builds.get(request.build_id) if request.build_id is not None else None
+    if build is not None and not turn.state.waiting_on.get(build.id):
+        close_build(turn, build, BuildState.EXPIRED, "every request for it expired")
+
+
 def withdraw(turn: Turn, request: Request) -> Request:
     """End a Request because its requester said so; no mail. A Build that nobody waits for any more ends too."""
     ended = evolve(request, state=RequestState.CANCELLED, reason="cancelled by its requester", ended_at=turn.now)
@@ -108,9 +117,11 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
     turn.tell(RequestMoved(ended))
     turn.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
     alone = f":{ended.id}" if ended.state is RequestState.EXPIRED else ""
-    key = f"{build_id or 0}:{ended.state.value}{alone}:{ended.email}"
-    mail = turn.mails.get(key)
+    together = f"{build_id or 0}:{ended.state.value}{alone}:{ended.email}"
+    mail = turn.mails.get(together)
     if mail is None:
-        turn.mails[key] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now)
+        # A Request ends once, so its id makes the key unique: who is told of the same Build later gets another mail.
+        key = f"{build_id or 0}:{ended.state.value}:{ended.id}:{ended.email}"
+        turn.mails[together] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now)
     else:
-        turn.mails[key] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
+        turn.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))

@@ -1,0 +1,388 @@
+"""Which Build goes where and when: first come first served among those that compete, refusals, delays, expiry."""
+
+from attrs import evolve
+
+from buildtool.domain.dispatching import may_take
+from buildtool.domain.messages import Dispatch, Dispatched, Queued
+from buildtool.domain.model import (
+    AttemptEnd,
+    AttemptState,
+    BuildState,
+    OfferKind,
+    ProjectSkill,
+    RequestState,
+)
+from buildtool.domain.turn import Turn
+from tests.domain.farm import Farm, NewRequest
+from tests.domain.worlds import OPTIONS, POLICY, machine, spec
+
+X86 = {"os": "linux", "arch": "x86_64"}
+PPC = {"os": "linux", "arch": "ppc"}
+EXPIRED, WAITING = RequestState.EXPIRED, RequestState.WAITING
+
+
+def test_a_build_queues_until_a_capable_server_registers() -> None:
+    farm = Farm()
+    farm.login("anna", machine(arch="aarch64"))
+    asked = farm.ask(spec(**PPC))
+    assert isinstance(asked, Queued)
+    farm.login("bert", machine(arch="x86_64"))
+    assert farm.running_on(asked) == ""
+    farm.login("carl", machine(arch="x86_64", cross=("ppc",)))
+    assert farm.running_on(asked) == "carl"
+
+
+def test_a_server_with_another_recipe_or_other_descriptions_gets_nothing() -> None:
+    farm = Farm()
+    farm.login("anna", machine(skill=ProjectSkill("lua", 2, OPTIONS.digest())))
+    farm.login("bert", machine(skill=ProjectSkill("lua", 3, "0" * 64)))
+    farm.login("carl", machine(skill=ProjectSkill("zlib", 3, OPTIONS.digest())))
+    assert isinstance(farm.ask(), Queued)
+
+
+def test_a_server_that_announces_more_gets_what_waits_for_that() -> None:
+    farm = Farm()
+    farm.login("anna", machine(memory=512))
+    asked = farm.ask(spec(machine={"memory": 1024}, **X86))
+    assert isinstance(asked, Queued)
+    farm.login("anna", machine(memory=1024))
+    assert farm.running_on(asked) == "anna"
+
+
+def test_a_server_takes_as_many_builds_at_once_as_it_says() -> None:
+    farm = Farm()
+    farm.login("anna", machine(max_builds=2))
+    asked = [farm.ask(spec(revision)) for revision in range(3)]
+    assert [farm.running_on(one) for one in asked] == ["anna", "anna", ""]
+
+
+def test_builds_that_compete_are_served_in_the_order_of_admission() -> None:
+    farm = Farm()
+    asked = [farm.ask(spec(revision)) for revision in (3, 0, 2, 1)]
+    farm.login("anna")
+    for one in asked:
+        assert farm.running_on(one) == "anna"
+        farm.deliver("anna")
+
+
+def test_builds_of_different_needs_that_compete_for_one_server_are_served_in_the_order_of_admission() -> None:
+    farm = Farm()
+    asked = [
+        farm.ask(spec(0, **PPC)),
+        farm.ask(spec(0, **X86)),
+        farm.ask(spec(1, machine={"memory": 64}, **PPC)),
+        farm.ask(spec(1, **X86)),
+    ]
+    farm.login("anna", machine(cross=("ppc",)))
+    for one in asked:
+        assert farm.running_on(one) == "anna"
+        farm.deliver("anna")
+
+
+def test_a_build_that_no_server_can_take_delays_nobody() -> None:
+    farm = Farm()
+    stuck = farm.ask(spec(**PPC))
+    later = farm.ask(spec(**X86))
+    farm.login("anna", machine(arch="x86_64"))
+    assert farm.running_on(stuck) == ""
+    assert farm.running_on(later) == "anna"
+
+
+def test_a_build_that_is_retried_keeps_its_place() -> None:
+    farm = Farm()
+    farm.login("anna")
+    first = farm.ask(spec(0))
+    second, third = farm.ask(spec(1)), farm.ask(spec(2))
+    farm.end("anna", AttemptEnd.RETURNED)
+    assert farm.running_on(second) == "anna"
+    farm.pass_time(POLICY.lost_ttl)
+    assert farm.running_on(first) == ""
+    farm.deliver("anna")
+    assert farm.running_on(first) == "anna"
+    assert farm.running_on(third) == ""
+
+
+def test_native_beats_cross_beats_emulated() -> None:
+    def emulating(name: str) -> None:
+        capability = machine(arch="x86_64", cross=("ppc",))
+        offers = tuple(evolve(offer, kind=OfferKind.EMULATED) for offer in capability.offers[1:])
+        farm.login(name, evolve(capability, offers=offers))
+
+    farm = Farm()
+    emulating("anna")
+    farm.login("bert", machine(arch="x86_64", cross=("ppc",)))
+    farm.login("carl", machine(arch="ppc"))
+    asked = [farm.ask(spec(revision, **PPC)) for revision in range(3)]
+    assert [farm.running_on(one) for one in asked] == ["carl", "bert", "anna"]
+
+
+def test_a_machine_that_offers_a_platform_twice_makes_it_natively() -> None:
+    farm = Farm()
+    capability = machine(arch="x86_64", cross=("x86_64",))
+    farm.login("anna", evolve(capability, offers=capability.offers[::-1]))
+    farm.ask(spec(**X86))
+    assert farm.attempt_on("anna").kind is OfferKind.NATIVE
+
+
+def test_a_native_build_waits_for_a_native_machine() -> None:
+    farm = Farm()
+    farm.login("anna", machine(arch="x86_64", cross=("ppc",)))
+    asked = farm.ask(evolve(spec(**PPC), native=True))
+    assert isinstance(asked, Queued)
+    farm.login("bert", machine(arch="ppc"))
+    assert farm.running_on(asked) == "bert"
+
+
+def test_the_least_loaded_server_is_preferred_and_then_the_one_with_more_processors() -> None:
+    farm = Farm()
+    big, small = machine(max_builds=2), machine(max_builds=2)
+    farm.login("anna", small)
+    farm.login("bert", evolve(big, machine=(("cpus", 64), ("memory", 4096))))
+    asked = [farm.ask(spec(revision)) for revision in range(4)]
+    assert [farm.running_on(one) for one in asked] == ["bert", "anna", "bert", "anna"]
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+def refuse(farm: Farm, asked: NewRequest) -> float:
+    """The server refuses what it was just offered; return for how long that is remembered."""
+    farm.end("anna", AttemptEnd.REFUSED, "a checker said no")
+    return farm.broker.state.refusals[farm.build_of(asked).id, "anna"].until - farm.broker.now
+
+
+def test_a_refusal_is_remembered_twice_as_long_each_time_up_to_a_limit_and_then_retried() -> None:
+    farm = Farm({"lua": evolve(POLICY, refusal_first=10.0, refusal_ttl=35.0)})
+    farm.login("anna")
+    asked = farm.ask()
+    for expected in (10.0, 20.0, 35.0, 35.0):
+        assert farm.running_on(asked) == "anna"
+        assert refuse(farm, asked) == expected
+        farm.pass_time(expected - 1.0)
+        assert farm.running_on(asked) == ""
+        farm.pass_time(1.0)
+
+
+def test_a_refusal_concerns_one_build_and_one_server() -> None:
+    farm = Farm()
+    farm.login("anna")
+    refused = farm.ask(spec(0))
+    refuse(farm, refused)
+    other = farm.ask(spec(1))
+    assert farm.running_on(other) == "anna"
+    farm.login("bert")
+    assert farm.running_on(refused) == "bert"
+
+
+def test_a_refusal_is_remembered_through_a_restart() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    refuse(farm, asked)
+    farm.broker.crash()
+    farm.login("anna")
+    assert farm.running_on(asked) == ""
+    farm.pass_time(POLICY.refusal_first)
+    assert farm.running_on(asked) == "anna"
+
+
+def test_a_refusal_costs_no_strike_and_never_makes_a_build_unbuildable() -> None:
+    farm = Farm()
+    asked = farm.ask()
+    for name in ("anna", "bert", "carl", "dora"):
+        farm.login(name)
+        farm.end(name, AttemptEnd.REFUSED)
+    assert farm.state(asked) is WAITING
+    assert farm.build_of(asked).broken_on == ()
+    assert {farm.server(name).strikes for name in ("anna", "bert", "carl", "dora")} == {0}
+
+
+# --- contact lost before the start ----------------------------------------------------------------------
+
+
+def test_contact_lost_before_the_start_delays_with_growth_and_costs_no_strike() -> None:
+    farm = Farm({"lua": evolve(POLICY, retry_first=2.0, retry_most=7.0)})
+    asked = farm.ask()
+    for number, wait in enumerate((2.0, 4.0, 7.0, 7.0)):
+        name = f"server{number}"
+        farm.login(name)
+        assert farm.running_on(asked) == name
+        farm.logout(name)
+        farm.login("spare")
+        assert farm.build_of(asked).not_before == farm.broker.now + wait
+        farm.pass_time(wait - 0.5)
+        assert farm.running_on(asked) == ""
+        farm.logout("spare")
+        farm.pass_time(0.5)
+        assert farm.server(name).strikes == 0
+    assert farm.build_of(asked).broken_on == ()
+
+
+def test_a_delayed_build_starts_when_its_time_has_come() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.logout("anna")
+    farm.login("bert")
+    assert farm.running_on(asked) == ""
+    farm.pass_time(POLICY.retry_first)
+    assert farm.running_on(asked) == "bert"
+
+
+def test_an_order_that_nobody_answers_is_believed_lost_after_a_while() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    silent = farm.attempt_on("anna")
+    farm.pass_time(89.0)
+    assert farm.attempt(*silent.key).state is AttemptState.OFFERED
+    farm.login("bert")
+    farm.pass_time(1.0)
+    assert farm.attempt(*silent.key).end is AttemptEnd.LOST
+    farm.pass_time(POLICY.retry_first)
+    assert farm.running_on(asked) == "bert"
+    farm.accept("bert")
+    farm.pass_time(300.0)
+    assert farm.running_on(asked) == "bert", "one that was taken is not asked to hurry"
+
+
+def test_of_two_delayed_builds_that_are_due_at_once_the_older_goes_first() -> None:
+    """When the clock was not looked at for a while, one Tick finds several times due."""
+    farm = Farm()
+    farm.login("anna")
+    farm.login("bert")
+    older, newer = farm.ask(spec(0)), farm.ask(spec(1))
+    farm.logout(farm.running_on(newer))
+    farm.pass_time(0.5)
+    farm.logout(farm.running_on(older))
+    assert farm.build_of(newer).not_before < farm.build_of(older).not_before
+    farm.login("carl")
+    farm.broker.now += 60.0
+    farm.pass_time(0.0)
+    assert farm.running_on(older) == "carl"
+
+
+def test_a_delayed_build_does_not_overtake_an_older_one_whose_refusal_is_over_too() -> None:
+    farm = Farm()
+    farm.login("anna")
+    refused = farm.ask(spec(0))
+    refuse(farm, refused)
+    farm.login("bert", machine(arch="ppc"))
+    delayed = farm.ask(spec(1, **X86))
+    farm.logout("anna")
+    farm.login("anna")
+    assert (farm.running_on(refused), farm.running_on(delayed)) == ("", "")
+    farm.broker.now += 60.0
+    farm.pass_time(0.0)
+    assert farm.running_on(refused) == "anna"
+
+
+# --- expiry ---------------------------------------------------------------------------------------------
+
+
+def test_a_queued_request_expires_and_is_mailed() -> None:
+    farm = Farm()
+    asked = farm.ask()
+    build = farm.build_of(asked)
+    farm.pass_time(POLICY.request_ttl - 1.0)
+    assert farm.state(asked) is WAITING
+    farm.pass_time(1.0)
+    assert farm.ends_told(asked) == [EXPIRED]
+    assert farm.mailed() == [("user@example.org", EXPIRED)]
+    assert farm.build(build.id).state is BuildState.EXPIRED
+
+
+def test_who_asked_later_for_a_queued_build_expires_later_and_keeps_it_alive() -> None:
+    farm = Farm()
+    early = farm.ask()
+    farm.pass_time(1_000.0)
+    late = farm.ask()
+    farm.pass_time(POLICY.request_ttl - 1_000.0)
+    assert (farm.state(early), farm.state(late)) == (EXPIRED, WAITING)
+    farm.login("anna")
+    assert farm.running_on(late) == "anna"
+    farm.deliver("anna")
+    assert farm.ends_told(early) == [EXPIRED]
+
+
+def test_a_running_build_does_not_expire_and_whoever_waits_for_it_gets_it() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.accept("anna")
+    farm.pass_time(POLICY.request_ttl + 10.0)
+    assert farm.state(asked) is WAITING
+    farm.deliver("anna")
+    assert farm.ends_told(asked) == [RequestState.SATISFIED]
+
+
+def test_a_request_whose_time_ran_out_while_it_was_built_expires_when_the_build_would_queue_again() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    build = farm.build_of(asked)
+    farm.accept("anna")
+    farm.pass_time(POLICY.request_ttl + 10.0)
+    farm.end("anna", AttemptEnd.RETURNED)
+    assert farm.ends_told(asked) == [EXPIRED]
+    assert farm.build(build.id).state is BuildState.EXPIRED
+
+
+def test_a_request_whose_time_ran_out_is_not_queued_for_ever_when_it_is_admitted_anew() -> None:
+    """Its timer is used up, so nothing would ever end it."""
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    farm.accept("anna")
+    ranged = farm.ask(spec(0), near=1)
+    farm.pass_time(POLICY.request_ttl + 10.0)
+    assert farm.state(ranged) is WAITING
+    assert isinstance(farm.ask(spec(2)), Queued)
+    farm.end("anna", AttemptEnd.FAILED)
+    assert farm.ends_told(ranged) == [EXPIRED]
+
+
+def test_a_request_whose_time_ran_out_does_not_join_a_queue_when_it_is_admitted_anew() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    farm.accept("anna")
+    ranged = farm.ask(spec(0), near=1)
+    farm.pass_time(POLICY.request_ttl + 10.0)
+    assert isinstance(farm.ask(spec(0)), Queued)
+    farm.end("anna", AttemptEnd.FAILED)
+    assert farm.ends_told(ranged) == [EXPIRED]
+
+
+def test_what_expired_while_the_clock_was_not_looked_at_is_not_started_any_more() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.end("anna", AttemptEnd.REFUSED)
+    farm.broker.now += POLICY.request_ttl
+    farm.pass_time(0.0)
+    assert farm.ends_told(asked) == [EXPIRED]
+    assert len(farm.attempts()) == 1
+
+
+# --- what is told ---------------------------------------------------------------------------------------
+
+
+def test_every_dispatch_carries_an_epoch_of_its_own() -> None:
+    farm = Farm()
+    asked = farm.ask()
+    for name in ("anna", "bert", "carl"):
+        farm.login(name)
+        farm.end(name, AttemptEnd.RETURNED)
+    epochs = [effect.attempt.epoch for effect in farm.broker.told if isinstance(effect, Dispatch)]
+    assert epochs == [1, 2, 3]
+    assert farm.build_of(asked).epoch == 3
+
+
+def test_nothing_is_held_against_a_server_that_never_had_the_build() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    assert isinstance(asked, Dispatched)
+    turn = Turn(farm.broker.state, farm.broker.now)
+    assert may_take(turn, farm.build_of(asked), "bert")
