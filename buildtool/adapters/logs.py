@@ -71,9 +71,7 @@ class LogStore:
         """
         key = (build_id, epoch)
         async with self._locks.held(key):
-            before, after = await self._disk(
-                "keep the log", partial(_append, *self._paths(key), offset, data, limit)
-            )
+            before, after = await self._disk("keep the log", partial(_append, *self._paths(key), offset, data, limit))
         if before != after:
             self._changed(key)
         return after

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from buildtool.adapters.downloads import Patience
+from buildtool.adapters.asking import Patience
 from buildtool.domain.tickets import TicketKind
 from buildtool.errors import (
     BadOffset,

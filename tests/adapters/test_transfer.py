@@ -467,7 +467,7 @@ class FullDiskTests(TransferCase):
     async def test_a_disk_that_fills_up_during_an_upload_loses_that_upload_and_nothing_else(self) -> None:
         kept = await self.publish(DATA, build_id=9)
         much = bytes(1_500_000)
-        headers = {**promise(0, len(much), digest_of(much)), "Content-Length": str(len(much))}
+        headers = {**promise(0, len(much), digest_of(much)), "Content-Length": str(len(much)), "Connection": "close"}
         talk = await self.talk(head("PUT", "/uploads/7/1", headers) + much[:100])
         while not self.incoming.exists() or not self.incoming.stat().st_size:
             await next_turn()

@@ -11,7 +11,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.downloads import Patience, TransferClient
+from buildtool.adapters.asking import Patience
+from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
