@@ -131,11 +131,11 @@ class FakeExtent:
 
 @define
 class FakeLogs:
-    """Logs by build and epoch; those in ``growing`` are not finished. ``vanish`` lets reading find nothing."""
+    """Logs by build and epoch; those in ``growing`` are not finished. Nothing is left from byte ``gone_from`` on."""
 
     logs: dict[tuple[int, int], bytes] = field(factory=dict)
     growing: set[tuple[int, int]] = field(factory=set)
-    vanish: bool = False
+    gone_from: float = float("inf")
     longest_read: int = 0
 
     async def state(self, build_id: int, epoch: int) -> FakeExtent:
@@ -146,4 +146,4 @@ class FakeLogs:
 
     async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
         self.longest_read = max(self.longest_read, size)
-        return b"" if self.vanish else self.logs[build_id, epoch][start : start + size]
+        return b"" if start >= self.gone_from else self.logs[build_id, epoch][start : start + size]

@@ -214,6 +214,12 @@ def test_a_long_log_is_read_in_pieces_of_bounded_size() -> None:
     assert store.longest_read == 128 * 1024
 
 
+def test_a_log_that_is_cleared_away_before_it_is_read_is_a_404() -> None:
+    seen = Visitor(farm(), FakeLogs({(3, 2): b"x" * 100}, gone_from=0)).visit("/logs/3", headers={"Range": "bytes=1-"})
+    assert (seen.status, seen.headers.get("content-range")) == (404, None)
+    check_html(seen.text)
+
+
 def test_the_head_of_a_log_reads_none_of_it() -> None:
     store = logs()
     assert Visitor(farm(), store).visit("/logs/3", "HEAD").headers["content-length"] == str(2 * len(LOG))

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, ResponseFailed
 
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Inline
@@ -27,7 +27,7 @@ from buildtool.entry.listening import listen
 from buildtool.entry.web_site import BODY_LIMIT, Reader, WallClock, web_site
 from buildtool.settings import Settings, load_settings
 from tests.support.inline import run
-from tests.web.fake_pages import NOW
+from tests.web.fake_pages import NOW, FakeLogs
 from tests.web.farm import LOG, farm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,6 +117,16 @@ class OverSockets(TestCase):
         status, body = await self.get("/logs/4")
         self.assertEqual(status, 200)
         self.assertTrue(body == log)
+
+    async def test_half_a_log_does_not_look_like_a_whole_one(self) -> None:
+        """A log that is cleared away while it is read breaks the connection off."""
+        store = FakeLogs({(3, 2): b"x" * 10_000_000}, gone_from=1)
+        site = web_site(self.settings, self.reader.pages, store, WallClock())
+        port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
+        self.addCleanup(lambda: maybeDeferred(port.stopListening))
+        self.number = port.getHost().port
+        with self.assertRaises((PartialDownloadError, ResponseFailed)):
+            await self.get("/logs/3")
 
     async def test_a_body_without_end_is_cut_off(self) -> None:
         """No page takes a body, so nothing that a visitor sends is kept."""
