@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -218,7 +219,7 @@ class Run:
         project_left = self._work.project.time_limit - self._spent
         donor_left = None if self._tools.time_limit is None else self._tools.time_limit - self._spent
         donor_first = donor_left is not None and donor_left < project_left
-        self.log.note(f"[{command.words()}: {' '.join(command.argv)}]")
+        self.log.note(f"[{command.words()}: {shlex.join(command.argv)}]")
         self._command = self._tools.commands.start(
             command.argv,
             tree / command.cwd,

@@ -9,6 +9,7 @@ The deployment's config.py loads this file with load("testproject/config.py") an
 """
 
 import os
+import shlex
 from pathlib import Path
 
 from buildtool.project import (
@@ -54,8 +55,8 @@ _LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 def plan(wanted: Wanted) -> Plan:
     """Answer how to build what is wanted. It must do nothing but answer: no files, no clock, no environment."""
     # The commands run in wanted.source, the checked-out tree. Nothing that names this directory may get into the
-    # binary, or two machines would make different ones.
-    cflags = f"-O2 -ffile-prefix-map={wanted.source}=."
+    # binary, or two machines would make different ones. There is no shell here, but make starts one: hence the quotes.
+    cflags = "-O2 " + shlex.quote(f"-ffile-prefix-map={wanted.source}=.")
     level = wanted.platform.get("cpu_level")
     if level in _LEVELS[1:]:  # the first level is what every compiler makes anyway, under a name that old ones lack
         cflags += f" -march={level}"

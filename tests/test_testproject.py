@@ -106,7 +106,7 @@ def test_the_size_of_the_table_bounds_how_many_words_are_told_apart(tmp_path: Pa
 def test_two_checkouts_in_different_places_give_the_same_artifact(tmp_path: Path) -> None:
     """Neither the directory nor the time gets into the binary."""
     digests = set()
-    for place in (tmp_path / "a", tmp_path / "quite/another/place"):
+    for place in (tmp_path / "a", tmp_path / "quite/another place"):
         place.parent.mkdir(parents=True, exist_ok=True)
         build(place)
         packed = make_zip(place, plan_for(place).deliverables, tmp_path / "out.zip")

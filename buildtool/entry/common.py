@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import time
@@ -35,6 +36,9 @@ exit codes:
   4  the metaserver cannot be reached
 """
 """What ``--help`` of a server says; ``exit_code`` chooses among them."""
+
+SAME_SIGNAL = 1.0
+"""Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
 
 _FRAMES = 12
 _EXIT_SIGNAL = 128
@@ -184,6 +188,7 @@ class _Program:
         self._main = main
         self._stop = Stop()
         self._running: Deferred[None] | None = None
+        self._asked_at = -math.inf
         self.code = EXIT_FAILED
 
     def start(self) -> None:
@@ -196,9 +201,11 @@ class _Program:
         self._reactor.callFromThread(self._told, signal.Signals(number))
 
     def _told(self, which: signal.Signals) -> None:
+        now = self._reactor.seconds()
         if not self._stop.reason:
+            self._asked_at = now
             self._stop.ask(f"{self._name} was told to stop ({which.name})")
-        elif self._running is not None:
+        elif now - self._asked_at >= SAME_SIGNAL and self._running is not None:
             self._running.cancel()
 
     async def _live(self) -> None:
@@ -217,7 +224,7 @@ class _Program:
 def run(name: str, main: Main, *, verbose: bool = False) -> int:
     """Run ``main`` until it returns, and return its exit code.
 
-    SIGTERM and SIGINT ask it to stop; the second time they break it off.
+    SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off.
     """
     reactor = monotonic_reactor()
     start_logging(verbose=verbose)

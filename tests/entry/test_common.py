@@ -6,14 +6,17 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import cast
 
 import pytest
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.entry.common import Stop, event_line, exit_code, refuse
+from buildtool.entry.common import Stop, _Lines, _Program, event_line, exit_code, refuse
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -30,7 +33,9 @@ PROGRAM = """
 import sys, time
 from buildtool.entry import common
 from buildtool.errors import PortTaken
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 async def main(reactor, stop):
     print("started", reactor.seconds is time.monotonic, flush=True)
@@ -44,7 +49,7 @@ def program(body: str, *signals: signal.Signals) -> subprocess.CompletedProcess[
     """Run a program in a process of its own; ``signals`` are sent once it has started, one after each line it says."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(body=body)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     try:
@@ -84,10 +89,11 @@ def test_the_first_signal_asks_the_program_to_stop(number: signal.Signals) -> No
     assert (done.returncode, done.stdout) == (0, f"program was told to stop ({number.name})\n")
 
 
-def test_the_second_signal_breaks_it_off() -> None:
-    body = "print(await stop.asked(), flush=True); await Deferred(); return 0"
-    done = program(body, signal.SIGTERM, signal.SIGTERM)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "program: broken off\n")
+def test_a_signal_that_comes_twice_at_once_is_one() -> None:
+    """``timeout`` and terminals signal the program and its group: that must not break off an orderly end."""
+    body = "print(await stop.asked(), flush=True); sys.stdin.readline(); return 0"
+    done = program(body, signal.SIGTERM, signal.SIGINT)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -123,9 +129,35 @@ class Stops(SynchronousTestCase):
         assert self.successResultOf(Deferred.fromCoroutine(stop.asked())) == "first"
 
 
-def test_levels_below_warning_of_the_libraries_are_left_out() -> None:
-    from buildtool.entry.common import _Lines
+class Signals(SynchronousTestCase):
+    def test_a_later_second_signal_breaks_the_program_off(self) -> None:
+        """Within a second of the first it is the same one; later it is somebody who does not want to wait."""
+        stopped: list[None] = []
 
+        class FakeReactor(Clock):
+            def stop(self) -> None:
+                stopped.append(None)
+
+        async def never(_reactor: ReactorBase, _stop: Stop) -> int:
+            await Deferred()
+            return 0
+
+        clock = FakeReactor()
+        running = _Program("program", cast(ReactorBase, clock), never)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            running.start()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        for wait, ended in ((0.0, []), (0.9, []), (0.1, [None])):
+            clock.advance(wait)
+            running._told(signal.SIGTERM)
+            assert stopped == ended
+        assert running.code == 128 + signal.SIGTERM
+
+
+def test_levels_below_warning_of_the_libraries_are_left_out() -> None:
     for verbose, expected in ((False, ["ours", "warned"]), (True, ["ours", "theirs", "warned"])):
         out = StringIO()
         lines = _Lines(out, verbose=verbose)
