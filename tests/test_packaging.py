@@ -32,9 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built offline, and from a copy because building leaves traces beside the sources."""
     source = tmp_path_factory.mktemp("source")
     for name in ("buildtool", "web"):
-        shutil.copytree(
-            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.rst", "CHANGES.rst", "LICENSE"):
         shutil.copy(ROOT / name, source)
     out = tmp_path_factory.mktemp("wheel")
@@ -106,7 +104,5 @@ def test_the_four_programs_are_installed_and_found(wheel: Path, tmp_path: Path) 
         helped = run([sys.executable, str(target / "bin" / program), "--help"], tmp_path, env)
         assert program in helped
         module, _, function = where.partition(":")
-        found = run(
-            [sys.executable, "-c", f"import {module} as m; m.{function}; print(m.__file__)"], tmp_path, env
-        )
+        found = run([sys.executable, "-c", f"import {module} as m; m.{function}; print(m.__file__)"], tmp_path, env)
         assert found.startswith(str(target))

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTCP, IReactorTime
 from twisted.logger import Logger
 
+from buildtool.adapters.clock import WallClock
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.files import ArtifactStore, load_key
@@ -47,14 +48,6 @@ GIT_THREADS = 4
 
 READING_THREADS = 2
 """Threads that read the database for the pages."""
-
-
-class WallClock:
-    """Implements ``ports.Clock``."""
-
-    def wall(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
 
 
 @define
@@ -124,6 +117,7 @@ class Metaserver:
         await broker.start()
         self._closers.append(gateway.close)
         site = TransferSite(timers, key, clock, artifacts, logs, corrupt)
+        self._closers.append(site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
         if self.pages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -54,14 +53,6 @@ def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock) ->
     urls = make_urls(settings.public_url, settings.transfer_url)
     app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects])
     return _QuietSite(app.resource(), requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
-
-
-class WallClock:
-    """The machine's own clock."""
-
-    def wall(self) -> float:
-        """Return seconds since the epoch."""
-        return time.time()
 
 
 class Reader:

@@ -124,7 +124,7 @@ class Control:
         """Every mail that has arrived."""
         new = self.farm.mailbox / "new"
         return [
-            email.message_from_bytes(path.read_bytes(), policy=email.policy.default)  # type: ignore[misc]
+            email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
             for path in (sorted(new.iterdir()) if new.exists() else [])
         ]
 

@@ -1,5 +1,7 @@
 """The broker's shell: batches, commits that fail, and who is told what, in which order."""
 
+from typing import Any
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -45,7 +47,7 @@ class World:
         done = Deferred.fromCoroutine(self.broker.start())
         assert done.called
 
-    def send(self, event: Event) -> Deferred:
+    def send(self, event: Event) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.broker.send(event))
 
 
@@ -116,7 +118,12 @@ class BatchTests(SynchronousTestCase):
         self.world.performed.order.clear()
         self.world.store.held = []
         answer = self.world.send(Registered("anna", machine()))
-        answer.addCallback(lambda opened: (self.world.performed.order.append("answer"), opened)[1])
+
+        def note(opened: object) -> object:
+            self.world.performed.order.append("answer")
+            return opened
+
+        answer.addCallback(note)
         self.world.store.held.pop().callback(None)
         assert isinstance(self.successResultOf(answer), SessionOpened)
         assert self.world.performed.order == ["answer", "Dispatch", "RequestMoved"]

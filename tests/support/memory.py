@@ -1,6 +1,7 @@
 """In-memory stand-ins for what the metaserver's shell talks to, behind the same ports as the real ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -23,6 +24,8 @@ from buildtool.errors import StorageUnavailable
 from buildtool.ports import Answered, Row, Snapshot
 from tests.domain.broker import OPEN_BUILD, key_of
 
+R = TypeVar("R")
+
 
 @define
 class MemoryStore:
@@ -38,7 +41,7 @@ class MemoryStore:
     refuse: Callable[[Row], Exception | None] = lambda _row: None
     held: list[Deferred[None]] | None = None
 
-    def all(self, kind: type) -> list:
+    def all(self, kind: type[R]) -> list[R]:
         return [row for row in self.rows.values() if isinstance(row, kind)]
 
     async def load(self) -> Snapshot:
@@ -81,13 +84,13 @@ class MemoryStore:
         self.commits.append(len(rows))
 
     async def request(self, request_id: int) -> Request | None:
-        return self.rows.get(("Request", request_id))
+        return next((row for row in self.all(Request) if row.id == request_id), None)
 
     async def build(self, build_id: int) -> Build | None:
-        return self.rows.get(("Build", build_id))
+        return next((row for row in self.all(Build) if row.id == build_id), None)
 
     async def artifact(self, artifact_id: int) -> Artifact | None:
-        return self.rows.get(("Artifact", artifact_id))
+        return next((row for row in self.all(Artifact) if row.id == artifact_id), None)
 
     async def attempts(self, build_id: int) -> Sequence[Attempt]:
         return sorted((row for row in self.all(Attempt) if row.build_id == build_id), key=lambda row: row.epoch)
