@@ -10,9 +10,10 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
+from buildtool.adapters.clock import WallClock
 from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.listening import listen
-from buildtool.entry.web_site import Reader, WallClock, web_site
+from buildtool.entry.web_site import Reader, web_site
 from buildtool.errors import BuildToolError
 from buildtool.settings import Settings, load_settings
 

@@ -19,12 +19,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, ResponseFailed
 
+from buildtool.adapters.clock import WallClock
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.entry.listening import listen
-from buildtool.entry.web_site import BODY_LIMIT, Reader, WallClock, web_site
+from buildtool.entry.web_site import BODY_LIMIT, Reader, web_site
 from buildtool.settings import Settings, load_settings
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs
