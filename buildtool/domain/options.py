@@ -73,7 +73,7 @@ class Option:
     """One option: its ``name``, ``kind``, what it accepts, its ``default`` and what it ``requires``.
 
     ``choices`` bounds a choice, and a set when given; ``minimum`` and ``maximum`` bound an int; ``pattern`` is a
-    regular expression that a whole string must match. ``requires`` lists (option, value) pairs that must hold
+    regular expression that a whole string must match, and ``shape`` says in words what it matches. ``requires`` lists (option, value) pairs that must hold
     whenever this option is set to something other than its default. Raises ConfigurationError when made wrong.
     """
 
@@ -86,6 +86,7 @@ class Option:
     maximum: int | None = None
     pattern: str = ""
     requires: tuple[tuple[str, Value], ...] = ()
+    shape: str = ""
 
     def __attrs_post_init__(self) -> None:
         if self.kind is Kind.CHOICE and not self.choices:
@@ -99,7 +100,7 @@ class Option:
                 ) from error
         if self.default is not None:
             try:
-                self.check(self.default)
+                object.__setattr__(self, "default", self.check(self.default))
             except UsageError as error:
                 raise ConfigurationError(f"the default of {error}") from error
 
@@ -121,6 +122,8 @@ class Option:
         if self.kind is Kind.SET:
             of = "of " + ", ".join(self.choices) if self.choices else "of words"
             return f"a comma-separated list {of}"
+        if self.shape:
+            return self.shape
         return f"text matching {self.pattern}" if self.pattern else f"text of at most {TEXT_LIMIT} characters"
 
     def check(self, value: object) -> Value:
@@ -161,6 +164,7 @@ class Option:
             "minimum": self.minimum,
             "maximum": self.maximum,
             "pattern": self.pattern,
+            "shape": self.shape,
             "requires": [[name, list(v) if isinstance(v, tuple) else v] for name, v in self.requires],
         }
 
@@ -267,10 +271,11 @@ def number(
 
 
 def text(
-    name: str, *, default: str = "", pattern: str = "", help: str = "", requires: Mapping[str, Value] | None = None
-) -> Option:
-    """Describe an option that takes one line of text, bounded by ``pattern`` when given."""
-    return Option(name, Kind.STRING, help, default, pattern=pattern, requires=_pairs(requires))
+    name: str, *, default: str = "", pattern: str = "", shape: str = "", help: str = "",
+    requires: Mapping[str, Value] | None = None,
+) -> Option:  # fmt: skip
+    """Describe an option that takes one line of text, bounded by ``pattern`` when given, ``shape`` in words."""
+    return Option(name, Kind.STRING, help, default, pattern=pattern, shape=shape, requires=_pairs(requires))
 
 
 def words(
@@ -299,13 +304,13 @@ def _standard() -> dict[str, Property]:
     rows = (
         (Option("os", Kind.CHOICE, "operating system", choices=("linux", "darwin", "windows")), artifact, exact),
         (Option("arch", Kind.STRING, "processor architecture (aliases such as amd64 and powerpc are understood)",
-                pattern=r"[a-z0-9_]{1,20}"), artifact, exact),
+                pattern=r"[a-z0-9_]{1,20}", shape="a name such as x86_64, ppc or aarch64"), artifact, exact),
         (Option("bits", Kind.INT, "bits of a pointer", minimum=16, maximum=128), artifact, exact),
         (Option("byteorder", Kind.CHOICE, "byte order", choices=("little", "big")), artifact, exact),
-        (Option("libc", Kind.STRING, "C library family, such as glibc or musl", pattern=r"[a-z][a-z0-9_+-]{0,20}"),
-         artifact, exact),
-        (Option("libc_version", Kind.STRING, "newest C library that the binary may need", pattern=version),
-         artifact, at_most),
+        (Option("libc", Kind.STRING, "C library family", pattern=r"[a-z][a-z0-9_+-]{0,20}",
+                shape="a name such as glibc or musl"), artifact, exact),
+        (Option("libc_version", Kind.STRING, "newest C library that the binary may need", pattern=version,
+                shape="a version such as 2.36"), artifact, at_most),
         (Option("cpu_level", Kind.CHOICE, "highest x86-64 level that the binary may need", choices=CPU_LEVELS),
          artifact, at_most),
         (Option("memory", Kind.INT, "memory that the build needs, in MiB", minimum=1, maximum=2**32), machine,
@@ -331,12 +336,12 @@ def standard(*names: str) -> tuple[Property, ...]:
 
 
 TOOL_OPTIONS: tuple[Option, ...] = (
-    Option("source", Kind.STRING, "which of the project's repositories or paths to build from", default="",
-           pattern=r"(?!.*\.\.)[A-Za-z0-9_./@+-]{0,200}"),
-    Option("revision", Kind.STRING, "branch, tag or commit to build", default="HEAD",
-           pattern=r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]{0,199}"),
-    Option("revrange", Kind.STRING, "also accept a near revision: N steps either way, or A..B", default="",
-           pattern=r"([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?"),
+    Option("source", Kind.STRING, "which of the project's sources to build", default="",
+           pattern=r"(?!.*\.\.)[A-Za-z0-9_./@+-]{0,200}", shape="a name that the project's config.py knows"),
+    Option("revision", Kind.STRING, "what to build", default="HEAD",
+           pattern=r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]{0,199}", shape="a branch, a tag or a commit id"),
+    Option("revrange", Kind.STRING, "also accept what was built from a near revision: so many steps either way, or on the line A..B", default="",
+           pattern=r"(?!.*\.{3})([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?", shape="a number such as 3, or two revisions A..B"),
 )  # fmt: skip
 """What every project takes besides its own options: which source, which revision, and how near will do."""
 
@@ -415,7 +420,7 @@ class ProjectOptions:
         """Return the SHA-256 of the descriptions, less their help: equal where two configurations agree."""
         plain: dict[str, list[dict[str, object]]] = self.describe()  # type: ignore[assignment]
         stripped = {
-            group: [{key: value for key, value in row.items() if key != "help"} for row in rows]
+            group: [{key: value for key, value in row.items() if key not in ("help", "shape")} for row in rows]
             for group, rows in plain.items()
         }
         return digest_of(stripped)
@@ -427,9 +432,10 @@ class ProjectOptions:
     def _check_requires(option: Option, values: Mapping[str, Value], by_name: Mapping[str, Option]) -> None:
         if values[option.name] == option.default:
             return
-        for name, value in option.requires:
+        for name, said in option.requires:
+            other = by_name[name]
+            value = other.check(said)
             if values[name] != value:
-                other = by_name[name]
                 raise UsageError(
                     f"{option.flag}={option.format(values[option.name])} needs {other.flag}={other.format(value)}, "
                     f"but it is {other.format(values[name])}"
