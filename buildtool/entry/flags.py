@@ -1,0 +1,293 @@
+"""The command line of startcompile.py: its own flags, and one for every option that the project describes.
+
+It is read twice: first only what says which configuration and project, then all of it. Whatever is wrong is a
+UsageError of one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from attrs import frozen
+
+from buildtool.domain.addresses import valid_address
+from buildtool.domain.matching import platform_required
+from buildtool.domain.options import TOOL_OPTIONS, Kind, Option
+from buildtool.domain.platforms import Value
+from buildtool.entry.common import software
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.project import Project
+from buildtool.protocol import Cancel
+from buildtool.requester.outcome import MEANINGS
+from buildtool.settings import Settings
+
+__all__ = ["PROGRAM", "Asked", "Helped", "Said", "check_platform", "parse"]
+
+PROGRAM = "startcompile.py"
+
+EXAMPLE = "bin/startcompile.py --revision v1.2 --arch powerpc --foreground anna@example.org"
+
+_CANCEL_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
+_HELP = frozenset({"-h", "--help"})
+
+
+class Helped(Exception):
+    """The help (or version) was asked for; the message is what to print."""
+
+
+@frozen
+class Asked:
+    """What to build, as the command line said it: only what was set, each value checked and canonical."""
+
+    project: Project
+    email: str
+    compile: dict[str, Value]
+    system: dict[str, Value]
+    tool: dict[str, str]
+    force: bool = False
+    native: bool = False
+
+
+@frozen
+class Said:
+    """All that the command line said. Either ``asked`` or ``cancel`` is there. ``port`` is 0 when it was not said."""
+
+    settings: Settings
+    asked: Asked | None
+    cancel: Cancel | None
+    host: str = ""
+    port: int = 0
+    output: str = ""
+    download: bool = True
+    foreground: bool = False
+    json: bool = False
+
+
+def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> Said:
+    """Return what the command line says; ``load`` reads a configuration.
+
+    Raises UsageError, ConfigurationError, UnknownProject; Helped when help was asked for.
+    """
+    first, _ = _own_flags(add_help=False).parse_known_args(list(arguments))
+    help_wanted = any(word in _HELP for word in _before_dashes(arguments))
+    try:
+        settings = load(first.config)
+        project = _project(settings, first.project, needed=first.cancel is None and not help_wanted)
+    except ConfigurationError as error:
+        if help_wanted:
+            raise Helped(f"{_own_flags().format_help()}\n(no project's options: {error})") from error
+        raise
+    parser = _own_flags()
+    if project is not None:
+        _project_flags(parser, project)
+    if help_wanted:
+        raise Helped(parser.format_help())
+    flags, rest = parser.parse_known_args(_plain_bools(arguments, project))
+    words = _positional(rest, parser)
+    cancel = _cancel_id(flags.cancel) if flags.cancel is not None else None
+    asked = _asked(flags, words, project) if cancel is None and project is not None else None
+    if cancel is not None:
+        _nothing_else(flags, words, project)
+    if flags.output is not None and not flags.download:
+        raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
+    return Said(
+        settings=settings,
+        asked=asked,
+        cancel=cancel,
+        host=flags.host or "",
+        port=flags.port or 0,
+        output=flags.output or "",
+        download=flags.download,
+        foreground=flags.foreground,
+        json=flags.json,
+    )
+
+
+def check_platform(asked: Asked, local: dict[str, Value]) -> None:
+    """Raise UsageError when the options contradict each other: before anybody is asked."""
+    asked.project.options.compile_values(asked.compile)
+    platform_required(asked.project.options, asked.system, local)
+
+
+# --- parsers ----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that raises UsageError in place of printing its usage and ending the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')} (--help lists all options)")
+
+    def format_usage(self) -> str:
+        return f"usage: {PROGRAM} [options] EMAIL\n"
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: object) -> NoReturn:
+        raise Helped(software())
+
+
+def _own_flags(*, add_help: bool = True) -> _Parser:
+    codes = "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
+    parser = _Parser(
+        prog=PROGRAM,
+        usage="%(prog)s [options] EMAIL",
+        description="Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
+        epilog=f"example:\n  {EXAMPLE}\n\nexit codes:\n{codes}\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=add_help,
+    )
+    add = parser.add_argument
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
+    )
+    add("--project", metavar="NAME", help="which project, when the configuration has several")
+    add("--host", metavar="HOST", help="where the metaserver is (default: host of the configuration)")
+    add("--port", type=_port, metavar="PORT", help="its control port (default: pb_port of the configuration)")
+    add("--output", metavar="FILE|DIR", help="where the artifact goes (default: its own name, here)")
+    add("--no-download", dest="download", action="store_false", help="only say where the artifact is")
+    add("--foreground", "--wait", action="store_true", help="wait for the end, show state and log, fetch the artifact")
+    add("--cancel", metavar="ID", help="end a request; ID was told when it was accepted")
+    add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
+    add("--native", action="store_true", help="only take what was built on the platform itself")
+    add("--json", action="store_true", help="print one JSON object, and nothing else, on standard output")
+    add("--version", action=_Version, nargs=0, help="print the version and stop")
+    return parser
+
+
+def _project_flags(parser: argparse.ArgumentParser, project: Project) -> None:
+    options = project.options
+    system = parser.add_argument_group(
+        f"system options of {project.name}", "for which platform (default: this machine's), and what the build needs"
+    )
+    _add_all(system, (item.option for item in options.system))
+    _add_all(
+        parser.add_argument_group(f"compile options of {project.name}", "what changes the binary"), options.compile
+    )
+    _add_all(parser.add_argument_group("tool options", "which sources"), TOOL_OPTIONS, patterns=False)
+
+
+def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patterns: bool = True) -> None:
+    for option in options:
+        wordy = option.help and not patterns
+        said = option.help if wordy else f"{option.help}: {option.accepts()}" if option.help else option.accepts()
+        if option.default not in (None, "", ()):
+            said += f" (default: {option.format(option.default)})"
+        said = said.replace("%", "%%")
+        try:
+            if option.kind is Kind.BOOL:
+                group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=said)
+            else:
+                group.add_argument(option.flag, metavar=option.kind.value.upper(), help=said)
+        except argparse.ArgumentError as error:
+            raise ConfigurationError(f"option {option.name} cannot become a flag: {error.message}") from error
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:  # noqa: PLR2004 - the last port
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port: say a number from 1 to 65535")
+    return int(text)
+
+
+# --- from flags to values ---------------------------------------------------------------------------------
+
+
+def _before_dashes(arguments: Sequence[str]) -> list[str]:
+    words = list(arguments)
+    return words[: words.index("--")] if "--" in words else words
+
+
+def _plain_bools(arguments: Sequence[str], project: Project | None) -> list[str]:
+    """Turn ``--flag=yes`` and ``--flag=no`` into ``--flag`` and ``--no-flag``, which argparse knows."""
+    bools = {option.flag: option for option in project.options.all() if option.kind is Kind.BOOL} if project else {}
+    before = _before_dashes(arguments)
+    plain: list[str] = []
+    for word in before:
+        flag, equals, value = word.partition("=")
+        if equals and flag in bools:
+            word = flag if bools[flag].parse(value) else f"--no-{flag[2:]}"  # noqa: PLW2901
+        plain.append(word)
+    return plain + list(arguments[len(before) :])
+
+
+def _positional(rest: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Return the words that are no options. Raises UsageError for an option that there is not, with a near one."""
+    before = _before_dashes(rest)
+    for word in before:
+        if word.startswith("-") and word != "-":
+            flag = word.partition("=")[0]
+            known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+            near = difflib.get_close_matches(flag, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "--help lists all options"
+            raise UsageError(f"unknown option {flag[:80]} ({hint})")
+    return before + rest[len(before) + 1 :]
+
+
+def _project(settings: Settings, name: str | None, *, needed: bool) -> Project | None:
+    if name is not None:
+        return settings.project(name)
+    if len(settings.projects) == 1:
+        return settings.projects[0]
+    if needed:
+        names = ", ".join(project.name for project in settings.projects) or "none"
+        raise UsageError(f"say which project with --project: there is {names}")
+    return None
+
+
+def _cancel_id(text: str) -> Cancel:
+    found = _CANCEL_ID.match(text)
+    if found is None:
+        raise UsageError(f"--cancel: {text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
+    return Cancel(int(found[1]), found[2])
+
+
+def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Asked:
+    if not words:
+        raise UsageError("say who is told: an e-mail address (--help shows an example)")
+    if len(words) > 1:
+        raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
+    options = project.options
+    compile_values = _values(flags, options.compile)
+    options.compile_values(compile_values)
+    tool = {name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()}
+    return Asked(
+        project=project,
+        email=valid_address(words[0]),
+        compile=compile_values,
+        system=_values(flags, [item.option for item in options.system]),
+        tool=tool,
+        force=flags.force,
+        native=flags.native,
+    )
+
+
+def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, Value]:
+    """Return the values of the options that were set, each parsed by its description. Raises UsageError."""
+    found: dict[str, Value] = {}
+    for option in options:
+        said = getattr(flags, option.name, None)
+        if isinstance(said, bool):
+            found[option.name] = said
+        elif said is not None:
+            found[option.name] = option.parse(said)
+    return found
+
+
+def _nothing_else(flags: argparse.Namespace, words: list[str], project: Project | None) -> None:
+    """Raise UsageError when something is asked for besides ending a request."""
+    if words:
+        raise UsageError(f"--cancel needs no e-mail address: leave out {words[0][:80]!r}")
+    set_flags = [name for name in ("force", "native", "foreground", "output") if getattr(flags, name)]
+    if project is not None:
+        set_flags += list(_values(flags, project.options.all()))
+    if set_flags:
+        raise UsageError(f"--cancel only ends a request: leave out --{set_flags[0].replace('_', '-')}")

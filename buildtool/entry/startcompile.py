@@ -1,0 +1,237 @@
+"""bin/startcompile.py: ask for a binary, and have it, or be told by mail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from attrs import define, frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IReactorTime
+
+from buildtool.adapters.detect import DETECTORS, Detected, Machine
+from buildtool.adapters.downloads import TransferClient
+from buildtool.adapters.executors import Threads
+from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.domain.options import Role
+from buildtool.domain.platforms import Value
+from buildtool.entry.common import Stop, run
+from buildtool.entry.consoles import PlainConsole, SilentConsole, TerminalConsole
+from buildtool.entry.flags import PROGRAM, Asked, Helped, Said, check_platform, parse
+from buildtool.errors import BuildToolError, UsageError
+from buildtool.ports import Executor
+from buildtool.project import Project
+from buildtool.protocol import Submit
+from buildtool.requester.lines import how_to_go_on, waits
+from buildtool.requester.outcome import Exit, Result, as_json, exit_of_error
+from buildtool.requester.shell import Requester, Wish
+from buildtool.settings import load_settings
+
+_HASHED = 1024 * 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    wants_json = "--json" in words
+    try:
+        said = parse(words, partial(load_settings, secrets=False))
+        errand = _errand(said)
+    except Helped as helped:
+        print(helped)
+        return Exit.OK
+    except BuildToolError as error:
+        return _report(Result(exit_of_error(error), error=error), wants_json=wants_json)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    return run(PROGRAM, errand.run)
+
+
+@frozen
+class _Errand:
+    """What is to be done, checked as far as that goes without the metaserver."""
+
+    said: Said
+    submit: Submit | None
+    place: OutputPlace
+
+    async def run(self, reactor: ReactorBase, stop: Stop) -> int:
+        """Do it, until it is done or the program is asked to stop."""
+        said, timers = self.said, IReactorTime(reactor)
+        files = Threads(reactor, 1, "files")
+        downloads = TransferClient(timers, files)
+        console = _console(said, timers)
+        host, port = said.host or said.settings.host, said.port or said.settings.pb_port
+
+        async def connect() -> Requesting:
+            return await connect_requester(HostnameEndpoint(reactor, host, port), f"{host}:{port}", timers)
+
+        place = FilePlace(self.place, files)
+        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
+        working = Deferred.fromCoroutine(self._work(requester))
+        stopping = Deferred.fromCoroutine(stop.asked())
+        stopping.addCallback(lambda _: working.cancel())
+        try:
+            result = await working
+        except CancelledError:
+            result = _interrupted(requester, self.submit, said)
+        except BuildToolError as error:
+            result = Result(exit_of_error(error), requester.told, error=error)
+        finally:
+            console.close()
+            await downloads.close()
+            files.stop()
+        return _report(result, wants_json=said.json)
+
+    async def _work(self, requester: Requester) -> Result:
+        if self.said.cancel is not None:
+            return await requester.cancel(self.said.cancel)
+        if self.submit is None:
+            raise UsageError("there is nothing to do")
+        return await requester.ask(Wish(self.submit, self.said.foreground, self.said.download))
+
+
+def _errand(said: Said) -> _Errand:
+    """Return what is to be done. Raises UsageError for what cannot be, before anybody is asked."""
+    place = OutputPlace(said.output)
+    if said.asked is None:
+        return _Errand(said, None, place)
+    local = detected(said.asked.project, DETECTORS)
+    check_platform(said.asked, local)
+    if said.download:
+        place.check()
+    return _Errand(said, _submit(said.asked, local), place)
+
+
+def _submit(asked: Asked, local: dict[str, Value]) -> Submit:
+    return Submit(
+        client_id=uuid.uuid4().hex,
+        project=asked.project.name,
+        email=asked.email,
+        source=asked.tool.get("source", ""),
+        revision=asked.tool.get("revision", ""),
+        revrange=asked.tool.get("revrange", ""),
+        compile=asked.compile,
+        system=asked.system,
+        local=local,
+        force=asked.force,
+        native=asked.native,
+    )
+
+
+def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Value]:
+    """Return the artifact properties of this machine that the project looks at and that can be known here.
+
+    Raises nothing: a value that the project's own description does not accept is left out.
+    """
+    machine = Machine(Path.cwd())
+    found: dict[str, Value] = {}
+    for item in project.options.system:
+        detector = detectors.get(item.detector)
+        if item.role is not Role.ARTIFACT or not callable(detector):
+            continue
+        value: Detected = detector(machine)
+        if value is not None:
+            try:
+                found[item.name] = item.option.check(value)
+            except UsageError:
+                continue  # such as an architecture that the project does not list: it has to be asked for
+    return found
+
+
+def _console(said: Said, timers: IReactorTime) -> SilentConsole:
+    if said.json:
+        return SilentConsole()
+    return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
+
+
+def _interrupted(requester: Requester, submit: Submit | None, said: Said) -> Result:
+    """Say how to go on after an interruption."""
+    told = requester.told
+    if told is not None and submit is not None and waits(told) and not said.json:
+        print("interrupted; the request goes on", file=sys.stderr)
+        for line in how_to_go_on(told, submit.email, requester.program):
+            print(line, file=sys.stderr)
+    elif not said.json:
+        print("interrupted", file=sys.stderr)
+    return Result(Exit.INTERRUPTED, told)
+
+
+def _report(result: Result, *, wants_json: bool) -> int:
+    """Print what ``--json`` promises, or the error in one line; return the exit code."""
+    try:
+        if wants_json:
+            print(json.dumps(as_json(result), sort_keys=True), flush=True)
+        if result.error is not None:
+            print(f"{PROGRAM}: {' '.join(str(result.error).split())}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: not worth a word at the end
+    return int(result.exit)
+
+
+# --- where the artifact goes ------------------------------------------------------------------------------
+
+
+@frozen
+class OutputPlace:
+    """``--output``: a file, a directory (one that is there, or ends in a slash), or "" for the current directory."""
+
+    output: str
+
+    def path(self, name: str) -> Path:
+        """Return the path for an artifact of this name."""
+        path = Path(self.output or ".")
+        return path / name if self.output.endswith(os.sep) or path.is_dir() else path
+
+    def check(self, name: str = "artifact.zip") -> None:
+        """Raise UsageError when nothing can be written there."""
+        path = self.path(name)
+        if self.output.endswith(os.sep):
+            try:
+                path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"--output: cannot make {path.parent}: {error.strerror}") from error
+        if not path.parent.is_dir():
+            raise UsageError(f"--output: there is no directory {path.parent}")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise UsageError(f"--output: nothing can be written in {path.parent.resolve()}")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--output: {path} is there and is no file")
+
+
+@define
+class FilePlace:
+    """Implements the requester's ``Place`` on this machine's disk."""
+
+    place: OutputPlace
+    executor: Executor
+
+    async def choose(self, name: str) -> str:
+        """Return where an artifact of this name goes. Raises UsageError."""
+        self.place.check(name)
+        return str(self.place.path(name))
+
+    async def holds(self, path: str, size: int, digest: str) -> bool:
+        """Say whether the file is there with these bytes."""
+        return await self.executor.run(partial(_holds, Path(path), size, digest))
+
+
+def _holds(path: Path, size: int, digest: str) -> bool:
+    try:
+        if path.stat().st_size != size:
+            return False
+        hasher = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_HASHED):
+                hasher.update(block)
+    except OSError:
+        return False
+    return hasher.hexdigest() == digest

@@ -1,0 +1,1 @@
+"""The requester's shell: ask, follow, fetch, verify; and the words for all of it."""

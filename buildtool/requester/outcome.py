@@ -1,0 +1,112 @@
+"""How a request ends for the program that made it: exit codes, and what ``--json`` prints."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+from attrs import frozen
+
+from buildtool.domain.model import RequestState
+from buildtool.errors import (
+    BuildToolError,
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    InternalError,
+    Unavailable,
+    UsageError,
+)
+from buildtool.protocol import Told
+from buildtool.requester.lines import request_id_words
+
+__all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of ``startcompile.py``; they are part of its interface and never change their meaning."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    FAILED = 3
+    UNBUILDABLE = 4
+    CANCELLED = 5
+    EXPIRED = 6
+    UNAVAILABLE = 7
+    REFUSED = 8
+    DOWNLOAD = 9
+    INTERRUPTED = 130
+
+
+MEANINGS: dict[Exit, str] = {
+    Exit.OK: "hit or built; or accepted, and mail will come",
+    Exit.INTERNAL: "a defect, here or in the metaserver",
+    Exit.USAGE: "an unknown option, a wrong value, a wrong configuration",
+    Exit.FAILED: "the project does not build as asked",
+    Exit.UNBUILDABLE: "it broke on several machines",
+    Exit.CANCELLED: "the request was cancelled",
+    Exit.EXPIRED: "nobody could build it in time",
+    Exit.UNAVAILABLE: "the metaserver cannot be reached",
+    Exit.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
+    Exit.DOWNLOAD: "the artifact could not be fetched, verified or written",
+    Exit.INTERRUPTED: "interrupted; the request goes on",
+}
+"""What each exit code says, for ``--help``."""
+
+_OF_STATE = {
+    RequestState.WAITING.value: Exit.OK,
+    RequestState.SATISFIED.value: Exit.OK,
+    RequestState.FAILED.value: Exit.FAILED,
+    RequestState.UNBUILDABLE.value: Exit.UNBUILDABLE,
+    RequestState.CANCELLED.value: Exit.CANCELLED,
+    RequestState.EXPIRED.value: Exit.EXPIRED,
+}
+
+
+@frozen
+class Result:
+    """What came of it. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not."""
+
+    exit: Exit
+    told: Told | None = None
+    milliseconds: float = 0.0
+    path: str = ""
+    error: BuildToolError | None = None
+
+
+def exit_of_state(told: Told) -> Exit:
+    """Return the exit code for how a Request stands."""
+    return _OF_STATE.get(told.state, Exit.INTERNAL)
+
+
+def exit_of_error(error: BuildToolError) -> Exit:
+    """Return the exit code for an error that ended the asking."""
+    if isinstance(error, UsageError | ConfigurationError):
+        return Exit.USAGE
+    if isinstance(error, Unavailable):
+        return Exit.UNAVAILABLE
+    if isinstance(error, InternalError | DecodeError | EncodeError):
+        return Exit.INTERNAL
+    return Exit.REFUSED
+
+
+def as_json(result: Result) -> dict[str, object]:
+    """Return the one object that ``--json`` prints."""
+    told, error = result.told, result.error
+    found: dict[str, object] = {
+        "exit": int(result.exit),
+        "error": None if error is None else {"code": error.code, "message": " ".join(str(error).split())},
+        "milliseconds": round(result.milliseconds, 1),
+        "path": result.path or None,
+    }
+    if told is None:
+        return found
+    artifact = None
+    if told.artifact is not None:
+        artifact = attrs.asdict(told.artifact, recurse=False) | {
+            "platform": {name: list(v) if isinstance(v, tuple) else v for name, v in told.artifact.platform},
+            "kind": told.artifact.kind.value,
+        }
+    plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": artifact}
+    return plain | found | {"cancel_id": request_id_words(told)}

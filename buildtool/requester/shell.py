@@ -1,0 +1,213 @@
+"""Ask for a build, follow it, fetch and verify what came of it; and go on where a connection was lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from buildtool.domain.model import ARTIFACT_NAME_LIMIT, RequestState
+from buildtool.errors import BadUpload, BuildToolError, Unavailable
+from buildtool.ports import Downloads, MetaserverClient
+from buildtool.protocol import Cancel, Follow, Found, Submit, Told
+from buildtool.requester.console import Console, Place
+from buildtool.requester.following import LogShower, Story
+from buildtool.requester.lines import answered, clean, ended, how_to_go_on, waits
+from buildtool.requester.outcome import Exit, Result, exit_of_state
+
+__all__ = ["Requester", "Wish"]
+
+TRIES = 6
+"""How often a submission or a download is tried in all, when connections are lost."""
+
+PATIENCE = 3_600.0
+"""Seconds without any connection after which somebody who follows gives up; the request goes on without them."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+
+
+@frozen
+class Wish:
+    """What to do: send ``submit``, wait for the end if ``foreground``, fetch the artifact if ``download``."""
+
+    submit: Submit
+    foreground: bool = False
+    download: bool = True
+
+
+@define(eq=False)
+class Requester:
+    """One person's errand. ``connect`` makes connections; ``program`` is how the command is called in hints.
+
+    ``told`` is how the Request stands as far as is known, for whoever interrupts; None until it was accepted.
+    """
+
+    connect: Callable[[], Awaitable[MetaserverClient]]
+    downloads: Downloads
+    console: Console
+    place: Place
+    timers: IReactorTime
+    program: str = "bin/startcompile.py"
+    _story: Story | None = field(default=None, init=False)
+    _client: MetaserverClient | None = field(default=None, init=False)
+
+    @property
+    def told(self) -> Told | None:
+        return self._story.told if self._story is not None else None
+
+    async def ask(self, wish: Wish) -> Result:
+        """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
+        try:
+            began = self.timers.seconds()
+            told = await self._submit(wish.submit)
+            milliseconds = (self.timers.seconds() - began) * 1_000
+            self._story = Story(told, self.console)
+            self._say(answered(told, milliseconds))
+            if waits(told):
+                self._say(how_to_go_on(told, wish.submit.email, self.program))
+                if wish.foreground:
+                    told = await self._follow(self._story)
+            if told.answer not in ("hit", "known-failure") and not waits(told):
+                self._say(ended(told))
+            return await self._fetched(told, milliseconds, download=wish.download)
+        finally:
+            self._disconnect()
+
+    async def cancel(self, message: Cancel) -> Result:
+        """End a Request. Raises BuildToolError."""
+        try:
+            told = await (await self._connected()).cancel(message)
+        finally:
+            self._disconnect()
+        self._say(ended(told))
+        cancelled = told.state == RequestState.CANCELLED.value
+        return Result(Exit.OK if cancelled else exit_of_state(told), told)
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    async def _connected(self) -> MetaserverClient:
+        if self._client is None:
+            self._client = await self.connect()
+        return self._client
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def _submit(self, message: Submit) -> Told:
+        """Send the submission, and send it again where the answer was lost: it is the same request every time."""
+        delay, tried, sent = _RETRY_FIRST, 0, False
+        while True:
+            tried += 1
+            try:
+                client = await self._connected()
+                sent = True
+                return await client.submit(message)
+            except Unavailable as error:
+                self._disconnect()
+                if not sent or tried == TRIES:
+                    raise
+                self.console.say(f"{clean(str(error))}; the same request is sent again in {delay:g} s")
+            await deferLater(self.timers, delay)
+            delay = min(2 * delay, _RETRY_MOST)
+
+    # --- following --------------------------------------------------------------------------------------
+
+    async def _follow(self, story: Story) -> Told:
+        """Wait for the end of the Request and return it. Raises Unavailable after ``PATIENCE``."""
+        shower = LogShower(story, self.downloads, self.console, self.timers)
+        showing = shower.start()
+        self.console.state(story.told)
+        try:
+            await self._hear_all(story)
+            await shower.finish(showing)
+        finally:
+            showing.cancel()
+        return story.told
+
+    async def _hear_all(self, story: Story) -> None:
+        delay, lost_at = _RETRY_FIRST, self.timers.seconds()
+        while waits(story.told):
+            try:
+                reason = await self._hear(story)
+                delay, lost_at = _RETRY_FIRST, self.timers.seconds()
+            except Unavailable as error:
+                reason = str(error)
+            self._disconnect()
+            if not waits(story.told):
+                return
+            if self.timers.seconds() - lost_at > PATIENCE:
+                raise Unavailable(f"{clean(reason)}; the request goes on: look at {clean(story.told.page_url)}")
+            self.console.say(f"the metaserver is away ({clean(reason)}); trying again in {delay:g} s")
+            await deferLater(self.timers, delay)
+            delay = min(2 * delay, _RETRY_MOST)
+
+    async def _hear(self, story: Story) -> str:
+        """Follow over one connection, until the end of the Request or of the connection; return why it ended."""
+        client = await self._connected()
+        request = story.told
+        story.hear(await client.follow(Follow(request.request_id, request.token), story.hear))
+        closing = Deferred.fromCoroutine(client.closed())
+        reason: list[str] = []
+
+        def closed(why: object) -> None:
+            reason.append(str(why))
+            story.poke()
+
+        closing.addBoth(closed)
+        while waits(story.told) and not reason:
+            await story.changed()
+        return reason[0] if reason else ""
+
+    # --- fetching ---------------------------------------------------------------------------------------
+
+    async def _fetched(self, told: Told, milliseconds: float, *, download: bool) -> Result:
+        found, code = told.artifact, exit_of_state(told)
+        if told.state != RequestState.SATISFIED.value or found is None:
+            return Result(code, told, milliseconds)
+        if not download:
+            self.console.say(f"it is at {clean(found.url)}")
+            return Result(code, told, milliseconds)
+        try:
+            path = await self._fetch(found)
+        except BuildToolError as error:
+            return Result(Exit.DOWNLOAD, told, milliseconds, error=error)
+        return Result(code, told, milliseconds, path)
+
+    async def _fetch(self, found: Found) -> str:
+        """Return the path of the artifact, fetched and verified. Raises what fetching raises, and BadUpload."""
+        if not _NAME.match(found.name) or len(found.name) > ARTIFACT_NAME_LIMIT:
+            raise BadUpload(
+                f"the metaserver names the artifact {clean(found.name)[:80]!r}: choose a name with --output"
+            )
+        path = await self.place.choose(found.name)
+        if await self.place.holds(path, found.size, found.digest):
+            self.console.say(f"{path} is there already, with the right digest")
+            return path
+
+        def progress(received: int) -> None:
+            self.console.downloading(found.name, received, found.size)
+
+        delay = _RETRY_FIRST
+        for tried in range(1, TRIES + 1):
+            try:
+                await self.downloads.fetch(found.url, path, found.size, found.digest, progress)
+                break
+            except Unavailable as error:
+                if tried == TRIES:
+                    raise
+                self.console.say(f"{clean(str(error))}; trying again in {delay:g} s")
+            await deferLater(self.timers, delay)
+            delay = min(2 * delay, _RETRY_MOST)
+        self.console.say(f"wrote {path}, its digest verified")
+        return path
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            self.console.say(line)
