@@ -74,7 +74,7 @@ NAME_LIMIT = 40
 
 
 def _name(_instance: object, _attribute: object, name: str) -> None:
-    plain = isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum()
+    plain = isinstance(name, str) and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     if not plain or len(name) > NAME_LIMIT:
         raise ConfigurationError(f"project name {name!r} is not usable: at most {NAME_LIMIT} letters, digits, - and _")
 

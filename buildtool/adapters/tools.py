@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 TOOLS = (
     "ar", "autoconf", "automake", "bash", "bison", "c++", "cargo", "cc", "ccache", "clang", "clang++", "cmake", "curl",
     "flex", "g++", "gcc", "git", "gmake", "go", "ld", "libtool", "m4", "make", "meson", "ninja", "patch", "perl",
-    "pkg-config", "python3", "rustc", "sccache", "tar", "unzip", "xz", "zip",
+    "pkg-config", "python3", "rustc", "sccache", "strip", "tar", "unzip", "xz", "zip",
 )  # fmt: skip
 """The programs that are looked for."""
 

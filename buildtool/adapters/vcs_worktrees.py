@@ -6,13 +6,12 @@ whatever a build did to the tree or to git's own files in it.
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
 from pathlib import Path
 
 from twisted.internet.defer import DeferredLock
 
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import Answer, GitCommand, TimedOut, explain, unreachable
 from buildtool.adapters.vcs_git import FETCH_LIMIT, GitMirror, Mirror, directory_name
 from buildtool.adapters.vcs_refs import mask
@@ -72,7 +71,7 @@ class Worktrees:
         """Register a fresh work tree without files (blocking)."""
         arguments = ("worktree", "add", "--quiet", "--force", "--force", "--no-checkout", "--detach", str(path), commit)
         try:
-            _remove(path)
+            remove_tree(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._need(self._command.run(arguments, git_dir=mirror.path))
         except (_DirtyError, TimedOut, OSError) as error:
@@ -142,22 +141,3 @@ def _belongs(path: Path, mirror: Path) -> bool:
     except (OSError, UnicodeDecodeError, ValueError):
         return False
     return named.parent == mirror.resolve() / "worktrees" and Path(back) == path.resolve() / ".git"
-
-
-def _remove(path: Path) -> None:
-    """Delete a tree, directories that may not be written included (Go's module cache is made so). Raises OSError."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-        return
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        path.chmod(stat.S_IRWXU)
-        for parent, names, _ in os.walk(path):
-            for name in names:
-                inner = Path(parent, name)
-                if not inner.is_symlink():
-                    inner.chmod(stat.S_IRWXU)
-        shutil.rmtree(path)

@@ -73,8 +73,9 @@ class Option:
     """One option: its ``name``, ``kind``, what it accepts, its ``default`` and what it ``requires``.
 
     ``choices`` bounds a choice, and a set when given; ``minimum`` and ``maximum`` bound an int; ``pattern`` is a
-    regular expression that a whole string must match, and ``shape`` says in words what it matches. ``requires`` lists (option, value) pairs that must hold
-    whenever this option is set to something other than its default. Raises ConfigurationError when made wrong.
+    regular expression that a whole string must match, and ``shape`` says in words what it matches. ``requires`` lists
+    (option, value) pairs that must hold whenever this option is set to something other than its default. Raises
+    ConfigurationError when made wrong.
     """
 
     name: str = field(validator=_check_name)
@@ -340,8 +341,9 @@ TOOL_OPTIONS: tuple[Option, ...] = (
            pattern=r"(?!.*\.\.)[A-Za-z0-9_./@+-]{0,200}", shape="a name that the project's config.py knows"),
     Option("revision", Kind.STRING, "what to build", default="HEAD",
            pattern=r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]{0,199}", shape="a branch, a tag or a commit id"),
-    Option("revrange", Kind.STRING, "also accept what was built from a near revision: so many steps either way, or on the line A..B", default="",
-           pattern=r"(?!.*\.{3})([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?", shape="a number such as 3, or two revisions A..B"),
+    Option("revrange", Kind.STRING, "also accept a near revision: so many steps either way, or on the line A..B",
+           default="", shape="a number such as 3, or two revisions A..B",
+           pattern=r"(?!.*\.{3})([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?"),
 )  # fmt: skip
 """What every project takes besides its own options: which source, which revision, and how near will do."""
 

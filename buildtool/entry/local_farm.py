@@ -102,6 +102,8 @@ class Program:
             raise FarmError(f"{self.name} did not end within {seconds:.0f} s; {self._last()}") from None
         if self._reader is not None:
             self._reader.join(seconds)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         return code
 
     def _read(self) -> None:
