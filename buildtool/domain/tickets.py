@@ -10,8 +10,10 @@ import base64
 import enum
 import hashlib
 import hmac
+import re
 
-from attrs import frozen
+import attrs
+from attrs import field, frozen
 
 from buildtool.errors import BadTicket
 
@@ -22,6 +24,12 @@ TICKET_LIMIT = 400
 """The longest ticket text that is looked at, in characters."""
 
 
+NUMBER_LIMIT = 10**18
+"""Every number of a ticket is below this: ids, epochs, bytes and seconds are."""
+
+_SAID = re.compile(r"(artifact|log)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z")
+
+
 class TicketKind(enum.Enum):
     """What a ticket is for."""
 
@@ -29,15 +37,26 @@ class TicketKind(enum.Enum):
     LOG = "log"
 
 
+_NOT_OURS = "the ticket is not one of this metaserver's: ask for a new one over the control connection"
+
+
+def _check_number(_instance: object, attribute: attrs.Attribute[int], number: int) -> None:
+    if type(number) is not int or not 0 <= number < NUMBER_LIMIT:
+        raise BadTicket(f"a ticket's {attribute.name} is a whole number below {NUMBER_LIMIT}, not {number!r:.40}")
+
+
 @frozen
 class Ticket:
-    """Permission to send at most ``max_bytes`` for one Attempt until ``expires`` (seconds of wall time)."""
+    """Permission to send at most ``max_bytes`` for one Attempt until ``expires`` (seconds of wall time).
+
+    Raises BadTicket when made with numbers that are none, or too large to be sent.
+    """
 
     kind: TicketKind
-    build_id: int
-    epoch: int
-    max_bytes: int
-    expires: int
+    build_id: int = field(validator=_check_number)
+    epoch: int = field(validator=_check_number)
+    max_bytes: int = field(validator=_check_number)
+    expires: int = field(validator=_check_number)
 
 
 def sign(ticket: Ticket, key: bytes) -> str:
@@ -49,15 +68,15 @@ def sign(ticket: Ticket, key: bytes) -> str:
 def read(text: str, key: bytes, now: float) -> Ticket:
     """Return what a ticket says once its signature and expiry hold. Raises BadTicket."""
     if len(text) > TICKET_LIMIT or not text.isascii():
-        raise BadTicket("the ticket is not one of this metaserver's: ask for a new one over the control connection")
+        raise BadTicket(_NOT_OURS)
     said, _, mac = text.rpartition(".")
-    if not hmac.compare_digest(mac, _mac(said, key)):
-        raise BadTicket("the ticket is not one of this metaserver's: ask for a new one over the control connection")
-    kind, *numbers = said.split(".")
-    build_id, epoch, max_bytes, expires = (int(number) for number in numbers)
+    form = _SAID.match(said)
+    if form is None or not hmac.compare_digest(mac, _mac(said, key)):
+        raise BadTicket(_NOT_OURS)
+    build_id, epoch, max_bytes, expires = (int(number) for number in form[2].split(".")[1:])
     if now >= expires:
         raise BadTicket("the ticket has expired: ask for a new one over the control connection")
-    return Ticket(TicketKind(kind), build_id, epoch, max_bytes, expires)
+    return Ticket(TicketKind(form[1]), build_id, epoch, max_bytes, expires)
 
 
 def cancel_token(request_id: int, key: bytes) -> str:

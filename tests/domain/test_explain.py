@@ -1,0 +1,175 @@
+"""Why a Build waits: every reason told is true, the servers are grouped by it, and the nearest is named."""
+
+import hypothesis.strategies as st
+from attrs import evolve
+from hypothesis import given
+
+from buildtool.domain.explain import NAMES_SHOWN, lines, server_reasons
+from buildtool.domain.matching import Cause, Reason, meets
+from buildtool.domain.messages import Queued, Why
+from buildtool.domain.model import AttemptEnd, Capability, Offer, ProjectSkill
+from buildtool.domain.options import Comparison
+from tests.domain.farm import Farm
+from tests.domain.worlds import OPTIONS, POLICY, machine, spec
+
+X86 = {"os": "linux", "arch": "x86_64"}
+PPC = {"os": "linux", "arch": "ppc"}
+
+
+def causes(told: Why) -> dict[str, list[Cause]]:
+    """Which causes were told of each server."""
+    return {name: [reason.cause for reason in group.reasons] for group in told.groups for name in group.servers}
+
+
+def test_before_any_server_is_known_that_is_what_is_said() -> None:
+    farm = Farm()
+    told = farm.why(farm.ask())
+    assert (told.groups, told.servers, told.nearest) == ((), 0, "")
+    assert lines(told) == ("no build server is known yet; it will be built as soon as one that can comes",)
+
+
+def test_each_thing_that_can_stand_in_the_way_is_named_for_the_server_it_is_true_of() -> None:
+    farm = Farm()
+    asked = farm.ask(spec(0, **X86))
+    farm.login("refuses")
+    farm.end("refuses", AttemptEnd.REFUSED, "no licence")
+    farm.login("ppc", machine(arch="ppc"))
+    farm.login("old", machine(skill=ProjectSkill("lua", 2, OPTIONS.digest())))
+    farm.login("other", machine(skill=ProjectSkill("lua", 3, "0" * 64)))
+    farm.login("foreign", machine(skill=ProjectSkill("zlib", 3, OPTIONS.digest())))
+    farm.login("failed")
+    farm.login("busy")
+    farm.login("away")
+    farm.logout("away")
+    farm.ask(spec(1))
+    farm.ask(spec(2))
+    farm.fail(farm.running_on(asked))
+    told = causes(farm.why(asked))
+    assert told["refuses"] == [Cause.REFUSED]
+    assert told["ppc"] == [Cause.PROPERTY]
+    assert told["old"] == [Cause.RECIPE]
+    assert told["other"] == [Cause.DESCRIPTIONS]
+    assert told["foreign"] == [Cause.PROJECT]
+    assert told["failed"] == [Cause.REFUSED]
+    assert told["busy"] == [Cause.BUSY]
+    assert told["away"] == [Cause.OFFLINE]
+
+
+def test_a_quarantined_server_is_named_with_its_reason() -> None:
+    farm = Farm()
+    farm.login("anna")
+    for revision in range(3):
+        farm.ask(spec(revision))
+        farm.break_down("anna", reason="no disk")
+    (group,) = farm.why(farm.ask(spec(4))).groups
+    assert group.reasons[0].cause is Cause.QUARANTINED
+    assert "no disk" in group.reasons[0].words()
+
+
+def test_a_build_that_waits_before_it_is_tried_again_says_until_when() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.logout("anna")
+    farm.login("bert")
+    told = farm.why(asked)
+    assert told.not_before == farm.broker.now + POLICY.retry_first
+    assert causes(told)["bert"] == [Cause.DELAYED]
+
+
+def test_servers_with_the_same_reasons_are_one_group_of_at_most_twenty_names_and_a_count() -> None:
+    farm = Farm()
+    for number in range(NAMES_SHOWN + 5):
+        farm.login(f"server{number:02}", machine(arch="ppc"))
+    farm.login("zoe", machine(arch="ppc", memory=64))
+    told = farm.why(farm.ask(spec(machine={"memory": 1024}, **X86)))
+    many, one = told.groups
+    assert (len(many.servers), many.count) == (NAMES_SHOWN, NAMES_SHOWN + 5)
+    assert (one.servers, one.count) == (("zoe",), 1)
+    assert told.servers == NAMES_SHOWN + 6
+    assert lines(told)[0] == (f"server00, server01, server02 and {NAMES_SHOWN + 2} more: needs arch x86_64, has ppc")
+
+
+def test_the_nearest_server_is_the_one_that_lacks_least() -> None:
+    farm = Farm()
+    farm.login("far", machine(arch="ppc", memory=64))
+    farm.login("near", machine(arch="x86_64", memory=512))
+    asked = farm.ask(spec(machine={"memory": 1024}, **X86))
+    assert farm.why(asked).nearest == "near needs memory ≥ 1024, has 512"
+
+
+def test_no_nearest_is_named_where_a_server_that_can_build_it_is_only_busy() -> None:
+    farm = Farm()
+    farm.login("far", machine(arch="ppc"))
+    farm.login("anna")
+    farm.ask(spec(0))
+    assert farm.why(farm.ask(spec(1))).nearest == ""
+
+
+def test_only_builds_that_compete_for_a_server_stand_before_one() -> None:
+    farm = Farm()
+    farm.login("anna", machine(arch="x86_64"))
+    farm.login("bert", machine(arch="ppc"))
+    farm.ask(spec(0, **X86))
+    farm.ask(spec(0, **PPC))
+    farm.ask(spec(1, **PPC))
+    waiting = [farm.ask(spec(revision, **X86)) for revision in (1, 2)]
+    assert [farm.why(asked).ahead for asked in waiting] == [0, 1]
+    assert lines(farm.why(waiting[1]))[-1] == "1 build waits before this one"
+
+
+# --- whatever the servers are like ----------------------------------------------------------------------
+
+CAPABILITIES = st.builds(
+    lambda arch, memory, version, skill: machine(arch=arch, memory=memory, libc_version=version, skill=skill),
+    st.sampled_from(["x86_64", "ppc"]),
+    st.sampled_from([64, 4096]),
+    st.sampled_from(["2.9", "2.31", "2.36"]),
+    st.sampled_from([ProjectSkill("lua", number, OPTIONS.digest()) for number in (2, 3)]),
+)
+WANTED = spec(machine={"memory": 1024}, os="linux", arch="x86_64", libc="glibc", libc_version="2.31")
+
+
+@given(st.lists(st.tuples(CAPABILITIES, st.booleans()), max_size=5))
+def test_every_server_is_explained_or_could_start_now_and_what_is_said_of_it_is_so(
+    servers: list[tuple[Capability, bool]],
+) -> None:
+    farm = Farm()
+    for number, (capability, stays) in enumerate(servers):
+        farm.login(f"server{number}", capability)
+        if not stays:
+            farm.logout(f"server{number}")
+    asked = farm.ask(WANTED)
+    told = farm.why(asked)
+    state, build = farm.broker.state, farm.build_of(asked)
+    named = [name for group in told.groups for name in group.servers]
+    assert len(set(named)) == len(named)
+    if isinstance(asked, Queued):
+        assert sorted(named) == sorted(state.servers)
+    for idle in state.servers.keys() - set(named):
+        assert state.servers[idle].connected
+        assert isinstance(state.verdict(build, state.servers[idle]), Offer)
+    for name in named:
+        for reason in server_reasons(state, build, state.servers[name], farm.broker.now):
+            assert reason.words()
+            if reason.cause is Cause.PROPERTY:
+                assert reason.wanted in (dict(WANTED.platform) | dict(WANTED.machine)).values()
+                assert not meets(reason.comparison, reason.wanted, reason.have)
+            if reason.cause is Cause.OFFLINE:
+                assert not state.servers[name].connected
+            if reason.cause is Cause.RECIPE:
+                assert reason.have != reason.wanted == WANTED.recipe_version
+
+
+def test_the_words_of_a_reason_name_what_is_wanted_and_what_there_is() -> None:
+    said = {
+        Reason(
+            Cause.PROPERTY, "libc_version", "2.31", "2.36", Comparison.AT_MOST
+        ): "needs libc_version ≤ 2.31, has 2.36",
+        Reason(Cause.PROPERTY, "tools", ("cc", "ld"), (), Comparison.SUBSET): "needs tools with cc,ld, has none",
+        Reason(Cause.PROPERTY, "libc", "musl", None): "needs libc musl, has none",
+        Reason(Cause.RECIPE, "lua", 4, 3): "has recipe 3 of lua, needs 4: update config.py",
+        Reason(Cause.BUSY, wanted=2, have=2): "is busy (2 of 2 builds)",
+    }
+    assert {reason: reason.words() for reason in said} == said
+    assert evolve(next(iter(said)), comparison=Comparison.AT_LEAST).words() == "needs libc_version ≥ 2.31, has 2.36"
