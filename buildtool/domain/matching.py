@@ -279,21 +279,20 @@ def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], lo
 def machine_required(
     options: ProjectOptions, explicit: Mapping[str, Value], declared: Mapping[str, Value]
 ) -> Canonical:
-    """Return what the machine must have: what the recipe declares and the requester named; the higher of both."""
-    artifact = options.artifact_names()
+    """Return what the machine must have: what the recipe declares and the requester named; the stricter of both."""
+    artifact, comparisons = options.artifact_names(), comparisons_of(options)
     wanted = dict(declared)
     for name, value in explicit.items():
         if name not in artifact:
-            wanted[name] = _stricter(value, wanted.get(name))
+            wanted[name] = _stricter(comparisons.get(name) or comparison_of(name), value, wanted.get(name))
     return canonical(wanted)
 
 
-def _stricter(asked: Value, declared: Value | None) -> Value:
-    if isinstance(asked, int) and isinstance(declared, int):
-        return max(asked, declared)
+def _stricter(comparison: Comparison, asked: Value, declared: Value | None) -> Value:
     if isinstance(asked, tuple) and isinstance(declared, tuple):
         return tuple(sorted({*asked, *declared}))
-    return asked
+    # What meets the one bound while being the other is the narrower of the two.
+    return declared if declared is not None and meets(comparison, asked, declared) else asked
 
 
 def group_words(reasons: Iterable[Reason]) -> str:
