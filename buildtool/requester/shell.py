@@ -6,12 +6,12 @@ import re
 from collections.abc import Awaitable, Callable
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, RequestState
-from buildtool.errors import BadUpload, BuildToolError, Unavailable
+from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.ports import Downloads, MetaserverClient
 from buildtool.protocol import Cancel, Follow, Found, Submit, Told
 from buildtool.requester.console import Console, Place
@@ -128,6 +128,7 @@ class Requester:
             await self._hear_all(story)
             await shower.finish(showing)
         finally:
+            showing.addErrback(lambda failure: failure.trap(CancelledError) and None)
             showing.cancel()
         return story.told
 
@@ -169,8 +170,11 @@ class Requester:
 
     async def _fetched(self, told: Told, milliseconds: float, *, download: bool) -> Result:
         found, code = told.artifact, exit_of_state(told)
-        if told.state != RequestState.SATISFIED.value or found is None:
+        if told.state != RequestState.SATISFIED.value:
             return Result(code, told, milliseconds)
+        if found is None:
+            gone = NotFound("the artifact is no longer kept: ask again")
+            return Result(Exit.DOWNLOAD, told, milliseconds, error=gone)
         if not download:
             self.console.say(f"it is at {clean(found.url)}")
             return Result(code, told, milliseconds)
