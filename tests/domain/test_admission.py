@@ -83,25 +83,25 @@ def test_a_vague_request_never_caches_an_ambiguous_binary() -> None:
     """The artifact stands under the platform that it was really built for, so a stricter request misses."""
     farm = Farm()
     farm.login("anna", machine(arch="ppc"))
-    farm.ask(spec(**LINUX))
+    farm.ask(spec(platform=LINUX))
     artifact = farm.deliver("anna")
     assert dict(artifact.platform)["arch"] == "ppc"
 
-    assert isinstance(farm.ask(spec(**PPC)), Hit)
-    assert isinstance(farm.ask(spec(**LINUX)), Hit)
-    assert isinstance(farm.ask(spec(**X86)), Queued)
+    assert isinstance(farm.ask(spec(platform=PPC)), Hit)
+    assert isinstance(farm.ask(spec(platform=LINUX)), Hit)
+    assert isinstance(farm.ask(spec(platform=X86)), Queued)
 
 
 def test_a_binary_that_needs_a_newer_libc_is_no_hit_and_one_that_needs_an_older_is() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.36"))
-    farm.ask(spec(**X86))
+    farm.ask(spec(platform=X86))
     farm.deliver("anna")
-    assert isinstance(farm.ask(spec(**OLD_LIBC)), Queued)
+    assert isinstance(farm.ask(spec(platform=OLD_LIBC)), Queued)
 
     farm.login("bert", machine(libc_version="2.17"))
     farm.deliver("bert")
-    assert isinstance(farm.ask(spec(**OLD_LIBC)), Hit)
+    assert isinstance(farm.ask(spec(platform=OLD_LIBC)), Hit)
 
 
 def test_other_options_are_another_binary() -> None:
@@ -153,7 +153,7 @@ def test_an_artifact_whose_file_is_gone_is_no_hit_any_more_and_an_older_one_is()
     farm.note(ArtifactGone(old, "its file is absent"))
     assert isinstance(farm.ask(), Dispatched)
     farm.broker.crash()
-    assert isinstance(farm.ask(spec(revision=0, **LINUX)), JoinedBuild)
+    assert isinstance(farm.ask(spec(revision=0, platform=LINUX)), JoinedBuild)
 
 
 # --- the same request again -----------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_the_same_client_id_and_body_get_the_same_answer_and_another_body_is_an_
 
 def test_who_asks_for_less_than_an_open_build_makes_joins_it_by_implication() -> None:
     farm = Farm()
-    strict = farm.ask(spec(**OLD_LIBC))
-    loose = farm.ask(spec(**LINUX))
+    strict = farm.ask(spec(platform=OLD_LIBC))
+    loose = farm.ask(spec(platform=LINUX))
     assert isinstance(loose, JoinedBuild)
     assert loose.build.id == farm.build_of(strict).id
     assert loose.request.joined is Joined.IMPLICATION
@@ -185,8 +185,8 @@ def test_who_asks_for_less_than_an_open_build_makes_joins_it_by_implication() ->
 
 def test_who_asks_for_more_than_an_open_build_promises_does_not_join_it() -> None:
     farm = Farm()
-    loose = farm.ask(spec(**X86))
-    strict = farm.ask(spec(**OLD_LIBC))
+    loose = farm.ask(spec(platform=X86))
+    strict = farm.ask(spec(platform=OLD_LIBC))
     assert isinstance(strict, Queued)
     assert farm.build_of(strict).id != farm.build_of(loose).id
 
@@ -194,8 +194,8 @@ def test_who_asks_for_more_than_an_open_build_promises_does_not_join_it() -> Non
 def test_a_running_attempt_is_joined_when_its_platform_satisfies_though_its_build_does_not_promise_it() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31"))
-    farm.ask(spec(**X86), email="ann@example.org")
-    strict = farm.ask(spec(**OLD_LIBC), email="bob@example.org")
+    farm.ask(spec(platform=X86), email="ann@example.org")
+    strict = farm.ask(spec(platform=OLD_LIBC), email="bob@example.org")
     assert isinstance(strict, JoinedBuild)
     assert strict.request.joined is Joined.ATTEMPT
     artifact = farm.deliver("anna")
@@ -206,15 +206,15 @@ def test_a_running_attempt_is_joined_when_its_platform_satisfies_though_its_buil
 def test_an_attempt_bound_to_another_platform_is_not_joined() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.36"))
-    farm.ask(spec(**X86))
-    assert isinstance(farm.ask(spec(**OLD_LIBC)), Queued)
+    farm.ask(spec(platform=X86))
+    assert isinstance(farm.ask(spec(platform=OLD_LIBC)), Queued)
 
 
 def test_who_joined_by_attempt_is_admitted_anew_when_that_attempt_ends_and_is_told_nothing() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31"))
-    loose = farm.ask(spec(**X86), email="ann@example.org")
-    strict = farm.ask(spec(**OLD_LIBC), email="bob@example.org")
+    loose = farm.ask(spec(platform=X86), email="ann@example.org")
+    strict = farm.ask(spec(platform=OLD_LIBC), email="bob@example.org")
     farm.login("bert", machine(libc_version="2.36"))
 
     farm.end("anna", AttemptEnd.RETURNED)
@@ -236,8 +236,8 @@ def test_a_restart_admits_anew_who_had_joined_only_the_attempt_that_it_ended() -
     """Their own Build must not wait for a machine that only the other Build needs."""
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31", memory=8192))
-    loose = farm.ask(spec(machine={"memory": 8192}, **X86))
-    strict = farm.ask(spec(**OLD_LIBC))
+    loose = farm.ask(spec(machine={"memory": 8192}, platform=X86))
+    strict = farm.ask(spec(platform=OLD_LIBC))
     assert farm.request(strict).joined is Joined.ATTEMPT
 
     farm.broker.crash()
@@ -293,10 +293,10 @@ def test_a_restarted_metaserver_still_knows_the_failure_for_who_is_admitted_anew
     """An order that nobody answers ends by the clock: what the database remembers has to be looked up for that too."""
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31"))
-    known = farm.ask(spec(**OLD_LIBC), email="ann@example.org")
+    known = farm.ask(spec(platform=OLD_LIBC), email="ann@example.org")
     farm.fail("anna")
-    farm.ask(spec(**X86), force=True, email="bob@example.org")
-    joined = farm.ask(spec(**OLD_LIBC), email="cid@example.org")
+    farm.ask(spec(platform=X86), force=True, email="bob@example.org")
+    joined = farm.ask(spec(platform=OLD_LIBC), email="cid@example.org")
     assert isinstance(joined, JoinedBuild)
     farm.broker.state.shelves.clear()
     farm.login("bert", machine(libc_version="2.36"))
@@ -321,8 +321,8 @@ def test_a_forced_request_joins_only_its_own_revision() -> None:
 def test_an_artifact_completes_queued_requests_of_other_builds_and_closes_the_emptied_ones() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.36"))
-    loose = farm.ask(spec(**X86), email="ann@example.org")
-    strict = farm.ask(spec(**OLD_LIBC), email="bob@example.org")
+    loose = farm.ask(spec(platform=X86), email="ann@example.org")
+    strict = farm.ask(spec(platform=OLD_LIBC), email="bob@example.org")
     assert isinstance(strict, Queued)
     own = farm.build_of(strict)
     farm.end("anna", AttemptEnd.REFUSED)
@@ -387,12 +387,12 @@ def test_a_failure_is_forgotten_after_its_time_and_only_then() -> None:
 def test_a_failure_is_remembered_for_its_revision_and_the_platform_it_was_built_for() -> None:
     farm = Farm()
     farm.login("anna", machine(arch="x86_64", cross=("ppc",)))
-    farm.ask(spec(0, **X86))
+    farm.ask(spec(0, platform=X86))
     farm.fail("anna")
-    assert isinstance(farm.ask(spec(0, **LINUX)), KnownFailure)
-    assert isinstance(farm.ask(spec(1, **X86), near=1), Dispatched)
+    assert isinstance(farm.ask(spec(0, platform=LINUX)), KnownFailure)
+    assert isinstance(farm.ask(spec(1, platform=X86), near=1), Dispatched)
     farm.deliver("anna")
-    assert isinstance(farm.ask(spec(0, **PPC)), Dispatched)
+    assert isinstance(farm.ask(spec(0, platform=PPC)), Dispatched)
 
 
 def test_a_failed_build_is_never_served_as_an_artifact() -> None:

@@ -207,7 +207,7 @@ def test_a_restart_keeps_the_queue_and_what_was_running_goes_first_without_strik
     farm.login("anna", machine(max_builds=1))
     assert farm.running_on(queued) == "anna"
     farm.deliver("anna")
-    older = farm.ask(spec(3, machine={"memory": 8192}, **X86))
+    older = farm.ask(spec(3, machine={"memory": 8192}, platform=X86))
     running = farm.ask(spec(1))
     farm.accept("anna")
 
@@ -227,7 +227,7 @@ def test_a_restart_keeps_the_queue_and_what_was_running_goes_first_without_strik
 
 def test_going_first_after_a_restart_is_used_up_by_the_next_start() -> None:
     farm = Farm()
-    older = farm.ask(spec(0, machine={"memory": 8192}, **X86))
+    older = farm.ask(spec(0, machine={"memory": 8192}, platform=X86))
     farm.login("anna")
     running = farm.ask(spec(1))
     assert farm.running_on(running) == "anna"

@@ -30,7 +30,7 @@ def test_before_any_server_is_known_that_is_what_is_said() -> None:
 
 def test_each_thing_that_can_stand_in_the_way_is_named_for_the_server_it_is_true_of() -> None:
     farm = Farm()
-    asked = farm.ask(spec(0, **X86))
+    asked = farm.ask(spec(0, platform=X86))
     farm.login("refuses")
     farm.end("refuses", AttemptEnd.REFUSED, "no licence")
     farm.login("ppc", machine(arch="ppc"))
@@ -82,7 +82,7 @@ def test_servers_with_the_same_reasons_are_one_group_of_at_most_twenty_names_and
     for number in range(NAMES_SHOWN + 5):
         farm.login(f"server{number:02}", machine(arch="ppc"))
     farm.login("zoe", machine(arch="ppc", memory=64))
-    told = farm.why(farm.ask(spec(machine={"memory": 1024}, **X86)))
+    told = farm.why(farm.ask(spec(machine={"memory": 1024}, platform=X86)))
     many, one = told.groups
     assert (len(many.servers), many.count) == (NAMES_SHOWN, NAMES_SHOWN + 5)
     assert (one.servers, one.count) == (("zoe",), 1)
@@ -94,7 +94,7 @@ def test_the_nearest_server_is_the_one_that_lacks_least() -> None:
     farm = Farm()
     farm.login("far", machine(arch="ppc", memory=64))
     farm.login("near", machine(arch="x86_64", memory=512))
-    asked = farm.ask(spec(machine={"memory": 1024}, **X86))
+    asked = farm.ask(spec(machine={"memory": 1024}, platform=X86))
     assert farm.why(asked).nearest == "near needs memory ≥ 1024, has 512"
 
 
@@ -110,10 +110,10 @@ def test_only_builds_that_compete_for_a_server_stand_before_one() -> None:
     farm = Farm()
     farm.login("anna", machine(arch="x86_64"))
     farm.login("bert", machine(arch="ppc"))
-    farm.ask(spec(0, **X86))
-    farm.ask(spec(0, **PPC))
-    farm.ask(spec(1, **PPC))
-    waiting = [farm.ask(spec(revision, **X86)) for revision in (1, 2)]
+    farm.ask(spec(0, platform=X86))
+    farm.ask(spec(0, platform=PPC))
+    farm.ask(spec(1, platform=PPC))
+    waiting = [farm.ask(spec(revision, platform=X86)) for revision in (1, 2)]
     assert [farm.why(asked).ahead for asked in waiting] == [0, 1]
     assert lines(farm.why(waiting[1]))[-1] == "1 build waits before this one"
 
@@ -127,7 +127,9 @@ CAPABILITIES = st.builds(
     st.sampled_from(["2.9", "2.31", "2.36"]),
     st.sampled_from([ProjectSkill("lua", number, OPTIONS.digest()) for number in (2, 3)]),
 )
-WANTED = spec(machine={"memory": 1024}, os="linux", arch="x86_64", libc="glibc", libc_version="2.31")
+WANTED = spec(
+    machine={"memory": 1024}, platform={"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.31"}
+)
 
 
 @given(st.lists(st.tuples(CAPABILITIES, st.booleans()), max_size=5))

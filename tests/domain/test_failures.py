@@ -44,7 +44,7 @@ def test_a_failure_is_final_at_once_where_no_other_server_could_repeat_it() -> N
     farm = Farm()
     farm.login("anna")
     farm.login("bert", machine(arch="ppc"))
-    asked = farm.ask(spec(**X86))
+    asked = farm.ask(spec(platform=X86))
     farm.fail("anna")
     assert farm.ends_told(asked) == [FAILED]
 
@@ -83,7 +83,7 @@ def test_a_failure_that_waits_to_be_confirmed_is_final_when_the_last_other_serve
 def test_a_failure_that_waits_to_be_confirmed_is_final_when_the_other_server_can_no_longer() -> None:
     farm = Farm()
     farm.login("anna")
-    asked = farm.ask(spec(0, **X86))
+    asked = farm.ask(spec(0, platform=X86))
     farm.login("bert")
     farm.ask(spec(1))
     farm.fail("anna")

@@ -24,7 +24,7 @@ EXPIRED, WAITING = RequestState.EXPIRED, RequestState.WAITING
 def test_a_build_queues_until_a_capable_server_registers() -> None:
     farm = Farm()
     farm.login("anna", machine(arch="aarch64"))
-    asked = farm.ask(spec(**PPC))
+    asked = farm.ask(spec(platform=PPC))
     assert isinstance(asked, Queued)
     farm.login("bert", machine(arch="x86_64"))
     assert farm.running_on(asked) == ""
@@ -43,7 +43,7 @@ def test_a_server_with_another_recipe_or_other_descriptions_gets_nothing() -> No
 def test_a_server_that_announces_more_gets_what_waits_for_that() -> None:
     farm = Farm()
     farm.login("anna", machine(memory=512))
-    asked = farm.ask(spec(machine={"memory": 1024}, **X86))
+    asked = farm.ask(spec(machine={"memory": 1024}, platform=X86))
     assert isinstance(asked, Queued)
     farm.login("anna", machine(memory=1024))
     assert farm.running_on(asked) == "anna"
@@ -68,10 +68,10 @@ def test_builds_that_compete_are_served_in_the_order_of_admission() -> None:
 def test_builds_of_different_needs_that_compete_for_one_server_are_served_in_the_order_of_admission() -> None:
     farm = Farm()
     asked = [
-        farm.ask(spec(0, **PPC)),
-        farm.ask(spec(0, **X86)),
-        farm.ask(spec(1, machine={"memory": 64}, **PPC)),
-        farm.ask(spec(1, **X86)),
+        farm.ask(spec(0, platform=PPC)),
+        farm.ask(spec(0, platform=X86)),
+        farm.ask(spec(1, machine={"memory": 64}, platform=PPC)),
+        farm.ask(spec(1, platform=X86)),
     ]
     farm.login("anna", machine(cross=("ppc",)))
     for one in asked:
@@ -81,8 +81,8 @@ def test_builds_of_different_needs_that_compete_for_one_server_are_served_in_the
 
 def test_a_build_that_no_server_can_take_delays_nobody() -> None:
     farm = Farm()
-    stuck = farm.ask(spec(**PPC))
-    later = farm.ask(spec(**X86))
+    stuck = farm.ask(spec(platform=PPC))
+    later = farm.ask(spec(platform=X86))
     farm.login("anna", machine(arch="x86_64"))
     assert farm.running_on(stuck) == ""
     assert farm.running_on(later) == "anna"
@@ -112,7 +112,7 @@ def test_native_beats_cross_beats_emulated() -> None:
     emulating("anna")
     farm.login("bert", machine(arch="x86_64", cross=("ppc",)))
     farm.login("carl", machine(arch="ppc"))
-    asked = [farm.ask(spec(revision, **PPC)) for revision in range(3)]
+    asked = [farm.ask(spec(revision, platform=PPC)) for revision in range(3)]
     assert [farm.running_on(one) for one in asked] == ["carl", "bert", "anna"]
 
 
@@ -120,14 +120,14 @@ def test_a_machine_that_offers_a_platform_twice_makes_it_natively() -> None:
     farm = Farm()
     capability = machine(arch="x86_64", cross=("x86_64",))
     farm.login("anna", evolve(capability, offers=capability.offers[::-1]))
-    farm.ask(spec(**X86))
+    farm.ask(spec(platform=X86))
     assert farm.attempt_on("anna").kind is OfferKind.NATIVE
 
 
 def test_a_native_build_waits_for_a_native_machine() -> None:
     farm = Farm()
     farm.login("anna", machine(arch="x86_64", cross=("ppc",)))
-    asked = farm.ask(evolve(spec(**PPC), native=True))
+    asked = farm.ask(evolve(spec(platform=PPC), native=True))
     assert isinstance(asked, Queued)
     farm.login("bert", machine(arch="ppc"))
     assert farm.running_on(asked) == "bert"
@@ -268,7 +268,7 @@ def test_a_delayed_build_does_not_overtake_an_older_one_whose_refusal_is_over_to
     refused = farm.ask(spec(0))
     refuse(farm, refused)
     farm.login("bert", machine(arch="ppc"))
-    delayed = farm.ask(spec(1, **X86))
+    delayed = farm.ask(spec(1, platform=X86))
     farm.logout("anna")
     farm.login("anna")
     assert (farm.running_on(refused), farm.running_on(delayed)) == ("", "")

@@ -1,5 +1,8 @@
 """Versions have one order; an architecture has one name however it is spelled."""
 
+import itertools
+from collections.abc import Callable
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -34,7 +37,7 @@ def test_a_version_equals_itself(version: str) -> None:
 
 @given(versions, versions, versions)
 def test_the_order_of_versions_is_transitive(a: str, b: str, c: str) -> None:
-    low, mid, high = sorted((a, b, c), key=lambda text: _Ordered(text))
+    low, mid, high = sorted((a, b, c), key=_Ordered)
     assert compare_versions(low, mid) <= 0
     assert compare_versions(mid, high) <= 0
     assert compare_versions(low, high) <= 0
@@ -60,14 +63,16 @@ def test_dotted_numbers_are_ordered_as_numbers_not_as_text(left: list[int], righ
 
 @pytest.mark.parametrize(
     ("older", "newer"),
-    [("2.9", "2.36"), ("2.31", "2.31.1"), ("1.9", "1.10"), *zip(CPU_LEVELS, CPU_LEVELS[1:], strict=False)],
+    [("2.9", "2.36"), ("2.31", "2.31.1"), ("1.9", "1.10"), *itertools.pairwise(CPU_LEVELS)],
 )
 def test_examples_that_an_order_by_text_gets_wrong(older: str, newer: str) -> None:
     assert compare_versions(older, newer) == -1
 
 
 @given(st.sampled_from(sorted(ALIASES)), st.sampled_from([str.upper, str.lower, str.title, "  {} ".format]))
-def test_every_alias_stands_for_a_known_architecture_however_it_is_written(alias: str, write: type[str]) -> None:
+def test_every_alias_stands_for_a_known_architecture_however_it_is_written(
+    alias: str, write: Callable[[str], str]
+) -> None:
     assert canonical_arch(write(alias)) == ALIASES[alias]
     assert ALIASES[alias] in ARCHES
 

@@ -53,7 +53,7 @@ CAPABILITIES = st.sampled_from(
 )
 SPECS = st.builds(
     lambda revision, jit, platform, memory: spec(
-        revision, jit=jit, machine={"memory": memory} if memory else None, **platform
+        revision, jit=jit, machine={"memory": memory} if memory else None, platform=platform
     ),
     st.integers(0, 3),
     st.booleans(),

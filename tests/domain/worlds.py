@@ -1,5 +1,7 @@
 """A small world for scheduler tests: one project, a line of revisions, a few platforms and machines."""
 
+from collections.abc import Mapping
+
 from buildtool.domain.matching import comparisons_of
 from buildtool.domain.messages import Submitted
 from buildtool.domain.model import (
@@ -28,7 +30,11 @@ REVISIONS = tuple(f"{number:040x}" for number in range(1, 6))
 
 
 def spec(
-    revision: int = 0, *, jit: bool = False, machine: dict[str, Value] | None = None, **platform: Value
+    revision: int = 0,
+    *,
+    jit: bool = False,
+    machine: Mapping[str, Value] | None = None,
+    platform: Mapping[str, Value] | None = None,
 ) -> BuildSpec:
     """A Build of the project's revision number ``revision`` for the platform given, x86_64 when none is."""
     return BuildSpec(
