@@ -118,12 +118,12 @@ class BuildServerLink(Service):
     async def _stop(self) -> None:
         session, living = self._session, self._living
         if session is not None:
+            ended = session.closed()
             try:
                 await session.call("goodbye", Goodbye("the build server stops"), Ok, within=GOODBYE_TIMEOUT)
+                session.close()
             except BuildToolError as error:
-                self._log.info("no good-bye: {why}", why=str(error))
-            ended = session.closed()
-            session.close()
+                session.broker.drop(str(error))  # at once: whoever does not answer may not read either
             await ended
         if living is not None:
             living.cancel()

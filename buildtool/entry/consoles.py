@@ -7,7 +7,17 @@ import sys
 from typing import TextIO
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -86,24 +96,17 @@ class PlainConsole(SilentConsole):
 
 
 class TerminalConsole(SilentConsole):
-    """A line at the bottom tells the state and the time; above it lines go by; a bar shows the download."""
+    """A line at the bottom tells the state and the time, or shows the download; above it lines go by."""
 
     def __init__(self, timers: IReactorTime, console: RichConsole | None = None) -> None:
         self._console = console or RichConsole(highlight=False)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            get_time=timers.seconds,
-        )
+        self._timers = timers
+        self._words = TextColumn("{task.description}", markup=False)
         self._text = LogText()
-        self._shown: TaskID | None = None
-        self._refresh = LoopingCall(self._progress.refresh)
+        self._bottom: Progress | None = None
+        self._shown = TaskID(0)
+        self._measured = False
+        self._refresh = LoopingCall(self._redraw)
         self._refresh.clock = timers
 
     def say(self, line: str) -> None:
@@ -121,26 +124,40 @@ class TerminalConsole(SilentConsole):
             words = f"build {told.build_id} is queued"
         else:
             words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
-        self._show(words, None, None)
+        if self._measured:
+            self.close()
+        self._show([SpinnerColumn(), self._words, TimeElapsedColumn()], words)
 
     def downloading(self, name: str, received: int, size: int) -> None:
         """Move the bar."""
-        self._show(clean(name), received, size)
+        if not self._measured:
+            self.close()
+        self._measured = True
+        bottom = self._show([self._words, BarColumn(), DownloadColumn(), TransferSpeedColumn()], clean(name))
+        bottom.update(self._shown, completed=received, total=size)
         if received >= size:
             self.close()
 
     def close(self) -> None:
-        """Take the display away."""
+        """Take away what is at the bottom."""
+        self._measured = False
         if self._refresh.running:
             self._refresh.stop()
-        if self._shown is not None:
-            self._progress.remove_task(self._shown)
-            self._shown = None
-            self._progress.stop()
+        if self._bottom is not None:
+            self._bottom.stop()
+            self._bottom = None
 
-    def _show(self, words: str, completed: int | None, total: int | None) -> None:
-        if self._shown is None:
-            self._progress.start()
-            self._shown = self._progress.add_task(words, total=total)
+    def _show(self, columns: list[ProgressColumn], words: str) -> Progress:
+        if self._bottom is None:
+            self._bottom = Progress(
+                *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds
+            )
+            self._bottom.start()
+            self._shown = self._bottom.add_task(words, total=None)
             self._refresh.start(_REFRESH)
-        self._progress.update(self._shown, description=words, completed=completed, total=total)
+        self._bottom.update(self._shown, description=words)
+        return self._bottom
+
+    def _redraw(self) -> None:
+        if self._bottom is not None:
+            self._bottom.refresh()

@@ -492,6 +492,17 @@ def test_a_build_server_that_stops_says_good_bye() -> None:
     assert orders.log == ["session 1", "disconnected"]
 
 
+def test_a_build_server_stops_in_time_when_its_good_bye_is_not_answered() -> None:
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    farm.ends.pumps[0].serverIO.bufferReceived = lambda data: None  # the metaserver hears nothing any more
+    stopping = link.stopService()
+    farm.ends.run()
+    farm.ends.advance(5.1)
+    farm.ends.outcome(stopping)
+    assert orders.log == ["session 1", "disconnected"]
+
+
 def test_a_build_server_can_be_stopped_while_it_waits_to_try_again() -> None:
     farm = Farm()
     farm.ends.server = None
