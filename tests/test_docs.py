@@ -1,0 +1,384 @@
+"""The manuals tell the truth: what they name exists in the programs, and what the programs have is in the manuals."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import attrs
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from buildtool import settings
+from buildtool.configfile import CONFIG_VARIABLE
+from buildtool.domain.model import OfferKind, Policy
+from buildtool.domain.options import STANDARD, Kind
+from buildtool.entry.common import EXIT_CODES
+from buildtool.project import Checked, Project
+from buildtool.protocol import Found, Told
+from buildtool.recipes import Plan, Wanted
+from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.rst", ROOT / "CHANGES.rst", *(ROOT / "docs").rglob("*.rst")])
+RECORDS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py")
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+pytestmark = pytest.mark.xdist_group("docs")  # each program is asked for its help once
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def parsed(path: Path) -> tuple[nodes.document, str]:
+    """Return a page's tree, and what docutils had to say about it."""
+    said = io.StringIO()
+    overrides = {
+        "report_level": 1,
+        "halt_level": 5,
+        "warning_stream": said,
+        "syntax_highlight": "none",
+        "raw_enabled": False,
+        "file_insertion_enabled": True,
+        "_disable_config": True,
+    }
+    tree = publish_doctree(path.read_text("utf-8"), source_path=str(path), settings_overrides=overrides)
+    return tree, said.getvalue()
+
+
+@cache
+def tree(name: str) -> nodes.document:
+    """The tree of a page, by its path below the checkout."""
+    return parsed(ROOT / name)[0]
+
+
+def section(page: str, title: str) -> nodes.section:
+    """The one section of a page whose title is this."""
+    found = [one for one in tree(page).findall(nodes.section) if one[0].astext() == title]
+    assert len(found) == 1, f"{page} has {len(found)} sections called {title!r}"
+    return found[0]
+
+
+def rows(part: nodes.Element) -> list[list[str]]:
+    """The rows of all tables below a node, heads included, as text."""
+    return [[cell.astext() for cell in row.findall(nodes.entry)] for row in part.findall(nodes.row)]
+
+
+def literals(part: nodes.Element) -> set[str]:
+    return {literal.astext() for literal in part.findall(nodes.literal)}
+
+
+def defined(part: nodes.Element) -> set[str]:
+    """The flags that the definition lists below a node are about."""
+    terms = (term.astext() for term in part.findall(nodes.term))
+    return {flag for term in terms for flag in FLAG.findall(term)}
+
+
+def typed(page: nodes.document) -> Iterator[str]:
+    """Every command that a page's console blocks tell people to type."""
+    for block in page.findall(nodes.literal_block):
+        if "console" in block["classes"]:
+            text = block.astext().replace("\\\n", " ")
+            yield from (line[2:] for line in text.splitlines() if line.startswith("$ "))
+
+
+@cache
+def run(program: str, *arguments: str) -> str:
+    """What a program of the checkout prints, without anything of the surroundings that configures it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BUILDTOOL_")}
+    command = [sys.executable, str(ROOT / "bin" / program), *arguments]
+    done = subprocess.run(
+        command, env=environment | {"COLUMNS": "120"}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def flags(program: str) -> set[str]:
+    """The long options that a program's --help has, the example and what options say of each other left out."""
+    options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^ ,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
+    return {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
+
+
+def codes(program: str) -> set[str]:
+    """The exit codes in a program's --help."""
+    told = run(program, "--help").partition("exit codes:")[2]
+    return set(re.findall(r"^ +([0-9]+)  ", told, re.MULTILINE))
+
+
+# --- form -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_parses_without_a_word_from_docutils(path: Path) -> None:
+    assert parsed(path)[1] == ""
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name)
+def test_a_link_leads_to_a_file_that_is_there(path: Path) -> None:
+    if path.suffix == ".md":
+        targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text("utf-8"))
+    else:
+        document = parsed(path)[0]
+        targets = [one["refuri"] for one in document.findall(nodes.reference) if "refuri" in one]
+        targets += [one["uri"] for one in document.findall(nodes.image)]
+    local = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("mailto:")]
+    missing = [target for target in local if target and not (path.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_file_of_the_checkout_that_a_page_names_is_there(path: Path) -> None:
+    """Literals that begin like a path of the checkout: bin/…, docs/…, testproject/…, tests/…, web/…."""
+    named = (text for text in literals(parsed(path)[0]) if re.match(r"(bin|docs|testproject|tests|web)/[\w./]*$", text))
+    assert [text for text in named if not (ROOT / text).exists()] == []
+
+
+def test_every_manual_is_in_the_index() -> None:
+    listed = {one["refuri"] for one in tree("docs/index.rst").findall(nodes.reference)}
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.rst") if path.name != "index.rst"} | {
+        "adr/README.md"
+    }
+
+
+def test_the_records_are_numbered_without_gaps_and_listed_under_their_titles() -> None:
+    titles = {path.name: path.read_text("utf-8").splitlines()[0] for path in RECORDS}
+    listed = re.findall(
+        r"^\| \[(\d+)\]\((\S+)\) \| (.*) \|$", (ROOT / "docs/adr/README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert {name: f"# {number}. {title}" for number, name, title in listed} == titles
+    assert [int(path.name[:4]) for path in RECORDS] == list(range(1, len(RECORDS) + 1))
+    assert [int(number) for number, _, _ in listed] == list(range(1, len(RECORDS) + 1))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
+def test_a_record_has_the_parts_of_a_record(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[2].startswith("Status: ")
+    heads = [line for line in lines if line.startswith("## ")]
+    assert heads == ["## Context", "## Decision", "## Consequences"]
+
+
+# --- programs ---------------------------------------------------------------------------------------------------
+
+EXAMPLE = settings.load_settings(ROOT / "config.py", secrets=False).project("testproject").options.all()
+OF_EXAMPLE = {option.flag for option in EXAMPLE} | {
+    f"--no-{option.flag[2:]}" for option in EXAMPLE if option.kind is Kind.BOOL
+}
+
+OPTIONS = [
+    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", set()),
+    ("docs/operator.rst", "Options of bin/webserver", "webserver", {"--config", "--verbose", "--version", "--help"}),
+    ("docs/donor.rst", "Options", "buildserver.py", set()),
+    ("docs/requester.rst", "Options", "startcompile.py", OF_EXAMPLE),
+]
+
+
+@pytest.mark.parametrize(("page", "title", "program", "elsewhere"), OPTIONS, ids=[one[2] for one in OPTIONS])
+def test_a_manual_explains_exactly_the_options_of_its_program(
+    page: str, title: str, program: str, elsewhere: set[str]
+) -> None:
+    """``elsewhere`` are those that the section only names: explained above it, or of the example project."""
+    part = section(page, title)
+    assert elsewhere <= literals(part)
+    assert defined(part) | elsewhere == flags(program)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
+    known = {flag for program in PROGRAMS for flag in flags(program)} | {"--port"}
+    examples = {
+        "--arch",
+        "--suffix",
+        "--modules",
+        "--name",
+        "--no-name",
+    }  # of other projects, or of the table of descriptions
+    mentioned = {flag for text in literals(parsed(path)[0]) for flag in FLAG.findall(text)}
+    assert mentioned - known - examples == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_command_to_type_has_only_options_that_its_program_takes(path: Path) -> None:
+    for command in typed(parsed(path)[0]):
+        for program, arguments in re.findall(r"bin/([\w.]+)((?: [^&|;]*)?)", command):
+            if program in PROGRAMS:
+                assert set(FLAG.findall(arguments)) <= flags(program), command
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_program_or_target_to_type_is_there(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    document = parsed(path)[0]
+    commands = [*typed(document), *literals(document)]
+    assert {found for line in commands for found in re.findall(r"^make ([a-z]+)", line)} <= targets
+    programs = {found for line in commands for found in re.findall(r"(?<![\w./])bin/([\w.]+)", line)}
+    assert programs <= {*PROGRAMS, "python"}
+
+
+@pytest.mark.parametrize(
+    ("page", "programs"),
+    [
+        ("docs/operator.rst", ("metaserver", "webserver")),
+        ("docs/donor.rst", ("buildserver.py",)),
+        ("docs/requester.rst", ("startcompile.py",)),
+    ],
+    ids=str,
+)
+def test_the_table_of_exit_codes_has_those_of_the_help(page: str, programs: tuple[str, ...]) -> None:
+    documented = {row[0] for row in rows(section(page, "Exit codes")) if row[0].isdigit()}
+    for program in programs:
+        assert codes(program) == documented
+
+
+def test_the_tables_of_json_have_exactly_the_keys_that_are_printed() -> None:
+    found = Found("n", "u", 1, "d", "c", "r", (), OfferKind.NATIVE, "s", 1, 0.0)
+    told = Told(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
+    part = section("docs/requester.rst", "For programs")
+    tables = [{row[0] for row in rows(table)} for table in part.findall(nodes.table)]
+    assert tables[0] == set(as_json(Result(Exit.OK)))
+    answered = as_json(Result(Exit.OK, told))
+    assert tables[0] | tables[1] == set(answered)
+    last = next(row for row in part.findall(nodes.row) if row.astext().startswith("artifact"))
+    artifact = answered["artifact"]
+    assert isinstance(artifact, dict)
+    assert literals(last) - {"artifact", "null"} == set(artifact)
+
+
+def test_the_meanings_of_exit_codes_are_in_the_words_of_the_help() -> None:
+    documented = {row[0]: row[1] for row in rows(section("docs/requester.rst", "Exit codes"))}
+    assert documented == {str(int(code)): meaning for code, meaning in MEANINGS.items()}
+    documented = {row[0]: row[1] for row in rows(section("docs/operator.rst", "Exit codes"))}
+    assert all(
+        re.search(rf"^ +{code} +{re.escape(words)}$", EXIT_CODES, re.MULTILINE) for code, words in documented.items()
+    )
+
+
+def test_what_the_operator_is_shown_of_check_config_is_what_it_says() -> None:
+    shown = next(
+        block.astext()
+        for block in tree("docs/operator.rst").findall(nodes.literal_block)
+        if block.astext().startswith("$ bin/metaserver --check-config")
+    )
+    told = shown.partition("\n")[2].partition("\n$ ")[0]
+    assert told.replace("/work/farm", str(ROOT)) == run("metaserver", "--check-config").strip()
+
+
+def test_what_the_donor_is_shown_of_show_info_has_the_lines_that_it_has() -> None:
+    shown = next(
+        block.astext()
+        for block in tree("docs/donor.rst").findall(nodes.literal_block)
+        if block.astext().startswith("$ bin/buildserver.py --show-info")
+    )
+    labels = {re.split(r" {2,}", line.strip())[0] for line in shown.splitlines()[1:] if line != "..."}
+    told = {re.split(r" {2,}", line.strip())[0] for line in run("buildserver.py", "--show-info").splitlines()}
+    assert labels <= told
+
+
+# --- settings ---------------------------------------------------------------------------------------------------
+
+
+def test_the_operator_is_told_of_every_setting_and_of_no_other() -> None:
+    table = rows(section("docs/operator.rst", "Settings"))
+    heads = [number for number, row in enumerate(table) if row[0] == "setting"]
+    documented = {row[0] for row in table[heads[0] + 1 : heads[1]]}
+    assert documented == set(settings._SETTINGS)
+    assert {row[0] for row in table[heads[1] + 1 :]} == set(settings._MAIL)
+
+
+def test_the_operator_is_told_which_variable_goes_before_which_setting() -> None:
+    table = rows(section("docs/operator.rst", "Settings"))
+    heads = [number for number, row in enumerate(table) if row[0] == "setting"]
+    documented = {
+        row[1]: ("mail." if number > heads[1] else "") + row[0]
+        for number, row in enumerate(table)
+        if row[1].startswith("BUILDTOOL_")
+    }
+    assert documented == dict(settings.ENVIRONMENT)
+    assert f"${CONFIG_VARIABLE}" in literals(tree("docs/operator.rst"))
+
+
+def test_the_deployments_own_file_shows_every_setting_with_its_variable() -> None:
+    text = (ROOT / "config.py").read_text("utf-8")
+    assert set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE)) == set(settings._SETTINGS)
+    assert set(re.findall(r"BUILDTOOL_[A-Z_]+", text)) == {*settings.ENVIRONMENT, CONFIG_VARIABLE}
+
+
+def test_the_defaults_in_the_tables_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in settings.ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    empty = tmp_path / "config.py"
+    empty.write_text("")
+    found = settings.load_settings(empty)
+    words = {row[0]: row[2] for row in rows(section("docs/operator.rst", "Settings")) if len(row) > 2}
+    for name in ("pb_port", "transfer_port", "web_port"):
+        assert str(getattr(found, name)) in words[name]
+    for name in ("state_dir", "build_dir"):
+        assert str(getattr(found, name).relative_to(tmp_path)) in words[name]
+    assert found.host in rows(section("docs/operator.rst", "Settings"))[1][2]
+
+
+def test_the_ports_in_the_manual_are_those_of_the_checkout() -> None:
+    documented = {row[1]: row[0] for row in rows(section("docs/operator.rst", "Ports"))}
+    found = settings.load_settings(ROOT / "config.py")
+    assert documented == {name: str(getattr(found, name)) for name in ("pb_port", "transfer_port", "web_port")}
+
+
+def test_the_pages_that_the_operator_is_told_of_are_routes_of_the_pages() -> None:
+    from buildtool.web.app import WebApp
+
+    routes = {re.sub(r"<\w+>", "<id>", rule.rule) for rule in WebApp.app.url_map.iter_rules()}
+    told = {text for text in literals(tree("docs/operator.rst")) if re.match(r"/(?!etc|backup)[a-z/<>]*$", text)}
+    assert told <= routes
+    assert routes - told <= {"/builds/<id>", "/static/<id>", "/favicon.ico", "/robots.txt"}
+
+
+# --- the integrator's example -----------------------------------------------------------------------------------
+
+
+def test_the_integrator_is_told_the_role_and_direction_of_every_property() -> None:
+    table = rows(section("docs/integrator.rst", "System options: for which platform, on which machine"))
+    documented = {row[0]: (row[1], row[2]) for row in table[1:]}
+    assert documented == {name: (one.role.value, one.comparison.value) for name, one in STANDARD.items()}
+
+
+def test_the_integrator_is_told_of_everything_that_a_project_may_set() -> None:
+    table = rows(section("docs/integrator.rst", "The project, and whose failure it is"))
+    head = next(number for number, row in enumerate(table) if row[0] == "setting")
+    documented = [row[0] for row in table[head + 1 : head + 1 + len(attrs.fields(Project))]]
+    assert set(documented) == {field.name for field in attrs.fields(Project)}
+    seconds = {"1 day": 86_400, "7 days": 7 * 86_400, "1 hour": 3_600, "20 minutes": 1_200}
+    sizes = {"2 GiB": 2 * 1024**3, "16 MiB": 16 * 1024**2}
+    defaults = {row[0]: row[1] for row in table}
+    for name, words in defaults.items():
+        if words in seconds | sizes:
+            assert getattr(attrs.fields(Project), name).default == (seconds | sizes)[words], name
+    assert defaults["confirm_failures"] == str(attrs.fields(Project).confirm_failures.default)
+
+
+def test_the_integrator_is_told_of_all_of_the_schedulers_figures_with_their_defaults() -> None:
+    text = " ".join(section("docs/integrator.rst", "The project, and whose failure it is").astext().split())
+    own = {"recipe_version", "options_digest", "comparisons"} | {field.name for field in attrs.fields(Project)}
+    told = dict(re.findall(r"([a-z]+_[a-z]+|breakages|strikes) \((\d+)\)", text))
+    assert told == {f.name: f"{f.default:.0f}" for f in attrs.fields(Policy) if f.name not in own}
+
+
+@pytest.mark.parametrize("cls", [Wanted, Plan, Checked], ids=lambda cls: cls.__name__)
+def test_the_integrator_is_told_of_every_part_of_what_recipes_and_checkers_see(cls: type[attrs.AttrsInstance]) -> None:
+    assert {field.name for field in attrs.fields(cls)} <= literals(tree("docs/integrator.rst"))
+
+
+def test_the_code_that_the_integrator_is_shown_is_in_the_example() -> None:
+    """Each line stands in testproject/config.py; the first block is of the deployment's own file."""
+    example = {line.strip() for line in (ROOT / "testproject/config.py").read_text("utf-8").splitlines()}
+    blocks = [b for b in tree("docs/integrator.rst").findall(nodes.literal_block) if "python" in b["classes"]]
+    shown = [line.strip() for block in blocks[1:] for line in block.astext().splitlines()]
+    bare = {re.sub(r"  # .*", "", line) for line in example}
+    assert [line for line in shown if line and line != "..." and line not in example | bare] == []
