@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import email
 import email.policy
 import hashlib
@@ -22,13 +23,15 @@ SECOND = "second@example.org"
 
 def main() -> int:
     """Run the demo; return 0 only if every step was as promised."""
+    parser = argparse.ArgumentParser(prog="demo", description="A request, a build, an artifact, a hit and a mail.")
+    parser.add_argument("--directory", type=Path, help="where everything is kept (default: a new one below .demo)")
+    asked_for = parser.parse_args().directory
     root = Path(__file__).resolve().parent.parent.parent
     config = root / "config.py"
     if not config.exists():
         print("make demo runs in a checkout, which has config.py and testproject/", file=sys.stderr)
         return 1
-    (root / ".demo").mkdir(exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="run-", dir=root / ".demo"))
+    directory = asked_for.resolve() if asked_for is not None else fresh_directory(root / ".demo")
     repository = directory / "testproject.git"
     try:
         with local_farm(directory, config, BUILDTOOL_TESTPROJECT_REPOSITORY=str(repository)) as farm:
@@ -38,6 +41,12 @@ def main() -> int:
         return 1
     print(f"\nAll as promised. Everything lies in {directory}")
     return 0
+
+
+def fresh_directory(parent: Path) -> Path:
+    """Return a directory that no other demo has, however many run at once."""
+    parent.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="run-", dir=parent))
 
 
 def show(farm: LocalFarm, root: Path, repository: Path) -> None:
