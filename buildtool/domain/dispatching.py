@@ -14,21 +14,26 @@ from buildtool.domain.turn import Turn, announce
 
 
 def start_somewhere(turn: Turn, build: Build) -> str | None:
-    """Give a waiting Build to the best server that can take it now; return its name, or None when there is none."""
+    """Give a waiting Build to the best server that can take it now; return its name, or None when there is none.
+
+    A server that this very decision freed is left to whatever older Build waits for it.
+    """
     state = turn.state
     capable = state.queue.capable(build)
     candidates = state.free if len(state.free) < len(capable) else capable
-    best: tuple[tuple[int, float, int, str], Offer] | None = None
-    for name in candidates:
-        if name not in state.free or name not in capable or not may_take(turn, build, name):
-            continue
-        rank = _rank(turn, state.servers[name], capable[name])
-        if best is None or rank < best[0]:
-            best = rank, capable[name]
-    if best is None:
-        return None
-    start(turn, build, state.servers[best[0][3]], best[1])
-    return best[0][3]
+    ranked = [
+        (_rank(turn, state.servers[name], capable[name]), name)
+        for name in candidates
+        if name in state.free and name in capable and may_take(turn, build, name)
+    ]
+    while ranked:
+        best = min(ranked)
+        name = best[1]
+        if name not in turn.freed or _is_first(turn, build, name):
+            start(turn, build, state.servers[name], capable[name])
+            return name
+        ranked.remove(best)
+    return None
 
 
 def fill(turn: Turn, name: str) -> None:
@@ -75,6 +80,11 @@ def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
 def capable_elsewhere(turn: Turn, build: Build) -> bool:
     """Say whether a connected server that has not failed this Build could repeat it."""
     return any(name not in build.failed_on for name in turn.state.queue.capable(build))
+
+
+def _is_first(turn: Turn, build: Build, name: str) -> bool:
+    found = _first_for(turn, name)
+    return found is not None and found[0].id == build.id
 
 
 def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:

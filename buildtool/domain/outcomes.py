@@ -152,6 +152,7 @@ def requeue(turn: Turn, build: Build) -> None:
 def _close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> Attempt:
     closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
     turn.state.put(closed)
+    turn.freed.add(attempt.server)
     turn.happened(f"attempt-{how.name.lower()}", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")
     return closed
 

@@ -8,6 +8,7 @@ from buildtool.domain.dispatching import fill
 from buildtool.domain.messages import Disconnected, Fence, Noted, Registered, SessionOpened
 from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, Server
 from buildtool.domain.outcomes import end, requeue, settle_confirmations
+from buildtool.domain.ready import place_of
 from buildtool.domain.turn import Turn
 
 
@@ -31,6 +32,7 @@ def register(turn: Turn, event: Registered) -> SessionOpened:
         quarantine_reason=old.quarantine_reason if old is not None else "",
     )
     turn.state.put(server)
+    turn.freed.add(server.name)
     turn.happened("server-connected", f"server/{server.name}", f"session {server.session}")
     settle_confirmations(turn)
     fill(turn, server.name)
@@ -75,6 +77,10 @@ def restart(turn: Turn) -> Noted:
 def _leave(turn: Turn, server: Server, reason: str) -> None:
     turn.state.put(evolve(server, connected=False, last_seen=turn.now, since=turn.now))
     turn.happened("server-disconnected", f"server/{server.name}", reason)
-    for key in list(turn.state.attempts_of.get(server.name, ())):
-        attempt = turn.state.attempts[key]
+    state = turn.state
+    # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
+    keys = list(state.attempts_of.get(server.name, ()))
+    keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (False, 0, 0))
+    for key in keys:
+        attempt = state.attempts[key]
         end(turn, attempt, AttemptEnd.LOST, f"contact with {server.name} was lost: {reason}")

@@ -23,10 +23,14 @@ from buildtool.domain.state import State
 
 @define
 class Turn:
-    """What the steps of one decision share. ``now`` is wall time in seconds."""
+    """What the steps of one decision share. ``now`` is wall time in seconds.
+
+    ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those.
+    """
 
     state: State
     now: float
+    freed: set[str] = field(factory=set)
     effects: list[Effect] = field(factory=list)
     mails: dict[str, Mail] = field(factory=dict)
 

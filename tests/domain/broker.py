@@ -5,9 +5,10 @@ to fail at any batch. What was told is kept, so that a test can compare it with 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from buildtool.domain.messages import Answer, Dispatch, Effect, Event, Happened, RequestMoved, Restarted, Tick
 from buildtool.domain.model import (
@@ -28,6 +29,10 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.scheduler import decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
+
+K = TypeVar("K")
+M = TypeVar("M")
+R = TypeVar("R", Request, Build, Attempt, Server, Refusal, Artifact, FailedHere, Mail)
 
 OPEN_BUILD = (BuildState.QUEUED, BuildState.RUNNING)
 
@@ -66,7 +71,7 @@ class TestBroker:
     def __attrs_post_init__(self) -> None:
         self.state = State(self.policies)
 
-    def all(self, kind: type[Row]) -> Iterator[Row]:
+    def all(self, kind: type[R]) -> Iterator[R]:
         """Every committed row of a kind."""
         return (row for row in self.rows.values() if isinstance(row, kind))
 
@@ -177,13 +182,5 @@ def fingerprint(state: State) -> dict[str, object]:
     }
 
 
-def _sets(index: dict[object, dict[object, None]] | dict[int, dict[int, None]]) -> dict[object, set[object]]:
+def _sets(index: Mapping[K, Mapping[M, None]]) -> dict[K, set[M]]:
     return {key: set(members) for key, members in index.items()}
-
-
-def artifacts_told(answers: Iterable[Answer]) -> list[Artifact]:
-    """Return the artifacts that hits named."""
-    return [answer.artifact for answer in answers if hasattr(answer, "artifact")]
-
-
-__all__ = ["OPEN_BUILD", "TestBroker", "artifacts_told", "evolve", "fingerprint", "key_of"]

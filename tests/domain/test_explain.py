@@ -155,6 +155,7 @@ def test_every_server_is_explained_or_could_start_now_and_what_is_said_of_it_is_
         for reason in server_reasons(state, build, state.servers[name], farm.broker.now):
             assert reason.words()
             if reason.cause is Cause.PROPERTY:
+                assert reason.wanted is not None
                 assert reason.wanted in (dict(WANTED.platform) | dict(WANTED.machine)).values()
                 assert not meets(reason.comparison, reason.wanted, reason.have)
             if reason.cause is Cause.OFFLINE:

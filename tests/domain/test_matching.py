@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -194,7 +195,8 @@ CHANGES = {
 @given(build_specs, st.sampled_from(sorted(CHANGES)))
 def test_whatever_else_differs_is_named_alone(spec: BuildSpec, changed: str) -> None:
     value = getattr(spec, changed)
-    other = evolve(spec, **{changed: value + 1 if isinstance(value, int) else value + "x"})
+    change: dict[str, Any] = {changed: value + 1 if isinstance(value, int) else value + "x"}
+    other = evolve(spec, **change)
     (reason,) = satisfies(artifact_for(other, spec.platform), demand_for(spec), {})
     cause, name = CHANGES[changed]
     assert reason.cause is cause

@@ -3,7 +3,7 @@
 from attrs import evolve
 
 from buildtool.domain.dispatching import may_take
-from buildtool.domain.messages import Dispatch, Dispatched, Queued
+from buildtool.domain.messages import AttemptAccepted, Dispatch, Dispatched, Queued
 from buildtool.domain.model import (
     AttemptEnd,
     AttemptState,
@@ -140,6 +140,49 @@ def test_the_least_loaded_server_is_preferred_and_then_the_one_with_more_process
     farm.login("bert", evolve(big, machine=(("cpus", 64), ("memory", 4096))))
     asked = [farm.ask(spec(revision)) for revision in range(4)]
     assert [farm.running_on(one) for one in asked] == ["bert", "anna", "bert", "anna"]
+
+
+def test_who_is_admitted_anew_does_not_overtake_an_older_build_that_waits_for_the_same_slot() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    older = farm.ask(spec(3))
+    ranged = farm.ask(spec(0), near=1)
+    farm.fail("anna")
+    assert farm.running_on(older) == "anna"
+    assert farm.running_on(ranged) == ""
+
+
+def test_a_failure_that_a_login_makes_final_does_not_let_newer_builds_overtake() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    farm.login("bert")
+    blocked = farm.ask(spec(4))
+    older = farm.ask(spec(3, platform=PPC))
+    ranged = farm.ask(spec(0), near=1)
+    farm.fail("anna")
+    farm.logout("anna")
+    assert farm.running_on(blocked) == "bert"
+    farm.login("bert", machine(arch="ppc"))
+    assert farm.running_on(older) == "bert"
+    assert farm.ends_told(ranged) == []
+
+
+def test_two_builds_lost_with_one_server_keep_their_order_where_there_is_one_other_slot() -> None:
+    farm = Farm()
+    older, newer = farm.ask(spec(0)), farm.ask(spec(1))
+    farm.login("anna", machine(max_builds=2))
+    first = next(row for row in farm.attempts() if row.build_id == farm.build_of(older).id)
+    farm.end("anna", AttemptEnd.REFUSED, attempt=first)
+    farm.pass_time(POLICY.refusal_first)
+    assert farm.running_on(older) == farm.running_on(newer) == "anna"
+    for attempt in farm.attempts():
+        if attempt.state is AttemptState.OFFERED:
+            farm.send(AttemptAccepted("anna", attempt.session, *attempt.key))
+    farm.login("bert")
+    farm.logout("anna")
+    assert (farm.running_on(older), farm.running_on(newer)) == ("bert", "")
 
 
 # --- refusals -------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ from collections import Counter
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from buildtool.domain.dispatching import may_take
+from buildtool.domain.dispatching import capable_elsewhere, may_take
 from buildtool.domain.matching import satisfies
 from buildtool.domain.messages import (
+    Answer,
+    ArtifactGone,
     AttemptAccepted,
     AttemptEnded,
     CancelRequested,
@@ -20,6 +22,7 @@ from buildtool.domain.messages import (
     Hit,
     KnownFailure,
     MailWritten,
+    Noted,
     Registered,
     RepeatedSubmission,
     RequestMoved,
@@ -30,17 +33,22 @@ from buildtool.domain.model import (
     AttemptEnd,
     AttemptState,
     Build,
+    BuildSpec,
     BuildState,
+    Capability,
+    Joined,
     Mail,
     Offer,
     Request,
     RequestState,
 )
+from buildtool.domain.ready import Place, place_of
 from buildtool.domain.turn import Turn
-from tests.domain.broker import OPEN_BUILD, TestBroker, fingerprint
-from tests.domain.worlds import POLICIES, machine, spec, submitted
+from tests.domain.broker import OPEN_BUILD, R, TestBroker, fingerprint
+from tests.domain.worlds import POLICIES, POLICY, machine, spec, submitted
 
 SERVERS = ("anna", "bert", "carl", "dora")
+SPARES = ("emil", "fred", "gina", "hugo")
 CAPABILITIES = st.sampled_from(
     [
         machine(),
@@ -51,12 +59,13 @@ CAPABILITIES = st.sampled_from(
         machine(memory=512),
     ]
 )
+ALL_ROUND = machine(cross=("ppc",), libc_version="2.17")
 SPECS = st.builds(
     lambda revision, jit, platform, memory: spec(
         revision, jit=jit, machine={"memory": memory} if memory else None, platform=platform
     ),
     st.integers(0, 3),
-    st.booleans(),
+    st.sampled_from([False, False, True]),
     st.sampled_from(
         [
             {"os": "linux", "arch": "x86_64"},
@@ -67,17 +76,13 @@ SPECS = st.builds(
     ),
     st.sampled_from([0, 0, 0, 1024]),
 )
-MACHINE_ENDS = st.sampled_from(
-    [
-        AttemptEnd.REFUSED,
-        AttemptEnd.RETURNED,
-        AttemptEnd.BROKEN,
-        AttemptEnd.LIMITED,
-        AttemptEnd.LOST,
-        AttemptEnd.ABORTED,
-    ]
-)
+MACHINE_ENDS = [AttemptEnd.REFUSED, AttemptEnd.RETURNED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
+SUSPECT_ENDS = [AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
+HOW = ["deliver", "deliver", "deliver", "fail", "fail", "break"]
 COMMITS = st.sampled_from([True, True, True, True, False])
+EMAILS = st.sampled_from(["ann@example.org", "bob@example.org"])
+PAUSE = 6
+"""So many steps lie between two of the events that sweep everything else away: restarts, and the longest times."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -88,32 +93,41 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.broker = TestBroker(POLICIES)
         self.clients = 0
         self.digests = 0
+        self.steps = 0
+        self.swept = 0
         self.finally_told: Counter[int] = Counter()
+        self.artifacts_before: dict[int, int] = {}
 
     # --- what can happen ---------------------------------------------------------------------------------
 
-    @rule(
-        wanted=SPECS,
-        near=st.integers(0, 2),
-        force=st.sampled_from([False, False, False, True]),
-        email=st.sampled_from(["ann@example.org", "bob@example.org"]),
-        again=st.booleans(),
-        commit=COMMITS,
+    @initialize(
+        capabilities=st.lists(CAPABILITIES, min_size=1, max_size=3),
+        wanted=st.lists(st.tuples(SPECS, st.integers(0, 1), EMAILS), max_size=5),
+        servers_first=st.booleans(),
     )
-    def submit(self, wanted, near, force, email, again, commit) -> None:
-        self.clients += 1
-        event = submitted(f"c{self.clients}", wanted, near=near, force=force, email=email)
+    def begin(
+        self, capabilities: list[Capability], wanted: list[tuple[BuildSpec, int, str]], servers_first: bool
+    ) -> None:
+        """A morning: some servers are there and some requests, in either order."""
+        logins: list[Event] = [Registered(name, found) for name, found in zip(SERVERS, capabilities, strict=False)]
+        asked: list[Event] = [self.submission(one, near, False, email) for one, near, email in wanted]
+        self.send(*(logins + asked if servers_first else asked + logins))
+
+    @rule(wanted=SPECS, near=st.integers(0, 2), force=st.sampled_from([False, False, False, True]), email=EMAILS,
+          again=st.booleans(), commit=COMMITS)  # fmt: skip
+    def submit(self, wanted: BuildSpec, near: int, force: bool, email: str, again: bool, commit: bool) -> None:
+        event = self.submission(wanted, near, force, email)
         batch = (event, event) if again else (event,)
         answers = self.send(*batch, commit=commit)
         if commit and again:
-            first, second = answers
+            _, second = answers
             assert isinstance(second, RepeatedSubmission)
-            assert second.request_id == first.request.id
-            assert second.answer == first.request.answer
+            assert second.request_id == self.broker.state._next["request"] - 1
+            assert second.answer == self.row(Request, second.request_id).answer
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), same=st.booleans())
-    def resend(self, data, same) -> None:
+    def resend(self, data: st.DataObject, same: bool) -> None:
         client = f"c{data.draw(st.integers(1, self.clients))}"
         known = {row.client_id: row for row in self.broker.all(Request)}
         self.digests += 1
@@ -121,82 +135,206 @@ class SchedulerMachine(RuleBasedStateMachine):
         event = submitted(client, body=known[client].body_digest if same and client in known else other)
         (answer,) = self.send(event)
         if client in known:
-            expected = RepeatedSubmission if same else ConflictingSubmission
-            assert isinstance(answer, expected)
+            assert isinstance(answer, RepeatedSubmission if same else ConflictingSubmission)
             assert answer.request_id == known[client].id
 
+    @precondition(lambda self: self.broker.state.requests)
     @rule(data=st.data(), commit=COMMITS)
-    def cancel(self, data, commit) -> None:
-        known = [row.id for row in self.broker.all(Request)] or [99]
-        self.send(CancelRequested(data.draw(st.sampled_from(known))), commit=commit)
+    def cancel(self, data: st.DataObject, commit: bool) -> None:
+        """Mostly one that waits, now and then any that there ever was."""
+        waiting = sorted(self.broker.state.requests)
+        known = sorted(row.id for row in self.broker.all(Request))
+        chosen = data.draw(st.sampled_from(waiting * 3 + known))
+        self.send(CancelRequested(chosen), commit=commit)
+        if commit and chosen in waiting:
+            assert self.row(Request, chosen).state is RequestState.CANCELLED
 
-    @rule(name=st.sampled_from(SERVERS), capability=CAPABILITIES, commit=COMMITS)
-    def register(self, name, capability, commit) -> None:
+    @precondition(lambda self: len(self.away()) > 1)
+    @rule(data=st.data(), capability=CAPABILITIES, commit=COMMITS)
+    def register(self, data: st.DataObject, capability: Capability, commit: bool) -> None:
+        name = data.draw(st.sampled_from(self.away()))
         self.send(Registered(name, capability), commit=commit)
 
-    @precondition(lambda self: self.broker.state.servers)
+    @precondition(lambda self: self.steps % 4 == 0)
+    @rule(name=st.sampled_from(SERVERS), capability=CAPABILITIES, commit=COMMITS)
+    def register_again(self, name: str, capability: Capability, commit: bool) -> None:
+        """A login while the older Session is still believed to be there."""
+        self.send(Registered(name, capability), commit=commit)
+
+    @precondition(lambda self: any(server.connected for server in self.broker.state.servers.values()))
     @rule(data=st.data(), stale=st.sampled_from([0, 0, 1]), commit=COMMITS)
-    def disconnect(self, data, stale, commit) -> None:
-        name = data.draw(st.sampled_from(sorted(self.broker.state.servers)))
-        session = self.broker.state.servers[name].session - stale
-        self.send(Disconnected(name, session, "gone"), commit=commit)
+    def disconnect(self, data: st.DataObject, stale: int, commit: bool) -> None:
+        servers = self.broker.state.servers
+        name = data.draw(st.sampled_from(sorted(name for name in servers if servers[name].connected)))
+        answers = self.send(Disconnected(name, servers[name].session - stale, "gone"), commit=commit)
+        assert answers in ([], [Noted(stale=bool(stale))])
 
-    @precondition(lambda self: self.broker.state.attempts)
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED))
     @rule(data=st.data(), commit=COMMITS)
-    def accept(self, data, commit) -> None:
-        attempt = self.an_attempt(data)
-        self.send(AttemptAccepted(attempt.server, attempt.session, attempt.build_id, attempt.epoch), commit=commit)
+    def accept(self, data: st.DataObject, commit: bool) -> None:
+        attempt = self.an_attempt(data, AttemptState.OFFERED)
+        self.send(self.acceptance(attempt), commit=commit)
+        if commit:
+            assert self.row(Attempt, attempt.key).state is AttemptState.BUILDING
 
-    @precondition(lambda self: self.broker.state.attempts)
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), twice=st.booleans(), commit=COMMITS)
-    def deliver(self, data, twice, commit) -> None:
-        event = self.delivery(self.an_attempt(data))
-        self.send(*((event, event) if twice else (event,)), commit=commit)
+    def deliver(self, data: st.DataObject, twice: bool, commit: bool) -> None:
+        attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
+        event = self.delivery(attempt)
+        answers = self.send(*((event, event) if twice else (event,)), commit=commit)
+        if commit:
+            assert answers == [Noted(), Noted(stale=True)][: len(answers)]
+            assert self.row(Build, attempt.build_id).state is BuildState.SUCCEEDED
+            (made,) = [row for row in self.broker.all(Artifact) if (row.build_id, row.epoch) == attempt.key]
+            assert (made.platform, made.kind) == (attempt.platform, attempt.kind)
 
-    @precondition(lambda self: self.broker.state.attempts)
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), commit=COMMITS)
-    def fail(self, data, commit) -> None:
-        attempt = self.an_attempt(data)
+    def fail(self, data: st.DataObject, commit: bool) -> None:
+        attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
         self.send(self.ending(attempt, AttemptEnd.FAILED, "make: error 2"), commit=commit)
+        if commit:
+            build = self.row(Build, attempt.build_id)
+            assert attempt.server in build.failed_on or build.state is BuildState.CANCELLED
+            assert len(build.failed_on) <= 1 + POLICY.confirm_failures
 
-    @precondition(lambda self: self.broker.state.attempts)
-    @rule(data=st.data(), how=MACHINE_ENDS, commit=COMMITS)
-    def break_down(self, data, how, commit) -> None:
-        self.send(self.ending(self.an_attempt(data), how, "the machine"), commit=commit)
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @rule(data=st.data(), how=st.sampled_from(MACHINE_ENDS), began=st.booleans(), commit=COMMITS)
+    def break_down(self, data: st.DataObject, how: AttemptEnd, began: bool, commit: bool) -> None:
+        attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
+        if began and attempt.state is AttemptState.OFFERED:
+            self.send(self.acceptance(attempt))
+        before = self.row(Build, attempt.build_id)
+        began = began or attempt.state is AttemptState.BUILDING
+        self.send(self.ending(attempt, how, "the machine"), commit=commit)
+        if commit:
+            build = self.row(Build, attempt.build_id)
+            suspect = {attempt.server} if began and how in SUSPECT_ENDS else set()
+            assert set(build.broken_on) == set(before.broken_on) | suspect
+            assert (build.delays > before.delays) == (how is AttemptEnd.LOST and not began)
 
-    @precondition(lambda self: self.broker.state.attempts)
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @rule(data=st.data(), how=st.sampled_from(SUSPECT_ENDS))
+    def break_on_one_machine_after_the_other(self, data: st.DataObject, how: AttemptEnd) -> None:
+        """A Build that kills what builds it: with enough machines about, it is given up after three."""
+        build_id = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING).build_id
+        for name in SPARES:
+            build = self.broker.state.builds.get(build_id)
+            if build is None:
+                break
+            attempt = self.broker.state.running_attempt(build)
+            if attempt is None:
+                self.send(Registered(name, ALL_ROUND))
+                continue
+            if attempt.state is AttemptState.OFFERED:
+                self.send(self.acceptance(attempt))
+            self.send(self.ending(attempt, how, "the machine"))
+        for name in SPARES:
+            server = self.broker.state.servers.get(name)
+            if server is not None and server.connected:
+                self.send(Disconnected(name, server.session, "it was lent for an hour"))
+        ended = self.row(Build, build_id)
+        if len(ended.broken_on) >= POLICY.breakages:
+            assert ended.state is BuildState.UNBUILDABLE
+            assert all(name in ended.reason for name in ended.broken_on)
+
+    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @rule(data=st.data(), wanted=SPECS, near=st.integers(0, 1), commit=COMMITS)
+    def much_at_once(self, data: st.DataObject, wanted: BuildSpec, near: int, commit: bool) -> None:
+        """One batch: every live Attempt ends in its own way, and somebody asks in between."""
+        batch: list[Event] = []
+        for attempt in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING):
+            how = data.draw(st.sampled_from(HOW))
+            if how == "deliver":
+                batch.append(self.delivery(attempt))
+            elif how == "fail":
+                batch.append(self.ending(attempt, AttemptEnd.FAILED, "make: error 2"))
+            else:
+                batch += [self.acceptance(attempt), self.ending(attempt, AttemptEnd.BROKEN, "the machine")]
+        batch.insert(data.draw(st.integers(0, len(batch))), self.submission(wanted, near, False, "cid@example.org"))
+        self.send(*batch, commit=commit)
+
+    @precondition(lambda self: self.attempts(AttemptState.ABORTING))
+    @rule(data=st.data(), late=st.booleans(), commit=COMMITS)
+    def end_an_aborted_one(self, data: st.DataObject, late: bool, commit: bool) -> None:
+        attempt = self.an_attempt(data, AttemptState.ABORTING)
+        made = len(list(self.broker.all(Artifact)))
+        event = self.delivery(attempt) if late else self.ending(attempt, AttemptEnd.ABORTED, "as told")
+        self.send(event, commit=commit)
+        assert len(list(self.broker.all(Artifact))) == made
+        if commit:
+            assert self.row(Attempt, attempt.key).end is AttemptEnd.ABORTED
+
+    @precondition(lambda self: any(True for _ in self.broker.all(Attempt)))
     @rule(data=st.data())
-    def stale_report(self, data) -> None:
-        attempt = self.an_attempt(data)
+    def stale_report(self, data: st.DataObject) -> None:
+        """Reports of ended Attempts, of other Sessions and in another's name change nothing."""
+        key = data.draw(st.sampled_from(sorted(row.key for row in self.broker.all(Attempt))))
+        attempt = self.row(Attempt, key)
         before = fingerprint(self.broker.state)
-        self.send(Delivered(attempt.server, attempt.session + 1, *attempt.key, "d", "c", 1, "a.zip", 1.0))
-        self.send(AttemptEnded("stranger", attempt.session, *attempt.key, AttemptEnd.FAILED, "lie"))
+        lies: list[Event] = [
+            Delivered(attempt.server, attempt.session + 1, *attempt.key, "d", "c", 1, "a.zip", 1.0),
+            AttemptEnded("stranger", attempt.session, *attempt.key, AttemptEnd.FAILED, "lie"),
+            AttemptAccepted(attempt.server, attempt.session, attempt.build_id, attempt.epoch + 1),
+        ]
+        if attempt.state is AttemptState.ENDED:
+            lies += [self.delivery(attempt), self.ending(attempt, AttemptEnd.FAILED, "late"), self.acceptance(attempt)]
+        assert self.send(*lies) == [Noted(stale=True)] * len(lies)
         assert fingerprint(self.broker.state) == before
 
-    @rule(seconds=st.sampled_from([0.5, 15.0, 700.0, 6_000.0]))
-    def time_passes(self, seconds) -> None:
+    @precondition(lambda self: any(not row.withdrawn for row in self.broker.all(Artifact)))
+    @rule(data=st.data(), commit=COMMITS)
+    def lose_a_file(self, data: st.DataObject, commit: bool) -> None:
+        artifacts = {row.id: row for row in self.broker.all(Artifact) if not row.withdrawn}
+        gone = artifacts[data.draw(st.sampled_from(sorted(artifacts)))]
+        self.send(ArtifactGone(gone, "its file is absent"), commit=commit)
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 15.0, 100.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
         self.broker.advance(seconds)
         self.count_ends()
 
+    @precondition(lambda self: self.steps > self.swept + PAUSE)
+    @rule(seconds=st.sampled_from([6_000.0, 90_000.0]), looked=st.booleans())
+    def much_time_passes(self, seconds: float, looked: bool) -> None:
+        """So much that everything queued expires; perhaps nobody looks at the clock meanwhile."""
+        self.swept = self.steps
+        if not looked:
+            self.broker.now += seconds
+        self.broker.advance(seconds if looked else 0.0)
+        self.count_ends()
+
+    @precondition(lambda self: self.steps > self.swept + PAUSE)
     @rule()
     def crash_and_restart(self) -> None:
+        self.swept = self.steps
         self.broker.crash()
         self.count_ends()
+        assert all(build.state is BuildState.QUEUED for build in self.broker.state.builds.values())
 
     # --- what must always hold ---------------------------------------------------------------------------
 
     @invariant()
     def memory_is_what_the_database_says(self) -> None:
+        self.steps += 1
         mine, theirs = fingerprint(self.broker.state), fingerprint(self.broker.reloaded())
         assert mine == theirs
+
+    @invariant()
+    def loaded_shelves_are_what_the_database_says(self) -> None:
+        for key, shelf in self.broker.state.shelves.items():
+            theirs = self.broker._shelf(key)
+            assert shelf.artifacts == theirs.artifacts
+            assert {row.build_id for row in shelf.failures} >= {row.build_id for row in theirs.failures}
 
     @invariant()
     def every_ended_request_was_told_once_and_every_open_one_waits_for_an_open_build(self) -> None:
         for request in self.broker.all(Request):
             if request.state is RequestState.WAITING:
                 assert self.finally_told[request.id] == 0
-                build = self.broker.rows["Build", request.build_id]
-                assert build.state in OPEN_BUILD
+                assert request.build_id is not None
+                assert self.row(Build, request.build_id).state in OPEN_BUILD
             else:
                 assert self.finally_told[request.id] == 1, request
 
@@ -207,18 +345,26 @@ class SchedulerMachine(RuleBasedStateMachine):
             at_once = request.answer in ("hit", "known-failure")
             silent = at_once or request.state in (RequestState.CANCELLED, RequestState.WAITING)
             assert mailed[request.id] == (0 if silent else 1), request
+        for mail in self.broker.all(Mail):
+            for request_id in mail.request_ids:
+                request = self.row(Request, request_id)
+                assert (mail.email, mail.outcome, mail.build_id) == (request.email, request.state, request.build_id)
 
     @invariant()
     def an_attempt_is_on_a_server_that_can_build_it_and_epochs_are_never_shared(self) -> None:
         assert all(count == 1 for count in self.broker.dispatched.values())
-        for effect in self.broker.told[-30:]:
-            if isinstance(effect, Dispatch) and effect.build.id in self.broker.state.builds:
-                server = self.broker.state.servers[effect.attempt.server]
-                if server.session == effect.attempt.session:
-                    assert isinstance(self.broker.state.verdict(effect.build, server), Offer)
         for server in self.broker.state.servers.values():
             if server.connected:
                 assert self.broker.state.load_of(server.name) <= server.capability.max_builds
+        for attempt in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING):
+            server = self.broker.state.servers[attempt.server]
+            build = self.broker.state.builds[attempt.build_id]
+            assert server.connected
+            assert server.session == attempt.session
+            assert build.epoch == attempt.epoch
+            offer = self.broker.state.verdict(build, server)
+            assert isinstance(offer, Offer)
+            assert (offer.platform, offer.kind) == (attempt.platform, attempt.kind)
 
     @invariant()
     def open_builds_have_keys_of_their_own_and_somebody_who_waits(self) -> None:
@@ -247,63 +393,147 @@ class SchedulerMachine(RuleBasedStateMachine):
                     assert not may_take(turn, build, name) or self.time_is_due(build.id, name)
 
     @invariant()
+    def whoever_waits_for_a_time_has_a_timer(self) -> None:
+        state, now = self.broker.state, self.broker.now
+        timers = {(when, kind, key) for when, kind, key in state.timers}
+        for request in state.requests.values():
+            assert request.build_id is not None
+            if state.builds[request.build_id].state is BuildState.QUEUED:
+                assert (request.expires_at, "request", request.id) in timers
+                assert request.expires_at > now
+        for build in state.builds.values():
+            if build.not_before and build.state is BuildState.QUEUED:
+                assert (build.not_before, "build", build.id) in timers
+        for server in state.servers.values():
+            if server.quarantined_until:
+                assert (server.quarantined_until, "server", server.name) in timers
+        for key, refusal in state.refusals.items():
+            if refusal.until > now:
+                assert (refusal.until, "refusal", key) in timers
+
+    @invariant()
     def only_the_projects_own_failure_is_reported_as_one(self) -> None:
         for build in self.broker.all(Build):
             ends = [row.end for row in self.broker.all(Attempt) if row.build_id == build.id]
             if build.state is BuildState.FAILED:
                 assert AttemptEnd.FAILED in ends
+                assert self.row(Attempt, (build.id, build.deciding_epoch)).end is AttemptEnd.FAILED
             if build.state is BuildState.UNBUILDABLE:
-                assert len(build.broken_on) >= 3
+                assert len(set(build.broken_on)) >= POLICY.breakages
+
+    @invariant()
+    def a_failure_waits_to_be_confirmed_only_where_somebody_could(self) -> None:
+        state = self.broker.state
+        if any(server.connected for server in state.servers.values()):
+            for build_id in state.confirming:
+                assert capable_elsewhere(Turn(state, self.broker.now), state.builds[build_id])
 
     @invariant()
     def a_satisfied_request_has_an_artifact_that_satisfies_it(self) -> None:
         comparisons = self.broker.state.compare("lua")
         for request in self.broker.all(Request):
             if request.state is RequestState.SATISFIED:
-                artifact = self.broker.rows["Artifact", request.artifact_id]
-                assert isinstance(artifact, Artifact)
+                artifact = self.row(Artifact, request.artifact_id)
                 assert not satisfies(artifact, request.demand, comparisons)
 
     @invariant()
     def nobody_waits_for_what_an_artifact_on_the_shelf_gives_them(self) -> None:
         comparisons = self.broker.state.compare("lua")
-        for request in self.broker.all(Request):
-            if request.state is RequestState.WAITING and not request.force:
-                for artifact in self.broker.all(Artifact):
+        for request in self.broker.state.requests.values():
+            for artifact in self.broker.all(Artifact):
+                newer = artifact.id >= self.artifacts_before.setdefault(request.id, self.broker.state._next["artifact"])
+                if not artifact.withdrawn and (newer or not request.force):
                     assert satisfies(artifact, request.demand, comparisons)
+
+    @invariant()
+    def who_joined_an_attempt_or_a_range_waits_for_what_they_joined(self) -> None:
+        state = self.broker.state
+        for request in state.requests.values():
+            assert request.build_id is not None
+            build = state.builds[request.build_id]
+            if request.joined is Joined.OWN:
+                assert build.key == request.demand.spec.key()
+            elif request.joined is Joined.ATTEMPT:
+                assert build.state is BuildState.RUNNING
+            assert build.spec.revision in request.demand.acceptable
 
     # --- helpers -----------------------------------------------------------------------------------------
 
-    def send(self, *events: Event, commit: bool = True) -> list:
+    def send(self, *events: Event, commit: bool = True) -> list[Answer]:
         before = fingerprint(self.broker.state)
+        places = {build.id: place_of(build) for build in self.broker.state.builds.values()}
+        told = len(self.broker.told)
         answers = self.broker.send(*events, commit=commit)
         if not commit:
             assert fingerprint(self.broker.state) == before, "a commit that fails leaves the state as it was"
+        if len(events) == 1:
+            for effect in self.broker.told[told:]:
+                if isinstance(effect, Dispatch):
+                    self.check_dispatch(effect, places)
         self.count_ends(answers)
         return answers
 
-    def count_ends(self, answers=()) -> None:
-        for answer in answers:
+    def check_dispatch(self, effect: Dispatch, places: dict[int, Place]) -> None:
+        """What one decision starts is held against nobody, and overtakes nobody."""
+        state, name, build = self.broker.state, effect.attempt.server, effect.build
+        turn = Turn(state, self.broker.now)
+        assert name not in build.failed_on
+        refusal = state.refusals.get((build.id, name))
+        assert refusal is None or refusal.until <= self.broker.now
+        if build.id in state.builds:
+            assert state.servers[name].quarantined_until <= self.broker.now
+        mine = places.get(build.id, place_of(build))
+        for other in state.builds.values():
+            waits = other.state is BuildState.QUEUED and not other.not_before
+            if waits and name in state.queue.capable(other) and not self.time_is_due(other.id, name):
+                assert place_of(other) > mine or not may_take(turn, other, name)
+
+    def count_ends(self, answers: list[Answer] | None = None) -> None:
+        for answer in answers or []:
             if isinstance(answer, Hit | KnownFailure):
                 self.finally_told[answer.request.id] += 1
+        ended = 0
         for effect in self.broker.told:
             if isinstance(effect, RequestMoved) and effect.request.state is not RequestState.WAITING:
                 self.finally_told[effect.request.id] += 1
-        wrote = any(isinstance(effect, MailWritten) for effect in self.broker.told)
-        assert wrote or not any(isinstance(effect, Mail) for effect in self.broker.told)
-        self.broker.told = [effect for effect in self.broker.told if isinstance(effect, Dispatch)][-30:]
+                ended += effect.request.state is not RequestState.CANCELLED
+        assert any(isinstance(effect, MailWritten) for effect in self.broker.told) == bool(ended)
+        self.broker.told.clear()
+
+    def submission(self, wanted: BuildSpec, near: int, force: bool, email: str) -> Event:
+        self.clients += 1
+        return submitted(f"c{self.clients}", wanted, near=near, force=force, email=email)
+
+    def row(self, kind: type[R], key: object) -> R:
+        row = self.broker.rows[kind.__name__, key]
+        assert isinstance(row, kind)
+        return row
+
+    def away(self) -> list[str]:
+        """The regular servers that are not connected."""
+        servers = self.broker.state.servers
+        return [name for name in SERVERS if name not in servers or not servers[name].connected]
 
     def time_is_due(self, build_id: int, name: str) -> bool:
         refusal = self.broker.state.refusals.get((build_id, name))
         return refusal is not None and refusal.until == self.broker.now
 
-    def an_attempt(self, data) -> Attempt:
-        return self.broker.state.attempts[data.draw(st.sampled_from(sorted(self.broker.state.attempts)))]
+    def attempts(self, *states: AttemptState) -> list[Attempt]:
+        live = self.broker.state.attempts
+        return [live[key] for key in sorted(live) if live[key].state in states]
+
+    def an_attempt(self, data: st.DataObject, *states: AttemptState) -> Attempt:
+        found = {attempt.key: attempt for attempt in self.attempts(*states)}
+        return found[data.draw(st.sampled_from(sorted(found)))]
 
     def delivery(self, attempt: Attempt) -> Delivered:
         self.digests += 1
         digest = f"{self.digests:064x}"
         return Delivered(attempt.server, attempt.session, *attempt.key, digest, digest, 10, "lua.zip", 1.0)
+
+    @staticmethod
+    def acceptance(attempt: Attempt) -> AttemptAccepted:
+        return AttemptAccepted(attempt.server, attempt.session, *attempt.key)
 
     @staticmethod
     def ending(attempt: Attempt, how: AttemptEnd, reason: str) -> AttemptEnded:
