@@ -50,7 +50,7 @@ def submit(turn: Turn, event: Submitted) -> Answer:
         admitted_at=turn.now,
         expires_at=turn.now + policy.request_ttl,
     )
-    answer = _answer_new(turn, request)
+    answer = answer_new(turn, request)
     turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))
     turn.happened("request-" + answer.request.answer, f"request/{request.id}")
     return answer
@@ -105,7 +105,8 @@ def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:
     return None
 
 
-def _answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+    """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
     artifact = None if request.force else find_hit(turn, demand)
     if artifact is not None:

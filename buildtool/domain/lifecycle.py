@@ -34,7 +34,6 @@ BUILD: Mapping[BuildState | None, frozenset[BuildState]] = {
         {
             BuildState.RUNNING,
             BuildState.FAILED,
-            BuildState.UNBUILDABLE,
             BuildState.CANCELLED,
             BuildState.EXPIRED,
         }

@@ -61,9 +61,20 @@ class Reason:
     wanted: Value | None = None
     have: Value | None = None
     comparison: Comparison = Comparison.EXACT
+    note: str = ""
 
-    def words(self) -> str:  # noqa: C901, PLR0911 - one line for each cause
-        """Return the reason for people."""
+    def words(self) -> str:
+        """Return the reason for people, with the note if there is one."""
+        return f"{self._words()} ({self.note})" if self.note else self._words()
+
+    def nearest_words(self, who: str) -> str:
+        """Return the reason for people, as what the best there is lacks."""
+        if self.cause is Cause.PROPERTY:
+            wanted = f"{_SIGN[self.comparison]}{_text(self.wanted)}"
+            return f"needs {self.name} {wanted}; the best is {_text(self.have)} on {who}"
+        return f"{who} {self.words()}"
+
+    def _words(self) -> str:  # noqa: C901, PLR0911 - one line for each cause
         wanted, have = _text(self.wanted), _text(self.have)
         match self.cause:
             case Cause.PROPERTY:
@@ -293,6 +304,22 @@ def _stricter(comparison: Comparison, asked: Value, declared: Value | None) -> V
         return tuple(sorted({*asked, *declared}))
     # What meets the one bound while being the other is the narrower of the two.
     return declared if declared is not None and meets(comparison, asked, declared) else asked
+
+
+def nearer(one: Reason, other: Reason) -> bool:
+    """Say whether ``one``, about the same bound as ``other``, lacks less of it."""
+    same = (one.cause, one.name, one.wanted, one.comparison) == (
+        other.cause,
+        other.name,
+        other.wanted,
+        other.comparison,
+    )
+    if not same or one.have is None or other.have is None:
+        return False
+    order = _order(one.have, other.have)
+    if order is None:
+        return False
+    return order < 0 if one.comparison is Comparison.AT_MOST else order > 0
 
 
 def group_words(reasons: Iterable[Reason]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from buildtool.domain.estimates import Estimate
 from buildtool.domain.matching import Reason
 from buildtool.domain.model import (
     Artifact,
@@ -107,6 +108,21 @@ class Restarted:
 
 
 @frozen
+class Explain:
+    """Somebody wants to know what a submission would be answered; changes nothing."""
+
+    demand: Demand
+    force: bool = False
+
+
+@frozen
+class AskedWhy:
+    """Somebody wants to know how an open Build stands and why it waits; changes nothing."""
+
+    build_id: int
+
+
+@frozen
 class Tick:
     """Time has passed: look at everything that waits for a time."""
 
@@ -122,6 +138,8 @@ Event = (
     | ArtifactGone
     | Restarted
     | Tick
+    | Explain
+    | AskedWhy
 )
 
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
@@ -223,6 +241,27 @@ class Why:
     ahead: int
     not_before: float = 0.0
     nearest: str = ""
+    estimate: Estimate | None = None
+
+
+@frozen
+class Explained:
+    """What a submission would be answered, or how an open Build stands.
+
+    ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or an open Build's state;
+    ``steps`` how many acceptable revisions are nearer than the artifact's; ``estimate`` how long the Build will take,
+    or, for one that runs, in how long it will be done. All None and empty when no such Build is open.
+    """
+
+    verdict: str
+    artifact: Artifact | None = None
+    steps: int = 0
+    build: Build | None = None
+    build_id: int | None = None
+    server: str = ""
+    reason: str = ""
+    why: Why | None = None
+    estimate: Estimate | None = None
 
 
 Answer = (
@@ -236,6 +275,7 @@ Answer = (
     | Cancelled
     | SessionOpened
     | Noted
+    | Explained
 )
 
 # --- Effects: acts asked for, performed only after the commit ---------------------------------------------

@@ -12,9 +12,11 @@ from attrs import evolve, frozen
 
 from buildtool.domain import admission, outcomes, presence
 from buildtool.domain.dispatching import fill, start_somewhere
+from buildtool.domain.explain import explain, explain_build
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
+    AskedWhy,
     AttemptAccepted,
     AttemptEnded,
     Cancelled,
@@ -23,6 +25,8 @@ from buildtool.domain.messages import (
     Disconnected,
     Effect,
     Event,
+    Explain,
+    Explained,
     Noted,
     Registered,
     Restarted,
@@ -60,7 +64,7 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:
     Whatever may end a Build may admit its Requests anew, each with its own revision.
     """
     match event:
-        case Submitted():
+        case Submitted() | Explain():
             return event.demand.shelves()
         case Delivered() | AttemptEnded():
             return _shelves_of_build(state, event.build_id)
@@ -111,6 +115,11 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911 - one li
             return Noted()
         case Restarted():
             return presence.restart(turn)
+        case Explain():
+            return explain(turn.state, event, turn.now)
+        case AskedWhy():
+            build = turn.state.builds.get(event.build_id)
+            return explain_build(turn.state, build, turn.now) if build is not None else Explained("")
         case Tick():
             return _tick(turn)
 

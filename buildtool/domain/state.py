@@ -17,6 +17,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from buildtool.domain import lifecycle
+from buildtool.domain.estimates import Durations
 from buildtool.domain.matching import can_build
 from buildtool.domain.model import (
     Artifact,
@@ -76,6 +77,7 @@ class State:
         self.refusals: dict[tuple[int, str], Refusal] = {}
         self.shelves: dict[ShelfKey, Shelf] = {}
         self.seen: dict[str, Seen] = {}
+        self.durations = Durations()
         self.queue = ReadyQueue()
         self.build_by_key: dict[str, int] = {}
         self.builds_on: dict[ShelfKey, dict[int, None]] = {}
@@ -107,6 +109,9 @@ class State:
 
     def committed(self) -> None:
         """The changes are in the database: they can no longer be taken back."""
+        for row in self._dirty.values():
+            if isinstance(row, Artifact) and not row.withdrawn:
+                self.durations.learn(row)
         self._journal.clear()
         self._dirty.clear()
         self.seen.clear()

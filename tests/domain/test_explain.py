@@ -95,7 +95,7 @@ def test_the_nearest_server_is_the_one_that_lacks_least() -> None:
     farm.login("far", machine(arch="ppc", memory=64))
     farm.login("near", machine(arch="x86_64", memory=512))
     asked = farm.ask(spec(machine={"memory": 1024}, platform=X86))
-    assert farm.why(asked).nearest == "near needs memory ≥ 1024, has 512"
+    assert farm.why(asked).nearest == "needs memory ≥ 1024; the best is 512 on near"
 
 
 def test_no_nearest_is_named_where_a_server_that_can_build_it_is_only_busy() -> None:
