@@ -3,6 +3,7 @@
 from collections import Counter
 
 import hypothesis.strategies as st
+from attrs import evolve
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -41,12 +42,15 @@ from buildtool.domain.model import (
     Offer,
     Request,
     RequestState,
+    canonical,
 )
 from buildtool.domain.ready import Place, place_of
 from buildtool.domain.turn import Turn
+from tests.domain import worlds
 from tests.domain.broker import OPEN_BUILD, R, TestBroker, fingerprint
-from tests.domain.worlds import POLICIES, POLICY, machine, spec, submitted
+from tests.domain.worlds import machine, spec, submitted
 
+POLICY = evolve(worlds.POLICY, strikes=2)
 SERVERS = ("anna", "bert", "carl", "dora")
 SPARES = ("emil", "fred", "gina", "hugo")
 CAPABILITIES = st.sampled_from(
@@ -60,20 +64,21 @@ CAPABILITIES = st.sampled_from(
     ]
 )
 ALL_ROUND = machine(cross=("ppc",), libc_version="2.17")
+PLATFORMS = st.sampled_from(
+    [
+        {"os": "linux", "arch": "x86_64"},
+        {"os": "linux", "arch": "ppc"},
+        {"os": "linux"},
+        {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.31"},
+    ]
+)
 SPECS = st.builds(
     lambda revision, jit, platform, memory: spec(
         revision, jit=jit, machine={"memory": memory} if memory else None, platform=platform
     ),
     st.integers(0, 3),
     st.sampled_from([False, False, True]),
-    st.sampled_from(
-        [
-            {"os": "linux", "arch": "x86_64"},
-            {"os": "linux", "arch": "ppc"},
-            {"os": "linux"},
-            {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.31"},
-        ]
-    ),
+    PLATFORMS,
     st.sampled_from([0, 0, 0, 1024]),
 )
 MACHINE_ENDS = [AttemptEnd.REFUSED, AttemptEnd.RETURNED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
@@ -90,7 +95,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.broker = TestBroker(POLICIES)
+        self.broker = TestBroker({"lua": POLICY})
         self.clients = 0
         self.digests = 0
         self.steps = 0
@@ -124,6 +129,18 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert isinstance(second, RepeatedSubmission)
             assert second.request_id == self.broker.state._next["request"] - 1
             assert second.answer == self.row(Request, second.request_id).answer
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data(), platform=PLATFORMS, same=st.booleans(), near=st.integers(0, 1), email=EMAILS, commit=COMMITS)
+    def submit_something_like_it(
+        self, data: st.DataObject, platform: dict[str, str], same: bool, near: int, email: str, commit: bool
+    ) -> None:
+        """What somebody asked for before, or that for another platform: hits, joins and remembered failures."""
+        asked = {row.id: row.demand.spec for row in self.broker.all(Request)}
+        if asked:
+            wanted = asked[data.draw(st.sampled_from(sorted(asked)))]
+            wanted = wanted if same else evolve(wanted, platform=canonical(platform))
+            self.send(self.submission(wanted, near, False, email), commit=commit)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), same=st.booleans())
@@ -541,4 +558,4 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestScheduler.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
