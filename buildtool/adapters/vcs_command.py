@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
-from attrs import frozen
-
+from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable
 
@@ -32,10 +28,6 @@ OLDEST = (2, 32)
 NOWHERE = Path(os.devnull)
 """A ``git_dir`` for what needs no repository, so that git looks for none in the directory it happens to run in."""
 
-OUT_LIMIT = 8 * 1024 * 1024
-"""The most bytes of answer that are kept; what is longer is read line by line or is an error."""
-
-_ERR_LIMIT = 16 * 1024
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
 _SETTINGS = """\
 # Written by buildtool at every start: git reads this instead of the user's own configuration.
@@ -62,26 +54,6 @@ _SETTINGS = """\
 [init]
 \tdefaultBranch = main
 """
-
-
-@frozen
-class Answer:
-    """How a git process ended: its exit code, its whole standard output, and the end of its standard error."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def text(self) -> str:
-        """The output as text, without the white space around it."""
-        return self.out.decode("utf-8", "replace").strip()
-
-
-class TimedOut(BuildToolError):
-    """A git process went on longer than it may."""
-
-    code = "git-timed-out"
 
 
 class GitCommand:
@@ -117,11 +89,11 @@ class GitCommand:
         environment = self._environment(url)
         process = self._start([*_cleaning(environment), "git", *place, *arguments], environment)
         try:
-            return _read(process, limit, on_line)
+            return read(process, "git", limit, on_line)
         except TimedOut as error:
             raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
         finally:
-            _end(process)
+            end(process)
             with self._lock:
                 self._running.discard(process.pid)
 
@@ -131,7 +103,7 @@ class GitCommand:
             self._closed = True
             running = tuple(self._running)
         for pid in running:
-            _signal_group(pid, signal.SIGTERM)
+            signal_group(pid, signal.SIGTERM)
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
@@ -208,61 +180,3 @@ def unreachable(url: str, answer: Answer) -> BuildToolError:
     if "No space left on device" in answer.err or "Disk quota exceeded" in answer.err:
         return MachineFault(f"no disk space left to fetch {mask(url)}")
     return RepositoryUnreachable(f"cannot read {mask(url)}: {explain(answer)}")
-
-
-def _read(process: subprocess.Popen[bytes], limit: float, on_line: Callable[[bytes], None] | None) -> Answer:
-    """Read both streams to their ends with bounded memory, then return how the process ended."""
-    deadline = time.monotonic() + limit
-    out, err = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector:
-        for stream, kept in ((process.stdout, out), (process.stderr, err)):
-            if stream is not None:
-                selector.register(stream, selectors.EVENT_READ, kept)
-        while selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimedOut("")
-            for key, _ in ready:
-                chunk = os.read(key.fd, 65536)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                key.data.extend(chunk)
-            del err[:-_ERR_LIMIT]
-            if on_line is not None:
-                _take_lines(out, on_line)
-            if len(out) > OUT_LIMIT:
-                raise MachineFault(f"git answered with more than {OUT_LIMIT} bytes")
-    try:
-        code = process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        raise TimedOut("") from error
-    return Answer(code, bytes(out), err.decode("utf-8", "replace"))
-
-
-def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
-    *lines, rest = out.split(b"\n")
-    for line in lines:
-        on_line(bytes(line))
-    out[:] = rest
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """See the process and its helpers to their end: TERM, so that git takes its lock files away, then KILL."""
-    if process.poll() is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        try:
-            process.wait(3.0)
-        except subprocess.TimeoutExpired:
-            _signal_group(process.pid, signal.SIGKILL)
-            process.wait()
-    streams: tuple[IO[bytes] | None, ...] = (process.stdout, process.stderr)
-    for stream in streams:
-        if stream is not None:
-            stream.close()
-
-
-def _signal_group(pid: int, signum: signal.Signals) -> None:
-    try:
-        os.killpg(pid, signum)
-    except (ProcessLookupError, PermissionError):
-        return  # it has ended meanwhile

@@ -17,7 +17,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 
 from buildtool.adapters.rounds import Rounds
-from buildtool.adapters.vcs_command import NOWHERE, Answer, GitCommand, TimedOut, explain, unreachable
+from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
+from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
     REVRANGE_LIMIT,
     Near,

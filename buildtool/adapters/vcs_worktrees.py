@@ -12,8 +12,9 @@ from pathlib import Path
 from twisted.internet.defer import DeferredLock
 
 from buildtool.adapters.trees import remove_tree
-from buildtool.adapters.vcs_command import Answer, GitCommand, TimedOut, explain, unreachable
+from buildtool.adapters.vcs_command import GitCommand, explain, unreachable
 from buildtool.adapters.vcs_git import FETCH_LIMIT, GitMirror, Mirror, directory_name
+from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports import Executor

@@ -17,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.rounds import Rounds
-from buildtool.adapters.vcs_command import NOWHERE, Answer, GitCommand, TimedOut, explain
+from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs_git import GitMirror, directory_name
+from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import Near, Span, built_ref, check_ref, check_url, mask, parse_revrange
 from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError

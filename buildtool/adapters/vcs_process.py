@@ -1,0 +1,105 @@
+"""Processes of version control programs: what they say is read with bounds, and their end is seen to."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import IO
+
+from attrs import frozen
+
+from buildtool.errors import BuildToolError, MachineFault
+
+OUT_LIMIT = 8 * 1024 * 1024
+"""The most bytes of answer that are kept; what is longer is read line by line or is an error."""
+
+_ERR_LIMIT = 16 * 1024
+
+
+@frozen
+class Answer:
+    """How a process ended: its exit code, its whole standard output, and the end of its standard error."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """The output as text, without the white space around it."""
+        return self.out.decode("utf-8", "replace").strip()
+
+
+class TimedOut(BuildToolError):
+    """A process of version control went on longer than it may."""
+
+    code = "vcs-timed-out"
+
+
+def read(
+    process: subprocess.Popen[bytes], program: str, limit: float, on_line: Callable[[bytes], None] | None = None
+) -> Answer:
+    """Read both streams to their ends with bounded memory, then return how the process ended.
+
+    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it. Raises TimedOut, and
+    MachineFault for an answer without end. The process is the caller's to ``end``.
+    """
+    deadline = time.monotonic() + limit
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TimedOut("")
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del err[:-_ERR_LIMIT]
+            if on_line is not None:
+                _take_lines(out, on_line)
+            if len(out) > OUT_LIMIT:
+                raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
+    try:
+        code = process.wait(max(0.1, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut("") from error
+    return Answer(code, bytes(out), err.decode("utf-8", "replace"))
+
+
+def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
+    *lines, rest = out.split(b"\n")
+    for line in lines:
+        on_line(bytes(line))
+    out[:] = rest
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """See the process and its helpers to their end: TERM, so that it takes its lock files away, then KILL."""
+    if process.poll() is None:
+        signal_group(process.pid, signal.SIGTERM)
+        try:
+            process.wait(3.0)
+        except subprocess.TimeoutExpired:
+            signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+    streams: tuple[IO[bytes] | None, ...] = (process.stdout, process.stderr)
+    for stream in streams:
+        if stream is not None:
+            stream.close()
+
+
+def signal_group(pid: int, signum: signal.Signals) -> None:
+    """Send a signal to the whole process group that ``pid`` leads, if it is still there."""
+    try:
+        os.killpg(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended meanwhile
