@@ -66,8 +66,8 @@ class DeliverableMissing(BuildFailed):
     code = "deliverable-missing"
 
 
-class BadArchive(BuildToolError):
-    """A name or link in what should be packed points outside the tree or cannot be stored."""
+class BadArchive(BuildFailed):
+    """A name or link in what should be packed points outside the tree or cannot be stored. It is so on any machine."""
 
     code = "bad-archive"
 

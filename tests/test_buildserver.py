@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.attempt import artifact_name, brief
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, OfferKind, canonical
 from buildtool.errors import (
+    BadArchive,
     BadTicket,
     BadUpload,
     BuildFailed,
@@ -154,6 +155,14 @@ class WhoseFailure(Case):
         self.take(at)
         assert (self.end(at).end, at.link.told[0]) == (AttemptEnd.FAILED, at.link.told[0])
         assert self.end(at).reason == "promised program, did not deliver"
+
+    def test_a_deliverable_that_cannot_be_packed_is_the_projects_failure(self) -> None:
+        """A link out of the tree, or a line feed in a name, is there on every machine: none of them is to blame."""
+        at = place(script=[Exit(), Exit()])
+        at.workshop.pack_error = BadArchive("'program' cannot be packed: it is a link that leads out of the tree")
+        self.take(at)
+        told = self.end(at)
+        assert (told.end, told.reason) == (AttemptEnd.FAILED, str(at.workshop.pack_error))
 
     def test_each_way_to_end_has_its_owner(self) -> None:
         """The table of design.md section 4: what is the project's, what is the machine's."""
