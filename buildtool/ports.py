@@ -26,10 +26,14 @@ from buildtool.domain.platforms import Value
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
+    AskBuild,
+    AskExplain,
     AskStatus,
+    AskWhy,
     Cancel,
     Done,
     Ended,
+    Explanation,
     Follow,
     Ok,
     Order,
@@ -73,7 +77,10 @@ class Executor(Protocol):
 
 @frozen
 class Snapshot:
-    """Everything open, as the database has it at the start, and the next free numbers."""
+    """Everything open, as the database has it at the start, and the next free numbers.
+
+    ``recent`` are the newest artifacts, oldest first, from which durations are learnt.
+    """
 
     requests: tuple[Request, ...]
     builds: tuple[Build, ...]
@@ -83,6 +90,7 @@ class Snapshot:
     next_request: int
     next_build: int
     next_artifact: int
+    recent: tuple[Artifact, ...] = ()
 
 
 @frozen
@@ -117,6 +125,12 @@ class BrokerStore(Protocol):
 
     async def artifact(self, artifact_id: int) -> Artifact | None:
         """Return an Artifact, also a withdrawn one."""
+
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        """Return artifacts that are given out and may come near a shelf, each once.
+
+        The newest with the same options, then the newest of the project: at most ``limit`` of each, newest first.
+        """
 
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
         """Return the artifacts with these bytes that are given out."""
@@ -384,6 +398,15 @@ class RequesterDesk(Protocol):
     async def status(self, message: AskStatus) -> Told:
         """Say how a Request stands."""
 
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Say what a submission would be answered, without making it."""
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Say why a Request waits."""
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
+
 
 class BuildServerDesk(Protocol):
     """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
@@ -559,6 +582,15 @@ class MetaserverClient(Protocol):
 
     async def status(self, message: AskStatus) -> Told:
         """Ask how a Request stands."""
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Ask what a submission would be answered."""
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Ask why a Request waits."""
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Ask how an open Build stands."""
 
     async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
         """Hear of every change of a Request; returns how it stands now."""

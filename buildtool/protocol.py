@@ -71,6 +71,36 @@ class AskStatus:
     token: str
 
 
+@frozen
+class AskExplain:
+    """Ask what a submission would be answered, without making it; the fields are those of Submit."""
+
+    project: str
+    source: str
+    revision: str
+    revrange: str
+    compile: dict[str, Value]
+    system: dict[str, Value]
+    local: dict[str, Value]
+    force: bool = False
+    native: bool = False
+
+
+@frozen
+class AskWhy:
+    """Ask why a Request waits."""
+
+    request_id: int
+    token: str
+
+
+@frozen
+class AskBuild:
+    """Ask how an open Build stands and why it waits; the pages do."""
+
+    build_id: int
+
+
 # --- metaserver -> requester ---------------------------------------------------------------------------
 
 
@@ -113,6 +143,44 @@ class Told:
     why: tuple[str, ...]
     artifact: Found | None
     log_url: str
+    page_url: str
+
+
+@frozen
+class WhyLine:
+    """One reason for waiting, in words, with the servers it holds for (at most 20 names) and how many they are."""
+
+    words: str
+    servers: tuple[str, ...]
+    count: int
+
+
+@frozen
+class Explanation:
+    """What a submission would be answered, or how a Request or Build stands, and why.
+
+    ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or a state. ``steps`` is how
+    many acceptable revisions are nearer than the artifact's. For a miss, ``nearest_artifact`` is what comes nearest and
+    ``differences`` says in words in what it differs. ``nearest_server`` says what the best server lacks when none could
+    ever build it. ``seconds`` is in how long a waiting Build may start, or a running one be done, and ``basis`` says
+    what that is based on.
+    """
+
+    verdict: str
+    project: str
+    revision: str
+    steps: int
+    artifact: Found | None
+    nearest_artifact: Found | None
+    differences: tuple[str, ...]
+    build_id: int | None
+    server: str
+    reason: str
+    reasons: tuple[WhyLine, ...]
+    nearest_server: str
+    ahead: int
+    seconds: float | None
+    basis: str
     page_url: str
 
 

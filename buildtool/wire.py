@@ -61,13 +61,14 @@ LIMITS: Mapping[str, int] = {
 """Most bytes of a string, by the name of its field in any message."""
 
 MEMBERS: Mapping[str, int] = {
-    "why": 64, "offers": 64, "tools": 200, "skills": 200,
+    "why": 64, "reasons": 64, "servers": 20, "differences": 64, "offers": 64, "tools": 200, "skills": 200,
     "compile": 200, "system": 100, "local": 100, "options": 200, "platform": 100, "machine": 100,
 }  # fmt: skip
 """Most members of a collection, by the name of its field."""
 
 FREE_TEXT: Mapping[str, bool] = {
-    "reason": False, "message": False, "why": False, "host_info": False, "admin": False, "log_tail": True,
+    "reason": False, "message": False, "why": False, "words": False, "differences": False, "basis": False,
+    "nearest_server": False, "host_info": False, "admin": False, "log_tail": True,
 }  # fmt: skip
 """Fields that hold what a person or a program wrote: made to fit when encoded. True where the end is what matters."""
 

@@ -9,10 +9,14 @@ from buildtool.errors import BuildToolError, NotFound, Unauthorised
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
+    AskBuild,
+    AskExplain,
     AskStatus,
+    AskWhy,
     Cancel,
     Done,
     Ended,
+    Explanation,
     Follow,
     Ok,
     Order,
@@ -23,6 +27,7 @@ from buildtool.protocol import (
     Told,
     Welcome,
 )
+from tests.messages import explanation
 
 
 @define
@@ -61,6 +66,18 @@ class FakeRequesterDesk:
         if message.token != "abcdef":
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return self.answers[message.request_id]
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        if self.fail is not None:
+            raise self.fail
+        return explanation("queued", project=message.project)
+
+    async def why(self, message: AskWhy) -> Explanation:
+        await self.status(AskStatus(message.request_id, message.token))
+        return explanation("queued", build_id=17)
+
+    async def build(self, message: AskBuild) -> Explanation:
+        return explanation("queued", build_id=message.build_id)
 
 
 @define
@@ -205,6 +222,16 @@ class FakeClient:
         if message.token != told.token:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return told
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        return explanation("queued", project=message.project)
+
+    async def why(self, message: AskWhy) -> Explanation:
+        await self.status(AskStatus(message.request_id, message.token))
+        return explanation("queued", build_id=17)
+
+    async def build(self, message: AskBuild) -> Explanation:
+        return explanation("queued", build_id=message.build_id)
 
     async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
         told = await self.status(AskStatus(message.request_id, message.token))

@@ -15,6 +15,7 @@ _capabilities = st.builds(
     attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
 )  # no NUL, which is replaced when it is sent
 
+_why_line = st.builds(protocol.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
     protocol.Found,
     name=strategies.file_names,
@@ -49,6 +50,40 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "Cancel": st.builds(protocol.Cancel, _numbers, strategies.words),
     "Follow": st.builds(protocol.Follow, _numbers, strategies.words),
     "AskStatus": st.builds(protocol.AskStatus, _numbers, strategies.words),
+    "AskExplain": st.builds(
+        protocol.AskExplain,
+        project=strategies.project_names,
+        source=_text,
+        revision=_text,
+        revrange=_text,
+        compile=_values,
+        system=_values,
+        local=_values,
+        force=st.booleans(),
+        native=st.booleans(),
+    ),
+    "AskWhy": st.builds(protocol.AskWhy, _numbers, strategies.words),
+    "AskBuild": st.builds(protocol.AskBuild, _numbers),
+    "WhyLine": _why_line,
+    "Explanation": st.builds(
+        protocol.Explanation,
+        verdict=strategies.words,
+        project=strategies.project_names,
+        revision=strategies.commits,
+        steps=_numbers,
+        artifact=st.none() | _found,
+        nearest_artifact=st.none() | _found,
+        differences=st.lists(_text, max_size=3).map(tuple),
+        build_id=st.none() | _numbers,
+        server=strategies.server_names,
+        reason=_text,
+        reasons=st.lists(_why_line, max_size=3).map(tuple),
+        nearest_server=_text,
+        ahead=_numbers,
+        seconds=st.none() | strategies.durations,
+        basis=_text,
+        page_url=_text,
+    ),
     "Found": _found,
     "Told": st.builds(
         protocol.Told,
@@ -165,6 +200,29 @@ def told(**changes: object) -> protocol.Told:
         "page_url": "",
     }
     return protocol.Told(**(values | changes))  # type: ignore[arg-type]
+
+
+def explanation(verdict: str, **changes: object) -> protocol.Explanation:
+    """An explanation in which nothing but the verdict is known, unless ``changes`` say otherwise."""
+    values: dict[str, object] = {
+        "verdict": verdict,
+        "project": "testproject",
+        "revision": "0123abcd" * 5,
+        "steps": 0,
+        "artifact": None,
+        "nearest_artifact": None,
+        "differences": (),
+        "build_id": None,
+        "server": "",
+        "reason": "",
+        "reasons": (),
+        "nearest_server": "",
+        "ahead": 0,
+        "seconds": None,
+        "basis": "",
+        "page_url": "",
+    }
+    return protocol.Explanation(**(values | changes))  # type: ignore[arg-type]
 
 
 def waiting(answer: str = "dispatched", **changes: object) -> protocol.Told:

@@ -23,8 +23,12 @@ from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unav
 from buildtool.protocol import (
     PROTOCOL_VERSION,
     SOFTWARE,
+    AskBuild,
+    AskExplain,
     AskStatus,
+    AskWhy,
     Cancel,
+    Explanation,
     Follow,
     Hello,
     Ok,
@@ -196,6 +200,18 @@ class Requesting:
     async def status(self, message: AskStatus) -> Told:
         """Ask how a Request stands."""
         return await self._session.call("status", message, Told)
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Ask what a submission would be answered."""
+        return await self._session.call("explain", message, Explanation, within=SUBMIT_TIMEOUT)
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Ask why a Request waits."""
+        return await self._session.call("why", message, Explanation)
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Ask how an open Build stands."""
+        return await self._session.call("build", message, Explanation)
 
     async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
         """Hear of every change of a Request, as long as the connection holds."""

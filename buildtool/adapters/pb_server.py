@@ -30,10 +30,14 @@ from buildtool.protocol import (
     PROTOCOL_VERSION,
     SOFTWARE,
     AbortOrder,
+    AskBuild,
+    AskExplain,
     AskStatus,
+    AskWhy,
     Cancel,
     Done,
     Ended,
+    Explanation,
     Follow,
     Goodbye,
     Hello,
@@ -163,6 +167,7 @@ class RequesterDoor(Door):
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
+        "explain": AskExplain, "why": AskWhy, "build": AskBuild,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
@@ -182,6 +187,18 @@ class RequesterDoor(Door):
     async def remote_status(self, message: AskStatus) -> Told:
         """Say how a Request stands."""
         return await self._desk.status(message)
+
+    async def remote_explain(self, message: AskExplain) -> Explanation:
+        """What a submission would be answered."""
+        return await self._desk.explain(message)
+
+    async def remote_why(self, message: AskWhy) -> Explanation:
+        """Why a Request waits."""
+        return await self._desk.why(message)
+
+    async def remote_build(self, message: AskBuild) -> Explanation:
+        """How an open Build stands."""
+        return await self._desk.build(message)
 
     async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> Told:
         """Say how a Request stands, and from then on whenever that changes, until its end."""

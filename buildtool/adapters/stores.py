@@ -47,6 +47,9 @@ V = TypeVar("V")
 CHUNK = 500
 """The most keys in one statement; SQLite takes 32,766 parameters."""
 
+RECENT = 1_000
+"""From how many of the newest artifacts durations are learnt at the start."""
+
 EVENTS_KEPT = 200_000
 """How many events the table keeps."""
 
@@ -112,6 +115,10 @@ class SqlBrokerStore:
         """Return an Artifact, also a withdrawn one."""
         return await self._one(_BY_ID[schema.artifacts], artifact_id, rows.artifact_of)
 
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        """Return artifacts that may come near a shelf: with the same options, and of the project; newest first."""
+        return await self._database.run(partial(_similar, key, limit))
+
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
         """Return the artifacts with these bytes that are given out."""
         table = schema.artifacts
@@ -132,6 +139,21 @@ class SqlBrokerStore:
             return value_of(row) if row is not None else None
 
         return await self._database.run(read)
+
+
+def _similar(key: ShelfKey, limit: int, connection: Connection) -> list[Artifact]:
+    table = schema.artifacts
+    given_out = select(table).where(table.c.withdrawn == "").order_by(table.c.id.desc()).limit(limit)
+    same_project = given_out.where(table.c.project == key.project)
+    same_options = same_project.where(
+        table.c.source == key.source,
+        table.c.recipe_version == key.recipe_version,
+        table.c.options_digest == key.options_digest,
+    )
+    found = {
+        row.id: rows.artifact_of(row) for query in (same_options, same_project) for row in connection.execute(query)
+    }
+    return list(found.values())
 
 
 _BY_ID = {
@@ -170,8 +192,11 @@ def _load(connection: Connection) -> Snapshot:
         next_request=next_id(requests),
         next_build=next_id(builds),
         next_artifact=next_id(schema.artifacts),
+        recent=values(_NEWEST.limit(RECENT), rows.artifact_of)[::-1],
     )
 
+
+_NEWEST = select(schema.artifacts).order_by(schema.artifacts.c.id.desc())
 
 _SHARED = tuple(name for name in schema.SHELF if name != "revision")
 """What the shelves of one demand have in common; SQLite has no use for an index in a comparison of whole tuples."""

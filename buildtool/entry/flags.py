@@ -22,7 +22,7 @@ from buildtool.domain.platforms import Value
 from buildtool.entry.common import software
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
-from buildtool.protocol import Cancel
+from buildtool.protocol import AskWhy, Cancel
 from buildtool.requester.outcome import MEANINGS
 from buildtool.settings import Settings
 
@@ -55,11 +55,16 @@ class Asked:
 
 @frozen
 class Said:
-    """All that the command line said. Either ``asked`` or ``cancel`` is there. ``port`` is 0 when it was not said."""
+    """All that the command line said. One of ``asked``, ``cancel`` and ``why`` is there; ``port`` is 0 when not said.
+
+    ``explain``: nothing is asked for, only what would be answered is wanted.
+    """
 
     settings: Settings
     asked: Asked | None
     cancel: Cancel | None
+    why: AskWhy | None = None
+    explain: bool = False
     host: str = ""
     port: int = 0
     output: str = ""
@@ -77,7 +82,8 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     help_wanted = any(word in _HELP for word in _before_dashes(arguments))
     try:
         settings = load(first.config)
-        project = _project(settings, first.project, needed=first.cancel is None and not help_wanted)
+        about_one = first.cancel is not None or first.why is not None
+        project = _project(settings, first.project, needed=not about_one and not help_wanted)
     except ConfigurationError as error:
         if help_wanted:
             raise Helped(f"{_own_flags().format_help()}\n(no project's options: {error})") from error
@@ -90,15 +96,20 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     flags, rest = parser.parse_known_args(_plain_bools(arguments, project))
     words = _positional(rest, parser)
     cancel = _cancel_id(flags.cancel) if flags.cancel is not None else None
-    asked = _asked(flags, words, project) if cancel is None and project is not None else None
-    if cancel is not None:
-        _nothing_else(flags, words, project)
+    why = _why_id(flags.why) if flags.why is not None else None
+    if cancel is not None and why is not None:
+        raise UsageError("--cancel ends a request, --why asks about one: choose one")
+    asked = _asked(flags, words, project) if cancel is None and why is None and project is not None else None
+    if cancel is not None or why is not None:
+        _nothing_else(flags, words, project, "--cancel" if cancel is not None else "--why")
     if flags.output is not None and not flags.download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
     return Said(
         settings=settings,
         asked=asked,
         cancel=cancel,
+        why=why,
+        explain=flags.explain,
         host=flags.host or "",
         port=flags.port or 0,
         output=flags.output or "",
@@ -157,6 +168,8 @@ def _own_flags(*, add_help: bool = True) -> _Parser:
     add("--no-download", dest="download", action="store_false", help="only say where the artifact is")
     add("--foreground", "--wait", action="store_true", help="wait for the end, show state and log, fetch the artifact")
     add("--cancel", metavar="ID", help="end a request; ID was told when it was accepted")
+    add("--why", metavar="ID", help="say why a request waits, and until when")
+    add("--explain", action="store_true", help="ask for nothing: say what would be answered, and why (needs no EMAIL)")
     add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
     add("--native", action="store_true", help="only take what was built on the platform itself")
     add("--json", action="store_true", help="print one JSON object, and nothing else, on standard output")
@@ -244,14 +257,22 @@ def _project(settings: Settings, name: str | None, *, needed: bool) -> Project |
 
 
 def _cancel_id(text: str) -> Cancel:
+    return Cancel(*_request_id("--cancel", text))
+
+
+def _why_id(text: str) -> AskWhy:
+    return AskWhy(*_request_id("--why", text))
+
+
+def _request_id(flag: str, text: str) -> tuple[int, str]:
     found = _CANCEL_ID.match(text)
     if found is None:
-        raise UsageError(f"--cancel: {text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
-    return Cancel(int(found[1]), found[2])
+        raise UsageError(f"{flag}: {text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
+    return int(found[1]), found[2]
 
 
 def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Asked:
-    if not words:
+    if not words and not flags.explain:
         raise UsageError("say who is told: an e-mail address (--help shows an example)")
     if len(words) > 1:
         raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
@@ -261,7 +282,7 @@ def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Ask
     tool = {name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()}
     return Asked(
         project=project,
-        email=valid_address(words[0]),
+        email=valid_address(words[0]) if words else "",
         compile=compile_values,
         system=_values(flags, [item.option for item in options.system]),
         tool=tool,
@@ -282,12 +303,12 @@ def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, V
     return found
 
 
-def _nothing_else(flags: argparse.Namespace, words: list[str], project: Project | None) -> None:
-    """Raise UsageError when something is asked for besides ending a request."""
+def _nothing_else(flags: argparse.Namespace, words: list[str], project: Project | None, only: str) -> None:
+    """Raise UsageError when something is asked for besides what ``only`` does with a request that there is."""
     if words:
-        raise UsageError(f"--cancel needs no e-mail address: leave out {words[0][:80]!r}")
-    set_flags = [name for name in ("force", "native", "foreground", "output") if getattr(flags, name)]
+        raise UsageError(f"{only} needs no e-mail address: leave out {words[0][:80]!r}")
+    set_flags = [name for name in ("force", "native", "foreground", "output", "explain") if getattr(flags, name)]
     if project is not None:
         set_flags += list(_values(flags, project.options.all()))
     if set_flags:
-        raise UsageError(f"--cancel only ends a request: leave out --{set_flags[0].replace('_', '-')}")
+        raise UsageError(f"{only} is about one request only: leave out --{set_flags[0].replace('_', '-')}")

@@ -34,6 +34,7 @@ from buildtool.entry.web_site import web_site
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
+from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
 from buildtool.settings import MailSettings, Settings
@@ -101,7 +102,7 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
         broker = Broker(state, store, clock, timers, artifacts, acts)
         self._closers += [acts.settle, broker.stop]
-        desk = Desk(settings, broker, store, git, teller)
+        desk = Desk(settings, broker, store, git, teller, Explainer(state, store, teller))
         server_desk = ServerDesk(settings, broker, artifacts, tickets)
 
         async def withdraw(digest: str) -> None:

@@ -29,7 +29,7 @@ from buildtool.entry.flags import PROGRAM, Asked, Helped, Said, check_platform, 
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.ports import Executor
 from buildtool.project import Project
-from buildtool.protocol import Submit
+from buildtool.protocol import AskExplain, Submit
 from buildtool.requester.lines import how_to_go_on, waits
 from buildtool.requester.outcome import Exit, Result, as_json, exit_of_error
 from buildtool.requester.shell import Requester, Wish
@@ -94,6 +94,10 @@ class _Errand:
     async def _work(self, requester: Requester) -> Result:
         if self.said.cancel is not None:
             return await requester.cancel(self.said.cancel)
+        if self.said.why is not None:
+            return await requester.why(self.said.why)
+        if self.submit is not None and self.said.explain:
+            return await requester.explain(_question(self.submit))
         if self.submit is None:
             raise UsageError("there is nothing to do")
         return await requester.ask(Wish(self.submit, self.said.foreground, self.said.download))
@@ -106,7 +110,7 @@ def _errand(said: Said) -> _Errand:
         return _Errand(said, None, place)
     local = detected(said.asked.project, DETECTORS)
     check_platform(said.asked, local)
-    if said.download:
+    if said.download and not said.explain:
         place.check()
     return _Errand(said, _submit(said.asked, local), place)
 
@@ -124,6 +128,21 @@ def _submit(asked: Asked, local: dict[str, Value]) -> Submit:
         local=local,
         force=asked.force,
         native=asked.native,
+    )
+
+
+def _question(submit: Submit) -> AskExplain:
+    """Return the question what a submission would be answered."""
+    return AskExplain(
+        project=submit.project,
+        source=submit.source,
+        revision=submit.revision,
+        revrange=submit.revrange,
+        compile=submit.compile,
+        system=submit.system,
+        local=submit.local,
+        force=submit.force,
+        native=submit.native,
     )
 
 

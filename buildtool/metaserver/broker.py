@@ -20,6 +20,7 @@ from buildtool.domain.messages import (
     ArtifactGone,
     Effect,
     Event,
+    Explain,
     Happened,
     Restarted,
     Submitted,
@@ -100,6 +101,8 @@ class Broker:
         self.state.load(snapshot.requests)
         self.state.load(snapshot.attempts)
         self.state.load(refusal for refusal in snapshot.refusals if refusal.build_id in open_builds)
+        for artifact in snapshot.recent:
+            self.state.durations.learn(artifact)
         self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
 
     async def stop(self) -> None:
@@ -205,7 +208,7 @@ class Broker:
     def _gone(self, batch: Sequence[_Entry]) -> list[ArtifactGone]:
         found: dict[int, ArtifactGone] = {}
         for entry in batch:
-            if not isinstance(entry.event, Submitted):
+            if not isinstance(entry.event, Submitted | Explain):
                 continue
             for key in entry.event.demand.shelves():
                 for artifact in self.state.shelf(key).artifacts:

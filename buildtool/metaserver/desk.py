@@ -13,10 +13,13 @@ from buildtool.domain.addresses import valid_address
 from buildtool.domain.matching import machine_required, platform_required
 from buildtool.domain.messages import (
     Answer,
+    AskedWhy,
     Cancelled,
     CancelRequested,
     ConflictingSubmission,
     Dispatched,
+    Explain,
+    Explained,
     Hit,
     JoinedBuild,
     KnownFailure,
@@ -24,15 +27,16 @@ from buildtool.domain.messages import (
     RepeatedSubmission,
     Submitted,
 )
-from buildtool.domain.model import BuildSpec, Demand, Request
+from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
 from buildtool.domain.options import digest_of, tool_option
 from buildtool.domain.tickets import token_matches
 from buildtool.errors import Conflict, InternalError, NotFound, Unauthorised, UsageError
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import BrokerStore, SourceResolver
 from buildtool.project import Project
-from buildtool.protocol import AskStatus, Cancel, Submit, Told
+from buildtool.protocol import AskBuild, AskExplain, AskStatus, AskWhy, Cancel, Explanation, Submit, Told
 from buildtool.settings import Settings
 from buildtool.wire import encode
 
@@ -50,6 +54,7 @@ class Desk:
     store: BrokerStore
     resolver: SourceResolver
     teller: Teller
+    explainer: Explainer
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
@@ -79,7 +84,30 @@ class Desk:
         self._check_token(message.request_id, message.token)
         return await self.teller.told(await self._request(message.request_id))
 
-    async def _demand(self, project: Project, url: str, message: Submit) -> Demand:
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Say what a submission would be answered. Raises UsageError, UnknownRef, RepositoryUnreachable."""
+        project = self.settings.project(message.project)
+        demand = await self._demand(project, source_url(project, message.source), message)
+        answer = await self.broker.send(Explain(demand, message.force))
+        return await self.explainer.submission(demand, _explained(answer))
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Say why a Request waits. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        request = await self._request(message.request_id)
+        if request.state is not RequestState.WAITING or request.build_id is None:
+            return await self.explainer.ended(request)
+        answer = await self.broker.send(AskedWhy(request.build_id))
+        return await self.explainer.request(request, _explained(answer))
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
+        explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
+        if explained.build is None:
+            raise NotFound(f"build {message.build_id} is not open")
+        return self.explainer.open_build(explained.build, explained)
+
+    async def _demand(self, project: Project, url: str, message: Submit | AskExplain) -> Demand:
         options = project.options
         explicit = options.system_values(message.system)
         local = options.system_values(_declared(project, message.local))
@@ -158,7 +186,13 @@ def source_url(project: Project, source: str) -> str:
         raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
 
 
-def ref_and_range(message: Submit) -> tuple[str, str]:
+def _explained(answer: Answer) -> Explained:
+    if not isinstance(answer, Explained):
+        raise InternalError("the metaserver answered a question with something else")
+    return answer
+
+
+def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
     """Return the ref to build and the range to accept. ``A..B`` names the ref itself. Raises UsageError."""
     revision, revrange = tool_option("revision"), tool_option("revrange")
     ref = str(revision.check(message.revision or revision.default))

@@ -17,7 +17,7 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
-from buildtool.protocol import Told
+from buildtool.protocol import Explanation, Found, Told
 from buildtool.requester.lines import request_id_words
 
 __all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
@@ -66,13 +66,17 @@ _OF_STATE = {
 
 @frozen
 class Result:
-    """What came of it. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not."""
+    """What came of it. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
+
+    ``explanation`` is the answer to ``--explain`` or ``--why``.
+    """
 
     exit: Exit
     told: Told | None = None
     milliseconds: float = 0.0
     path: str = ""
     error: BuildToolError | None = None
+    explanation: Explanation | None = None
 
 
 def exit_of_state(told: Told) -> Exit:
@@ -100,13 +104,28 @@ def as_json(result: Result) -> dict[str, object]:
         "milliseconds": round(result.milliseconds, 1),
         "path": result.path or None,
     }
+    if result.explanation is not None:
+        return found | {"explanation": _explanation(result.explanation)}
     if told is None:
         return found
-    artifact = None
-    if told.artifact is not None:
-        artifact = attrs.asdict(told.artifact, recurse=False) | {
-            "platform": {name: list(v) if isinstance(v, tuple) else v for name, v in told.artifact.platform},
-            "kind": told.artifact.kind.value,
-        }
+    artifact = _artifact(told.artifact)
     plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": artifact}
     return plain | found | {"cancel_id": request_id_words(told)}
+
+
+def _artifact(found: Found | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return attrs.asdict(found, recurse=False) | {
+        "platform": {name: list(v) if isinstance(v, tuple) else v for name, v in found.platform},
+        "kind": found.kind.value,
+    }
+
+
+def _explanation(said: Explanation) -> dict[str, object]:
+    return attrs.asdict(said, recurse=False) | {
+        "artifact": _artifact(said.artifact),
+        "nearest_artifact": _artifact(said.nearest_artifact),
+        "differences": list(said.differences),
+        "reasons": [attrs.asdict(line) | {"servers": list(line.servers)} for line in said.reasons],
+    }

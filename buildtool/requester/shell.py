@@ -13,8 +13,9 @@ from twisted.internet.task import deferLater
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, RequestState
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.ports import Downloads, MetaserverClient
-from buildtool.protocol import Cancel, Follow, Found, Submit, Told
+from buildtool.protocol import AskExplain, AskWhy, Cancel, Follow, Found, Submit, Told
 from buildtool.requester.console import Console, Place
+from buildtool.requester.explaining import explained
 from buildtool.requester.following import LogShower, Story
 from buildtool.requester.lines import answered, clean, ended, how_to_go_on, waits
 from buildtool.requester.outcome import Exit, Result, exit_of_state
@@ -87,6 +88,24 @@ class Requester:
         self._say(ended(told))
         cancelled = told.state == RequestState.CANCELLED.value
         return Result(Exit.OK if cancelled else exit_of_state(told), told)
+
+    async def explain(self, message: AskExplain) -> Result:
+        """Say what would be answered, without asking for anything. Raises BuildToolError."""
+        try:
+            said = await (await self._connected()).explain(message)
+        finally:
+            self._disconnect()
+        self._say(explained(said))
+        return Result(Exit.OK, explanation=said)
+
+    async def why(self, message: AskWhy) -> Result:
+        """Say why a Request waits. Raises BuildToolError."""
+        try:
+            said = await (await self._connected()).why(message)
+        finally:
+            self._disconnect()
+        self._say(explained(said))
+        return Result(Exit.OK, explanation=said)
 
     # --- connections ------------------------------------------------------------------------------------
 

@@ -95,6 +95,10 @@ class MemoryStore:
     async def attempts(self, build_id: int) -> Sequence[Attempt]:
         return sorted((row for row in self.all(Attempt) if row.build_id == build_id), key=lambda row: row.epoch)
 
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        found = [row for row in self.all(Artifact) if row.shelf.project == key.project and not row.withdrawn]
+        return sorted(found, key=lambda row: -row.id)[:limit]
+
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
         return [row for row in self.all(Artifact) if row.digest == digest and not row.withdrawn]
 

@@ -1,0 +1,74 @@
+"""What a requester reads who asked why: lines made of an explanation, without a clock or a terminal."""
+
+from __future__ import annotations
+
+from buildtool.domain.estimates import duration_words
+from buildtool.domain.model import BuildState, shown
+from buildtool.protocol import Explanation, Found, WhyLine
+from buildtool.requester.lines import clean
+
+NAMES_SAID = 5
+"""At most so many servers are named in one line; the others are counted."""
+
+_VERDICTS = {
+    "hit": "hit: there is an artifact that satisfies this",
+    "joined": "join: build {build} would be waited for",
+    "dispatched": "dispatch: {server} would build it at once",
+    "queued": "queue: no build server could take it now",
+    "known-failure": "failed before, in build {build}: {reason}",
+    "": "it has just ended: ask again",
+    BuildState.QUEUED.value: "build {build} waits",
+    BuildState.RUNNING.value: "build {build} is being built on {server}",
+}
+
+
+def explained(said: Explanation) -> list[str]:
+    """Return an explanation for people, the verdict first."""
+    verdict = _VERDICTS.get(said.verdict, "{verdict}{colon}{reason}")
+    head = verdict.format(
+        build=said.build_id,
+        server=clean(said.server),
+        reason=clean(said.reason),
+        verdict=clean(said.verdict),
+        colon=": " if said.reason else "",
+    )
+    lines = [head, *(_line(reason) for reason in said.reasons)]
+    if said.nearest_server:
+        lines.append(f"  nearest machine: {clean(said.nearest_server)}")
+    if said.ahead:
+        lines.append(f"  {said.ahead} {'build waits' if said.ahead == 1 else 'builds wait'} before it")
+    lines += _estimate(said)
+    if said.artifact is not None:
+        near = f", {said.steps} revisions nearer ones were passed" if said.steps else ", exactly as asked"
+        lines += [f"  {_artifact(said.artifact)}{near}"]
+    if said.nearest_artifact is not None:
+        lines.append(f"nearest artifact: {_artifact(said.nearest_artifact)}")
+        lines += [f"  {clean(difference)}" for difference in said.differences]
+    if said.page_url:
+        lines.append(f"page: {clean(said.page_url)}")
+    return lines
+
+
+def _line(reason: WhyLine) -> str:
+    names = ", ".join(clean(name) for name in reason.servers[:NAMES_SAID])
+    more = f" and {reason.count - NAMES_SAID} more" if reason.count > NAMES_SAID else ""
+    return f"  {names}{more}: {clean(reason.words)}"
+
+
+def _estimate(said: Explanation) -> list[str]:
+    if said.seconds is None:
+        return []
+    basis = f" (from {clean(said.basis)})" if said.basis else ""
+    words = duration_words(said.seconds)
+    match said.verdict:
+        case "queued":
+            return [f"  it may start in about {words}{basis}"]
+        case "dispatched":
+            return [f"  it takes about {words}{basis}"]
+        case _:
+            return [f"  it may be done in about {words}{basis}"]
+
+
+def _artifact(found: Found) -> str:
+    made = f"revision {clean(found.revision)[:12]}, {clean(shown(found.platform))}"
+    return f"{clean(found.name)} of build {found.build_id} ({made}, {found.kind.value} on {clean(found.server)})"

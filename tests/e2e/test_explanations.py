@@ -1,0 +1,71 @@
+"""Why: what would be answered, and why a request waits, asked of the real programs."""
+
+from tests.e2e.control import Control
+
+
+def explained(control: Control, *arguments: str) -> dict[str, object]:
+    """Return what --explain or --why printed as JSON."""
+    said = control.ask(*arguments)["explanation"]
+    assert isinstance(said, dict)
+    return said
+
+
+def test_explain_asks_for_nothing_and_says_hit_join_dispatch_or_queue(running: Control) -> None:
+    assert explained(running, "--explain")["verdict"] == "queued"
+    running.close_gate("anna")
+    running.server("anna")
+    would = explained(running, "--explain")
+    assert (would["verdict"], would["server"]) == ("dispatched", "anna")
+    asked = running.ask("ann@example.org")
+    assert asked["answer"] == "dispatched", "explaining had asked for nothing"
+    joined = explained(running, "--explain")
+    assert (joined["verdict"], joined["build_id"]) == ("joined", asked["build_id"])
+    running.open_gate("anna")
+    running.farm.programs[0].wait_for("mail for ann")
+    hit = explained(running, "--explain")
+    assert hit["verdict"] == "hit"
+    assert running.ask("--no-download", "ann@example.org")["request_id"] == 2, "no number was used up"
+
+
+def test_a_miss_names_the_nearest_artifact_and_each_property_that_differs(running: Control) -> None:
+    running.server("anna")
+    running.ask("--foreground", "--no-download", "ann@example.org")
+    said = explained(running, "--explain", "--greeting=goodbye", "--libc-version=2.5")
+    assert said["verdict"] == "queued"
+    assert any("libc_version ≤ 2.5" in str(line) for line in said["differences"])  # type: ignore[attr-defined]
+    assert any("greeting is hello, not goodbye" in str(line) for line in said["differences"])  # type: ignore[attr-defined]
+    assert "libc_version ≤ 2.5; the best is" in str(said["nearest_server"])
+
+
+def test_why_says_until_about_when_the_server_is_busy_and_what_is_ahead(running: Control) -> None:
+    running.server("anna")
+    running.ask("--foreground", "--no-download", "ann@example.org")
+    running.close_gate("anna")
+    running.ask("--greeting=goodbye", "ann@example.org")
+    first = running.ask("--loud", "ann@example.org")
+    second = running.ask("--loud", "--memory=32", "--force", "--revision=main", "bob@example.org")
+    assert second["answer"] == "joined"
+    said = explained(running, "--why", f"{first['cancel_id']}")
+    assert said["verdict"] == "queued"
+    (reason,) = said["reasons"]  # type: ignore[misc]
+    assert "busy (1 of 1 builds)" in reason["words"]
+    assert "until in about" in reason["words"]
+    assert said["seconds"] is not None
+    assert "earlier build" in str(said["basis"])
+    running.control("gate-anna").unlink()
+
+
+def test_why_in_words_for_people(running: Control) -> None:
+    running.control("refuse-anna").write_text("not before midnight")
+    running.server("anna")
+    asked = running.ask("ann@example.org")
+    done = running.farm.request("--why", asked["cancel_id"])
+    assert done.returncode == 0
+    assert "anna" in done.stdout
+    assert "not before midnight" in done.stdout
+
+
+def test_why_of_an_ended_request_says_how_it_ended(running: Control) -> None:
+    running.server("anna")
+    done = running.ask("--foreground", "--no-download", "ann@example.org")
+    assert explained(running, "--why", done["cancel_id"])["verdict"] == "satisfied"
