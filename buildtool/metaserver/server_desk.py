@@ -26,7 +26,15 @@ from buildtool.domain.messages import (
     RequestMoved,
     SessionOpened,
 )
-from buildtool.domain.model import ARTIFACT_NAME_LIMIT, Attempt, AttemptEnd, AttemptState, Build, BuildSpec
+from buildtool.domain.model import (
+    ARTIFACT_NAME_LIMIT,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildSpec,
+    Capability,
+)
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 from buildtool.errors import InternalError, NotFound, UsageError
 from buildtool.metaserver.broker import Broker, wasted
@@ -45,6 +53,7 @@ from buildtool.protocol import (
     Welcome,
 )
 from buildtool.settings import Settings
+from buildtool.wire import encode, size_of
 
 log = Logger()
 
@@ -59,6 +68,16 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_BUILDS = 256
 _MOST_OFFERS = 64
+_MOST_SECONDS = 366 * 86_400.0
+
+CAPABILITY_LIMIT = 64 * 1024
+"""Most bytes, as the wire counts them, of what a build server announces: it stays in memory and on the pages."""
+
+WORD_LIMIT = 400
+"""Most characters of one property's value: reasons for waiting quote it."""
+
+KNOWN_SERVERS = 1_000
+"""Most names of build servers, connected or not, that are remembered: a peer may not grow that without bound."""
 
 
 @define
@@ -80,6 +99,12 @@ class ServerDesk:
         if not 1 <= capability.max_builds <= _MOST_BUILDS or len(capability.offers) > _MOST_OFFERS:
             raise UsageError(
                 f"a build server takes 1 to {_MOST_BUILDS} builds and offers at most {_MOST_OFFERS} platforms"
+            )
+        check_bounded(capability)
+        known = self.broker.state.servers
+        if message.server not in known and len(known) >= KNOWN_SERVERS:
+            raise UsageError(
+                f"{len(known)} build servers are known already, which is the most: log in under one of their names"
             )
         answer = await self.broker.send(Registered(message.server, capability))
         if not isinstance(answer, SessionOpened):
@@ -117,6 +142,8 @@ class ServerDesk:
             raise UsageError(f"artifact name {message.name!r} is not usable: letters, digits and _.+- only")
         if not _DIGEST.match(message.digest) or not _DIGEST.match(message.content_digest) or message.size < 0:
             raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
+        if not 0 <= message.seconds <= _MOST_SECONDS:
+            raise UsageError(f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}")
         attempt = self._current(server, session, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
@@ -228,6 +255,18 @@ class Acts:
     def _order(self, effect: Dispatch) -> Order:
         attempt, build = effect.attempt, effect.build
         return make_order(attempt, build, self.tickets, self.teller)
+
+
+def check_bounded(capability: Capability) -> None:
+    """Raise UsageError for a capability that is longer than any machine's, or has a value that nobody can read."""
+    values = [value for offer in capability.offers for _, value in (*offer.platform, *offer.tools)]
+    for value in (*values, *(value for _, value in capability.machine)):
+        for word in value if isinstance(value, tuple) else (value,):
+            if len(str(word)) > WORD_LIMIT:
+                raise UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
+    size = size_of(encode(capability))
+    if size > CAPABILITY_LIMIT:
+        raise UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
 
 
 def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: Teller) -> Order:

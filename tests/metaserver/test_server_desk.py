@@ -1,0 +1,116 @@
+"""What build servers tell, before any of it reaches the broker: bounded and sensible, or refused in one line."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, evolve, field
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.domain.messages import AttemptAccepted
+from buildtool.domain.model import Artifact, Attempt, Capability, Offer, Server
+from buildtool.domain.state import State
+from buildtool.errors import UsageError
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WORD_LIMIT, ServerDesk, TicketOffice
+from buildtool.protocol import Done, Register, Welcome
+from buildtool.settings import Settings
+from tests.domain.worlds import POLICIES, machine, submitted
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+
+T = TypeVar("T")
+DIGEST = "d" * 64
+
+
+def settings() -> Settings:
+    """A deployment without projects: what is looked at here does not depend on them."""
+    here = Path("/farm")
+    return Settings(
+        path=here / "config.py",
+        host="127.0.0.1",
+        bind="127.0.0.1",
+        pb_port=1,
+        transfer_port=2,
+        web_port=3,
+        public_url="http://farm.example",
+        transfer_url="http://files.example",
+        state_dir=here,
+        build_dir=here,
+        mail=None,
+        projects=(),
+    )
+
+
+@define
+class World:
+    """A desk over a broker and in-memory stores."""
+
+    store: MemoryStore = field(factory=MemoryStore)
+    files: MemoryFiles = field(factory=MemoryFiles)
+    broker: Broker = field(init=False)
+    desk: ServerDesk = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        clock = WallClock()
+        self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
+        assert Deferred.fromCoroutine(self.broker.start()).called
+        self.desk = ServerDesk(settings(), self.broker, self.files, TicketOffice(settings(), clock, b"k" * 32))
+
+
+class RegisteringTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def register(self, name: str, capability: Capability) -> Deferred[Welcome]:
+        return Deferred.fromCoroutine(self.world.desk.register(Register(name, capability)))
+
+    def refused(self, name: str, capability: Capability) -> str:
+        return str(self.failureResultOf(self.register(name, capability), UsageError).value)
+
+    def test_a_capability_longer_than_any_machines_is_refused(self) -> None:
+        """It would stay in memory, in the database and on the pages, for every name that a peer makes up."""
+        words = tuple((f"property{number}", "x" * 300) for number in range(100))
+        long = evolve(machine(), offers=(Offer(words),) * 4)
+        assert str(CAPABILITY_LIMIT) in self.refused("anna", long)
+        assert self.world.broker.state.servers == {}
+
+    def test_a_value_that_nobody_can_read_is_refused(self) -> None:
+        """Requesters are quoted what a machine has, in the reasons why their builds wait."""
+        for value in ("9" * (WORD_LIMIT + 1), ("gcc", "g" * (WORD_LIMIT + 1))):
+            odd = evolve(machine(), machine=(("tools", value),))
+            assert str(WORD_LIMIT) in self.refused("anna", odd)
+
+    def test_no_more_than_so_many_names_are_remembered_and_known_ones_come_back(self) -> None:
+        state = self.world.broker.state
+        state.load(Server(f"s{number}", 1, machine(), False, 0.0, 0.0) for number in range(KNOWN_SERVERS))
+        assert str(KNOWN_SERVERS) in self.refused("one-more", machine())
+        assert self.successResultOf(self.register("s7", machine())).session == 2
+        assert len(state.servers) == KNOWN_SERVERS
+
+    @given(st.sampled_from(["", "-x", "a/b", "..", "a b", "a\n", "é", "a" * 64]))
+    def test_a_name_that_could_not_be_a_files_is_refused(self, name: str) -> None:
+        assert "not usable" in self.refused(name, machine())
+
+
+class DeliveringTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        welcome = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine())))
+        session = self.successResultOf(welcome).session
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
+        (attempt,) = self.world.broker.state.attempts.values()
+        assert isinstance(attempt, Attempt)
+        self.session, self.attempt = session, attempt
+        accepted = AttemptAccepted("anna", session, attempt.build_id, attempt.epoch)
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(accepted)))
+
+    @given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda seconds: not 0 <= seconds <= 366 * 86_400))
+    def test_a_duration_that_no_build_has_is_refused(self, seconds: float) -> None:
+        """It stands in the mail and on the pages, and estimates are made of it."""
+        done = Done(self.attempt.build_id, self.attempt.epoch, DIGEST, DIGEST, 10, "x.zip", seconds, "")
+        told = Deferred.fromCoroutine(self.world.desk.done("anna", self.session, done))
+        assert "seconds" in str(self.failureResultOf(told, UsageError).value)
+        assert self.world.store.all(Artifact) == []
