@@ -7,6 +7,7 @@ make a donated machine run anything else.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 
@@ -50,8 +51,12 @@ class Wanted:
     """What a recipe is given.
 
     ``options`` are all compile options; ``platform`` the properties of the platform to build for; ``kind`` is
-    ``native``, ``cross`` or ``emulated``; ``tools`` names CC, AR, STRIP, HOST …; ``source`` is the checked-out tree
-    (the commands start there); ``revision`` the full commit id; ``cpus`` how many processors may be used.
+    ``native``, ``cross`` or ``emulated``; ``source`` is the checked-out tree (the commands start there); ``revision``
+    the full commit id; ``cpus`` how many processors may be used.
+
+    ``tools`` holds the machine's programs for this platform, each as one may type it: CC, CXX, AR, RANLIB, STRIP, LD,
+    NM, as far as there are any, and CC_VERSION (``gcc-12.2.0``). For a cross toolchain also HOST, the triple
+    (``powerpc-linux-gnu``), and RUN, the emulator, where there is one.
     """
 
     options: Mapping[str, Value]
@@ -61,6 +66,16 @@ class Wanted:
     source: PurePath
     revision: str
     cpus: int
+
+    @property
+    def emulator(self) -> tuple[str, ...]:
+        """The words to put before a program that was built, so that it runs here; none when it needs none."""
+        return tuple(shlex.split(self.tools.get("RUN", "")))
+
+    @property
+    def can_run(self) -> bool:
+        """Whether what is built can be run on this machine, with the words of ``emulator`` before it."""
+        return self.kind != "cross" or bool(self.emulator)
 
 
 @frozen

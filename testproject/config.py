@@ -72,9 +72,11 @@ def plan(wanted: Wanted) -> Plan:
         f"TABLE_SIZE={wanted.options['table_size']}",
     ]
     commands = [Command(["make", f"-j{wanted.cpus}", *variables], name="build")]
-    # A cross-built binary does not run on the machine that built it.
-    if wanted.kind != "cross":
-        commands.append(Command(["make", "check", *variables], name="self-check"))
+    # What was cross-built runs here only in an emulator. Where there is one, `emulator` are the words to put before it:
+    # qemu-ppc-static -L /usr/powerpc-linux-gnu
+    if wanted.can_run:
+        run = f"RUN={shlex.join(wanted.emulator)}"
+        commands.append(Command(["make", "check", *variables, run], name="self-check"))
     return Plan(
         # Run one after another, without a shell. The first that fails ends the build: the project's own failure.
         commands=commands,
@@ -89,6 +91,7 @@ def plan(wanted: Wanted) -> Plan:
             r"[Cc]annot allocate memory",
             r"virtual memory exhausted",
             r"Killed signal terminated program",
+            r"qemu-\S+: Could not open",
         ],
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from buildtool.domain.model import Artifact, Attempt, Build, BuildState
+from buildtool.domain.estimates import duration_words
+from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer
 from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
+from buildtool.protocol import Explanation, WhyLine
 
 from . import badges, words
 from .timeline import timeline
@@ -28,6 +30,8 @@ from .views import (
     ServersPage,
     StatusPage,
     Tile,
+    WaitCard,
+    WaitRow,
     Zip,
 )
 
@@ -143,7 +147,7 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         tone="bad" if server.quarantined_until > now else "wait",
         load=f"{len(line.running)} of {offered.max_builds} at once",
         running=tuple(_running(it, urls, now) for it in line.running),
-        offers=tuple(OfferLine(words.platform(it.platform, words.HAS), badges.KIND[it.kind]) for it in offered.offers),
+        offers=tuple(_offer(it) for it in offered.offers),
         projects=", ".join(f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills),
         machine=tuple(words.machine(offered.machine)),
         host_info=_without_addresses(offered.host_info),
@@ -152,8 +156,8 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
     )
 
 
-def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
-    """Return all about one Build."""
+def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:
+    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
     build = detail.build
     shown = detail.attempts[-ATTEMPTS_SHOWN:]
     left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
@@ -171,6 +175,7 @@ def build_page(detail: BuildDetail, urls: Urls, now: float) -> BuildPage:
         attempts=tuple(_attempt(it, build, urls, now) for it in shown),
         earlier=f"{words.count(left, 'earlier attempt')} not shown." if left else "",
         unstarted=_unstarted(build, now),
+        waiting=_waiting(why, urls) if why is not None else None,
         timeline=timeline(build, shown, now),
         tail=tail.log_tail if tail is not None else "",
         tail_log=urls.log(build.id, tail.epoch) if tail is not None else "",
@@ -185,6 +190,23 @@ def deciding_epoch(build: Build) -> int | None:
 
 
 # --- the parts of them -------------------------------------------------------------------------------------
+
+
+def _waiting(why: Explanation, urls: Urls) -> WaitCard:
+    notes = []
+    if why.nearest_server:
+        notes.append(f"No known build server could ever build it. Nearest: {why.nearest_server}.")
+    if why.ahead:
+        notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
+    if why.seconds is not None:
+        notes.append(f"It may start in about {duration_words(why.seconds)} ({why.basis}).")
+    return WaitCard(tuple(_wait_row(line, urls) for line in why.reasons), tuple(notes))
+
+
+def _wait_row(line: WhyLine, urls: Urls) -> WaitRow:
+    left = line.count - len(line.servers)
+    servers = tuple(Link(urls.server(name), name) for name in line.servers)
+    return WaitRow(line.words, servers, f"and {left:,} more" if left > 0 else "")
 
 
 def _mails(unsent: int) -> str:
@@ -221,6 +243,12 @@ def _took(build: Build, now: float) -> str:
     if build.started_at is None or build.state is BuildState.QUEUED:
         return ""
     return words.duration((now if build.ended_at is None else build.ended_at) - build.started_at)
+
+
+def _offer(it: Offer) -> OfferLine:
+    compiler = dict(it.tools).get("CC_VERSION", "")[:40]
+    how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
+    return OfferLine(words.platform(it.platform, words.HAS), how)
 
 
 def _running(it: Running, urls: Urls, now: float) -> Link:

@@ -44,6 +44,18 @@ ARCHES: dict[str, Arch] = {arch.name: arch for arch in _TABLE}
 ALIASES: dict[str, str] = {alias: arch.name for arch in _TABLE for alias in arch.aliases}
 """Other names that people and systems use, to the canonical one."""
 
+TRIPLES: dict[str, str] = {
+    "powerpc-linux-gnu": "ppc",
+    "powerpc64le-linux-gnu": "ppc64le",
+    "aarch64-linux-gnu": "aarch64",
+    "riscv64-linux-gnu": "riscv64",
+    "s390x-linux-gnu": "s390x",
+    "x86_64-linux-gnu": "x86_64",
+    "i686-linux-gnu": "i686",
+    "arm-linux-gnueabihf": "armv7l",
+}
+"""The architecture of each host triple by which cross toolchains for Linux are called."""
+
 CPU_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 """The x86-64 micro-architecture levels of the psABI, lowest first."""
 

@@ -29,8 +29,10 @@ from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.adapters.workshop import RecipeCommands, Slots, changing
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
-from buildtool.entry.capability import Announced, announced
-from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run, software
+from buildtool.domain.model import Offer, OfferKind
+from buildtool.entry.capability import Announced, announced, restricted
+from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, Stop, command_line, refuse, run, software
+from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.protocol import Register
 from buildtool.settings import Settings, load_settings
@@ -86,13 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(said.config, secrets=False)
         name = _checked_name(said.name or socket.gethostname())
         place = Place(settings.build_dir / name)
-        found = announced(
+        detected = detect_machine(place.slots)
+        survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
+        everything = announced(
             settings.projects,
-            detect_machine(place.slots),
+            detected,
             max_builds=said.max_builds,
             admin=said.admin,
             software=software(),
+            found=survey,
         )
+        found = restricted(everything, choice)
         if said.show_info:
             print(as_json(name, found) if said.json else as_text(name, found))
             return EXIT_OK
@@ -113,10 +119,20 @@ def _parser() -> argparse.ArgumentParser:
         PROGRAM,
         "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back.",
         "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
+        EXIT_CODES | {EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol"},
     )
     parser.add_argument("--name", default="", help="what the farm knows this machine as (default: its host name)")
     parser.add_argument(
         "--max-builds", type=_number(1, MOST_BUILDS), default=1, metavar="N", help="builds at once (default 1)"
+    )
+    parser.add_argument(
+        "--platforms",
+        metavar="NAMES",
+        help="offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples",
+    )
+    parser.add_argument("--no-cross", dest="cross", action="store_false", help="look for no cross compilers")
+    parser.add_argument(
+        "--toolchains", type=Path, metavar="FILE", help="a TOML file of toolchains that are not found by themselves"
     )
     parser.add_argument("--host", default="", help="where the metaserver is (default: host of the configuration)")
     parser.add_argument(
@@ -162,10 +178,8 @@ def as_json(name: str, found: Announced) -> str:
         "name": name,
         "software": found.software,
         "max_builds": found.max_builds,
-        "offers": [
-            {"kind": offer.kind.value, "platform": dict(offer.platform), "tools": dict(offer.tools)}
-            for offer in found.offers
-        ],
+        "offers": [_offer_as_json(offer) for offer in found.offers],
+        "rejected": [{"triple": one.triple, "why": one.why} for one in found.rejected],
         "machine": dict(found.machine),
         "detected": dict(found.detected),
         "projects": [{"name": skill.project, "recipe": skill.recipe_version} for skill in found.skills],
@@ -173,16 +187,40 @@ def as_json(name: str, found: Announced) -> str:
     return json.dumps(data, indent=2, sort_keys=True)
 
 
+def _offer_as_json(offer: Offer) -> dict[str, object]:
+    tools = dict(offer.tools)
+    return {
+        "kind": offer.kind.value,
+        "platform": dict(offer.platform),
+        "compiler": tools.get("CC_VERSION"),
+        "emulator": tools.get("RUN"),
+        "tools": tools,
+    }
+
+
 def as_text(name: str, found: Announced) -> str:
     """Return what is announced, for people."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [(label, _words(value)) for label, value in found.detected.items()]
     for offer in found.offers:
-        rows.append((f"builds {offer.kind.value}", " ".join(f"{k}={_words(v)}" for k, v in offer.platform)))
-        rows.append(("  with", " ".join(f"{role}={tool}" for role, tool in offer.tools) or "no tools"))
+        rows += _offer_as_rows(offer)
+    rows += [("not usable", f"{one.triple}: {one.why}") for one in found.rejected]
     rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {words}" for label, words in rows)
+
+
+def _offer_as_rows(offer: Offer) -> list[tuple[str, str]]:
+    tools = dict(offer.tools)
+    compiler, emulator = tools.pop("CC_VERSION", "unknown"), tools.pop("RUN", "")
+    rows = [
+        (f"builds {offer.kind.value}", " ".join(f"{name}={_words(value)}" for name, value in offer.platform)),
+        ("  with", " ".join(f"{role}={tool}" for role, tool in tools.items()) or "no tools"),
+        ("  compiler", compiler),
+    ]
+    if offer.kind is OfferKind.CROSS:
+        rows.append(("  emulator", emulator or "none: what is built for it is not run here"))
+    return rows
 
 
 def _words(value: object) -> str:
