@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -19,23 +19,19 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buildtool.errors import BuildToolError, ConfigurationError, PortTaken, Unavailable, UsageError
+from buildtool.errors import BuildToolError, ConfigurationError, ProtocolMismatch, UsageError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_CONFIGURATION = 3
-EXIT_UNAVAILABLE = 4
+EXIT_REFUSED = 8
 
-EXIT_CODES = """\
-exit codes:
-  0  all went well
-  1  something failed; the last line says what
-  2  the command line is wrong
-  3  the configuration is wrong, or a port is taken
-  4  the metaserver cannot be reached
-"""
-"""What ``--help`` of a server says; ``exit_code`` chooses among them."""
+EXIT_CODES = {
+    EXIT_OK: "all went well",
+    EXIT_FAILED: "something failed (such as a port that is taken); the last line says what",
+    EXIT_USAGE: "the command line or the configuration is wrong",
+}
+"""What ``--help`` of a server says; ``exit_code`` chooses among them. The numbers mean the same in startcompile.py."""
 
 SAME_SIGNAL = 1.0
 """Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
@@ -52,12 +48,15 @@ def software() -> str:
         return "buildtool (from a checkout)"
 
 
-def command_line(program: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with ``example``."""
+def command_line(
+    program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES
+) -> argparse.ArgumentParser:
+    """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with example and codes."""
+    meanings = "\n".join(f"  {code}  {meaning}" for code, meaning in codes.items())
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
-        epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
+        epilog=f"example:\n  {example}\n\nexit codes:\n{meanings}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -74,11 +73,9 @@ def command_line(program: str, description: str, example: str) -> argparse.Argum
 
 def exit_code(error: BuildToolError) -> int:
     """Return the exit code for an error that ends a program."""
-    if isinstance(error, ConfigurationError | PortTaken):
-        return EXIT_CONFIGURATION
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError | ConfigurationError):
         return EXIT_USAGE
-    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_FAILED
+    return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED
 
 
 def refuse(program: str, error: BuildToolError) -> int:

@@ -62,7 +62,7 @@ def test_a_metaserver_whose_port_is_taken_names_port_and_setting(control: Contro
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", control.farm.ports["BUILDTOOL_PB_PORT"]))
         taken.listen()
-        line = failed_start(control, "metaserver", code=3)
+        line = failed_start(control, "metaserver", code=1)
     assert str(control.farm.ports["BUILDTOOL_PB_PORT"]) in line
     assert "pb_port" in line
 
@@ -89,12 +89,12 @@ def test_a_wrong_configuration_stops_every_program_in_one_line(
     config = tmp_path / "config.py"
     config.write_text(text)
     arguments = ["ann@example.org"] if program == "startcompile.py" else []
-    line = failed_start(control, program, *arguments, config=config)
+    line = failed_start(control, program, *arguments, config=config, code=2)
     assert named in line
 
 
 def test_a_configuration_that_is_not_there_is_named(control: Control, tmp_path: Path) -> None:
-    assert "nowhere.py" in failed_start(control, "metaserver", config=tmp_path / "nowhere.py", code=3)
+    assert "nowhere.py" in failed_start(control, "metaserver", config=tmp_path / "nowhere.py", code=2)
 
 
 def test_an_empty_secret_file_stops_the_start_with_its_name(control: Control, tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_an_empty_secret_file_stops_the_start_with_its_name(control: Control, tm
         "projects = []\nmail = {'host': 'localhost', 'sender': 'farm@example.org', 'username': 'farm', "
         f"'password_file': {str(secret)!r}}}\n"
     )
-    assert "mail.secret" in failed_start(control, "metaserver", config=config, code=3)
+    assert "mail.secret" in failed_start(control, "metaserver", config=config, code=2)
     secret.write_text("\n")
-    assert "mail.secret" in failed_start(control, "metaserver", config=config, code=3)
+    assert "mail.secret" in failed_start(control, "metaserver", config=config, code=2)
 
 
 def test_a_database_from_a_newer_version_is_refused_by_name(control: Control) -> None:
@@ -129,7 +129,7 @@ def test_a_webserver_without_a_database_says_what_to_start_first(control: Contro
 def test_an_emptied_key_is_not_silently_replaced(control: Control) -> None:
     control.farm.start_metaserver().stop()
     (control.farm.directory / "metaserver" / "key").write_bytes(b"")
-    assert "key" in failed_start(control, "metaserver", code=3)
+    assert "key" in failed_start(control, "metaserver", code=2)
 
 
 def test_check_config_says_what_it_understood(control: Control) -> None:

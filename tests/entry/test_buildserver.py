@@ -93,16 +93,16 @@ def test_what_is_wrong_with_the_start_is_said_in_one_line(
         2,
         "buildserver.py: --name '../up' is not usable: letters, digits, dot, - and _, at most 63",
     )
-    assert refused(capsys, "--config", str(tmp_path / "none.py"))[0] == 3
+    assert refused(capsys, "--config", str(tmp_path / "none.py"))[0] == 2
     assert refused(capsys, "--config", str(empty)) == (
-        3,
+        2,
         f"buildserver.py: {empty}: projects is empty, so there is nothing to build",
     )
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BUILDTOOL_BUILD_DIR", str(tmp_path / "file"))
     code, line = refused(capsys, "--name", "one")
     assert (code, line) == (
-        3,
+        2,
         f"buildserver.py: build_dir: cannot write in {tmp_path}/file/one: Not a directory",
     )
 
@@ -134,7 +134,7 @@ def test_it_keeps_trying_while_there_is_no_metaserver_and_ends_when_told_to() ->
         assert "next try in" in line
         with started("--name", "one", "--port", str(port)) as second:
             _, said = second.communicate(timeout=30)
-            assert second.returncode == 3
+            assert second.returncode == 2
             assert "another build server works in" in said
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=30)

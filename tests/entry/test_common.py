@@ -16,16 +16,18 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.entry.common import Stop, _Lines, _Program, event_line, exit_code, refuse
+from buildtool.entry.common import EXIT_FAILED, Stop, _Lines, _Program, event_line, exit_code, refuse
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
     EmptySecret,
     PortTaken,
-    Unavailable,
+    ProtocolMismatch,
     UnknownProject,
     UsageError,
+    by_code,
 )
+from buildtool.requester.outcome import exit_of_error
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -73,7 +75,7 @@ def test_what_main_returns_is_the_exit_code() -> None:
 
 def test_an_error_is_one_line_and_its_code() -> None:
     done = program("raise PortTaken('port 80 (web_port)\\nis taken')")
-    assert (done.returncode, done.stderr) == (3, "program: port 80 (web_port) is taken\n")
+    assert (done.returncode, done.stderr) == (1, "program: port 80 (web_port) is taken\n")
 
 
 def test_a_defect_is_one_line_without_a_traceback() -> None:
@@ -98,11 +100,17 @@ def test_a_signal_that_comes_twice_at_once_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(UsageError, 2), (UnknownProject, 2), (ConfigurationError, 3), (EmptySecret, 3), (PortTaken, 3),
-     (Unavailable, 4), (BuildToolError, 1)],
+    [(UsageError, 2), (UnknownProject, 2), (ConfigurationError, 2), (EmptySecret, 2), (PortTaken, 1),
+     (ProtocolMismatch, 8), (BuildToolError, 1)],
 )  # fmt: skip
 def test_each_kind_of_error_has_its_exit_code(error: type[BuildToolError], code: int) -> None:
     assert exit_code(error("x")) == code
+
+
+@pytest.mark.parametrize("error", by_code().values(), ids=lambda error: error.__name__)
+def test_an_exit_code_of_a_server_means_what_it_means_in_startcompile(error: type[BuildToolError]) -> None:
+    """Or it is 1, and the last line says more."""
+    assert exit_code(error("x")) in (EXIT_FAILED, exit_of_error(error("x")))
 
 
 def test_a_refusal_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

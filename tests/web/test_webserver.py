@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,6 +27,7 @@ from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.entry.listening import listen
 from buildtool.entry.web_site import BODY_LIMIT, Reader, web_site
+from buildtool.protocol import Explanation
 from buildtool.settings import Settings, load_settings
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs
@@ -53,6 +55,17 @@ async def fill(state: Path) -> None:
     logs = LogStore(state, Inline())
     await logs.start()
     await logs.append(3, 2, 0, LOG.encode(), 10_000)
+
+
+@frozen
+class _Nobody:
+    """``ports.Questions`` that nobody answers."""
+
+    async def why(self, build_id: int) -> Explanation | None:
+        return None
+
+
+NOBODY = _Nobody()
 
 
 class SendsMuch(Protocol):
@@ -88,7 +101,7 @@ class OverSockets(TestCase):
         run(fill(self.settings.state_dir))
         self.reader = Reader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
-        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock())
+        site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.number = port.getHost().port
@@ -122,7 +135,7 @@ class OverSockets(TestCase):
     async def test_half_a_log_does_not_look_like_a_whole_one(self) -> None:
         """A log that is cleared away while it is read breaks the connection off."""
         store = FakeLogs({(3, 2): b"x" * 10_000_000}, gone_from=1)
-        site = web_site(self.settings, self.reader.pages, store, WallClock())
+        site = web_site(self.settings, self.reader.pages, store, WallClock(), NOBODY)
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.number = port.getHost().port
@@ -186,7 +199,7 @@ def test_without_a_database_one_line_says_what_to_start_first(tmp_path: Path) ->
 
 def test_without_a_configuration_one_line_names_it(tmp_path: Path) -> None:
     done = webserver("--config", tmp_path / "none.py")
-    assert done.returncode == 3
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert str(tmp_path / "none.py") in line
 
@@ -197,7 +210,7 @@ def test_a_taken_port_is_one_line_that_names_port_and_setting(tmp_path: Path) ->
     with socket.create_server(("127.0.0.1", 0)) as other:
         number = other.getsockname()[1]
         done = webserver("--config", path, BUILDTOOL_WEB_PORT=str(number))
-    assert done.returncode == 3
+    assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"port {number} on 127.0.0.1 is taken" in line
     assert "web_port" in line
