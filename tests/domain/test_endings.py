@@ -134,6 +134,17 @@ def test_reports_of_an_older_epoch_are_stale() -> None:
     assert farm.build_of(asked).epoch == 2
 
 
+def test_reports_of_another_session_are_stale() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    attempt = farm.attempt_on("anna")
+    for session in (attempt.session - 1, attempt.session + 1):
+        assert farm.note(AttemptEnded("anna", session, *attempt.key, AttemptEnd.FAILED, "late")).stale
+        assert farm.note(AttemptAccepted("anna", session, *attempt.key)).stale
+    assert farm.running_on(asked) == "anna"
+
+
 def test_reports_in_the_name_of_another_server_are_stale() -> None:
     farm = Farm()
     farm.login("anna")
