@@ -408,6 +408,13 @@ class RequesterDesk(Protocol):
         """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
 
 
+class Questions(Protocol):
+    """What the pages ask the metaserver, since it is not in the database."""
+
+    async def why(self, build_id: int) -> Explanation | None:
+        """Return how an open Build stands and why it waits; None when it is not open, or nobody answers in time."""
+
+
 class BuildServerDesk(Protocol):
     """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
 

@@ -18,7 +18,7 @@ from twisted.web.server import Request
 from buildtool import __version__
 from buildtool.domain.model import Build, BuildState
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
-from buildtool.ports import BuildDetail, Clock, LogReader, Pages
+from buildtool.ports import BuildDetail, Clock, LogReader, Pages, Questions
 
 from . import presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
@@ -49,13 +49,25 @@ def make_urls(public: str, transfer: str) -> Urls:
 
 
 class WebApp:
-    """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``."""
+    """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``.
+
+    ``questions`` asks the metaserver why a build waits; without it, the page does not say.
+    """
 
     app = Klein()
     app.url_map.merge_slashes = False  # "//builds" is no page, and nothing answers with a redirect
 
-    def __init__(self, pages: Pages, logs: LogReader, urls: Urls, clock: Clock, projects: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pages: Pages,
+        logs: LogReader,
+        urls: Urls,
+        clock: Clock,
+        projects: Sequence[str] = (),
+        questions: Questions | None = None,
+    ) -> None:
         self._pages = pages
+        self._questions = questions
         self._logs = logs
         self._urls = urls
         self._clock = clock
@@ -106,7 +118,9 @@ class WebApp:
     async def build(self, request: Request, build_id: str) -> bytes:
         """Show all about one build."""
         detail = await self._detail(build_id)
-        page = presenters.build_page(detail, self._urls, self._clock.wall())
+        waits = detail.build.state is BuildState.QUEUED
+        why = await self._questions.why(detail.build.id) if self._questions is not None and waits else None
+        page = presenters.build_page(detail, self._urls, self._clock.wall(), why)
         return self._page(request, "build", page, "builds")
 
     @app.route("/logs/<build_id>", methods=["GET"])

@@ -234,6 +234,23 @@ class Timeline:
 
 
 @frozen
+class WaitRow:
+    """One reason for waiting, and the build servers that it holds for."""
+
+    words: str
+    servers: tuple[Link, ...]
+    more: str
+
+
+@frozen
+class WaitCard:
+    """Why a Build waits: reasons, what the best machine lacks, its place, and when it may start."""
+
+    rows: tuple[WaitRow, ...]
+    notes: tuple[str, ...]
+
+
+@frozen
 class BuildPage:
     """All about one Build."""
 
@@ -248,6 +265,7 @@ class BuildPage:
     attempts: tuple[AttemptRow, ...]
     earlier: str
     unstarted: str
+    waiting: WaitCard | None
     timeline: Timeline
     tail: str
     tail_log: str

@@ -33,7 +33,7 @@ from buildtool.entry.listening import listen
 from buildtool.entry.web_site import web_site
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.desk import Desk
+from buildtool.metaserver.desk import Desk, DeskQuestions
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
@@ -125,7 +125,9 @@ class Metaserver:
             reading_threads = self._pool(READING_THREADS, "reading")
             reading = Database.reading(directory / "buildtool.sqlite", reading_threads, READING_THREADS)
             self._closers.append(reading.close)
-            self._listen(web_site(settings, SqlPages(reading), logs, clock), settings.web_port, "web_port")
+            self._listen(
+                web_site(settings, SqlPages(reading), logs, clock, DeskQuestions(desk)), settings.web_port, "web_port"
+            )
         mailer.startService()
         self._closers.append(mailer.stopService)
 

@@ -12,7 +12,7 @@ from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.queries import SqlPages
-from buildtool.ports import Clock, LogReader, Pages
+from buildtool.ports import Clock, LogReader, Pages, Questions
 from buildtool.settings import Settings
 from buildtool.web.app import WebApp, make_urls
 
@@ -48,10 +48,10 @@ class _QuietSite(Site):
         """Log nothing."""
 
 
-def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock) -> Site:
+def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock, questions: Questions) -> Site:
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
-    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects])
+    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions)
     return _QuietSite(app.resource(), requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
 
 

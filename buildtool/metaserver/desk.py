@@ -30,7 +30,7 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
 from buildtool.domain.options import digest_of, tool_option
 from buildtool.domain.tickets import token_matches
-from buildtool.errors import Conflict, InternalError, NotFound, Unauthorised, UsageError
+from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Unauthorised, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
@@ -167,6 +167,20 @@ class Desk:
             log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
 
         Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
+
+
+@define
+class DeskQuestions:
+    """Implements ``ports.Questions`` for pages that run inside the metaserver."""
+
+    desk: Desk
+
+    async def why(self, build_id: int) -> Explanation | None:
+        """Return how an open Build stands; None when it is not open."""
+        try:
+            return await self.desk.build(AskBuild(build_id))
+        except BuildToolError:
+            return None
 
 
 def body_digest(message: Submit) -> str:

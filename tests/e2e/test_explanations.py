@@ -1,5 +1,7 @@
 """Why: what would be answered, and why a request waits, asked of the real programs."""
 
+import urllib.request
+
 from tests.e2e.control import Control
 
 
@@ -69,3 +71,18 @@ def test_why_of_an_ended_request_says_how_it_ended(running: Control) -> None:
     running.server("anna")
     done = running.ask("--foreground", "--no-download", "ann@example.org")
     assert explained(running, "--why", done["cancel_id"])["verdict"] == "satisfied"
+
+
+def test_the_page_of_a_queued_build_says_why_it_waits_inside_the_metaserver_and_apart(control: Control) -> None:
+    control.farm.start_metaserver("--web")
+    control.server("anna")
+    asked = control.ask("--memory=900000000", "ann@example.org")
+    path = f"/build/{asked['build_id']}"
+    inside = urllib.request.urlopen(control.farm.public_url + path).read().decode()  # noqa: S310
+    assert "Why it waits" in inside
+    assert "memory ≥ 900000000" in inside
+    apart = control.farm.start("webserver", [str(control.farm.root / "bin" / "webserver"), "--port=0"])
+    port = apart.wait_for(r"pages on http://[^:]+:(\d+)/")[1]
+    assert "Why it waits" in urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read().decode()
+    control.farm.programs[0].stop()
+    assert "Why it waits" not in urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read().decode()

@@ -10,6 +10,7 @@ import html5lib
 from attrs import frozen
 from treq.testing import StubTreq
 
+from buildtool.ports import Questions
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.urls import Urls
 from tests.web.fake_pages import FakeLogs, FakePages, FixedClock
@@ -34,9 +35,15 @@ class Seen:
 class Visitor:
     """Visits one application; ``headers`` of a visit are those that the visitor sends."""
 
-    def __init__(self, pages: FakePages, logs: FakeLogs | None = None, urls: Urls | None = None) -> None:
+    def __init__(
+        self,
+        pages: FakePages,
+        logs: FakeLogs | None = None,
+        urls: Urls | None = None,
+        questions: Questions | None = None,
+    ) -> None:
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"])
+        app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"], questions)
         self._treq: Any = StubTreq(app.resource())
 
     def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:
