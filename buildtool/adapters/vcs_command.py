@@ -145,6 +145,7 @@ class GitCommand:
             "GIT_ASKPASS": "true",
             "GIT_CONFIG_GLOBAL": str(self._settings),
             "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",
             "SSH_ASKPASS": "true",

@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 
 from buildtool.adapters.rounds import Rounds
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
@@ -45,6 +46,7 @@ _ID = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _SHA256_DIGITS = 64
 _TIPS_READ = 50_000
 _ATTEMPTS = 3
+_OF_SUBMODULES = re.compile(r"submodule\..*\.(?:url|active)\n", re.DOTALL)
 _NOT_THERE = ("not our ref", "unadvertised object", "couldn't find remote ref")
 _EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
@@ -74,6 +76,16 @@ class Mirror:
     lock: DeferredLock = field(factory=DeferredLock)
     known: OrderedDict[str, None] = field(factory=OrderedDict)
     pinned: OrderedDict[str, None] = field(factory=OrderedDict)
+
+    @property
+    def settings(self) -> Path:
+        """Where the mirror's own configuration is kept as it was made, for ``GitMirror.restore``."""
+        return self.path.with_suffix(".config")
+
+    def forget(self) -> None:
+        """Believe nothing of what is in the mirror."""
+        self.known.clear()
+        self.pinned.clear()
 
     def remember(self, commit: str) -> str:
         """Note that ``commit`` is a commit of the mirror, and return it."""
@@ -114,6 +126,41 @@ class GitMirror:
             found = self._mirrors[url] = Mirror(url, self._directory / f"{directory_name(url)}.git")
             _unlock(found.path)
         return found
+
+    async def restore(self, url: str) -> None:
+        """Undo what a build did to the mirror behind its work tree; a mirror that is damaged or gone is made anew.
+
+        A work tree shares its settings with the mirror, so ``git config`` in a build (a hooks path, a filter, sparse
+        checkouts) would rule every later checkout on this machine.
+        """
+        mirror = self.mirror(url)
+        await mirror.lock.run(self._pool.run, lambda: self._restore(mirror))
+
+    def _restore(self, mirror: Mirror) -> None:
+        own = mirror.path / "config"
+        try:
+            wanted = mirror.settings.read_bytes()
+            if own.read_bytes() == wanted or self._harmless(mirror):
+                return
+            fresh = mirror.settings.with_suffix(".new")
+            fresh.write_bytes(wanted)
+            fresh.replace(own)
+        except FileNotFoundError:
+            remove_tree(mirror.path)
+            mirror.forget()
+        except OSError as error:
+            raise MachineFault(f"cannot restore the mirror {mirror.path}: {error.strerror}") from error
+
+    def _harmless(self, mirror: Mirror) -> bool:
+        """Whether the settings differ (blocking) only by what git itself notes of submodules."""
+
+        def names(path: Path) -> set[str] | None:
+            answer = self.command.run(("config", "--file", str(path), "--null", "--list"), git_dir=NOWHERE)
+            entries = answer.text.split("\0")
+            return None if answer.code else {entry for entry in entries if not _OF_SUBMODULES.match(entry)}
+
+        now = names(mirror.path / "config")
+        return now is not None and now == names(mirror.settings)
 
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of the commit that ``ref`` is at the origin now.
@@ -340,6 +387,7 @@ class GitMirror:
             form = "sha256" if id_length == _SHA256_DIGITS else "sha1"
             arguments = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
             _require(self.command.run(arguments), mirror)
+            shutil.copyfile(new / "config", mirror.settings)
             new.rename(mirror.path)
         except OSError as error:
             raise MachineFault(f"cannot make the mirror {mirror.path}: {error.strerror}") from error

@@ -1,7 +1,7 @@
 """Work trees of the mirrors: one per repository and slot, reused by switching and cleaning.
 
-Switching a reused tree costs a tenth of a fresh one. A fresh one is made only when switching fails, which also covers
-whatever a build did to the tree or to git's own files in it.
+Switching a reused tree costs a tenth of a fresh one. A fresh one is made for a slot's first build since the program
+began, and when switching fails, which also covers whatever a build did to the tree or to git's own files in it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Worktrees:
         self._directory = directory
         self._pool = pool
         self._locks: dict[Path, DeferredLock] = {}
+        self._made: set[Path] = set()
 
     async def checkout(self, url: str, commit: str, slot: int) -> Path:
         """Return a directory that holds exactly ``commit`` (a full id), submodules included, and nothing else.
@@ -40,6 +41,7 @@ class Worktrees:
         The directory is the same for every checkout of ``url`` in ``slot``, which only one build uses at a time.
         Raises UnknownRef, RepositoryUnreachable, and MachineFault if this machine cannot check out.
         """
+        await self._mirror.restore(url)
         await self._mirror.fetch_commit(url, commit)
         mirror = self._mirror.mirror(url)
         path = self._directory / directory_name(url) / f"slot-{slot:d}"
@@ -49,12 +51,14 @@ class Worktrees:
 
     async def _bring(self, mirror: Mirror, path: Path, commit: str) -> None:
         """Make ``path`` hold ``commit``."""
-        if await self._pool.run(lambda: self._reuse(mirror, path, commit)):
+        # What an earlier run of the program left may still be written to by a build that outlived it.
+        if path in self._made and await self._pool.run(lambda: self._reuse(mirror, path, commit)):
             return
         # While git registers a work tree, a fetch or another registration that looks at all of them fails: one at a
         # time. The files are written afterwards, which is what takes long.
         await mirror.lock.run(self._pool.run, lambda: self._make(mirror, path, commit))
         await self._pool.run(lambda: self._fill(mirror, path, commit))
+        self._made.add(path)
 
     def _reuse(self, mirror: Mirror, path: Path, commit: str) -> bool:
         """Switch the tree that is there (blocking); False if there is none or it cannot be switched."""

@@ -665,6 +665,55 @@ class WorktreeTests(Repositories):
         self.assert_holds(path, commit)
         self.assertFalse((self.directory / "owned").exists())
 
+    async def test_settings_that_a_build_made_in_its_tree_rule_no_later_checkout(self) -> None:
+        """``git config`` in a work tree writes to the mirror: it may run a program, hide files, or be nonsense."""
+        commit = self.origin.commit("a")
+        path = await self.trees.checkout(self.url, commit, 0)
+        hooks = self.directory / "hooks"
+        hooks.mkdir()
+        for name in ("post-checkout", "fsmonitor"):
+            (hooks / name).write_text(f"#!/bin/sh\ntouch {self.directory}/owned\n")
+            (hooks / name).chmod(0o755)
+        own = self.mirror.mirror(self.url).path / "config"
+
+        def run(*arguments: str) -> None:
+            subprocess.run(["git", "-C", str(path), *arguments], check=True, capture_output=True)
+
+        def spoil() -> None:
+            own.write_text("[core\n")
+
+        for damage in (
+            lambda: run("config", "core.hooksPath", str(hooks)),
+            lambda: run("config", "core.fsmonitor", str(hooks / "fsmonitor")),
+            lambda: run("sparse-checkout", "set", "nothing"),
+            spoil,
+            own.unlink,
+        ):
+            damage()
+            await self.trees.checkout(self.url, commit, 0)
+            self.assert_holds(path, commit)
+            self.assertTrue((path / "a").exists())
+            self.assertFalse((self.directory / "owned").exists())
+
+    async def test_a_mirror_that_a_build_deleted_is_fetched_anew(self) -> None:
+        commit = self.origin.commit("a")
+        await self.trees.checkout(self.url, commit, 0)
+        shutil.rmtree(self.mirror.mirror(self.url).path)
+        self.assert_holds(await self.trees.checkout(self.url, commit, 0), commit)
+
+    async def test_a_tree_of_an_earlier_run_of_the_program_is_not_reused(self) -> None:
+        """After a crash a build may still be running there, and write to what is checked out."""
+        commit = self.origin.commit("a")
+        path = await self.trees.checkout(self.url, commit, 0)
+        self.mark(path)
+        later = Worktrees(self.mirror, self.directory / "trees", self.threads)
+        self.assertEqual(await later.checkout(self.url, commit, 0), path)
+        self.assert_holds(path, commit)
+        self.assertFalse(self.is_marked(path))
+        self.mark(path)
+        await later.checkout(self.url, commit, 0)
+        self.assertTrue(self.is_marked(path))
+
     async def test_submodules_are_checked_out_at_their_commits_and_cleaned(self) -> None:
         library = Origin(self.directory / "library")
         library.commit("code", "one\n")
