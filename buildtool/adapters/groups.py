@@ -2,13 +2,15 @@
 
 A build's own tools open further groups inside its session (``timeout`` and shells with job control do), which a
 signal to the first group alone would miss. Where there is a ``/proc``, the whole session is looked through;
-elsewhere (macOS) the group has to do. A process that starts a session of its own has left, and is not pursued.
+elsewhere (macOS) the group has to do. A process that starts a session of its own has left, and is not pursued while
+the program runs; what outlived a crash of the program is found by its environment at the next start.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +72,41 @@ def _session(leader: int) -> list[tuple[int, int]]:
         state, _parent, group, session = stat[stat.rindex(b")") + 2 :].split(b" ", 4)[:4]
         if leader in (int(group), int(session)) and state.decode("ascii") not in _DEAD:
             found.append((int(name), int(group)))
+    return found
+
+
+def end_leftovers(below: Path, patience: float = 3.0) -> list[int]:
+    """Kill the processes whose HOME is somewhere below the directory ``below``, and return their ids. Blocks.
+
+    Looks again until none is left, ``patience`` seconds long, since each may have started others meanwhile. Where
+    there is no ``/proc`` none is found.
+    """
+    wanted = b"HOME=" + os.fsencode(below) + b"/"
+    ended: dict[int, None] = {}
+    until = time.monotonic() + patience
+    while found := _living_at(wanted):
+        for pid in found:
+            ended[pid] = None
+            _quietly(os.kill, pid, signal.SIGKILL)
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.01)
+    return list(ended)
+
+
+def _living_at(home: bytes) -> list[int]:
+    if not _PROC_WORKS:
+        return []
+    found = []
+    for name in os.listdir(_PROC):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            environment = (_PROC / name / "environ").read_bytes()  # empty for what is dead and waits for its parent
+        except OSError:
+            continue  # somebody else's, or it ended while we looked
+        if any(entry.startswith(home) for entry in environment.split(b"\0")):
+            found.append(int(name))
     return found
 
 

@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from twisted.logger import Logger
+
 from buildtool.adapters.archive import Packed, make_zip
 from buildtool.adapters.detect import DETECTORS, Machine
+from buildtool.adapters.groups import end_leftovers
 from buildtool.adapters.processes import CommandLine, Processes, Running
 from buildtool.adapters.trees import remove_tree
 from buildtool.domain.platforms import Value
@@ -27,6 +30,8 @@ CHANGING = ("disk", "memory")
 class Slots:
     """Implements ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
 
+    _log = Logger()
+
     def __init__(self, directory: Path, pool: Executor, machine: Mapping[str, Value]) -> None:
         """``machine`` is what was detected at the start."""
         self._directory = directory
@@ -34,8 +39,16 @@ class Slots:
         self._machine = machine
 
     async def clear_all(self) -> None:
-        """Delete what an earlier run of the program left behind. Raises MachineFault."""
-        await self._do("clean", self._directory, partial(remove_tree, self._directory))
+        """End and delete what an earlier run of the program left behind when it was killed. Raises MachineFault."""
+
+        def clear() -> list[int]:
+            ended = end_leftovers(self._directory)
+            remove_tree(self._directory)
+            return ended
+
+        ended = await self._do("clean", self._directory, clear)
+        if ended:
+            self._log.warn("{count} processes of builds before the last crash were ended", count=len(ended))
 
     async def prepare(self, slot: int) -> SlotPlace:
         """Return fresh, empty directories for ``slot``."""

@@ -1,0 +1,51 @@
+"""A build server's own files: what an earlier run left behind does not reach the next."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.adapters.executors import Inline
+from buildtool.adapters.workshop import Slots
+from tests.support.packages import require_that
+
+
+def patient(home: Path) -> subprocess.Popen[bytes]:
+    """Start a process that ignores TERM, in a session of its own, and return it once it runs."""
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
+    started = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={"PATH": os.defpath, "HOME": str(home)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert started.stdout is not None
+    started.stdout.readline()
+    started.stdout.close()
+    return started
+
+
+class StartingAnew(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.top = Path(self.mktemp()).absolute() / "slots"
+        self.slots = Slots(self.top, Inline(), {})
+        self.home = self.successResultOf(Deferred.fromCoroutine(self.slots.prepare(0))).home
+
+    def test_what_a_killed_program_left_running_is_ended_and_its_files_are_gone(self) -> None:
+        """Nothing of a build of before may write into the slot that the next build is given."""
+        require_that(present=Path("/proc/self/environ").exists(), what="there is no /proc", remedy="use Linux")
+        mine = patient(self.home)
+        others = [patient(self.top.parent), patient(self.top.with_name("slots-of-another") / "slot-0" / "home")]
+        try:
+            (self.home / "left").touch()
+            self.successResultOf(Deferred.fromCoroutine(self.slots.clear_all()))
+            assert mine.wait(10) < 0
+            assert [other.poll() for other in others] == [None, None]
+            assert not self.top.exists()
+        finally:
+            for process in (mine, *others):
+                process.kill()
+                process.wait()
