@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import signal
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
@@ -48,12 +49,30 @@ def software() -> str:
         return "buildtool (from a checkout)"
 
 
+class _CommandLine(argparse.ArgumentParser):
+    """One that says in one line what is wrong, in place of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
+        line = unknown_option(self, words.split()[0]) if words else f"{what} (--help shows an example)"
+        self.exit(EXIT_USAGE, f"{self.prog}: {' '.join(line.split())}\n")
+
+
+def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
+    """Return what is said of a word that is no option of ``parser``; the option that comes near is named."""
+    flag = word.partition("=")[0]
+    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+    near = difflib.get_close_matches(flag, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "--help lists all options"
+    return f"unknown option {flag[:80]} ({hint})"
+
+
 def command_line(
     program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES
 ) -> argparse.ArgumentParser:
     """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with example and codes."""
     meanings = "\n".join(f"  {code}  {meaning}" for code, meaning in codes.items())
-    parser = argparse.ArgumentParser(
+    parser = _CommandLine(
         prog=program,
         description=description,
         epilog=f"example:\n  {example}\n\nexit codes:\n{meanings}\n",

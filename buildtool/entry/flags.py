@@ -7,7 +7,6 @@ UsageError of one line.
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from buildtool.domain.addresses import valid_address
 from buildtool.domain.matching import platform_required
 from buildtool.domain.options import TOOL_OPTIONS, Kind, Option
 from buildtool.domain.platforms import Value
-from buildtool.entry.common import software
+from buildtool.entry.common import software, unknown_option
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
 from buildtool.protocol import AskWhy, Cancel
@@ -237,11 +236,7 @@ def _positional(rest: list[str], parser: argparse.ArgumentParser) -> list[str]:
     before = _before_dashes(rest)
     for word in before:
         if word.startswith("-") and word != "-":
-            flag = word.partition("=")[0]
-            known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
-            near = difflib.get_close_matches(flag, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "--help lists all options"
-            raise UsageError(f"unknown option {flag[:80]} ({hint})")
+            raise UsageError(unknown_option(parser, word))
     return before + rest[len(before) + 1 :]
 
 

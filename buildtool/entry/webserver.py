@@ -18,7 +18,7 @@ from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.listening import listen
 from buildtool.entry.web_site import Reader, web_site
 from buildtool.errors import BuildToolError
-from buildtool.settings import Settings, load_settings
+from buildtool.settings import Settings, describe, load_settings
 
 PROGRAM = "webserver"
 
@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BuildToolError as error:
         return refuse(PROGRAM, error)
     if arguments.check_config:
-        port = settings.web_port if arguments.port is None else arguments.port
-        print(f"{settings.path} is good: pages on {settings.bind}:{port}, of the metaserver in {settings.state_dir}")
+        print("\n".join(describe(settings)))
+        if arguments.port is not None:
+            print(f"--port          {arguments.port}, in place of the web port")
         return EXIT_OK
     return run(PROGRAM, partial(serve, settings, arguments.port), verbose=arguments.verbose)
 
@@ -48,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
         "bin/webserver --config /etc/buildtool/config.py --port 8080",
     )
     made.add_argument("--port", type=_port, metavar="N", help="listen on this port (default: the configured web_port)")
-    made.add_argument("--check-config", action="store_true", help="read the configuration, say what it means, and end")
+    made.add_argument(
+        "--check-config", action="store_true", help="read the configuration, say what was understood, and end"
+    )
     return made
 
 

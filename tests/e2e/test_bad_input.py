@@ -41,6 +41,12 @@ def test_a_wrong_command_line_is_a_usage_error_in_one_line(control: Control, arg
     assert named in control.refused(*arguments, code=USAGE)
 
 
+@pytest.mark.parametrize("program", ["metaserver", "webserver", "buildserver.py", "startcompile.py"])
+def test_an_unknown_option_is_one_line_in_every_program(control: Control, program: str) -> None:
+    line = failed_start(control, program, "--confog=x", code=USAGE)
+    assert line == f"{program}: unknown option --confog (did you mean --config?)"
+
+
 def test_an_unknown_ref_is_an_error_at_once_and_never_silently_the_newest(running: Control) -> None:
     line = running.refused("--revision=no-such-branch", "ann@example.org", code=8)
     assert "no-such-branch" in line
