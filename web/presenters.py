@@ -128,7 +128,7 @@ def servers_page(lines: Sequence[ServerLine], urls: Urls, now: float) -> Servers
 
 
 def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
-    """Return one build server. E-mail addresses in what its owner wrote are masked."""
+    """Return one build server. E-mail addresses are masked, except in what says whom to ask about it."""
     server, offered = line.server, line.server.capability
     since = Presence("Connected", moment(server.since, now))
     last = Presence("Last seen", moment(server.last_seen, now))
@@ -151,7 +151,7 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         projects=", ".join(f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills),
         machine=tuple(words.machine(offered.machine)),
         host_info=_without_addresses(offered.host_info),
-        admin=_without_addresses(offered.admin),
+        admin=offered.admin,
         software=offered.software,
     )
 

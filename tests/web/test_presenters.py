@@ -67,13 +67,16 @@ def test_a_project_that_is_no_longer_configured_stays_in_the_filter() -> None:
     assert presenters.builds_page([], URLS, NOW, projects=["lua"], project="old").projects == ("lua", "old")
 
 
-def test_addresses_are_masked_wherever_somebody_wrote_one() -> None:
+def test_addresses_are_masked_wherever_somebody_wrote_one_but_not_where_a_donor_says_whom_to_ask() -> None:
     pages = farm()
+    elm = pages.servers[0]
+    pages.servers[0] = evolve(elm, capability=evolve(elm.capability, host_info="below ada@example.org's desk"))
     pages.requests[3] = evolve(pages.requests[3], reason="mail to ada@example.org came back")
     shown = presenters.build_page(detail(3, pages), URLS, NOW).requests[0]
     assert (shown.who, shown.trouble) == ("a…@example.org", "mail to a…@example.org came back")
     (server, *_) = presenters.servers_page(run(pages.build_servers()), URLS, NOW).servers
-    assert server.admin == "Ada <a…@example.org>"
+    assert server.host_info == "below a…@example.org's desk"
+    assert server.admin == "Ada <ada@example.org>"
 
 
 def test_a_withdrawn_artifact_is_not_offered() -> None:
