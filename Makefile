@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format lock clean distclean
+.PHONY: help venv demo test bench check format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -19,6 +19,9 @@ demo: venv  ## a request, a build, a hit and a mail, on this machine, with real 
 
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+
+bench: venv  ## take the figures of docs/performance.rst (ARGS="hits upload" takes those whose names begin so)
+	@$(RUN) -m tests.benchmarks $(ARGS)
 
 check: venv  ## style, types and the direction of imports
 	$(RUN) -m ruff check
@@ -37,7 +40,7 @@ lock: venv  ## refresh requirements.txt: the newest versions that fit setup.cfg,
 	@$(MAKE) --no-print-directory venv
 
 clean:  ## remove what the other targets left behind, except .venv
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## the same, and .venv

@@ -1,0 +1,120 @@
+"""Builds that do nothing: how many a second, and how soon the first command of one runs."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from buildtool.entry.local_farm import LocalFarm
+from tests.benchmarks.figures import Board
+from tests.benchmarks.seeds import SERVER, fill, queued
+from tests.benchmarks.world import World, progress, settled, start_servers
+
+RUNS = 3
+AT_ONCE = 16
+"""Submissions under way at once."""
+
+NOOPS = {1: 60, 4: 160, 16: 320}
+"""How many Builds one run has, by the number of build servers."""
+
+STARTS = 40
+"""How many submissions one run of the latency figures has."""
+
+PAUSE = 0.05
+REFUSED = 5_000
+_PATIENCE = 120.0
+_BEGAN = re.compile(r"^began (\d{19})$", re.MULTILINE)
+
+
+def take(world: World, board: Board) -> None:
+    """Take the figures that are wanted."""
+    if board.wants(*(f"noop_builds_per_s_{servers}" for servers in NOOPS)):
+        _noops(world, board)
+    full, branch = ("submit_to_start_ms_p50", "submit_to_start_ms_p95"), "submit_branch_to_start_ms_p50"
+    if board.wants(*full, branch):
+        progress("submission to first command, one idle build server")
+        runs = _starts(world, "starts", [world.commits[-1]] * RUNS + ["main"] * RUNS)
+        board.put(full[0], [median(run) for run in runs[:RUNS]])
+        board.put(full[1], [quantiles(run, n=20)[18] for run in runs[:RUNS]])
+        board.put(branch, [median(run) for run in runs[RUNS:]])
+    if board.wants("submit_to_start_behind_5000_ms_p50"):
+        progress(f"submission to first command, behind {REFUSED} builds that the build server refuses")
+        waiting = (queued(world, number, 10_000_000, refused=True) for number in range(1, REFUSED + 1))
+        fill(world.state_dir("behind"), waiting)
+        runs = _starts(world, "behind", [world.commits[-1]] * RUNS)
+        board.put("submit_to_start_behind_5000_ms_p50", [median(run) for run in runs])
+
+
+def _noops(world: World, board: Board) -> None:
+    first, started = 1, 0
+    with world.farm("noops") as farm:
+        farm.start_metaserver()
+        for servers, count in NOOPS.items():
+            name = f"noop_builds_per_s_{servers}"
+            if not board.wants(name):
+                continue
+            progress(f"no-op builds with {servers} build servers")
+            start_servers(farm, [f"bench-{number}" for number in range(started + 1, servers + 1)])
+            started = servers
+            runs = []
+            for run in range(RUNS + 1):
+                # The first makes the mirrors and work trees of new build servers, and is not counted.
+                amount = count if run else 4 * servers
+                asked = {"port": farm.ports["BUILDTOOL_PB_PORT"], "first": first, "count": amount, "lanes": AT_ONCE}
+                began = settled(world.client("builds", **asked), "began")
+                ended = _all_succeeded(farm, first, amount)
+                runs.append(amount / (ended - began))
+                first += amount
+            board.put(name, runs[1:])
+
+
+def _all_succeeded(farm: LocalFarm, first: int, amount: int) -> float:
+    """Wait until the Builds with ids from ``first`` on have ended well, and return when that was committed."""
+    until = time.monotonic() + _PATIENCE
+    with sqlite3.connect(f"file:{_database(farm)}?mode=ro", uri=True) as reading:
+        while time.monotonic() < until:
+            still_open = "SELECT count(*) FROM builds WHERE state IN ('queued', 'running')"
+            if not reading.execute(still_open).fetchone()[0]:
+                ended = time.time()
+                wanted = "SELECT count(*) FROM builds WHERE id >= ? AND state = 'succeeded'"
+                mails = "SELECT count(*) FROM outbox WHERE build_id >= ?"
+                for question in (wanted, mails):
+                    found = reading.execute(question, (first,)).fetchone()[0]
+                    if found != amount:
+                        raise RuntimeError(f"{found} of {amount}: {question}")
+                return ended
+            time.sleep(0.01)
+    raise RuntimeError(f"the builds did not end within {_PATIENCE} s")
+
+
+def _starts(world: World, name: str, revisions: list[str]) -> list[list[float]]:
+    """Return milliseconds from each submission to inside its first command, a list for each of ``revisions``."""
+    with world.farm(name) as farm:
+        farm.start_metaserver()
+        start_servers(farm, [SERVER])
+        asked = {"port": farm.ports["BUILDTOOL_PB_PORT"], "pause": PAUSE}
+        world.client("starts", **asked, first=20_000_000, count=5, revision=world.commits[-1])
+        return [
+            _measured(farm, world.client("starts", **asked, first=1_000 * run, count=STARTS, revision=revision))
+            for run, revision in enumerate(revisions, 1)
+        ]
+
+
+def _measured(farm: LocalFarm, found: dict[str, list[tuple[int, int]]]) -> list[float]:
+    """Return how long each took: the command itself printed when it began."""
+    took = []
+    with sqlite3.connect(f"file:{_database(farm)}?mode=ro", uri=True) as reading:
+        for build_id, submitted in found["starts"]:
+            (tail,) = reading.execute("SELECT log_tail FROM attempts WHERE build_id = ?", (build_id,)).fetchone()
+            said = _BEGAN.search(tail)
+            if said is None:
+                raise RuntimeError(f"build {build_id} did not say when it began: {tail}")
+            took.append((int(said[1]) - submitted) / 1e6)
+    return took
+
+
+def _database(farm: LocalFarm) -> Path:
+    return farm.directory / "metaserver" / "buildtool.sqlite"

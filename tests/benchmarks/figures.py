@@ -1,0 +1,152 @@
+"""Which figures there are, and how one is said: a JSON line with value, unit, single values, and its limit.
+
+A limit is what the same machine does, in the same run, when nothing but the one thing is done that the figure cannot
+do without: starting processes, committing, one round trip. The target is what was set out to be reached.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+from attrs import define, field, frozen
+
+
+@frozen
+class Spec:
+    """One figure: its name and unit, the name of its limit, and its target ("" and None where there is none)."""
+
+    name: str
+    unit: str
+    limit: str = ""
+    target: float | None = None
+    least: bool = True
+    """Whether the target is the least that will do, or the most."""
+
+
+def _most(name: str, unit: str, target: float | None, limit: str = "") -> Spec:
+    return Spec(name, unit, limit, target, least=False)
+
+
+LIMITS = (
+    Spec("limit_process_starts_per_s", "1/s"),
+    Spec("limit_durable_commits_per_s", "1/s"),
+    Spec("limit_pb_round_trips_per_s", "1/s"),
+    Spec("limit_http_stream_mib_per_s", "MiB/s"),
+    Spec("limit_http_stream_at_60ms_mib_per_s", "MiB/s"),
+    Spec("limit_klein_pages_per_s", "1/s"),
+)
+
+FIGURES = (
+    *LIMITS,
+    Spec("noop_builds_per_s_1", "1/s", "limit_process_starts_per_s"),
+    Spec("noop_builds_per_s_4", "1/s", "limit_process_starts_per_s"),
+    Spec("noop_builds_per_s_16", "1/s", "limit_process_starts_per_s", 80),
+    _most("submit_to_start_ms_p50", "ms", 15),
+    _most("submit_to_start_ms_p95", "ms", None),
+    _most("submit_branch_to_start_ms_p50", "ms", 30),
+    _most("submit_to_start_behind_5000_ms_p50", "ms", 15),
+    Spec("hits_per_s", "1/s", "limit_pb_round_trips_per_s", 1_500),
+    _most("hit_ms_p99", "ms", 15),
+    _most("decision_submission_ms_p99", "ms", 1),
+    _most("decision_server_idle_ms_p99", "ms", 1),
+    _most("decision_server_registers_ms_p99", "ms", 1),
+    _most("decision_artifact_finished_ms_p99", "ms", 1),
+    _most("decision_ms_p99", "ms", 1),
+    Spec("upload_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s", 300),
+    Spec("download_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s"),
+    Spec("upload_at_60ms_mib_per_s", "MiB/s", "limit_http_stream_at_60ms_mib_per_s"),
+    _most("metaserver_rss_mib_idle", "MiB", 110),
+    _most("metaserver_rss_mib_50000_queued", "MiB", 200),
+    _most("restart_s_20000_queued", "s", 2),
+    Spec("page_requests_per_s", "1/s", "limit_klein_pages_per_s", 500),
+)
+
+HALF_OF_LIMIT = ("upload_at_60ms_mib_per_s",)
+"""Figures whose target is half of their limit."""
+
+BY_NAME = {spec.name: spec for spec in FIGURES}
+
+
+@frozen
+class Figure:
+    """A figure that was taken: its value, its limit's value (None where it has none), and the single values."""
+
+    spec: Spec
+    value: float
+    limit: float | None
+    runs: tuple[float, ...]
+
+    def line(self) -> str:
+        """Return the figure as one line of JSON."""
+        return json.dumps(
+            {
+                "name": self.spec.name,
+                "value": _rounded(self.value),
+                "unit": self.spec.unit,
+                "limit": None if self.limit is None else _rounded(self.limit),
+                "runs": [_rounded(value) for value in self.runs],
+            }
+        )
+
+    def target(self) -> float | None:
+        """Return what was to be reached."""
+        if self.spec.name in HALF_OF_LIMIT and self.limit is not None:
+            return self.limit / 2
+        return self.spec.target
+
+    def words(self) -> str:
+        """Return the figure for people, with its target and whether it was reached."""
+        said = f"{self.spec.name:<38} {_rounded(self.value):>10} {self.spec.unit}"
+        if self.limit is not None:
+            said += f", limit {_rounded(self.limit)}"
+        target = self.target()
+        if target is None:
+            return said
+        reached = self.value >= target if self.spec.least else self.value <= target
+        sign = "at least" if self.spec.least else "at most"
+        return f"{said}; {sign} {_rounded(target)}: {'reached' if reached else 'NOT REACHED'}"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 1 if value >= 100 else 3)
+
+
+@define
+class Board:
+    """The figures taken so far. ``wanted`` are the names to take; each is said once, to ``say``, when it is known."""
+
+    wanted: frozenset[str]
+    say: Callable[[Figure], None]
+    taken: dict[str, Figure] = field(factory=dict)
+
+    def wants(self, *names: str) -> bool:
+        """Say whether any of these figures is wanted."""
+        return not self.wanted.isdisjoint(names)
+
+    def put(self, name: str, runs: Sequence[float], value: float | None = None) -> None:
+        """Note a figure: the median of ``runs`` unless ``value`` says something else of them."""
+        if name in self.taken or not runs:
+            raise ValueError(f"{name} was taken already, or has no values")
+        spec = BY_NAME[name]
+        limit = self.taken.get(spec.limit)
+        figure = Figure(spec, median(runs) if value is None else value, limit.value if limit else None, tuple(runs))
+        self.taken[name] = figure
+        if name in self.wanted:
+            self.say(figure)
+
+
+def chosen(words: Iterable[str]) -> frozenset[str]:
+    """Return the names meant by ``words``, each a name or the beginning of some, and their limits; all for none.
+
+    Raises LookupError for a word that means nothing.
+    """
+    found: set[str] = set()
+    for word in words:
+        meant = {word} if word in BY_NAME else {name for name in BY_NAME if name.startswith(word)}
+        if not meant:
+            raise LookupError(f"there is no figure {word!r}; there are {', '.join(BY_NAME)}")
+        found |= meant
+    names = found or set(BY_NAME)
+    return frozenset(names | {BY_NAME[name].limit for name in names} - {""})
