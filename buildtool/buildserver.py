@@ -18,7 +18,8 @@ from buildtool.ports import Executor, MetaserverLink
 from buildtool.project import Checked, Project
 from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+# A full id of git, or of Subversion.
+_COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
 _TELL_FIRST, _TELL_MOST = 0.5, 15.0
 
 Key = tuple[int, int]
@@ -164,7 +165,7 @@ class BuildServer:
         if offer is None:
             raise Declined("does not offer this platform any more")
         if not _COMMIT.match(order.revision):
-            raise Declined(f"{order.revision[:80]!r} is not a full commit id")
+            raise Declined(f"{order.revision[:80]!r} is not the full id of a commit or revision")
         try:
             values = project.options.compile_values(dict(order.options))
             url = project.path_to_url(order.source)

@@ -98,7 +98,9 @@ class TakingOrders(Case):
             "not configured for project 'wood', only for paint": order(project="wood"),
             "has recipe 3 of paint, needs 4: update config.py": order(recipe_version=4),
             "does not offer this platform any more": order(platform=canonical({"os": "linux", "arch": "ppc"})),
-            "'HEAD; rm -rf' is not a full commit id": order(revision="HEAD; rm -rf"),
+            "'HEAD; rm -rf' is not the full id of a commit or revision": order(revision="HEAD; rm -rf"),
+            "'r12@3' is not the full id of a commit or revision": order(revision="r12@3"),
+            "'r0' is not the full id of a commit or revision": order(revision="r0"),
             "--colour: 'pink' is not one of red, blue": order(options=(("colour", "pink"),)),
             "describes the options of paint differently: update config.py": order(options=()),
         }
@@ -107,6 +109,12 @@ class TakingOrders(Case):
             assert self.declined(at, wanted) == reason
         assert self.declined(at, order(kind=OfferKind.CROSS)) == "does not offer this platform any more"
         assert at.server.running == 0
+
+    def test_full_ids_of_git_and_of_subversion_are_taken(self) -> None:
+        at = place(max_builds=3)
+        for number, revision in enumerate(("a" * 40, "b" * 64, "r4711"), 1):
+            self.take(at, order(number, revision=revision))
+        assert [commit for _, commit, _ in at.sources.asked] == ["a" * 40, "b" * 64, "r4711"]
 
     def test_a_source_that_there_is_not_is_declined(self) -> None:
         def nowhere(source: str) -> str:

@@ -1,7 +1,8 @@
 """Working copies of Subversion: one per URL and slot, reused by reverting, cleaning and switching.
 
-A fresh one is made only when that fails, which also covers whatever a build did to the copy or to svn's own files in
-it. Externals are never fetched: they are other people's repositories, at revisions that no BuildKey knows.
+A fresh one is made for a slot's first build since the program began, and when switching fails, which also covers
+whatever a build did to the copy or to svn's own files in it. Externals are never fetched: they are other people's
+repositories, at revisions that no BuildKey knows.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class SvnSources:
         self._directory = directory
         self._pool = pool
         self._locks: dict[Path, DeferredLock] = {}
+        self._checked: dict[Path, int] = {}
 
     async def checkout(self, url: str, commit: str, slot: int) -> Path:
         """Return a directory that holds exactly ``commit`` (``r123``) of ``url``, and nothing else but ``.svn``.
@@ -59,18 +61,23 @@ class SvnSources:
     def _bring(self, where: Address, path: Path, number: int) -> None:
         """Make ``path`` hold the revision (blocking)."""
         try:
-            if not (_is_copy(path) and self._reuse(where, path, number)):
+            # What an earlier run of the program left may still be written to by a build that outlived it.
+            since = self._checked.get(path)
+            if since is None or not _is_copy(path) or not self._reuse(where, path, number, since):
+                self._checked.pop(path, None)
                 self._make(where, path, number)
+            self._checked[path] = _now(path.with_suffix(".checked"))
         except (_DirtyError, TimedOut, OSError) as error:
             said = (error.strerror or error) if isinstance(error, OSError) else error
             raise MachineFault(f"cannot check out {full_id(number)} of {mask(where.url)} in {path}: {said}") from error
 
-    def _reuse(self, where: Address, path: Path, number: int) -> bool:
+    def _reuse(self, where: Address, path: Path, number: int, since: int) -> bool:
         """Switch the copy that is there; False if it cannot be switched, not even after unlocking it."""
         for unlock in (False, True):
             try:
                 if unlock:  # a svn that was killed left it locked, or in the middle of something
                     self._step(path, "cleanup")
+                _expose(path, since)
                 self._switch(where, path, number)
             except (_DirtyError, OSError):
                 continue
@@ -89,7 +96,6 @@ class SvnSources:
         self._check(path, number)
 
     def _switch(self, where: Address, path: Path, number: int) -> None:
-        _unlink_links(path)
         # "." is the whole copy, and no path of ours can be mistaken for one with a peg revision.
         self._step(path, "revert", "--quiet", "--recursive", ".")
         self._step(path, "cleanup", "--remove-unversioned", "--remove-ignored", ".")
@@ -125,10 +131,12 @@ def _need(answer: Answer) -> Answer:
     return answer
 
 
-def _unlink_links(top: Path) -> None:
-    """Remove every symbolic link of a copy; reverting brings the versioned ones back. Raises OSError.
+def _expose(top: Path, since: int) -> None:
+    """See to it that svn finds whatever was done to a copy since its clock showed ``since``. Raises OSError.
 
-    Where a build put a link in the place of a versioned directory, svn would follow it, and clean what is there.
+    svn believes a file to be unchanged that has its old size and time, and where a build put a symbolic link in the
+    place of a versioned directory, svn would follow it and clean what is there. So files that were touched in any way
+    get a new time, and links are removed; reverting brings the versioned ones back.
     """
     inside = [str(top)]
     while inside:
@@ -136,8 +144,17 @@ def _unlink_links(top: Path) -> None:
             for entry in found:
                 if entry.is_symlink():
                     Path(entry.path).unlink()
-                elif entry.is_dir(follow_symlinks=False) and entry.name != ".svn":
-                    inside.append(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.name != ".svn":
+                        inside.append(entry.path)
+                elif entry.stat(follow_symlinks=False).st_ctime_ns >= since:
+                    os.utime(entry.path)
+
+
+def _now(marker: Path) -> int:
+    """Return the time by the clock that the file system gives its files, in nanoseconds. Raises OSError."""
+    marker.touch()
+    return marker.stat().st_ctime_ns
 
 
 def _is_copy(path: Path) -> bool:

@@ -24,7 +24,10 @@ from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.pb_link import Backoff, BuildServerLink
 from buildtool.adapters.processes import Processes
+from buildtool.adapters.vcs import Checkouts
 from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_svn_command import SvnCommand
+from buildtool.adapters.vcs_svn_copies import SvnSources
 from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.adapters.workshop import RecipeCommands, Slots, changing
 from buildtool.attempt import Tools
@@ -55,6 +58,10 @@ class Place:
     @property
     def mirrors(self) -> Path:
         return self.top / "mirrors"
+
+    @property
+    def subversion(self) -> Path:
+        return self.top / "subversion"
 
     @property
     def sources(self) -> Path:
@@ -248,6 +255,8 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         closing.callback(pool.stop)
         mirror = GitMirror(place.mirrors, pool)
         closing.callback(mirror.close)
+        svn = SvnCommand(place.subversion)
+        closing.callback(svn.close)
         slots = Slots(place.slots, pool, found.machine)
         await slots.clear_all()
         processes = Processes(reactor)
@@ -269,7 +278,9 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             endpoint, f"{host}:{port}", register, reactor, final=final, backoff=Backoff(most=float(said.maxdelay))
         )
         tools = Tools(
-            sources=Worktrees(mirror, place.sources, pool),
+            sources=Checkouts(
+                git=Worktrees(mirror, place.sources, pool), svn=SvnSources(svn, place.sources / "svn", pool)
+            ),
             commands=RecipeCommands(processes),
             workshop=slots,
             uploads=transfers,
@@ -288,6 +299,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             log.info("stopping: {reason}", reason=reason)
             leaving = Deferred.fromCoroutine(server.hand_back(reason))
             mirror.close()  # a fetch that is under way is not worth waiting for
+            svn.close()
             await leaving
         finally:
             await processes.stop_all("the build server stops")

@@ -546,6 +546,33 @@ class CheckoutTests(SvnCase):
 
         await self.spoilt(spoil, reused=True)
 
+    async def test_a_change_that_keeps_size_and_time_of_a_file_is_undone(self) -> None:
+        tree = await self.checked_out(self.second)
+        file = tree / "file"
+        was = file.stat()
+        file.write_text("secomd\n")
+        os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+        inode = tree.stat().st_ino
+        await self.checked_out(self.second)
+        self.assertEqual((file.read_text(), tree.stat().st_ino), ("second\n", inode))
+
+    async def test_the_copy_of_an_earlier_run_of_the_program_is_made_anew(self) -> None:
+        tree = await self.checked_out(self.second)
+        (tree / ".svn" / "left").touch()
+        self.sources = SvnSources(self.command, self.directory / "copies", self.threads)
+        await self.checked_out(self.second)
+        self.assertFalse((tree / ".svn" / "left").exists())
+
+    async def test_directories_that_cannot_be_written_and_pipes_are_no_obstacle(self) -> None:
+        def spoil(tree: Path) -> None:
+            os.mkfifo(tree / "pipe")
+            (tree / "closed").mkdir()
+            (tree / "closed" / "file").touch()
+            (tree / "closed").chmod(0o500)
+            (tree / "sub").chmod(0o500)
+
+        await self.spoilt(spoil, reused=False)
+
     async def test_what_the_repository_ignores_is_removed_too(self) -> None:
         self.origin.svn("propset", "-q", "svn:ignore", "*.o", "trunk")
         third = self.origin.commit_all()
@@ -647,9 +674,10 @@ class CheckoutTests(SvnCase):
         self.origin.repository.rename(away)
         with self.assertRaises(RepositoryUnreachable):
             await self.checked_out(self.second)
-        self.assertTrue((tree / ".svn").exists())
         away.rename(self.origin.repository)
-        await self.spoilt(lambda _tree: None, reused=True)
+        inode = tree.stat().st_ino
+        await self.checked_out(self.second)
+        self.assertEqual(((tree / "file").read_text(), tree.stat().st_ino), ("second\n", inode))
 
     async def test_externals_are_not_fetched(self) -> None:
         self.origin.commit("elsewhere/file")
