@@ -8,6 +8,7 @@ any other file), so that any range is read without decompressing what lies befor
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +35,7 @@ READ_LIMIT = 4 * 1024 * 1024
 
 LEVEL = 3
 
+_GROWING = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log")
 _ENTRY = struct.Struct("<II")
 _HEAD = struct.Struct("<II")
 _FOOT = struct.Struct("<IBI")
@@ -61,6 +63,10 @@ class LogStore:
     async def start(self) -> None:
         """Make the directory and clear away what a crash left half done."""
         await self._disk("prepare the log store", partial(_sweep, self._directory))
+
+    async def unfinished(self) -> list[Key]:
+        """Return whose logs are not finished: at the start also those that a crash kept from being so."""
+        return await self._disk("look at the logs", partial(_unfinished, self._directory))
 
     async def append(self, build_id: int, epoch: int, offset: int, data: bytes, limit: int) -> int:
         """Write ``data`` at ``offset`` of a log and return its length; what is already there is skipped.
@@ -276,6 +282,11 @@ def _write_frames(plain: Path, descriptor: int) -> None:
         pass  # an Attempt that never said anything: its log is empty, and finished
     foot = b"".join(table) + _FOOT.pack(len(table), 0, _SEEKABLE)
     write_all(descriptor, _HEAD.pack(_SKIPPABLE, len(foot)) + foot)
+
+
+def _unfinished(directory: Path) -> list[Key]:
+    found = (_GROWING.fullmatch(name) for name in os.listdir(directory))
+    return sorted((int(match[1]), int(match[2])) for match in found if match)
 
 
 def _sweep(directory: Path) -> None:

@@ -7,8 +7,8 @@ GET, HEAD    /logs/<build>/<epoch>         the log; Range, or ``?offset=N&wait=S
 GET, HEAD    /artifacts/<digest>/<name>    an artifact that was compared with its digest; Range, immutable
 ===========  ============================  =====================================================================
 
-Bytes alone decide nothing: an upload becomes an artifact when the metaserver publishes it. A ticket is enough to
-send, whether or not its Attempt is still the current one.
+Bytes alone decide nothing: an upload becomes an artifact when the metaserver publishes it. A ticket is enough to send
+as long as its Attempt lives; what came later would lie about for ever, since nobody would publish or discard it.
 """
 
 from __future__ import annotations
@@ -84,12 +84,20 @@ _COMMON: Headers = (
 _LIVE: Headers = (("Cache-Control", "no-store"),)
 
 
-class TransferSite(StreamingSite):
-    """The factory to listen with on the transfer port.
+@frozen
+class Oversight:
+    """What the transfer port asks and tells the broker.
 
-    ``key`` signs tickets; ``corrupt`` is called with the digest of an artifact whose bytes turned out to differ from
-    it, so that it is withdrawn.
+    ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
+    artifact whose bytes turned out to differ from it, so that it is withdrawn.
     """
+
+    lives: Callable[[int, int], bool]
+    corrupt: Callable[[str], object]
+
+
+class TransferSite(StreamingSite):
+    """The factory to listen with on the transfer port. ``key`` signs tickets."""
 
     def __init__(
         self,
@@ -98,12 +106,12 @@ class TransferSite(StreamingSite):
         clock: Clock,
         artifacts: ArtifactStore,
         logs: LogStore,
-        corrupt: Callable[[str], object],
+        broker: Oversight,
         limits: Limits | None = None,
     ) -> None:
         tickets = _Tickets(key, clock)
-        uploads = _Uploads(tickets, artifacts)
-        downloads = _Downloads(artifacts, corrupt)
+        uploads = _Uploads(tickets, artifacts, broker.lives)
+        downloads = _Downloads(artifacts, broker.corrupt)
         super().__init__(reactor, _Routes(uploads, _Logs(tickets, logs, reactor), downloads, clock), limits or Limits())
 
 
@@ -175,12 +183,15 @@ class _Promise:
 class _Uploads:
     """Artifacts on their way in."""
 
-    def __init__(self, tickets: _Tickets, artifacts: ArtifactStore) -> None:
+    def __init__(self, tickets: _Tickets, artifacts: ArtifactStore, lives: Callable[[int, int], bool]) -> None:
         self._tickets = tickets
         self._artifacts = artifacts
+        self._lives = lives
 
     def admit(self, request: StreamingRequest, build_id: int, epoch: int) -> Admission:
         ticket = self._tickets.check(request, TicketKind.ARTIFACT, build_id, epoch)
+        if not self._lives(build_id, epoch):
+            raise NotFound(f"attempt {epoch} of build {build_id} has ended: nothing is taken for it any more")
         if request.method == b"HEAD":
             promised = request.header("Upload-Length") is not None
             promise = _promise(request, ticket.max_bytes) if promised else None

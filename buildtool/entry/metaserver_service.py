@@ -25,11 +25,8 @@ from buildtool.adapters.outbox_store import SqlOutboxStore
 from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.queries import SqlPages
 from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.adapters.transfer import TransferSite
-from buildtool.adapters.vcs import Resolvers
+from buildtool.adapters.transfer import Oversight, TransferSite
 from buildtool.adapters.vcs_git import GitMirror
-from buildtool.adapters.vcs_svn import SvnResolver
-from buildtool.adapters.vcs_svn_command import SvnCommand
 from buildtool.domain.messages import ArtifactGone
 from buildtool.domain.state import State
 from buildtool.entry.listening import listen
@@ -47,8 +44,8 @@ log = Logger()
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
 
-VCS_THREADS = 4
-"""Threads in which git and svn resolve refs: different repositories at the same time."""
+GIT_THREADS = 4
+"""Threads in which git resolves refs: different repositories at the same time."""
 
 READING_THREADS = 2
 """Threads that read the database for the pages."""
@@ -93,10 +90,8 @@ class Metaserver:
         logs = LogStore(directory, file_threads)
         await artifacts.start()
         await logs.start()
-        vcs_threads = self._pool(VCS_THREADS, "version control")
-        git, svn = GitMirror(directory / "mirrors", vcs_threads), SvnCommand(directory / "subversion")
-        self._closers += [git.close, svn.close]
-        resolvers = Resolvers(git, SvnResolver(svn, vcs_threads))
+        git = GitMirror(directory / "mirrors", self._pool(GIT_THREADS, "git"))
+        self._closers.append(git.close)
         mailer = self._make_mailer(SqlOutboxStore(database), timers, clock)
 
         state = State({project.name: project.scheduling() for project in settings.projects})
@@ -107,7 +102,7 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
         broker = Broker(state, store, clock, timers, artifacts, acts)
         self._closers += [acts.settle, broker.stop]
-        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller))
+        desk = Desk(settings, broker, store, git, teller, Explainer(state, store, teller))
         server_desk = ServerDesk(settings, broker, artifacts, tickets)
 
         async def withdraw(digest: str) -> None:
@@ -120,9 +115,15 @@ class Metaserver:
                 lambda failure: log.error("could not withdraw {digest}: {failure}", digest=digest, failure=failure)
             )
 
+        def lives(build_id: int, epoch: int) -> bool:
+            return (build_id, epoch) in state.attempts
+
         await broker.start()
+        for left in await logs.unfinished():
+            if not lives(*left):
+                acts.finish_log(*left)
         self._closers.append(gateway.close)
-        site = TransferSite(timers, key, clock, artifacts, logs, corrupt)
+        site = TransferSite(timers, key, clock, artifacts, logs, Oversight(lives, corrupt))
         self._closers.append(site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")

@@ -231,10 +231,15 @@ class Acts:
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """Compress the log; throw away what was uploaded in vain."""
-        what = f"tidying up after build {attempt.build_id}, epoch {attempt.epoch}"
-        self._background(self.logs.finish(attempt.build_id, attempt.epoch), what)
+        self.finish_log(attempt.build_id, attempt.epoch)
         if wasted(attempt):
+            what = f"discarding what build {attempt.build_id}, epoch {attempt.epoch}, uploaded"
             self._background(self.artifacts.discard(attempt.build_id, attempt.epoch), what)
+
+    def finish_log(self, build_id: int, epoch: int) -> None:
+        """Compress the log of an Attempt that has ended; one that is finished already stays as it is."""
+        what = f"finishing the log of build {build_id}, epoch {epoch}"
+        self._background(self.logs.finish(build_id, epoch), what)
 
     async def settle(self) -> None:
         """Wait for what runs in the background."""

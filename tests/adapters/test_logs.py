@@ -140,6 +140,14 @@ class FinishTests(LogCase):
         assert [path.name for path in (self.state / "logs").iterdir()] == ["7-1.log.zst"]
         assert self.read(0, 9) == b"kept"
 
+    def test_those_that_still_grow_are_known_by_their_files(self) -> None:
+        """A crash between the end of an Attempt and of its log leaves one that nobody would ever finish."""
+        for build_id, epoch in ((7, 1), (7, 2), (12, 1)):
+            self.do(self.store.append(build_id, epoch, 0, b"x", LIMIT))
+        self.do(self.store.finish(7, 1))
+        (self.state / "logs" / "something else.log").touch()
+        assert self.do(LogStore(self.state, Inline()).unfinished()) == [(7, 2), (12, 1)]
+
     @given(st.data())
     def test_a_damaged_file_is_said_to_be_damaged(self, data: st.DataObject) -> None:
         self.setUp()

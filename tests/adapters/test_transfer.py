@@ -135,6 +135,12 @@ class RefusedUploadTests(TransferCase):
         for text in (ticket(TicketKind.LOG), ticket(build_id=8), ticket(epoch=2)):
             await self.refused(403, promise(0, 10**9, DIGEST, text))
 
+    async def test_for_an_attempt_that_has_ended(self) -> None:
+        """Its ticket holds for hours yet, but nobody would ever publish or discard what came."""
+        self.ended.add((7, 1))
+        said = await self.refused(404, promise(0, 10**9, DIGEST, ticket(max_bytes=10**9)))
+        assert "attempt 1 of build 7 has ended" in said
+
     async def test_longer_than_the_ticket_allows(self) -> None:
         await self.refused(413, promise(0, 10**9, DIGEST))
 

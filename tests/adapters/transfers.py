@@ -17,7 +17,7 @@ from buildtool.adapters.executors import Threads
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.streaming import Limits
-from buildtool.adapters.transfer import TransferSite
+from buildtool.adapters.transfer import Oversight, TransferSite
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 
 KEY = bytes(range(32))
@@ -93,6 +93,7 @@ class TransferCase(TestCase):
         self.threads = Threads(reactor, 4, "transfers")
         self.addCleanup(self.threads.stop)
         self.corrupt: list[str] = []
+        self.ended: set[tuple[int, int]] = set()
         self.client = TransferClient(reactor, self.threads, self.patience)
         await self.listen()
         self.addCleanup(self.client.close)
@@ -103,9 +104,12 @@ class TransferCase(TestCase):
         self.logs = LogStore(self.state, self.threads)
         await self.artifacts.start(keep=[(7, 1)])
         await self.logs.start()
-        self.site = TransferSite(
-            reactor, KEY, StoppedClock(), self.artifacts, self.logs, self.corrupt.append, self.limits
-        )
+
+        def lives(build_id: int, epoch: int) -> bool:
+            return (build_id, epoch) not in self.ended
+
+        broker = Oversight(lives, self.corrupt.append)
+        self.site = TransferSite(reactor, KEY, StoppedClock(), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.addCleanup(self.unlisten)

@@ -1,6 +1,7 @@
 """Failures, and whose they are: the project's, the machine's, the metaserver's, the mail server's."""
 
 import signal
+import urllib.request
 
 from tests.e2e.control import Control
 
@@ -129,3 +130,15 @@ def test_mail_waits_for_a_mail_server_that_is_away(control: Control) -> None:
     again = control.farm.start_mail(control.farm.mail_port)
     again.wait_for("mail for ann@example.org")
     assert len(control.mails()) == 1
+
+
+def test_a_log_that_a_crash_kept_from_its_end_is_finished_at_the_next_start(control: Control) -> None:
+    """Between the commit that ends an Attempt and its log a crash leaves one that followers would wait for in vain."""
+    control.farm.start_metaserver().stop()
+    (control.farm.directory / "metaserver" / "logs" / "1-1.log").write_bytes(b"the last words\n")
+    control.farm.start_metaserver()
+    address = f"http://127.0.0.1:{control.farm.ports['BUILDTOOL_TRANSFER_PORT']}/logs/1/1"
+    with urllib.request.urlopen(f"{address}?offset=15&wait=30") as answer:
+        assert answer.headers["Log-Finished"] == "yes"
+    with urllib.request.urlopen(address) as answer:
+        assert answer.read() == b"the last words\n"
