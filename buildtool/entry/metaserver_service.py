@@ -26,7 +26,10 @@ from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.queries import SqlPages
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.adapters.vcs import Resolvers
 from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_svn import SvnResolver
+from buildtool.adapters.vcs_svn_command import SvnCommand
 from buildtool.domain.messages import ArtifactGone
 from buildtool.domain.state import State
 from buildtool.entry.listening import listen
@@ -44,8 +47,8 @@ log = Logger()
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
 
-GIT_THREADS = 4
-"""Threads in which git resolves refs: different repositories at the same time."""
+VCS_THREADS = 4
+"""Threads in which git and svn resolve refs: different repositories at the same time."""
 
 READING_THREADS = 2
 """Threads that read the database for the pages."""
@@ -90,8 +93,10 @@ class Metaserver:
         logs = LogStore(directory, file_threads)
         await artifacts.start()
         await logs.start()
-        git = GitMirror(directory / "mirrors", self._pool(GIT_THREADS, "git"))
-        self._closers.append(git.close)
+        vcs_threads = self._pool(VCS_THREADS, "version control")
+        git, svn = GitMirror(directory / "mirrors", vcs_threads), SvnCommand(directory / "subversion")
+        self._closers += [git.close, svn.close]
+        resolvers = Resolvers(git, SvnResolver(svn, vcs_threads))
         mailer = self._make_mailer(SqlOutboxStore(database), timers, clock)
 
         state = State({project.name: project.scheduling() for project in settings.projects})
@@ -102,7 +107,7 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
         broker = Broker(state, store, clock, timers, artifacts, acts)
         self._closers += [acts.settle, broker.stop]
-        desk = Desk(settings, broker, store, git, teller, Explainer(state, store, teller))
+        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller))
         server_desk = ServerDesk(settings, broker, artifacts, tickets)
 
         async def withdraw(digest: str) -> None:
