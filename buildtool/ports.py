@@ -301,7 +301,7 @@ class SourceResolver(Protocol):
     """What is asked of version control by the metaserver."""
 
     async def resolve(self, url: str, ref: str) -> str:
-        """Return the full id of ``ref``: git's, or Subversion's as ``r123``. Raises UnknownRef, RepositoryUnreachable."""
+        """Return the full id of ``ref``, as ``r123`` for Subversion. Raises UnknownRef, RepositoryUnreachable."""
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
         """Return the commits that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
