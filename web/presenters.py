@@ -315,7 +315,7 @@ def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
 
 
 def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptRow:
-    begun = attempt.offered_at if attempt.accepted_at is None else attempt.accepted_at
+    begun = attempt.accepted_at  # None for one that its build server declined, or did not answer to: no log either
     return AttemptRow(
         epoch=attempt.epoch,
         badge=badges.attempt(attempt),
@@ -323,9 +323,9 @@ def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptR
         platform=words.platform(attempt.platform, words.HAS),
         kind=badges.KIND[attempt.kind],
         offered=moment(attempt.offered_at, now),
-        took=words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
+        took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
         reason=attempt.reason,
-        log=urls.log(build.id, attempt.epoch),
+        log="" if begun is None else urls.log(build.id, attempt.epoch),
         deciding=attempt.epoch == build.deciding_epoch,
     )
 

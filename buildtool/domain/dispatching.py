@@ -58,7 +58,6 @@ def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
         build,
         state=BuildState.RUNNING,
         epoch=build.epoch + 1,
-        started_at=build.started_at if build.started_at is not None else turn.now,
         first=False,
     )
     attempt = Attempt(

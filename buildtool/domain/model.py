@@ -203,7 +203,7 @@ class Build:
     ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
     failed, ``failed_platform`` and ``failed_kind`` what that was seen on. ``epoch`` is the number of its last Attempt,
     ``deciding_epoch`` of the one whose log tells the outcome. ``delays`` counts the retries that were due to contact
-    lost before a start; ``not_before`` is when the next may be made.
+    lost before a start; ``not_before`` is when the next may be made, ``started_at`` when a build server first took it.
     """
 
     id: int

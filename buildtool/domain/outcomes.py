@@ -74,7 +74,9 @@ def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
     if attempt is None or attempt.state is not AttemptState.OFFERED:
         return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
     turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
-    announce(turn, turn.state.builds[attempt.build_id], attempt.server)
+    build = _begun(turn.state.builds[attempt.build_id], turn.now)
+    turn.state.put(build)
+    announce(turn, build, attempt.server)
     return Noted()
 
 
@@ -87,7 +89,7 @@ def delivered(turn: Turn, event: Delivered) -> Noted:
         _close_attempt(turn, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         fill(turn, event.server)
         return Noted(stale=True)
-    build = turn.state.builds[event.build_id]
+    build = _begun(turn.state.builds[event.build_id], attempt.offered_at)
     artifact = _publish(turn, build, attempt, event)
     _close_attempt(turn, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
     waiting = turn.state.waiters(build.id)
@@ -149,6 +151,11 @@ def requeue(turn: Turn, build: Build) -> None:
             start_somewhere(turn, again)
 
 
+def _begun(build: Build, when: float) -> Build:
+    """Return a Build that a build server has taken: ``when``, unless one had before."""
+    return build if build.started_at is not None else evolve(build, started_at=when)
+
+
 def _close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> Attempt:
     closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
     turn.state.put(closed)
@@ -194,7 +201,7 @@ def _hand_out(turn: Turn, artifact: Artifact) -> None:
 
 def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
     failed = evolve(
-        build,
+        _begun(build, attempt.offered_at),
         failed_on=(*build.failed_on, attempt.server),
         deciding_epoch=attempt.epoch,
         reason=attempt.reason,

@@ -120,6 +120,23 @@ def test_an_aborted_attempt_that_is_only_now_taken_is_stale() -> None:
     assert farm.attempt(*attempt.key).state is AttemptState.ABORTING
 
 
+def test_a_build_has_started_when_a_server_first_took_it_not_when_it_was_offered() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.end("anna", AttemptEnd.REFUSED, "busy")
+    assert farm.build_of(asked).started_at is None
+    farm.pass_time(POLICY.refusal_first)
+    farm.pass_time(1)
+    begun = farm.broker.now
+    farm.accept("anna")
+    farm.pass_time(5)
+    farm.end("anna", AttemptEnd.RETURNED)
+    farm.pass_time(POLICY.lost_ttl)
+    farm.accept("anna")
+    assert farm.build_of(asked).started_at == begun
+
+
 def test_reports_of_an_older_epoch_are_stale() -> None:
     farm = Farm()
     farm.login("anna")

@@ -70,12 +70,12 @@ def test_a_project_that_is_no_longer_configured_stays_in_the_filter() -> None:
 def test_addresses_are_masked_wherever_somebody_wrote_one_but_not_where_a_donor_says_whom_to_ask() -> None:
     pages = farm()
     elm = pages.servers[0]
-    pages.servers[0] = evolve(elm, capability=evolve(elm.capability, host_info="below ada@example.org's desk"))
+    pages.servers = [evolve(elm, capability=evolve(elm.capability, host_info="ask ada@example.org"))]
     pages.requests[3] = evolve(pages.requests[3], reason="mail to ada@example.org came back")
     shown = presenters.build_page(detail(3, pages), URLS, NOW).requests[0]
     assert (shown.who, shown.trouble) == ("a…@example.org", "mail to a…@example.org came back")
     (server, *_) = presenters.servers_page(run(pages.build_servers()), URLS, NOW).servers
-    assert server.host_info == "below a…@example.org's desk"
+    assert server.host_info == "ask a…@example.org"
     assert server.admin == "Ada <ada@example.org>"
 
 
@@ -99,6 +99,15 @@ def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_l
         hostile = presenters.build_page(detail(1, pages), URLS, NOW).artifact
         assert hostile is not None
         assert hostile.verify == ""
+
+
+def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:
+    pages = farm()
+    begun = presenters.build_page(detail(2, pages), URLS, NOW).attempts[0]
+    assert (begun.log, begun.took) == ("/logs/2?attempt=1", "14 min 58 s")
+    pages.attempts[1] = evolve(pages.attempts[1], accepted_at=None, end=AttemptEnd.REFUSED)
+    declined = presenters.build_page(detail(2, pages), URLS, NOW).attempts[0]
+    assert (declined.log, declined.took) == ("", "")
 
 
 def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
