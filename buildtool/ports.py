@@ -40,8 +40,10 @@ from buildtool.protocol import (
     Register,
     RenewTickets,
     Submit,
+    SubmitTogether,
     Tickets,
     Told,
+    ToldTogether,
     Welcome,
 )
 
@@ -141,7 +143,10 @@ class BrokerStore(Protocol):
 
 @frozen
 class OutgoingMail:
-    """A mail of the outbox that is due, with all that its body tells, and how often it was tried."""
+    """A mail of the outbox that is due, with all that its body tells, and how often it was tried.
+
+    ``artifacts`` are those of a summary's Requests.
+    """
 
     mail: Mail
     build: Build | None
@@ -149,6 +154,7 @@ class OutgoingMail:
     artifact: Artifact | None
     attempts: tuple[Attempt, ...]
     tries: int
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class OutboxStore(Protocol):
@@ -392,6 +398,9 @@ class RequesterDesk(Protocol):
     async def submit(self, message: Submit) -> Told:
         """Ask for a build; sending the same message again gives the same answer."""
 
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Ask for several builds at once, about which one mail will tell."""
+
     async def cancel(self, message: Cancel) -> Told:
         """End a Request."""
 
@@ -583,6 +592,9 @@ class MetaserverClient(Protocol):
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build."""
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Ask for several builds at once."""
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request."""

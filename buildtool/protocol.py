@@ -15,6 +15,9 @@ from buildtool.domain.platforms import Value
 PROTOCOL_VERSION = 1
 """Raised whenever either side could misunderstand the other; compared in the first message."""
 
+TOGETHER = 64
+"""Most builds that are asked for at once."""
+
 SOFTWARE = "buildtool"
 
 
@@ -45,6 +48,13 @@ class Submit:
     local: dict[str, Value]
     force: bool = False
     native: bool = False
+
+
+@frozen
+class SubmitTogether:
+    """Ask for several builds at once, by one requester, who gets one mail about all of them."""
+
+    items: tuple[Submit, ...]
 
 
 @frozen
@@ -144,6 +154,13 @@ class Told:
     artifact: Found | None
     log_url: str
     page_url: str
+
+
+@frozen
+class ToldTogether:
+    """How Requests stand that were made together, in the order of their submissions."""
+
+    items: tuple[Told, ...]
 
 
 @frozen

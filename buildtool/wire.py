@@ -20,7 +20,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.errors import DecodeError, EncodeError
-from buildtool.protocol import LOG_TAIL_LIMIT
+from buildtool.protocol import LOG_TAIL_LIMIT, TOGETHER
 
 __all__ = ["SIZE_LIMIT", "decode", "encode", "protocol_of", "size_of"]
 
@@ -61,7 +61,8 @@ LIMITS: Mapping[str, int] = {
 """Most bytes of a string, by the name of its field in any message."""
 
 MEMBERS: Mapping[str, int] = {
-    "why": 64, "reasons": 64, "servers": 20, "differences": 64, "offers": 64, "tools": 200, "skills": 200,
+    "why": 64, "reasons": 64, "servers": 20, "differences": 64, "items": TOGETHER,
+    "offers": 64, "tools": 200, "skills": 200,
     "compile": 200, "system": 100, "local": 100, "options": 200, "platform": 100, "machine": 100,
 }  # fmt: skip
 """Most members of a collection, by the name of its field."""

@@ -23,8 +23,10 @@ from buildtool.protocol import (
     Register,
     RenewTickets,
     Submit,
+    SubmitTogether,
     Tickets,
     Told,
+    ToldTogether,
     Welcome,
 )
 from tests.messages import explanation
@@ -66,6 +68,9 @@ class FakeRequesterDesk:
         if message.token != "abcdef":
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return self.answers[message.request_id]
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
 
     async def explain(self, message: AskExplain) -> Explanation:
         if self.fail is not None:
@@ -222,6 +227,9 @@ class FakeClient:
         if message.token != told.token:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return told
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
 
     async def explain(self, message: AskExplain) -> Explanation:
         return explanation("queued", project=message.project)

@@ -162,6 +162,10 @@ def submit(**changes: object) -> protocol.Submit:
     return protocol.Submit(**(values | changes))  # type: ignore[arg-type]
 
 
+ALL["SubmitTogether"] = st.builds(protocol.SubmitTogether, st.lists(ALL["Submit"], max_size=3).map(tuple))
+ALL["ToldTogether"] = st.builds(protocol.ToldTogether, st.lists(ALL["Told"], max_size=3).map(tuple))
+
+
 def found(**changes: object) -> protocol.Found:
     """An ordinary artifact."""
     values: dict[str, object] = {

@@ -231,6 +231,9 @@ requests = st.builds(
     answer=st.sampled_from(["", "hit", "dispatched", "joined", "queued", "known-failure"]),
     reason=free_text,
     ended_at=st.none() | times,
+    group=st.none() | ids,
+    group_size=counts,
+    group_due=st.booleans(),
 )
 builds = build_specs.flatmap(
     lambda spec: st.builds(
@@ -324,5 +327,6 @@ mails = st.builds(
     request_ids=st.lists(ids, min_size=1, max_size=5, unique=True).map(tuple),
     outcome=st.sampled_from(RequestState),
     created_at=times,
+    summary=st.booleans(),
 )
 happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)

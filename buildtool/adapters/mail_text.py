@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
@@ -67,6 +67,8 @@ class Links:
 def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
     """Return subject and body of a mail; ``now`` is wall time. Raises InternalError for an outcome that is none."""
     outcome = outgoing.mail.outcome
+    if outgoing.mail.summary:
+        return _render_summary(outgoing, links)
     if outcome not in _VERB:
         raise InternalError(f"mail {outgoing.mail.key} tells of {outcome.value}, which is no outcome")
     told = _Told(outgoing)
@@ -89,6 +91,61 @@ def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
         address=plain(outgoing.mail.email),
     )
     return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}", 150), body
+
+
+def _render_summary(outgoing: OutgoingMail, links: Links) -> tuple[str, str]:
+    """Return subject and body of the one mail about Requests that were made together."""
+    artifacts = {artifact.id: artifact for artifact in outgoing.artifacts}
+    common = _common(outgoing.requests)
+    members = [_member(request, artifacts, common, links) for request in outgoing.requests]
+    ready = sum(request.state is RequestState.SATISFIED for request in outgoing.requests)
+    project = plain(outgoing.requests[0].demand.spec.project if outgoing.requests else "build farm")
+    subject = f"[{project}] {ready} of {len(members)} built"
+    body = _template("summary").render(
+        headline=_wrapped(f"Of the {len(members)} binaries that you asked for together, {ready} are ready."),
+        common=_wrapped(f"All of them: {_shown(tuple(sorted(common.items())))}.") if common else "",
+        members=members,
+        prose=_wrapped,
+        address=plain(outgoing.mail.email),
+    )
+    return plain(subject, 150), body
+
+
+def _asked_values(request: Request) -> dict[str, Value]:
+    spec = request.demand.spec
+    return {"revision": request.demand.ref, **dict(spec.platform), **dict(spec.options)}
+
+
+def _common(requests: Sequence[Request]) -> dict[str, Value]:
+    """Return what all Requests ask for alike."""
+    values = [_asked_values(request) for request in requests]
+    first = values[0] if values else {}
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in values[1:])}
+
+
+def _member(request: Request, artifacts: Mapping[int, Artifact], common: Mapping[str, Value], links: Links) -> _Member:
+    own = {name: value for name, value in _asked_values(request).items() if name not in common}
+    artifact = artifacts.get(request.artifact_id) if request.artifact_id is not None else None
+    return _Member(
+        what=plain(_shown(tuple(sorted(own.items()))) or f"request {request.id}"),
+        outcome=_OUTCOME[request.state],
+        reason=_wrapped(_sentence(plain(request.reason)), indent="    ") if request.reason else "",
+        url=_url(links.artifact(artifact.digest, artifact.name)) if artifact else "",
+        digest=artifact.digest if artifact else "",
+        page=_url(links.build(request.build_id)) if request.build_id is not None else "",
+    )
+
+
+@frozen
+class _Member:
+    """What a summary says of one Request."""
+
+    what: str
+    outcome: str
+    reason: str
+    url: str
+    digest: str
+    page: str
 
 
 def render_test(address: str, server: str, now: float) -> tuple[str, str]:
@@ -188,6 +245,15 @@ class _Told:
         yield "Built", f"{_MADE[kind]}, on the build server {plain(server)}"
         yield "Duration", _duration(seconds)
 
+
+_OUTCOME = {
+    RequestState.SATISFIED: "ready",
+    RequestState.FAILED: "failed",
+    RequestState.UNBUILDABLE: "could not be built",
+    RequestState.EXPIRED: "expired before it could be built",
+    RequestState.CANCELLED: "cancelled",
+    RequestState.WAITING: "still waits",
+}
 
 _HEADLINE = {
     RequestState.SATISFIED: "Your binary is ready",

@@ -91,7 +91,8 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
     asked = by_id(_REQUESTS, (id_ for mail, _ in due for id_ in mail.request_ids), rows.request_of)
     built = by_id(_BUILDS, (mail.build_id for mail, _ in due), rows.build_of)
     made = {mail.key: _artifact_id(mail, asked, built) for mail, _ in due}
-    found = by_id(_ARTIFACTS, made.values(), rows.artifact_of)
+    summed = {mail.key: _artifact_ids(mail, asked) for mail, _ in due}
+    found = by_id(_ARTIFACTS, (*made.values(), *(key for keys in summed.values() for key in keys)), rows.artifact_of)
     tried: defaultdict[int | None, list[Attempt]] = defaultdict(list)
     for chunk in chunks(built):
         for row in connection.execute(_ATTEMPTS, {"keys": chunk}):
@@ -104,6 +105,7 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
             _get(found, made[mail.key]),
             tuple(tried[mail.build_id]),
             tries,
+            tuple(found[key] for key in summed[mail.key] if key in found),
         )
         for mail, tries in due
     ]
@@ -111,6 +113,12 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
 
 def _get(found: dict[int, V], key: int | None) -> V | None:
     return found.get(key) if key is not None else None
+
+
+def _artifact_ids(mail: Mail, asked: dict[int, Request]) -> tuple[int, ...]:
+    """The artifacts of a summary's Requests, each once."""
+    members = (asked[id_].artifact_id for id_ in mail.request_ids if mail.summary and id_ in asked)
+    return tuple(dict.fromkeys(key for key in members if key is not None))
 
 
 def _artifact_id(mail: Mail, asked: dict[int, Request], built: dict[int, Build]) -> int | None:

@@ -34,7 +34,9 @@ from buildtool.protocol import (
     Ok,
     Refused,
     Submit,
+    SubmitTogether,
     Told,
+    ToldTogether,
 )
 
 __all__ = ["Requesting", "Session", "connect_requester", "greet"]
@@ -192,6 +194,10 @@ class Requesting:
     async def submit(self, message: Submit) -> Told:
         """Ask for a build."""
         return await self._session.call("submit", message, Told, within=SUBMIT_TIMEOUT)
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Ask for several builds at once."""
+        return await self._session.call("submit_together", message, ToldTogether, within=SUBMIT_TIMEOUT)
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request."""

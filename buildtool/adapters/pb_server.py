@@ -29,6 +29,7 @@ from buildtool.ports import BuildServerDesk, RequesterDesk
 from buildtool.protocol import (
     PROTOCOL_VERSION,
     SOFTWARE,
+    TOGETHER,
     AbortOrder,
     AskBuild,
     AskExplain,
@@ -46,8 +47,10 @@ from buildtool.protocol import (
     Register,
     RenewTickets,
     Submit,
+    SubmitTogether,
     Tickets,
     Told,
+    ToldTogether,
     Welcome,
 )
 
@@ -56,7 +59,7 @@ __all__ = ["BUILD_SERVER_ROLE", "REQUESTER_ROLE", "Gateway", "Identify", "Peer",
 REQUESTER_ROLE = "requester"
 BUILD_SERVER_ROLE = "build server"
 
-FOLLOWED = 16
+FOLLOWED = TOGETHER
 """Most Requests that one connection may follow."""
 
 
@@ -167,7 +170,7 @@ class RequesterDoor(Door):
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
-        "explain": AskExplain, "why": AskWhy, "build": AskBuild,
+        "submit_together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
@@ -179,6 +182,10 @@ class RequesterDoor(Door):
     async def remote_submit(self, message: Submit) -> Told:
         """Ask for a build."""
         return await self._desk.submit(message)
+
+    async def remote_submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Several builds at once."""
+        return await self._desk.submit_together(message)
 
     async def remote_cancel(self, message: Cancel) -> Told:
         """End a Request."""

@@ -85,6 +85,9 @@ def request_cells(value: Request) -> Cells:
         "answer": value.answer,
         "reason": value.reason,
         "ended_at": value.ended_at,
+        "group_first": value.group,
+        "group_size": value.group_size,
+        "group_due": value.group_due,
     }
 
 
@@ -199,6 +202,7 @@ def mail_cells(value: Mail) -> Cells:
         "request_ids": numbers_text(value.request_ids),
         "outcome": value.outcome.value,
         "created_at": value.created_at,
+        "summary": value.summary,
         "tries": 0,
         "next_try": value.created_at,
         "sent_at": None,
@@ -284,6 +288,9 @@ def request_of(row: Row[Any]) -> Request:
         answer=row.answer,
         reason=row.reason,
         ended_at=row.ended_at,
+        group=row.group_first,
+        group_size=row.group_size,
+        group_due=row.group_due,
     )
 
 
@@ -395,6 +402,7 @@ def mail_of(row: Row[Any]) -> Mail:
         request_ids=tuple(json.loads(row.request_ids)),
         outcome=RequestState(row.outcome),
         created_at=row.created_at,
+        summary=row.summary,
     )
 
 

@@ -175,6 +175,9 @@ requests = Table(
     _text("answer"),
     _text("reason"),
     _time("ended_at", nullable=True),
+    Column("group_first", Number),
+    _number("group_size"),
+    _flag("group_due"),
     # Written by the mailer alone: the broker's rows of a Request do not have it and never overwrite it.
     Column("mail_error", Text, nullable=False, server_default=text("''")),
     Index("ix_requests_build", "build_id", "id"),
@@ -250,6 +253,7 @@ outbox = Table(
     _text("request_ids"),
     _text("outcome"),
     _time("created_at"),
+    _flag("summary"),
     _number("tries"),
     _time("next_try"),
     _time("sent_at", nullable=True),

@@ -8,6 +8,7 @@ from buildtool.domain.dispatching import start_somewhere
 from buildtool.domain.matching import implies, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
+    AnsweredTogether,
     ConflictingSubmission,
     Dispatched,
     Hit,
@@ -17,6 +18,7 @@ from buildtool.domain.messages import (
     RepeatedSubmission,
     RequestMoved,
     Submitted,
+    SubmittedTogether,
 )
 from buildtool.domain.model import (
     Artifact,
@@ -32,8 +34,18 @@ from buildtool.domain.state import Seen
 from buildtool.domain.turn import Turn, disappoint, expire, satisfy
 
 
-def submit(turn: Turn, event: Submitted) -> Answer:
-    """Admit a new Request. One whose client id was answered before gets that answer again."""
+def submit_together(turn: Turn, event: SubmittedTogether) -> AnsweredTogether:
+    """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
+    known = any(item.client_id in turn.state.seen for item in event.items)
+    group = None if known else (turn.state.next_number("request"), len(event.items))
+    return AnsweredTogether(tuple(submit(turn, item, group) for item in event.items))
+
+
+def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -> Answer:
+    """Admit a new Request. One whose client id was answered before gets that answer again.
+
+    ``group`` is the first id and the number of the Requests that it is made together with.
+    """
     seen = turn.state.seen.get(event.client_id)
     if seen is not None:
         if seen.body_digest != event.body_digest:
@@ -49,6 +61,8 @@ def submit(turn: Turn, event: Submitted) -> Answer:
         force=event.force,
         admitted_at=turn.now,
         expires_at=turn.now + policy.request_ttl,
+        group=group[0] if group is not None else None,
+        group_size=group[1] if group is not None else 0,
     )
     answer = answer_new(turn, request)
     turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))

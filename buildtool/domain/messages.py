@@ -31,6 +31,13 @@ class Submitted:
 
 
 @frozen
+class SubmittedTogether:
+    """A requester asks for several builds at once, and wants one mail about all of them."""
+
+    items: tuple[Submitted, ...]
+
+
+@frozen
 class CancelRequested:
     """A requester who proved that the Request is theirs no longer wants it."""
 
@@ -129,6 +136,7 @@ class Tick:
 
 Event = (
     Submitted
+    | SubmittedTogether
     | CancelRequested
     | Registered
     | Disconnected
@@ -141,6 +149,18 @@ Event = (
     | Explain
     | AskedWhy
 )
+
+
+def submissions(event: Event) -> tuple[Submitted, ...]:
+    """Return the submissions that an event makes."""
+    match event:
+        case Submitted():
+            return (event,)
+        case SubmittedTogether():
+            return event.items
+        case _:
+            return ()
+
 
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
 
@@ -200,6 +220,13 @@ class ConflictingSubmission:
     """The same client request id came before with another body."""
 
     request_id: int
+
+
+@frozen
+class AnsweredTogether:
+    """The answers to submissions that were made together, in their order."""
+
+    answers: tuple[Answer, ...]
 
 
 @frozen
@@ -272,6 +299,7 @@ Answer = (
     | KnownFailure
     | RepeatedSubmission
     | ConflictingSubmission
+    | AnsweredTogether
     | Cancelled
     | SessionOpened
     | Noted

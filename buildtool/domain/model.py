@@ -174,6 +174,8 @@ class Request:
     """What one person asked for; ids rise in the order of admission. Times are seconds of wall time.
 
     ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``.
+    Requests that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are.
+    They are told by one mail when the last has ended; ``group_due`` says that there is something to tell.
     """
 
     id: int
@@ -191,6 +193,9 @@ class Request:
     answer: str = ""
     reason: str = ""
     ended_at: float | None = None
+    group: int | None = None
+    group_size: int = 0
+    group_due: bool = False
 
 
 @frozen
@@ -365,7 +370,8 @@ class Mail:
     """One mail of the outbox, written in the transaction of the outcome it tells of.
 
     ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
-    database when the mail is sent.
+    database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
+    the one that ended last.
     """
 
     key: str
@@ -374,6 +380,7 @@ class Mail:
     request_ids: tuple[int, ...]
     outcome: RequestState
     created_at: float
+    summary: bool = False
 
 
 @frozen

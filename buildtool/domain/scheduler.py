@@ -31,6 +31,7 @@ from buildtool.domain.messages import (
     Registered,
     Restarted,
     Submitted,
+    SubmittedTogether,
     Tick,
 )
 from buildtool.domain.model import AttemptEnd, AttemptState, Build, BuildState, ShelfKey
@@ -58,7 +59,7 @@ def decide(state: State, event: Event, now: float) -> Decision:
     return Decision(answer, tuple(turn.effects))
 
 
-def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:
+def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa: PLR0911 - one line for each kind
     """Return the shelves that have to be in memory before ``event`` is decided.
 
     Whatever may end a Build may admit its Requests anew, each with its own revision.
@@ -66,6 +67,8 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:
     match event:
         case Submitted() | Explain():
             return event.demand.shelves()
+        case SubmittedTogether():
+            return tuple(key for item in event.items for key in item.demand.shelves())
         case Delivered() | AttemptEnded():
             return _shelves_of_build(state, event.build_id)
         case Disconnected() | Registered():
@@ -92,10 +95,12 @@ def next_wake(state: State, now: float) -> float | None:
     return None
 
 
-def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911 - one line for each kind of event
+def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
     match event:
         case Submitted():
             return admission.submit(turn, event)
+        case SubmittedTogether():
+            return admission.submit_together(turn, event)
         case CancelRequested():
             request = turn.state.requests.get(event.request_id)
             return Cancelled(withdraw(turn, request) if request is not None else None)

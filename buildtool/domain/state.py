@@ -83,6 +83,7 @@ class State:
         self.builds_on: dict[ShelfKey, dict[int, None]] = {}
         self.waiting_on: dict[int, dict[int, None]] = {}
         self.wanting: dict[ShelfKey, dict[int, None]] = {}
+        self.group_open: dict[int, dict[int, None]] = {}
         self.attempts_of: dict[str, dict[tuple[int, int], None]] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
         self.confirming: dict[int, None] = {}
@@ -124,6 +125,10 @@ class State:
         self._next[kind] = taken + 1
         self._journal.append(lambda: self._next.__setitem__(kind, taken))
         return taken
+
+    def next_number(self, kind: str) -> int:
+        """Return the number that ``number`` will give next."""
+        return self._next[kind]
 
     def numbers_from(self, request: int, build: int, artifact: int) -> None:
         """Set the next free numbers, as the database has them."""
@@ -275,6 +280,10 @@ class State:
             _drop(self.waiting_on, old.build_id, key)
         if new is not None and new.build_id is not None:
             self.waiting_on.setdefault(new.build_id, {})[key] = None
+        if old is not None and old.group is not None:
+            _drop(self.group_open, old.group, key)
+        if new is not None and new.group is not None:
+            self.group_open.setdefault(new.group, {})[key] = None
         before = old.demand if old is not None else None
         after = new.demand if new is not None else None
         if before is not after:

@@ -81,6 +81,8 @@ def withdraw(turn: Turn, request: Request) -> Request:
     turn.state.put(ended)
     turn.tell(RequestMoved(ended))
     turn.happened("request-cancelled", f"request/{request.id}")
+    if request.group is not None and request.group_due:
+        _sum_up(turn, ended, request.group)
     if request.build_id is not None:
         close_if_unwanted(turn, request.build_id, "nobody waits for it any more")
     return ended
@@ -120,6 +122,13 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
     turn.state.put(ended)
     turn.tell(RequestMoved(ended))
     turn.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
+    if ended.group is not None:
+        for request_id in list(turn.state.group_open.get(ended.group, ())):
+            other = turn.state.requests[request_id]
+            if not other.group_due:
+                turn.state.put(evolve(other, group_due=True))
+        _sum_up(turn, ended, ended.group)
+        return
     alone = f":{ended.id}" if ended.state is RequestState.EXPIRED else ""
     together = f"{build_id or 0}:{ended.state.value}{alone}:{ended.email}"
     mail = turn.mails.get(together)
@@ -129,3 +138,12 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
         turn.mails[together] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now)
     else:
         turn.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
+
+
+def _sum_up(turn: Turn, ended: Request, group: int) -> None:
+    """Write the one mail about Requests that were made together, once the last of them has ended."""
+    if turn.state.group_open.get(group):
+        return
+    key = f"together:{group}:{ended.email}"
+    members = tuple(range(group, group + ended.group_size))
+    turn.mails[key] = Mail(key, ended.email, None, members, ended.state, turn.now, summary=True)

@@ -24,7 +24,9 @@ from buildtool.domain.messages import (
     Happened,
     Restarted,
     Submitted,
+    SubmittedTogether,
     Tick,
+    submissions,
 )
 from buildtool.domain.model import Attempt, AttemptEnd, AttemptState
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
@@ -196,9 +198,10 @@ class Broker:
             for key, shelf in (await self.store.shelves(missing, now)).items():
                 self.state.stock(key, shelf)
         clients = [
-            entry.event.client_id
+            submitted.client_id
             for entry in batch
-            if isinstance(entry.event, Submitted) and entry.event.client_id not in self.state.seen
+            for submitted in submissions(entry.event)
+            if submitted.client_id not in self.state.seen
         ]
         if clients:
             for client_id, answered in (await self.store.answered(clients)).items():
@@ -208,9 +211,9 @@ class Broker:
     def _gone(self, batch: Sequence[_Entry]) -> list[ArtifactGone]:
         found: dict[int, ArtifactGone] = {}
         for entry in batch:
-            if not isinstance(entry.event, Submitted | Explain):
+            if not isinstance(entry.event, Submitted | SubmittedTogether | Explain):
                 continue
-            for key in entry.event.demand.shelves():
+            for key in shelves_needed(self.state, entry.event):
                 for artifact in self.state.shelf(key).artifacts:
                     if artifact.id not in found and not self.artifacts.present(artifact.digest, artifact.size):
                         found[artifact.id] = ArtifactGone(artifact, "its file is absent or has another size")

@@ -13,6 +13,7 @@ from buildtool.domain.addresses import valid_address
 from buildtool.domain.matching import machine_required, platform_required
 from buildtool.domain.messages import (
     Answer,
+    AnsweredTogether,
     AskedWhy,
     Cancelled,
     CancelRequested,
@@ -26,6 +27,7 @@ from buildtool.domain.messages import (
     Queued,
     RepeatedSubmission,
     Submitted,
+    SubmittedTogether,
 )
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
 from buildtool.domain.options import digest_of, tool_option
@@ -34,9 +36,21 @@ from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, 
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
-from buildtool.ports import BrokerStore, SourceResolver
+from buildtool.ports import Answered, BrokerStore, SourceResolver
 from buildtool.project import Project
-from buildtool.protocol import AskBuild, AskExplain, AskStatus, AskWhy, Cancel, Explanation, Submit, Told
+from buildtool.protocol import (
+    TOGETHER,
+    AskBuild,
+    AskExplain,
+    AskStatus,
+    AskWhy,
+    Cancel,
+    Explanation,
+    Submit,
+    SubmitTogether,
+    Told,
+    ToldTogether,
+)
 from buildtool.settings import Settings
 from buildtool.wire import encode
 
@@ -58,18 +72,39 @@ class Desk:
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
-        if not _CLIENT_ID.match(message.client_id):
-            raise UsageError("the client request id is 32 hex digits")
-        body = body_digest(message)
-        known = (await self.store.answered([message.client_id])).get(message.client_id)
-        if known is not None:
-            return await self._repeated(known.request_id, same=known.body_digest == body)
-        project = self.settings.project(message.project)
-        email = valid_address(message.email)
-        url = source_url(project, message.source)
-        demand = await self._demand(project, url, message)
-        answer = await self.broker.send(Submitted(message.client_id, body, email, demand, message.force))
-        return await self._told(answer, url)
+        (told,) = await self._submit((message,))
+        return told
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Ask for several builds at once; either all are accepted or none is. Raises what ``submit`` does."""
+        items = message.items
+        if not 1 <= len(items) <= TOGETHER:
+            raise UsageError(f"1 to {TOGETHER} builds can be asked for at once, not {len(items)}")
+        if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
+            raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
+        return ToldTogether(await self._submit(items))
+
+    async def _submit(self, items: tuple[Submit, ...]) -> tuple[Told, ...]:
+        for item in items:
+            if not _CLIENT_ID.match(item.client_id):
+                raise UsageError("the client request id is 32 hex digits")
+        known = await self.store.answered([item.client_id for item in items])
+        if all(item.client_id in known for item in items):
+            return tuple([await self._repeated_as(item, known[item.client_id]) for item in items])
+        resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        submitted = []
+        urls = []
+        for item in items:
+            project = self.settings.project(item.project)
+            email = valid_address(item.email)
+            url = source_url(project, item.source)
+            demand = await self._demand(project, url, item, resolved)
+            submitted.append(Submitted(item.client_id, body_digest(item), email, demand, item.force))
+            urls.append(url)
+        event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
+        answer = await self.broker.send(event)
+        answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
+        return tuple([await self._told(one, url) for one, url in zip(answers, urls, strict=True)])
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
@@ -87,7 +122,7 @@ class Desk:
     async def explain(self, message: AskExplain) -> Explanation:
         """Say what a submission would be answered. Raises UsageError, UnknownRef, RepositoryUnreachable."""
         project = self.settings.project(message.project)
-        demand = await self._demand(project, source_url(project, message.source), message)
+        demand = await self._demand(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
         return await self.explainer.submission(demand, _explained(answer))
 
@@ -107,7 +142,14 @@ class Desk:
             raise NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
-    async def _demand(self, project: Project, url: str, message: Submit | AskExplain) -> Demand:
+    async def _demand(
+        self,
+        project: Project,
+        url: str,
+        message: Submit | AskExplain,
+        resolved: dict[tuple[str, str, str], tuple[str, ...]],
+    ) -> Demand:
+        """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit."""
         options = project.options
         explicit = options.system_values(message.system)
         local = options.system_values(_declared(project, message.local))
@@ -115,19 +157,22 @@ class Desk:
         machine = machine_required(options, explicit, project.recipe.machine)
         compile_values = options.compile_values(message.compile)
         ref, revrange = ref_and_range(message)
-        commit = await self.resolver.resolve(url, ref)
-        acceptable = await self.resolver.acceptable(url, commit, revrange) if revrange else (commit,)
+        if (url, ref, revrange) not in resolved:
+            commit = await self.resolver.resolve(url, ref)
+            near = await self.resolver.acceptable(url, commit, revrange) if revrange else ()
+            resolved[url, ref, revrange] = (commit, *(other for other in near if other != commit))
+        acceptable = resolved[url, ref, revrange]
         spec = BuildSpec(
             project=project.name,
             source=message.source,
-            revision=commit,
+            revision=acceptable[0],
             recipe_version=project.recipe.version,
             options=compile_values,
             platform=platform,
             machine=machine,
             native=message.native,
         )
-        return Demand(spec, ref, revrange, (commit, *(other for other in acceptable if other != commit)))
+        return Demand(spec, ref, revrange, acceptable)
 
     async def _told(self, answer: Answer, url: str) -> Told:
         match answer:
@@ -144,6 +189,9 @@ class Desk:
                 return await self._repeated(answer.request_id, same=False)
             case _:
                 raise InternalError("the metaserver answered a submission with something else")
+
+    async def _repeated_as(self, item: Submit, known: Answered) -> Told:
+        return await self._repeated(known.request_id, same=known.body_digest == body_digest(item))
 
     async def _repeated(self, request_id: int, *, same: bool) -> Told:
         if not same:

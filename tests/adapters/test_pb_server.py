@@ -32,6 +32,7 @@ from buildtool.errors import (
 )
 from buildtool.protocol import (
     PROTOCOL_VERSION,
+    TOGETHER,
     AbortOrder,
     Accepted,
     AskStatus,
@@ -219,9 +220,9 @@ def test_following_an_ended_request_answers_and_follows_nothing() -> None:
 def test_one_connection_follows_a_bounded_number_of_requests_and_is_never_idle_meanwhile() -> None:
     farm = Farm()
     client = farm.requester()
-    for _ in range(16):
+    for _ in range(TOGETHER):
         farm.result(client.follow(Follow(12, "abcdef"), lambda told: None))
-    with pytest.raises(UsageError, match="at most 16"):
+    with pytest.raises(UsageError, match=f"at most {TOGETHER}"):
         farm.result(client.follow(Follow(12, "abcdef"), lambda told: None))
     farm.ends.advance(10_000)
     assert not farm.ends.brokers()[0].why

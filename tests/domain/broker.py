@@ -10,7 +10,17 @@ from typing import TypeVar
 
 from attrs import define, field
 
-from buildtool.domain.messages import Answer, Dispatch, Effect, Event, Happened, RequestMoved, Restarted, Tick
+from buildtool.domain.messages import (
+    Answer,
+    Dispatch,
+    Effect,
+    Event,
+    Happened,
+    RequestMoved,
+    Restarted,
+    Tick,
+    submissions,
+)
 from buildtool.domain.model import (
     Artifact,
     Attempt,
@@ -143,8 +153,7 @@ class TestBroker:
         for key in shelves_needed(self.state, event):
             if key not in self.state.shelves:
                 self.state.stock(key, self._shelf(key))
-        client_id = getattr(event, "client_id", None)
-        if client_id is not None and client_id not in self.state.seen:
+        for client_id in [one.client_id for one in submissions(event) if one.client_id not in self.state.seen]:
             for row in self.all(Request):
                 if row.client_id == client_id:
                     self.state.seen[client_id] = Seen(row.id, row.body_digest, row.answer)
