@@ -734,7 +734,9 @@ class ServedTests(SvnCase):
         self.assertEqual(await self.resolver.resolve(url, "HEAD"), self.second)
         self.assertEqual(await self.resolver.resolve(url, "2"), self.first)
         self.assertEqual(await self.resolver.acceptable(url, self.first, "1"), (self.first, self.second))
-        self.assertIsInstance(await self.refusal("99", url), UnknownRef)
+        for ref in ("99", "9999999999"):
+            self.assertIsInstance(await self.refusal(ref, url), UnknownRef)
+            self.assertIsInstance(await self.refusal(ref), UnknownRef)
         self.assertIsInstance(await self.refusal("HEAD", self.served.url("nothing")), UnknownRef)
         for commit, text in ((self.first, "first\n"), (self.second, "second\n")):
             tree = await self.sources.checkout(url, commit, 0)
