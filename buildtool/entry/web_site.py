@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from buildtool.adapters.database import Database
@@ -21,6 +25,9 @@ BODY_LIMIT = 64 * 1024
 
 IDLE = 60
 """Seconds after which a connection that asks nothing is closed."""
+
+CONNECTIONS = 400
+"""Most connections at once: visitors may not take the descriptors that the control and transfer ports need."""
 
 READERS = 2
 """Threads, and connections, that read the database and the logs."""
@@ -39,20 +46,48 @@ class _SmallRequest(Request):
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
 
-class _QuietSite(Site):
-    """A site that keeps no log of who visits it; a proxy before it may."""
+class _Channel(http.HTTPChannel):
+    """One connection, counted by its site."""
+
+    site: PagesSite
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.site.gone()
+
+
+class PagesSite(Site):
+    """A site of at most ``most`` connections. It keeps no log of who visits it; a proxy before it may."""
 
     noisy = False
+    protocol = _Channel  # type: ignore[assignment]
+
+    def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
+        super().__init__(root, requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
+        self.most = most
+        self._connections = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
+        """Return the connection's protocol, or None (which closes it) when there are too many."""
+        if self._connections >= self.most:
+            return None
+        self._connections += 1
+        made: IProtocol = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        return made
+
+    def gone(self) -> None:
+        """A connection has ended."""
+        self._connections -= 1
 
     def log(self, request: http.Request) -> None:
         """Log nothing."""
 
 
-def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock, questions: Questions) -> Site:
+def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock, questions: Questions) -> PagesSite:
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
     app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions)
-    return _QuietSite(app.resource(), requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
+    return PagesSite(app.resource())
 
 
 class Reader:

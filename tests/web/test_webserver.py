@@ -68,12 +68,22 @@ class _Nobody:
 NOBODY = _Nobody()
 
 
-class SendsMuch(Protocol):
-    """Sends a request whose body never ends, and tells when it is cut off."""
+class Silent(Protocol):
+    """Sends nothing by itself, and tells when it is cut off."""
 
     def __init__(self) -> None:
         self.received = b""
         self.ended: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.ended.callback(None)
+
+
+class SendsMuch(Silent):
+    """Sends a request whose body never ends."""
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -81,12 +91,6 @@ class SendsMuch(Protocol):
         piece = b"x" * 1024
         for _ in range(2 * BODY_LIMIT // len(piece)):
             self.transport.write(b"400\r\n" + piece + b"\r\n")
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        self.ended.callback(None)
 
 
 class OverSockets(TestCase):
@@ -102,6 +106,7 @@ class OverSockets(TestCase):
         self.reader = Reader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
         site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
+        self.site = site
         port: Any = listen(reactor, site, "127.0.0.1", 0, "web_port")  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.number = port.getHost().port
@@ -148,6 +153,20 @@ class OverSockets(TestCase):
         await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", self.number), visitor)
         await visitor.ended
         self.assertEqual(visitor.received, b"")
+
+    async def test_visitors_do_not_take_every_descriptor(self) -> None:
+        """Connections beyond the limit are closed at once; there is room again when one has gone."""
+        self.site.most = 3
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.number)
+        idle: list[Any] = [await connectProtocol(endpoint, Silent()) for _ in range(3)]
+        refused: Any = await connectProtocol(endpoint, Silent())
+        await refused.ended
+        self.assertFalse(any(visitor.ended.called for visitor in idle))
+        for visitor in idle:
+            visitor.transport.write(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            await visitor.ended
+            self.assertTrue(visitor.received.startswith(b"HTTP/1.1 200 "), visitor.received)
+        self.assertEqual((await self.get("/health"))[0], 200)
 
 
 # --- the program -----------------------------------------------------------------------------------------------
