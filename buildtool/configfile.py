@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import traceback
 from pathlib import Path
@@ -13,6 +14,12 @@ from buildtool.projectcheck import check_types
 
 CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
 """The environment variable that names the configuration file when ``--config`` does not."""
+
+SIZE_LIMIT = 1024 * 1024
+"""Most bytes of a configuration file."""
+
+SAID_LIMIT = 500
+"""Most characters that are shown of an exception raised in one."""
 
 
 def find_config(path: Path | None = None) -> Path:
@@ -50,10 +57,7 @@ class Execution:
         """Return the global names that the file at ``path`` ends up with."""
         if path in self._stack:
             raise self._at(path, "loads itself")
-        try:
-            source = path.read_bytes()
-        except OSError as error:
-            raise self._at(path, f"cannot be read: {error.strerror or error}") from error
+        source = self._source(path)
         values: dict[str, object] = {
             "__file__": str(path),
             "__name__": "buildtool_configuration",
@@ -63,12 +67,27 @@ class Execution:
         self._stack.append(path)
         try:
             exec(compile(source, str(path), "exec", dont_inherit=True), values)  # noqa: S102 - the operator's program
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._explained(path, error) from error
         finally:
             self._stack.pop()
             sys.path[:] = before
         return values
+
+    def _source(self, path: Path) -> bytes:
+        """Return what is in the file; a device or a pipe might never end."""
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise self._at(path, "cannot be read: it is no file")
+            with path.open("rb") as file:
+                source = file.read(SIZE_LIMIT + 1)
+        except OSError as error:
+            raise self._at(path, f"cannot be read: {error.strerror or error}") from error
+        if len(source) > SIZE_LIMIT:
+            raise self._at(path, f"cannot be read: it has more than {SIZE_LIMIT} bytes")
+        return source
 
     def located(self, path: Path, error: ConfigurationError) -> ConfigurationError:
         """Return ``error`` with the file that it is about, unless it says so already."""
@@ -112,9 +131,18 @@ class Execution:
         elif isinstance(error, SystemExit):
             said = "the configuration ended the program"
         else:
-            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            said = _words(error)
         kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
         return self._at(f"{path}:{lines[-1] if lines else 1}", said, kind)
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception of somebody else's says, even one that cannot say it; of bounded length."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - it is the error of an error, of which its name is all there is to know
+        said = ""
+    return f"{type(error).__name__}: {said}".rstrip(": ")[:SAID_LIMIT]
 
 
 def projects_of(value: object) -> tuple[Project, ...]:

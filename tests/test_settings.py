@@ -1,5 +1,6 @@
 """A config.py becomes Settings, or one clear line that names the file and what is wrong."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -218,6 +219,30 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str) -> None:
     assert wrong(write(tmp_path, text)) == "config.py" + WRONG[text].format(dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Odd(BaseException): pass\nraise Odd('boo')", "Odd: boo"),
+        ("class Dumb(Exception):\n    def __str__(self): raise ValueError\nraise Dumb", "Dumb"),
+        ("raise ValueError('x' * 100_000)", "ValueError: xxx"),
+        ("#" * 2_000_000, "more than"),
+    ],
+)
+def test_whatever_a_file_raises_is_one_line_of_bounded_length(tmp_path: Path, text: str, said: str) -> None:
+    line = wrong(write(tmp_path, text))
+    assert said in line
+    assert len(line) < 1000
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, or a device that never ends, would stop the start without a word."""
+    pipe = tmp_path / "config.py"
+    os.mkfifo(pipe)
+    assert "no file" in wrong(pipe)
+    assert "no file" in wrong(Path("/dev/zero"))
 
 
 def test_an_error_in_a_project_names_its_own_file_and_line(tmp_path: Path) -> None:
