@@ -175,7 +175,8 @@ class BuildServer:
             self._log.failure("path_to_url of {project} raised", project=order.project)
             raise Declined(f"path_to_url of {order.project} raised {type(error).__name__} here") from error
         if values != order.options:
-            raise Declined(f"describes the options of {order.project} differently: update config.py")
+            differs = f"describes the options of {order.project} differently"
+            raise Declined(f"{differs}: update config.py or buildtool itself")
         return project, offer, url
 
     def _check_wanted(self, held: _Open) -> None:

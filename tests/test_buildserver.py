@@ -102,7 +102,7 @@ class TakingOrders(Case):
             "'r12@3' is not the full id of a commit or revision": order(revision="r12@3"),
             "'r0' is not the full id of a commit or revision": order(revision="r0"),
             "--colour: 'pink' is not one of red, blue": order(options=(("colour", "pink"),)),
-            "describes the options of paint differently: update config.py": order(options=()),
+            "describes the options of paint differently: update config.py or buildtool itself": order(options=()),
         }
         at = place()
         for reason, wanted in cases.items():

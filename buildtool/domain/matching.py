@@ -86,7 +86,7 @@ class Reason:
             case Cause.RECIPE:
                 return f"has recipe {have} of {self.name}, needs {wanted}: update config.py"
             case Cause.DESCRIPTIONS:
-                return f"describes the options of {self.name} differently: update config.py"
+                return f"describes the options of {self.name} differently: update config.py or buildtool itself"
             case Cause.NATIVE:
                 return f"builds this platform {have}, not native"
             case Cause.OFFLINE:
