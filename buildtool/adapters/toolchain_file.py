@@ -144,6 +144,9 @@ def _command(row: Mapping[str, object], key: str, where: str) -> str:
         raise ConfigurationError(
             f"{where}: {key} = {_shown(said)} is not a command of at most {COMMAND_LIMIT} characters"
         )
+    if "/" in words[0] and not words[0].startswith("/"):
+        # Builds run in the project's tree, where such a name would be the project's own program.
+        raise ConfigurationError(f"{where}: {key} = {_shown(said)} is neither a name in PATH nor an absolute path")
     return said
 
 

@@ -98,6 +98,7 @@ def test_a_triple_of_the_table_means_what_the_table_says(triple: str) -> None:
         (one("gcc = 'x'"), "unknown setting 'gcc'; there are triple, arch, kind, cc, cxx"),
         (one("cc = ''"), "cc = '' is not a command"),
         (one("""cc = "'" """), "cc = \"'\": No closing quotation"),
+        (one("run = './qemu -L /'"), "run = './qemu -L /' is neither a name in PATH nor an absolute path"),
         (one("cc = 3"), "cc = 3 is not one line of text"),
         (one('cc = "a\\nb"'), "is not one line of text"),
         (one(f"cc = '{'x' * (COMMAND_LIMIT + 1)}'"), f"is not a command of at most {COMMAND_LIMIT} characters"),
