@@ -265,6 +265,25 @@ def test_a_password_goes_through_standard_input_and_never_among_the_arguments(
     assert (tmp_path / "input").read_text() == "secret\n"
 
 
+def test_ssh_is_started_so_that_it_asks_nothing_and_takes_a_host_for_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = SvnOrigin(tmp_path / "origin")
+    change = origin.commit()
+    said = f"""echo "$@" >"{tmp_path}/words"; exec svnserve --tunnel --root="{origin.repository}\""""
+    program(tmp_path / "bin", "ssh", said)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.delenv("SVN_SSH", raising=False)
+    where = address("svn+ssh://joe@farm.example/trunk")
+    answer = SvnCommand(tmp_path / "configuration").run(
+        ["log", "--xml", "--quiet", where.at("HEAD")], cwd=tmp_path, login=where
+    )
+    assert [full_id(one) for one in revisions(answer.out)] == [change], answer.err
+    words = (tmp_path / "words").read_text()
+    assert "BatchMode=yes" in words
+    assert words.endswith(" -- joe@farm.example svnserve -t\n")
+
+
 def test_nobody_is_called_for_a_shut_down_program(tmp_path: Path) -> None:
     require("svn", "subversion")
     command = SvnCommand(tmp_path / "configuration")
