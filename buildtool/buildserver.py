@@ -73,6 +73,14 @@ class BuildServer:
 
     async def build(self, order: Order) -> Accepted:
         """Take an Attempt, which then goes on by itself. Raises Declined with the reason for not taking it."""
+        try:
+            return await self._take(order)
+        except Declined as error:
+            words = {"build": order.build_id, "epoch": order.epoch, "project": order.project, "why": str(error)}
+            self._log.info("build {build}.{epoch} of {project} declined: {why}", **words)
+            raise
+
+    async def _take(self, order: Order) -> Accepted:
         accepted = Accepted(order.build_id, order.epoch)
         key = (order.build_id, order.epoch)
         welcome = self._welcome

@@ -26,6 +26,7 @@ from buildtool.project import Checked
 from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order
 from buildtool.recipes import Plan, Recipe, Wanted
 from tests.fakes_build import BASE, COMMIT, FAILED, Exit, Place, order, place, project, yes
+from tests.support.logs import listening
 
 
 class Case(SynchronousTestCase):
@@ -130,8 +131,10 @@ class TakingOrders(Case):
             return f"only {checked.machine['disk']} MiB, {checked.running} others run\nreally"
 
         at = place(checkers=(yes, full))
-        assert self.declined(at) == "only 10000 MiB, 0 others run really"
+        with listening() as said:
+            assert self.declined(at) == "only 10000 MiB, 0 others run really"
         assert at.server.running == 0
+        assert said == ["build 1.1 of paint declined: only 10000 MiB, 0 others run really"]
 
     def test_a_client_checker_that_raises_says_no(self) -> None:
         def broken(checked: Checked) -> str | None:

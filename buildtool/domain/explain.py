@@ -100,7 +100,7 @@ def server_reasons(state: State, build: Build, server: Server, now: float) -> tu
             Reason(Cause.REFUSED, have=refusal.reason, note=f"is asked again in {duration_words(refusal.until - now)}"),
         )
     if server.name in build.failed_on:
-        return (Reason(Cause.REFUSED, have="it failed there; another server is to confirm that"),)
+        return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)
     taken = state.load_of(server.name)
     if taken >= server.capability.max_builds:
         return (

@@ -94,7 +94,7 @@ class Reason:
             case Cause.BUSY:
                 return f"is busy ({have} of {wanted} builds)"
             case Cause.REFUSED:
-                return f"refused or broke: {have}"
+                return have
             case Cause.QUARANTINED:
                 return f"is quarantined: {have}"
             case Cause.DELAYED:

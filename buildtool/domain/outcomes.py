@@ -38,11 +38,13 @@ from buildtool.domain.turn import (
 class EndRule:
     """What follows when an Attempt ends in one way before an artifact is there.
 
+    ``said`` is what the server did, for those who ask why the Build is not there again: the reason follows it.
     ``suspect``: it counts against the Build, if it was building. ``strike``: and against the server. ``remember``: how
     long the Build is not offered to this server again (the name of a Policy field, "" for not at all).
     ``delay``: the Build waits a growing time before it is tried anywhere, if it had not started.
     """
 
+    said: str
     suspect: bool = False
     strike: bool = False
     remember: str = ""
@@ -50,12 +52,12 @@ class EndRule:
 
 
 RULES: dict[AttemptEnd, EndRule] = {
-    AttemptEnd.LOST: EndRule(suspect=True, strike=True, remember="lost_ttl", delay=True),
-    AttemptEnd.REFUSED: EndRule(remember="refusal_first"),
-    AttemptEnd.RETURNED: EndRule(remember="lost_ttl"),
-    AttemptEnd.BROKEN: EndRule(suspect=True, strike=True, remember="refusal_ttl"),
-    AttemptEnd.LIMITED: EndRule(suspect=True, remember="refusal_ttl"),
-    AttemptEnd.ABORTED: EndRule(remember="lost_ttl"),
+    AttemptEnd.LOST: EndRule("lost it", suspect=True, strike=True, remember="lost_ttl", delay=True),
+    AttemptEnd.REFUSED: EndRule("declined", remember="refusal_first"),
+    AttemptEnd.RETURNED: EndRule("handed it back", remember="lost_ttl"),
+    AttemptEnd.BROKEN: EndRule("broke", suspect=True, strike=True, remember="refusal_ttl"),
+    AttemptEnd.LIMITED: EndRule("reached its limit", suspect=True, remember="refusal_ttl"),
+    AttemptEnd.ABORTED: EndRule("stopped it", remember="lost_ttl"),
 }
 """The machine's ends. A refusal's memory doubles each time; the project's own failure is not in this table."""
 
@@ -245,7 +247,7 @@ def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *
         _give_up(turn, changed, attempt)
         return
     if rule.remember:
-        _remember(turn, changed, attempt, getattr(policy, rule.remember), policy)
+        _remember(turn, changed, attempt, rule, policy)
     if changed.failed_on and not capable_elsewhere(turn, changed):
         _fail(turn, changed)
     else:
@@ -272,12 +274,13 @@ def _tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, 
             disappoint(turn, request, state, reason)
 
 
-def _remember(turn: Turn, build: Build, attempt: Attempt, seconds: float, policy: Policy) -> None:
+def _remember(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
+    seconds = getattr(policy, rule.remember)
     old = turn.state.refusals.get((build.id, attempt.server))
     count = old.count + 1 if old is not None else 1
     if attempt.end is AttemptEnd.REFUSED:
         seconds = min(policy.refusal_ttl, seconds * 2.0 ** min(count - 1, 30))
-    turn.state.put(Refusal(build.id, attempt.server, turn.now + seconds, attempt.reason, count))
+    turn.state.put(Refusal(build.id, attempt.server, turn.now + seconds, f"{rule.said}: {attempt.reason}", count))
 
 
 def _strike(turn: Turn, name: str, policy: Policy, reason: str) -> None:

@@ -134,7 +134,12 @@ class ServerDesk:
         event = AttemptEnded(
             server, session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
         )
-        return _ok(await self.broker.send(event))
+        build = self.broker.state.builds.get(message.build_id)
+        told = _ok(await self.broker.send(event))
+        if message.end is AttemptEnd.REFUSED and build is not None and not told.stale:
+            words = {"build": build.id, "epoch": message.epoch, "project": build.spec.project, "name": server}
+            log.info("build {build}.{epoch} of {project} declined by {name}: {why}", why=message.reason, **words)
+        return told
 
     async def done(self, server: str, session: int, message: Done) -> Ok:
         """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""

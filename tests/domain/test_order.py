@@ -1,8 +1,10 @@
 """Which Build goes where and when: first come first served among those that compete, refusals, delays, expiry."""
 
+import pytest
 from attrs import evolve
 
 from buildtool.domain.dispatching import may_take
+from buildtool.domain.explain import lines
 from buildtool.domain.messages import AttemptAccepted, Dispatch, Dispatched, Queued
 from buildtool.domain.model import (
     AttemptEnd,
@@ -204,6 +206,27 @@ def test_a_refusal_is_remembered_twice_as_long_each_time_up_to_a_limit_and_then_
         farm.pass_time(expected - 1.0)
         assert farm.running_on(asked) == ""
         farm.pass_time(1.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (AttemptEnd.REFUSED, "anna: declined: no disk (is asked again in "),
+        (AttemptEnd.BROKEN, "anna: broke: no disk (is asked again in "),
+        (AttemptEnd.LIMITED, "anna: reached its limit: no disk (is asked again in "),
+        (AttemptEnd.RETURNED, "anna: handed it back: no disk (is asked again in "),
+    ],
+)
+def test_who_waits_is_told_what_the_server_did(how: AttemptEnd, said: str) -> None:
+    """Whether it declined or broke is not the same to somebody who wonders what to do."""
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    if how is not AttemptEnd.REFUSED:
+        farm.accept("anna")
+    farm.end("anna", how, "no disk")
+    (line, *_) = lines(farm.why(asked))
+    assert line.startswith(said)
 
 
 def test_a_refusal_concerns_one_build_and_one_server() -> None:

@@ -11,14 +11,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.messages import AttemptAccepted
-from buildtool.domain.model import Artifact, Attempt, Capability, Offer, Server
+from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Offer, Server
 from buildtool.domain.state import State
 from buildtool.errors import UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WORD_LIMIT, ServerDesk, TicketOffice
-from buildtool.protocol import Done, Register, Welcome
+from buildtool.protocol import Done, Ended, Register, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
+from tests.support.logs import listening
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
 
 T = TypeVar("T")
@@ -114,3 +115,12 @@ class DeliveringTests(SynchronousTestCase):
         told = Deferred.fromCoroutine(self.world.desk.done("anna", self.session, done))
         assert "seconds" in str(self.failureResultOf(told, UsageError).value)
         assert self.world.store.all(Artifact) == []
+
+    def test_a_decline_is_logged_once_with_its_reason(self) -> None:
+        """The owner of a farm sees who says no to what, without asking for each build."""
+        key = (self.attempt.build_id, self.attempt.epoch)
+        for expected in (["build 1.1 of lua declined by anna: busy until Monday"], []):
+            with listening() as said:
+                ended = Ended(*key, AttemptEnd.REFUSED, "busy until Monday", "")
+                self.successResultOf(Deferred.fromCoroutine(self.world.desk.ended("anna", self.session, ended)))
+            assert said == expected
