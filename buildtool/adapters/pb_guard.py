@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
+from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
@@ -104,6 +105,13 @@ class Complaints:
         return True
 
 
+def _how_lost(reason: Failure) -> str:
+    """Return how a connection ended, without the words in which Twisted says no more than that it did."""
+    if reason.check(error.ConnectionDone):
+        return "closed"
+    return "lost" if reason.check(error.ConnectionLost) else f"lost: {reason.getErrorMessage().rstrip('.')}"
+
+
 class Guarded(pb.Broker):
     """One connection. ``admit`` lifts a stranger's bounds; ``drop`` ends it at once, ``leave`` when all is written.
 
@@ -167,7 +175,7 @@ class Guarded(pb.Broker):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Stop counting, and tell those who asked to be told."""
-        self.why = self.why or f"the connection was lost: {reason.getErrorMessage()}"
+        self.why = self.why or f"the connection{' to the metaserver' if self.isClient else ''} was {_how_lost(reason)}"
         for timer in (self._watch, self._stall):
             if timer is not None and timer.active():
                 timer.cancel()

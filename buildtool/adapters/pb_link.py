@@ -157,7 +157,7 @@ class BuildServerLink(Service):
                 return
             delay = self._backoff.delay(tries)
             tries += 1
-            self._log.warn("no session: {why}; next try in {delay:.1f} s", why=reason, delay=delay)
+            self._log.warn("{why}; next try in {delay:.1f} s", why=reason, delay=delay)
             await deferLater(self._clock, delay)
 
     async def _one_session(self) -> str:

@@ -51,6 +51,7 @@ from tests import messages
 from tests.adapters.pb_wires import Wires
 from tests.fakes import FakeBuildServerDesk, FakeOrders, FakeRequesterDesk
 from tests.support.failures import LoggedFailures
+from tests.support.logs import listening
 
 WHERE = "farm.example:23432"
 DONE = Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "")
@@ -236,9 +237,10 @@ def test_a_call_on_a_lost_connection_is_unavailable_and_so_is_one_that_waits() -
     ended = Deferred.fromCoroutine(client.closed())
     farm.ends.run()
     farm.ends.cut()
-    with pytest.raises(Unavailable, match="connection was lost"):
+    with pytest.raises(Unavailable, match="the connection to the metaserver was closed"):
         farm.ends.outcome(waiting)
-    assert "connection was lost" in farm.ends.outcome(ended)
+    assert farm.ends.outcome(ended) == "the connection to the metaserver was closed"
+    assert farm.ends.brokers()[0].why == "the connection was closed"
     with pytest.raises(Unavailable, match=WHERE):
         farm.result(client.status(AskStatus(12, "abcdef")))
     farm.requesters.hold.callback(None)
@@ -429,7 +431,9 @@ def test_an_order_that_is_not_answered_costs_the_connection() -> None:
 def test_a_lost_connection_is_told_once_and_made_again_with_growing_delay() -> None:
     farm, orders = Farm(), FakeOrders()
     link = farm.link(orders)
-    farm.ends.cut()
+    with listening() as said:
+        farm.ends.cut()
+    assert said == ["the connection to the metaserver was closed; next try in 1.0 s"]
     assert farm.servers.heard == [("registered", "anna", 1), ("disconnected", "anna", 1, False)]
     assert orders.log == ["session 1", "disconnected"]
     with pytest.raises(Unavailable, match="there is no connection"):
