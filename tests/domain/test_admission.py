@@ -13,7 +13,7 @@ from buildtool.domain.messages import (
     RepeatedSubmission,
 )
 from buildtool.domain.model import AttemptEnd, BuildState, Joined, RequestState
-from tests.domain.farm import Farm
+from tests.domain.farm import Farm, NewRequest
 from tests.domain.worlds import POLICY, REVISIONS, machine, spec, submitted
 
 SATISFIED, FAILED, WAITING = RequestState.SATISFIED, RequestState.FAILED, RequestState.WAITING
@@ -289,8 +289,50 @@ def test_who_is_admitted_anew_into_a_failure_that_was_mailed_before_is_mailed_ag
     assert sorted(told) == [first.request.id, ranged.request.id]
 
 
-def test_a_restarted_metaserver_still_knows_the_failure_for_who_is_admitted_anew() -> None:
-    """An order that nobody answers ends by the clock: what the database remembers has to be looked up for that too."""
+def known_to_fail_but_joined(farm: Farm) -> NewRequest:
+    """Somebody who joined a near build by range, while their own revision is known to fail and nobody remembers it."""
+    farm.login("anna")
+    farm.ask(spec(0), email="ann@example.org")
+    farm.fail("anna")
+    farm.ask(spec(1), email="bob@example.org")
+    ranged = farm.ask(spec(0), near=1)
+    assert isinstance(ranged, JoinedBuild)
+    farm.login("bert")
+    farm.broker.state.shelves.clear()
+    return ranged
+
+
+def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_a_build_fails() -> None:
+    farm = Farm()
+    ranged = known_to_fail_but_joined(farm)
+    farm.logout("bert")
+    farm.broker.state.shelves.clear()
+    farm.fail("anna")
+    assert farm.ends_told(ranged) == [FAILED]
+
+
+def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_confirming_server_leaves() -> None:
+    farm = Farm()
+    ranged = known_to_fail_but_joined(farm)
+    farm.fail("anna")
+    assert farm.running_on(ranged) == "bert"
+    farm.broker.state.shelves.clear()
+    farm.logout("bert")
+    assert farm.ends_told(ranged) == [FAILED]
+
+
+def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_nobody_is_left_to_confirm() -> None:
+    farm = Farm()
+    ranged = known_to_fail_but_joined(farm)
+    farm.ask(spec(4), email="cid@example.org")
+    farm.fail("anna")
+    assert farm.running_on(ranged) == ""
+    farm.broker.state.shelves.clear()
+    farm.logout("bert")
+    assert farm.ends_told(ranged) == [FAILED]
+
+
+def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_clock_ends_an_attempt() -> None:
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31"))
     known = farm.ask(spec(platform=OLD_LIBC), email="ann@example.org")

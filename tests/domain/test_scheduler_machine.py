@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from buildtool.domain.dispatching import capable_elsewhere, may_take
-from buildtool.domain.matching import satisfies
+from buildtool.domain.matching import platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
@@ -38,6 +38,7 @@ from buildtool.domain.model import (
     BuildSpec,
     BuildState,
     Capability,
+    FailedHere,
     Joined,
     Mail,
     Offer,
@@ -103,6 +104,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.swept = 0
         self.finally_told: Counter[int] = Counter()
         self.artifacts_before: dict[int, int] = {}
+        self.known_failures: list[FailedHere] = []
+        self.looked_at: set[int] = set()
 
     # --- what can happen ---------------------------------------------------------------------------------
 
@@ -320,6 +323,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.broker.advance(seconds)
         self.count_ends()
 
+    @rule()
+    def memory_gets_short(self) -> None:
+        """Shelves may be dropped at any time; they are loaded again when an event needs them."""
+        self.broker.state.shelves.clear()
+
     @precondition(lambda self: self.steps > self.swept + PAUSE)
     @rule(seconds=st.sampled_from([6_000.0, 90_000.0]), looked=st.booleans())
     def much_time_passes(self, seconds: float, looked: bool) -> None:
@@ -445,6 +453,18 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert self.row(Attempt, (build.id, build.deciding_epoch)).end is AttemptEnd.FAILED
             if build.state is BuildState.UNBUILDABLE:
                 assert len(set(build.broken_on)) >= POLICY.breakages
+
+    @invariant()
+    def what_is_known_to_fail_is_not_built_again_unless_somebody_insists(self) -> None:
+        comparisons = self.broker.state.compare("lua")
+        for build in self.broker.all(Build):
+            if build.id in self.looked_at:
+                continue
+            self.looked_at.add(build.id)
+            for failure in self.known_failures:
+                if not build.forced and failure.shelf == build.spec.shelf() and failure.until > build.created_at:
+                    assert not platform_satisfies(failure.platform, failure.kind, build.spec, comparisons)
+        self.known_failures = list(self.broker.all(FailedHere))
 
     @invariant()
     def a_failure_waits_to_be_confirmed_only_where_somebody_could(self) -> None:
