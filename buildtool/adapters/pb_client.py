@@ -197,7 +197,7 @@ class Requesting:
 
     async def submit_together(self, message: SubmitTogether) -> ToldTogether:
         """Ask for several builds at once."""
-        return await self._session.call("submit_together", message, ToldTogether, within=SUBMIT_TIMEOUT)
+        return await self._session.call("together", message, ToldTogether, within=SUBMIT_TIMEOUT)
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request."""

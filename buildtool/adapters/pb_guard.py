@@ -33,7 +33,7 @@ __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 STRANGER = Bounds(size=4 * 1024, items=100)
 """What one message may be until hello is said."""
 
-REQUESTER = Bounds(size=128 * 1024, items=20_000)
+REQUESTER = Bounds(size=512 * 1024, items=20_000)
 """What one message of a requester may be."""
 
 PEER = Bounds(size=700_000, items=100_000)

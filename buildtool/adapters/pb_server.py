@@ -170,7 +170,7 @@ class RequesterDoor(Door):
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
-        "submit_together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
+        "together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
@@ -183,7 +183,7 @@ class RequesterDoor(Door):
         """Ask for a build."""
         return await self._desk.submit(message)
 
-    async def remote_submit_together(self, message: SubmitTogether) -> ToldTogether:
+    async def remote_together(self, message: SubmitTogether) -> ToldTogether:
         """Several builds at once."""
         return await self._desk.submit_together(message)
 

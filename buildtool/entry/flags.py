@@ -7,7 +7,10 @@ UsageError of one line.
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -21,7 +24,7 @@ from buildtool.domain.platforms import Value
 from buildtool.entry.common import software, unknown_option
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
-from buildtool.protocol import AskWhy, Cancel
+from buildtool.protocol import TOGETHER, AskWhy, Cancel
 from buildtool.requester.outcome import MEANINGS
 from buildtool.settings import Settings
 
@@ -56,12 +59,14 @@ class Asked:
 class Said:
     """All that the command line said. One of ``asked``, ``cancel`` and ``why`` is there; ``port`` is 0 when not said.
 
-    ``explain``: nothing is asked for, only what would be answered is wanted.
+    ``explain``: nothing is asked for, only what would be answered is wanted. ``more`` is what is asked for besides
+    ``asked``, when options have several values or there is a matrix.
     """
 
     settings: Settings
     asked: Asked | None
     cancel: Cancel | None
+    more: tuple[Asked, ...] = ()
     why: AskWhy | None = None
     explain: bool = False
     host: str = ""
@@ -98,7 +103,10 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     why = _why_id(flags.why) if flags.why is not None else None
     if cancel is not None and why is not None:
         raise UsageError("--cancel ends a request, --why asks about one: choose one")
-    asked = _asked(flags, words, project) if cancel is None and why is None and project is not None else None
+    everything: list[Asked] = []
+    if cancel is None and why is None and project is not None:
+        everything = _combinations(flags, words, project, parser)
+    asked = everything[0] if everything else None
     if cancel is not None or why is not None:
         _nothing_else(flags, words, project, "--cancel" if cancel is not None else "--why")
     if flags.output is not None and not flags.download:
@@ -107,6 +115,7 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
         settings=settings,
         asked=asked,
         cancel=cancel,
+        more=tuple(everything[1:]),
         why=why,
         explain=flags.explain,
         host=flags.host or "",
@@ -135,6 +144,16 @@ class _Parser(argparse.ArgumentParser):
 
     def format_usage(self) -> str:
         return f"usage: {PROGRAM} [options] EMAIL\n"
+
+
+class _Bools(argparse.BooleanOptionalAction):
+    """One that keeps every value, as ``append`` does."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, _values: object, option_string: str | None = None
+    ) -> None:
+        said = list(getattr(namespace, self.dest, None) or [])
+        setattr(namespace, self.dest, [*said, not (option_string or "").startswith("--no-")])
 
 
 class _Version(argparse.Action):
@@ -169,6 +188,7 @@ def _own_flags(*, add_help: bool = True) -> _Parser:
     add("--cancel", metavar="ID", help="end a request; ID was told when it was accepted")
     add("--why", metavar="ID", help="say why a request waits, and until when")
     add("--explain", action="store_true", help="ask for nothing: say what would be answered, and why (needs no EMAIL)")
+    add("--matrix", metavar="FILE", help="ask for several at once: in each line of FILE options, added to those given")
     add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
     add("--native", action="store_true", help="only take what was built on the platform itself")
     add("--json", action="store_true", help="print one JSON object, and nothing else, on standard output")
@@ -197,9 +217,9 @@ def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patte
         said = said.replace("%", "%%")
         try:
             if option.kind is Kind.BOOL:
-                group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=said)
+                group.add_argument(option.flag, action=_Bools, default=None, help=said)
             else:
-                group.add_argument(option.flag, metavar=option.kind.value.upper(), help=said)
+                group.add_argument(option.flag, action="append", metavar=option.kind.value.upper(), help=said)
         except argparse.ArgumentError as error:
             raise ConfigurationError(f"option {option.name} cannot become a flag: {error.message}") from error
 
@@ -266,6 +286,72 @@ def _request_id(flag: str, text: str) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
+def _combinations(
+    flags: argparse.Namespace, words: list[str], project: Project, parser: argparse.ArgumentParser
+) -> list[Asked]:
+    """Return everything that is asked for: each line of the matrix, with every combination of repeated values."""
+    if flags.matrix is None:
+        return _products(flags, words, project)
+    found = []
+    for number, line in _matrix(Path(flags.matrix)):
+        try:
+            own, rest = parser.parse_known_args(_plain_bools(line, project))
+            _options_only(own, _positional(rest, parser), project)
+            merged = argparse.Namespace(**vars(flags))
+            for name, value in vars(own).items():
+                if value is not None and name in {option.name for option in project.options.all()}:
+                    setattr(merged, name, value)
+            found += _products(merged, words, project)
+        except UsageError as error:
+            raise UsageError(f"{flags.matrix}:{number}: {error}") from error
+    if not found:
+        raise UsageError(f"--matrix: {flags.matrix} asks for nothing: write options in its lines")
+    return _bounded(found)
+
+
+def _matrix(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the lines of a matrix file that say something, as words, with their numbers."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: {error}") from error
+        if words:
+            lines.append((number, words))
+    return lines
+
+
+def _options_only(own: argparse.Namespace, words: list[str], project: Project) -> None:
+    names = {option.name for option in project.options.all()}
+    others = [name for name, value in vars(own).items() if name not in names | {"download"} and value]
+    if words or others:
+        raise UsageError(f"a line of a matrix holds options of the project only, not {(words + others)[0]!r}")
+
+
+def _products(flags: argparse.Namespace, words: list[str], project: Project) -> list[Asked]:
+    """Return what is asked for with every combination of the values that were said more than once."""
+    names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
+    choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
+    if math.prod(map(len, choices)) > TOGETHER:
+        raise UsageError(f"at most {TOGETHER} builds can be asked for at once")
+    found = []
+    for combination in itertools.product(*choices):
+        one = argparse.Namespace(**vars(flags) | dict(zip(names, combination, strict=True)))
+        found.append(_asked(one, words, project))
+    return _bounded(found)
+
+
+def _bounded(found: list[Asked]) -> list[Asked]:
+    if len(found) > TOGETHER:
+        raise UsageError(f"at most {TOGETHER} builds can be asked for at once, not {len(found)}")
+    return found
+
+
 def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Asked:
     if not words and not flags.explain:
         raise UsageError("say who is told: an e-mail address (--help shows an example)")
@@ -302,8 +388,10 @@ def _nothing_else(flags: argparse.Namespace, words: list[str], project: Project 
     """Raise UsageError when something is asked for besides what ``only`` does with a request that there is."""
     if words:
         raise UsageError(f"{only} needs no e-mail address: leave out {words[0][:80]!r}")
-    set_flags = [name for name in ("force", "native", "foreground", "output", "explain") if getattr(flags, name)]
+    set_flags = [
+        name for name in ("force", "native", "foreground", "output", "explain", "matrix") if getattr(flags, name)
+    ]
     if project is not None:
-        set_flags += list(_values(flags, project.options.all()))
+        set_flags += [option.name for option in project.options.all() if getattr(flags, option.name, None)]
     if set_flags:
         raise UsageError(f"{only} is about one request only: leave out --{set_flags[0].replace('_', '-')}")

@@ -31,8 +31,9 @@ from buildtool.ports import Executor
 from buildtool.project import Project
 from buildtool.protocol import AskExplain, Submit
 from buildtool.requester.lines import how_to_go_on, waits
-from buildtool.requester.outcome import Exit, Result, as_json, exit_of_error
+from buildtool.requester.outcome import Exit, Result, all_as_json, as_json, exit_of_error
 from buildtool.requester.shell import Requester, Wish
+from buildtool.requester.together import worst
 from buildtool.settings import load_settings
 
 _HASHED = 1024 * 1024
@@ -62,6 +63,7 @@ class _Errand:
     said: Said
     submit: Submit | None
     place: OutputPlace
+    more: tuple[Submit, ...] = ()
 
     async def run(self, reactor: ReactorBase, stop: Stop) -> int:
         """Do it, until it is done or the program is asked to stop."""
@@ -76,7 +78,10 @@ class _Errand:
 
         place = FilePlace(self.place, files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
-        working = Deferred.fromCoroutine(self._work(requester))
+        if self.submit is not None and self.more and not said.explain:
+            working = Deferred.fromCoroutine(self._work_together(requester, (self.submit, *self.more)))
+        else:
+            working = Deferred.fromCoroutine(self._work(requester))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
         try:
@@ -89,9 +94,15 @@ class _Errand:
             console.close()
             await downloads.close()
             files.stop()
+        if isinstance(result, list):
+            return _report_all(result, wants_json=said.json)
         return _report(result, wants_json=said.json)
 
-    async def _work(self, requester: Requester) -> Result:
+    async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
+        wishes = [Wish(submit, self.said.foreground, self.said.download) for submit in submits]
+        return await requester.ask_together(wishes)
+
+    async def _work(self, requester: Requester) -> Result | list[Result]:
         if self.said.cancel is not None:
             return await requester.cancel(self.said.cancel)
         if self.said.why is not None:
@@ -112,7 +123,13 @@ def _errand(said: Said) -> _Errand:
     check_platform(said.asked, local)
     if said.download and not said.explain:
         place.check()
-    return _Errand(said, _submit(said.asked, local), place)
+    for other in said.more:
+        check_platform(other, local)
+    if said.more and said.explain:
+        raise UsageError("--explain is about one combination: say each option once")
+    if said.more and said.output and said.download and not place.is_directory():
+        raise UsageError(f"--output: several artifacts need a directory, and {said.output} is none")
+    return _Errand(said, _submit(said.asked, local), place, tuple(_submit(other, local) for other in said.more))
 
 
 def _submit(asked: Asked, local: dict[str, Value]) -> Submit:
@@ -184,6 +201,14 @@ def _interrupted(requester: Requester, submit: Submit | None, said: Said) -> Res
     return Result(Exit.INTERRUPTED, told)
 
 
+def _report_all(results: list[Result], *, wants_json: bool) -> int:
+    """Print what ``--json`` promises of several builds; return the exit code of the worst."""
+    code = worst(results)
+    if wants_json:
+        print(json.dumps(all_as_json(results, code), sort_keys=True), flush=True)
+    return int(code)
+
+
 def _report(result: Result, *, wants_json: bool) -> int:
     """Print what ``--json`` promises, or the error in one line; return the exit code."""
     try:
@@ -209,6 +234,10 @@ class OutputPlace:
         """Return the path for an artifact of this name."""
         path = Path(self.output or ".")
         return path / name if self.output.endswith(os.sep) or path.is_dir() else path
+
+    def is_directory(self) -> bool:
+        """Say whether artifacts go into it, each under its own name."""
+        return self.output.endswith(os.sep) or Path(self.output or ".").is_dir()
 
     def check(self, name: str = "artifact.zip") -> None:
         """Raise UsageError when nothing can be written there."""

@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.errors import BuildToolError, NotFound, Unavailable
-from buildtool.ports import Downloads
-from buildtool.protocol import Told
+from buildtool.ports import Downloads, MetaserverClient
+from buildtool.protocol import Follow, Told
 from buildtool.requester.console import Console
 from buildtool.requester.lines import clean, moved, waits
 
@@ -42,6 +42,25 @@ class Story:
                 self.console.say(line)
             self.console.state(now)
         self.poke()
+
+    def goes_on(self) -> bool:
+        """Say whether the Request has not ended."""
+        return waits(self.told)
+
+    async def hear_over(self, client: MetaserverClient) -> str:
+        """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
+        self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
+        closing = Deferred.fromCoroutine(client.closed())
+        reason: list[str] = []
+
+        def closed(why: object) -> None:
+            reason.append(str(why))
+            self.poke()
+
+        closing.addBoth(closed)
+        while self.goes_on() and not reason:
+            await self.changed()
+        return reason[0] if reason else ""
 
     def poke(self) -> None:
         """Wake whoever waits for a change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import attrs
 from attrs import frozen
@@ -93,6 +94,11 @@ def exit_of_error(error: BuildToolError) -> Exit:
     if isinstance(error, InternalError | DecodeError | EncodeError):
         return Exit.INTERNAL
     return Exit.REFUSED
+
+
+def all_as_json(results: Sequence[Result], code: Exit) -> dict[str, object]:
+    """Return the one object that ``--json`` prints for several builds; ``code`` is the exit code."""
+    return {"exit": int(code), "requests": [as_json(result) for result in results]}
 
 
 def as_json(result: Result) -> dict[str, object]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, RequestState
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.ports import Downloads, MetaserverClient
-from buildtool.protocol import AskExplain, AskWhy, Cancel, Follow, Found, Submit, Told
+from buildtool.protocol import AskExplain, AskWhy, Cancel, Found, Submit, SubmitTogether, Told
 from buildtool.requester.console import Console, Place
 from buildtool.requester.explaining import explained
 from buildtool.requester.following import LogShower, Story
 from buildtool.requester.lines import answered, clean, ended, how_to_go_on, waits
 from buildtool.requester.outcome import Exit, Result, exit_of_state
+from buildtool.requester.together import Watch, news, table
 
 __all__ = ["Requester", "Wish"]
 
@@ -30,6 +32,9 @@ PATIENCE = 3_600.0
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+
+
+T = TypeVar("T")
 
 
 @frozen
@@ -65,7 +70,7 @@ class Requester:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
         try:
             began = self.timers.seconds()
-            told = await self._submit(wish.submit)
+            told = await self._sent(lambda client: client.submit(wish.submit))
             milliseconds = (self.timers.seconds() - began) * 1_000
             self._story = Story(told, self.console)
             self._say(answered(told, milliseconds))
@@ -76,6 +81,27 @@ class Requester:
             if told.answer not in ("hit", "known-failure") and not waits(told):
                 self._say(ended(told))
             return await self._fetched(told, milliseconds, download=wish.download)
+        finally:
+            self._disconnect()
+
+    async def ask_together(self, wishes: Sequence[Wish]) -> list[Result]:
+        """Ask for several builds at once, wait and fetch as wished. Raises BuildToolError when none is taken."""
+        submits = [wish.submit for wish in wishes]
+        try:
+            began = self.timers.seconds()
+            answered_all = await self._sent(lambda client: client.submit_together(SubmitTogether(tuple(submits))))
+            milliseconds = (self.timers.seconds() - began) * 1_000
+            watch = Watch(list(answered_all.items), lambda told: self.console.say(news(told)))
+            if watch.goes_on():
+                self.console.say(f"mail will go to {submits[0].email} when all have ended")
+            if wishes[0].foreground:
+                await self._hear_all(watch)
+            results = [
+                await self._fetched(told, milliseconds, download=wish.download)
+                for told, wish in zip(watch.told, wishes, strict=True)
+            ]
+            self._say(table(submits, results))
+            return results
         finally:
             self._disconnect()
 
@@ -119,15 +145,15 @@ class Requester:
         if client is not None:
             client.close()
 
-    async def _submit(self, message: Submit) -> Told:
-        """Send the submission, and send it again where the answer was lost: it is the same request every time."""
+    async def _sent(self, send: Callable[[MetaserverClient], Awaitable[T]]) -> T:
+        """Send a submission, and send it again where the answer was lost: it is the same request every time."""
         delay, tried, sent = _RETRY_FIRST, 0, False
         while True:
             tried += 1
             try:
                 client = await self._connected()
                 sent = True
-                return await client.submit(message)
+                return await send(client)
             except Unavailable as error:
                 self._disconnect()
                 if not sent or tried == TRIES:
@@ -151,39 +177,24 @@ class Requester:
             showing.cancel()
         return story.told
 
-    async def _hear_all(self, story: Story) -> None:
+    async def _hear_all(self, watched: Story | Watch) -> None:
+        """Hear of what waits until all of it has ended, over as many connections as it takes."""
         delay, lost_at = _RETRY_FIRST, self.timers.seconds()
-        while waits(story.told):
+        while watched.goes_on():
             try:
-                reason = await self._hear(story)
+                client = await self._connected()
+                reason = await watched.hear_over(client)
                 delay, lost_at = _RETRY_FIRST, self.timers.seconds()
             except Unavailable as error:
                 reason = str(error)
             self._disconnect()
-            if not waits(story.told):
+            if not watched.goes_on():
                 return
             if self.timers.seconds() - lost_at > PATIENCE:
-                raise Unavailable(f"{clean(reason)}; the request goes on: look at {clean(story.told.page_url)}")
+                raise Unavailable(f"{clean(reason)}; the request goes on: look at the pages")
             self.console.say(f"the metaserver is away ({clean(reason)}); trying again in {delay:g} s")
             await deferLater(self.timers, delay)
             delay = min(2 * delay, _RETRY_MOST)
-
-    async def _hear(self, story: Story) -> str:
-        """Follow over one connection, until the end of the Request or of the connection; return why it ended."""
-        client = await self._connected()
-        request = story.told
-        story.hear(await client.follow(Follow(request.request_id, request.token), story.hear))
-        closing = Deferred.fromCoroutine(client.closed())
-        reason: list[str] = []
-
-        def closed(why: object) -> None:
-            reason.append(str(why))
-            story.poke()
-
-        closing.addBoth(closed)
-        while waits(story.told) and not reason:
-            await story.changed()
-        return reason[0] if reason else ""
 
     # --- fetching ---------------------------------------------------------------------------------------
 
