@@ -4,10 +4,10 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test bench check format lock clean distclean
+.PHONY: help venv demo demo-lua test bench check format lock clean distclean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
 venv:  ## make .venv from requirements.txt, if it is missing or the lock has changed
 	@command -v $(PYTHON) >/dev/null || \
@@ -16,6 +16,9 @@ venv:  ## make .venv from requirements.txt, if it is missing or the lock has cha
 
 demo: venv  ## a request, a build, a hit and a mail, on this machine, with real processes
 	@$(RUN) -m buildtool.entry.demo
+
+demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sources, built and run
+	@$(RUN) -m buildtool.entry.demo_lua
 
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
@@ -29,6 +32,7 @@ check: venv  ## style, types and the direction of imports
 	$(RUN) -m mypy --strict -p buildtool
 	$(RUN) -m mypy --strict -p tests
 	$(RUN) -m mypy --strict $(LAUNCHERS) .ci/venv.py
+	$(RUN) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
 	$(RUN) -m pytest -q tests/test_architecture.py
 
 format: venv  ## lay the code out as `make check` wants it
@@ -39,9 +43,9 @@ lock: venv  ## refresh requirements.txt: the newest versions that fit setup.cfg,
 	@.ci/lock
 	@$(MAKE) --no-print-directory venv
 
-clean:  ## remove what the other targets left behind, except .venv
+clean:  ## remove what the other targets left behind, except .venv and downloads
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-distclean: clean  ## the same, and .venv
-	rm -rf .venv .venv.lock
+distclean: clean  ## the same, .venv and what was downloaded
+	rm -rf .venv .venv.lock .cache
