@@ -188,6 +188,12 @@ class Conflict(BuildToolError):
     code = "conflict"
 
 
+class Overloaded(BuildToolError):
+    """So many requests wait already that no more are taken; those that wait go on, and later there is room again."""
+
+    code = "overloaded"
+
+
 class Declined(BuildToolError):
     """A build server does not take a build now. The message is the reason; the build goes elsewhere, or later here."""
 

@@ -46,6 +46,10 @@ SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
 
 
+TIMERS_SPARED = 1_000
+"""How many timers of what has ended may stay: by themselves they go when their time comes, a week later."""
+
+
 @frozen
 class Seen:
     """A client request id that was answered: for which Request, body and how."""
@@ -58,7 +62,8 @@ class Seen:
 class State:
     """The broker's memory. ``policies`` holds each project's Policy by name.
 
-    The mappings are to be read by everybody and changed only through the methods.
+    The mappings are to be read by everybody and changed only through the methods. ``revisions_wanted`` counts the
+    acceptable revisions of all open Requests together, of which each takes memory.
     """
 
     def __init__(self, policies: Mapping[str, Policy]) -> None:
@@ -89,6 +94,7 @@ class State:
         self.confirming: dict[int, None] = {}
         self.free: dict[str, None] = {}
         self.timers: list[tuple[float, str, Any]] = []
+        self.revisions_wanted = 0
         self._next = {"request": 1, "build": 1, "artifact": 1}
         self._journal: list[Callable[[], None]] = []
         self._dirty: dict[tuple[type, object], Row] = {}
@@ -118,6 +124,9 @@ class State:
         self.seen.clear()
         while len(self.shelves) > SHELVES_KEPT:
             del self.shelves[next(iter(self.shelves))]
+        open_things = len(self.requests) + len(self.builds) + len(self.servers) + len(self.refusals)
+        if len(self.timers) > TIMERS_SPARED + 4 * open_things:
+            self.timers = sorted(set(filter(self._stands, self.timers)))
 
     def number(self, kind: str) -> int:
         """Return the next free number for a ``request``, ``build`` or ``artifact``."""
@@ -182,6 +191,19 @@ class State:
         timer = heapq.heappop(self.timers)
         self._journal.append(lambda: heapq.heappush(self.timers, timer))
         return timer
+
+    def _stands(self, timer: tuple[float, str, Any]) -> bool:
+        """Say whether what the timer is for still waits until then."""
+        when, kind, key = timer
+        match kind:
+            case "request":
+                return key in self.requests and self.requests[key].expires_at == when
+            case "build":
+                return key in self.builds and self.builds[key].not_before == when
+            case "server":
+                return key in self.servers and self.servers[key].quarantined_until == when
+            case _:
+                return key in self.refusals and self.refusals[key].until == when
 
     def remember_answer(self, client_id: str, seen: Seen) -> None:
         """Know a client request id until the next commit, from when on the database knows it."""
@@ -287,6 +309,8 @@ class State:
         before = old.demand if old is not None else None
         after = new.demand if new is not None else None
         if before is not after:
+            self.revisions_wanted -= len(before.acceptable) if before is not None else 0
+            self.revisions_wanted += len(after.acceptable) if after is not None else 0
             for shelf in before.shelves() if before is not None else ():
                 _drop(self.wanting, shelf, key)
             for shelf in after.shelves() if after is not None else ():

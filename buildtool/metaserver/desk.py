@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -32,7 +32,7 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
 from buildtool.domain.options import digest_of, tool_option
 from buildtool.domain.tickets import token_matches
-from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Unauthorised, UsageError
+from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Overloaded, Unauthorised, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
@@ -56,6 +56,12 @@ from buildtool.wire import encode
 
 log = Logger()
 
+OPEN_LIMIT = 100_000
+"""Most Requests that may wait at once: each takes memory, and nothing bounds how many a peer asks for."""
+
+WANTED_LIMIT = 1_000_000
+"""Most acceptable revisions of all waiting Requests together: one with a range may have a thousand."""
+
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -69,6 +75,8 @@ class Desk:
     resolver: SourceResolver
     teller: Teller
     explainer: Explainer
+    open_limit: int = OPEN_LIMIT
+    wanted_limit: int = WANTED_LIMIT
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
@@ -101,10 +109,21 @@ class Desk:
             demand = await self._demand(project, url, item, resolved)
             submitted.append(Submitted(item.client_id, body_digest(item), email, demand, item.force))
             urls.append(url)
+        self._check_room(submitted)
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
         answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
         return tuple([await self._told(one, url) for one, url in zip(answers, urls, strict=True)])
+
+    def _check_room(self, submitted: Sequence[Submitted]) -> None:
+        """Raise Overloaded where what is asked for might have to wait and no more can."""
+        state = self.broker.state
+        wanted = sum(len(one.demand.acceptable) for one in submitted)
+        if (
+            len(state.requests) + len(submitted) > self.open_limit
+            or state.revisions_wanted + wanted > self.wanted_limit
+        ):
+            raise Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""

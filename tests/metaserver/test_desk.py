@@ -1,0 +1,70 @@
+"""The requesters' desk: what it takes is bounded, whoever asks."""
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.domain.state import State
+from buildtool.errors import Overloaded
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.desk import Desk
+from buildtool.metaserver.explaining import Explainer
+from buildtool.metaserver.telling import Addresses, Teller
+from buildtool.protocol import Cancel, Submit, Told
+from tests.fakes_build import COMMIT, project
+from tests.metaserver.test_server_desk import settings
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+
+
+@define
+class Resolver:
+    """``ports.SourceResolver``: every ref is one commit, every range accepts ten."""
+
+    async def resolve(self, url: str, ref: str) -> str:
+        return COMMIT
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        return (commit, *(f"{number:040x}" for number in range(9)))
+
+    async def pin(self, url: str, commit: str) -> None:
+        return None
+
+
+@define
+class World:
+    """A desk over a broker and in-memory stores."""
+
+    store: MemoryStore = field(factory=MemoryStore)
+    desk: Desk = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        one = project()
+        state, wall = State({one.name: one.scheduling()}), WallClock()
+        broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
+        assert Deferred.fromCoroutine(broker.start()).called
+        teller = Teller(state, self.store, Addresses("http://files", "http://pages"), b"k" * 32, wall.wall)
+        deployment = evolve(settings(), projects=(one,))
+        explainer = Explainer(state, self.store, teller)
+        self.desk = Desk(deployment, broker, self.store, Resolver(), teller, explainer, open_limit=3, wanted_limit=25)
+
+    def submit(self, number: int, revrange: str = "") -> Deferred[Told]:
+        message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", revrange, {}, {}, {})
+        return Deferred.fromCoroutine(self.desk.submit(message))
+
+
+class RoomTests(SynchronousTestCase):
+    def test_so_many_wait_and_no_more_until_one_has_gone(self) -> None:
+        world = World()
+        told = [self.successResultOf(world.submit(number)) for number in range(3)]
+        assert "3 requests wait" in str(self.failureResultOf(world.submit(3), Overloaded).value)
+        assert self.successResultOf(world.submit(2)) == told[2], "sent again it is no further one"
+        self.successResultOf(Deferred.fromCoroutine(world.desk.cancel(Cancel(told[0].request_id, told[0].token))))
+        self.successResultOf(world.submit(3))
+
+    def test_a_range_takes_the_room_of_all_that_it_accepts(self) -> None:
+        world = World()
+        for number in range(2):
+            self.successResultOf(world.submit(number, "9"))
+        self.failureResultOf(world.submit(2, "9"), Overloaded)
+        self.successResultOf(world.submit(3))
