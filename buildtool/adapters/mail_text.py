@@ -17,7 +17,7 @@ import jinja2
 from attrs import frozen
 
 from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request, RequestState
-from buildtool.domain.options import Canonical
+from buildtool.domain.options import Canonical, written
 from buildtool.domain.platforms import Value
 from buildtool.errors import InternalError
 from buildtool.ports import OutgoingMail
@@ -319,18 +319,12 @@ def _sentence(text: str) -> str:
 
 def _machine(platform: Canonical) -> str:
     values = dict(platform)
-    words = [plain(_value(values[name])) for name in ("os", "arch") if name in values]
+    words = [plain(written(values[name])) for name in ("os", "arch") if name in values]
     return " ".join(words) or "any platform"
 
 
 def _shown(values: Canonical) -> str:
-    return " ".join(f"{plain(name)}={plain(_value(value))}" for name, value in values)
-
-
-def _value(value: Value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return " ".join(f"{plain(name)}={plain(written(value))}" for name, value in values)
 
 
 def _words(items: Iterable[str]) -> str:

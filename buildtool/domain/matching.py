@@ -22,7 +22,7 @@ from buildtool.domain.model import (
     ProjectSkill,
     canonical,
 )
-from buildtool.domain.options import STANDARD, Canonical, Comparison, ProjectOptions, digest_of
+from buildtool.domain.options import STANDARD, Canonical, Comparison, ProjectOptions, digest_of, written
 from buildtool.domain.platforms import (
     CPU_LEVELS,
     FOLLOWS_FROM,
@@ -110,11 +110,7 @@ _SIGN = {
 
 
 def _text(value: Value | None) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        return ",".join(value) or "none"
-    return str(value)
+    return "none" if value is None else written(value) or "none"
 
 
 def comparison_of(name: str) -> Comparison:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import evolve, frozen
 
-from buildtool.domain.options import Canonical, Comparison, digest_of
+from buildtool.domain.options import Canonical, Comparison, digest_of, written
 from buildtool.domain.platforms import Value
 
 __all__ = [
@@ -416,5 +416,5 @@ def canonical(values: Mapping[str, Value]) -> Canonical:
 
 
 def shown(values: Canonical) -> str:
-    """Return ``values`` for people: ``arch=ppc os=linux``."""
-    return " ".join(f"{name}={','.join(v) if isinstance(v, tuple) else v}" for name, v in values)
+    """Return ``values`` for people: ``arch=ppc utf8=yes``."""
+    return " ".join(f"{name}={written(value)}" for name, value in values)

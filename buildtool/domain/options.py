@@ -148,11 +148,7 @@ class Option:
 
     def format(self, value: Value) -> str:
         """Return the text that ``parse`` turns back into ``value``."""
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, tuple):
-            return ",".join(value)
-        return str(value)
+        return written(value)
 
     def describe(self) -> dict[str, object]:
         """Return the description as plain JSON data (for ``--json``, forms, and the digest)."""
@@ -285,6 +281,13 @@ def words(
 ) -> Option:  # fmt: skip
     """Describe an option that takes a set of words."""
     return Option(name, Kind.SET, help, tuple(sorted(set(default))), tuple(choices), requires=_pairs(requires))
+
+
+def written(value: Value) -> str:
+    """Return a value as it is written on a command line: ``yes``, ``1024``, ``io,net``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...]:

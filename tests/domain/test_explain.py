@@ -172,6 +172,7 @@ def test_the_words_of_a_reason_name_what_is_wanted_and_what_there_is() -> None:
         Reason(Cause.PROPERTY, "tools", ("cc", "ld"), (), Comparison.SUBSET): "needs tools with cc,ld, has none",
         Reason(Cause.PROPERTY, "libc", "musl", None): "needs libc musl, has none",
         Reason(Cause.RECIPE, "lua", 4, 3): "has recipe 3 of lua, needs 4: update config.py",
+        Reason(Cause.OPTION, "utf8", wanted=True, have=False): "utf8 is no, not yes",
         Reason(Cause.BUSY, wanted=2, have=2): "is busy (2 of 2 builds)",
     }
     assert {reason: reason.words() for reason in said} == said

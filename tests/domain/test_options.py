@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
+from buildtool.domain.model import shown
 from buildtool.domain.options import (
     STANDARD,
     TEXT_LIMIT,
@@ -60,6 +61,9 @@ def outcome(ask: Callable[[], Value]) -> tuple[Value | None, str]:
 def test_what_an_option_formats_it_parses_back(given_: tuple[Option, Value]) -> None:
     option, value = given_
     assert option.parse(option.format(value)) == value
+    assert shown(((option.name, value),)) == f"{option.name}={option.format(value)}", (
+        "logs, mails and lines say it alike"
+    )
 
 
 @given(option_and_value())
