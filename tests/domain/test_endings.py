@@ -10,10 +10,11 @@ from buildtool.domain.messages import (
     JoinedBuild,
     Queued,
     RequestMoved,
+    Tick,
 )
 from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, RequestState
 from tests.domain.farm import Farm
-from tests.domain.worlds import POLICY, machine, spec
+from tests.domain.worlds import POLICY, machine, spec, submitted
 
 CANCELLED, SATISFIED, WAITING = RequestState.CANCELLED, RequestState.SATISFIED, RequestState.WAITING
 X86 = {"os": "linux", "arch": "x86_64"}
@@ -291,6 +292,36 @@ def test_numbers_go_on_after_a_restart() -> None:
     assert second.request.id == first.request.id + 1
     assert farm.build_of(second).id == farm.build_of(first).id + 1
     assert isinstance(farm.ask(spec(1)), JoinedBuild)
+
+
+# --- a database that refuses ----------------------------------------------------------------------------
+
+
+def test_what_a_tick_decided_and_could_not_commit_is_decided_again_by_the_next() -> None:
+    farm = Farm()
+    expiring = farm.ask(spec(0, platform={"os": "linux", "arch": "ppc"}))
+    farm.login("anna")
+    refused = farm.ask(spec(1))
+    farm.end("anna", AttemptEnd.REFUSED)
+    farm.broker.now += POLICY.request_ttl - 1.0
+    farm.broker.send(Tick(), commit=False)
+    assert farm.running_on(refused) == ""
+    farm.pass_time(0.0)
+    assert farm.running_on(refused) == "anna"
+    farm.broker.now += 1.0
+    farm.broker.send(Tick(), commit=False)
+    assert farm.state(expiring) is WAITING
+    farm.pass_time(0.0)
+    assert farm.ends_told(expiring) == [RequestState.EXPIRED]
+
+
+def test_a_request_that_could_not_be_committed_may_be_sent_again() -> None:
+    farm = Farm()
+    event = submitted("one")
+    assert farm.broker.send(event, commit=False) == []
+    answer = farm.send(event)
+    assert isinstance(answer, Queued)
+    assert answer.request.id == 1
 
 
 # --- followers ------------------------------------------------------------------------------------------
