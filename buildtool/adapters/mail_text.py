@@ -16,6 +16,7 @@ from functools import cache
 import jinja2
 from attrs import frozen
 
+from buildtool.domain.matching import bound, comparison_of
 from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request, RequestState
 from buildtool.domain.options import Canonical, written
 from buildtool.domain.platforms import Value
@@ -225,8 +226,10 @@ class _Told:
         if self.source:
             yield "Source", self.source
         yield "Platform", _shown(self.platform)
-        if self.wanted and self.wanted != self.platform:
-            yield "Asked for", _shown(self.wanted)
+        there = dict(self.platform)
+        differing = [(name, value) for name, value in self.wanted if there.get(name) != value]
+        if differing:
+            yield "Asked for", ", ".join(plain(bound(name, value, comparison_of(name))) for name, value in differing)
         yield "Options", _shown(self.options) or "none"
         yield from self._making()
         if self.artifact:

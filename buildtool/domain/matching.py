@@ -70,15 +70,15 @@ class Reason:
     def nearest_words(self, who: str) -> str:
         """Return the reason for people, as what the best there is lacks."""
         if self.cause is Cause.PROPERTY:
-            wanted = f"{_SIGN[self.comparison]}{_text(self.wanted)}"
-            return f"needs {self.name} {wanted}; the best is {_text(self.have)} on {who}"
+            wanted = bound(self.name, self.wanted, self.comparison)
+            return f"needs {wanted}; the best is {_text(self.have)} on {who}"
         return f"{who} {self.words()}"
 
     def _words(self) -> str:  # noqa: C901, PLR0911 - one line for each cause
         wanted, have = _text(self.wanted), _text(self.have)
         match self.cause:
             case Cause.PROPERTY:
-                return f"needs {self.name} {_SIGN[self.comparison]}{wanted}, has {have}"
+                return f"needs {bound(self.name, self.wanted, self.comparison)}, has {have}"
             case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
                 return f"{self.name} is {have}, not {wanted}"
             case Cause.PROJECT:
@@ -107,6 +107,11 @@ _SIGN = {
     Comparison.AT_LEAST: "≥ ",
     Comparison.SUBSET: "with ",
 }
+
+
+def bound(name: str, value: Value | None, comparison: Comparison) -> str:
+    """Return a requirement with its direction: ``libc_version ≤ 2.36``, ``arch ppc``."""
+    return f"{name} {_SIGN[comparison]}{_text(value)}"
 
 
 def _text(value: Value | None) -> str:

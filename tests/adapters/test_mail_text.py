@@ -133,11 +133,16 @@ def test_one_mail_tells_of_all_requests_of_its_address_and_what_each_asked_for()
     assert "answers the requests 17 and 19 of alice@example.org" in " ".join(body.split())
 
 
-def test_a_platform_that_differs_from_the_one_asked_for_is_told_beside_it() -> None:
+def test_what_differs_from_the_platform_asked_for_is_told_beside_it_with_its_direction() -> None:
+    """A binary for an older C library is one that was asked for: "2.31, asked for 2.36" would look like a mistake."""
     mail = evolve(outgoing(), artifact=evolve(artifact(), platform=(("arch", "ppc"), ("libc_version", "2.31"))))
-    body = told(mail)[1]
+    wanted = (("arch", "ppc"), ("bits", 32), ("libc_version", "2.36"))
+    made = build()
+    body = told(evolve(mail, build=evolve(made, spec=evolve(made.spec, platform=wanted))))[1]
     assert "  Platform    arch=ppc libc_version=2.31\n" in body
-    assert "  Asked for   arch=ppc bits=32" in body
+    assert "  Asked for   bits 32, libc_version ≤ 2.36\n" in body
+    same = evolve(mail, build=evolve(made, spec=evolve(made.spec, platform=(("arch", "ppc"),))))
+    assert "Asked for" not in told(same)[1]
 
 
 @pytest.mark.parametrize("outcome", ENDS)
