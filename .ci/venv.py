@@ -7,9 +7,7 @@ The stamp holds a digest of what the environment was made from: a changed lock i
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells the newcomer
-    sys.exit(
-        "Python %d.%d is too old: 3.11 or newer is needed (PYTHON=... says which)" % sys.version_info[:2]
-    )
+    sys.exit("Python %d.%d is too old: 3.11 or newer is needed (PYTHON=... says which)" % sys.version_info[:2])
 
 import fcntl
 import hashlib

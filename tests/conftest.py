@@ -39,9 +39,7 @@ def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures
     failures = LoggedFailures()
     case = request.instance
     if isinstance(case, SynchronousTestCase):
-        case.addCleanup(
-            failures.forget
-        )  # registered first, hence called last: from here on it is not trial's
+        case.addCleanup(failures.forget)  # registered first, hence called last: from here on it is not trial's
     failures.start()
     try:
         yield failures
@@ -49,9 +47,7 @@ def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures
     finally:
         failures.stop()
     if left:
-        pytest.fail(
-            "\n".join(["logged failures that the test did not expect:", *map(str, left)]), pytrace=False
-        )
+        pytest.fail("\n".join(["logged failures that the test did not expect:", *map(str, left)]), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,9 @@ CHUNK = 500
 RECENT = 1_000
 """From how many of the newest artifacts durations are learnt at the start."""
 
+LOOKED_AT = 20_000
+"""Among how many of the newest artifacts those of one project are looked for, when something near is wanted."""
+
 EVENTS_KEPT = 200_000
 """How many events the table keeps."""
 
@@ -144,8 +147,9 @@ class SqlBrokerStore:
 def _similar(key: ShelfKey, limit: int, connection: Connection) -> list[Artifact]:
     table = schema.artifacts
     given_out = select(table).where(table.c.withdrawn == "").order_by(table.c.id.desc()).limit(limit)
-    same_project = given_out.where(table.c.project == key.project)
-    same_options = same_project.where(
+    of_project = given_out.where(table.c.project == key.project)
+    same_project = of_project.where(table.c.id > _NEWEST_ID - LOOKED_AT)
+    same_options = of_project.where(
         table.c.source == key.source,
         table.c.recipe_version == key.recipe_version,
         table.c.options_digest == key.options_digest,
@@ -192,11 +196,12 @@ def _load(connection: Connection) -> Snapshot:
         next_request=next_id(requests),
         next_build=next_id(builds),
         next_artifact=next_id(schema.artifacts),
-        recent=values(_NEWEST.limit(RECENT), rows.artifact_of)[::-1],
+        recent=values(_NEWEST, rows.artifact_of),
     )
 
 
-_NEWEST = select(schema.artifacts).order_by(schema.artifacts.c.id.desc())
+_NEWEST_ID = select(func.coalesce(func.max(schema.artifacts.c.id), 0)).scalar_subquery()
+_NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > _NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
 
 _SHARED = tuple(name for name in schema.SHELF if name != "revision")
 """What the shelves of one demand have in common; SQLite has no use for an index in a comparison of whole tuples."""
