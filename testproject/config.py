@@ -48,18 +48,13 @@ COMPILE = (
 
 # --- recipe ---------------------------------------------------------------------------------------------
 
-# `-march` for each level of x86-64 that a binary may need; other architectures get the compiler's default.
-_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
-
 
 def plan(wanted: Wanted) -> Plan:
     """Answer how to build what is wanted. It must do nothing but answer: no files, no clock, no environment."""
     # The commands run in wanted.source, the checked-out tree. Nothing that names this directory may get into the
     # binary, or two machines would make different ones. There is no shell here, but make starts one: hence the quotes.
+    # No -march either: what the compiler makes unasked runs on every processor of its architecture.
     cflags = "-O2 " + shlex.quote(f"-ffile-prefix-map={wanted.source}=.")
-    level = wanted.platform.get("cpu_level")
-    if level in _LEVELS[1:]:  # the first level is what every compiler makes anyway, under a name that old ones lack
-        cflags += f" -march={level}"
     variables = [
         # `tools` holds what this build server builds this platform with: a cross build has CC=powerpc-linux-gnu-gcc.
         f"CC={wanted.tools.get('CC', 'gcc')}",

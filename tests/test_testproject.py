@@ -126,9 +126,8 @@ def test_every_option_reaches_the_build(checksum: str, utf8: bool, size: int, ki
     assert (len(plan.commands) == 2) == (kind != "cross")
 
 
-def test_the_processor_level_that_was_asked_for_is_what_is_compiled_for() -> None:
-    flags = " ".join(plan_for(Path("/s"), platform={"cpu_level": "x86-64-v3"}).commands[0].argv)
-    assert "-march=x86-64-v3" in flags
+def test_the_binary_is_made_for_every_processor_of_its_architecture() -> None:
+    """Build servers announce the lowest level only, and that is what the compiler makes unasked."""
     assert "-march" not in " ".join(plan_for(Path("/s"), platform={"cpu_level": "x86-64-v1"}).commands[0].argv)
 
 
