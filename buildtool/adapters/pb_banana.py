@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from itertools import islice
 
 from attrs import frozen
 from twisted.spread.banana import Banana
@@ -24,6 +25,7 @@ ITEM_WEIGHT = 64
 _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = range(0x80, 0x88)
 _HIGH_BIT = 0x80
 _FLOAT_SIZE = 8
+_DOUBLE = struct.Struct("!d")
 _VOCABULARY: dict[int, bytes] = Banana.incomingVocabulary
 
 
@@ -46,6 +48,7 @@ class Expressions:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._buffer = bytearray()
+        self._wanted = 0
         self._open: list[tuple[int, list[object]]] = []
         self._size = 0
         self._items = 0
@@ -57,92 +60,93 @@ class Expressions:
 
     def feed(self, chunk: bytes) -> list[object]:
         """Return the expressions that ``chunk`` completes. Raises Breach."""
-        buffer = self._buffer
-        buffer += chunk
         done: list[object] = []
-        start = 0
-        while True:
-            kind_at = self._type_byte(start)
-            if kind_at is None:
-                break
-            end = self._take(start, kind_at, done)
-            if end is None:
-                break
-            start = end
-        del buffer[:start]
+        if not self._buffer:
+            rest = chunk[self._read(chunk, done) :]
+        else:
+            self._buffer += chunk
+            if len(self._buffer) < self._wanted:
+                return done  # an item that is long and not there whole is not looked at again for every chunk
+            data = bytes(self._buffer)
+            rest = data[self._read(data, done) :]
+        self._buffer = bytearray(rest)
         return done
 
-    def _type_byte(self, start: int) -> int | None:
-        """Return where the type byte of the item that begins at ``start`` is, None when it is not there yet."""
-        buffer = self._buffer
-        for at in range(start, min(len(buffer), start + PREFIX_LIMIT + 1)):
-            if buffer[at] >= _HIGH_BIT:
-                return at
-        if len(buffer) - start > PREFIX_LIMIT:
-            raise Breach("sent something that is not Perspective Broker")
-        return None
+    def _read(self, data: bytes, done: list[object]) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
+        """Take all items that are there whole and return where the next one begins.
 
-    def _take(self, start: int, kind_at: int, done: list[object]) -> int | None:
-        """Take one item and return where the next begins; None when the item is not there whole."""
-        buffer, after = self._buffer, kind_at + 1
-        kind, number = buffer[kind_at], _number(buffer[start:kind_at])
-        length = number if kind == _STRING else _FLOAT_SIZE if kind == _FLOAT else 0
-        if self._size + (after - start) + length > self.bounds.size:
-            raise Breach(f"sent a message of more than {self.bounds.size} bytes")
-        if kind == _LIST:
-            self._begin(number, after - start, done)
-            return after
-        if len(buffer) - after < length:
-            return None
-        self._count(after - start + length)
-        self._add(_item(kind, number, bytes(buffer[after : after + length])), done)
-        return after + length
+        Half of what an answer costs was spent here once, so this is one loop without calls.
+        """
+        most_size, most_items, depth = self.bounds.size, self.bounds.items, self.bounds.depth
+        opened, size, items = self._open, self._size, self._items
+        end, at = len(data), 0
+        while at < end:
+            start = at
+            number = shift = 0
+            while (byte := data[at]) < _HIGH_BIT:
+                number |= byte << shift
+                shift += 7
+                at += 1
+                if shift > 7 * PREFIX_LIMIT:
+                    raise Breach("sent something that is not Perspective Broker")
+                if at == end:
+                    self._size, self._items, self._wanted = size, items, end - start + 1
+                    return start
+            at += 1
+            size += at - start
+            item: object
+            if byte == _STRING:
+                if size + number > most_size:
+                    raise Breach(f"sent a message of more than {most_size} bytes")
+                stop = at + number
+                if stop > end:
+                    self._size, self._items, self._wanted = size - (at - start), items, stop - start
+                    return start
+                size += number
+                item = data[at:stop]
+                at = stop
+            elif byte == _LIST:
+                if number > most_items:
+                    raise Breach(f"announced a list of {number} items")
+                item = []
+            elif byte == _FLOAT:
+                if at + _FLOAT_SIZE > end:
+                    self._size, self._items, self._wanted = size - (at - start), items, at + _FLOAT_SIZE - start
+                    return start
+                (item,) = _DOUBLE.unpack_from(data, at)
+                at += _FLOAT_SIZE
+                size += _FLOAT_SIZE
+            else:
+                item = _short_item(byte, number)
+            items += 1
+            if size > most_size:
+                raise Breach(f"sent a message of more than {most_size} bytes")
+            if items > most_items:
+                raise Breach(f"sent a message of more than {most_items} items")
+            if byte == _LIST and number:
+                if len(opened) >= depth:
+                    raise Breach(f"nested lists more than {depth} deep")
+                opened.append((number, []))
+                continue
+            while opened:
+                wanted, members = opened[-1]
+                members.append(item)
+                if len(members) < wanted:
+                    break
+                opened.pop()
+                item = members
+            else:
+                done.append(item)
+                size = items = 0
+        self._size, self._items, self._wanted = size, items, 0
+        return end
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        self._items += 1
-        if self._items > self.bounds.items:
-            raise Breach(f"sent a message of more than {self.bounds.items} items")
 
-    def _begin(self, number: int, size: int, done: list[object]) -> None:
-        self._count(size)
-        if number > self.bounds.items:
-            raise Breach(f"announced a list of {number} items")
-        if not number:
-            self._add([], done)
-            return
-        if len(self._open) >= self.bounds.depth:
-            raise Breach(f"nested lists more than {self.bounds.depth} deep")
-        self._open.append((number, []))
-
-    def _add(self, item: object, done: list[object]) -> None:
-        while self._open:
-            wanted, members = self._open[-1]
-            members.append(item)
-            if len(members) < wanted:
-                return
-            self._open.pop()
-            item = members
-        done.append(item)
-        self._size = self._items = 0
-
-
-def _number(prefix: bytearray) -> int:
-    number = 0
-    for digit in reversed(prefix):
-        number = number << 7 | digit
-    return number
-
-
-def _item(kind: int, number: int, body: bytes) -> object:
-    if kind == _STRING:
-        return body
+def _short_item(kind: int, number: int) -> object:
     if kind in (_INT, _LONGINT):
         return number
     if kind in (_NEG, _LONGNEG):
         return -number
-    if kind == _FLOAT:
-        return struct.unpack("!d", body)[0]
     if kind == _VOCAB and number in _VOCABULARY:
         return _VOCABULARY[number]
     raise Breach("sent an item of an unknown type")
@@ -155,48 +159,50 @@ def plain(expression: object, remote: Callable[[int], object]) -> object:
     Breach for anything else: instances, classes, functions, shared or circular structures, bare bytes. It goes as
     deep as the expression, which ``Bounds.depth`` bounds.
     """
+    if type(expression) is list and expression:
+        kind = expression[0]
+        if kind == b"unicode":
+            return _text(expression)
+        reader = _KINDS.get(kind) if type(kind) is bytes else None
+        if reader is None:
+            raise Breach("sent data of a kind that is not allowed")
+        return reader(expression, remote)
     if type(expression) in (int, float):
         return expression
-    if type(expression) is not list or not expression:
-        raise Breach("sent bytes where data should be")
-    kind, *rest = expression
-    reader = _KINDS.get(kind) if type(kind) is bytes else None
-    if reader is None:
-        raise Breach("sent data of a kind that is not allowed")
-    return reader(rest, remote)
+    raise Breach("sent bytes where data should be")
 
 
 Remote = Callable[[int], object]
 
 
-def _one(rest: list[object], kind: type) -> object:
-    if len(rest) != 1 or type(rest[0]) is not kind:
+def _one(expression: list[object], kind: type) -> object:
+    if len(expression) != 2 or type(expression[1]) is not kind:  # noqa: PLR2004 - the kind's name and one value
         raise Breach("sent data that is not formed as its kind says")
-    return rest[0]
+    return expression[1]
 
 
-def _text(rest: list[object], _: Remote) -> str:
+def _text(expression: list[object]) -> str:
     try:
-        return str(_one(rest, bytes), "utf-8")  # type: ignore[call-overload, no-any-return]
+        return str(_one(expression, bytes), "utf-8")  # type: ignore[call-overload, no-any-return]
     except UnicodeDecodeError:
         raise Breach("sent text that is not UTF-8") from None
 
 
-def _nothing(rest: list[object], _: Remote) -> None:
-    if rest:
+def _nothing(expression: list[object], _: Remote) -> None:
+    if len(expression) != 1:
         raise Breach("sent data that is not formed as its kind says")
 
 
-def _boolean(rest: list[object], _: Remote) -> bool:
-    word = _one(rest, bytes)
+def _boolean(expression: list[object], _: Remote) -> bool:
+    word = _one(expression, bytes)
     if word not in (b"true", b"false"):
         raise Breach("sent data that is not formed as its kind says")
     return word == b"true"
 
 
-def _dictionary(rest: list[object], remote: Remote) -> dict[str, object]:
+def _dictionary(expression: list[object], remote: Remote) -> dict[str, object]:
     found: dict[str, object] = {}
-    for pair in rest:
+    for pair in islice(expression, 1, None):
         if type(pair) is not list or len(pair) != 2:  # noqa: PLR2004 - a key and its value
             raise Breach("sent a dictionary that is none")
         key = plain(pair[0], remote)
@@ -206,17 +212,16 @@ def _dictionary(rest: list[object], remote: Remote) -> dict[str, object]:
     return found
 
 
-def _reference(rest: list[object], remote: Remote) -> object:
-    number = _one(rest, int)
+def _reference(expression: list[object], remote: Remote) -> object:
+    number = _one(expression, int)
     return remote(number)  # type: ignore[arg-type]
 
 
 _KINDS: dict[bytes, Callable[[list[object], Remote], object]] = {
-    b"unicode": _text,
     b"None": _nothing,
     b"boolean": _boolean,
-    b"list": lambda rest, remote: [plain(member, remote) for member in rest],
-    b"tuple": lambda rest, remote: tuple([plain(member, remote) for member in rest]),
+    b"list": lambda expression, remote: [plain(member, remote) for member in islice(expression, 1, None)],
+    b"tuple": lambda expression, remote: tuple([plain(member, remote) for member in islice(expression, 1, None)]),
     b"dictionary": _dictionary,
     b"remote": _reference,
 }

@@ -52,7 +52,7 @@ class Door(pb.Referenceable):
         if not sound or not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
             raise Breach(f"called {message!r} in a wrong way")
         answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
-        return broker.serialize(answer)  # type: ignore[no-untyped-call]
+        return broker.serialize(answer)
 
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:
         method: Callable[..., Awaitable[Any]] = getattr(self, f"remote_{name}")

@@ -27,6 +27,7 @@ from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
+from buildtool.adapters.pb_encode import call_bytes, encoded
 
 __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 
@@ -331,6 +332,17 @@ class Guarded(pb.Broker):
         return plain(sexp, lambda number: pb.RemoteReference(None, self, number, True))
 
     # --- what goes out ----------------------------------------------------------------------------------
+
+    def serialize(self, object: object, *_about: object, **_more: object) -> Any:  # noqa: A002, ANN401
+        """Return plain data, and references to objects of ours, as they go out."""
+        if isinstance(object, Deferred):
+            waiting: Deferred[object] = object
+            return waiting.addCallback(self.serialize)
+        return encoded(object, self.registerReference)
+
+    def sendCall(self, *exp: object) -> None:
+        """Send a command."""
+        self.transport.write(call_bytes(exp))
 
     def pauseProducing(self) -> None:
         """Much is written that the peer has not read: hear nothing more from it until it has."""

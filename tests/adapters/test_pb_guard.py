@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.spread import banana as twisted_banana
 from twisted.spread import jelly
+from twisted.spread.pb import Broker, Referenceable
 from zope.interface import implementer
 
 from buildtool import wire
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
+from buildtool.adapters.pb_encode import call_bytes, encoded
 from buildtool.adapters.pb_guard import PEER, Complaints, Limits
 from buildtool.adapters.pb_server import Gateway
 from tests import messages
@@ -25,7 +28,7 @@ expressions = st.recursive(atoms, lambda inner: st.lists(inner, max_size=6), max
 WIDE = Bounds(size=700_000, items=100_000)
 
 
-def encoded(expression: object) -> bytes:
+def sent_by_twisted(expression: object) -> bytes:
     return bytes(twisted_banana.encode(expression))
 
 
@@ -49,6 +52,35 @@ def lines() -> Any:
     globalLogPublisher.removeObserver(observe)
 
 
+# --- what is sent -----------------------------------------------------------------------------------------
+
+sendable = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=200),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=80), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(sendable, st.integers(1, 2**40))
+def test_what_is_sent_is_what_twisted_itself_would_send(data: object, number: int) -> None:
+    broker = Broker()
+    theirs = StringTransport()
+    broker.makeConnection(theirs)
+    broker.currentDialect = b"pb"
+    theirs.clear()
+    broker.sendCall(b"answer", number, broker.serialize([data, (), "list", "é" * 200]))
+    ours = call_bytes((b"answer", number, encoded([data, (), "list", "é" * 200], lambda _: 0)))
+    assert ours == theirs.value()
+
+
+def test_an_object_of_ours_goes_out_as_its_number_and_what_is_not_plain_not_at_all() -> None:
+    ear = Referenceable()
+    assert Expressions(WIDE).feed(encoded([ear], lambda it: 7 if it is ear else 0)) == [[b"list", [b"remote", 7]]]
+    for odd in (b"bytes", {1, 2}, object()):
+        with pytest.raises(TypeError):
+            encoded([odd], lambda _: 0)
+
+
 # --- expressions ------------------------------------------------------------------------------------------
 
 
@@ -56,7 +88,7 @@ def lines() -> Any:
 def test_expressions_come_out_as_they_went_in_wherever_the_stream_is_split(
     sent: list[object], data: st.DataObject
 ) -> None:
-    stream = b"".join(map(encoded, sent))
+    stream = b"".join(map(sent_by_twisted, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     reader = Expressions(WIDE)
     found: list[object] = []
@@ -89,7 +121,7 @@ def test_arbitrary_expressions_are_plain_data_or_a_breach(expression: object) ->
 @given(st.one_of(*messages.ALL.values()))
 def test_every_message_passes_and_is_no_longer_than_was_counted(message: Any) -> None:
     data = wire.encode(message)
-    stream = encoded(jelly.jelly(data, jelly.globalSecurity))
+    stream = sent_by_twisted(jelly.jelly(data, jelly.globalSecurity))
     assert len(stream) <= wire.size_of(data)
     (expression,) = Expressions(PEER).feed(stream)
     assert plain(expression, lambda _: None) == data
