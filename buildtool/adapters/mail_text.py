@@ -35,6 +35,12 @@ LOG_BYTES = 8 * 1024
 ENDS_SHOWN = 20
 """How many Attempts a mail lists at most, the last ones."""
 
+Defaults = Mapping[str, Mapping[str, Value | None]]
+"""The defaults of each project's compile options, by project and option."""
+
+NONE_KNOWN: Defaults = {}
+
+_OPTIONS_IN_SUBJECT = 3
 _REQUESTS_SHOWN = 20
 _TEXT_SHOWN = 600
 _LINE_SHOWN = 400
@@ -65,8 +71,11 @@ class Links:
     log: Callable[[int], str]
 
 
-def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
-    """Return subject and body of a mail; ``now`` is wall time. Raises InternalError for an outcome that is none."""
+def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults = NONE_KNOWN) -> tuple[str, str]:
+    """Return subject and body of a mail; ``now`` is wall time. Raises InternalError for an outcome that is none.
+
+    The subject names what was asked for besides the ``defaults`` of the project's compile options.
+    """
     outcome = outgoing.mail.outcome
     if outgoing.mail.summary:
         return _render_summary(outgoing, links)
@@ -91,7 +100,7 @@ def render(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
         answers=_answers(outgoing.mail.request_ids),
         address=plain(outgoing.mail.email),
     )
-    return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}", 150), body
+    return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}{told.chosen(defaults)}", 150), body
 
 
 def _render_summary(outgoing: OutgoingMail, links: Links) -> tuple[str, str]:
@@ -201,8 +210,15 @@ class _Told:
     def short(self) -> str:
         """The Build in a few words."""
         ref = self.requests[0].demand.ref if self.requests else ""
-        name = plain(ref, 60) if ref and ref != self.revision else self.revision[:12]
+        commit = f" ({self.revision[:8]})" if self.revision else ""
+        name = f"{plain(ref, 60)}{commit}" if ref and not self.revision.startswith(ref) else self.revision[:12]
         return f"{name} for {_machine(self.platform)}" if name else _machine(self.platform)
+
+    def chosen(self, defaults: Defaults) -> str:
+        """The options that are not at their defaults, if they are few; nothing for a project without known defaults."""
+        usual = defaults.get(self.project)
+        own = [(name, value) for name, value in self.options if usual is not None and usual.get(name) != value]
+        return f", {_shown(tuple(own))}" if 0 < len(own) <= _OPTIONS_IN_SUBJECT else ""
 
     @property
     def what(self) -> str:

@@ -156,8 +156,10 @@ class Metaserver:
         addresses = Addresses(settings.transfer_url, settings.public_url)
         links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
+        defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
+
         def rendered(outgoing: object, now: float) -> tuple[str, str]:
-            return render(outgoing, links, now)  # type: ignore[arg-type]
+            return render(outgoing, links, now, defaults)  # type: ignore[arg-type]
 
         deliver = delivery(settings.mail, self.reactor) if settings.mail is not None else _undeliverable
         return Mailer(outbox, timers, clock, settings.mail, rendered, deliver)

@@ -62,7 +62,7 @@ def cancelled() -> OutgoingMail:
 
 def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it() -> None:
     subject, body = told(outgoing())
-    assert subject == "[lua] built: v5.4 for linux ppc"
+    assert subject == "[lua] built: v5.4 (3f2a1b9c) for linux ppc"
     assert body.startswith("Your binary is ready: lua v5.4 (3f2a1b9c4d5e) for linux ppc.\n")
     for fact in (
         REVISION, DIGEST, "lto=yes opt=O2 with=readline,ssl", "libc_version=2.36", "cross toolchain",
@@ -70,6 +70,18 @@ def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it
         "http://farm.test/build/12", "request 17", "bin/startcompile.py --cancel",
     ):  # fmt: skip
         assert fact in body
+
+
+def test_the_subject_tells_builds_of_one_branch_apart() -> None:
+    """By the commit, and by what was chosen besides the defaults, while that is little."""
+    defaults = {"lua": {"lto": False, "opt": "O2", "with": ("readline", "ssl")}}
+    of = "[lua] built: v5.4 (3f2a1b9c) for linux ppc"
+    assert render(outgoing(), LINKS, WALL, defaults)[0] == f"{of}, lto=yes"
+    assert render(outgoing(), LINKS, WALL, {"lua": dict(artifact().options)})[0] == of
+    many = evolve(artifact(), options=tuple((f"option{number}", number) for number in range(4)))
+    assert render(evolve(outgoing(), artifact=many), LINKS, WALL, defaults)[0] == of
+    by_id = request(ref=REVISION[:10])
+    assert told(evolve(outgoing(), requests=(by_id,)))[0] == f"[lua] built: {REVISION[:12]} for linux ppc"
 
 
 def test_the_line_that_verifies_an_artifact_says_ok_for_the_right_bytes_and_fails_for_others(tmp_path: Path) -> None:
@@ -89,7 +101,7 @@ def test_the_line_that_verifies_an_artifact_says_ok_for_the_right_bytes_and_fail
 
 def test_a_failure_is_told_with_its_reason_where_it_failed_and_the_end_of_the_log() -> None:
     subject, body = told(failed())
-    assert subject == "[lua] failed: v5.4 for linux ppc"
+    assert subject == "[lua] failed: v5.4 (3f2a1b9c) for linux ppc"
     assert body.startswith("The build failed: lua v5.4")
     assert "  Make exited with 2." in body
     assert "orion and vega" in body
