@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-lua test bench check format lock clean distclean
+.PHONY: help venv demo sources demo-lua test bench check format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -19,6 +19,9 @@ demo: venv  ## a request, a build, a hit and a mail, on this machine, with real 
 
 demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sources, built and run
 	@$(RUN) -m buildtool.entry.demo_lua
+
+sources: venv  ## the example's sources as a git repository, for a farm by hand: var/testproject.git
+	@$(RUN) -m buildtool.entry.sources
 
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)

@@ -102,7 +102,7 @@ RECIPE = Recipe(
 
 # --- where the sources are ------------------------------------------------------------------------------
 
-# The demo imports source/ into a git repository of its own and names it here.
+# `make sources` imports source/ into a git repository here; the demo makes one of its own and names it.
 _REPOSITORY = os.environ.get("BUILDTOOL_TESTPROJECT_REPOSITORY") or str(
     Path(__file__).resolve().parent.parent / "var" / "testproject.git"
 )
