@@ -382,6 +382,6 @@ def _default_words(option: Option) -> str:
 
 def _mail_words(mail: MailSettings | None) -> str:
     if mail is None:
-        return "none: nobody is mailed"
+        return "none: nobody is mailed; what would be sent is kept"
     login = f", logging in as {mail.username}" if mail.username else ""
     return f"{mail.sender} by {mail.host}:{mail.port}, TLS {mail.starttls}{login}"

@@ -345,5 +345,11 @@ def test_a_recipe_is_tried_when_the_configuration_is_checked(tmp_path: Path, pla
 def test_what_was_understood_is_described(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, f"web_port = 81\nprojects = [{project(tmp_path)}]"))
     lines = "\n".join(describe(settings))
-    for part in (str(tmp_path / "config.py"), "23432", "http://127.0.0.1:81", "nobody is mailed", "one, recipe 1"):
+    for part in (
+        str(tmp_path / "config.py"),
+        "23432",
+        "http://127.0.0.1:81",
+        "none: nobody is mailed; what would be sent is kept",
+        "one, recipe 1",
+    ):
         assert part in lines
