@@ -27,7 +27,7 @@ from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
-from buildtool.adapters.pb_encode import call_bytes, encoded
+from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
 
 __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 
@@ -333,12 +333,14 @@ class Guarded(pb.Broker):
 
     # --- what goes out ----------------------------------------------------------------------------------
 
-    def serialize(self, object: object, *_about: object, **_more: object) -> Any:  # noqa: A002, ANN401
+    def serialize(self, object: Any, *_about: object, **_more: object) -> Any:  # noqa: A002, ANN401
         """Return plain data, and references to objects of ours, as they go out."""
         if isinstance(object, Deferred):
-            waiting: Deferred[object] = object
-            return waiting.addCallback(self.serialize)
-        return encoded(object, self.registerReference)
+            return object.addCallback(self._encoded)
+        return self._encoded(object)
+
+    def _encoded(self, data: object) -> Encoded:
+        return encoded(data, self.registerReference)
 
     def sendCall(self, *exp: object) -> None:
         """Send a command."""

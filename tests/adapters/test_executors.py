@@ -1,0 +1,65 @@
+"""Blocking functions run in threads, at most so many at once, and whoever asked gets what came of each."""
+
+import threading
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.trial.unittest import TestCase
+
+from buildtool.adapters.executors import Threads
+
+
+class InThreads(TestCase):
+    timeout = 20
+
+    def threads(self, size: int) -> Threads:
+        made = Threads(cast("IReactorFromThreads", reactor), size, "test")
+        self.addCleanup(made.stop)
+        return made
+
+    async def test_what_a_function_returns_or_raises_comes_to_the_reactors_thread(self) -> None:
+        threads = self.threads(2)
+        assert await threads.run(lambda: 7) == 7
+        assert await threads.run(threading.get_ident) != threading.get_ident()
+
+        def fail() -> None:
+            raise LookupError("not here")
+
+        with self.assertRaisesRegex(LookupError, "not here"):
+            await threads.run(fail)
+        assert await threads.run(lambda: "still there") == "still there"
+
+    async def test_one_thread_runs_functions_in_the_order_in_which_they_came(self) -> None:
+        threads, order = self.threads(1), []
+
+        def note(number: int) -> Callable[[], None]:
+            return lambda: order.append(number)
+
+        await gatherResults([Deferred.fromCoroutine(threads.run(note(number))) for number in range(200)])
+        assert order == list(range(200))
+
+    async def test_as_many_run_at_once_as_there_are_threads_and_no_more(self) -> None:
+        threads, together = self.threads(3), threading.Barrier(3, timeout=10)
+        await gatherResults([Deferred.fromCoroutine(threads.run(together.wait)) for _ in range(9)])
+        assert len(threads._threads) == 3
+
+    async def test_who_no_longer_waits_is_not_told(self) -> None:
+        threads, gate = self.threads(1), threading.Event()
+        waiting = Deferred.fromCoroutine(threads.run(lambda: gate.wait(10)))
+        waiting.cancel()
+        with self.assertRaises(CancelledError):
+            await waiting
+        gate.set()
+        assert await threads.run(lambda: "the next") == "the next"
+
+    async def test_stopping_waits_for_what_runs_and_takes_nothing_more(self) -> None:
+        threads, done = Threads(cast("IReactorFromThreads", reactor), 1, "test"), threading.Event()
+        running = Deferred.fromCoroutine(threads.run(done.set))
+        threads.stop()
+        assert done.is_set()
+        await running
+        with self.assertRaisesRegex(RuntimeError, "have ended"):
+            await threads.run(done.set)
