@@ -44,8 +44,9 @@ build_dir = "var/buildserver"
 
 # How everybody who waits is told. None: nobody is mailed; what would be sent is kept, and sent when there is a mail
 # server here. The password never stands here but in a file of its own (readable by the metaserver only) or in an
-# environment variable; if that is missing or empty, the metaserver does not start. `starttls` is "never", "opportunistic" (encrypt when the server can) or "required", which is the default
-# as soon as there is a password.              [BUILDTOOL_MAIL_HOST, BUILDTOOL_MAIL_PORT, BUILDTOOL_MAIL_SENDER]
+# environment variable; if that is missing or empty, the metaserver does not start. `starttls` is "never",
+# "opportunistic" (encrypt when the server can) or "required", which is the default as soon as there is a password.
+#                                              [BUILDTOOL_MAIL_HOST, BUILDTOOL_MAIL_PORT, BUILDTOOL_MAIL_SENDER]
 mail = None
 # mail = {
 #     "host": "mail.example.org",

@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "find_config",
     "load_settings",
+    "need_projects",
 ]
 
 ENVIRONMENT: dict[str, str] = {
@@ -345,7 +346,14 @@ def _default_bind(host: str) -> str:
 
 def check_projects(settings: Settings) -> None:
     """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError."""
+    need_projects(settings)
     check_recipes(settings.projects)
+
+
+def need_projects(settings: Settings) -> None:
+    """Raise ConfigurationError when there are no projects, which whoever serves them cannot do without."""
+    if not settings.projects:
+        raise ConfigurationError(f"{settings.path}: projects is empty, so there is nothing to build")
 
 
 def describe(settings: Settings) -> list[str]:

@@ -38,7 +38,7 @@ from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, Stop, comm
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.protocol import Register
-from buildtool.settings import Settings, load_settings
+from buildtool.settings import Settings, load_settings, need_projects
 
 log = Logger()
 
@@ -109,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if said.show_info:
             print(as_json(name, found) if said.json else as_text(name, found))
             return EXIT_OK
-        if not settings.projects:
-            raise ConfigurationError(f"{settings.path}: projects is empty, so there is nothing to build")
+        need_projects(settings)
         with place.lock():
             return run(
                 PROGRAM,

@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -92,6 +93,10 @@ class Broker:
     async def start(self) -> None:
         """Load what is open and believe in nothing that was running. Raises StorageUnavailable."""
         await self._rebuild()
+        waiting = Counter(build.spec.project for build in self.state.builds.values())
+        for name in sorted(waiting.keys() - self.state.policies.keys()):
+            words = {"name": name, "count": waiting[name]}
+            log.warn("project {name} is not configured: its open builds ({count}) wait until it is, or expire", **words)
         await self.send(Restarted())
 
     async def _rebuild(self) -> None:

@@ -103,6 +103,16 @@ def test_a_configuration_that_is_not_there_is_named(control: Control, tmp_path: 
     assert "nowhere.py" in failed_start(control, "metaserver", config=tmp_path / "nowhere.py", code=2)
 
 
+@pytest.mark.parametrize("arguments", [["--check-config"], []])
+def test_a_metaserver_without_projects_says_that_there_is_nothing_to_build(
+    control: Control, tmp_path: Path, arguments: list[str]
+) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("projects = []\n")
+    line = failed_start(control, "metaserver", *arguments, config=config, code=2)
+    assert line == f"metaserver: {config}: projects is empty, so there is nothing to build"
+
+
 def test_an_empty_secret_file_stops_the_start_with_its_name(control: Control, tmp_path: Path) -> None:
     secret = tmp_path / "mail.secret"
     config = tmp_path / "config.py"

@@ -1,5 +1,6 @@
 """The broker's shell: batches, commits that fail, and who is told what, in which order."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
@@ -17,13 +18,14 @@ from buildtool.domain.messages import (
     SessionOpened,
     Tick,
 )
-from buildtool.domain.model import Artifact, Build, BuildState, Request, RequestState
+from buildtool.domain.model import Artifact, Build, BuildState, Policy, Request, RequestState
 from buildtool.domain.state import State
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from tests.domain.broker import fingerprint
 from tests.domain.worlds import POLICIES, machine, spec, submitted
 from tests.metaserver.deliveries import deliver_all
+from tests.support.logs import listening
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
 
@@ -41,9 +43,9 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.start()
 
-    def start(self) -> None:
+    def start(self, policies: Mapping[str, Policy] = POLICIES) -> None:
         """Start a metaserver on what the store holds."""
-        self.broker = Broker(State(POLICIES), self.store, self.wall, self.timers, self.files, self.performed)
+        self.broker = Broker(State(policies), self.store, self.wall, self.timers, self.files, self.performed)
         done = Deferred.fromCoroutine(self.broker.start())
         assert done.called
 
@@ -71,6 +73,16 @@ class BatchTests(SynchronousTestCase):
         for answer in answers:
             self.successResultOf(answer)
         assert len(self.world.store.commits) == 3, "one for the start, one for the first, one for the other nineteen"
+
+    def test_open_builds_of_a_project_that_is_not_configured_any_more_are_named_once_at_the_start(self) -> None:
+        for number in range(2):
+            self.world.send(submitted(f"c{number}", spec(number)))
+        with listening() as said:
+            self.world.start()
+        assert said == []
+        with listening() as said:
+            self.world.start({})
+        assert said == ["project lua is not configured: its open builds (2) wait until it is, or expire"]
 
     def test_a_failed_commit_leaves_everything_as_it_was_and_says_so(self) -> None:
         self.world.send(Registered("anna", machine()))
