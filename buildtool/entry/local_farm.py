@@ -225,11 +225,10 @@ class LocalFarm:
         """Stop every program that still runs, the last started first."""
         problems = []
         for program in reversed(self.programs):
-            if program.process.poll() is None:
-                try:
-                    program.stop()
-                except FarmError as error:
-                    problems.append(str(error))
+            try:
+                program.stop()
+            except FarmError as error:
+                problems.append(str(error))
         self.programs.clear()
         if problems:
             raise FarmError("; ".join(problems))
