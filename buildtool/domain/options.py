@@ -342,7 +342,7 @@ def standard(*names: str) -> tuple[Property, ...]:
 TOOL_OPTIONS: tuple[Option, ...] = (
     Option("source", Kind.STRING, "which of the project's sources to build", default="",
            pattern=r"(?!.*\.\.)[A-Za-z0-9_./@+-]{0,200}", shape="a name that the project's config.py knows"),
-    Option("revision", Kind.STRING, "what to build", default="HEAD",
+    Option("revision", Kind.STRING, "branch, tag or commit id to build", default="HEAD",
            pattern=r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]{0,199}", shape="a branch, a tag or a commit id"),
     Option("revrange", Kind.STRING, "also accept a near revision: so many steps either way, or on the line A..B",
            default="", shape="a number such as 3, or two revisions A..B",

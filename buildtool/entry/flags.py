@@ -35,6 +35,7 @@ PROGRAM = "startcompile.py"
 EXAMPLE = "bin/startcompile.py --revision v1.2 --arch powerpc --foreground anna@example.org"
 
 _CANCEL_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
+_METAVAR_LIMIT = 45
 _HELP = frozenset({"-h", "--help"})
 
 
@@ -190,7 +191,11 @@ def _own_flags(*, add_help: bool = True) -> _Parser:
     add("--explain", action="store_true", help="ask for nothing: say what would be answered, and why (needs no EMAIL)")
     add("--matrix", metavar="FILE", help="ask for several at once: in each line of FILE options, added to those given")
     add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
-    add("--native", action="store_true", help="only take what was built on the platform itself")
+    add(
+        "--native",
+        action="store_true",
+        help="only accept a binary that was built on a machine of that platform itself, not cross-compiled",
+    )
     add("--json", action="store_true", help="print one JSON object, and nothing else, on standard output")
     add("--version", action=_Version, nargs=0, help="print the version and stop")
     return parser
@@ -210,7 +215,8 @@ def _project_flags(parser: argparse.ArgumentParser, project: Project) -> None:
 
 def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patterns: bool = True) -> None:
     for option in options:
-        wordy = option.help and not patterns
+        metavar = _metavar(option)
+        wordy = option.help and (not patterns or metavar.startswith("{"))
         said = option.help if wordy else f"{option.help}: {option.accepts()}" if option.help else option.accepts()
         if option.default not in (None, "", ()):
             said += f" (default: {option.format(option.default)})"
@@ -219,9 +225,25 @@ def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patte
             if option.kind is Kind.BOOL:
                 group.add_argument(option.flag, action=_Bools, default=None, help=said)
             else:
-                group.add_argument(option.flag, action="append", metavar=option.kind.value.upper(), help=said)
+                group.add_argument(option.flag, action="append", metavar=metavar, help=said)
         except argparse.ArgumentError as error:
             raise ConfigurationError(f"option {option.name} cannot become a flag: {error.message}") from error
+
+
+def _metavar(option: Option) -> str:
+    """Return what stands for an option's value in the help: what it may be, if that is short, or what it is."""
+    choices = f"{{{','.join(option.choices)}}}"
+    match option.kind:
+        case Kind.CHOICE:
+            return choices if len(choices) <= _METAVAR_LIMIT else "NAME"
+        case Kind.INT:
+            return "N"
+        case Kind.SET:
+            return "LIST"
+        case _:
+            names = {"revision": "REV", "revrange": "RANGE"}
+            other = "NAME" if option.shape.startswith("a name") else "TEXT"
+            return names.get(option.name) or ("VERSION" if option.name.endswith("version") else other)
 
 
 def _port(text: str) -> int:

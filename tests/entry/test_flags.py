@@ -162,8 +162,19 @@ def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes() -
     words = str(caught.value)
     for option in project().options.all():
         assert option.flag in words
-    for part in ("100% of it", "one of crc32, fnv1a", "default: 1024", "example:", "130  interrupted", "--cancel ID"):
+    for part in (
+        "100% of it", "--checksum {crc32,fnv1a}", "--table-size N", "--parts LIST", "--label TEXT", "--revision REV",
+        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "--cancel ID",
+    ):  # fmt: skip
         assert part in words
+
+
+def test_choices_that_are_too_long_for_the_help_are_listed_beside_it() -> None:
+    many = ProjectOptions(system=standard(), compile=(choice("codec", [f"codec-number-{n}" for n in range(5)]),))
+    with pytest.raises(Helped) as caught:
+        said("--help", project(many))
+    words = " ".join(str(caught.value).split())
+    assert "--codec NAME one of codec-number-0, codec-number-1" in words
 
 
 def test_help_is_given_even_when_the_configuration_is_broken() -> None:
