@@ -416,4 +416,5 @@ def test_json_holds_everything_that_was_told_and_nothing_that_is_no_json(told: A
     assert again == found
     assert again["error"] == {"code": "usage", "message": "one two"}
     assert (again["milliseconds"], again["path"], again["exit"]) == (12.3, "/here/x.zip", 0)
+    assert again["cancel_id"].startswith(f"{told.request_id}-")
     assert again["request_id"] == told.request_id

@@ -62,6 +62,8 @@ class Teller:
         spec = request.demand.spec
         epoch = _epoch(build, artifact)
         attempt = self.state.running_attempt(build) if build is not None else None
+        # Whoever was answered with an artifact waited for no Build of their own; the one that made it succeeded.
+        state = build.state if build is not None else BuildState.SUCCEEDED if artifact is not None else None
         waits = build is not None and build.id in self.state.builds and build.state is BuildState.QUEUED
         return Told(
             request_id=request.id,
@@ -71,7 +73,7 @@ class Teller:
             project=spec.project,
             revision=artifact.shelf.revision if artifact is not None else spec.revision,
             build_id=request.build_id,
-            build_state=build.state.value if build is not None else "",
+            build_state=state.value if state is not None else "",
             epoch=epoch,
             server=attempt.server if attempt is not None else artifact.server if artifact is not None else "",
             reason=request.reason,

@@ -116,6 +116,7 @@ def as_json(result: Result) -> dict[str, object]:
         return found
     artifact = _artifact(told.artifact)
     plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": artifact}
+    del plain["token"]  # the second half of what --cancel takes: said once
     return plain | found | {"cancel_id": request_id_words(told)}
 
 

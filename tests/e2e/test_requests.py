@@ -24,7 +24,7 @@ def test_a_miss_is_built_and_the_same_request_is_then_a_hit(running: Control) ->
     assert first["answer"] == "dispatched"
     assert first["state"] == "satisfied"
     second = running.ask("--output", "two.zip", "bob@example.org")
-    assert second["answer"] == "hit"
+    assert (second["answer"], second["build_state"]) == ("hit", "succeeded")
     one, two = running.farm.directory / "one.zip", running.farm.directory / "two.zip"
     assert one.read_bytes() == two.read_bytes()
     assert hashlib.sha256(one.read_bytes()).hexdigest() == second["artifact"]["digest"]
@@ -77,12 +77,12 @@ def test_cancelling_one_of_two_lets_the_build_go_on_and_the_last_stops_it(runnin
     running.close_gate("anna")
     running.server("anna")
     first, second = running.ask("ann@example.org"), running.ask("bob@example.org")
-    cancelled = running.ask("--cancel", f"{first['request_id']}-{first['token']}")
+    cancelled = running.ask("--cancel", first["cancel_id"])
     assert cancelled["state"] == "cancelled"
     assert running.ask("cid@example.org")["answer"] == "joined", "the build still runs"
     third = running.ask("dora@example.org")
     for answer in (second, third):
-        running.ask("--cancel", f"{answer['request_id']}-{answer['token']}")
+        running.ask("--cancel", answer["cancel_id"])
     (last,) = [answer for answer in [running.ask("cid@example.org")] if answer["answer"] == "joined"]
     assert last["build_id"] == first["build_id"]
 
@@ -91,7 +91,7 @@ def test_the_last_cancel_ends_the_build_and_frees_the_server_for_another(running
     running.close_gate("anna")
     running.server("anna")
     only = running.ask("ann@example.org")
-    running.ask("--cancel", f"{only['request_id']}-{only['token']}")
+    running.ask("--cancel", only["cancel_id"])
     running.control("gate-anna").unlink()
     done = running.ask("--foreground", "--greeting=goodbye", "--no-download", "bob@example.org")
     assert done["state"] == "satisfied"
@@ -100,7 +100,8 @@ def test_the_last_cancel_ends_the_build_and_frees_the_server_for_another(running
 
 def test_a_wrong_token_cancels_nothing(running: Control) -> None:
     only = running.ask("ann@example.org")
-    line = running.refused("--cancel", f"{only['request_id']}-{'a' * len(only['token'])}", code=8)
+    number, _, token = only["cancel_id"].partition("-")
+    line = running.refused("--cancel", f"{number}-{'a' * len(token)}", code=8)
     assert "token" in line
 
 
