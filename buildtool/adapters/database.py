@@ -7,6 +7,7 @@ returned from survives a loss of power. Anybody else reads (``Database.reading``
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +38,8 @@ class Database:
         self.path = path
         self._engine = engine
         self._executor = executor
+        self._own = threading.local()
+        self._connections: list[Connection] = []
 
     @classmethod
     async def open(cls, path: Path, executor: Executor, patience: float = PATIENCE) -> Self:
@@ -74,11 +77,37 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections; the executor is its maker's to stop."""
-        await self._executor.run(self._engine.dispose)
+        await self._executor.run(self._close)
 
     def _transaction(self, function: Callable[[Connection], T]) -> T:
-        with _translated(self.path), self._engine.begin() as connection:
-            return function(connection)
+        with _translated(self.path):
+            connection = self._connection()
+            try:
+                with connection.begin():
+                    return function(connection)
+            except (exc.DatabaseError, sqlite3.DatabaseError):
+                self._drop(connection)
+                raise
+
+    def _connection(self) -> Connection:
+        """Return this thread's own connection: to take one from a pool every time costs more than a small read."""
+        found: Connection | None = getattr(self._own, "connection", None)
+        if found is None:
+            found = self._own.connection = self._engine.connect()
+            self._connections.append(found)
+        return found
+
+    def _drop(self, connection: Connection) -> None:
+        """Let a connection go that had an error: the next transaction begins with a fresh one."""
+        self._own.connection = None
+        self._connections.remove(connection)
+        connection.close()
+
+    def _close(self) -> None:
+        connections, self._connections, self._own = self._connections, [], threading.local()
+        for connection in connections:
+            connection.close()
+        self._engine.dispose()
 
 
 @contextmanager
@@ -91,6 +120,8 @@ def _translated(path: Path) -> Iterator[None]:
     except (UnicodeEncodeError, OverflowError) as error:
         # Raised by the driver before the database sees the value.
         raise ConflictingRow(f"{path} refuses a row: it cannot hold a value ({error})") from error
+    except sqlite3.DatabaseError as error:  # from BEGIN, which goes past SQLAlchemy
+        raise StorageUnavailable(f"{path} cannot be used: {error}") from error
     except exc.DatabaseError as error:
         if isinstance(error, exc.ProgrammingError | exc.NotSupportedError | exc.InternalError):
             raise
@@ -103,7 +134,7 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
     # The driver would begin by itself, and only before it writes: reads of one transaction could then differ.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.connection.cursor().execute(begin)
 
     return engine
 

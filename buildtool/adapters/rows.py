@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row
@@ -34,6 +35,9 @@ from buildtool.domain.options import Canonical
 
 Cells = dict[str, object]
 """One row on its way into a table, by column."""
+
+_TEXTS_KEPT = 4_000
+"""How many texts are remembered with what they stand for; most differ in nothing from those of other rows."""
 
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode
 
@@ -233,8 +237,12 @@ def _capability_plain(value: Capability) -> dict[str, object]:
 # --- out of the database --------------------------------------------------------------------------------
 
 
+@lru_cache(_TEXTS_KEPT)
 def canonical_of(text: str) -> Canonical:
-    """Return canonical pairs from their JSON text: the lists in it are the tuples that they were."""
+    """Return canonical pairs from their JSON text: the lists in it are the tuples that they were.
+
+    The same few platforms, options and requirements stand in most rows: they are read once, and held once.
+    """
     return _canonical(json.loads(text))
 
 
@@ -242,6 +250,7 @@ def _canonical(plain: list[list[Any]]) -> Canonical:
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in plain)
 
 
+@lru_cache(_TEXTS_KEPT)
 def strings_of(text: str) -> tuple[str, ...]:
     """Return a tuple of strings from its JSON text."""
     return tuple(json.loads(text))

@@ -8,13 +8,14 @@ from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from attrs import evolve
 from sqlalchemy import (
     Connection,
     Executable,
     Select,
     Table,
+    and_,
     bindparam,
+    column,
     delete,
     func,
     insert,
@@ -23,10 +24,14 @@ from sqlalchemy import (
 from sqlalchemy import (
     Row as SqlRow,
 )
+from sqlalchemy import (
+    values as sql_values,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from buildtool.adapters import rows, schema
 from buildtool.adapters.database import Database
+from buildtool.adapters.statements import Prepared
 from buildtool.domain.messages import Happened
 from buildtool.domain.model import (
     Artifact,
@@ -203,36 +208,36 @@ def _load(connection: Connection) -> Snapshot:
 _NEWEST_ID = select(func.coalesce(func.max(schema.artifacts.c.id), 0)).scalar_subquery()
 _NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > _NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
 
-_SHARED = tuple(name for name in schema.SHELF if name != "revision")
-"""What the shelves of one demand have in common; SQLite has no use for an index in a comparison of whole tuples."""
 
-
-def _on_shelf(table: Table) -> Select[Any]:
-    return select(table).where(
-        table.c.revision.in_(bindparam("revisions", expanding=True)),
-        *(table.c[name] == bindparam(name) for name in _SHARED),
+@cache
+def _on_shelves(table: Table, condition: Any, count: int) -> Prepared:  # noqa: ANN401 - whatever may be a condition
+    """Return the statement that finds what stands on ``count`` shelves, by the index of each."""
+    wanted = (
+        sql_values(*(column(name) for name in schema.SHELF), name="wanted")
+        .data([tuple(bindparam(f"{name}_{number}") for name in schema.SHELF) for number in range(count)])
+        .cte("wanted")
     )
+    same = and_(*(table.c[name] == wanted.c[name] for name in schema.SHELF))
+    return Prepared(select(table).select_from(wanted).join(table, same).where(condition))
 
 
-_ARTIFACTS = _on_shelf(schema.artifacts).where(schema.GIVEN_OUT)
-_FAILURES = _on_shelf(schema.failures).where(schema.failures.c.until > bindparam("now"))
+_FAILED = schema.failures.c.until > bindparam("now")
+_SHELVES_AT_ONCE = 64
 
 
 def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
     artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
     failures: defaultdict[ShelfKey, list[FailedHere]] = defaultdict(list)
-    alike: defaultdict[ShelfKey, list[str]] = defaultdict(list)
-    for key in keys:
-        alike[evolve(key, revision="")].append(key.revision)
-    for like, revisions in alike.items():
-        for chunk in chunks(revisions):
-            wanted = {name: getattr(like, name) for name in _SHARED} | {"revisions": chunk}
-            for row in connection.execute(_ARTIFACTS, wanted):
-                artifact = rows.artifact_of(row)
-                artifacts[artifact.shelf].append(artifact)
-            for row in connection.execute(_FAILURES, wanted | {"now": now}):
-                failure = rows.failure_of(row)
-                failures[failure.shelf].append(failure)
+    for chunk in chunks(keys, _SHELVES_AT_ONCE):
+        wanted: dict[str, object] = {
+            f"{name}_{number}": getattr(key, name) for number, key in enumerate(chunk) for name in schema.SHELF
+        }
+        for row in _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).run(connection, wanted):
+            artifact = rows.artifact_of(row)
+            artifacts[artifact.shelf].append(artifact)
+        for row in _on_shelves(schema.failures, _FAILED, len(chunk)).run(connection, wanted | {"now": now}):
+            failure = rows.failure_of(row)
+            failures[failure.shelf].append(failure)
     return {
         key: Shelf(
             tuple(sorted(artifacts[key], key=lambda artifact: -artifact.id)),
@@ -258,10 +263,10 @@ def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, An
     }
 
 
-def chunks(items: Iterable[V]) -> Iterator[list[V]]:
+def chunks(items: Iterable[V], most: int = CHUNK) -> Iterator[list[V]]:
     """Return ``items`` in lists short enough to be the keys of one statement."""
     rest = iter(items)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, most)):
         yield chunk
 
 
@@ -269,17 +274,22 @@ def chunks(items: Iterable[V]) -> Iterator[list[V]]:
 
 
 @cache
-def _upsert(table: Table, dialect: str) -> Executable:
+def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     """Return the statement that writes whole rows by their key, whether they are there or not.
 
     Columns that a value does not have (what the mailer notes) are left as they are.
     """
     statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
     kept = {column.name for column in table.primary_key} | {"mail_error"}
-    return statement.on_conflict_do_update(
+    written = statement.on_conflict_do_update(
         index_elements=list(table.primary_key),
         set_={column.name: statement.excluded[column.name] for column in table.c if column.name not in kept},
     )
+    return Prepared(written, columns)
+
+
+def _write(connection: Connection, table: Table, cells: Sequence[rows.Cells]) -> None:
+    _upsert(table, connection.dialect.name, tuple(cells[0])).run(connection, *cells)
 
 
 def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, connection: Connection) -> None:
@@ -288,17 +298,18 @@ def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, co
         by_kind[type(value)].append(value)
     for kind, table, cells in _KINDS:
         if kind in by_kind:
-            connection.execute(_upsert(table, connection.dialect.name), [cells(value) for value in by_kind[kind]])
+            _write(connection, table, [cells(value) for value in by_kind[kind]])
     if Mail in by_kind:
         _post(by_kind[Mail], connection)
     if happened:
-        connection.execute(
-            insert(schema.events),
-            [{"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened],
+        _HAPPENED.run(
+            connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
         )
         _tidy(connection, len(happened), now)
 
 
+_HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
+_LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
 
 
@@ -316,13 +327,13 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
             there[mail.key] = both
             changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
     if changed:
-        connection.execute(_upsert(schema.outbox, connection.dialect.name), list(changed.values()))
+        _write(connection, schema.outbox, list(changed.values()))
 
 
 def _tidy(connection: Connection, added: int, now: float) -> None:
     """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds."""
     events, builds, refusals = schema.events, schema.builds, schema.refusals
-    newest = connection.execute(select(func.max(events.c.seq))).scalar_one()
+    newest = _LAST_EVENT.run(connection).scalar_one()
     if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
         return
     connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))

@@ -274,7 +274,7 @@ class Watched:
         event.listen(engine, "before_cursor_execute", self._explain)
 
     def _explain(self, _c: object, cursor: Any, statement: str, parameters: Any, _x: object, many: bool) -> None:
-        if not many and re.match("SELECT|UPDATE|DELETE", statement):
+        if not many and re.match("SELECT|UPDATE|DELETE|WITH", statement):
             rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             self.plans.append((statement, [row[3] for row in rows]))
 
