@@ -214,6 +214,9 @@ def test_in_the_foreground_state_and_log_are_shown_and_the_artifact_is_fetched()
     assert found[0].exit is Exit.OK
     assert found[0].path == f"/here/{NAME}"
     assert "build 17 succeeded" in it.console.said
+    assert list(dict.fromkeys((told.build_state, told.state) for told in it.console.states)) == [
+        ("queued", "waiting"), ("running", "waiting"), ("", "satisfied"),
+    ], "the display follows to the end"  # fmt: skip
 
 
 @pytest.mark.parametrize(

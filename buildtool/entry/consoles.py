@@ -7,12 +7,14 @@ import sys
 from typing import TextIO
 
 from rich.console import Console as RichConsole
+from rich.filesize import pick_unit_and_suffix
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -24,7 +26,7 @@ from twisted.internet.task import LoopingCall
 
 from buildtool.domain.model import BuildState
 from buildtool.protocol import Told
-from buildtool.requester.lines import clean
+from buildtool.requester.lines import clean, ended, waits
 
 __all__ = ["LogText", "PlainConsole", "SilentConsole", "TerminalConsole"]
 
@@ -95,6 +97,16 @@ class PlainConsole(SilentConsole):
             self.say(f"| {line}")
 
 
+class _Speed(TransferSpeedColumn):
+    """The speed of a transfer, in the units of its size."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed, or nothing before it is known."""
+        speed = int(task.finished_speed or task.speed or 0)
+        unit, suffix = pick_unit_and_suffix(speed, ["bytes", "KiB", "MiB", "GiB", "TiB"], 1024)
+        return Text(f"{speed / unit:,.1f} {suffix}/s" if speed else "", style="progress.data.speed")
+
+
 class TerminalConsole(SilentConsole):
     """A line at the bottom tells the state and the time, or shows the download; above it lines go by."""
 
@@ -120,21 +132,23 @@ class TerminalConsole(SilentConsole):
 
     def state(self, told: Told) -> None:
         """Tell the state at the bottom."""
-        if told.build_state == BuildState.QUEUED.value:
+        if not waits(told):
+            words = ended(told)[0]
+        elif told.build_state == BuildState.QUEUED.value:
             words = f"build {told.build_id} is queued"
         else:
             words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
         if self._measured:
             self.close()
-        self._show([SpinnerColumn(), self._words, TimeElapsedColumn()], words)
+        self._show([SpinnerColumn(), self._words, TimeElapsedColumn()], words, 0, None)
 
     def downloading(self, name: str, received: int, size: int) -> None:
         """Move the bar."""
         if not self._measured:
             self.close()
         self._measured = True
-        bottom = self._show([self._words, BarColumn(), DownloadColumn(), TransferSpeedColumn()], clean(name))
-        bottom.update(self._shown, completed=received, total=size)
+        columns = [self._words, BarColumn(), DownloadColumn(binary_units=True), _Speed()]
+        self._show(columns, clean(name), received, size)
         if received >= size:
             self.close()
 
@@ -147,16 +161,15 @@ class TerminalConsole(SilentConsole):
             self._bottom.stop()
             self._bottom = None
 
-    def _show(self, columns: list[ProgressColumn], words: str) -> Progress:
+    def _show(self, columns: list[ProgressColumn], words: str, done: int, total: int | None) -> None:
         if self._bottom is None:
             self._bottom = Progress(
                 *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds
             )
             self._bottom.start()
-            self._shown = self._bottom.add_task(words, total=None)
+            self._shown = self._bottom.add_task(words, completed=done, total=total)
             self._refresh.start(_REFRESH)
-        self._bottom.update(self._shown, description=words)
-        return self._bottom
+        self._bottom.update(self._shown, description=words, completed=done, total=total)
 
     def _redraw(self) -> None:
         if self._bottom is not None:

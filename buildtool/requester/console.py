@@ -14,7 +14,7 @@ class Console(Protocol):
         """Show one line."""
 
     def state(self, told: Told) -> None:
-        """The Request still waits, and stands like this."""
+        """The Request stands like this. Once it has ended, the rest of its log may still come."""
 
     def log(self, data: bytes) -> None:
         """Show more of the log: arbitrary bytes."""

@@ -40,7 +40,7 @@ class Story:
         if waits(now):
             for line in moved(before, now):
                 self.console.say(line)
-            self.console.state(now)
+        self.console.state(now)
         self.poke()
 
     def goes_on(self) -> bool:

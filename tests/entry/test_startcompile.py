@@ -134,13 +134,21 @@ def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
     clock.advance(1)
     console.log(b"[bold]no markup[/bold]\n")
     console.say("[red]a line[/red]")
-    console.downloading("[b]x.zip", 5, 10)
+    console.state(messages.waiting(state="satisfied", build_state="succeeded"))
     clock.advance(1)
-    console.downloading("[b]x.zip", 10, 10)
+    console.downloading("[b]x.zip", 1024, 3 * 1024 * 1024)
+    clock.advance(1)
+    console.downloading("[b]x.zip", 2 * 1024 * 1024, 3 * 1024 * 1024)
+    clock.advance(1)
+    console.downloading("[b]x.zip", 3 * 1024 * 1024, 3 * 1024 * 1024)
     console.close()
     shown = screen.getvalue()
-    for words in ("build 17 on anna", "[bold]no markup[/bold]", "[red]a line[/red]", "[b]x.zip"):
+    for words in (
+        "build 17 on anna", "[bold]no markup[/bold]", "[red]a line[/red]", "build 17 succeeded", "[b]x.zip",
+        "0.0/3.0 MiB", "2.0/3.0 MiB", "1.0 MiB/s",
+    ):  # fmt: skip
         assert words in shown
+    assert "/?" not in shown, "a size that is known is not asked for"
     assert not clock.getDelayedCalls()
 
 
