@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from buildtool.adapters.mail import compose
 from buildtool.adapters.mail_text import LOG_BYTES, LOG_LINES, WIDTH, Links, log_end, plain, render, render_test
 from buildtool.domain.model import AttemptEnd, BuildState, RequestState
+from buildtool.domain.platforms import Value
 from buildtool.errors import InternalError
 from buildtool.ports import OutgoingMail
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
@@ -74,7 +75,7 @@ def test_a_finished_build_is_told_with_all_that_is_needed_to_fetch_and_verify_it
 
 def test_the_subject_tells_builds_of_one_branch_apart() -> None:
     """By the commit, and by what was chosen besides the defaults, while that is little."""
-    defaults = {"lua": {"lto": False, "opt": "O2", "with": ("readline", "ssl")}}
+    defaults: dict[str, dict[str, Value | None]] = {"lua": {"lto": False, "opt": "O2", "with": ("readline", "ssl")}}
     of = "[lua] built: v5.4 (3f2a1b9c) for linux ppc"
     assert render(outgoing(), LINKS, WALL, defaults)[0] == f"{of}, lto=yes"
     assert render(outgoing(), LINKS, WALL, {"lua": dict(artifact().options)})[0] == of

@@ -140,5 +140,5 @@ def test_a_log_that_a_crash_kept_from_its_end_is_finished_at_the_next_start(cont
     address = f"http://127.0.0.1:{control.farm.ports['BUILDTOOL_TRANSFER_PORT']}/logs/1/1"
     with urllib.request.urlopen(f"{address}?offset=15&wait=30") as answer:  # noqa: S310
         assert answer.headers["Log-Finished"] == "yes"
-    with urllib.request.urlopen(address) as answer:  # noqa: S310
+    with urllib.request.urlopen(address) as answer:
         assert answer.read() == b"the last words\n"
