@@ -4,14 +4,19 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.archive import make_zip
 from buildtool.domain.platforms import Value
+from buildtool.projectcheck import check_recipes
 from buildtool.recipes import Plan, Wanted
 from buildtool.settings import load_settings
 from tests.support.lua import ROOT, import_sources, need_sources
@@ -27,6 +32,7 @@ pytestmark = pytest.mark.xdist_group("lua")  # the sources are downloaded once
 
 
 PROJECT = load_settings(ROOT / "examples/lua/farm.py", secrets=False).project("lua")
+QUIET = {"syntax_highlight": "none", "_disable_config": True}
 LINUX: dict[str, Value] = {"os": "linux", "arch": "x86_64", "bits": 64, "byteorder": "little"}
 
 
@@ -159,6 +165,32 @@ def test_what_the_system_knows_of_packages_stays_as_it_is(tmp_path: Path) -> Non
     assert known() == before
     with tarfile.open(tmp_path / "cache" / "lua5.4_5.4.7.orig.tar.gz") as tar:
         assert "lua-5.4.7/src/lua.c" in tar.getnames()
+
+
+# --- the tutorial -----------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_configuration_of_the_tutorial_builds_lua(repository: Path, tmp_path: Path) -> None:
+    need_compiler()
+    document = publish_doctree((ROOT / "docs/tutorial.rst").read_text("utf-8"), settings_overrides=QUIET)
+    project, farm = (b.astext() for b in islice(code_of(document), 2))
+    (tmp_path / "config.py").write_text(project)
+    (tmp_path / "farm.py").write_text(farm)
+    settings = load_settings(tmp_path / "farm.py", secrets=False)
+    check_recipes(settings.projects)
+    mine = settings.project("mine")
+    assert mine.path_to_url("") == str(tmp_path / "mine.git")
+    source = checkout(repository, "v5.4.7", tmp_path / "source")
+    tools = {"CC": "gcc -O0"}
+    plan = mine.recipe.plan(
+        Wanted(options={}, platform=LINUX, kind="native", tools=tools, source=source, revision="0" * 40, cpus=2)
+    )
+    run(plan, source)
+    assert all((source / name).exists() for name in plan.deliverables)
+
+
+def code_of(document: nodes.document) -> Iterator[nodes.literal_block]:
+    return (b for b in document.findall(nodes.literal_block) if "python" in b["classes"])
 
 
 # --- the recipe -------------------------------------------------------------------------------------------------

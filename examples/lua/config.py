@@ -32,8 +32,6 @@ COMPILE = (
 
 # --- recipe ---------------------------------------------------------------------------------------------
 
-_LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
-
 # Lua's makefile knows platforms by name. What it would choose for each is this, by system and `modules`: macros, and
 # what programs are linked with.
 _SYSTEM_FLAGS = {
@@ -42,8 +40,8 @@ _SYSTEM_FLAGS = {
 }
 _WITHOUT_MODULES = ("-DLUA_USE_POSIX", "")
 
-# The header goes out with the library, so it must say how the library was made: the compiler's -D would be lost. Until
-# 5.4.2 the line was a comment.
+# The header goes out with the library, so it must say how the library was made: the compiler's -D would be lost. In
+# 5.4.2 the line is a comment, later a definition that overrides -D.
 _SHORT = r"s|^\(/\* \)\{0,1\}#define LUA_32BITS.*|#define LUA_32BITS 1|"
 
 # Read once when the configuration is, not by the recipe, which does nothing but answer.
@@ -106,11 +104,11 @@ def _variables(wanted: Wanted) -> list[str]:
     target = (str(wanted.platform.get("os")), options["modules"] is True)
     macros, libraries = _SYSTEM_FLAGS.get(target, _WITHOUT_MODULES)
     cflags = ["-std=gnu99", f"-O{options['optimize']}", "-Wall", "-Wextra", macros]
-    if wanted.platform.get("cpu_level") in _LEVELS:
-        cflags.append(f"-march={wanted.platform['cpu_level']}")
     for name, macro in (
-        ("compat", "LUA_COMPAT_5_3"), ("assertions", "LUAI_ASSERT"), ("apicheck", "LUA_USE_APICHECK"),
-    ):  # fmt: skip
+        ("compat", "LUA_COMPAT_5_3"),
+        ("assertions", "LUAI_ASSERT"),
+        ("apicheck", "LUA_USE_APICHECK"),
+    ):
         if options[name]:
             cflags.append(f"-D{macro}")
     # GNU ar and ranlib: D leaves out times and owners, which would make every library another one.
