@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.domain.dispatching import start_somewhere
-from buildtool.domain.matching import implies, platform_satisfies, satisfies
+from buildtool.domain.matching import can_build, implies, machine_eased, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
     AnsweredTogether,
@@ -23,10 +23,13 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import (
     Artifact,
     Build,
+    BuildSpec,
     BuildState,
     Demand,
     FailedHere,
     Joined,
+    Offer,
+    ProjectSkill,
     Request,
     RequestState,
 )
@@ -87,6 +90,7 @@ def admit_anew(turn: Turn, request: Request) -> None:
     found = _joinable(turn, anew)
     if found is not None and not (late and found[0].state is BuildState.QUEUED):
         _wait_for(turn, anew, *found)
+        _start_eased(turn, found[0])
         return
     failure = None if anew.force else find_failure(turn, anew.demand)
     if failure is not None:
@@ -137,7 +141,8 @@ def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure
     found = _joinable(turn, request)
     if found is not None:
         joined = _wait_for(turn, evolve(request, answer="joined"), *found)
-        return JoinedBuild(joined, found[0])
+        _start_eased(turn, found[0])
+        return JoinedBuild(joined, turn.state.builds[found[0].id])
     failure = None if request.force else find_failure(turn, demand)
     if failure is not None:
         ended = evolve(
@@ -190,7 +195,7 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
     state, spec = turn.state, request.demand.spec
     own = state.build_by_key.get(spec.key())
     if own is not None:
-        return state.builds[own], Joined.OWN
+        return _eased(turn, state.builds[own], spec), Joined.OWN
     shelves = request.demand.shelves()
     for shelf in shelves[:1] if request.force else shelves:
         for build_id in state.builds_on.get(shelf, ()):
@@ -201,10 +206,42 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
     return None
 
 
+def _somebody_could(turn: Turn, spec: BuildSpec) -> bool:
+    state = turn.state
+    skill = ProjectSkill(spec.project, spec.recipe_version, state.policy(spec.project).options_digest)
+    comparisons = state.compare(spec.project)
+    return any(
+        server.connected and isinstance(can_build(spec, server.capability, skill, comparisons), Offer)
+        for server in state.servers.values()
+    )
+
+
+def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
+    """Return a waiting Build that any machine may take which is enough for one of those who wait for it.
+
+    What the machine must have is no part of the BuildKey, so who needs less would wait behind who asked for more.
+    """
+    comparisons = turn.state.compare(wanted.project)
+    machine = machine_eased(build.spec.machine, wanted.machine, comparisons)
+    if build.state is not BuildState.QUEUED or machine == build.spec.machine:
+        return build
+    eased = evolve(build, spec=evolve(build.spec, machine=machine))
+    turn.state.put(eased)
+    return eased
+
+
+def _start_eased(turn: Turn, build: Build) -> None:
+    """Start a Build that somebody joined, if easing what it demands has made that possible."""
+    if build.state is BuildState.QUEUED and not build.not_before:
+        start_somewhere(turn, build)
+
+
 def _joins(turn: Turn, request: Request, build: Build) -> Joined | None:
     spec = request.demand.spec
     comparisons = turn.state.compare(spec.project)
     exact = build.spec.revision == spec.revision
+    if build.state is BuildState.QUEUED and not turn.state.queue.capable(build) and _somebody_could(turn, spec):
+        return None  # it would wait for a machine that is not there, while its own build could start
     if implies(build.spec, spec, comparisons):
         return Joined.IMPLICATION if exact else Joined.RANGE
     attempt = turn.state.running_attempt(build) if build.state is BuildState.RUNNING else None

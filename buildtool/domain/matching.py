@@ -307,6 +307,21 @@ def _stricter(comparison: Comparison, asked: Value, declared: Value | None) -> V
     return declared if declared is not None and meets(comparison, asked, declared) else asked
 
 
+def machine_eased(one: Canonical, other: Canonical, comparisons: Mapping[str, Comparison]) -> Canonical:
+    """Return what a machine must have to be enough for ``one`` or for ``other``: the weaker of both, in everything."""
+    there = dict(other)
+    eased: dict[str, Value] = {}
+    for name, value in one:
+        if name not in there:
+            continue
+        comparison = comparisons.get(name) or comparison_of(name)
+        if meets(comparison, value, there[name]):
+            eased[name] = value
+        elif meets(comparison, there[name], value):
+            eased[name] = there[name]
+    return canonical(eased)
+
+
 def nearer(one: Reason, other: Reason) -> bool:
     """Say whether ``one``, about the same bound as ``other``, lacks less of it."""
     same = (one.cause, one.name, one.wanted, one.comparison) == (

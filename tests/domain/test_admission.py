@@ -444,3 +444,32 @@ def test_a_failed_build_is_never_served_as_an_artifact() -> None:
     farm.fail("anna")
     assert farm.artifacts() == []
     assert farm.request(asked).artifact_id is None
+
+
+def test_who_needs_less_of_a_machine_does_not_wait_behind_who_asked_for_more() -> None:
+    farm = Farm()
+    farm.login("anna", machine(memory=2_048))
+    greedy = farm.ask(spec(0, machine={"memory": 1_000_000}))
+    assert farm.running_on(greedy) == ""
+    modest = farm.ask(spec(0))
+    assert farm.build_of(modest).id == farm.build_of(greedy).id
+    assert farm.running_on(modest) == "anna"
+    farm.deliver("anna")
+    assert len(farm.ends_told(greedy)) == len(farm.ends_told(modest)) == 1
+
+
+def test_who_asks_for_more_of_a_machine_joins_and_demands_nothing_of_the_build_that_is_there() -> None:
+    farm = Farm()
+    modest = farm.ask(spec(0))
+    farm.ask(spec(0, machine={"memory": 1_000_000}))
+    farm.login("anna", machine(memory=512))
+    assert farm.running_on(modest) == "anna"
+
+
+def test_nobody_joins_a_build_that_waits_for_a_missing_machine_when_their_own_could_start() -> None:
+    farm = Farm()
+    farm.login("anna", machine(libc_version="2.36"))
+    old = farm.ask(spec(0, platform={"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.17"}))
+    assert farm.running_on(old) == ""
+    new = farm.ask(spec(0, platform={"os": "linux", "arch": "x86_64"}))
+    assert farm.running_on(new) == "anna"
