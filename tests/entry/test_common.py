@@ -51,7 +51,7 @@ def program(body: str, *signals: signal.Signals) -> subprocess.CompletedProcess[
     """Run a program in a process of its own; ``signals`` are sent once it has started, one after each line it says."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(body=body)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     try:
@@ -61,7 +61,8 @@ def program(body: str, *signals: signal.Signals) -> subprocess.CompletedProcess[
             process.send_signal(number)
             if left:
                 process.stdout.readline()
-        out, err = process.communicate(timeout=30)
+        # A program that waits for a line has all signals behind it when the line comes.
+        out, err = process.communicate("\n", timeout=30)
     finally:
         process.kill()
         process.communicate()
