@@ -22,7 +22,7 @@ from buildtool.domain.model import (
     ProjectSkill,
     canonical,
 )
-from buildtool.domain.options import STANDARD, Canonical, Comparison, ProjectOptions, digest_of, written
+from buildtool.domain.options import STANDARD, Canonical, Comparison, ProjectOptions, written
 from buildtool.domain.platforms import (
     CPU_LEVELS,
     FOLLOWS_FROM,
@@ -184,7 +184,7 @@ def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comp
     ]
     if shelf.revision not in demand.acceptable:
         reasons.append(Reason(Cause.REVISION, "revision", spec.revision, shelf.revision))
-    if shelf.options_digest != digest_of(spec.options):
+    if shelf.options_digest != spec.shelf().options_digest:
         reasons.extend(_option_differences(spec.options, artifact.options))
     if spec.native and artifact.kind is not OfferKind.NATIVE:
         reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))

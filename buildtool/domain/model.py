@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 
 from attrs import evolve, frozen
 
@@ -141,6 +142,11 @@ class BuildSpec:
 
     def shelf(self) -> ShelfKey:
         """Return the shelf on which this Build's artifact will stand."""
+        return self._shelf
+
+    @cached_property
+    def _shelf(self) -> ShelfKey:
+        # Asked for several times in a decision, and held by the indexes: one digest and one value for all of them.
         return ShelfKey(self.project, self.source, self.recipe_version, digest_of(self.options), self.revision)
 
     def demand_class(self) -> tuple[object, ...]:
@@ -164,6 +170,8 @@ class Demand:
     def shelves(self) -> tuple[ShelfKey, ...]:
         """Return the shelves that may hold a satisfying artifact, nearest first."""
         own = self.spec.shelf()
+        if self.acceptable == (own.revision,):
+            return (own,)
         return tuple(
             own if revision == own.revision else evolve(own, revision=revision) for revision in self.acceptable
         )

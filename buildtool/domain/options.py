@@ -351,9 +351,12 @@ TOOL_OPTIONS: tuple[Option, ...] = (
 """What every project takes besides its own options: which source, which revision, and how near will do."""
 
 
+_TOOL_OPTIONS = {option.name: option for option in TOOL_OPTIONS}
+
+
 def tool_option(name: str) -> Option:
     """Return the tool option of that name."""
-    return next(option for option in TOOL_OPTIONS if option.name == name)
+    return _TOOL_OPTIONS[name]
 
 
 @frozen

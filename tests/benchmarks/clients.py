@@ -122,7 +122,7 @@ async def hits(reactor: ReactorBase, asked: Asked) -> Asked:
     draw = random.Random(asked["seed"])
 
     async def hit() -> None:
-        told = await client.submit(submit_of(asked, draw.randrange(asked["artifacts"])))
+        told = await client.submit(submit_of(asked, 1 + draw.randrange(asked["artifacts"])))
         if told.answer != "hit" or told.artifact is None:
             raise RuntimeError(f"a request for what is there was answered {told.answer}")
 
