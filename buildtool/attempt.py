@@ -248,7 +248,18 @@ class Run:
         limit = self._work.artifact_limit
         if packed.size > limit:
             raise BuildFailed(f"the artifact has {packed.size} bytes, more than the {limit} that are allowed")
+        self._check_arch(await self._step(self._tools.workshop.arches(output)))
         return packed, output, name
+
+    def _check_arch(self, found: frozenset[str]) -> None:
+        """Raise BuildFailed when programs were delivered, but none for the architecture that was to be built for.
+
+        A recipe that forgets the cross compiler makes perfect programs for the wrong machine.
+        """
+        wanted = dict(self._work.order.platform).get("arch")
+        if found and isinstance(wanted, str) and wanted not in found:
+            made = ", ".join(sorted(found))
+            raise BuildFailed(f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?")
 
     async def _tidy(self) -> None:
         self.log.abandon()

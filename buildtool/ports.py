@@ -574,6 +574,9 @@ class Workshop(Protocol):
     async def prepare(self, slot: int) -> SlotPlace:
         """Return fresh, empty directories for ``slot``."""
 
+    async def arches(self, archive: Path) -> frozenset[str]:
+        """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""
+
     async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
         """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive too."""
 

@@ -123,6 +123,7 @@ class FakeWorkshop:
     pack_error: BuildToolError | None = None
     prepare_error: BuildToolError | None = None
     packed: list[tuple[str, ...]] = field(factory=list)
+    packed_arches: frozenset[str] = frozenset()
     cleared: list[int] = field(factory=list)
     now: dict[str, Value] = field(factory=lambda: {"disk": 10_000})
     hold: Deferred[None] | None = None
@@ -132,6 +133,9 @@ class FakeWorkshop:
             raise self.prepare_error
         top = Path(f"/slots/{slot}")
         return SlotPlace(top / "home", top / "tmp", top / "output")
+
+    async def arches(self, archive: Path) -> frozenset[str]:
+        return self.packed_arches
 
     async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
         if self.pack_error is not None:

@@ -175,6 +175,15 @@ class WhoseFailure(Case):
         told = self.end(at)
         assert (told.end, told.reason) == (AttemptEnd.FAILED, str(at.workshop.pack_error))
 
+    def test_programs_for_another_architecture_alone_are_the_projects_failure(self) -> None:
+        """A recipe that forgets the cross compiler makes programs that run, but not where they are to."""
+        at = place(script=[Exit(), Exit()])
+        at.workshop.packed_arches = frozenset({"s390x"})
+        self.take(at)
+        told = self.end(at)
+        assert told.end is AttemptEnd.FAILED
+        assert "is for s390x, not for x86_64" in told.reason
+
     def test_each_way_to_end_has_its_owner(self) -> None:
         """The table of design.md section 4: what is the project's, what is the machine's."""
         missing = "cannot start 'make': no such program in PATH=/usr/bin"

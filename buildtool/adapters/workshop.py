@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.archive import Packed, make_zip
 from buildtool.adapters.detect import DETECTORS, Machine
+from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.groups import end_leftovers
 from buildtool.adapters.processes import CommandLine, Processes, Running
 from buildtool.adapters.trees import remove_tree
@@ -67,6 +69,10 @@ class Slots:
         """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive, MachineFault."""
         return await self._pool.run(partial(make_zip, root, names, output))
 
+    async def arches(self, archive: Path) -> frozenset[str]:
+        """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault."""
+        return await self._do("read", archive, partial(_arches, archive))
+
     async def clear(self, slot: int) -> None:
         """Delete what a build left in its directories."""
         top = self._directory / f"slot-{slot:d}"
@@ -82,6 +88,16 @@ class Slots:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
+
+
+def _arches(archive: Path) -> frozenset[str]:
+    found = set()
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            if member.file_size >= HEAD and not member.is_dir():
+                with packed.open(member) as file:
+                    found.add(elf_arch(file.read(HEAD)))
+    return frozenset(arch for arch in found if arch is not None)
 
 
 def changing(machine: Machine) -> dict[str, Value]:

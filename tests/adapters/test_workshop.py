@@ -8,9 +8,11 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.workshop import Slots
-from tests.support.packages import require_that
+from tests.support.inline import run
+from tests.support.packages import require, require_that
 
 
 def patient(home: Path) -> subprocess.Popen[bytes]:
@@ -49,3 +51,17 @@ class StartingAnew(SynchronousTestCase):
             for process in (mine, *others):
                 process.kill()
                 process.wait()
+
+
+def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Path) -> None:
+    require("powerpc-linux-gnu-gcc", "gcc-powerpc-linux-gnu")
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
+    for compiler, name in (("gcc", "here"), ("powerpc-linux-gnu-gcc", "there")):
+        subprocess.run([compiler, "-o", tmp_path / name, tmp_path / "main.c"], check=True)
+    slots = Slots(tmp_path / "slots", Inline(), {})
+    run(slots.pack(tmp_path, ["main.c", "there"], tmp_path / "one.zip"))
+    run(slots.pack(tmp_path, ["main.c", "here", "there"], tmp_path / "two.zip"))
+    run(slots.pack(tmp_path, ["main.c"], tmp_path / "none.zip"))
+    assert run(slots.arches(tmp_path / "one.zip")) == {"ppc"}
+    assert run(slots.arches(tmp_path / "two.zip")) == {"ppc", elf_arch(Path("/proc/self/exe").read_bytes()[:HEAD])}
+    assert run(slots.arches(tmp_path / "none.zip")) == frozenset()
