@@ -19,14 +19,20 @@ from buildtool.domain.messages import (
     Delivered,
     Disconnected,
     Dispatch,
+    Dispatched,
     Event,
+    Explain,
+    Explained,
     Hit,
+    JoinedBuild,
     KnownFailure,
     MailWritten,
     Noted,
+    Queued,
     Registered,
     RepeatedSubmission,
     RequestMoved,
+    Submitted,
     Tick,
 )
 from buildtool.domain.model import (
@@ -92,6 +98,15 @@ PAUSE = 6
 """So many steps lie between two of the events that sweep everything else away: restarts, and the longest times."""
 
 
+VERDICTS: dict[str, type[Answer]] = {
+    "hit": Hit,
+    "joined": JoinedBuild,
+    "dispatched": Dispatched,
+    "queued": Queued,
+    "known-failure": KnownFailure,
+}
+
+
 class SchedulerMachine(RuleBasedStateMachine):
     """Requesters, build servers and a database that may refuse, in every order."""
 
@@ -126,8 +141,14 @@ class SchedulerMachine(RuleBasedStateMachine):
           again=st.booleans(), commit=COMMITS)  # fmt: skip
     def submit(self, wanted: BuildSpec, near: int, force: bool, email: str, again: bool, commit: bool) -> None:
         event = self.submission(wanted, near, force, email)
+        before = fingerprint(self.broker.state)
+        (explained,) = self.send(Explain(event.demand, force))
+        assert fingerprint(self.broker.state) == before, "asking what would be answered changes nothing"
         batch = (event, event) if again else (event,)
         answers = self.send(*batch, commit=commit)
+        if commit:
+            assert isinstance(explained, Explained)
+            assert VERDICTS[explained.verdict] is type(answers[0]), "and it is what is answered then"
         if commit and again:
             _, second = answers
             assert isinstance(second, RepeatedSubmission)
@@ -545,7 +566,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert any(isinstance(effect, MailWritten) for effect in self.broker.told) == bool(ended)
         self.broker.told.clear()
 
-    def submission(self, wanted: BuildSpec, near: int, force: bool, email: str) -> Event:
+    def submission(self, wanted: BuildSpec, near: int, force: bool, email: str) -> Submitted:
         self.clients += 1
         return submitted(f"c{self.clients}", wanted, near=near, force=force, email=email)
 
