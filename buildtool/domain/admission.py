@@ -198,7 +198,7 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
         return _eased(turn, state.builds[own], spec), Joined.OWN
     shelves = request.demand.shelves()
     for shelf in shelves[:1] if request.force else shelves:
-        for build_id in state.builds_on.get(shelf, ()):
+        for build_id in state.builds_on.get(shelf):
             build = state.builds[build_id]
             joined = _joins(turn, request, build)
             if joined is not None:

@@ -102,5 +102,4 @@ def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:
 
 def _rank(turn: Turn, server: Server, offer: Offer) -> tuple[int, float, int, str]:
     load = turn.state.load_of(server.name) / server.capability.max_builds
-    cpus = dict(server.capability.machine).get("cpus", 0)
-    return OFFER_RANK[offer.kind], load, -cpus if isinstance(cpus, int) else 0, server.name
+    return OFFER_RANK[offer.kind], load, -turn.state.cpus[server.name], server.name

@@ -190,7 +190,7 @@ def _publish(turn: Turn, build: Build, attempt: Attempt, event: Delivered) -> Ar
 def _hand_out(turn: Turn, artifact: Artifact) -> None:
     """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
     emptied: dict[int, None] = {}
-    for request_id in sorted(turn.state.wanting.get(artifact.shelf, ())):
+    for request_id in sorted(turn.state.wanting.get(artifact.shelf)):
         request = turn.state.requests[request_id]
         if satisfies(artifact, request.demand, turn.state.compare(artifact.shelf.project)):
             continue

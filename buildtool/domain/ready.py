@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from attrs import define, field
 
 from buildtool.domain.matching import Reason
-from buildtool.domain.model import Build, Offer
+from buildtool.domain.model import Build, Capability, Offer
 
 DemandClass = tuple[object, ...]
 Place = tuple[bool, int, int]
@@ -26,11 +26,20 @@ def place_of(build: Build) -> Place:
     return (not build.first, build.place, build.id)
 
 
+@define(eq=False)
+class Alike:
+    """Known servers that offer the same for the same projects; they differ in their machines only."""
+
+    example: Capability
+    servers: dict[str, None] = field(factory=dict)
+
+
 @define
 class _Class:
     example: Build
     members: int = 0
     ready: list[Place] = field(factory=list)
+    offers: dict[Alike, Offer | None] = field(factory=dict)
     verdicts: dict[str, Verdict] = field(factory=dict)
     capable: dict[str, Offer] = field(factory=dict)
 
@@ -73,30 +82,33 @@ class ReadyQueue:
         if at < len(ready) and ready[at] == place:
             del ready[at]
 
-    def judge(self, key: DemandClass, server: str, verdict: Verdict) -> None:
-        """Note whether a connected server can build the Builds of a class, and with which offer."""
-        entry = self._classes[key]
-        entry.verdicts[server] = verdict
-        if isinstance(verdict, Offer):
-            entry.capable[server] = verdict
-            self._classes_of.setdefault(server, {})[key] = verdict
-        else:
-            entry.capable.pop(server, None)
-            self._classes_of.get(server, {}).pop(key, None)
+    def judge(self, key: DemandClass, server: str, offer: Offer) -> None:
+        """Note that a connected server can build the Builds of a class, and with which offer."""
+        self._classes[key].capable[server] = offer
+        self._classes_of.setdefault(server, {})[key] = offer
 
     def forget_server(self, server: str) -> None:
         """Drop every verdict on a server: it left, or announces something else."""
-        self._classes_of.pop(server, None)
+        for key in self._classes_of.pop(server, ()):
+            del self._classes[key].capable[server]
         for entry in self._classes.values():
             entry.verdicts.pop(server, None)
-            entry.capable.pop(server, None)
+
+    def forget_alike(self, alike: Alike) -> None:
+        """Drop what is known of servers of which none is left."""
+        for entry in self._classes.values():
+            entry.offers.pop(alike, None)
 
     def classes(self) -> Iterator[tuple[DemandClass, Build]]:
         """Every class, with one Build of it as an example."""
         return ((key, entry.example) for key, entry in self._classes.items())
 
+    def offers(self, key: DemandClass) -> dict[Alike, Offer | None]:
+        """With which offer servers that are alike can build a class if their machines suffice; kept by the caller."""
+        return self._classes[key].offers
+
     def verdicts(self, build: Build) -> dict[str, Verdict]:
-        """Every connected server's verdict on the class of ``build``."""
+        """The verdicts on connected servers for the class of ``build`` that were asked for; kept by the caller."""
         return self._classes[build.spec.demand_class()].verdicts
 
     def capable(self, build: Build) -> dict[str, Offer]:

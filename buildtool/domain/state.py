@@ -18,7 +18,8 @@ from attrs import evolve, frozen
 
 from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
-from buildtool.domain.matching import can_build
+from buildtool.domain.index import Index
+from buildtool.domain.matching import can_build, unmet
 from buildtool.domain.model import (
     Artifact,
     Attempt,
@@ -38,7 +39,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.options import Comparison
-from buildtool.domain.ready import ReadyQueue, Verdict
+from buildtool.domain.ready import Alike, DemandClass, ReadyQueue, Verdict
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
 
@@ -85,14 +86,17 @@ class State:
         self.durations = Durations()
         self.queue = ReadyQueue()
         self.build_by_key: dict[str, int] = {}
-        self.builds_on: dict[ShelfKey, dict[int, None]] = {}
-        self.waiting_on: dict[int, dict[int, None]] = {}
-        self.wanting: dict[ShelfKey, dict[int, None]] = {}
+        self.builds_on: Index[ShelfKey] = Index()
+        self.waiting_on: Index[int] = Index()
+        self.wanting: Index[ShelfKey] = Index()
         self.group_open: dict[int, dict[int, None]] = {}
         self.attempts_of: dict[str, dict[tuple[int, int], None]] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
         self.confirming: dict[int, None] = {}
         self.free: dict[str, None] = {}
+        self.cpus: dict[str, int] = {}
+        self._alike: dict[tuple[object, object], Alike] = {}
+        self._alike_of: dict[str, Alike] = {}
         self.timers: list[tuple[float, str, Any]] = []
         self.revisions_wanted = 0
         self._next = {"request": 1, "build": 1, "artifact": 1}
@@ -249,7 +253,7 @@ class State:
 
     def waiters(self, build_id: int) -> list[Request]:
         """Return the open Requests that wait for a Build, by admission."""
-        return [self.requests[request_id] for request_id in sorted(self.waiting_on.get(build_id, ()))]
+        return [self.requests[request_id] for request_id in sorted(self.waiting_on.get(build_id))]
 
     def running_attempt(self, build: Build) -> Attempt | None:
         """Return the live Attempt of an open Build, or None."""
@@ -261,8 +265,15 @@ class State:
 
     def verdict(self, build: Build, server: Server) -> Verdict:
         """Return with which offer a server, connected or not, can build ``build``, or why it cannot."""
-        known = self.queue.verdicts(build).get(server.name) if build.id in self.builds else None
-        return known if known is not None else self._judge(build, server)
+        if build.id not in self.builds or not server.connected:
+            return self._judge(build, server)
+        offer = self.queue.capable(build).get(server.name)
+        if offer is not None:
+            return offer
+        known = self.queue.verdicts(build)
+        if server.name not in known:
+            known[server.name] = self._judge(build, server)
+        return known[server.name]
 
     # --- indexes -----------------------------------------------------------------------------------------
 
@@ -299,9 +310,9 @@ class State:
     def _set_request(self, key: int, old: Request | None, new: Request | None) -> None:
         old, new = _open_request(old), _open_request(new)
         if old is not None and old.build_id is not None:
-            _drop(self.waiting_on, old.build_id, key)
+            self.waiting_on.drop(old.build_id, key)
         if new is not None and new.build_id is not None:
-            self.waiting_on.setdefault(new.build_id, {})[key] = None
+            self.waiting_on.add(new.build_id, key)
         if old is not None and old.group is not None:
             _drop(self.group_open, old.group, key)
         if new is not None and new.group is not None:
@@ -312,9 +323,9 @@ class State:
             self.revisions_wanted -= len(before.acceptable) if before is not None else 0
             self.revisions_wanted += len(after.acceptable) if after is not None else 0
             for shelf in before.shelves() if before is not None else ():
-                _drop(self.wanting, shelf, key)
+                self.wanting.drop(shelf, key)
             for shelf in after.shelves() if after is not None else ():
-                self.wanting.setdefault(shelf, {})[key] = None
+                self.wanting.add(shelf, key)
         if new is None:
             self.requests.pop(key, None)
             return
@@ -331,13 +342,13 @@ class State:
             self.queue.discard(old)
             self.queue.leave(old)
             del self.build_by_key[old.key]
-            _drop(self.builds_on, old.spec.shelf(), old.id)
+            self.builds_on.drop(old.spec.shelf(), old.id)
             self.confirming.pop(key, None)
             self.builds.pop(key)
         if new is not None:
             self.builds[key] = new
             self.build_by_key[new.key] = key
-            self.builds_on.setdefault(new.spec.shelf(), {})[key] = None
+            self.builds_on.add(new.spec.shelf(), key)
             if self.queue.enter(new):
                 self._judge_class(new)
             self._line_up(new)
@@ -359,15 +370,43 @@ class State:
             self.confirming.pop(build.id, None)
 
     def _judge_class(self, build: Build) -> None:
+        """Find all connected servers that can build a new class: servers that are alike are asked once."""
         key = build.spec.demand_class()
-        for server in self.servers.values():
-            if server.connected:
-                self.queue.judge(key, server.name, self._judge(build, server))
+        for alike in self._alike.values():
+            offer = self._offer_of(key, build, alike)
+            if offer is not None:
+                for name in alike.servers:
+                    server = self.servers[name]
+                    if server.connected and self._machine_suffices(build, server):
+                        self.queue.judge(key, name, offer)
+
+    def _judge_server(self, server: Server) -> None:
+        """Find all classes that a server which is connected now can build."""
+        alike = self._alike_of[server.name]
+        for key, example in self.queue.classes():
+            offer = self._offer_of(key, example, alike)
+            if offer is not None and self._machine_suffices(example, server):
+                self.queue.judge(key, server.name, offer)
+
+    def _offer_of(self, key: DemandClass, build: Build, alike: Alike) -> Offer | None:
+        """Return with which offer servers that are alike can build a class, if their machines suffice."""
+        known = self.queue.offers(key)
+        if alike not in known:
+            anywhere = evolve(build.spec, machine=())
+            found = can_build(anywhere, alike.example, self._skill(build), self.compare(build.spec.project))
+            known[alike] = found if isinstance(found, Offer) else None
+        return known[alike]
+
+    def _machine_suffices(self, build: Build, server: Server) -> bool:
+        machine = dict(server.capability.machine)
+        return not unmet(build.spec.machine, machine, self.compare(build.spec.project))
+
+    def _skill(self, build: Build) -> ProjectSkill:
+        policy = self.policy(build.spec.project)
+        return ProjectSkill(build.spec.project, build.spec.recipe_version, policy.options_digest)
 
     def _judge(self, build: Build, server: Server) -> Verdict:
-        policy = self.policy(build.spec.project)
-        skill = ProjectSkill(build.spec.project, build.spec.recipe_version, policy.options_digest)
-        found = can_build(build.spec, server.capability, skill, self.compare(build.spec.project))
+        found = can_build(build.spec, server.capability, self._skill(build), self.compare(build.spec.project))
         return found if isinstance(found, Offer) else tuple(found)
 
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
@@ -391,12 +430,33 @@ class State:
         now = new.capability if new is not None and new.connected else None
         if was != now:
             self.queue.forget_server(key)
-            if new is not None and now is not None:
-                for demand_class, example in self.queue.classes():
-                    self.queue.judge(demand_class, key, self._judge(example, new))
+        if old is None or new is None or old.capability is not new.capability:
+            self._compare_server(key, new)
+        if was != now and new is not None and now is not None:
+            self._judge_server(new)
         if new is not None and new.quarantined_until and new.quarantined_until != (old.quarantined_until if old else 0):
             heapq.heappush(self.timers, (new.quarantined_until, "server", key))
         self._note_free(key)
+
+    def _compare_server(self, name: str, server: Server | None) -> None:
+        """Put a server among those that offer the same, whether it is connected or not."""
+        before = self._alike_of.pop(name, None)
+        self.cpus.pop(name, None)
+        if before is not None:
+            del before.servers[name]
+        if server is not None:
+            capability = server.capability
+            sign = (capability.offers, capability.skills)
+            alike = self._alike.get(sign)
+            if alike is None:
+                alike = self._alike[sign] = Alike(capability)
+            alike.servers[name] = None
+            self._alike_of[name] = alike
+            cpus = dict(capability.machine).get("cpus", 0)
+            self.cpus[name] = cpus if isinstance(cpus, int) else 0
+        if before is not None and not before.servers:
+            del self._alike[before.example.offers, before.example.skills]
+            self.queue.forget_alike(before)
 
     def _note_free(self, name: str) -> None:
         server = self.servers.get(name)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, field
 
+from buildtool.domain.index import Index
 from buildtool.domain.messages import (
     Answer,
     Dispatch,
@@ -191,5 +192,5 @@ def fingerprint(state: State) -> dict[str, object]:
     }
 
 
-def _sets(index: Mapping[K, Mapping[M, None]]) -> dict[K, set[M]]:
+def _sets(index: Mapping[K, Mapping[M, None]] | Index[K]) -> dict[K, set[object]]:
     return {key: set(members) for key, members in index.items()}
