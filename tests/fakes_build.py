@@ -269,6 +269,11 @@ class Place:
         self.clock.pump([step] * int(seconds / step))
 
 
+_KEPT: list[Place] = []
+"""Every build server that a test made. A build that a test leaves running must not be collected as garbage: its parts
+would be ended in an order in which no program ever ends them, and say so in whatever test runs then."""
+
+
 def place(
     *,
     max_builds: int = 1,
@@ -287,6 +292,7 @@ def place(
     offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     built = Place(BuildServer(offered, tools, link, Immediate()), clock, link, uploads, sources, commands, workshop)
     built.connect()
+    _KEPT.append(built)
     return built
 
 
