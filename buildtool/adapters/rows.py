@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Row
@@ -35,6 +36,9 @@ from buildtool.domain.options import Canonical
 
 Cells = dict[str, object]
 """One row on its way into a table, by column."""
+
+_ALONE = len('[""]')
+"""By how much the JSON text of one commit is longer than the commit; its own revision is always acceptable."""
 
 _TEXTS_KEPT = 4_000
 """How many texts are remembered with what they stand for; most differ in nothing from those of other rows."""
@@ -258,9 +262,9 @@ def strings_of(text: str) -> tuple[str, ...]:
 
 def _spec(row: Row[Any]) -> BuildSpec:
     return BuildSpec(
-        project=row.project,
-        source=row.source,
-        revision=row.revision,
+        project=intern(row.project),
+        source=intern(row.source),
+        revision=intern(row.revision),
         recipe_version=row.recipe_version,
         options=canonical_of(row.options),
         platform=canonical_of(row.platform),
@@ -279,14 +283,19 @@ def _shelf(row: Row[Any]) -> ShelfKey:
     )
 
 
-def request_of(row: Row[Any]) -> Request:
-    """Return the Request that a row of ``requests`` is."""
+def request_of(row: Row[Any], spec: BuildSpec | None = None) -> Request:
+    """Return the Request that a row of ``requests`` is; ``spec`` is that of its Build if that is known to be the same.
+
+    Thousands of them may wait: what many of them have in common is held once.
+    """
+    spec = spec or _spec(row)
+    acceptable = (spec.revision,) if len(row.acceptable) == len(spec.revision) + _ALONE else strings_of(row.acceptable)
     return Request(
         id=row.id,
         client_id=row.client_id,
         body_digest=row.body_digest,
-        email=row.email,
-        demand=Demand(_spec(row), row.ref, row.revrange, strings_of(row.acceptable)),
+        email=intern(row.email),
+        demand=Demand(spec, intern(row.ref), row.revrange, acceptable),
         force=row.force,
         admitted_at=row.admitted_at,
         expires_at=row.expires_at,
@@ -294,7 +303,7 @@ def request_of(row: Row[Any]) -> Request:
         build_id=row.build_id,
         joined=Joined(row.joined),
         artifact_id=row.artifact_id,
-        answer=row.answer,
+        answer=intern(row.answer),
         reason=row.reason,
         ended_at=row.ended_at,
         group=row.group_first,

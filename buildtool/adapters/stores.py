@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
 )
 from sqlalchemy import (
     Row as SqlRow,
@@ -184,11 +185,15 @@ def _load(connection: Connection) -> Snapshot:
     def next_id(table: Table) -> int:
         return (connection.execute(select(func.max(table.c.id))).scalar() or 0) + 1
 
-    builds, requests, attempts, refusals = schema.builds, schema.requests, schema.attempts, schema.refusals
+    builds, attempts, refusals = schema.builds, schema.attempts, schema.refusals
     open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
+    opened = values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of)
+    spec_of = {build.id: build.spec for build in opened}
     return Snapshot(
-        requests=values(select(requests).where(schema.OPEN_REQUEST).order_by(requests.c.id), rows.request_of),
-        builds=values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of),
+        requests=values(
+            _OPEN_REQUESTS, lambda row: rows.request_of(row, spec_of.get(row.build_id) if row.same else None)
+        ),
+        builds=opened,
         # Sorted here: asked for this order, SQLite would walk the whole primary key.
         attempts=tuple(
             sorted(
@@ -198,12 +203,24 @@ def _load(connection: Connection) -> Snapshot:
         ),
         servers=values(select(schema.servers).order_by(schema.servers.c.name), rows.server_of),
         refusals=values(select(refusals).where(refusals.c.build_id.in_(open_builds)), rows.refusal_of),
-        next_request=next_id(requests),
+        next_request=next_id(schema.requests),
         next_build=next_id(builds),
         next_artifact=next_id(schema.artifacts),
         recent=values(_NEWEST, rows.artifact_of),
     )
 
+
+_SPEC = ("project", "source", "revision", "recipe_version", "options", "platform", "machine", "native")
+_OPEN_REQUESTS = (
+    select(
+        schema.requests,
+        and_(*(schema.requests.c[name] == schema.builds.c[name] for name in _SPEC)).label("same"),
+    )
+    .outerjoin(schema.builds, schema.builds.c.id == schema.requests.c.build_id)
+    .where(text(f"requests.{schema.OPEN_REQUEST}"))
+    .order_by(schema.requests.c.id)
+)
+"""The Requests that wait, and whether each asks for exactly what its Build makes, as nearly all do."""
 
 _NEWEST_ID = select(func.coalesce(func.max(schema.artifacts.c.id), 0)).scalar_subquery()
 _NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > _NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
