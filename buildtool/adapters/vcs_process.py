@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -68,11 +69,28 @@ def read(
                 _take_lines(out, on_line)
             if len(out) > OUT_LIMIT:
                 raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
+    return Answer(
+        _exit_code(process, max(0.1, deadline - time.monotonic())), bytes(out), err.decode("utf-8", "replace")
+    )
+
+
+def _exit_code(process: subprocess.Popen[bytes], patience: float) -> int:
+    """Wait for the end of a process that has closed its output. Raises TimedOut."""
     try:
-        code = process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired as error:
-        raise TimedOut("") from error
-    return Answer(code, bytes(out), err.decode("utf-8", "replace"))
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # no Linux, or an old kernel: then it is looked for again and again
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired as error:
+            raise TimedOut("") from error
+    try:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if not poller.poll(patience * 1_000):
+            raise TimedOut("")
+    finally:
+        os.close(descriptor)
+    return process.wait()
 
 
 def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:

@@ -19,6 +19,9 @@ from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports import Executor
 
+_STRANGERS = ("? ", "! ")
+"""How git's lines about files begin that the commit does not have."""
+
 
 class _DirtyError(Exception):
     """A work tree could not be brought to the commit by switching."""
@@ -34,6 +37,7 @@ class Worktrees:
         self._pool = pool
         self._locks: dict[Path, DeferredLock] = {}
         self._made: set[Path] = set()
+        self._at: dict[Path, str] = {}
 
     async def checkout(self, url: str, commit: str, slot: int) -> Path:
         """Return a directory that holds exactly ``commit`` (a full id), submodules included, and nothing else.
@@ -65,12 +69,26 @@ class Worktrees:
         if not _belongs(path, mirror.path):
             return False
         try:
-            self._switch(mirror, path, commit)
+            if not self._is_still(path, commit):
+                self._switch(mirror, path, commit)
         except _DirtyError:
             return False
         except (TimedOut, OSError) as error:
             raise _fault(mirror, path, commit, error) from error
         return True
+
+    def _is_still(self, path: Path, commit: str) -> bool:
+        """Say whether the tree is at ``commit`` already, and clean but for what a build left there, which goes.
+
+        Builds of one commit with different options are common, and this takes half of what switching takes.
+        """
+        if self._at.get(path) != commit or (path / ".gitmodules").exists() or _is_locked(path):
+            return False
+        here, unclean = self._look(path, commit)
+        if not here or any(not line.startswith(_STRANGERS) for line in unclean):
+            return False
+        self._step(path, "clean", "-ffdxq")  # also where nothing was seen: nobody sees directories without files
+        return not unclean or self._look(path, commit) == (True, [])
 
     def _make(self, mirror: Mirror, path: Path, commit: str) -> None:
         """Register a fresh work tree without files (blocking)."""
@@ -94,6 +112,15 @@ class Worktrees:
         self._step(path, "clean", "-ffdxq")
         if (path / ".gitmodules").exists():
             self._submodules(mirror, path)
+        here, unclean = self._look(path, commit)
+        if not here:
+            raise _DirtyError(f"HEAD is not {commit} after the checkout")
+        if unclean:
+            raise _DirtyError(f"the tree is not clean after the checkout: {unclean[0]}")
+        self._at[path] = commit
+
+    def _look(self, path: Path, commit: str) -> tuple[bool, list[str]]:
+        """Return whether HEAD is ``commit``, and a line for everything that is not as the commit has it."""
         said = self._step(
             path,
             "status",
@@ -104,11 +131,7 @@ class Worktrees:
             "--ignore-submodules=none",
         )
         lines = said.text.splitlines()
-        if f"# branch.oid {commit}" not in lines:
-            raise _DirtyError(f"HEAD is not {commit} after the checkout")
-        unclean = [line for line in lines if not line.startswith("#")]
-        if unclean:
-            raise _DirtyError(f"the tree is not clean after the checkout: {unclean[0]}")
+        return f"# branch.oid {commit}" in lines, [line for line in lines if not line.startswith("#")]
 
     def _submodules(self, mirror: Mirror, path: Path) -> None:
         self._step(path, "submodule", "--quiet", "sync", "--recursive", url=mirror.url)
@@ -135,13 +158,23 @@ def _fault(mirror: Mirror, path: Path, commit: str, error: Exception) -> Machine
     return MachineFault(f"cannot check out {commit} of {mask(mirror.url)} in {path}: {said}")
 
 
+def _is_locked(path: Path) -> bool:
+    """Whether a git process was killed while it wrote in the tree ``path``, so that no other will."""
+    return (_git_dir(path) / "index.lock").exists()
+
+
+def _git_dir(path: Path) -> Path:
+    """Return where git keeps what it knows of the tree ``path``. Raises OSError, ValueError."""
+    return Path((path / ".git").read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n"))
+
+
 def _belongs(path: Path, mirror: Path) -> bool:
     """Whether ``path`` is a work tree of ``mirror``, and not of some repository that a build put in its place."""
     try:
         link = path / ".git"
         if not stat.S_ISREG(link.lstat().st_mode):
             return False
-        named = Path(link.read_text(encoding="utf-8").removeprefix("gitdir: ").rstrip("\n"))
+        named = _git_dir(path)
         back = (named / "gitdir").read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError, ValueError):
         return False
