@@ -70,7 +70,8 @@ def make_zip(root: Path, names: Iterable[str], output: Path) -> Packed:
 
     Members are sorted by the bytes of their UTF-8 names, dated 1980-01-01, with mode 0644 or, if their owner may
     execute them, 0755. Directories have no members of their own, so empty ones are left out. Links stay links if
-    their target is inside the tree. ``output`` appears whole and synced to disk, or not at all.
+    their target is inside the tree. ``output`` appears whole or not at all; it is not synced, since a build that a loss
+    of power interrupts is made again.
 
     The manifest has a line ``MODE DIGEST NAME``, ended by a line feed, per member in order: MODE is 100644, 100755, or
     120000 for a link; DIGEST is the SHA-256 of the content, or of the link's target, in hex. The content digest is the
@@ -114,10 +115,7 @@ def _replace(entries: Iterable[_Entry], output: Path) -> Packed:
         with temporary.open("xb") as file:
             hashed = _Hashing(file)
             manifest = tuple(_write(hashed, entries))
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(output)
-        _sync_directory(output.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return Packed(hashed.size, hashed.digest(), content_digest(manifest), manifest)
@@ -214,14 +212,6 @@ def _digest(source: IO[bytes], copy: IO[bytes] | None = None) -> tuple[str, int]
         if copy is not None:
             copy.write(chunk)
     return hashed.hexdigest(), size
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Hashing(io.RawIOBase):

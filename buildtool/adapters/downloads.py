@@ -26,6 +26,9 @@ T = TypeVar("T")
 LOG_LIMIT = 4 * 1024 * 1024
 """Most bytes of log that are taken in one answer."""
 
+AT_ONCE = 256 * 1024
+"""A file of at most so many bytes is sent in one request, over a connection that is kept."""
+
 RESUMES = 3
 """How often one ``upload`` follows a server that has another idea of how much it has got."""
 
@@ -54,6 +57,13 @@ class TransferClient:
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
         headers = {**_ticket(ticket), "Upload-Digest": digest, "Upload-Length": str(size)}
+        if size <= AT_ONCE:
+            try:
+                await self._put_at_once(url, {**headers, "Upload-Offset": "0"}, path, size)
+            except BadOffset:
+                pass  # it wants to be asked
+            else:
+                return
         for again in range(RESUMES, -1, -1):
             async with self._asker.asked("HEAD", url, headers) as response:
                 await response.expect(HTTPStatus.OK)
@@ -67,6 +77,16 @@ class TransferClient:
                     raise
             else:
                 return
+
+    async def _put_at_once(self, url: str, headers: Mapping[str, str], path: str, size: int) -> None:
+        """Send a small file whole: to ask first how much of it is there would take as long."""
+        try:
+            body = SmallBody(await self._executor.run(partial(_whole, path, size)))
+        except OSError as error:
+            raise BadUpload(f"{path} cannot be read: {error.strerror}") from error
+        async with self._asker.asked("PUT", url, headers, body) as response:
+            await response.expect(HTTPStatus.CREATED)
+            await response.body(TEXT_LIMIT)
 
     async def _put(self, url: str, headers: Mapping[str, str], path: str, offset: int, size: int) -> None:
         try:
@@ -139,6 +159,12 @@ def _open_sized(path: str, size: int) -> int:
         os.close(descriptor)
         raise BadUpload(f"{path} has {there} bytes, not {size}: it has changed since it was packed")
     return descriptor
+
+
+def _whole(path: str, size: int) -> bytes:
+    descriptor = _open_sized(path, size)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - what was opened is a descriptor
+        return file.read(size)
 
 
 def _ticket(text: str) -> dict[str, str]:

@@ -274,11 +274,13 @@ class _Logs:
     async def _append(
         self, _request: StreamingRequest, body: Inlet, build_id: int, epoch: int, offset: int, limit: int
     ) -> Answer:
-        length = await self._logs.append(build_id, epoch, offset, b"", limit)
+        length = None
         async for pieces in body:
             data = b"".join(pieces)
             length = await self._logs.append(build_id, epoch, offset, data, limit)
             offset += len(data)
+        if length is None:
+            length = await self._logs.append(build_id, epoch, offset, b"", limit)
         return Answer(http.OK, f"the log has {length} bytes", (*_LIVE, ("Log-Length", str(length))))
 
     async def _whole(self, request: StreamingRequest, _body: Inlet, build_id: int, epoch: int) -> Answer:

@@ -190,7 +190,7 @@ class UploadTests(ClientCase):
 
     async def test_a_lost_connection_is_unavailable(self) -> None:
         self.file.write_bytes(DATA)
-        call = self.client.upload(self.listen_with(lambda _: b""), "x", str(self.file), DIGEST, 5)
+        call = self.client.upload(self.listen_with(lambda _: b""), "x", str(self.file), DIGEST, len(DATA))
         await self.fails(Unavailable, call)
         await self.unlisten()
         await self.fails(Unavailable, self.send())
