@@ -63,8 +63,10 @@ def _noops(world: World, board: Board) -> None:
             for run in range(RUNS + 1):
                 # The first makes the mirrors and work trees of new build servers, and is not counted.
                 amount = count if run else 4 * servers
-                asked = {"port": farm.ports["BUILDTOOL_PB_PORT"], "first": first, "count": amount, "lanes": AT_ONCE}
-                began = settled(world.client("builds", **asked), "began")
+                # Another revision every time: each build server switches once in a run, to where 20 files differ.
+                asked = {"first": first, "count": amount, "lanes": AT_ONCE, "revision": world.commits[run]}
+                found = world.client("builds", port=farm.ports["BUILDTOOL_PB_PORT"], **asked)
+                began = settled(found, "began")
                 ended = _all_succeeded(farm, first, amount)
                 runs.append(amount / (ended - began))
                 first += amount

@@ -74,14 +74,14 @@ async def _together(acts: list[Coroutine[Deferred[Any], Any, Any]]) -> list[Any]
 
 
 async def builds(reactor: ReactorBase, asked: Asked) -> Asked:
-    """Submit ``count`` different Builds, ``lanes`` at a time; say when the first was submitted."""
+    """Submit ``count`` different Builds of one revision, ``lanes`` at a time; say when the first was submitted."""
     client = await _connected(reactor, asked)
     numbers = iter(range(asked["first"], asked["first"] + asked["count"]))
     began = time.time()
 
     async def lane() -> None:
         for number in numbers:
-            await client.submit(submit_of(asked, number))
+            await client.submit(submit_of(asked, number, asked["revision"]))
 
     await _together([lane() for _ in range(asked["lanes"])])
     client.close()
