@@ -6,6 +6,7 @@ began, and when switching fails, which also covers whatever a build did to the t
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -87,8 +88,10 @@ class Worktrees:
         here, unclean = self._look(path, commit)
         if not here or any(not line.startswith(_STRANGERS) for line in unclean):
             return False
-        self._step(path, "clean", "-ffdxq")  # also where nothing was seen: nobody sees directories without files
-        return not unclean or self._look(path, commit) == (True, [])
+        if not unclean and not _has_empty_directory(path):
+            return True
+        self._step(path, "clean", "-ffdxq")
+        return self._look(path, commit) == (True, [])
 
     def _make(self, mirror: Mirror, path: Path, commit: str) -> None:
         """Register a fresh work tree without files (blocking)."""
@@ -156,6 +159,11 @@ class Worktrees:
 def _fault(mirror: Mirror, path: Path, commit: str, error: Exception) -> MachineFault:
     said = (error.strerror or error) if isinstance(error, OSError) else error
     return MachineFault(f"cannot check out {commit} of {mask(mirror.url)} in {path}: {said}")
+
+
+def _has_empty_directory(path: Path) -> bool:
+    """Whether there is a directory with nothing in it: git neither has such nor tells of them."""
+    return any(not directories and not files for _, directories, files in os.walk(path))
 
 
 def _is_locked(path: Path) -> bool:

@@ -610,6 +610,15 @@ class WorktreeTests(Repositories):
         self.assert_holds(path, commit)
         self.assertTrue(self.is_marked(path))
 
+    async def test_a_directory_without_files_that_a_build_left_is_gone_after_the_next_checkout(self) -> None:
+        commit = self.origin.commit("a/b")
+        path = await self.trees.checkout(self.url, commit, 0)
+        self.mark(path)
+        (path / "a" / "empty" / "inner").mkdir(parents=True)
+        await self.trees.checkout(self.url, commit, 0)
+        self.assertEqual([one.name for one in (path / "a").iterdir()], ["b"])
+        self.assertTrue(self.is_marked(path))
+
     async def test_a_tree_that_cannot_be_switched_is_made_afresh(self) -> None:
         commit = self.origin.commit("a")
         path = await self.trees.checkout(self.url, commit, 0)
