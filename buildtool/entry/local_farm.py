@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -27,6 +28,9 @@ PATIENCE = 60.0
 """Seconds after which a program that says nothing of what is expected is believed to be stuck."""
 
 _TRIES = 3
+_PORT_NAMES = ("BUILDTOOL_PB_PORT", "BUILDTOOL_TRANSFER_PORT", "BUILDTOOL_WEB_PORT")
+_PORTS = (12_000, 32_000)
+"""Below the ports that systems give to outgoing connections, which come and go between a look and its use."""
 
 
 class FarmError(BuildToolError):
@@ -130,6 +134,7 @@ class LocalFarm:
     ports: dict[str, int] = field(factory=dict)
     programs: list[Program] = field(factory=list)
     mail_port: int = 0
+    _served: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -186,10 +191,11 @@ class LocalFarm:
                 program.wait_for(r"ready: control port")
             except FarmError:
                 taken = any("is taken by another program" in line for line in program.lines)
-                if not left or not taken or (self.directory / "metaserver" / "buildtool.sqlite").exists():
+                if not left or not taken or self._served:
                     raise
                 self.ports = free_ports()
             else:
+                self._served = True
                 return program
         raise FarmError("no free ports were found")
 
@@ -246,12 +252,17 @@ def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFar
 
 def free_ports() -> dict[str, int]:
     """Return ports of loopback that are free at the moment, by the names of their environment variables."""
-    names = ("BUILDTOOL_PB_PORT", "BUILDTOOL_TRANSFER_PORT", "BUILDTOOL_WEB_PORT")
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+    found: list[int] = []
+    while len(found) < len(_PORT_NAMES):
+        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in found:
+            found.append(port)
+    return dict(zip(_PORT_NAMES, found, strict=True))
 
 
 def import_sources(source: Path, repository: Path) -> str:
