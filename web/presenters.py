@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from buildtool.domain.estimates import duration_words
 from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer
@@ -46,8 +47,13 @@ _ADDRESS = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
 
 def moment(when: float, now: float) -> Moment:
     """Return a point in time for people and machines."""
+    return Moment(*_dated(when), words.age(when, now))
+
+
+@lru_cache(8_000)
+def _dated(when: float) -> tuple[str, str]:
     at = words.instant(when)
-    return Moment(at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC"), words.age(when, now))
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now: float) -> StatusPage:

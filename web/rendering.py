@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from buildtool import __version__
 
 from .urls import Urls
+from .views import BuildRow
 
 _UNSHOWABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef]|[\ufffe\uffff"
@@ -17,6 +21,9 @@ _UNSHOWABLE = re.compile(
 )
 """Characters that no HTML page may hold (controls, half surrogates, noncharacters), or that turn the direction of
 the text after them."""
+
+ROWS_KEPT = 2_000
+"""How many rows of lists of builds are kept as they were rendered: from one visit to the next, most look the same."""
 
 PAGES = ("status", "builds", "servers", "build", "error")
 
@@ -44,4 +51,11 @@ def templates(urls: Urls) -> dict[str, Template]:
         keep_trailing_newline=True,
     )
     environment.globals.update(urls=urls, version=__version__)
+
+    @lru_cache(ROWS_KEPT)
+    def row_of(row: BuildRow) -> Markup:
+        parts: Any = environment.get_template("parts.html").module
+        return Markup(parts.build_row(row))  # noqa: S704 - the template has escaped what is in it
+
+    environment.globals["row_of"] = row_of
     return {name: environment.get_template(f"{name}.html") for name in PAGES}

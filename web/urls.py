@@ -7,6 +7,7 @@ Links inside pages are paths, so that they work under whatever name a visitor ca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import field, frozen
@@ -60,7 +61,7 @@ class Urls:
 
     def artifact(self, digest: str, name: str) -> str:
         """Return where an artifact's zip is, on the transfer port."""
-        return f"{self.transfer.rstrip('/')}/artifacts/{quote(digest, safe='')}/{quote(name, safe='')}"
+        return f"{self.transfer.rstrip('/')}/artifacts/{_quoted(digest)}/{_quoted(name)}"
 
     def health(self) -> str:
         """Return where monitoring asks."""
@@ -73,6 +74,11 @@ class Urls:
     def absolute(self, path: str) -> str:
         """Return one of the paths above as a whole URL, for what leaves the pages."""
         return self.public.rstrip("/") + path.removeprefix(self.prefix)
+
+
+@lru_cache(8_000)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 def server_anchor(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from buildtool.domain.options import Canonical
@@ -79,6 +80,12 @@ def value(item: Value) -> str:
 
 def platform(properties: Canonical, sign: str = NEEDS_AT_MOST) -> str:
     """Return a platform: ``linux ppc (32-bit big-endian), glibc ≤ 2.36``. ``sign`` stands before versions."""
+    # Equal is not the same here: True is 1, but not in words.
+    return _platform(properties, tuple([type(item) for _, item in properties]), sign)
+
+
+@lru_cache(1_000)
+def _platform(properties: Canonical, _types: tuple[type, ...], sign: str) -> str:
     known = dict(properties)
     head = " ".join(str(known.pop(name)) for name in ("os", "arch") if name in known)
     nature = " ".join(_nature(known))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from buildtool.adapters import rows, schema
 from buildtool.adapters.database import Database
 from buildtool.adapters.schema import artifacts, attempts, builds, events, outbox, requests, servers
+from buildtool.adapters.statements import Prepared
 from buildtool.domain.model import BuildState
 from buildtool.ports import (
     BuildDetail,
@@ -224,14 +226,14 @@ def _build_servers(connection: Connection) -> list[ServerLine]:
 
 
 @cache
-def _newest(names: frozenset[str]) -> Select[Any]:
+def _newest(names: frozenset[str]) -> Prepared:
     conditions = {
         "before": builds.c.id < bindparam("before"),
         "project": builds.c.project == bindparam("project"),
         "state": builds.c.state == bindparam("state"),
     }
     chosen = [condition for name, condition in conditions.items() if name in names]
-    return select(builds).where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most"))
+    return Prepared(select(builds).where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most")))
 
 
 _DECIDING = _SHORT_ATTEMPTS.join_from(
@@ -241,26 +243,34 @@ _DECIDING = _SHORT_ATTEMPTS.join_from(
         attempts.c.build_id == builds.c.id,
         attempts.c.epoch == func.coalesce(builds.c.deciding_epoch, builds.c.epoch),
     ),
-).where(builds.c.id.in_(bindparam("keys", expanding=True)))
-_ARTIFACTS = select(artifacts).where(artifacts.c.id.in_(bindparam("keys", expanding=True)))
-_ASKED = (
-    select(requests.c.build_id, func.count())
-    .where(requests.c.build_id.in_(bindparam("keys", expanding=True)))
-    .group_by(requests.c.build_id)
 )
+_ARTIFACTS = select(artifacts)
+_ASKED = select(requests.c.build_id, func.count()).group_by(requests.c.build_id)
+
+
+@cache
+def _among(statement: Select[Any], column: Column[int], count: int) -> Prepared:
+    """Return a statement for rows whose ``column`` is one of ``count`` ids, called ``key_0`` and so on."""
+    return Prepared(statement.where(column.in_([bindparam(f"key_{number}") for number in range(count)])))
 
 
 def _build_lines(values: dict[str, int | str], limit: int, connection: Connection) -> list[BuildLine]:
-    listed = [rows.build_of(row) for row in connection.execute(_newest(frozenset(values)), values | {"most": limit})]
+    newest = _newest(frozenset(values)).rows(connection, values | {"most": limit})
+    listed = [rows.build_of(row) for row in newest]
 
-    def found(statement: Select[Any], keys: list[Any], value_of: Callable[[Row[Any]], V]) -> list[V]:
-        return [value_of(row) for row in connection.execute(statement, {"keys": keys})] if keys else []
+    def found(
+        statement: Select[Any], column: Column[int], keys: list[int], value_of: Callable[[Row[Any]], V]
+    ) -> list[V]:
+        if not keys:
+            return []
+        wanted: dict[str, object] = {f"key_{number}": key for number, key in enumerate(keys)}
+        return [value_of(row) for row in _among(statement, column, len(keys)).rows(connection, wanted)]
 
     keys = [build.id for build in listed]
-    attempt_of = {value.build_id: value for value in found(_DECIDING, keys, rows.attempt_of)}
+    attempt_of = {value.build_id: value for value in found(_DECIDING, builds.c.id, keys, rows.attempt_of)}
     made = [build.artifact_id for build in listed if build.artifact_id is not None]
-    artifact_of = {value.id: value for value in found(_ARTIFACTS, made, rows.artifact_of)}
-    asked = dict(found(_ASKED, keys, tuple))
+    artifact_of = {value.id: value for value in found(_ARTIFACTS, artifacts.c.id, made, rows.artifact_of)}
+    asked = dict(found(_ASKED, requests.c.build_id, keys, tuple))
     return [
         BuildLine(
             build,
@@ -272,6 +282,7 @@ def _build_lines(values: dict[str, int | str], limit: int, connection: Connectio
     ]
 
 
+_ARTIFACT = select(artifacts).where(artifacts.c.id == bindparam("key"))
 _BUILD = select(builds).where(builds.c.id == bindparam("key"))
 _NEWEST_ATTEMPTS = (
     select(attempts)
@@ -293,7 +304,7 @@ def _build_detail(build_id: int, connection: Connection) -> BuildDetail | None:
         return None
     build = rows.build_of(row)
     newest = connection.execute(_NEWEST_ATTEMPTS, key).all()
-    made = connection.execute(_ARTIFACTS, {"keys": [build.artifact_id]}).one_or_none()
+    made = connection.execute(_ARTIFACT, {"key": build.artifact_id}).one_or_none()
     return BuildDetail(
         build=build,
         attempts=tuple(rows.attempt_of(row) for row in reversed(newest)),

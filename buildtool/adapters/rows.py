@@ -241,6 +241,15 @@ def _capability_plain(value: Capability) -> dict[str, object]:
 # --- out of the database --------------------------------------------------------------------------------
 
 
+# To look a member up by its value costs the enum's own call several times as much, and a page has hundreds of them.
+_REQUEST_STATE = {member.value: member for member in RequestState}
+_BUILD_STATE = {member.value: member for member in BuildState}
+_ATTEMPT_STATE = {member.value: member for member in AttemptState}
+_ATTEMPT_END = {member.value: member for member in AttemptEnd}
+_OFFER_KIND = {member.value: member for member in OfferKind}
+_JOINED = {member.value: member for member in Joined}
+
+
 @lru_cache(_TEXTS_KEPT)
 def canonical_of(text: str) -> Canonical:
     """Return canonical pairs from their JSON text: the lists in it are the tuples that they were.
@@ -269,7 +278,7 @@ def _spec(row: Row[Any]) -> BuildSpec:
         options=canonical_of(row.options),
         platform=canonical_of(row.platform),
         machine=canonical_of(row.machine),
-        native=row.native,
+        native=bool(row.native),
     )
 
 
@@ -296,19 +305,19 @@ def request_of(row: Row[Any], spec: BuildSpec | None = None) -> Request:
         body_digest=row.body_digest,
         email=intern(row.email),
         demand=Demand(spec, intern(row.ref), row.revrange, acceptable),
-        force=row.force,
+        force=bool(row.force),
         admitted_at=row.admitted_at,
         expires_at=row.expires_at,
-        state=RequestState(row.state),
+        state=_REQUEST_STATE[row.state],
         build_id=row.build_id,
-        joined=Joined(row.joined),
+        joined=_JOINED[row.joined],
         artifact_id=row.artifact_id,
         answer=intern(row.answer),
         reason=row.reason,
         ended_at=row.ended_at,
         group=row.group_first,
         group_size=row.group_size,
-        group_due=row.group_due,
+        group_due=bool(row.group_due),
     )
 
 
@@ -320,16 +329,16 @@ def build_of(row: Row[Any]) -> Build:
         spec=_spec(row),
         place=row.place,
         created_at=row.created_at,
-        state=BuildState(row.state),
+        state=_BUILD_STATE[row.state],
         epoch=row.epoch,
         not_before=row.not_before,
         delays=row.delays,
         broken_on=strings_of(row.broken_on),
         failed_on=strings_of(row.failed_on),
         failed_platform=canonical_of(row.failed_platform),
-        failed_kind=OfferKind(row.failed_kind),
-        forced=row.forced,
-        first=row.first,
+        failed_kind=_OFFER_KIND[row.failed_kind],
+        forced=bool(row.forced),
+        first=bool(row.first),
         started_at=row.started_at,
         ended_at=row.ended_at,
         deciding_epoch=row.deciding_epoch,
@@ -346,12 +355,12 @@ def attempt_of(row: Row[Any]) -> Attempt:
         server=row.server,
         session=row.session,
         platform=canonical_of(row.platform),
-        kind=OfferKind(row.kind),
+        kind=_OFFER_KIND[row.kind],
         offered_at=row.offered_at,
-        state=AttemptState(row.state),
+        state=_ATTEMPT_STATE[row.state],
         accepted_at=row.accepted_at,
         ended_at=row.ended_at,
-        end=AttemptEnd(row.end) if row.end is not None else None,
+        end=_ATTEMPT_END[row.end] if row.end is not None else None,
         reason=row.reason,
         log_tail=row.log_tail,
     )
@@ -364,7 +373,7 @@ def artifact_of(row: Row[Any]) -> Artifact:
         shelf=_shelf(row),
         options=canonical_of(row.options),
         platform=canonical_of(row.platform),
-        kind=OfferKind(row.kind),
+        kind=_OFFER_KIND[row.kind],
         build_id=row.build_id,
         epoch=row.epoch,
         server=row.server,
@@ -386,7 +395,7 @@ def failure_of(row: Row[Any]) -> FailedHere:
         platform=canonical_of(row.platform),
         until=row.until,
         reason=row.reason,
-        kind=OfferKind(row.kind),
+        kind=_OFFER_KIND[row.kind],
     )
 
 
@@ -396,7 +405,7 @@ def server_of(row: Row[Any]) -> Server:
         name=row.name,
         session=row.session,
         capability=_capability(json.loads(row.capability)),
-        connected=row.connected,
+        connected=bool(row.connected),
         since=row.since,
         last_seen=row.last_seen,
         strikes=row.strikes,
@@ -418,7 +427,7 @@ def mail_of(row: Row[Any]) -> Mail:
         email=row.email,
         build_id=row.build_id,
         request_ids=tuple(json.loads(row.request_ids)),
-        outcome=RequestState(row.outcome),
+        outcome=_REQUEST_STATE[row.outcome],
         created_at=row.created_at,
         summary=row.summary,
     )

@@ -7,7 +7,9 @@ these statements have no columns whose values differ from what the driver takes 
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Dialect
@@ -20,17 +22,32 @@ class Prepared:
     def __init__(self, statement: ClauseElement, columns: Iterable[str] | None = None) -> None:
         self._statement = statement
         self._columns = None if columns is None else list(columns)
-        self._texts: dict[str, tuple[str, Sequence[str] | None]] = {}
+        self._record: Any = None
+        self._texts: dict[str, tuple[str, Sequence[str] | None, Mapping[str, object]]] = {}
 
     def run(self, connection: Connection, *values: Mapping[str, object]) -> CursorResult[Any]:
         """Run it once for each of ``values``, or once without any."""
-        text, names = self._texts.get(connection.dialect.name) or self._compiled(connection.dialect)
+        text, names, constants = self._texts.get(connection.dialect.name) or self._compiled(connection.dialect)
+        if constants:
+            values = tuple([{**constants, **row} for row in values or ({},)])
         rows: list[Any]
         # Not every driver takes parameters by their position.
         rows = [dict(row) for row in values] if names is None else [tuple([row[it] for it in names]) for row in values]
         return connection.exec_driver_sql(text, rows if len(rows) > 1 else rows[0] if rows else None)
 
-    def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None]:
+    def rows(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[Any]:
+        """Run it and return all rows, whose columns are attributes."""
+        with closing(self.run(connection, values or {})) as result:
+            cursor: Any = result.cursor
+            if self._record is None:
+                # Some of the columns may be nameless, as counts are.
+                record: Any = namedtuple("record", [it[0] for it in cursor.description], rename=True)  # type: ignore[misc]  # noqa: PYI024
+                self._record = record
+            return [self._record._make(row) for row in cursor.fetchall()]
+
+    def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, object]]:
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
-        found = self._texts[dialect.name] = (str(compiled), getattr(compiled, "positiontup", None))
+        constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+        names: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        found = self._texts[dialect.name] = (str(compiled), names, constants)
         return found

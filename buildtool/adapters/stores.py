@@ -249,10 +249,10 @@ def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> di
         wanted: dict[str, object] = {
             f"{name}_{number}": getattr(key, name) for number, key in enumerate(chunk) for name in schema.SHELF
         }
-        for row in _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).run(connection, wanted):
+        for row in _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).rows(connection, wanted):
             artifact = rows.artifact_of(row)
             artifacts[artifact.shelf].append(artifact)
-        for row in _on_shelves(schema.failures, _FAILED, len(chunk)).run(connection, wanted | {"now": now}):
+        for row in _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now}):
             failure = rows.failure_of(row)
             failures[failure.shelf].append(failure)
     return {

@@ -50,9 +50,6 @@ FILE_THREADS = 4
 VCS_THREADS = 4
 """Threads in which git and svn resolve refs: different repositories at the same time."""
 
-READING_THREADS = 2
-"""Threads that read the database for the pages."""
-
 
 @define
 class Metaserver:
@@ -133,8 +130,7 @@ class Metaserver:
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
         if self.pages:
-            reading_threads = self._pool(READING_THREADS, "reading")
-            reading = Database.reading(directory / "buildtool.sqlite", reading_threads, READING_THREADS)
+            reading = Database.reading(directory / "buildtool.sqlite", self._pool(1, "reading"))
             self._closers.append(reading.close)
             self._listen(
                 web_site(settings, SqlPages(reading), logs, clock, DeskQuestions(desk)), settings.web_port, "web_port"

@@ -29,8 +29,8 @@ IDLE = 60
 CONNECTIONS = 400
 """Most connections at once: visitors may not take the descriptors that the control and transfer ports need."""
 
-READERS = 2
-"""Threads, and connections, that read the database and the logs."""
+LOG_READERS = 2
+"""Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
 
 
 class _SmallRequest(Request):
@@ -94,14 +94,15 @@ class Reader:
     """The metaserver's state directory, opened by another process: only read."""
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
-        self._threads = Threads(reactor, READERS, "pages")
-        self._database = Database.reading(state_dir / "buildtool.sqlite", self._threads, READERS)
+        self._threads = Threads(reactor, 1, "pages"), Threads(reactor, LOG_READERS, "logs")
+        self._database = Database.reading(state_dir / "buildtool.sqlite", self._threads[0])
         self.pages = SqlPages(self._database)
-        self.logs = LogStore(state_dir, self._threads)  # never started: that would write
+        self.logs = LogStore(state_dir, self._threads[1])  # never started: that would write
 
     async def close(self) -> None:
         """Close the database and end the threads."""
         try:
             await self._database.close()
         finally:
-            self._threads.stop()
+            for threads in self._threads:
+                threads.stop()
