@@ -194,6 +194,12 @@ class Overloaded(BuildToolError):
     code = "overloaded"
 
 
+class Fenced(BuildToolError):
+    """A newer login of the same build server stands: this Session is over."""
+
+    code = "fenced"
+
+
 class Declined(BuildToolError):
     """A build server does not take a build now. The message is the reason; the build goes elsewhere, or later here."""
 

@@ -15,6 +15,8 @@ from buildtool.domain.model import (
     Build,
     BuildState,
     FailedHere,
+    Held,
+    Judged,
     Mail,
     Refusal,
     Request,
@@ -32,9 +34,13 @@ from buildtool.protocol import (
     AskWhy,
     Cancel,
     Done,
+    Draining,
     Ended,
     Explanation,
     Follow,
+    HealthTold,
+    Heard,
+    Heartbeat,
     Ok,
     Order,
     Register,
@@ -416,6 +422,9 @@ class RequesterDesk(Protocol):
     async def build(self, message: AskBuild) -> Explanation:
         """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
 
+    async def health(self) -> HealthTold:
+        """Say whether the metaserver can do its work."""
+
 
 class Questions(Protocol):
     """What the pages ask the metaserver, since it is not in the database."""
@@ -445,6 +454,12 @@ class BuildServerDesk(Protocol):
     async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
         """Give fresh tickets for a running Attempt."""
 
+    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
+        """A build server lives: the Leases of what it holds begin anew. Raises Fenced for an older Session."""
+
+    async def draining(self, server: str, session: int, message: Draining) -> Ok:
+        """A build server finishes what it has and takes no more orders."""
+
 
 # --- the build server's shell and what it talks through ------------------------------------------------
 
@@ -458,11 +473,17 @@ class Orders(Protocol):
     async def abort(self, order: AbortOrder) -> Ok:
         """Stop an Attempt; its end is told when its processes are gone."""
 
+    def held(self) -> tuple[Held, ...]:
+        """Return every Attempt that is here, those whose end nobody has taken yet among them."""
+
     def connected(self, welcome: Welcome) -> None:
-        """A Session is open."""
+        """A Session is open; its ``verdicts`` say what is to become of what was held."""
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """A heartbeat was answered with these verdicts."""
 
     def disconnected(self, reason: str) -> None:
-        """The Session ended; another login will be tried."""
+        """The Session ended; another login will be tried. What is held goes on."""
 
 
 class MetaserverLink(Protocol):
@@ -476,6 +497,9 @@ class MetaserverLink(Protocol):
 
     async def renew(self, message: RenewTickets) -> Tickets:
         """Ask for fresh tickets."""
+
+    async def draining(self, message: Draining) -> Ok:
+        """Say that no more orders are taken."""
 
 
 class Uploads(Protocol):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.domain.model import AttemptEnd, Capability, OfferKind
+from buildtool.domain.model import AttemptEnd, Capability, Held, Judged, OfferKind
 from buildtool.domain.options import Canonical
 from buildtool.domain.platforms import Value
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever either side could misunderstand the other; compared in the first message."""
 
 TOGETHER = 64
@@ -202,6 +202,19 @@ class Explanation:
 
 
 @frozen
+class AskHealth:
+    """Ask whether the metaserver can do its work."""
+
+
+@frozen
+class HealthTold:
+    """Whether the metaserver can do its work, and what keeps it from doing so, each in one line."""
+
+    ok: bool
+    problems: tuple[str, ...] = ()
+
+
+@frozen
 class Refused:
     """The answer to anything that could not be done: the error's code and its one line."""
 
@@ -214,20 +227,51 @@ class Refused:
 
 @frozen
 class Register:
-    """Log in as a build server. The name is unique; the newest login of a name stands."""
+    """Log in as a build server. The name is unique; the newest login of a name stands.
+
+    ``held`` are all Attempts that it has: those that build, and those whose end nobody has taken yet.
+    """
 
     server: str
     capability: Capability
+    held: tuple[Held, ...] = ()
 
 
 @frozen
 class Welcome:
-    """The number of the Session, the metaserver's base URL for transfers, and limits in bytes."""
+    """The number of the Session, the metaserver's base URL for transfers, and limits in bytes.
+
+    ``lease`` is for how many seconds an Attempt is believed alive after it was heard of; ``verdicts`` says what is to
+    become of each Attempt that was held.
+    """
 
     session: int
     transfer_url: str
     artifact_limit: int
     log_limit: int
+    lease: float
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class Heartbeat:
+    """A build server lives, and these are all Attempts that it has: their Leases begin anew."""
+
+    held: tuple[Held, ...] = ()
+
+
+@frozen
+class Heard:
+    """The answer to a heartbeat: what is to become of those Attempts that are not simply to go on."""
+
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class Draining:
+    """A build server finishes what it has and takes no more orders."""
+
+    reason: str
 
 
 @frozen

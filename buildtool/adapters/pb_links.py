@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.spread import pb
@@ -23,6 +23,10 @@ __all__ = ["Link", "Links"]
 
 ORDER_TIMEOUT = 30.0
 """Seconds that a build server may take to accept or refuse, its client checkers included."""
+
+SILENCE = 60.0
+"""Seconds after which a build server that was not heard of is gone, although its connection is still open: its machine
+was unplugged, its network swallows everything, or it was stopped."""
 
 _RETRY_FIRST, _RETRY_MOST = 1.0, 30.0
 
@@ -45,6 +49,7 @@ class Link:
     lost: bool = False
     goodbye: str = ""
     waiting: list[Send] = field(factory=list)
+    silence: IDelayedCall | None = None
 
 
 class Links:
@@ -56,8 +61,9 @@ class Links:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, silence: float = SILENCE) -> None:
         self._clock = clock
+        self._silence = silence
         self._links: dict[tuple[str, int], Link] = {}
         self._arriving: list[Link] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
@@ -89,7 +95,18 @@ class Links:
             self._gone(link)
             return
         self._links[link.server, session] = link
+        link.silence = self._clock.callLater(self._silence, self._silent, link)
         self._clock.callLater(0, self._open, link)
+
+    def heard(self, server: str, session: int) -> None:
+        """A build server was heard of."""
+        link = self._links.get((server, session))
+        if link is not None and link.silence is not None:
+            link.silence.reset(self._silence)
+
+    def _silent(self, link: Link) -> None:
+        link.silence = None
+        link.broker.drop(f"build server {link.server} was not heard of for {self._silence:g} s")
 
     def _arrived(self, link: Link) -> None:
         self._arriving.remove(link)
@@ -115,6 +132,9 @@ class Links:
         assert session is not None  # noqa: S101 - there is nothing to tell before
         self._links.pop((link.server, session), None)
         link.waiting.clear()
+        if link.silence is not None:
+            link.silence.cancel()
+            link.silence = None
         reason = link.goodbye or link.broker.why or "the connection was lost"
 
         async def tell() -> None:
@@ -127,6 +147,10 @@ class Links:
         self._closed = True
         for pause in list(self._pauses):
             pause.cancel()
+        for link in self._links.values():
+            if link.silence is not None:
+                link.silence.cancel()
+                link.silence = None
 
     # --- what is sent -----------------------------------------------------------------------------------
 

@@ -33,14 +33,19 @@ from buildtool.protocol import (
     AbortOrder,
     AskBuild,
     AskExplain,
+    AskHealth,
     AskStatus,
     AskWhy,
     Cancel,
     Done,
+    Draining,
     Ended,
     Explanation,
     Follow,
     Goodbye,
+    HealthTold,
+    Heard,
+    Heartbeat,
     Hello,
     Ok,
     Order,
@@ -171,6 +176,7 @@ class RequesterDoor(Door):
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
         "together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
+        "health": AskHealth,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
@@ -207,6 +213,10 @@ class RequesterDoor(Door):
         """How an open Build stands."""
         return await self._desk.build(message)
 
+    async def remote_health(self, _message: AskHealth) -> HealthTold:
+        """Whether the metaserver can do its work."""
+        return await self._desk.health()
+
     async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> Told:
         """Say how a Request stands, and from then on whenever that changes, until its end."""
         if self._followed >= FOLLOWED:
@@ -238,6 +248,7 @@ class BuildServerDoor(Door):
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
         "register": Register, "ended": Ended, "done": Done, "renew": RenewTickets, "goodbye": Goodbye,
+        "heartbeat": Heartbeat, "draining": Draining,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"register": 1}
 
@@ -273,6 +284,16 @@ class BuildServerDoor(Door):
     async def remote_renew(self, message: RenewTickets) -> Tickets:
         """Give fresh tickets."""
         return await self._desk.renew(*self._session(), message)
+
+    async def remote_heartbeat(self, message: Heartbeat) -> Heard:
+        """The build server lives. Raises Fenced for an older Session."""
+        server, session = self._session()
+        self._links.heard(server, session)
+        return await self._desk.heartbeat(server, session, message)
+
+    async def remote_draining(self, message: Draining) -> Ok:
+        """The build server takes no more orders."""
+        return await self._desk.draining(*self._session(), message)
 
     async def remote_goodbye(self, message: Goodbye) -> Ok:
         """The build server leaves of its own will; the end of the connection is no loss."""

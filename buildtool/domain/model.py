@@ -24,7 +24,10 @@ __all__ = [
     "Capability",
     "Demand",
     "FailedHere",
+    "Held",
+    "HeldState",
     "Joined",
+    "Judged",
     "Mail",
     "Offer",
     "OfferKind",
@@ -36,6 +39,7 @@ __all__ = [
     "Server",
     "Shelf",
     "ShelfKey",
+    "Verdict",
     "canonical",
     "evolve",
     "shown",
@@ -69,11 +73,16 @@ class BuildState(enum.Enum):
 
 
 class AttemptState(enum.Enum):
-    """Where an Attempt is: offered to its server, building there, told to stop, or ended."""
+    """Where an Attempt is: offered to its server, building there, told to stop, missing, or ended.
+
+    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for somebody else, and it
+    may still come back.
+    """
 
     OFFERED = "offered"
     BUILDING = "building"
     ABORTING = "aborting"
+    MISSING = "missing"
     ENDED = "ended"
 
 
@@ -88,6 +97,22 @@ class AttemptEnd(enum.Enum):
     BROKEN = "broken machine"
     LIMITED = "over the machine's limit"
     ABORTED = "aborted"
+
+
+class HeldState(enum.Enum):
+    """What a build server has of an Attempt: it builds, or has an artifact or another end that nobody took yet."""
+
+    BUILDING = "building"
+    DONE = "done"
+    ENDED = "ended"
+
+
+class Verdict(enum.Enum):
+    """What a build server is told to do with an Attempt that it holds."""
+
+    GO_ON = "go on"
+    DELIVER = "deliver"
+    DROP = "drop"
 
 
 class Joined(enum.Enum):
@@ -243,7 +268,11 @@ class Build:
 
 @frozen
 class Attempt:
-    """One execution of a Build on one build server, bound to one ``platform`` that the server offers."""
+    """One execution of a Build on one build server, bound to one ``platform`` that the server offers.
+
+    ``suspected`` and ``struck`` say what a missed Lease cost, to be taken back should the Attempt come back: its server
+    among those that the Build broke on, and a strike.
+    """
 
     build_id: int
     epoch: int
@@ -258,10 +287,35 @@ class Attempt:
     end: AttemptEnd | None = None
     reason: str = ""
     log_tail: str = ""
+    suspected: bool = False
+    struck: bool = False
 
     @property
     def key(self) -> tuple[int, int]:
         return (self.build_id, self.epoch)
+
+
+@frozen
+class Held:
+    """An Attempt that a build server says it has, and what it has of it."""
+
+    build_id: int
+    epoch: int
+    state: HeldState = HeldState.BUILDING
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.build_id, self.epoch)
+
+
+@frozen
+class Judged:
+    """What is to become of an Attempt that a build server holds, and why."""
+
+    build_id: int
+    epoch: int
+    verdict: Verdict
+    reason: str = ""
 
 
 @frozen
@@ -348,6 +402,9 @@ class Server:
     """A build server as the metaserver knows it. ``session`` is the number of its newest login.
 
     ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
+    ``missing_since`` is when contact was lost, 0 for one that is there or said good-bye; ``missing_told`` says that its
+    owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty; ``draining`` that
+    it finishes what it has and takes nothing more.
     """
 
     name: str
@@ -360,6 +417,15 @@ class Server:
     quarantines: int = 0
     quarantined_until: float = 0.0
     quarantine_reason: str = ""
+    missing_since: float = 0.0
+    missing_told: bool = False
+    paused: str = ""
+    draining: bool = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether it may be given builds, if it has a free slot."""
+        return self.connected and not (self.quarantined_until or self.paused or self.draining)
 
 
 @frozen
@@ -379,7 +445,7 @@ class Mail:
 
     ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
     database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
-    the one that ended last.
+    the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request.
     """
 
     key: str
@@ -389,6 +455,7 @@ class Mail:
     outcome: RequestState
     created_at: float
     summary: bool = False
+    server: str = ""
 
 
 @frozen
@@ -398,7 +465,7 @@ class Policy:
     A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
     contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
     ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
-    quarantine.
+    quarantine. ``time_limit`` is the project's own for all commands of one build together.
     """
 
     recipe_version: int
@@ -416,6 +483,7 @@ class Policy:
     strikes: int = 3
     quarantine_first: float = 10.0
     quarantine_most: float = 3_600.0
+    time_limit: float = 3_600.0
 
 
 def canonical(values: Mapping[str, Value]) -> Canonical:

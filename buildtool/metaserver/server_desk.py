@@ -116,6 +116,7 @@ class ServerDesk:
             transfer_url=self.settings.transfer_url,
             artifact_limit=max((project.artifact_limit for project in projects), default=0),
             log_limit=max((project.log_limit for project in projects), default=0),
+            lease=60.0,
         )
 
     async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
