@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any, TypeVar
+from functools import cache, lru_cache, partial
+from typing import Any
 
 from attrs import frozen
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
@@ -40,8 +39,6 @@ from buildtool.ports import (
     ServerLine,
 )
 
-V = TypeVar("V")
-
 TOTALS_AGE = 15.0
 """Seconds that the figures over all history are kept before they are counted again."""
 
@@ -53,6 +50,9 @@ ATTEMPTS_SHOWN = 50
 
 PAGE_LIMIT = 1_000
 """The most rows of any list."""
+
+LINES_KEPT = 1_000
+"""How many lines of lists of builds are remembered with the rows that they stand for."""
 
 
 @frozen
@@ -206,7 +206,8 @@ def _columns_but(table: Table, name: str) -> list[Any]:
     return [literal("").label(name) if column.name == name else column for column in table.c]
 
 
-_SHORT_ATTEMPTS = select(*_columns_but(attempts, "log_tail"))
+_short_attempts = _columns_but(attempts, "log_tail")
+_SHORT_ATTEMPTS = select(*_short_attempts)
 _RUNNING = _SHORT_ATTEMPTS.where(schema.OPEN_ATTEMPT).order_by(attempts.c.offered_at, attempts.c.build_id)
 _BUILDS = select(builds).where(builds.c.id.in_(bindparam("keys", expanding=True)))
 
@@ -225,6 +226,18 @@ def _build_servers(connection: Connection) -> list[ServerLine]:
 # --- builds ---------------------------------------------------------------------------------------------
 
 
+_MADE_BY = and_(
+    attempts.c.build_id == builds.c.id,
+    attempts.c.epoch == func.coalesce(builds.c.deciding_epoch, builds.c.epoch),
+)
+_LINE = select(
+    *builds.c,
+    *_short_attempts,
+    *artifacts.c,
+    _count(requests, requests.c.build_id == builds.c.id).scalar_subquery(),
+).select_from(builds.outerjoin(attempts, _MADE_BY).outerjoin(artifacts, artifacts.c.id == builds.c.artifact_id))
+
+
 @cache
 def _newest(names: frozenset[str]) -> Prepared:
     conditions = {
@@ -233,53 +246,35 @@ def _newest(names: frozenset[str]) -> Prepared:
         "state": builds.c.state == bindparam("state"),
     }
     chosen = [condition for name, condition in conditions.items() if name in names]
-    return Prepared(select(builds).where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most")))
-
-
-_DECIDING = _SHORT_ATTEMPTS.join_from(
-    builds,
-    attempts,
-    and_(
-        attempts.c.build_id == builds.c.id,
-        attempts.c.epoch == func.coalesce(builds.c.deciding_epoch, builds.c.epoch),
-    ),
-)
-_ARTIFACTS = select(artifacts)
-_ASKED = select(requests.c.build_id, func.count()).group_by(requests.c.build_id)
-
-
-@cache
-def _among(statement: Select[Any], column: Column[int], count: int) -> Prepared:
-    """Return a statement for rows whose ``column`` is one of ``count`` ids, called ``key_0`` and so on."""
-    return Prepared(statement.where(column.in_([bindparam(f"key_{number}") for number in range(count)])))
+    return Prepared(_LINE.where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most")))
 
 
 def _build_lines(values: dict[str, int | str], limit: int, connection: Connection) -> list[BuildLine]:
-    newest = _newest(frozenset(values)).rows(connection, values | {"most": limit})
-    listed = [rows.build_of(row) for row in newest]
+    return [_line_of(row) for row in _newest(frozenset(values)).tuples(connection, values | {"most": limit})]
 
-    def found(
-        statement: Select[Any], column: Column[int], keys: list[int], value_of: Callable[[Row[Any]], V]
-    ) -> list[V]:
-        if not keys:
-            return []
-        wanted: dict[str, object] = {f"key_{number}": key for number, key in enumerate(keys)}
-        return [value_of(row) for row in _among(statement, column, len(keys)).rows(connection, wanted)]
 
-    keys = [build.id for build in listed]
-    attempt_of = {value.build_id: value for value in found(_DECIDING, builds.c.id, keys, rows.attempt_of)}
-    made = [build.artifact_id for build in listed if build.artifact_id is not None]
-    artifact_of = {value.id: value for value in found(_ARTIFACTS, artifacts.c.id, made, rows.artifact_of)}
-    asked = dict(found(_ASKED, requests.c.build_id, keys, tuple))
-    return [
-        BuildLine(
-            build,
-            attempt_of.get(build.id),
-            artifact_of.get(build.artifact_id) if build.artifact_id is not None else None,
-            asked.get(build.id, 0),
-        )
-        for build in listed
-    ]
+def _cells_of(table: Table) -> Callable[[tuple[Any, ...]], Any]:
+    """Return what makes a row of the table's cells, whose columns are attributes."""
+    record: Any = namedtuple(table.name, table.c.keys())  # type: ignore[misc]  # noqa: PYI024
+    make: Callable[[tuple[Any, ...]], Any] = record._make
+    return make
+
+
+_build_cells, _attempt_cells, _artifact_cells = (_cells_of(table) for table in (builds, attempts, artifacts))
+_ATTEMPT_AT = len(builds.c)
+_ARTIFACT_AT = _ATTEMPT_AT + len(attempts.c)
+
+
+@lru_cache(LINES_KEPT)
+def _line_of(row: tuple[Any, ...]) -> BuildLine:
+    """Return the line that a row is; from one visit to the next, most rows are the same and so are their lines."""
+    made, artifact = row[_ATTEMPT_AT:_ARTIFACT_AT], row[_ARTIFACT_AT:-1]
+    return BuildLine(
+        rows.build_of(_build_cells(row[:_ATTEMPT_AT])),
+        rows.attempt_of(_attempt_cells(made)) if made[0] is not None else None,
+        rows.artifact_of(_artifact_cells(artifact)) if artifact[0] is not None else None,
+        row[-1],
+    )
 
 
 _ARTIFACT = select(artifacts).where(artifacts.c.id == bindparam("key"))

@@ -45,6 +45,13 @@ class Prepared:
                 self._record = record
             return [self._record._make(row) for row in cursor.fetchall()]
 
+    def tuples(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Run it and return all rows as the driver gives them."""
+        with closing(self.run(connection, values or {})) as result:
+            cursor: Any = result.cursor
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
     def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, object]]:
         compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
         constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}

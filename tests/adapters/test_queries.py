@@ -102,6 +102,24 @@ def test_a_line_has_the_deciding_attempt_the_artifact_and_how_many_asked(farm: F
     assert run(farm.pages.builds()) == [BuildLine(build(2, epoch=0), None, None, 0), line]
 
 
+def test_a_line_is_as_the_database_has_it_now_whatever_was_shown_before(farm: Farm) -> None:
+    """Each of its parts may have changed since."""
+    began = build(1, BuildState.RUNNING, epoch=1)
+    farm.commit(began, ATTEMPT, REQUEST)
+    shown = BuildLine(began, evolve(ATTEMPT, log_tail=""), None, 1)
+    assert run(farm.pages.builds()) == run(farm.pages.builds()) == [shown]
+    farm.commit(evolve(REQUEST, id=2, client_id="c2"))
+    assert run(farm.pages.builds()) == [evolve(shown, requests=2)]
+    ended = evolve(ATTEMPT, reason="another reason", log_tail="")
+    farm.commit(ended)
+    assert run(farm.pages.builds()) == [evolve(shown, requests=2, attempt=ended)]
+    made = evolve(began, state=BuildState.SUCCEEDED, artifact_id=1)
+    farm.commit(made, ARTIFACT)
+    assert run(farm.pages.builds()) == [BuildLine(made, ended, ARTIFACT, 2)]
+    farm.commit(evolve(ARTIFACT, withdrawn="it was wrong"))
+    assert run(farm.pages.builds()) == [BuildLine(made, ended, evolve(ARTIFACT, withdrawn="it was wrong"), 2)]
+
+
 def test_a_line_of_an_undecided_build_has_its_newest_attempt(farm: Farm) -> None:
     farm.commit(
         build(1, BuildState.RUNNING, epoch=2, deciding_epoch=None),
