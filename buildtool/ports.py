@@ -512,6 +512,30 @@ class Uploads(Protocol):
         """Send a file, resuming where an earlier try stopped. Raises Unavailable, BadTicket, BadUpload."""
 
 
+@frozen
+class Spooled:
+    """How an Attempt ended, as it is kept on disk until the metaserver has taken it; ``artifact`` is a Done's file."""
+
+    end: Done | Ended
+    artifact: Path | None = None
+
+
+class SpoolFiles(Protocol):
+    """Ends of Attempts on disk, one for each Build and epoch: they outlive this program, and a loss of power."""
+
+    async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
+        """Keep an end durably, in the place of an earlier one of that Attempt; ``artifact`` is moved there.
+
+        Raises MachineFault when the disk does not let it; then everything is as it was.
+        """
+
+    async def entries(self) -> Sequence[Spooled]:
+        """Return all that is kept, oldest first; what is not whole is deleted. Raises MachineFault."""
+
+    async def drop(self, build_id: int, epoch: int) -> None:
+        """Forget an end and delete its file; that there is none does not matter. Raises MachineFault."""
+
+
 class Sources(Protocol):
     """What is asked of version control by a build server."""
 
