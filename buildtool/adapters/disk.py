@@ -1,0 +1,224 @@
+"""What is asked of a file system, one operation at a time, so that a test can fail or crash it at each of them.
+
+Stores that must survive a crash work on a ``Disk``. Two things are durable apart from each other: what a file holds
+(``sync``) and which names a directory has (``sync_directory``, for names made, replaced or removed in it). Every
+method blocks and raises OSError.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.errors import StorageUnavailable
+
+_ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND
+
+
+class Mode(enum.Enum):
+    """How a file is opened. Whatever is written goes to its end; a symbolic link is not followed."""
+
+    READ = os.O_RDONLY
+    APPEND = _APPEND
+    CONTINUE = _APPEND | os.O_CREAT
+    """As APPEND; made when it is not there."""
+    EMPTY = _APPEND | os.O_CREAT | os.O_TRUNC
+    """As CONTINUE; what it held is thrown away."""
+    NEW = _APPEND | os.O_CREAT | os.O_EXCL
+    """Raises FileExistsError when it is there."""
+
+
+@frozen
+class Status:
+    """What the file system says about a file. The first three differ after any rewrite; sizes are in bytes.
+
+    ``links`` is how many names it has, ``plain`` whether it is a file and neither a directory nor anything special.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+    links: int
+    plain: bool
+    directory: bool
+
+
+class Disk(Protocol):
+    """The operations. A file that is open is named by a number, as everywhere in POSIX."""
+
+    def open(self, path: Path, mode: Mode) -> int:
+        """Open a file; what is made is only for its owner."""
+
+    def close(self, file: int) -> None:
+        """Close it, which syncs nothing."""
+
+    def pread(self, file: int, size: int, position: int) -> bytes:
+        """Return at most ``size`` bytes from ``position`` on, b"" at the end."""
+
+    def append(self, file: int, data: bytes) -> None:
+        """Write all of ``data`` at the end; when that fails, part of it may be there."""
+
+    def truncate(self, file: int, size: int) -> None:
+        """Cut off what lies behind ``size`` bytes."""
+
+    def status(self, file: int) -> Status:
+        """Say what an open file is."""
+
+    def sync(self, file: int) -> None:
+        """Return when what the file holds is durable.
+
+        When this fails, what was written since the last time may be lost though it can still be read, and though the
+        next ``sync`` succeeds: the system forgets what it could not write. So the file must be written anew.
+        """
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in a directory are durable."""
+
+    def look(self, path: Path) -> Status:
+        """Say what a name stands for; a symbolic link is not followed. Raises FileNotFoundError."""
+
+    def names(self, path: Path) -> list[str]:
+        """Return the names in a directory, in any order."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory that is only for its owner. Raises FileExistsError."""
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name; a file that has that name already is replaced in the same instant."""
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file one more name. Raises FileExistsError."""
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file's name. Raises FileNotFoundError."""
+
+    def free(self, path: Path) -> int:
+        """Return how many bytes there is room for, for those who are not root."""
+
+
+class RealDisk:
+    """Implements ``Disk`` by the system's own."""
+
+    def open(self, path: Path, mode: Mode) -> int:
+        return os.open(path, mode.value | _ALWAYS, 0o600)
+
+    def close(self, file: int) -> None:
+        os.close(file)
+
+    def pread(self, file: int, size: int, position: int) -> bytes:
+        return os.pread(file, size, position)
+
+    def append(self, file: int, data: bytes) -> None:
+        write_all(file, data)
+
+    def truncate(self, file: int, size: int) -> None:
+        os.ftruncate(file, size)
+
+    def status(self, file: int) -> Status:
+        return _status(os.fstat(file))
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def sync_directory(self, path: Path) -> None:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def look(self, path: Path) -> Status:
+        return _status(os.stat(path, follow_symlinks=False))  # noqa: PTH116 - Path.stat costs twice as much
+
+    def names(self, path: Path) -> list[str]:
+        return os.listdir(path)
+
+    def make_directory(self, path: Path) -> None:
+        path.mkdir(mode=0o700)
+
+    def remove_directory(self, path: Path) -> None:
+        path.rmdir()
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        os.link(source, target, follow_symlinks=False)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def free(self, path: Path) -> int:
+        return shutil.disk_usage(path).free
+
+
+def _status(found: os.stat_result) -> Status:
+    kind = stat.S_IFMT(found.st_mode)
+    return Status(
+        found.st_ino, found.st_size, found.st_mtime_ns, found.st_nlink, kind == stat.S_IFREG, kind == stat.S_IFDIR
+    )
+
+
+# --- made of these operations ----------------------------------------------------------------------------
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
+    """Return what a file holds, but at most ``limit`` bytes. Raises OSError."""
+    file = disk.open(path, Mode.READ)
+    try:
+        return disk.pread(file, limit, 0)
+    finally:
+        disk.close(file)
+
+
+def make_directories(disk: Disk, path: Path) -> None:
+    """Make a directory durably, with those above it that are not there; it may be there already. Raises OSError.
+
+    The one above it is synced even then: a crash may have come between making and syncing.
+    """
+    try:
+        disk.make_directory(path)
+    except FileNotFoundError:
+        make_directories(disk, path.parent)
+        disk.make_directory(path)
+    except FileExistsError:
+        pass
+    disk.sync_directory(path.parent)
+
+
+def remove(disk: Disk, path: Path) -> None:
+    """Remove a file, or a directory with all that is in it; it need not be there. Raises OSError."""
+    try:
+        if not disk.look(path).directory:
+            disk.unlink(path)
+            return
+        for name in disk.names(path):
+            remove(disk, path / name)
+        disk.remove_directory(path)
+    except FileNotFoundError:
+        return
+
+
+def storage_unavailable(purpose: str, error: OSError) -> StorageUnavailable:
+    """The error for a disk that will not ``purpose``, in one line."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageUnavailable(f"cannot {purpose}: the disk is full; try again when there is room")
+    return StorageUnavailable(f"cannot {purpose}: {error.strerror or 'the disk failed'}; try again later")
