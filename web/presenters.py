@@ -42,6 +42,9 @@ PER_PAGE = 50
 ATTEMPTS_SHOWN = 60
 """The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
 
+ROWS_KEPT = 1_000
+"""How many rows of lists of builds are remembered with the lines that they show."""
+
 _ADDRESS = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
 
 
@@ -98,9 +101,31 @@ def builds_page(
 
 def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
     """Return one Build for a list."""
-    build, attempt, artifact = line.build, line.attempt, line.artifact
-    short = words.revision(build.spec.revision)
+    build = line.build
     when = build.ended_at if build.ended_at is not None else build.started_at if _runs(build) else build.created_at
+    when = build.created_at if when is None else when
+    return _build_row(_Very(line), urls, when, words.age(when, now), _took(build, now))
+
+
+class _Very:
+    """A value that is equal to nothing but itself: comparing a line with another would cost more than showing it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: BuildLine) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Very) and self.value is other.value
+
+
+@lru_cache(ROWS_KEPT)
+def _build_row(very: _Very, urls: Urls, when: float, age: str, took: str) -> BuildRow:
+    """Return the row of a line. While nothing about a Build changes, its line remains the very same value."""
+    build, attempt, artifact = very.value.build, very.value.attempt, very.value.artifact
     download = None
     if artifact is not None and not artifact.withdrawn:
         download = Zip(urls.artifact(artifact.digest, artifact.name), artifact.name, words.size(artifact.size))
@@ -110,12 +135,12 @@ def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
         badge=badges.BUILD[build.state],
         project=build.spec.project,
         revision=build.spec.revision,
-        short=short,
+        short=words.revision(build.spec.revision),
         platform=words.platform(build.spec.platform),
         server=attempt.server if attempt is not None else "",
-        requests=f"{line.requests:,}",
-        when=moment(build.created_at if when is None else when, now),
-        took=_took(build, now),
+        requests=f"{very.value.requests:,}",
+        when=Moment(*_dated(when), age),
+        took=took,
         zip=download,
     )
 

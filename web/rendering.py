@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,7 @@ _UNSHOWABLE = re.compile(
 """Characters that no HTML page may hold (controls, half surrogates, noncharacters), or that turn the direction of
 the text after them."""
 
-ROWS_KEPT = 2_000
+ROWS_KEPT = 1_000
 """How many rows of lists of builds are kept as they were rendered: from one visit to the next, most look the same."""
 
 PAGES = ("status", "builds", "servers", "build", "error")
@@ -53,9 +54,12 @@ def templates(urls: Urls) -> dict[str, Template]:
     environment.globals.update(urls=urls, version=__version__)
 
     @lru_cache(ROWS_KEPT)
-    def row_of(row: BuildRow) -> Markup:
+    def text_of(row: BuildRow) -> str:
         parts: Any = environment.get_template("parts.html").module
-        return Markup(parts.build_row(row))  # noqa: S704 - the template has escaped what is in it
+        return str(parts.build_row(row))
 
-    environment.globals["row_of"] = row_of
+    def rows_of(rows: Iterable[BuildRow]) -> Markup:
+        return Markup("".join(map(text_of, rows)))  # noqa: S704 - the template has escaped what is in it
+
+    environment.globals["rows_of"] = rows_of
     return {name: environment.get_template(f"{name}.html") for name in PAGES}

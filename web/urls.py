@@ -17,7 +17,7 @@ def _prefix(public_url: str) -> str:
     return urlsplit(public_url).path.rstrip("/")
 
 
-@frozen
+@frozen(eq=False)
 class Urls:
     """Where everything is.
 

@@ -59,9 +59,9 @@ class Zip:
     size: str
 
 
-@frozen
+@frozen(cache_hash=True)
 class BuildRow:
-    """One Build in a list."""
+    """One Build in a list; what was rendered of it is looked up at every visit."""
 
     id: int
     url: str

@@ -50,6 +50,20 @@ def test_a_full_farm_with_a_queue_needs_no_attention() -> None:
     assert presenters.status_page(overview, [], URLS, NOW).notes == ()
 
 
+def test_a_row_is_of_its_own_time_and_address_also_when_the_same_line_was_shown_before() -> None:
+    running = evolve(build(2, BuildState.RUNNING, 9), started_at=NOW - 5)
+    pages = FakePages(builds_made=[build(1, BuildState.QUEUED, 5), running])
+    for line in run(pages.builds()):
+        now = presenters.build_row(line, URLS, NOW)
+        later = presenters.build_row(line, URLS, NOW + 3_600)
+        assert (now.when.words, later.when.words) == ("5 s ago", "1 h ago")
+        assert (now.took == later.took) == (line.build.state is BuildState.QUEUED)
+        assert presenters.build_row(line, URLS, NOW) == now == presenters.build_row(evolve(line), URLS, NOW)
+        elsewhere = presenters.build_row(line, Urls("http://farm.example/below", URLS.transfer), NOW)
+        assert elsewhere.url == f"/below{now.url}"
+        assert presenters.build_row(evolve(line, requests=7), URLS, NOW).requests == "7"
+
+
 def test_older_builds_are_asked_for_by_the_last_id_shown() -> None:
     pages = FakePages(builds_made=[build(number, BuildState.QUEUED, 5) for number in range(1, 61)])
     lines = run(pages.builds(limit=presenters.PER_PAGE + 1))
