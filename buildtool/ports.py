@@ -426,6 +426,13 @@ class RequesterDesk(Protocol):
         """Say whether the metaserver can do its work."""
 
 
+class Conditions(Protocol):
+    """What keeps the metaserver from doing its work, if anything."""
+
+    def problems(self) -> tuple[str, ...]:
+        """Return each in one line; empty when all is well."""
+
+
 class Questions(Protocol):
     """What the pages ask the metaserver, since it is not in the database."""
 

@@ -252,7 +252,6 @@ builds = build_specs.flatmap(
         failed_platform=platforms,
         failed_kind=st.sampled_from(OfferKind),
         forced=st.booleans(),
-        first=st.booleans(),
         started_at=st.none() | times,
         ended_at=st.none() | times,
         deciding_epoch=st.none() | epochs,
@@ -275,6 +274,8 @@ attempts = st.builds(
     end=st.none() | st.sampled_from(AttemptEnd),
     reason=free_text,
     log_tail=free_text,
+    suspected=st.booleans(),
+    struck=st.booleans(),
 )
 artifacts = st.builds(
     Artifact,
@@ -315,6 +316,10 @@ servers = st.builds(
     quarantines=counts,
     quarantined_until=times,
     quarantine_reason=free_text,
+    missing_since=times,
+    missing_told=st.booleans(),
+    paused=free_text,
+    draining=st.booleans(),
 )
 refusals = st.builds(
     Refusal, build_id=ids, server=server_names, until=times, reason=free_text, count=st.integers(1, 100)
@@ -328,5 +333,6 @@ mails = st.builds(
     outcome=st.sampled_from(RequestState),
     created_at=times,
     summary=st.booleans(),
+    server=st.just("") | server_names,
 )
 happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)

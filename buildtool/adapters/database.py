@@ -18,7 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect
 from sqlalchemy.pool import QueuePool
 
-from buildtool.adapters.schema import REVISION
+from buildtool.adapters.schema import REVISION, metadata
 from buildtool.errors import ConflictingRow, NewerDatabase, StorageUnavailable
 from buildtool.ports import Executor
 
@@ -197,11 +197,29 @@ def _upgrade(path: Path, connection: Connection) -> None:
             raise _newer(path, revision)
     elif tables:
         raise StorageUnavailable(f"{path} is the database of another program: it has a table {tables[0]}")
+    else:
+        _make(connection)
+        return
+    migrate(connection)
+
+
+def _make(connection: Connection) -> None:
+    """Make all tables of a new database at once; a test says that this and all migrations make the same."""
+    metadata.create_all(connection)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (REVISION,))
+
+
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Bring an older database, or an empty one, to a revision."""
     from alembic import command  # noqa: PLC0415 - slow to import, and mostly there is nothing to do
 
     config = _alembic()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _other(path: Path, revision: str) -> NewerDatabase | StorageUnavailable:

@@ -115,7 +115,6 @@ def build_cells(value: Build) -> Cells:
         "failed_platform": _dump(value.failed_platform),
         "failed_kind": value.failed_kind.value,
         "forced": value.forced,
-        "first": value.first,
         "started_at": value.started_at,
         "ended_at": value.ended_at,
         "deciding_epoch": value.deciding_epoch,
@@ -139,6 +138,8 @@ def attempt_cells(value: Attempt) -> Cells:
         "ended_at": value.ended_at,
         "end": value.end.value if value.end is not None else None,
         "reason": value.reason,
+        "suspected": value.suspected,
+        "struck": value.struck,
         "log_tail": value.log_tail,
     }
 
@@ -187,6 +188,10 @@ def server_cells(value: Server) -> Cells:
         "quarantines": value.quarantines,
         "quarantined_until": value.quarantined_until,
         "quarantine_reason": value.quarantine_reason,
+        "missing_since": value.missing_since,
+        "missing_told": value.missing_told,
+        "paused": value.paused,
+        "draining": value.draining,
     }
 
 
@@ -211,6 +216,7 @@ def mail_cells(value: Mail) -> Cells:
         "outcome": value.outcome.value,
         "created_at": value.created_at,
         "summary": value.summary,
+        "server": value.server,
         "tries": 0,
         "next_try": value.created_at,
         "sent_at": None,
@@ -338,7 +344,6 @@ def build_of(row: Row[Any]) -> Build:
         failed_platform=canonical_of(row.failed_platform),
         failed_kind=_OFFER_KIND[row.failed_kind],
         forced=bool(row.forced),
-        first=bool(row.first),
         started_at=row.started_at,
         ended_at=row.ended_at,
         deciding_epoch=row.deciding_epoch,
@@ -363,6 +368,8 @@ def attempt_of(row: Row[Any]) -> Attempt:
         end=_ATTEMPT_END[row.end] if row.end is not None else None,
         reason=row.reason,
         log_tail=row.log_tail,
+        suspected=bool(row.suspected),
+        struck=bool(row.struck),
     )
 
 
@@ -412,6 +419,10 @@ def server_of(row: Row[Any]) -> Server:
         quarantines=row.quarantines,
         quarantined_until=row.quarantined_until,
         quarantine_reason=row.quarantine_reason,
+        missing_since=row.missing_since,
+        missing_told=bool(row.missing_told),
+        paused=row.paused,
+        draining=bool(row.draining),
     )
 
 
@@ -430,6 +441,7 @@ def mail_of(row: Row[Any]) -> Mail:
         outcome=_REQUEST_STATE[row.outcome],
         created_at=row.created_at,
         summary=row.summary,
+        server=row.server,
     )
 
 

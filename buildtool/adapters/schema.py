@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -110,7 +110,6 @@ builds = Table(
     _text("failed_platform"),
     _text("failed_kind"),
     _flag("forced"),
-    _flag("first"),
     _time("started_at", nullable=True),
     _time("ended_at", nullable=True),
     Column("deciding_epoch", Number),
@@ -199,6 +198,8 @@ attempts = Table(
     _time("ended_at", nullable=True),
     Column("end", Text),
     _text("reason"),
+    _flag("suspected"),
+    _flag("struck"),
     # Last, so that reading the others does not walk through its pages.
     _text("log_tail"),
     PrimaryKeyConstraint("build_id", "epoch"),
@@ -218,6 +219,10 @@ servers = Table(
     _number("quarantines"),
     _time("quarantined_until"),
     _text("quarantine_reason"),
+    _time("missing_since"),
+    _flag("missing_told"),
+    _text("paused"),
+    _flag("draining"),
 )
 
 refusals = Table(
@@ -254,6 +259,7 @@ outbox = Table(
     _text("outcome"),
     _time("created_at"),
     _flag("summary"),
+    _text("server"),
     _number("tries"),
     _time("next_try"),
     _time("sent_at", nullable=True),

@@ -43,6 +43,17 @@ def valid_address(text: str) -> str:
     raise UsageError(f"the e-mail address {_shown(text)} {wrong}: write it like name@example.org")
 
 
+def find_address(text: str) -> str | None:
+    """Return the first address in free text such as ``Ann <ann@example.org>``, or None."""
+    for word in re.split(r"[\s<>(),;:\"]+", text):
+        if "@" in word:
+            try:
+                return valid_address(word)
+            except UsageError:
+                continue
+    return None
+
+
 def _shown(text: str) -> str:
     shown = ascii(text)
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."

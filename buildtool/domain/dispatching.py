@@ -10,6 +10,7 @@ from attrs import evolve
 
 from buildtool.domain.messages import Dispatch
 from buildtool.domain.model import OFFER_RANK, Attempt, Build, BuildState, Offer, Server
+from buildtool.domain.ready import Place
 from buildtool.domain.turn import Turn, announce
 
 
@@ -58,7 +59,6 @@ def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
         build,
         state=BuildState.RUNNING,
         epoch=build.epoch + 1,
-        first=False,
     )
     attempt = Attempt(
         build_id=build.id,
@@ -71,14 +71,22 @@ def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
     )
     turn.state.put(running)
     turn.state.put(attempt)
+    turn.state.lease(attempt.key, turn.now)
     turn.tell(Dispatch(attempt, running))
     turn.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
     announce(turn, running, server.name)
 
 
 def capable_elsewhere(turn: Turn, build: Build) -> bool:
-    """Say whether a connected server that has not failed this Build could repeat it."""
-    return any(name not in build.failed_on for name in turn.state.queue.capable(build))
+    """Say whether a server that has not failed this Build could repeat it: one that is connected, or expected back."""
+    state = turn.state
+    if any(name not in build.failed_on for name in state.queue.capable(build)):
+        return True
+    return any(
+        name not in build.failed_on and isinstance(state.verdict(build, state.servers[name]), Offer)
+        for name in state.absent
+        if state.expected_back(state.servers[name], turn.now)
+    )
 
 
 def _is_first(turn: Turn, build: Build, name: str) -> bool:
@@ -87,17 +95,17 @@ def _is_first(turn: Turn, build: Build, name: str) -> bool:
 
 
 def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:
-    found: tuple[tuple[bool, int, int], Offer] | None = None
+    found: tuple[Place, Offer] | None = None
     for line, offer in turn.state.queue.heads(name):
         if found is not None and line[0] > found[0]:
             break
         for place in line:
             if found is not None and place > found[0]:
                 break
-            if may_take(turn, turn.state.builds[place[2]], name):
+            if may_take(turn, turn.state.builds[place[1]], name):
                 found = place, offer
                 break
-    return (turn.state.builds[found[0][2]], found[1]) if found is not None else None
+    return (turn.state.builds[found[0][1]], found[1]) if found is not None else None
 
 
 def _rank(turn: Turn, server: Server, offer: Offer) -> tuple[int, float, int, str]:

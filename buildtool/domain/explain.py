@@ -5,8 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.domain import admission
-from buildtool.domain.estimates import Estimate, duration_words, starts_in
-from buildtool.domain.matching import Cause, Reason, group_words, nearer
+from buildtool.domain.estimates import Estimate
 from buildtool.domain.messages import (
     Dispatched,
     Explain,
@@ -15,21 +14,11 @@ from buildtool.domain.messages import (
     JoinedBuild,
     KnownFailure,
     Queued,
-    ServerReasons,
-    Why,
 )
-from buildtool.domain.model import Attempt, Build, BuildState, Offer, Request, Server
+from buildtool.domain.model import Build, BuildState, Request
 from buildtool.domain.state import State
 from buildtool.domain.turn import Turn
-
-NAMES_SHOWN = 20
-"""At most so many servers are named with one reason; the others are counted."""
-
-NAMES_SAID = 3
-"""How many of them a line for people names."""
-
-AHEAD_COUNTED = 10_000
-"""An estimate looks at no more than so many Builds that are ahead."""
+from buildtool.domain.waiting import remaining, why
 
 
 def explain(state: State, event: Explain, now: float) -> Explained:
@@ -59,68 +48,8 @@ def explain_build(state: State, build: Build, now: float) -> Explained:
         build=build,
         server=attempt.server if attempt is not None else "",
         why=why(state, build, now) if attempt is None else None,
-        estimate=_remaining(state, attempt, build.spec.project, now) if attempt is not None else None,
+        estimate=remaining(state, attempt, build.spec.project, now) if attempt is not None else None,
     )
-
-
-def why(state: State, build: Build, now: float) -> Why:
-    """Return why an open Build has not been given to a server at wall time ``now``."""
-    groups: dict[tuple[Reason, ...], list[str]] = {}
-    for name in sorted(state.servers):
-        groups.setdefault(server_reasons(state, build, state.servers[name], now), []).append(name)
-    told = tuple(
-        ServerReasons(reasons, tuple(names[:NAMES_SHOWN]), len(names))
-        for reasons, names in sorted(groups.items(), key=lambda item: (len(item[0]), item[1]))
-        if reasons
-    )
-    ahead = state.queue.ahead(build)
-    return Why(
-        groups=told,
-        servers=len(state.servers),
-        ahead=ahead,
-        not_before=build.not_before if build.not_before > now else 0.0,
-        nearest=_nearest(told),
-        estimate=_waits(state, build, ahead, now),
-    )
-
-
-def server_reasons(state: State, build: Build, server: Server, now: float) -> tuple[Reason, ...]:  # noqa: PLR0911
-    """Return what stands between a Build and a server: what it lacks, or else what keeps it from starting now."""
-    verdict = state.verdict(build, server)
-    if not isinstance(verdict, Offer):
-        return verdict
-    if not server.connected:
-        return (Reason(Cause.OFFLINE),)
-    if server.quarantined_until > now:
-        wait = duration_words(server.quarantined_until - now)
-        return (Reason(Cause.QUARANTINED, have=server.quarantine_reason, note=f"for another {wait}"),)
-    refusal = state.refusals.get((build.id, server.name))
-    if refusal is not None and refusal.until > now:
-        return (
-            Reason(Cause.REFUSED, have=refusal.reason, note=f"is asked again in {duration_words(refusal.until - now)}"),
-        )
-    if server.name in build.failed_on:
-        return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)
-    taken = state.load_of(server.name)
-    if taken >= server.capability.max_builds:
-        return (
-            Reason(Cause.BUSY, wanted=server.capability.max_builds, have=taken, note=_free_words(state, server, now)),
-        )
-    return (Reason(Cause.DELAYED),) if build.not_before > now else ()
-
-
-def lines(told: Why) -> tuple[str, ...]:
-    """Return the answer for people, one line for each reason."""
-    if not told.servers:
-        return ("no build server is known yet; it will be built as soon as one that can comes",)
-    said = [f"{_who(group)} {group_words(group.reasons)}" for group in told.groups]
-    if told.nearest:
-        said.append(f"nearest: {told.nearest}")
-    if told.ahead:
-        said.append(f"{told.ahead} {'build waits' if told.ahead == 1 else 'builds wait'} before this one")
-    if told.estimate is not None:
-        said.append(f"it may start in about {duration_words(told.estimate.seconds)} ({told.estimate.basis})")
-    return tuple(said)
 
 
 def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatched | Queued, now: float) -> Explained:
@@ -144,75 +73,3 @@ def _whole(state: State, build: Build, server: str) -> Estimate | None:
     attempt = state.running_attempt(build)
     platform = attempt.platform if attempt is not None else build.spec.platform
     return state.durations.expected(build.spec.project, platform, server)
-
-
-def _remaining(state: State, attempt: Attempt, project: str, now: float) -> Estimate | None:
-    """Return in how many seconds a running Attempt will be done; one that takes longer than usual ends any time."""
-    usual = state.durations.expected(project, attempt.platform, attempt.server)
-    if usual is None:
-        return None
-    began = attempt.accepted_at if attempt.accepted_at is not None else attempt.offered_at
-    return Estimate(max(0.0, began + usual.seconds - now), usual.basis)
-
-
-def _free_in(state: State, server: Server, now: float) -> list[float] | None:
-    """Return for every slot of a server in how many seconds it is free; None when something in it is unknown."""
-    waits = [0.0] * max(0, server.capability.max_builds - state.load_of(server.name))
-    for key in state.attempts_of.get(server.name, ()):
-        build = state.builds.get(key[0])
-        if build is None:
-            waits.append(0.0)  # it is being aborted, which takes seconds
-            continue
-        left = _remaining(state, state.attempts[key], build.spec.project, now)
-        if left is None:
-            return None
-        waits.append(left.seconds)
-    return waits
-
-
-def _free_words(state: State, server: Server, now: float) -> str:
-    waits = _free_in(state, server, now)
-    return f"until in about {duration_words(min(waits))}" if waits else ""
-
-
-def _waits(state: State, build: Build, ahead: int, now: float) -> Estimate | None:
-    """Return when a waiting Build may start, as far as earlier durations tell; None when they do not."""
-    slots: list[float] = []
-    usual: Estimate | None = None
-    for name, offer in state.queue.capable(build).items():
-        server = state.servers[name]
-        waits = _free_in(state, server, now)
-        found = state.durations.expected(build.spec.project, offer.platform, name)
-        if found is None or waits is None or server.quarantined_until > now:
-            continue
-        usual = found if usual is None or found.seconds < usual.seconds else usual
-        slots += waits
-    if usual is None:
-        return None
-    start = starts_in(slots, min(ahead, AHEAD_COUNTED), usual.seconds)
-    if start is None:
-        return None
-    start = max(start, build.not_before - now)
-    return Estimate(start, f"{ahead} ahead, {len(slots)} slots, {usual.basis}")
-
-
-def _who(group: ServerReasons) -> str:
-    names = ", ".join(group.servers[:NAMES_SAID])
-    more = f" and {group.count - NAMES_SAID} more" if group.count > NAMES_SAID else ""
-    return f"{names}{more}:"
-
-
-def _nearest(groups: tuple[ServerReasons, ...]) -> str:
-    """Return in words what the server that comes nearest lacks, when none that is known could ever build it."""
-    lacking = [group for group in groups if group.reasons and group.reasons[0].cause in _LACKS]
-    if not lacking or len(lacking) != len(groups):
-        return ""
-    least = min(len(group.reasons) for group in lacking)
-    best, *others = [group for group in lacking if len(group.reasons) == least]
-    for other in others:
-        if nearer(other.reasons[0], best.reasons[0]):
-            best = other
-    return "; ".join(reason.nearest_words(best.servers[0]) for reason in best.reasons)
-
-
-_LACKS = frozenset({Cause.PROPERTY, Cause.PROJECT, Cause.RECIPE, Cause.DESCRIPTIONS, Cause.NATIVE})

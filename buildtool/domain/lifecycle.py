@@ -33,6 +33,7 @@ BUILD: Mapping[BuildState | None, frozenset[BuildState]] = {
     BuildState.QUEUED: frozenset(
         {
             BuildState.RUNNING,
+            BuildState.SUCCEEDED,
             BuildState.FAILED,
             BuildState.CANCELLED,
             BuildState.EXPIRED,
@@ -48,15 +49,20 @@ BUILD: Mapping[BuildState | None, frozenset[BuildState]] = {
         }
     ),
 }
-"""A Build queues, runs, and may queue again; a queued one fails when nobody is left to confirm its failure."""
+"""A Build queues, runs, and may queue again. A queued one fails when nobody is left to confirm its failure, and
+succeeds when an Attempt that was missing delivers after all."""
 
 ATTEMPT: Mapping[AttemptState | None, frozenset[AttemptState]] = {
     None: frozenset({AttemptState.OFFERED}),
-    AttemptState.OFFERED: frozenset({AttemptState.BUILDING, AttemptState.ABORTING, AttemptState.ENDED}),
-    AttemptState.BUILDING: frozenset({AttemptState.ABORTING, AttemptState.ENDED}),
+    AttemptState.OFFERED: frozenset(
+        {AttemptState.BUILDING, AttemptState.ABORTING, AttemptState.MISSING, AttemptState.ENDED}
+    ),
+    AttemptState.BUILDING: frozenset({AttemptState.ABORTING, AttemptState.MISSING, AttemptState.ENDED}),
     AttemptState.ABORTING: frozenset({AttemptState.ENDED}),
+    AttemptState.MISSING: frozenset({AttemptState.BUILDING, AttemptState.ENDED}),
 }
-"""An Attempt that is told to stop keeps its slot until its server says that the processes are gone."""
+"""An Attempt that is told to stop keeps its slot until its server says that the processes are gone, or its Lease ends;
+one whose Lease has ended may come back."""
 
 
 def check(table: Mapping[_S | None, frozenset[_S]], old: _S | None, new: _S) -> None:

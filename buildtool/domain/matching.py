@@ -49,6 +49,7 @@ class Cause(enum.Enum):
     BUSY = "busy"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
+    PAUSED = "paused"
     DELAYED = "delayed"
 
 
@@ -97,6 +98,8 @@ class Reason:
                 return have
             case Cause.QUARANTINED:
                 return f"is quarantined: {have}"
+            case Cause.PAUSED:
+                return f"takes nothing now: {have}"
             case Cause.DELAYED:
                 return "waits before it is tried again"
 

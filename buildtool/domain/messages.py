@@ -13,6 +13,9 @@ from buildtool.domain.model import (
     Build,
     Capability,
     Demand,
+    FailedHere,
+    Held,
+    Judged,
     Request,
 )
 
@@ -46,10 +49,29 @@ class CancelRequested:
 
 @frozen
 class Registered:
-    """A build server logged in and says what it can do."""
+    """A build server logged in and says what it can do, and which Attempts it has."""
 
     server: str
     capability: Capability
+    held: tuple[Held, ...] = ()
+
+
+@frozen
+class HeldReported:
+    """A build server lives, and these are all Attempts that it has."""
+
+    server: str
+    session: int
+    held: tuple[Held, ...]
+
+
+@frozen
+class DrainBegun:
+    """A build server finishes what it has and takes nothing more."""
+
+    server: str
+    session: int
+    reason: str
 
 
 @frozen
@@ -111,7 +133,51 @@ class ArtifactGone:
 
 @frozen
 class Restarted:
-    """The metaserver starts: nothing that was running or connected before is believed to be."""
+    """The metaserver starts: nobody is connected any more, and every Lease gets a fresh full term."""
+
+
+@frozen
+class ClockStepped:
+    """Wall time jumped by so many seconds: what waits for a time waits as long as it would have."""
+
+    seconds: float
+
+
+@frozen
+class ServerPaused:
+    """The operator lets a build server take nothing more until it is resumed."""
+
+    server: str
+    reason: str
+
+
+@frozen
+class ServerResumed:
+    """The operator lets a build server take builds again."""
+
+    server: str
+
+
+@frozen
+class BuildAborted:
+    """The operator ends an open Build; everybody who waits for it is mailed the reason."""
+
+    build_id: int
+    reason: str
+
+
+@frozen
+class FailureForgotten:
+    """The operator wants a remembered failure to be built again when somebody asks."""
+
+    failure: FailedHere
+
+
+@frozen
+class DispatchHeld:
+    """The operator lets no Build start, or lets them start again."""
+
+    held: bool
 
 
 @frozen
@@ -139,12 +205,20 @@ Event = (
     | SubmittedTogether
     | CancelRequested
     | Registered
+    | HeldReported
+    | DrainBegun
     | Disconnected
     | AttemptAccepted
     | AttemptEnded
     | Delivered
     | ArtifactGone
     | Restarted
+    | ClockStepped
+    | ServerPaused
+    | ServerResumed
+    | BuildAborted
+    | FailureForgotten
+    | DispatchHeld
     | Tick
     | Explain
     | AskedWhy
@@ -238,9 +312,18 @@ class Cancelled:
 
 @frozen
 class SessionOpened:
-    """The number of the Session that a login made."""
+    """The number of the Session that a login made, and what is to become of each Attempt that was held."""
 
     session: int
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class HeldJudged:
+    """What is to become of those Attempts of a heartbeat that are not simply to go on."""
+
+    verdicts: tuple[Judged, ...] = ()
+    stale: bool = False
 
 
 @frozen
@@ -302,6 +385,7 @@ Answer = (
     | AnsweredTogether
     | Cancelled
     | SessionOpened
+    | HeldJudged
     | Noted
     | Explained
 )

@@ -235,8 +235,7 @@ class Request:
 class Build:
     """The work for one BuildKey.
 
-    ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it. ``first``
-    puts it before all places (it ran when the metaserver went down).
+    ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it.
 
     ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
     failed, ``failed_platform`` and ``failed_kind`` what that was seen on. ``epoch`` is the number of its last Attempt,
@@ -256,7 +255,6 @@ class Build:
     broken_on: tuple[str, ...] = ()
     failed_on: tuple[str, ...] = ()
     forced: bool = False
-    first: bool = False
     started_at: float | None = None
     ended_at: float | None = None
     deciding_epoch: int | None = None

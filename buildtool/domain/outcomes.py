@@ -67,7 +67,8 @@ def current(turn: Turn, server: str, session: int, build_id: int, epoch: int) ->
     attempt = turn.state.attempts.get((build_id, epoch))
     if attempt is None or attempt.server != server or attempt.session != session:
         return None
-    return attempt
+    known = turn.state.servers[server]
+    return attempt if known.connected and known.session == session else None
 
 
 def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
@@ -76,6 +77,7 @@ def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
     if attempt is None or attempt.state is not AttemptState.OFFERED:
         return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
     turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
+    turn.state.lease(attempt.key, turn.now)
     build = _begun(turn.state.builds[attempt.build_id], turn.now)
     turn.state.put(build)
     announce(turn, build, attempt.server)
@@ -88,12 +90,12 @@ def delivered(turn: Turn, event: Delivered) -> Noted:
     if attempt is None:
         return Noted(stale=True)
     if attempt.state is AttemptState.ABORTING:
-        _close_attempt(turn, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
+        close_attempt(turn, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
         fill(turn, event.server)
         return Noted(stale=True)
     build = _begun(turn.state.builds[event.build_id], attempt.offered_at)
     artifact = _publish(turn, build, attempt, event)
-    _close_attempt(turn, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
+    close_attempt(turn, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
     waiting = turn.state.waiters(build.id)
     made = evolve(build, artifact_id=artifact.id, deciding_epoch=attempt.epoch)
     close_build(turn, made, BuildState.SUCCEEDED, "")
@@ -111,6 +113,10 @@ def ended(turn: Turn, event: AttemptEnded) -> Noted:
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None:
         return Noted(stale=True)
+    if attempt.state is AttemptState.MISSING:
+        # Somebody else has the Build by now: only a success would still be of use.
+        close_attempt(turn, attempt, AttemptEnd.LOST, f"ended too late: {event.reason}", event.log_tail)
+        return Noted(stale=True)
     end(turn, attempt, event.end, event.reason, event.log_tail)
     fill(turn, event.server)
     return Noted()
@@ -119,9 +125,9 @@ def ended(turn: Turn, event: AttemptEnded) -> Noted:
 def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
     """End a live Attempt and decide what becomes of its Build."""
     if attempt.state is AttemptState.ABORTING:
-        _close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason, log_tail)
+        close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason, log_tail)
         return
-    closed = _close_attempt(turn, attempt, how, reason, log_tail)
+    closed = close_attempt(turn, attempt, how, reason, log_tail)
     build = turn.state.builds[attempt.build_id]
     if how is AttemptEnd.FAILED:
         _project_failed(turn, build, closed)
@@ -129,8 +135,26 @@ def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: st
         _machine_failed(turn, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
 
 
+def miss(turn: Turn, attempt: Attempt, reason: str) -> None:
+    """Let a Build wait for somebody else: its Attempt was not heard of until its Lease ended. It may come back."""
+    build, rule = turn.state.builds[attempt.build_id], RULES[AttemptEnd.LOST]
+    began = attempt.state is AttemptState.BUILDING
+    missing = evolve(
+        attempt,
+        state=AttemptState.MISSING,
+        end=AttemptEnd.LOST,
+        reason=reason,
+        suspected=rule.suspect and began and attempt.server not in build.broken_on,
+        struck=rule.strike and began,
+    )
+    turn.state.put(missing)
+    turn.freed.add(attempt.server)
+    turn.happened("attempt-missing", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")
+    _machine_failed(turn, build, missing, rule, began=began)
+
+
 def settle_confirmations(turn: Turn) -> None:
-    """Make final every failure that waits to be repeated where nobody connected is left who could repeat it."""
+    """Make final every failure that waits to be repeated, where nobody is there or expected who could repeat it."""
     for build_id in list(turn.state.confirming):
         build = turn.state.builds.get(build_id)
         if build is not None and not capable_elsewhere(turn, build):
@@ -158,7 +182,8 @@ def _begun(build: Build, when: float) -> Build:
     return build if build.started_at is not None else evolve(build, started_at=when)
 
 
-def _close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str) -> Attempt:
+def close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> Attempt:
+    """End an Attempt, whatever becomes of its Build."""
     closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
     turn.state.put(closed)
     turn.freed.add(attempt.server)
@@ -228,7 +253,7 @@ def _fail(turn: Turn, build: Build) -> None:
     turn.state.append(
         FailedHere(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
     )
-    _tell_unsuccessful(turn, waiting, RequestState.FAILED, build.reason)
+    tell_unsuccessful(turn, waiting, RequestState.FAILED, build.reason)
 
 
 def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
@@ -259,13 +284,13 @@ def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
     waiting = turn.state.waiters(build.id)
     reason = f"it broke on {len(build.broken_on)} machines ({', '.join(build.broken_on)}); last: {attempt.reason}"
     close_build(turn, evolve(build, deciding_epoch=attempt.epoch), BuildState.UNBUILDABLE, reason)
-    _tell_unsuccessful(turn, waiting, RequestState.UNBUILDABLE, reason)
+    tell_unsuccessful(turn, waiting, RequestState.UNBUILDABLE, reason)
     for server in build.broken_on:
         _absolve(turn, server)
         fill(turn, server)
 
 
-def _tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:
+def tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:
     """Tell those whose own Build came to nothing; who had joined by Attempt or range is admitted anew."""
     for request in waiting:
         if request.joined in (Joined.ATTEMPT, Joined.RANGE):

@@ -1,24 +1,26 @@
-"""Build servers come and go: logins, lost connections, and the metaserver's own restart."""
+"""Build servers come and go: logins, lost connections, the metaserver's own restart, and owners who are told."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
+from buildtool.domain.addresses import find_address
 from buildtool.domain.dispatching import fill
-from buildtool.domain.messages import Disconnected, Fence, Noted, Registered, SessionOpened
-from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, Server
-from buildtool.domain.outcomes import end, requeue, settle_confirmations
+from buildtool.domain.leases import judge_all
+from buildtool.domain.messages import ClockStepped, Disconnected, Fence, MailWritten, Noted, Registered, SessionOpened
+from buildtool.domain.model import AttemptEnd, AttemptState, Mail, RequestState, Server
+from buildtool.domain.outcomes import close_attempt, end, settle_confirmations
 from buildtool.domain.ready import place_of
+from buildtool.domain.state import OWNER_TOLD_AFTER
 from buildtool.domain.turn import Turn
 
 
 def register(turn: Turn, event: Registered) -> SessionOpened:
-    """Open a new Session. The newest login of a name stands; what an older one was building is lost."""
+    """Open a new Session. The newest login of a name stands; what the server has goes on, what it has not is lost."""
     old = turn.state.servers.get(event.server)
     if old is not None and old.connected:
-        _leave(turn, old, "a newer login of the same build server took over")
+        turn.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
         turn.tell(Fence(old.name, old.session))
-        old = turn.state.servers[event.server]
     server = Server(
         name=event.server,
         session=old.session + 1 if old is not None else 1,
@@ -30,57 +32,86 @@ def register(turn: Turn, event: Registered) -> SessionOpened:
         quarantines=old.quarantines if old is not None else 0,
         quarantined_until=old.quarantined_until if old is not None else 0.0,
         quarantine_reason=old.quarantine_reason if old is not None else "",
+        paused=old.paused if old is not None else "",
     )
     turn.state.put(server)
-    turn.freed.add(server.name)
     turn.happened("server-connected", f"server/{server.name}", f"session {server.session}")
+    verdicts = judge_all(turn, server, event.held)
+    _lose_what_is_not_there(turn, server)
+    turn.freed.add(server.name)
     settle_confirmations(turn)
     fill(turn, server.name)
-    return SessionOpened(server.session)
+    return SessionOpened(server.session, verdicts)
 
 
 def disconnect(turn: Turn, event: Disconnected) -> Noted:
-    """End a Session; its Attempts are lost. An older Session's end changes nothing."""
+    """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
     server = turn.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
         return Noted(stale=True)
-    _leave(turn, server, event.reason)
+    missing_since = 0.0 if event.clean else turn.now
+    turn.state.put(
+        evolve(server, connected=False, last_seen=turn.now, since=turn.now, missing_since=missing_since, draining=False)
+    )
+    turn.happened("server-disconnected", f"server/{server.name}", event.reason)
     settle_confirmations(turn)
     return Noted()
 
 
 def restart(turn: Turn) -> Noted:
-    """Believe in nothing that was running or connected before; what was running is queued first.
-
-    Nobody is to blame for the metaserver's own restart: no strike, no memory, no delay.
-    """
+    """Nobody is connected, but whoever was is expected back: every Lease gets a fresh full term, owners more time."""
     for server in list(turn.state.servers.values()):
-        if server.connected:
-            turn.state.put(evolve(server, connected=False))
-    interrupted = [build for build in turn.state.builds.values() if build.state is BuildState.RUNNING]
+        if server.connected or (server.missing_since and not server.missing_told):
+            turn.state.put(evolve(server, connected=False, missing_since=turn.now, draining=False))
     for attempt in list(turn.state.attempts.values()):
-        aborting = attempt.state is AttemptState.ABORTING
-        closed = evolve(
-            attempt,
-            state=AttemptState.ENDED,
-            end=AttemptEnd.ABORTED if aborting else AttemptEnd.LOST,
-            reason="the metaserver was restarted",
-            ended_at=turn.now,
-        )
-        turn.state.put(closed)
-    for build in interrupted:
-        requeue(turn, evolve(build, first=True))
+        if attempt.state is not AttemptState.MISSING:
+            turn.state.lease(attempt.key, turn.now)
     turn.happened("metaserver-started", "metaserver")
     return Noted()
 
 
-def _leave(turn: Turn, server: Server, reason: str) -> None:
-    turn.state.put(evolve(server, connected=False, last_seen=turn.now, since=turn.now))
-    turn.happened("server-disconnected", f"server/{server.name}", reason)
+def look_at_absent(turn: Turn, name: str) -> None:
+    """Notice that a server is not back in time, and tell its owner once it is missing for long."""
+    server = turn.state.servers[name]
+    settle_confirmations(turn)
+    if server.missing_told or turn.now < server.missing_since + OWNER_TOLD_AFTER:
+        return
+    turn.state.put(evolve(server, missing_told=True))
+    turn.happened("server-missing", f"server/{name}", f"not heard of for {turn.now - server.missing_since:.0f} s")
+    owner = find_address(server.capability.admin)
+    if owner is not None:
+        key = f"missing:{name}:{server.session}:{owner}"
+        turn.state.append(Mail(key, owner, None, (), RequestState.WAITING, turn.now, server=name))
+        turn.tell(MailWritten())
+
+
+def step_clock(turn: Turn, event: ClockStepped) -> Noted:
+    """Let everything that waits for a time wait as long as it would have, although the clock was set."""
+    state, by = turn.state, event.seconds
+    state.shift_leases(by)
+    for build in list(state.builds.values()):
+        if build.not_before:
+            state.put(evolve(build, not_before=build.not_before + by))
+    for server in list(state.servers.values()):
+        quarantined = server.quarantined_until + by if server.quarantined_until else 0.0
+        missing = server.missing_since + by if server.missing_since else 0.0
+        if (quarantined, missing) != (server.quarantined_until, server.missing_since):
+            state.put(evolve(server, quarantined_until=quarantined, missing_since=missing))
+    for refusal in list(state.refusals.values()):
+        state.put(evolve(refusal, until=refusal.until + by))
+    turn.happened("clock-stepped", "metaserver", f"by {by:+.0f} s")
+    return Noted()
+
+
+def _lose_what_is_not_there(turn: Turn, server: Server) -> None:
+    """End every Attempt of a server that it did not bring to its new Session."""
     state = turn.state
     # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
-    keys = list(state.attempts_of.get(server.name, ()))
-    keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (False, 0, 0))
+    keys = [key for key in state.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session]
+    keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0))
     for key in keys:
         attempt = state.attempts[key]
-        end(turn, attempt, AttemptEnd.LOST, f"contact with {server.name} was lost: {reason}")
+        if attempt.state is AttemptState.ABORTING:
+            close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason)
+        else:
+            end(turn, attempt, AttemptEnd.LOST, f"{server.name} came back without it")

@@ -17,13 +17,13 @@ from buildtool.domain.matching import Reason
 from buildtool.domain.model import Build, Capability, Offer
 
 DemandClass = tuple[object, ...]
-Place = tuple[bool, int, int]
+Place = tuple[int, int]
 Verdict = Offer | tuple[Reason, ...]
 
 
 def place_of(build: Build) -> Place:
-    """Return where a Build stands in its class: those that a restart interrupted first, then by admission."""
-    return (not build.first, build.place, build.id)
+    """Return where a Build stands in its class: by admission."""
+    return (build.place, build.id)
 
 
 @define(eq=False)

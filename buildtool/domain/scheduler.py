@@ -6,11 +6,12 @@ decision back with ``state.rollback()``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve, frozen
 
-from buildtool.domain import admission, outcomes, presence
+from buildtool.domain import admission, leases, operating, outcomes, presence
 from buildtool.domain.dispatching import fill, start_somewhere
 from buildtool.domain.explain import explain, explain_build
 from buildtool.domain.messages import (
@@ -19,28 +20,33 @@ from buildtool.domain.messages import (
     AskedWhy,
     AttemptAccepted,
     AttemptEnded,
+    BuildAborted,
     Cancelled,
     CancelRequested,
+    ClockStepped,
     Delivered,
     Disconnected,
+    DispatchHeld,
+    DrainBegun,
     Effect,
     Event,
     Explain,
     Explained,
+    FailureForgotten,
+    HeldReported,
     Noted,
     Registered,
     Restarted,
+    ServerPaused,
+    ServerResumed,
     Submitted,
     SubmittedTogether,
     Tick,
 )
-from buildtool.domain.model import AttemptEnd, AttemptState, Build, BuildState, ShelfKey
+from buildtool.domain.model import Build, BuildState, ShelfKey
 from buildtool.domain.ready import place_of
 from buildtool.domain.state import State
 from buildtool.domain.turn import Turn, expire, withdraw
-
-OFFER_LIMIT = 90.0
-"""Seconds after which an Attempt that its server neither took nor refused is believed lost."""
 
 
 @frozen
@@ -69,8 +75,10 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
             return event.demand.shelves()
         case SubmittedTogether():
             return tuple(key for item in event.items for key in item.demand.shelves())
-        case Delivered() | AttemptEnded():
+        case Delivered() | AttemptEnded() | BuildAborted():
             return _shelves_of_build(state, event.build_id)
+        case FailureForgotten():
+            return (event.failure.shelf,)
         case Disconnected() | Registered():
             return tuple(
                 key
@@ -79,8 +87,8 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
             ) + _shelves_of_confirming(state)
         case ArtifactGone():
             return (event.artifact.shelf,)
-        case Restarted() | Tick():
-            return _shelves_of_attempts(state)
+        case Tick():
+            return _shelves_of_attempts(state) + _shelves_of_confirming(state)
         case _:
             return ()
 
@@ -118,8 +126,16 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
             turn.state.append(evolve(event.artifact, withdrawn=event.reason))
             turn.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", event.reason)
             return Noted()
+        case HeldReported():
+            return leases.heard(turn, event)
+        case DrainBegun():
+            return leases.drain(turn, event)
         case Restarted():
             return presence.restart(turn)
+        case ClockStepped():
+            return presence.step_clock(turn, event)
+        case ServerPaused() | ServerResumed() | BuildAborted() | FailureForgotten() | DispatchHeld():
+            return operating.operate(turn, event)
         case Explain():
             return explain(turn.state, event, turn.now)
         case AskedWhy():
@@ -132,39 +148,42 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
 def _tick(turn: Turn) -> Noted:
     """Look at everything whose time has come: what has expired goes first, then all that may start, in its order."""
     state = turn.state
-    due: dict[str, dict[Any, None]] = {"request": {}, "build": {}, "server": {}, "refusal": {}}
+    kinds = ("lease", "absence", "request", "build", "server", "refusal")
+    due: dict[str, dict[Any, None]] = {kind: {} for kind in kinds}
     while state.timers and state.timers[0][0] <= turn.now:
         when, kind, key = state.pop_timer()
         if _means_something(state, when, kind, key, turn.now):
             due[kind][key] = None
     for request_id in due["request"]:
         _expire(turn, request_id)
+    silent = _expire_leases(turn, due["lease"])
+    for name in due["absence"]:
+        presence.look_at_absent(turn, name)
     ready = [state.builds[build_id] for build_id in due["build"] if build_id in state.builds]
     for build in ready:
         state.put(evolve(build, not_before=0.0))
     for name in due["server"]:
         state.put(evolve(state.servers[name], quarantined_until=0.0, quarantine_reason=""))
-    for name in dict.fromkeys((*due["server"], *(server for _, server in due["refusal"]))):
+    for name in dict.fromkeys((*due["server"], *(server for _, server in due["refusal"]), *silent)):
         fill(turn, name)
     for build in sorted(ready, key=place_of):
         now = state.builds[build.id]
         if now.state is BuildState.QUEUED:
             start_somewhere(turn, now)
-    _lose_unanswered(turn)
     return Noted()
 
 
-def _lose_unanswered(turn: Turn) -> None:
-    """Believe those Attempts lost that their servers neither took nor refused in time."""
-    for key in list(turn.state.attempts):
-        attempt = turn.state.attempts.get(key)
-        if (
-            attempt is not None
-            and attempt.state is AttemptState.OFFERED
-            and attempt.offered_at + OFFER_LIMIT <= turn.now
-        ):
-            outcomes.end(turn, attempt, AttemptEnd.LOST, f"{attempt.server} did not answer the order")
-            fill(turn, attempt.server)
+def _expire_leases(turn: Turn, keys: Iterable[tuple[int, int]]) -> list[str]:
+    """End the belief in Attempts that were not heard of, in the order of their Builds' places; return their servers."""
+    state = turn.state
+    silent = []
+    for key in sorted(keys, key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)):
+        lease = state.leases.get(key)
+        if lease is not None and lease.until <= turn.now:
+            attempt = state.attempts[key]
+            leases.expire_lease(turn, attempt)
+            silent.append(attempt.server)
+    return silent
 
 
 def _expire(turn: Turn, request_id: int) -> None:
@@ -175,7 +194,7 @@ def _expire(turn: Turn, request_id: int) -> None:
         expire(turn, request)
 
 
-def _means_something(state: State, when: float, kind: str, key: object, now: float) -> bool:
+def _means_something(state: State, when: float, kind: str, key: object, now: float) -> bool:  # noqa: PLR0911
     match kind:
         case "request":
             request = state.requests.get(int(str(key)))
@@ -188,6 +207,10 @@ def _means_something(state: State, when: float, kind: str, key: object, now: flo
         case "server":
             server = state.servers.get(str(key))
             return server is not None and server.quarantined_until == when
+        case "lease":
+            return isinstance(key, tuple) and key in state.leases and state.leases[key].until == when
+        case "absence":
+            return key in state.absent
         case _:
             refusal = state.refusals.get(key) if isinstance(key, tuple) else None
             return refusal is not None and refusal.until == when and (when > now or refusal.server in state.free)

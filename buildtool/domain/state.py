@@ -47,6 +47,16 @@ SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
 
 
+LEASE = 60.0
+"""Seconds for which an Attempt is believed alive after it was heard of (design.md section 4, "Leases")."""
+
+OWNER_TOLD_AFTER = 3_600.0
+"""Seconds after which the owner of a build server is told that it is missing."""
+
+OVERDUE = 7_200.0
+"""Seconds beyond the project's time limit, for checkout and upload, after which an Attempt that still lives is ended:
+its build server keeps neither the limit nor its word."""
+
 TIMERS_SPARED = 1_000
 """How many timers of what has ended may stay: by themselves they go when their time comes, a week later."""
 
@@ -60,19 +70,51 @@ class Seen:
     answer: str
 
 
+@frozen
+class Lease:
+    """Until when an Attempt is believed alive, and from when on it is overdue whatever is heard of it (wall time)."""
+
+    until: float
+    overdue: float
+
+
 class State:
     """The broker's memory. ``policies`` holds each project's Policy by name.
 
     The mappings are to be read by everybody and changed only through the methods. ``revisions_wanted`` counts the
-    acceptable revisions of all open Requests together, of which each takes memory.
+    acceptable revisions of all open Requests together, of which each takes memory. ``leases`` says until when each
+    Attempt is believed alive, and when it is overdue; they are not in the database, since after a start each is given a
+    fresh full term. ``absent`` names the servers that contact was lost with. While ``holding``, no Build starts.
     """
 
-    def __init__(self, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, policies: Mapping[str, Policy], lease: float = LEASE) -> None:
+        self.lease_term = lease
+        self.holding = False
+        self._configure(policies)
+        self.clear()
+
+    def _configure(self, policies: Mapping[str, Policy]) -> None:
         self.policies = dict(policies)
         self.comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
         }
-        self.clear()
+
+    def reconfigure(self, policies: Mapping[str, Policy]) -> None:
+        """Take other policies, and judge anew who can build what. Call it between decisions."""
+        self._configure(policies)
+        servers, builds = list(self.servers.values()), list(self.builds.values())
+        for build in builds:
+            self._set_build(build.id, build, None)
+        for server in servers:
+            self._compare_server(server.name, None)
+            self.queue.forget_server(server.name)
+        for server in servers:
+            self._compare_server(server.name, server)
+        for build in builds:
+            self._set_build(build.id, None, build)
+        for key, attempt in list(self.attempts.items()):
+            if key in self.leases:
+                self._leases_set(key, self._term(attempt, self.leases[key].until - self.lease_term))
 
     def clear(self) -> None:
         """Forget everything, to be loaded anew."""
@@ -91,6 +133,9 @@ class State:
         self.wanting: Index[ShelfKey] = Index()
         self.group_open: dict[int, dict[int, None]] = {}
         self.attempts_of: dict[str, dict[tuple[int, int], None]] = {}
+        self.missing_of: dict[int, dict[tuple[int, int], None]] = {}
+        self.leases: dict[tuple[int, int], Lease] = {}
+        self.absent: dict[str, None] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
         self.confirming: dict[int, None] = {}
         self.free: dict[str, None] = {}
@@ -162,6 +207,8 @@ class State:
                 was = self.attempts.get(record.key)
                 lifecycle.check(lifecycle.ATTEMPT, was.state if was else None, record.state)
                 self._change(self._set_attempt, record.key, was, record)
+                if record.state in (AttemptState.MISSING, AttemptState.ENDED) and record.key in self.leases:
+                    self._change_lease(record.key, None)
             case Server():
                 self._change(self._set_server, record.name, self.servers.get(record.name), record)
             case Refusal():
@@ -173,6 +220,59 @@ class State:
         old = self.refusals[key]
         self._set_refusal(key, old, None)
         self._journal.append(lambda: self._set_refusal(key, None, old))
+
+    def lease(self, key: tuple[int, int], now: float) -> None:
+        """Believe a live Attempt alive for a full term from ``now`` on."""
+        self._change_lease(key, self._term(self.attempts[key], now))
+
+    def fresh_leases(self, now: float) -> None:
+        """Believe everything alive for a full term, since nothing is known of what was heard: it was just loaded."""
+        for key, attempt in self.attempts.items():
+            if attempt.state is not AttemptState.MISSING:
+                self._leases_set(key, self._term(attempt, now))
+
+    def shift_leases(self, seconds: float) -> None:
+        """Let every Lease end so much later, since the clock by which it is measured was set."""
+        for key, old in list(self.leases.items()):
+            self._change_lease(key, Lease(old.until + seconds, old.overdue + seconds))
+
+    def _term(self, attempt: Attempt, now: float) -> Lease:
+        old = self.leases.get(attempt.key)
+        build = self.builds.get(attempt.build_id)  # None for one that is still being aborted
+        limit = self.policy(build.spec.project).time_limit if build is not None else 0.0
+        overdue = old.overdue if old is not None else now + limit + OVERDUE
+        return Lease(min(now + self.lease_term, overdue), overdue)
+
+    def _change_lease(self, key: tuple[int, int], new: Lease | None) -> None:
+        old = self.leases.get(key)
+        self._leases_set(key, new)
+        self._journal.append(lambda: self._leases_set(key, old))
+
+    def _leases_set(self, key: tuple[int, int], new: Lease | None) -> None:
+        if new is None:
+            self.leases.pop(key, None)
+            return
+        if key not in self.leases or new.until < self.leases[key].until:
+            heapq.heappush(self.timers, (new.until, "lease", key))
+        self.leases[key] = new
+
+    def forget_failure(self, failure: FailedHere, now: float) -> None:
+        """Remember a failure no longer than ``now``."""
+        self._mark(failure.build_id, evolve(failure, until=now))
+        shelf = self.shelf(failure.shelf)
+        kept = tuple(one for one in shelf.failures if one.build_id != failure.build_id)
+        self._restock(failure.shelf, evolve(shelf, failures=kept))
+
+    def hold_dispatch(self, *, held: bool) -> None:
+        """Let no Build start, or let them start again."""
+        before = self.holding
+        self._hold(held)
+        self._journal.append(lambda: self._hold(before))
+
+    def _hold(self, held: bool) -> None:  # noqa: FBT001 - called with what is to be undone too
+        self.holding = held
+        for name in self.servers:
+            self._note_free(name)
 
     def append(self, record: Artifact | FailedHere | Mail) -> None:
         """Add something finished: it is written, and artifacts and failures stand on their shelf, newest first."""
@@ -194,6 +294,10 @@ class State:
         """Take the earliest timer away; a rollback brings it back."""
         timer = heapq.heappop(self.timers)
         self._journal.append(lambda: heapq.heappush(self.timers, timer))
+        when, kind, key = timer
+        if kind == "lease" and key in self.leases and self.leases[key].until > when:
+            # A Lease is renewed often, and its timer only moved when it comes up.
+            heapq.heappush(self.timers, (self.leases[key].until, kind, key))
         return timer
 
     def _stands(self, timer: tuple[float, str, Any]) -> bool:
@@ -206,6 +310,10 @@ class State:
                 return key in self.builds and self.builds[key].not_before == when
             case "server":
                 return key in self.servers and self.servers[key].quarantined_until == when
+            case "lease":
+                return key in self.leases
+            case "absence":
+                return key in self.absent
             case _:
                 return key in self.refusals and self.refusals[key].until == when
 
@@ -256,8 +364,13 @@ class State:
         return [self.requests[request_id] for request_id in sorted(self.waiting_on.get(build_id))]
 
     def running_attempt(self, build: Build) -> Attempt | None:
-        """Return the live Attempt of an open Build, or None."""
-        return self.attempts.get((build.id, build.epoch))
+        """Return the Attempt that an open Build has now, or None when it waits for one."""
+        attempt = self.attempts.get((build.id, build.epoch))
+        return attempt if attempt is not None and attempt.state is not AttemptState.MISSING else None
+
+    def expected_back(self, server: Server, now: float) -> bool:
+        """Say whether contact with a server was lost so lately that it may be back any time."""
+        return bool(server.missing_since) and now < server.missing_since + self.lease_term
 
     def load_of(self, server: str) -> int:
         """Return how many slots of a server are taken, those that are still being aborted among them."""
@@ -412,12 +525,18 @@ class State:
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
         old, new = _live(old), _live(new)
         if old is not None:
-            _drop(self.attempts_of, old.server, key)
+            if old.state is AttemptState.MISSING:
+                _drop(self.missing_of, old.build_id, key)
+            else:
+                _drop(self.attempts_of, old.server, key)
         if new is None:
             self.attempts.pop(key, None)
         else:
             self.attempts[key] = new
-            self.attempts_of.setdefault(new.server, {})[key] = None
+            if new.state is AttemptState.MISSING:
+                self.missing_of.setdefault(new.build_id, {})[key] = None
+            else:
+                self.attempts_of.setdefault(new.server, {})[key] = None
         server = new.server if new is not None else old.server if old is not None else ""
         self._note_free(server)
 
@@ -436,6 +555,13 @@ class State:
             self._judge_server(new)
         if new is not None and new.quarantined_until and new.quarantined_until != (old.quarantined_until if old else 0):
             heapq.heappush(self.timers, (new.quarantined_until, "server", key))
+        if new is not None and new.missing_since:
+            self.absent[key] = None
+            if old is None or old.missing_since != new.missing_since:
+                heapq.heappush(self.timers, (new.missing_since + self.lease_term, "absence", key))
+                heapq.heappush(self.timers, (new.missing_since + OWNER_TOLD_AFTER, "absence", key))
+        else:
+            self.absent.pop(key, None)
         self._note_free(key)
 
     def _compare_server(self, name: str, server: Server | None) -> None:
@@ -462,8 +588,8 @@ class State:
         server = self.servers.get(name)
         if (
             server is not None
-            and server.connected
-            and not server.quarantined_until
+            and server.takes
+            and not self.holding
             and self.load_of(name) < server.capability.max_builds
         ):
             self.free[name] = None

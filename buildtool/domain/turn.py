@@ -19,6 +19,10 @@ from buildtool.domain.model import (
     RequestState,
 )
 from buildtool.domain.state import State
+from buildtool.domain.waiting import lines, why
+
+WHY_LIMIT = 600
+"""Most characters of why nobody built something, in the reason that is mailed."""
 
 
 @define
@@ -68,9 +72,13 @@ def disappoint(turn: Turn, request: Request, state: RequestState, reason: str) -
 
 def expire(turn: Turn, request: Request) -> None:
     """End a Request whose own time is over before anybody could build it, and its Build if it was the last."""
-    reason = "no build server that can build this took it before the request expired"
-    disappoint(turn, request, RequestState.EXPIRED, reason)
     build = turn.state.builds.get(request.build_id) if request.build_id is not None else None
+    reason = "no build server took it before the request expired"
+    if build is not None:
+        told = why(turn.state, build, turn.now)
+        said = "; ".join(lines(evolve(told, ahead=0, estimate=None)))
+        reason = f"{reason}: {said}" if len(said) <= WHY_LIMIT else f"{reason}: {said[:WHY_LIMIT]}..."
+    disappoint(turn, request, RequestState.EXPIRED, reason)
     if build is not None and not turn.state.waiting_on.get(build.id):
         close_build(turn, build, BuildState.EXPIRED, "every request for it expired")
 
@@ -101,6 +109,8 @@ def close_build(turn: Turn, build: Build, state: BuildState, reason: str) -> Bui
     An Attempt of it that still lives is told to stop; it keeps its slot until it has.
     """
     attempt = turn.state.running_attempt(build)
+    for key in list(turn.state.missing_of.get(build.id, ())):
+        turn.state.put(evolve(turn.state.attempts[key], state=AttemptState.ENDED, ended_at=turn.now))
     ended = evolve(build, state=state, reason=reason, ended_at=turn.now)
     turn.state.put(ended)
     for server in list(turn.state.refusals_of.get(build.id, ())):
@@ -129,6 +139,8 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
                 turn.state.put(evolve(other, group_due=True))
         _sum_up(turn, ended, ended.group)
         return
+    if not ended.email:
+        return  # the operator's own, who sees how it ends
     alone = f":{ended.id}" if ended.state is RequestState.EXPIRED else ""
     together = f"{build_id or 0}:{ended.state.value}{alone}:{ended.email}"
     mail = turn.mails.get(together)

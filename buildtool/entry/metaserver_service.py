@@ -104,7 +104,7 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
         broker = Broker(state, store, clock, timers, artifacts, acts)
         self._closers += [acts.settle, broker.stop]
-        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller))
+        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller), broker)
         server_desk = ServerDesk(settings, broker, artifacts, tickets)
 
         async def withdraw(digest: str) -> None:

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
+    ClockStepped,
     Effect,
     Event,
     Explain,
@@ -44,6 +45,10 @@ the monotonic clock, and wall time may step."""
 
 RETRY = 5.0
 """Seconds before the next sweep while the database cannot be written."""
+
+STEP = 10.0
+"""Seconds by which wall time may run away from the monotonic clock, as it does while a clock is trimmed, before the
+broker believes that it was set."""
 
 log = Logger()
 
@@ -87,11 +92,13 @@ class Broker:
     _busy: bool = field(default=False, init=False)
     _resting: list[Deferred[None]] = field(factory=list, init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
-    _troubled: bool = field(default=False, init=False)
+    _trouble: str = field(default="", init=False)
+    _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
 
     async def start(self) -> None:
-        """Load what is open and believe in nothing that was running. Raises StorageUnavailable."""
+        """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
+        self._apart = self.clock.wall() - self.timers.seconds()
         await self._rebuild()
         waiting = Counter(build.spec.project for build in self.state.builds.values())
         for name in sorted(waiting.keys() - self.state.policies.keys()):
@@ -111,6 +118,11 @@ class Broker:
         for artifact in snapshot.recent:
             self.state.durations.learn(artifact)
         self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
+        self.state.fresh_leases(self.clock.wall())
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what keeps the broker from taking anything in; it implements ``ports.Conditions``."""
+        return (self._trouble,) if self._trouble else ()
 
     async def stop(self) -> None:
         """Take no more events, and wait for the batch in flight."""
@@ -136,6 +148,7 @@ class Broker:
     async def _pump(self) -> None:
         try:
             while self._inbox:
+                self._notice_step()
                 batch, self._inbox = self._inbox[:BATCH_MOST], self._inbox[BATCH_MOST:]
                 await self._take(batch)
             self._set_alarm()
@@ -144,6 +157,14 @@ class Broker:
         resting, self._resting = self._resting, []
         for waiting in resting:
             waiting.callback(None)
+
+    def _notice_step(self) -> None:
+        """Put first that the clock was set, if it was: whatever waits for a time is not to wait longer or shorter."""
+        apart = self.clock.wall() - self.timers.seconds()
+        stepped = apart - self._apart
+        if abs(stepped) >= STEP:
+            log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
+            self._inbox.insert(0, _Entry(ClockStepped(stepped), None))
 
     async def _take(self, batch: list[_Entry]) -> None:
         now = self.clock.wall()
@@ -160,7 +181,7 @@ class Broker:
             await self._take_alone(batch)
         except BuildToolError as error:
             self.state.rollback()
-            self._troubled = True
+            self._trouble = f"nothing can be committed: {error}"
             log.error("nothing could be committed: {error}", error=error)
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
@@ -168,7 +189,7 @@ class Broker:
             log.failure("a batch of {count} events failed", count=len(batch))
             await self._start_over(batch)
         else:
-            self._troubled = False
+            self._trouble = ""
             self.state.committed()
             self._tell(entries, rows)
 
@@ -185,7 +206,7 @@ class Broker:
         try:
             await self._rebuild()
         except BuildToolError as error:
-            self._troubled = True
+            self._trouble = f"nothing can be read: {error}"
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
             return
@@ -234,6 +255,8 @@ class Broker:
     def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""
         for entry in entries:
+            if isinstance(entry.event, ClockStepped):
+                self._apart += entry.event.seconds
             entry.answer()
         for entry in entries:
             for effect in entry.decision.effects if entry.decision is not None else ():
@@ -258,7 +281,7 @@ class Broker:
             return
         now = self.clock.wall()
         when = next_wake(self.state, now)
-        soonest = RETRY if self._troubled else 0.0
+        soonest = RETRY if self._trouble else 0.0
         delay = SWEEP if when is None else min(SWEEP, max(soonest, when - now))
         self._wake = self.timers.callLater(delay, self._sweep)
 

@@ -36,7 +36,7 @@ from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, 
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
-from buildtool.ports import Answered, BrokerStore, SourceResolver
+from buildtool.ports import Answered, BrokerStore, Conditions, SourceResolver
 from buildtool.project import Project
 from buildtool.protocol import (
     TOGETHER,
@@ -46,6 +46,7 @@ from buildtool.protocol import (
     AskWhy,
     Cancel,
     Explanation,
+    HealthTold,
     Submit,
     SubmitTogether,
     Told,
@@ -76,6 +77,7 @@ class Desk:
     resolver: SourceResolver
     teller: Teller
     explainer: Explainer
+    conditions: Conditions
     open_limit: int = OPEN_LIMIT
     wanted_limit: int = WANTED_LIMIT
 
@@ -164,6 +166,11 @@ class Desk:
         if explained.build is None:
             raise NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
+
+    async def health(self) -> HealthTold:
+        """Say whether the metaserver can do its work."""
+        problems = self.conditions.problems()
+        return HealthTold(not problems, problems)
 
     async def _demand(
         self,

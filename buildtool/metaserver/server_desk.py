@@ -18,8 +18,11 @@ from buildtool.domain.messages import (
     Delivered,
     Disconnected,
     Dispatch,
+    DrainBegun,
     Effect,
     Fence,
+    HeldJudged,
+    HeldReported,
     MailWritten,
     Noted,
     Registered,
@@ -34,9 +37,10 @@ from buildtool.domain.model import (
     Build,
     BuildSpec,
     Capability,
+    Held,
 )
 from buildtool.domain.tickets import Ticket, TicketKind, sign
-from buildtool.errors import InternalError, NotFound, UsageError
+from buildtool.errors import Fenced, InternalError, NotFound, UsageError
 from buildtool.metaserver.broker import Broker, wasted
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
@@ -44,7 +48,10 @@ from buildtool.protocol import (
     AbortOrder,
     Accepted,
     Done,
+    Draining,
     Ended,
+    Heard,
+    Heartbeat,
     Ok,
     Order,
     Register,
@@ -68,6 +75,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_BUILDS = 256
 _MOST_OFFERS = 64
+_MOST_HELD = 1_000
 _MOST_SECONDS = 366 * 86_400.0
 
 CAPABILITY_LIMIT = 64 * 1024
@@ -101,12 +109,13 @@ class ServerDesk:
                 f"a build server takes 1 to {_MOST_BUILDS} builds and offers at most {_MOST_OFFERS} platforms"
             )
         check_bounded(capability)
+        check_held(message.held)
         known = self.broker.state.servers
         if message.server not in known and len(known) >= KNOWN_SERVERS:
             raise UsageError(
                 f"{len(known)} build servers are known already, which is the most: log in under one of their names"
             )
-        answer = await self.broker.send(Registered(message.server, capability))
+        answer = await self.broker.send(Registered(message.server, capability, message.held))
         if not isinstance(answer, SessionOpened):
             raise InternalError("the metaserver answered a login with something else")
         log.info("build server {name} connected, session {session}", name=message.server, session=answer.session)
@@ -116,7 +125,8 @@ class ServerDesk:
             transfer_url=self.settings.transfer_url,
             artifact_limit=max((project.artifact_limit for project in projects), default=0),
             log_limit=max((project.log_limit for project in projects), default=0),
-            lease=60.0,
+            lease=self.broker.state.lease_term,
+            verdicts=answer.verdicts,
         )
 
     async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
@@ -168,6 +178,19 @@ class ServerDesk:
             message.log_tail,
         )
         return _ok(await self.broker.send(event))
+
+    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
+        """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
+        check_held(message.held)
+        answer = await self.broker.send(HeldReported(server, session, message.held))
+        if not isinstance(answer, HeldJudged) or answer.stale:
+            raise Fenced(f"session {session} of build server {server} is over: log in again")
+        return Heard(answer.verdicts)
+
+    async def draining(self, server: str, session: int, message: Draining) -> Ok:
+        """Give a build server nothing more in this Session."""
+        log.info("build server {name} drains: {why}", name=server, why=message.reason)
+        return _ok(await self.broker.send(DrainBegun(server, session, message.reason)))
 
     async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
         """Give fresh tickets. Raises NotFound when the Attempt is no longer this Session's."""
@@ -278,6 +301,12 @@ def check_bounded(capability: Capability) -> None:
     size = size_of(encode(capability))
     if size > CAPABILITY_LIMIT:
         raise UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
+
+
+def check_held(held: tuple[Held, ...]) -> None:
+    """Raise UsageError for more Attempts than a build server can have, or one that is named twice."""
+    if len(held) > _MOST_HELD or len({one.key for one in held}) < len(held):
+        raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
 
 
 def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: Teller) -> Order:

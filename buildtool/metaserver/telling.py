@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from buildtool.domain.explain import lines, why
 from buildtool.domain.model import Artifact, Build, BuildState, Request
 from buildtool.domain.state import State
 from buildtool.domain.tickets import cancel_token
+from buildtool.domain.waiting import lines, why
 from buildtool.ports import BrokerStore
 from buildtool.protocol import Found, Told
 

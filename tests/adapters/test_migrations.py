@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
-from buildtool.adapters.database import Database, _connect, _engine, _upgrade
+from buildtool.adapters.database import Database, _connect, _engine, _upgrade, migrate
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.schema import REVISION, metadata
+from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.errors import NewerDatabase, StorageUnavailable
 from tests.support.inline import run
 
@@ -27,6 +29,21 @@ def path(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.fixture
+def migrated(tmp_path: Path) -> Path:
+    """A database that went through all revisions."""
+    went = tmp_path / "migrated.sqlite"
+    raw(went, migrate)
+    return went
+
+
+def raw(path: Path, function: Callable[[Connection], None]) -> None:
+    """Do something in one transaction of a database that the program has not looked at."""
+    database = Database(path, _engine(partial(_connect, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
+    run(database.run(function))
+    run(database.close())
+
+
 def statements(path: Path) -> dict[str, str]:
     """What the database itself says of its tables and indexes, layout aside."""
     connection = sqlite3.connect(path)
@@ -35,7 +52,9 @@ def statements(path: Path) -> dict[str, str]:
         " AND name <> 'alembic_version'"
     ).fetchall()
     connection.close()
-    return {name: re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")") for name, sql in found}
+    return {
+        name: re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").replace('"', "") for name, sql in found
+    }
 
 
 def stamp(path: Path, revision: str) -> None:
@@ -45,24 +64,41 @@ def stamp(path: Path, revision: str) -> None:
     connection.close()
 
 
-def test_alembic_finds_no_difference_between_migrations_and_tables(path: Path) -> None:
+def test_alembic_finds_no_difference_between_migrations_and_tables(migrated: Path) -> None:
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
-    database = run(Database.open(path, Inline()))
+    database = run(Database.open(migrated, Inline()))
     assert run(database.run(differences)) == []
     run(database.close())
 
 
-def test_migrated_and_new_tables_are_the_same_to_the_letter(path: Path, tmp_path: Path) -> None:
+def test_migrated_and_new_tables_are_the_same_to_the_letter(migrated: Path, path: Path) -> None:
     """Also what Alembic does not compare: conditions of indexes, names of constraints, order of columns."""
-    engine = create_engine(f"sqlite:///{tmp_path / 'new.sqlite'}")
-    metadata.create_all(engine)
-    engine.dispose()
-    made = statements(path)
+    made = statements(migrated)
     assert len(made) > 20
-    assert made == statements(tmp_path / "new.sqlite")
+    assert made == statements(path)
+
+
+def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "buildtool.sqlite"
+
+    def fill(connection: Connection) -> None:
+        migrate(connection, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO servers VALUES ('anna', 3, ?, 1, 5.0, 6.0, 1, 2, 7.0, 'broke 3 builds')",
+            (
+                '{"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_info": "", "admin": "", "software": ""}',
+            ),
+        )
+
+    raw(path, fill)
+    database = run(Database.open(path, Inline()))
+    (server,) = run(SqlBrokerStore(database).load()).servers
+    run(database.close())
+    assert (server.name, server.session, server.quarantine_reason) == ("anna", 3, "broke 3 builds")
+    assert (server.missing_since, server.missing_told, server.paused, server.draining) == (0.0, False, "", False)
 
 
 def test_the_revision_that_the_program_knows_is_the_newest_migration() -> None:

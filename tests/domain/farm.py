@@ -5,7 +5,7 @@ Nothing here decides anything: each method sends one event to the broker, as the
 
 from attrs import define, field
 
-from buildtool.domain.explain import why
+from buildtool.domain.waiting import why
 from buildtool.domain.messages import (
     Abort,
     Answer,

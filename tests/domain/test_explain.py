@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
 
-from buildtool.domain.explain import NAMES_SHOWN, lines, server_reasons
+from buildtool.domain.waiting import NAMES_SHOWN, lines, server_reasons
 from buildtool.domain.matching import Cause, Reason, meets
 from buildtool.domain.messages import Queued, Why
 from buildtool.domain.model import AttemptEnd, Capability, Offer, ProjectSkill

@@ -4,7 +4,7 @@ import pytest
 from attrs import evolve
 
 from buildtool.domain.dispatching import may_take
-from buildtool.domain.explain import lines
+from buildtool.domain.waiting import lines
 from buildtool.domain.messages import AttemptAccepted, Dispatch, Dispatched, Queued
 from buildtool.domain.model import (
     AttemptEnd,
