@@ -1,0 +1,108 @@
+"""The metaserver's real stores on SQLite in memory, which outlives every crash; each call is one transaction.
+
+A call waits its turn, as it would for the one thread of the database, so a crash may come before its transaction, or
+after it and before anybody heard. Commits fail now and then: before they take effect, or after they have.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.pool import StaticPool
+from twisted.internet.defer import DeferredLock
+
+from buildtool.adapters import schema, stores
+from buildtool.adapters.database import Database
+from buildtool.adapters.executors import Inline
+from buildtool.errors import StorageUnavailable
+from tests.simulation.clock import Life
+from tests.simulation.faults import Faults
+
+T = TypeVar("T")
+
+PATH = Path("/simulated/buildtool.sqlite")
+
+
+@cache
+def _empty() -> bytes:
+    """Return a database with all tables and nothing in them."""
+    connection = sqlite3.connect(":memory:")
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    schema.metadata.create_all(engine)
+    return connection.serialize()
+
+
+class Rows:
+    """The database itself: what is committed, whoever runs. ``noted`` hears of every commit's rows at once."""
+
+    def __init__(self) -> None:
+        self.driver = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.driver.deserialize(_empty())
+        self.driver.execute("PRAGMA foreign_keys=ON")
+        self.engine = create_engine("sqlite://", creator=lambda: self.driver, poolclass=StaticPool)
+
+        @event.listens_for(self.engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.connection.cursor().execute("BEGIN IMMEDIATE")
+
+        self.connection = self.engine.connect()
+
+    def ask(self, sql: str, *values: object) -> list[Any]:
+        """Return rows that are committed."""
+        return self.driver.execute(sql, values).fetchall()
+
+
+class SimulatedDatabase(Database):
+    """A metaserver's way to the database, for one life."""
+
+    def __init__(self, rows: Rows, life: Life, faults: Faults, committed: Callable[[tuple[Any, ...]], None]) -> None:
+        super().__init__(PATH, rows.engine, Inline())
+        self._rows = rows
+        self._life = life
+        self._faults = faults
+        self._committed = committed
+        self._thread = DeferredLock()
+
+    async def run(self, function: Callable[[Connection], T]) -> T:
+        await self._thread.acquire()
+        try:
+            return await self._in_turn(function)
+        finally:
+            self._thread.release()
+
+    async def _in_turn(self, function: Callable[[Connection], T]) -> T:
+        rng = self._faults.rng
+        await self._life.pause(0.0002 + 0.001 * rng.random())
+        writes = isinstance(function, partial) and function.func.__name__ in WRITING
+        if writes and self._faults.happens("failing_commit"):
+            if rng.random() < 0.5:
+                raise StorageUnavailable("the database cannot be used: disk I/O error")
+            self._transaction(function)
+            self._note(function)
+            await self._life.pause(0.001)
+            raise StorageUnavailable("the database cannot be used: disk I/O error, after the commit")
+        result = self._transaction(function)
+        if writes:
+            self._note(function)
+        await self._life.pause(0.0002 + 0.001 * rng.random())
+        return result
+
+    def _note(self, function: Any) -> None:  # noqa: ANN401 - a partial of anything
+        self._committed((function.func.__name__, *function.args))
+
+    def _connection(self) -> Connection:
+        return self._rows.connection
+
+    def _drop(self, connection: Connection) -> None:
+        """The rows are in memory: this connection is all there is."""
+
+
+WRITING = frozenset({"_commit", "_mark", "_refuse"})
+"""The transactions that write."""
+
+assert all(hasattr(stores, name) for name in ("_commit",))

@@ -1,0 +1,400 @@
+"""A witness: sees every commit, hears all that anybody is told, and says at once what may not be (design.md section 5).
+
+It keeps the committed rows by itself, so what it knows does not come from the program that it watches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from buildtool.adapters import stores
+from buildtool.domain.matching import can_build, satisfies
+from buildtool.domain.messages import Happened
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    FailedHere,
+    Mail,
+    Offer,
+    ProjectSkill,
+    Refusal,
+    Request,
+    RequestState,
+    Server,
+)
+from buildtool.project import Project
+from buildtool.protocol import Done, Ended, Found, Ok, Order, Submit, Told
+from tests.simulation.mailserver import Letter
+from tests.simulation.projects import Truths
+from tests.simulation.trace import Trace
+
+assert stores
+
+OPEN = (BuildState.QUEUED, BuildState.RUNNING)
+HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
+RUNS = (AttemptState.OFFERED, AttemptState.BUILDING)
+
+
+@define(eq=False)
+class Watch:
+    """What is committed, what was told, and what was wrong about either."""
+
+    trace: Trace
+    project: Project
+    truths: Truths
+    file_of: Callable[[str], bytes | None]
+    honest: set[str] = field(factory=set)
+    violations: list[str] = field(factory=list)
+    requests: dict[int, Request] = field(factory=dict)
+    builds: dict[int, Build] = field(factory=dict)
+    attempts: dict[tuple[int, int], Attempt] = field(factory=dict)
+    servers: dict[str, Server] = field(factory=dict)
+    refusals: dict[tuple[int, str], Refusal] = field(factory=dict)
+    artifacts: dict[int, Artifact] = field(factory=dict)
+    mails: dict[str, Mail] = field(factory=dict)
+    open_keys: dict[str, int] = field(factory=dict)
+    slots: Counter[str] = field(factory=Counter)
+    by_client: dict[str, int] = field(factory=dict)
+    letters: defaultdict[int, set[str]] = field(factory=lambda: defaultdict(set))
+    made: dict[tuple[str, str], tuple[str, str]] = field(factory=dict)
+    cancelled: set[int] = field(factory=set)
+    commits: int = 0
+    _keys: dict[str, str] = field(factory=dict)
+    _policy: Any = field(init=False)
+    _comparisons: Mapping[str, Any] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._policy = self.project.scheduling()
+        self._comparisons = dict(self._policy.comparisons)
+
+    def wrong(self, what: str) -> None:
+        """Write a violation down."""
+        self.trace.say("VIOLATION", what)
+        self.violations.append(what)
+
+    def _check(self, holds: object, what: str) -> None:
+        if not holds:
+            self.wrong(what)
+
+    # --- what is committed --------------------------------------------------------------------------------
+
+    def committed(self, transaction: tuple[Any, ...]) -> None:
+        """A transaction that writes has taken effect."""
+        name, *arguments = transaction
+        if name != "_commit":
+            self.trace.say("database", f"{name} {arguments[1] if name == '_mark' else arguments[0]}")
+            return
+        self.commits += 1
+        rows, happened, now = arguments
+        self.trace.say("database", _words(rows, happened))
+        order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
+        for kind in order:
+            for row in rows:
+                if type(row) is kind:
+                    self._put(row, now)
+        for row in rows:
+            if type(row) is Request:
+                self._check_request(row, now)
+            elif type(row) is Build:
+                self._check_build(row)
+
+    def _put(self, row: Any, now: float) -> None:  # noqa: ANN401 - any row
+        match row:
+            case Server():
+                old = self.servers.get(row.name)
+                self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
+                self.servers[row.name] = row
+            case Artifact():
+                self.artifacts[row.id] = row
+                if not row.withdrawn:
+                    self._check_artifact(row)
+            case Refusal():
+                self.refusals[row.build_id, row.server] = row
+            case Build():
+                self._put_build(row)
+            case Attempt():
+                self._put_attempt(row, now)
+            case Request():
+                before = self.requests.get(row.id)
+                if before is not None:
+                    self._check(before.client_id == row.client_id, f"request {row.id} is overwritten by another")
+                    if before.state is not RequestState.WAITING:
+                        self._check(
+                            (before.state, before.artifact_id) == (row.state, row.artifact_id),
+                            f"request {row.id} ended {before.state.value} and then {row.state.value}",
+                        )
+                self.requests[row.id] = row
+            case Mail():
+                self.mails[row.key] = row
+                self._keys[message_id(row.key)] = row.key
+            case _:
+                pass
+
+    def _put_build(self, row: Build) -> None:
+        old = self.builds.get(row.id)
+        if old is not None and old.state not in OPEN:
+            self._check(old.state is row.state, f"build {row.id} ended {old.state.value}, then is {row.state.value}")
+        self._check(old is None or (old.key == row.key and row.epoch >= old.epoch), f"build {row.id} goes back")
+        self.builds[row.id] = row
+        holder = self.open_keys.get(row.key)
+        if row.state in OPEN:
+            free = holder in (None, row.id) or self.builds[holder or 0].state not in OPEN
+            self._check(free, f"builds {holder} and {row.id} are open and have the same key")
+            self.open_keys[row.key] = row.id
+        elif holder == row.id:
+            del self.open_keys[row.key]
+
+    def _put_attempt(self, row: Attempt, now: float) -> None:
+        old = self.attempts.get(row.key)
+        if old is None:
+            self._check_start(row, now)
+        else:
+            self._check(
+                (old.server, old.offered_at) == (row.server, row.offered_at),
+                f"two attempts of build {row.build_id} have the epoch {row.epoch}",
+            )
+            self._check(
+                old.state is not AttemptState.ENDED or row.end is old.end, f"attempt {row.key} ends in two ways"
+            )
+        before = old.state in HOLDS_SLOT if old is not None else False
+        self.slots[row.server] += (row.state in HOLDS_SLOT) - before
+        self.attempts[row.key] = row
+        if row.state is AttemptState.ENDED and (old is None or old.state is not AttemptState.ENDED):
+            self._check_end(row)
+        server = self.servers.get(row.server)
+        if row.state in RUNS and server is not None and not before:
+            most = server.capability.max_builds
+            self._check(self.slots[row.server] <= most, f"{row.server} has {self.slots[row.server]} of {most} slots")
+
+    def _check_start(self, row: Attempt, now: float) -> None:
+        where = f"attempt {row.build_id}.{row.epoch} on {row.server}"
+        build, server = self.builds.get(row.build_id), self.servers.get(row.server)
+        if build is None or server is None:
+            self.wrong(f"{where}: there is no such build or server")
+            return
+        self._check(row.state is AttemptState.OFFERED, f"{where} begins {row.state.value}")
+        self._check(build.state is BuildState.RUNNING, f"{where}: its build has ended, or waits ({build.state.value})")
+        self._check(build.epoch == row.epoch, f"{where}: its build is at epoch {build.epoch}")
+        self._check(server.connected and server.session == row.session, f"{where}: not its session")
+        self._check(not server.quarantined_until or server.quarantined_until <= now, f"{where}: it is in quarantine")
+        skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
+        able = can_build(build.spec, server.capability, skill, self._comparisons)
+        self._check(isinstance(able, Offer), f"{where}: it cannot build that: {able}")
+        refusal = self.refusals.get((row.build_id, row.server))
+        self._check(refusal is None or refusal.until <= row.offered_at, f"{where}: it has just refused that")
+        self._check(row.server not in build.failed_on, f"{where}: it has failed there")
+        others = [
+            other.epoch for other in self.attempts.values()
+            if other.build_id == row.build_id and other.epoch != row.epoch and other.state in RUNS
+        ]  # fmt: skip
+        self._check(not others, f"{where}: epoch {others} still runs")
+
+    def _check_end(self, row: Attempt) -> None:
+        build = self.builds[row.build_id]
+        if row.end is AttemptEnd.FAILED and row.server in self.honest:
+            truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
+            self._check(truth.fails, f"attempt {row.key} on {row.server} failed, and nothing is wrong with that build")
+
+    def _check_artifact(self, row: Artifact) -> None:
+        data = self.file_of(row.digest)
+        what = f"artifact {row.id} of build {row.build_id}.{row.epoch} from {row.server}"
+        if data is None:
+            self.wrong(f"{what}: its file is not there")
+        else:
+            self._check(hashlib.sha256(data).hexdigest() == row.digest, f"{what}: its bytes differ from the digest")
+        if row.server in self.honest:
+            made = self.made.get((row.server, row.digest))
+            wanted = (row.shelf.revision, str(dict(row.options)["colour"]))
+            self._check(made == wanted, f"{what}: never made there (it made {made})")
+
+    def _check_build(self, row: Build) -> None:
+        if row.state is BuildState.FAILED:
+            failed = [it for it in self.attempts.values() if it.build_id == row.id and it.end is AttemptEnd.FAILED]
+            self._check(failed, f"build {row.id} failed, and no attempt of it did: {row.reason}")
+        if row.state is BuildState.SUCCEEDED:
+            self._check(row.artifact_id in self.artifacts, f"build {row.id} succeeded without an artifact")
+        if row.state is BuildState.RUNNING:
+            attempt = self.attempts.get((row.id, row.epoch))
+            live = attempt is not None and attempt.state is not AttemptState.ENDED
+            self._check(live, f"build {row.id} runs, and no attempt of it does")
+
+    def _check_request(self, row: Request, now: float) -> None:
+        state, what = row.state, f"request {row.id}"
+        build = self.builds.get(row.build_id) if row.build_id is not None else None
+        if state is RequestState.WAITING:
+            self._check(build is not None and build.state in OPEN, f"{what} waits for a build that is not open")
+        elif state is RequestState.SATISFIED:
+            artifact = self.artifacts.get(row.artifact_id or 0)
+            if artifact is None:
+                self.wrong(f"{what} is satisfied by nothing")
+                return
+            missing = satisfies(artifact, row.demand, self._comparisons)
+            self._check(not missing, f"{what} is satisfied by artifact {artifact.id}: {missing}")
+            self._check_artifact(artifact)
+        elif state is RequestState.FAILED:
+            self._check(build is not None and build.state is BuildState.FAILED, f"{what} failed, and no build did")
+        elif state is RequestState.CANCELLED:
+            self._check(row.id in self.cancelled, f"{what} is cancelled, and nobody asked for that")
+        elif state is RequestState.EXPIRED:
+            self._check(row.expires_at <= now, f"{what} expired too early")
+
+    # --- what people and machines are told -----------------------------------------------------------------
+
+    def answered(self, email: str, item: Submit, told: Told) -> None:
+        """A requester has the answer to a submission."""
+        known = self.by_client.setdefault(item.client_id, told.request_id)
+        self._check(known == told.request_id, f"{item.client_id[:6]} was request {known}, then {told.request_id}")
+        row = self.requests.get(told.request_id)
+        if row is None or row.client_id != item.client_id or row.email != email:
+            self.wrong(f"{email} was told of request {told.request_id}, which is not committed")
+            return
+        self.told(told.answer, told)
+
+    def told(self, how: str, told: Told) -> None:
+        """A requester was told how a Request stands."""
+        self.trace.say("told", f"{how}: request {told.request_id} {told.state} build {told.build_id} {told.reason}")
+        row = self.requests.get(told.request_id)
+        if row is None:
+            self.wrong(f"request {told.request_id} was told of and is not committed")
+            return
+        ended = told.state != RequestState.WAITING.value
+        self._check(not ended or row.state.value == told.state, f"request {row.id} is {row.state}, told {told.state}")
+        build = self.builds.get(told.build_id or 0)
+        if told.build_state and build is not None and told.build_state not in ("queued", "running"):
+            self._check(build.state.value == told.build_state, f"build {build.id} is {build.state}, not as told")
+        if told.artifact is not None:
+            self._check_found(told.artifact)
+
+    def _check_found(self, found: Found) -> None:
+        data = self.file_of(found.digest)
+        self._check(data is not None, f"the file of {found.digest[:12]} is absent, and somebody was sent to fetch it")
+        if data is not None:
+            self._check(hashlib.sha256(data).hexdigest() == found.digest, f"{found.digest[:12]} has other bytes")
+
+    def arrived(self, letter: Letter) -> None:
+        """A mail was taken by the mail server."""
+        key = self._keys.get(letter.message_id)
+        if key is None:
+            self.wrong(f"{letter.address} has a mail about {letter.outcome} that is not committed")
+            return
+        mail = self.mails[key]
+        for request_id in mail.request_ids:
+            row = self.requests[request_id]
+            self._check(row.state is not RequestState.WAITING, f"request {request_id} waits, and its end was mailed")
+            right = mail.summary or row.state.value == letter.outcome
+            self._check(right, f"request {request_id} is {row.state.value}, mailed {letter.outcome}")
+            self._check(row.email == letter.address, f"request {request_id} is of {row.email}, not {letter.address}")
+            self.letters[request_id].add(letter.message_id)
+            self._check(len(self.letters[request_id]) == 1, f"request {request_id} is told by two mails")
+
+    def cancelling(self, request_id: int) -> None:
+        """A requester is about to cancel."""
+        self.cancelled.add(request_id)
+
+    def packed(self, server: str, digest: str, revision: str, colour: str) -> None:
+        """An honest build server has made something."""
+        self.made[server, digest] = (revision, colour)
+
+    def welcomed(self, server: str, session: int) -> None:
+        """A build server was told its Session."""
+        row = self.servers.get(server)
+        self._check(row is not None and row.session >= session, f"{server} was told a session that is not committed")
+
+    def ordered(self, server: str, session: int, order: Order) -> None:
+        """A build server was told to build."""
+        row = self.attempts.get((order.build_id, order.epoch))
+        ours = row is not None and (row.server, row.session) == (server, session)
+        self._check(ours, f"{server} was told to build {order.build_id}.{order.epoch}, which is not committed")
+
+    def end_taken(self, server: str, session: int, message: Ended, answer: Ok) -> None:
+        """A build server heard that the end of an Attempt was taken in."""
+        row = self.attempts.get((message.build_id, message.epoch))
+        ended = row is not None and row.state is AttemptState.ENDED
+        what = f"{server} heard that the end of {message.build_id}.{message.epoch} was taken"
+        self._check(answer.stale or ended, f"{what}, and it is not committed")
+
+    def done_taken(self, server: str, session: int, message: Done, answer: Ok) -> None:
+        """A build server heard that its artifact was taken in."""
+        row = self.attempts.get((message.build_id, message.epoch))
+        made = row is not None and row.end is AttemptEnd.SUCCEEDED
+        what = f"{server} heard that {message.build_id}.{message.epoch} was published"
+        self._check(answer.stale or made, f"{what}, and it is not committed")
+
+    # --- at rest --------------------------------------------------------------------------------------------
+
+    def open(self) -> list[str]:
+        """Return what has not come to its end."""
+        found = [f"request {row.id} waits" for row in self.requests.values() if row.state is RequestState.WAITING]
+        found += [f"build {row.id} is {row.state.value}" for row in self.builds.values() if row.state in OPEN]
+        found += [
+            f"attempt {row.build_id}.{row.epoch} on {row.server} is {row.state.value}"
+            for row in self.attempts.values()
+            if row.state is not AttemptState.ENDED
+        ]
+        return found
+
+    def check_told(self, unmailed: Mapping[str, str], refused: set[str]) -> None:
+        """Every Request has its one end, and whoever asked knows it; ``refused`` are mails that nobody takes."""
+        for what in self.open():
+            self.wrong(f"at rest {what}")
+        for key, why in sorted(unmailed.items()):
+            self.wrong(f"at rest mail {key} is unsent: {why}")
+        mailed = {request_id for mail in self.mails.values() for request_id in mail.request_ids}
+        for row in self.requests.values():
+            if row.answer in ("hit", "known-failure") or row.state is RequestState.CANCELLED:
+                continue
+            given_up = any(row.id in self.mails[key].request_ids for key in refused)
+            told = bool(self.letters.get(row.id)) or given_up
+            written = "a mail was written" if row.id in mailed else "no mail was written"
+            self._check(told, f"request {row.id} is {row.state.value}, and {row.email} was not told ({written})")
+
+    def compare(self, ask: Callable[..., Sequence[Any]]) -> None:
+        """What the database holds is what was committed."""
+        states = {row[0]: row[1] for row in ask("SELECT id, state FROM requests")}
+        ours = {row.id: row.state.value for row in self.requests.values()}
+        self._check(states == ours, "the requests in the database are not those that were committed")
+
+
+def message_id(key: str) -> str:
+    """Return the Message-ID of a mail of the outbox."""
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@example.org>"
+
+
+def _words(rows: Sequence[Any], happened: Sequence[Happened]) -> str:
+    return " ".join(_row(row) for row in rows) or " ".join(it.kind for it in happened)
+
+
+def _row(row: Any) -> str:  # noqa: ANN401 - any row
+    match row:
+        case Request():
+            return f"request/{row.id}={row.state.value}:{row.build_id}"
+        case Build():
+            return f"build/{row.id}={row.state.value}"
+        case Attempt():
+            end = f":{row.end.value}" if row.end is not None else ""
+            return f"attempt/{row.build_id}.{row.epoch}@{row.server}={row.state.value}{end}"
+        case Server():
+            return f"server/{row.name}={row.session}:{'in' if row.connected else 'out'}"
+        case Refusal():
+            return f"refusal/{row.build_id}@{row.server}"
+        case Artifact():
+            return f"artifact/{row.id}:{row.digest[:8]}{'-' if row.withdrawn else ''}"
+        case Mail():
+            return f"mail/{row.key}"
+        case _:
+            return type(row).__name__.lower()
+
+
+def path_of(directory: Path, digest: str) -> Path:
+    """Return where the metaserver keeps an artifact."""
+    return directory / "artifacts" / digest[:2] / f"{digest}.zip"

@@ -1,0 +1,101 @@
+"""The metaserver, put together as its entry point does, from the same parts, over the simulated machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters.files import ArtifactStore
+from buildtool.adapters.logs import LogStore
+from buildtool.adapters.mail import Mailer
+from buildtool.adapters.mail_text import Links, render
+from buildtool.adapters.outbox_store import SqlOutboxStore
+from buildtool.adapters.pb_server import Gateway
+from buildtool.adapters.stores import SqlBrokerStore
+from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.domain.messages import ArtifactGone
+from buildtool.domain.state import State
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.desk import Desk
+from buildtool.metaserver.explaining import Explainer
+from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
+from buildtool.metaserver.telling import Addresses, Teller
+from tests.simulation.clock import Life
+from tests.simulation.database import SimulatedDatabase
+from tests.simulation.machine import Machine
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Metaserver:
+    """One life of the metaserver. ``serving`` once it listens."""
+
+    world: World
+    machine: Machine
+    life: Life
+    serving: bool = False
+    parts: list[Any] = field(factory=list)
+    state: State = field(init=False)
+
+    async def start(self) -> None:
+        """Open everything, take up what was open, and listen. Raises BuildToolError."""
+        world, life, settings = self.world, self.life, self.world.settings
+        clock, key, disk = world.wall, world.key, self.machine.executor(life)
+        database = SimulatedDatabase(world.rows, life, world.faults, world.watch.committed)
+        store = SqlBrokerStore(database)
+        artifacts = ArtifactStore(self.machine.directory, disk)
+        logs = LogStore(self.machine.directory, disk)
+        await artifacts.start()
+        await logs.start()
+        mailer = self._mailer(SqlOutboxStore(database))
+        state = self.state = State({project.name: project.scheduling() for project in settings.projects})
+        addresses = Addresses(settings.transfer_url, settings.public_url)
+        teller = Teller(state, store, addresses, key, clock.wall)
+        tickets = TicketOffice(settings, clock, key)
+        gateway = Gateway(life)
+        acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
+        broker = Broker(state, store, clock, life, artifacts, acts)
+        desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
+        server_desk = ServerDesk(settings, broker, artifacts, tickets)
+
+        async def withdraw(digest: str) -> None:
+            for artifact in await store.artifacts_of(digest):
+                await broker.send(ArtifactGone(artifact, "its bytes differ from their digest"))
+
+        def corrupt(digest: str) -> None:
+            Deferred.fromCoroutine(withdraw(digest)).addErrback(lambda _: None)
+
+        def lives(build_id: int, epoch: int) -> bool:
+            return (build_id, epoch) in state.attempts
+
+        self.parts += [database, store, artifacts, logs, mailer, gateway, acts, broker, desk, server_desk]
+        await broker.start()
+        for left in await logs.unfinished():
+            if not lives(*left):
+                acts.finish_log(*left)
+        site = TransferSite(life, key, clock, artifacts, logs, Oversight(lives, corrupt))
+        self.parts.append(site)
+        world.network.listen("transfer", life, site)
+        world.network.listen("meta", life, gateway.factory(desk, server_desk))
+        mailer.startService()
+        self.serving = True
+
+    def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
+        world, settings = self.world, self.world.settings
+        addresses = Addresses(settings.transfer_url, settings.public_url)
+        links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+
+        def rendered(outgoing: Any, now: float) -> tuple[str, str]:  # noqa: ANN401 - an OutgoingMail
+            return render(outgoing, links, now)
+
+        return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))
+
+
+Act = Callable[[], T]

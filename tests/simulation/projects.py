@@ -1,0 +1,140 @@
+"""The project that the simulated farm builds, and what is true about it: what builds, what fails, how long it takes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.domain.model import Capability, Offer, OfferKind, ProjectSkill, canonical
+from buildtool.domain.options import ProjectOptions, choice, standard
+from buildtool.errors import RepositoryUnreachable, UnknownRef
+from buildtool.project import Checked, Project
+from buildtool.recipes import Command, Plan, Recipe, Wanted
+from buildtool.settings import MailSettings, Settings
+
+COLOURS = ("red", "blue", "green")
+ARCHES = ("x86_64", "ppc")
+REVISIONS = tuple(f"{number:02x}" * 20 for number in range(1, 7))
+RECIPE = 3
+URL = "https://git.example/paint.git"
+REFUSED = "the owner needs the machine"
+
+OPTIONS = ProjectOptions(standard("os", "arch", "memory"), (choice("colour", COLOURS),))
+
+
+def plan(wanted: Wanted) -> Plan:
+    make = Command(["make", str(wanted.options["colour"]), wanted.revision], name="build")
+    return Plan((make,), ("program",), machine_faults=("out of paper",))
+
+
+def checker(checked: Checked) -> str | None:
+    """Decline when the machine says that its owner needs it."""
+    return REFUSED if checked.machine.get("owner") else None
+
+
+@frozen
+class Truth:
+    """What one build would do wherever it is made: fail or not, after so many seconds of work."""
+
+    fails: bool
+    seconds: float
+
+
+@frozen
+class Times:
+    """The deployment's times, in seconds."""
+
+    request_ttl: float
+    failure_ttl: float
+    lease: float
+
+
+def project(times: Times) -> Project:
+    return Project(
+        "paint",
+        OPTIONS,
+        Recipe(RECIPE, plan),
+        lambda source: URL,
+        client_checkers=(checker,),
+        request_ttl=times.request_ttl,
+        failure_ttl=times.failure_ttl,
+        time_limit=3_000.0,
+        silence_limit=2_000.0,
+        artifact_limit=1_000_000,
+        log_limit=100_000,
+    )
+
+
+def settings(times: Times) -> Settings:
+    """The deployment."""
+    here = Path("/simulated")
+    return Settings(
+        path=here / "config.py",
+        host="meta",
+        bind="127.0.0.1",
+        pb_port=1,
+        transfer_port=2,
+        web_port=3,
+        public_url="http://farm.example",
+        transfer_url="http://files.example",
+        state_dir=here / "metaserver",
+        build_dir=here / "buildserver",
+        mail=MailSettings("mail.example", 25, "farm@example.org"),
+        projects=(project(times),),
+    )
+
+
+def capability(arches: tuple[str, ...], *, memory: int, max_builds: int, of: Project) -> Capability:
+    """What a machine announces: its own architecture first, the others by cross compilers."""
+    offers = tuple(
+        Offer(canonical({"os": "linux", "arch": arch}), OfferKind.CROSS if number else OfferKind.NATIVE)
+        for number, arch in enumerate(arches)
+    )
+    skills = (ProjectSkill(of.name, RECIPE, of.options.digest()),)
+    return Capability(offers, canonical({"memory": memory, "cpus": 2}), skills, max_builds=max_builds)
+
+
+class Truths:
+    """What is true of every build, drawn once."""
+
+    def __init__(self, rng: random.Random) -> None:
+        share = rng.choice((0.0, 0.15, 0.4))
+        longest = rng.choice((20.0, 120.0, 600.0))
+        self._known = {
+            (revision, colour): Truth(rng.random() < share, rng.uniform(1.0, longest))
+            for revision in REVISIONS
+            for colour in COLOURS
+        }
+
+    def of(self, revision: str, colour: str) -> Truth:
+        return self._known[revision, colour]
+
+
+class Resolver:
+    """``ports.SourceResolver``: a line of revisions; ``main`` is the newest, which moves on now and then."""
+
+    def __init__(self, pause: Callable[[], object], unreachable: Callable[[], bool]) -> None:
+        self._pause = pause
+        self._unreachable = unreachable
+        self.head = 2
+
+    async def resolve(self, url: str, ref: str) -> str:
+        await self._pause()  # type: ignore[misc] # a Deferred
+        if self._unreachable():
+            raise RepositoryUnreachable(f"{url} does not answer")
+        if ref in ("HEAD", "main"):
+            return REVISIONS[self.head]
+        if ref in REVISIONS:
+            return ref
+        raise UnknownRef(f"there is no {ref!r} in {url}")
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        at, most = REVISIONS.index(commit), int(revrange)
+        near = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
+        return tuple(REVISIONS[index] for index in near if abs(index - at) <= most)
+
+    async def pin(self, url: str, commit: str) -> None:
+        return None

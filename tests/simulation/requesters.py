@@ -1,0 +1,156 @@
+"""Requesters: they ask, ask again when nobody answers, follow, cancel, leave, and remember all they were told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.errors import (
+    BuildToolError,
+    InternalError,
+    NotFound,
+    Overloaded,
+    RepositoryUnreachable,
+    StorageUnavailable,
+    Unavailable,
+)
+from buildtool.protocol import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
+from tests.simulation.clock import Life
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+AGAIN = (Unavailable, StorageUnavailable, RepositoryUnreachable, Overloaded, InternalError)
+
+
+@define(eq=False)
+class Requester:
+    """One person with one mailbox. ``answers`` holds the first answer for each of their client request ids."""
+
+    world: World
+    name: str
+    email: str
+    life: Life = field(init=False)
+    busy: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.life = Life(self.world.time, self.name)
+
+    def ask(self, items: tuple[Submit, ...]) -> None:
+        """Ask for builds, as one person at one terminal does."""
+        self.busy += 1
+
+        def over(failure: object) -> None:
+            self.busy -= 1
+            if failure is not None:
+                self.world.watch.wrong(f"{self.name}: {failure}")
+
+        self.world.keep(Deferred.fromCoroutine(self._see_through(items)).addBoth(over))
+
+    async def _see_through(self, items: tuple[Submit, ...]) -> None:
+        world, rng = self.world, self.world.rng
+        told = await self._answered(items)
+        if told is None:
+            return
+        if world.faults.happens("requester_resend"):
+            await self.life.pause(rng.uniform(0.0, 600.0))
+            told = await self._answered(items) or told
+        one = told[rng.randrange(len(told))]
+        if one.state == "waiting" and world.faults.happens("requester_cancel"):
+            await self.life.pause(rng.choice((0.0, 5.0, 60.0)) * rng.random())
+            await self._cancel(one)
+        elif one.state == "waiting" and rng.random() < 0.4:
+            await self._follow(one)
+
+    async def _answered(self, items: tuple[Submit, ...]) -> tuple[Told, ...] | None:
+        """Ask until somebody answers, or patience is at an end."""
+        world, delay = self.world, 1.0
+        for _ in range(12):
+            client = None
+            try:
+                client = await self._connected()
+                if len(items) == 1:
+                    told: tuple[Told, ...] = (await client.submit(items[0]),)
+                else:
+                    told = (await client.submit_together(SubmitTogether(items))).items
+            except AGAIN as error:
+                world.trace.say(self.name, f"is not answered: {error.code}")
+            except BuildToolError as error:
+                world.watch.wrong(f"{self.name} is refused: {error}")
+                return None
+            else:
+                for item, one in zip(items, told, strict=True):
+                    world.watch.answered(self.email, item, one)
+                return told
+            finally:
+                if client is not None:
+                    client.close()
+            await self.life.pause(delay * (0.5 + world.rng.random()))
+            delay = min(delay * 2, 300.0)
+        return None
+
+    async def _cancel(self, told: Told) -> None:
+        world = self.world
+        world.watch.cancelling(told.request_id)
+        for _ in range(8):
+            client = None
+            try:
+                client = await self._connected()
+                world.watch.told("cancel", await client.cancel(Cancel(told.request_id, told.token)))
+            except AGAIN:
+                pass
+            except NotFound as error:
+                world.watch.wrong(f"request {told.request_id} is forgotten: {error}")
+                return
+            else:
+                return
+            finally:
+                if client is not None:
+                    client.close()
+            await self.life.pause(30.0 * world.rng.random())
+
+    async def _follow(self, told: Told) -> None:
+        """Follow one Request, again when the connection breaks, until its end or until they have better to do."""
+        world = self.world
+        leaves = world.faults.happens("requester_leave")
+        until = world.time.now + world.rng.uniform(1.0, 300.0 if leaves else 3_000.0)
+        while world.time.now < until:
+            ended: Deferred[None] = Deferred()
+
+            def moved(one: Told, ended: Deferred[None] = ended) -> None:
+                world.watch.told("follow", one)
+                if one.state != "waiting" and not ended.called:
+                    ended.callback(None)
+
+            client = None
+            try:
+                client = await self._connected()
+                now = await client.follow(Follow(told.request_id, told.token), moved)
+                world.watch.told("status", now)
+                if now.state != "waiting":
+                    return
+                closing = Deferred.fromCoroutine(client.closed())
+                closing.addBoth(lambda _, ended=ended: None if ended.called else ended.callback(None))
+                self.life.callLater(
+                    max(1.0, until - world.time.now), lambda ended=ended: None if ended.called else ended.callback(None)
+                )
+                await ended
+                status = await client.status(AskStatus(told.request_id, told.token))
+                world.watch.told("status", status)
+                if status.state != "waiting":
+                    return
+            except AGAIN:
+                pass
+            except NotFound as error:
+                world.watch.wrong(f"request {told.request_id} is forgotten: {error}")
+                return
+            finally:
+                if client is not None:
+                    client.close()
+            await self.life.pause(20.0 * world.rng.random())
+
+    async def _connected(self) -> Requesting:
+        return await connect_requester(self.world.network.endpoint(self.life, self.name, "meta"), "meta:1", self.life)

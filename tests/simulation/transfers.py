@@ -1,0 +1,169 @@
+"""Bytes from build servers to the metaserver: the real routes, tickets and stores, without the HTTP in between.
+
+A request is handed to the metaserver's own routes as it would be once its headers are parsed; its body comes in pieces,
+each in its own time. The connection may break in any of them, and the answer may be lost: whoever asked is told that
+it does not answer, and asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters.asking import _ERRORS
+from buildtool.adapters.flow import Inlet
+from buildtool.adapters.streaming import Answer, Refusal
+from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
+from tests.simulation.clock import Life
+from tests.simulation.network import CONNECT_TIMEOUT, Network
+
+PIECES = 3
+ANSWER_TIMEOUT = 20.0
+
+
+class Spoken:
+    """A request as the metaserver's routes look at it, over a connection that may break."""
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str]) -> None:
+        self.method = method.encode()
+        path, _, self.query = url.partition("://")[2].partition("/")[2].partition("?")
+        self.path = f"/{path}".encode()
+        self._headers = {name.lower(): value for name, value in headers.items()}
+        self.lost = False
+        self._when_lost: list[Callable[[], object]] = []
+        self.inlet = Inlet(_Always())
+
+    def header(self, name: str) -> str | None:
+        return self._headers.get(name.lower())
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        self._when_lost.append(call)
+
+    def abort(self) -> None:
+        self.broken()
+
+    def broken(self) -> None:
+        """Nothing more comes, and nobody waits for the answer."""
+        if not self.lost:
+            self.lost = True
+            self.inlet.fail(Unavailable("the connection was lost"))
+            for call in self._when_lost:
+                call()
+
+
+class _Always:
+    """A source that never minds waiting."""
+
+    def pauseProducing(self) -> None:
+        """It all comes when it comes."""
+
+    def resumeProducing(self) -> None:
+        """It all comes when it comes."""
+
+
+class SimulatedUploads:
+    """``ports.Uploads`` of one build server's life. ``files`` are what its disk holds, by path."""
+
+    def __init__(self, network: Network, life: Life, here: str, read: Callable[[str], bytes]) -> None:
+        self._network = network
+        self._life = life
+        self._here = here
+        self._read = read
+
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+        headers = {"Authorization": f"Ticket {ticket}", "Upload-Offset": str(offset), "Content-Length": str(len(data))}
+        answer = await self._asked("POST", url, headers, data)
+        return int(_header(answer, "Log-Length"))
+
+    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        data = self._read(path)
+        headers = {"Authorization": f"Ticket {ticket}", "Upload-Digest": digest, "Upload-Length": str(size)}
+        offset = 0
+        for again in (True, True, False):
+            sent = {**headers, "Upload-Offset": str(offset), "Content-Length": str(len(data) - offset)}
+            try:
+                await self._asked("PUT", url, sent, data[offset:])
+            except BadOffset:
+                if not again:
+                    raise
+                offset = int(_header(await self._asked("HEAD", url, headers, b""), "Upload-Offset"))
+            else:
+                return
+
+    async def _asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        network, faults = self._network, self._network.faults
+        if faults.happens("resend"):
+            # The first time everything arrives, and its answer is lost.
+            await self._once(method, url, headers, body)
+        lost = faults.happens("loss")
+        answer = await self._once(method, url, headers, body, whole=not lost)
+        if lost:
+            raise Unavailable("the connection was lost: try again")
+        if answer.code >= 300:  # noqa: PLR2004 - what HTTP calls success is below
+            raise _error(answer)
+        return answer
+
+    async def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, whole: bool = True
+    ) -> Answer:
+        network, there = self._network, "meta"
+        until = network.parted_until(self._here, there)
+        if until > network.time.now:
+            await self._life.pause(min(CONNECT_TIMEOUT, until - network.time.now + 1.0))
+            if network.parted_until(self._here, there) > network.time.now:
+                raise Unavailable("no connection within 30 s: try again")
+        await self._life.pause(network.delay(self._here, there))
+        host = network.hosts.get("transfer")
+        if host is None or host.life.ended:
+            raise Unavailable("nothing listens there: try again")
+        answered: Deferred[Answer | None] = Deferred()
+        spoken = Spoken(method, url, headers)
+        life = host.life
+        serving = Deferred.fromCoroutine(self._serve(host.factory.routes, spoken))
+        serving.addCallback(lambda answer: None if answered.called else answered.callback(answer))
+        serving.addErrback(lambda failure: None if answered.called else answered.errback(failure))
+        cut = self._network.rng.randrange(PIECES) if not whole else PIECES
+        step = max(1, -(-len(body) // PIECES))
+        for number in range(PIECES):
+            if number == cut:
+                spoken.broken()
+                raise Unavailable("the connection was lost: try again")
+            piece = body[number * step : (number + 1) * step]
+            if piece:
+                network.trace.bytes(piece)
+                spoken.inlet.feed(piece)
+                await self._life.pause(network.delay(self._here, there))
+            if life.ended:
+                raise Unavailable("the connection was lost: try again")
+        spoken.inlet.end()
+        network.time.call(ANSWER_TIMEOUT, lambda: None if answered.called else answered.callback(None), self._life)
+        answer = await answered
+        await self._life.pause(network.delay(there, self._here))
+        if answer is None:
+            spoken.broken()
+            raise Unavailable("did nothing for too long: try again")
+        return answer
+
+    async def _serve(self, routes: Any, spoken: Spoken) -> Answer:
+        try:
+            admission = routes.admit(spoken)
+            answer: Answer = await admission.handler(spoken, spoken.inlet)
+        except Refusal as refusal:
+            return refusal.answer
+        except BuildToolError as error:
+            said: Answer = routes.refusal(error)
+            return said
+        return answer
+
+
+def _header(answer: Answer, name: str) -> str:
+    return dict(answer.headers)[name]
+
+
+def _error(answer: Answer) -> BuildToolError:
+    offset = dict(answer.headers).get("Upload-Offset")
+    if answer.code == 409 and offset:  # noqa: PLR2004 - a conflict
+        return BadOffset(answer.text, int(offset))
+    return _ERRORS.get(answer.code, BadUpload if answer.code < 500 else Unavailable)(answer.text)  # noqa: PLR2004

@@ -1,0 +1,353 @@
+"""One world: a metaserver, build servers honest and not, requesters, a mail server, and all that befalls them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, globalLogPublisher
+
+from buildtool.errors import BuildToolError
+from buildtool.protocol import Submit
+from tests.simulation import projects
+from tests.simulation.builders import Builder
+from tests.simulation.clock import Life, VirtualTime, Wall
+from tests.simulation.database import Rows
+from tests.simulation.faults import Faults
+from tests.simulation.invariants import Watch, path_of
+from tests.simulation.machine import Machine
+from tests.simulation.mailserver import MailServer
+from tests.simulation.metaserver import Metaserver
+from tests.simulation.network import Network
+from tests.simulation.projects import ARCHES, COLOURS, REVISIONS, Resolver, Times, Truths
+from tests.simulation.requesters import Requester
+from tests.simulation.trace import Trace
+
+EPOCH = 1_700_000_000.0
+PATIENCE = 2 * 86_400.0
+STEPS_MOST = 400_000
+
+
+@frozen
+class Report:
+    """What came of one seed."""
+
+    seed: int
+    digest: str
+    hours: float
+    steps: int
+    violations: tuple[str, ...]
+    faults: dict[str, int]
+
+
+@define(eq=False)
+class _Armed:
+    """A crash that comes after so many more steps of its victim."""
+
+    life: Life
+    steps: int
+    act: Callable[[], None]
+
+
+class World:
+    """Everything, made from a seed. ``run`` lets it happen."""
+
+    def __init__(self, seed: int, *, keep_trace: bool = False) -> None:
+        rng = self.rng = random.Random(seed)
+        self.seed = seed
+        self.time = VirtualTime()
+        self.trace = Trace(self.time, keep=keep_trace)
+        self.faults = Faults(rng)
+        self.wall = Wall(self.time, EPOCH)
+        self.key = rng.randbytes(32)
+        times = Times(
+            request_ttl=rng.choice((1_800.0, 7_200.0, 20_000.0)),
+            failure_ttl=rng.choice((300.0, 20_000.0)),
+            lease=rng.choice((60.0, 600.0)),
+        )
+        self.settings = projects.settings(times)
+        self.truths = Truths(rng)
+        self.rows = Rows()
+        self.network = Network(self.time, rng, self.trace, self.faults)
+        for name in ("meta", "transfer"):
+            self.network.node(name)
+        self.machine = Machine("meta", self.faults)
+        self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of)
+        self.mail = MailServer(self.faults, self.trace, self.watch.arrived)
+        self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
+        self.metaserver: Metaserver | None = None
+        self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
+        self.watch.honest = {builder.name for builder in self.builders}
+        self.requesters = [
+            Requester(self, name, f"{name}@example.org") for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
+        ]
+        self.steps = 0
+        self.lives = 0
+        self.active_until = rng.uniform(1_200.0, 3 * 3_600.0)
+        self._armed: list[_Armed] = []
+        self._kept: list[object] = []
+
+    def keep(self, *things: object) -> None:
+        """Keep what a crash leaves behind from being tidied up."""
+        self._kept.extend(things)
+
+    def _builder(self, number: int) -> Builder:
+        rng = self.rng
+        arches = ARCHES if rng.random() < 0.3 else (rng.choice((ARCHES[0], ARCHES[0], ARCHES[1])),)
+        name = f"bs{number}"
+        return Builder(
+            world=self,
+            name=name,
+            arches=arches,
+            memory=rng.choice((1024, 4096)),
+            max_builds=rng.choice((1, 1, 2)),
+            slowness=rng.choice((0.5, 1.0, 3.0)),
+            trouble=rng.choice((0.0, 0.1, 0.5)),
+            bulk=rng.choice((1, 5, 60)),
+            maxdelay=60.0,
+            machine=Machine(name, self.faults),
+        )
+
+    def _file_of(self, digest: str) -> bytes | None:
+        try:
+            return path_of(self.machine.directory, digest).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    # --- the metaserver ---------------------------------------------------------------------------------------
+
+    def start_metaserver(self) -> None:
+        """Begin a life of the metaserver; one that cannot start is started again, as a service manager would."""
+        if self.metaserver is not None and not self.metaserver.life.ended:
+            return
+        self.lives += 1
+        life = Life(self.time, f"meta.{self.lives}")
+        metaserver = self.metaserver = Metaserver(self, self.machine, life)
+        self.keep(metaserver)
+        self.trace.say("meta", f"starts, life {self.lives}")
+
+        def failed(failure: Any) -> None:  # noqa: ANN401 - a Failure of anything
+            failure.trap(BuildToolError)
+            self.trace.say("meta", f"does not start: {failure.getErrorMessage()}")
+            life.ended = True
+            self.time.call(5.0, self.start_metaserver)
+
+        starting = Deferred.fromCoroutine(metaserver.start()).addErrback(failed)
+        starting.addErrback(lambda failure: self.watch.wrong(f"the metaserver does not start: {failure}"))
+        self.keep(starting)
+
+    def crash_metaserver(self, *, silently: bool = False) -> None:
+        """End the metaserver at once, in the middle of whatever it is."""
+        metaserver = self.metaserver
+        if metaserver is None or metaserver.life.ended:
+            return
+        self.faults.count("metaserver_crash")
+        self.trace.say("meta", f"crashes{', power and all' if silently else ''}")
+        metaserver.life.ended = True
+        self.network.machine_gone(metaserver.life, silently=silently)
+        self.time.call(self.rng.choice((0.5, 20.0, 300.0)) * (0.5 + self.rng.random()), self.start_metaserver)
+
+    # --- what befalls them --------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        """Decide when which blow falls."""
+        rng = self.rng
+        hours = self.active_until / 3_600.0
+        blows: tuple[tuple[Callable[[], None], float], ...] = (
+            (self._submission, 8.0 * rng.choice((0.5, 1.0, 2.0))),
+            (self._crash_metaserver_soon, rng.choice((0.0, 1.0, 3.0))),
+            (self._crash_builder, rng.choice((0.0, 1.0, 2.0))),
+            (self._cut, rng.choice((0.0, 1.0, 3.0))),
+            (self._go_silent, rng.choice((0.0, 1.0, 2.0))),
+            (self._part, rng.choice((0.0, 1.0, 2.0))),
+            (self._herd, rng.choice((0.0, 0.5, 1.5))),
+            (self._move_head, 1.0),
+            (self._stop_builder, rng.choice((0.0, 0.5))),
+        )
+        for blow, rate in blows:
+            for _ in range(min(40, int(rate * hours + rng.random()))):
+                self.time.call(rng.uniform(1.0, self.active_until), lambda blow=blow: self.faults.on and blow())
+
+    def _submission(self) -> None:
+        rng = self.rng
+        count = rng.choice((1, 1, 1, 1, 2, 3))
+        requester = rng.choice(self.requesters)
+        requester.ask(tuple(self._submit(requester) for _ in range(count)))
+        if rng.random() < 0.3:
+            self._submission()
+
+    def _submit(self, requester: Requester) -> Submit:
+        rng = self.rng
+        ref = rng.choice(("", "main", *REVISIONS[:3]))
+        system: dict[str, Any] = {}
+        if rng.random() < 0.2:
+            system["arch"] = rng.choice(ARCHES)
+        if rng.random() < 0.2:
+            system["memory"] = rng.choice((512, 2048, 8192))
+        return Submit(
+            client_id=f"{rng.getrandbits(128):032x}",
+            project="paint",
+            email=requester.email,
+            source="",
+            revision=ref,
+            revrange=rng.choice(("", "", "", "1", "2")),
+            compile={"colour": rng.choice(COLOURS)} if rng.random() < 0.7 else {},
+            system=system,
+            local={"os": "linux", "arch": "x86_64"},
+            force=rng.random() < 0.05,
+        )
+
+    def _crash_metaserver_soon(self) -> None:
+        """Crash it in one of its next steps, most of them in the middle of something."""
+        metaserver = self.metaserver
+        if metaserver is None or metaserver.life.ended:
+            return
+        if self.rng.random() < 0.7:
+            self._submission()
+        silently = self.rng.random() < 0.3
+        act = lambda: self.crash_metaserver(silently=silently)  # noqa: E731
+        self._armed.append(_Armed(metaserver.life, self.rng.randint(1, 80), act))
+
+    def _crash_builder(self) -> None:
+        builder = self.rng.choice(self.builders)
+        if not builder.running:
+            return
+        silently = self.rng.random() < 0.3
+
+        def crash() -> None:
+            if builder.running:
+                self.faults.count("server_crash")
+                builder.crash(silently=silently)
+                self.time.call(self.rng.choice((1.0, 30.0, 900.0)) * (0.5 + self.rng.random()), lambda: self._start(builder))
+
+        self._armed.append(_Armed(builder.life, self.rng.randint(1, 60), crash))
+
+    def _start(self, builder: Builder) -> None:
+        if not builder.running:
+            builder.start()
+
+    def _stop_builder(self) -> None:
+        builder = self.rng.choice(self.builders)
+        if builder.running:
+            builder.stop()
+            self.time.call(self.rng.uniform(30.0, 600.0), lambda: self._start(builder))
+
+    def _cut(self) -> None:
+        if self.network.wires:
+            self.faults.count("loss")
+            wire = self.rng.choice(self.network.wires)
+            self.trace.say("network", f"{wire.near.here} loses its connection")
+            wire.cut()
+
+    def _go_silent(self) -> None:
+        wires = [wire for wire in self.network.wires if not wire.silent]
+        if wires:
+            self.faults.count("half_open")
+            wire = self.rng.choice(wires)
+            self.trace.say("network", f"the connection of {wire.near.here} is half-open")
+            wire.go_silent()
+
+    def _part(self) -> None:
+        self.faults.count("partition")
+        name = self.rng.choice([*(one.name for one in self.builders), *(one.name for one in self.requesters)])
+        seconds = self.rng.choice((10.0, 100.0, 600.0)) * (0.5 + self.rng.random())
+        self.trace.say("network", f"{name} and the metaserver are parted for {seconds:.0f} s")
+        self.network.part(name, "meta", seconds)
+
+    def _herd(self) -> None:
+        """All connections break at once, and everybody comes back, with questions, in the same moment."""
+        self.faults.count("herd")
+        self.trace.say("network", "everybody loses the connection")
+        for wire in list(self.network.wires):
+            wire.cut()
+        for _ in range(6):
+            self._submission()
+
+    def _move_head(self) -> None:
+        self.resolver.head = min(self.resolver.head + 1, len(REVISIONS) - 1)
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    def run(self) -> Report:
+        """Let everything happen, let it come to rest, and say how it was."""
+        observer = self._observe
+        globalLogPublisher.addObserver(observer)
+        try:
+            self._run()
+        finally:
+            globalLogPublisher.removeObserver(observer)
+            shutil.rmtree(self.machine.directory, ignore_errors=True)
+        hours = self.time.now / 3_600.0
+        counts = dict(sorted(self.faults.counts.items()))
+        return Report(self.seed, self.trace.digest(), hours, self.steps, tuple(self.watch.violations), counts)
+
+    def _observe(self, event: Any) -> None:  # noqa: ANN401 - a LogEvent
+        if event.get("log_level") is LogLevel.critical or "log_failure" in event:
+            failure = event.get("log_failure")
+            text = failure.getTraceback() if failure is not None else event.get("log_format")
+            self.watch.wrong(f"a defect was logged: {event.get('log_namespace')} {text}")
+
+    def _run(self) -> None:
+        self._plan()
+        self.start_metaserver()
+        for builder in self.builders:
+            self.time.call(self.rng.uniform(0.0, 30.0), lambda builder=builder: self._start(builder))
+        self.time.call(self.active_until, self._calm)
+        deadline = self.active_until + self.settings.projects[0].request_ttl + PATIENCE
+        while not self.watch.violations:
+            due = self.time.next_time()
+            if due is None or due > deadline or self.steps > STEPS_MOST:
+                break
+            self._step()
+            if not self.faults.on and self.steps % 50 == 0 and self._rests():
+                break
+        if not self.watch.violations:
+            self._check_rest()
+
+    def _step(self) -> None:
+        armed = self._armed
+        life = self.time.next_life() if armed else None
+        if self.time.step():
+            self.steps += 1
+        for one in [one for one in armed if one.life is life or one.life.ended]:
+            one.steps -= 1
+            if one.steps <= 0 or one.life.ended:
+                armed.remove(one)
+                if not one.life.ended:
+                    one.act()
+
+    def _calm(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.trace.say("world", "faults stop")
+        self.faults.stop()
+        self.network.heal()
+        self._armed.clear()
+        if self.metaserver is None or self.metaserver.life.ended:
+            self.start_metaserver()
+        for builder in self.builders:
+            if not builder.running:
+                self._start(builder)
+
+    def _rests(self) -> bool:
+        if any(requester.busy for requester in self.requesters) or self.watch.open():
+            return False
+        return not self._unsent() and all(builder.server.running == 0 for builder in self.builders)
+
+    def _unsent(self) -> dict[str, str]:
+        found = self.rows.ask("SELECT key, last_error FROM outbox WHERE sent_at IS NULL AND refused_at IS NULL")
+        return dict(found)
+
+    def _check_rest(self) -> None:
+        refused = {key for (key,) in self.rows.ask("SELECT key FROM outbox WHERE refused_at IS NOT NULL")}
+        self.watch.check_told(self._unsent(), refused)
+        self.watch.compare(self.rows.ask)
+        for builder in self.builders:
+            if builder.running and builder.server.running:
+                self.watch.wrong(f"at rest {builder.name} still builds")
+        for requester in self.requesters:
+            if requester.busy:
+                self.watch.wrong(f"at rest {requester.name} still waits for an answer")
