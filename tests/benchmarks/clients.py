@@ -15,10 +15,12 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
+from attrs import define, field
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
@@ -30,12 +32,18 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from buildtool.adapters.detect import detect_machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.adapters.pb_link import BuildServerLink
+from buildtool.domain.model import AttemptEnd, Held, Judged
+from buildtool.entry.capability import announced
 from buildtool.entry.common import monotonic_reactor
-from buildtool.protocol import Follow, Submit, Told
+from buildtool.protocol import AbortOrder, Accepted, Ended, Follow, Ok, Order, Register, Submit, Told, Welcome
+from buildtool.settings import load_settings
 from buildtool.wire import encode
+from tests.benchmarks.world import CONFIG
 
 Asked = dict[str, Any]
 
@@ -164,16 +172,70 @@ async def round_trips(reactor: ReactorBase, asked: Asked) -> Asked:
 # --- transfers ------------------------------------------------------------------------------------------
 
 
+@define
+class _Uploader:
+    """A build server that does nothing but take one order after the other."""
+
+    registered: Deferred[None] = field(factory=Deferred)
+    ordered: Deferred[Order] = field(factory=Deferred)
+    holding: tuple[Held, ...] = ()
+
+    async def build(self, order: Order) -> Accepted:
+        self.holding = (Held(order.build_id, order.epoch),)
+        self.ordered.callback(order)
+        return Accepted(order.build_id, order.epoch)
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        return Ok()
+
+    def held(self) -> tuple[Held, ...]:
+        return self.holding
+
+    def connected(self, welcome: Welcome) -> None:
+        self.registered.callback(None)
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """What it uploads is not worth a decision."""
+
+    def disconnected(self, reason: str) -> None:
+        """It is the end of the measurement."""
+
+
 async def upload(reactor: ReactorBase, asked: Asked) -> Asked:
-    """Upload a file as a build server does."""
+    """Upload a file ``runs`` times, each for a build of its own, as a build server does: by the ticket of its order.
+
+    ``through`` is the port to send to in place of the one that the order says, 0 for that one.
+    """
+    project = load_settings(CONFIG).projects[0]
+    found = announced([project], detect_machine(Path.cwd()), max_builds=1, admin="", software="bench")
+    endpoint = HostnameEndpoint(reactor, "127.0.0.1", asked["port"])
+    link = BuildServerLink(
+        endpoint, "here", lambda: Register("uploader", found.capability({})), reactor, final=lambda error: None
+    )
+    link.orders = uploader = _Uploader()
+    link.startService()
+    await uploader.registered
+    client = await _connected(reactor, asked)
     threads = Threads(reactor, 8, "files")
-    client = TransferClient(reactor, threads)
-    began = time.monotonic()
-    await client.upload(asked["url"], asked["ticket"], asked["path"], asked["digest"], asked["size"])
-    seconds = time.monotonic() - began
-    await client.close()
+    transfers = TransferClient(reactor, threads)
+    runs = []
+    for number in range(asked["runs"]):
+        uploader.ordered = Deferred()
+        await client.submit(submit_of(asked, asked["first"] + number))
+        order = await uploader.ordered
+        where = urlsplit(order.artifact_url)
+        port = asked["through"] or where.port
+        url = f"http://127.0.0.1:{port}{where.path}"
+        began = time.monotonic()
+        await transfers.upload(url, order.artifact_ticket, asked["path"], asked["digest"], asked["size"])
+        runs.append(asked["size"] / MIB / (time.monotonic() - began))
+        await link.ended(Ended(order.build_id, order.epoch, AttemptEnd.FAILED, "only measured", ""))
+        uploader.holding = ()
+    await transfers.close()
     threads.stop()
-    return {"mib_per_s": asked["size"] / MIB / seconds}
+    client.close()
+    await link.stopService()
+    return {"mib_per_s": runs}
 
 
 async def download(reactor: ReactorBase, asked: Asked) -> Asked:

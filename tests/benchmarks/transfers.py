@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-from buildtool.domain.tickets import Ticket, TicketKind, sign
 from tests.benchmarks.figures import Board
 from tests.benchmarks.world import World, make_file, progress, settled
 
@@ -23,34 +20,31 @@ def take(world: World, board: Board) -> None:
     state = world.state_dir("transfers")
     with world.farm("transfers") as farm:
         farm.start_metaserver()
-        key = (state / "key").read_bytes()
+        asked = {"port": farm.ports["BUILDTOOL_PB_PORT"], "path": str(path), "digest": digest, "size": SIZE}
+
+        def uploads(first: int, through: int) -> list[float]:
+            found = world.client("upload", **asked, first=first, through=through, runs=RUNS + 1)
+            return [float(run) for run in found["mib_per_s"][1:]]
+
         near = farm.ports["BUILDTOOL_TRANSFER_PORT"]
-
-        def upload(port: int, build_id: int) -> float:
-            ticket = sign(Ticket(TicketKind.ARTIFACT, build_id, 1, SIZE, int(time.time()) + 3600), key)
-            url = f"http://127.0.0.1:{port}/uploads/{build_id}/1"
-            found = world.client("upload", url=url, ticket=ticket, path=str(path), digest=digest, size=SIZE)
-            (state / "incoming" / f"{build_id}-1").unlink()
-            return settled(found, "mib_per_s")
-
         if board.wants(names[0]):
             progress("upload")
-            board.put(names[0], [upload(near, build_id) for build_id in range(1, RUNS + 2)][1:])
+            board.put(names[0], uploads(1, 0))
         if board.wants(names[2]):
             progress("upload, 60 ms away")
             with world.peer("proxy", str(near), str(ONE_WAY_MS)) as far:
-                board.put(names[2], [upload(far, build_id) for build_id in range(11, RUNS + 11)])
+                board.put(names[2], uploads(11, far))
         if board.wants(names[1]):
             progress("download")
             stored = state / "artifacts" / digest[:2] / f"{digest}.zip"
             stored.parent.mkdir(parents=True, exist_ok=True)
             path.rename(stored)
-            asked = {
+            wanted = {
                 "url": f"http://127.0.0.1:{near}/artifacts/{digest}/artifact.zip",
                 "path": str(world.directory / "fetched.zip"),
                 "digest": digest,
                 "size": SIZE,
             }
             # The first compares the file with its digest before it is given out, once for each metaserver's life.
-            runs = [settled(world.client("download", **asked), "mib_per_s") for _ in range(RUNS + 1)]
+            runs = [settled(world.client("download", **wanted), "mib_per_s") for _ in range(RUNS + 1)]
             board.put(names[1], runs[1:])
