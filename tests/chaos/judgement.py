@@ -1,0 +1,71 @@
+"""What became of one Request, from everything that its requester was told. Pure."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+WAITING = "waiting"
+IN_ANSWER = ("hit", "known-failure")
+"""Answers that are an end: no mail follows."""
+
+
+@define
+class Told:
+    """Everything that one requester heard.
+
+    ``ids`` are of the Requests that their submissions were said to be, ``ends`` how it ended by what told it: the
+    answer, a cancellation, or the Message-ID of each different mail. ``heard`` are the ends that they heard besides,
+    from following or asking, which have to be the same.
+    """
+
+    ids: set[int] = field(factory=set)
+    ends: dict[str, str] = field(factory=dict)
+    heard: set[str] = field(factory=set)
+    fetched: bool = False
+    wrong: list[str] = field(factory=list)
+
+    def answered(self, request_id: int, answer: str, state: str) -> None:
+        """A submission was answered."""
+        self.ids.add(request_id)
+        if answer in IN_ANSWER:
+            self.ends["answer"] = state
+        else:
+            self.stands(state)
+
+    def cancelled(self, state: str) -> None:
+        """A cancellation was answered: with that end, or one that came before."""
+        if state == "cancelled":
+            self.ends["cancellation"] = state
+        else:
+            self.stands(state)
+
+    def mailed(self, message_id: str, outcome: str) -> None:
+        """A mail has come."""
+        self.ends[message_id] = outcome
+
+    def stands(self, state: str) -> None:
+        """It was said how the Request stands."""
+        if state != WAITING:
+            self.heard.add(state)
+
+    def lost(self) -> str:
+        """Return what this requester misses, "" when nothing."""
+        if self.wrong:
+            return "; ".join(self.wrong)
+        if not self.ids:
+            return "was never answered"
+        if not self.ends:
+            return f"was told no end (request {min(self.ids)})"
+        if "satisfied" in self.ends.values() and not self.fetched:
+            return f"did not get the artifact (request {min(self.ids)})"
+        return ""
+
+    def twice(self) -> str:
+        """Return what this requester was told that does not go together, "" when all does."""
+        if len(self.ids) > 1:
+            return f"is several requests: {sorted(self.ids)}"
+        if len(self.ends) > 1:
+            return f"was told {len(self.ends)} ends: {self.ends}"
+        if not self.heard <= set(self.ends.values()):
+            return f"was told {self.ends}, and heard {sorted(self.heard)}"
+        return ""

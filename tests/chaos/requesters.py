@@ -1,0 +1,238 @@
+"""The requesters of a run: each asks until answered, goes on in a manner of their own, and fetches what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, field
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import deferLater
+
+from buildtool.adapters.downloads import TransferClient
+from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.domain.platforms import Value
+from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
+from buildtool.protocol import AskStatus, Cancel, Follow, Submit, Told
+from tests.chaos import judgement
+from tests.chaos.script import Asked, Manner
+from tests.chaos.sources import BROKEN, about
+
+PASSING = (Unavailable, StorageUnavailable, RepositoryUnreachable, Overloaded)
+"""Errors that are over some time: whoever gets one tries again."""
+
+_PAUSE = 0.5
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Post:
+    """The mail that came, by address, for those who wait for theirs. Only in the reactor's thread."""
+
+    _waiting: dict[str, Deferred[None]] = field(factory=dict)
+    _mails: dict[str, dict[str, str]] = field(factory=dict)
+
+    def came(self, address: str, message_id: str, outcome: str) -> None:
+        """A mail has come."""
+        self._mails.setdefault(address, {})[message_id] = outcome
+        waiter = self._waiting.pop(address, None)
+        if waiter is not None:
+            waiter.callback(None)
+
+    def of(self, address: str) -> dict[str, str]:
+        """Return the outcomes that were told to an address, by Message-ID."""
+        return self._mails.get(address, {})
+
+    async def first(self, address: str) -> None:
+        """Return when the first mail to ``address`` is there."""
+        if address not in self._mails:
+            waiter = self._waiting[address] = Deferred()
+            await waiter
+
+
+@define
+class Around:
+    """What all requesters of a run have around them: the way to the metaserver, the post, a place for artifacts."""
+
+    reactor: ReactorBase
+    port: int
+    commits: list[str]
+    local: dict[str, Value]
+    post: Post
+    transfers: TransferClient
+    directory: Path
+    seed: int
+
+
+@define(eq=False)
+class Requester:
+    """One requester. ``doing`` says what they are at, for when they do not come to an end."""
+
+    asked: Asked
+    around: Around
+    told: judgement.Told = field(factory=judgement.Told)
+    doing: str = "not yet begun"
+    tries: int = 0
+
+    async def live(self) -> None:
+        """Ask, hear, fetch; what went wrong for good is noted in ``told``."""
+        try:
+            await self._live()
+        except BuildToolError as error:
+            self.told.wrong.append(f"it {self.doing}: {type(error).__name__}: {error}")
+        self.doing = "has ended"
+
+    async def _live(self) -> None:
+        asked, email = self.asked, self.asked.email
+        await self._rest(asked.at)
+        said = await self._over(f"asks for {self._words()}", self._submit)
+        self.told.answered(said.request_id, said.answer, said.state)
+        if said.answer not in judgement.IN_ANSWER:
+            match asked.manner:
+                case Manner.CANCEL:
+                    await self._rest(asked.hurry)
+                    said = await self._over("cancels", partial(self._cancel, said))
+                case Manner.FOLLOW:
+                    said = await self._over("follows", partial(self._follow, said))
+                case Manner.LEAVE:
+                    await self._leave(said)
+            if "cancellation" not in self.told.ends:
+                self.doing = f"waits for the mail about request {said.request_id}"
+                await self.around.post.first(email)
+                said = await self._over("asks how it stands", partial(self._status, said))
+        self._judge(said)
+        if said.state == "satisfied":
+            await self._again("fetches", partial(self._fetch, said))
+            self.told.fetched = True
+
+    def close_the_book(self) -> None:
+        """Note the mail that came, when no more will come."""
+        for message_id, outcome in self.around.post.of(self.asked.email).items():
+            self.told.mailed(message_id, outcome)
+
+    # --- one try each -----------------------------------------------------------------------------------
+
+    async def _submit(self, client: Requesting) -> Told:
+        asked, around = self.asked, self.around
+        return await client.submit(
+            Submit(
+                client_id=hashlib.sha256(f"{around.seed}/{asked.number}".encode()).hexdigest()[:32],
+                project="chaos",
+                email=asked.email,
+                source="",
+                revision=f"r{asked.revision}" if asked.tag else around.commits[asked.revision],
+                revrange="1" if asked.nearby else "",
+                compile={"variant": asked.variant},
+                system={},
+                local=around.local,
+                force=asked.force,
+            )
+        )
+
+    async def _cancel(self, said: Told, client: Requesting) -> Told:
+        now = await client.cancel(Cancel(said.request_id, said.token))
+        self.told.cancelled(now.state)
+        return now
+
+    async def _status(self, said: Told, client: Requesting) -> Told:
+        now = await client.status(AskStatus(said.request_id, said.token))
+        self.told.stands(now.state)
+        if now.state == judgement.WAITING:
+            self.told.wrong.append(f"was mailed {self.around.post.of(self.asked.email)} while the request waits")
+        return now
+
+    async def _follow(self, said: Told, client: Requesting) -> Told:
+        over: Deferred[Told | None] = Deferred()
+
+        def hear(now: Told | None) -> None:
+            if not over.called and (now is None or now.state != judgement.WAITING):
+                over.callback(now)
+
+        hear(await client.follow(Follow(said.request_id, said.token), hear))
+        Deferred.fromCoroutine(client.closed()).addBoth(lambda _: hear(None))
+        now = await over
+        if now is None:
+            raise Unavailable("the connection was lost while following")
+        self.told.stands(now.state)
+        return now
+
+    async def _leave(self, said: Told) -> None:
+        """Follow for a while, and hang up without a word."""
+        self.doing = "follows for a while"
+        try:
+            client = await self._connected()
+            await client.follow(Follow(said.request_id, said.token), lambda now: self.told.stands(now.state))
+            await self._rest(self.asked.hurry)
+            client.close()
+        except PASSING:
+            return
+
+    async def _fetch(self, said: Told) -> None:
+        found = said.artifact
+        if found is None:
+            self.told.wrong.append("is satisfied by no artifact")
+            return
+        path = self.around.directory / f"{self.asked.number}.zip"
+        await self.around.transfers.fetch(found.url, str(path), found.size, found.digest, lambda _: None)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != found.digest:
+            self.told.wrong.append(f"got bytes that differ from their digest {found.digest}")
+        with zipfile.ZipFile(path) as packed:
+            words = packed.read("about").decode()
+        if words not in self._acceptable():
+            self.told.wrong.append(f"asked for {self._words()} and got {words.strip()!r}")
+        path.unlink()
+
+    # --- what is right ----------------------------------------------------------------------------------
+
+    def _judge(self, said: Told) -> None:
+        """Note an end that there should not be: the one broken variant always fails, no other ever does."""
+        if said.state == ("satisfied" if self.asked.variant == BROKEN else "failed"):
+            self.told.wrong.append(f"asked for {self._words()}, and it {said.state}: {said.reason}")
+
+    def _acceptable(self) -> set[str]:
+        asked, last = self.asked, len(self.around.commits) - 1
+        near = 1 if asked.nearby else 0
+        nearest = range(max(0, asked.revision - near), min(last, asked.revision + near) + 1)
+        return {about(asked.variant, revision) for revision in nearest}
+
+    def _words(self) -> str:
+        return about(self.asked.variant, self.asked.revision).strip()
+
+    # --- trying again -----------------------------------------------------------------------------------
+
+    async def _over(self, doing: str, act: Callable[[Requesting], Awaitable[T]]) -> T:
+        """Do something over a connection, each time a new one, until it is done."""
+
+        async def once() -> T:
+            client = await self._connected()
+            try:
+                return await act(client)
+            finally:
+                client.close()
+
+        return await self._again(doing, once)
+
+    async def _again(self, doing: str, act: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            self.doing = doing
+            try:
+                return await act()
+            except PASSING as error:
+                self.doing = f"{doing} after {error}"
+                self.tries += 1
+            await self._rest(_PAUSE)
+
+    async def _connected(self) -> Requesting:
+        around = self.around
+        endpoint = TCP4ClientEndpoint(around.reactor, "127.0.0.1", around.port)
+        return await connect_requester(endpoint, f"127.0.0.1:{around.port}", around.reactor)
+
+    async def _rest(self, seconds: float) -> None:
+        await deferLater(self.around.reactor, seconds)

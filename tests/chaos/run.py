@@ -1,0 +1,340 @@
+"""One run: the farm is started, everything in the script happens to it, and it is looked at when it is at rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Callable, Coroutine, Iterable
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived, readBody
+
+from buildtool.adapters.detect import DETECTORS
+from buildtool.adapters.downloads import TransferClient
+from buildtool.adapters.executors import Threads
+from buildtool.entry.local_farm import LocalFarm
+from buildtool.entry.startcompile import detected
+from buildtool.settings import load_settings
+from tests.chaos import leftovers
+from tests.chaos.farm import Misbehaved, Program
+from tests.chaos.mail import MoodyServer
+from tests.chaos.processes import Guard
+from tests.chaos.proxy import ROUGH, Proxy
+from tests.chaos.requesters import Around, Post, Requester
+from tests.chaos.script import METASERVER, REQUESTERS, TRANSFERS, WEB, Fault, Script, Trouble
+from tests.chaos.sources import make_repository
+
+CONFIG = Path(__file__).resolve().parent / "config.py"
+LOOK = 0.5
+"""Seconds between two looks at what should change by itself."""
+
+
+def say(words: str) -> None:
+    """Say what goes on, on stderr: the figures are on stdout."""
+    os.write(2, f"# {words}\n".encode())
+
+
+@frozen
+class Report:
+    """What came of a run; ``problems`` are lines for people."""
+
+    requests: int
+    lost: int
+    told_twice: int
+    left_over: int
+    kills: int
+    seconds: float
+    problems: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.told_twice or self.left_over or self.problems)
+
+    def line(self) -> str:
+        """Return the figures as one line of JSON."""
+        names = ("requests", "lost", "told_twice", "left_over", "kills")
+        return json.dumps({name: getattr(self, name) for name in names} | {"seconds": round(self.seconds, 1)})
+
+
+@define(eq=False)
+class Run:
+    """One run in ``directory``, which is its own and not there yet."""
+
+    script: Script
+    directory: Path
+    reactor: ReactorBase
+    kills: int = 0
+    skipped: int = 0
+    done: dict[str, int] = field(factory=dict)
+    problems: list[str] = field(factory=list)
+    programs: dict[str, Program] = field(factory=dict)
+    proxies: dict[str, Proxy] = field(factory=dict)
+    requesters: list[Requester] = field(factory=list)
+    farm: LocalFarm = field(init=False)
+    mail: MoodyServer = field(init=False)
+    transfers: TransferClient = field(init=False)
+    threads: Threads = field(init=False)
+    post: Post = field(factory=Post)
+    _ending: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        (self.directory / "logs").mkdir(parents=True)
+        self.farm = LocalFarm(self.directory / "farm", CONFIG, {"CHAOS_REPOSITORY": str(self.directory / "chaos.git")})
+        draw = random.Random(self.script.seed + 1)
+        self.mail = MoodyServer(draw, partial(self.reactor.callFromThread, self._mail_came))
+        self.threads = Threads(self.reactor, 4, "chaos")
+        self.transfers = TransferClient(IReactorTime(self.reactor), self.threads)
+
+    # --- the whole --------------------------------------------------------------------------------------
+
+    async def live(self) -> Report:
+        """Do it all. Whatever happens, nothing that was started is there afterwards."""
+        guard = Guard(self.directory)
+        began = self.reactor.seconds()
+        try:
+            await self._begin()
+            await self._happen()
+            left = await self._come_to_rest(guard.pid)
+        finally:
+            self._ending = True
+            for program in self.programs.values():
+                program.kill()
+            for proxy in self.proxies.values():
+                await proxy.close()
+            await self.transfers.close()
+            self.threads.stop()
+            self.mail.end()
+            guard.close()
+        return self._judged(left, self.reactor.seconds() - began)
+
+    async def _begin(self) -> None:
+        script, directory, shape = self.script, self.directory, self.script.shape
+        commits = make_repository(directory / "chaos.git", script.revisions)
+        self.mail.start()
+        self.farm.mail_port = self.mail.port
+        ports = self.farm.ports
+        transfer_port = self._proxy(TRANSFERS, ports["BUILDTOOL_TRANSFER_PORT"])
+        self.farm.extra["BUILDTOOL_TRANSFER_URL"] = f"http://127.0.0.1:{transfer_port}"
+        asking_port = self._proxy(REQUESTERS, ports["BUILDTOOL_PB_PORT"])
+        await self._program(METASERVER, "metaserver").ready("ready: control port")
+        self._program(WEB, "webserver")
+        for name in shape.names():
+            port = self._proxy(name, ports["BUILDTOOL_PB_PORT"])
+            self._program(name, "buildserver.py", "--name", name, "--port", str(port), "--maxdelay", "3")
+        for name in shape.names():
+            await self.programs[name].ready("registered")
+        local = detected(load_settings(CONFIG).projects[0], DETECTORS)
+        downloads = directory / "downloads"
+        downloads.mkdir()
+        around = Around(self.reactor, asking_port, commits, local, self.post, self.transfers, downloads, script.seed)
+        self.requesters += [Requester(asked, around) for asked in script.asked]
+
+    def _program(self, name: str, binary: str, *words: str) -> Program:
+        place = {"BUILDTOOL_BUILD_DIR": str(self.directory / "farm" / "build")}
+        made = self.programs[name] = Program(
+            name,
+            [str(self.farm.root / "bin" / binary), *words],
+            self.farm.environment(**place),
+            self.directory / "logs",
+            partial(deferLater, self.reactor),
+        )
+        made.start()
+        return made
+
+    def _proxy(self, name: str, port: int) -> int:
+        draw = random.Random(f"{self.script.seed}/{name}")
+        made = self.proxies[name] = Proxy(self.reactor, port, draw)
+        return made.listen()
+
+    def _mail_came(self, address: str, mail: EmailMessage) -> None:
+        self.post.came(address, str(mail["Message-ID"]), str(mail["X-Buildtool-Outcome"]))
+
+    # --- while things go wrong --------------------------------------------------------------------------
+
+    async def _happen(self) -> None:
+        """Let the requesters ask and the troubles come, until the last trouble is over."""
+        shape = self.script.shape
+        say(f"{shape.requests} requests, {len(self.script.faults)} troubles in {shape.seconds:.0f} s")
+        for proxy in self.proxies.values():
+            proxy.weather = ROUGH
+        self.mail.defers, self.mail.drops = 0.08, 0.08
+        for each in self.requesters:
+            self._alone(each.live())
+        self._alone(self._watch())
+        self._alone(self._visit())
+        await self._all(self._trouble(fault) for fault in self.script.faults)
+        await self._rest(max(0.0, shape.seconds - self.script.faults[-1].at if self.script.faults else shape.seconds))
+        for proxy in self.proxies.values():
+            proxy.clear_up()
+        self.mail.calm()
+
+    async def _trouble(self, fault: Fault) -> None:
+        await self._rest(fault.at)
+        program = self.programs.get(fault.target)
+        if fault.trouble in (Trouble.KILL, Trouble.FREEZE, Trouble.RESTART):
+            assert program is not None
+            if program.busy:
+                self.skipped += 1
+                return
+            program.busy = True
+            try:
+                await self._to_program(fault, program)
+            finally:
+                program.busy = False
+        elif fault.trouble is Trouble.MAIL_AWAY:
+            self.mail.stop()
+            await self._rest(fault.seconds)
+            self.mail.start()
+        else:
+            await self._to_network(fault, self.proxies[fault.target])
+        self.done[fault.trouble.value] = self.done.get(fault.trouble.value, 0) + 1
+
+    async def _to_program(self, fault: Fault, program: Program) -> None:
+        match fault.trouble:
+            case Trouble.KILL:
+                self.kills += 1
+                program.kill()
+            case Trouble.RESTART:
+                await self._stopped(program)
+            case Trouble.FREEZE:
+                program.freeze()
+        await self._rest(fault.seconds)
+        if program.frozen:
+            program.thaw()
+        else:
+            program.start()
+
+    async def _to_network(self, fault: Fault, proxy: Proxy) -> None:
+        if fault.trouble is Trouble.CUT:
+            proxy.cut()
+        elif not proxy.held:
+            proxy.hold()
+            await self._rest(fault.seconds)
+            proxy.release()
+
+    async def _stopped(self, program: Program) -> None:
+        try:
+            code = await program.stop()
+        except Misbehaved as error:
+            self.problems.append(str(error))
+        else:
+            if code:
+                self.problems.append(f"{program.name} ended with {code} after SIGTERM: {program.last()}")
+
+    async def _watch(self) -> None:
+        """Note programs that end by themselves, and start them again."""
+        while not self._ending:
+            for program in self.programs.values():
+                if program.wanted and not program.alive and not program.busy:
+                    code = program.process.returncode if program.process is not None else None
+                    self.problems.append(f"{program.name} ended by itself with {code}: {program.last()}")
+                    program.start()
+            await self._rest(LOOK)
+
+    async def _visit(self) -> None:
+        """Look at the pages all the time: while the web server is up, they never break."""
+        agent = Agent(self.reactor, connectTimeout=5)
+        number = 0
+        while not self._ending:
+            number += 1
+            path = ("/", "/builds", "/buildservers", f"/build/{1 + number % 40}")[number % 4]
+            try:
+                code = await self._page(agent, path)
+            except (ConnectError, ResponseFailed, ResponseNeverReceived):
+                code = 0
+            if code not in (0, 200, 404, 503):
+                self.problems.append(f"the page {path} answers {code}")
+            await self._rest(LOOK)
+
+    async def _page(self, agent: Agent, path: str) -> int:
+        response = await agent.request(b"GET", f"{self.farm.public_url}{path}".encode())
+        await readBody(response)
+        return int(response.code)
+
+    # --- at rest ----------------------------------------------------------------------------------------
+
+    async def _come_to_rest(self, guard: int) -> list[str]:
+        """Wait until everybody was told, stop everything, and return what is left over."""
+        state = self.directory / "farm" / "metaserver"
+        database = state / "buildtool.sqlite"
+        unfinished = lambda: [one for one in self.requesters if one.doing != "has ended"]  # noqa: E731
+        say(f"no more troubles; {len(unfinished())} requesters wait")
+        until = self.reactor.seconds() + self.script.shape.settle
+        open_ends: list[str] = []
+        while (unfinished() or (open_ends := leftovers.open_ends(database))) and self.reactor.seconds() < until:
+            await self._rest(LOOK)
+        left = [f"the database has {words}" for words in open_ends]
+        left += await self._gone(partial(leftovers.of_builds, self.directory))
+        say("at rest; the programs are stopped")
+        self._ending = True
+        for name in (*self.script.shape.names(), WEB, METASERVER):
+            await self._stopped(self.programs[name])
+        left += await self._gone(partial(leftovers.of_programs, self.directory, guard))
+        left += leftovers.in_state(state) + leftovers.in_downloads(self.directory / "downloads")
+        for name in self.script.shape.names():
+            left += leftovers.in_build_dir(self.directory / "farm" / "build" / name)
+        left += leftovers.in_database(database)
+        if _has_fsck(self.farm.root):
+            left += leftovers.by_fsck(self.farm.root, self.farm.environment())
+        return left
+
+    async def _gone(self, look: Callable[[], list[str]]) -> list[str]:
+        """Return what is still there after some seconds, in which it may go."""
+        for _ in range(20):
+            found = look()
+            if not found:
+                break
+            await self._rest(LOOK)
+        return found
+
+    def _judged(self, left: Iterable[str], seconds: float) -> Report:
+        lost, twice = [], []
+        for one in self.requesters:
+            one.close_the_book()
+            if missing := one.told.lost():
+                lost.append(f"lost: requester {one.asked.number} {missing}; it {one.doing}")
+            if more := one.told.twice():
+                twice.append(f"told twice: requester {one.asked.number} {more}")
+        over = [f"left over: {words}" for words in left]
+        defects = [line for program in self.programs.values() for line in program.defects()]
+        tries = sum(one.tries for one in self.requesters)
+        say(f"{self.done}, {self.skipped} skipped; requesters tried again {tries} times")
+        say(f"mail: {len(self.mail.messages)} taken, {self.mail.dropped} without a word, {self.mail.deferred} put off")
+        return Report(
+            len(self.requesters),
+            len(lost),
+            len(twice),
+            len(over),
+            self.kills,
+            seconds,
+            (*lost, *twice, *over, *(f"problem: {words}" for words in self.problems + defects)),
+        )
+
+    # --- how --------------------------------------------------------------------------------------------
+
+    def _alone(self, act: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        def failed(failure: Any) -> None:
+            self.problems.append(f"a defect of the chaos itself: {failure.getTraceback()}")
+
+        return Deferred.fromCoroutine(act).addErrback(failed)
+
+    async def _all(self, acts: Iterable[Coroutine[Deferred[Any], Any, None]]) -> None:
+        await DeferredList([self._alone(act) for act in acts])
+
+    async def _rest(self, seconds: float) -> None:
+        await deferLater(self.reactor, seconds)
+
+
+def _has_fsck(root: Path) -> bool:
+    return bool(re.search(r'"--fsck"', (root / "buildtool" / "entry" / "metaserver.py").read_text()))
