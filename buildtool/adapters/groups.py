@@ -2,20 +2,21 @@
 
 A build's own tools open further groups inside its session (``timeout`` and shells with job control do), which a
 signal to the first group alone would miss. Where there is a ``/proc``, the whole session is looked through;
-elsewhere (macOS) the group has to do. A process that starts a session of its own has left, and is not pursued while
-the program runs; what outlived a crash of the program is found by its environment at the next start.
+elsewhere (macOS) the group has to do. A process that starts a session of its own has left, and is pursued only where
+there are keepers (``keeper``); what outlived a crash of the program and its keepers is found by its environment and its
+mark at the next start.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-_PROC = Path("/proc")
-_DEAD = frozenset("ZXx")
+from buildtool.adapters.procfs import WORKS, Seen, all_pids, environment_of, look_at, mark_of
 
 
 class Group:
@@ -27,9 +28,9 @@ class Group:
     def send(self, signum: signal.Signals) -> None:
         """Send a signal to every process of the group and session; those that are gone already do not matter."""
         _quietly(os.killpg, self._leader, signum)
-        for pid, group in _session(self._leader):
-            if group != self._leader:
-                _quietly(os.kill, pid, signum)
+        for seen in _session(self._leader):
+            if seen.group != self._leader:
+                _quietly(os.kill, seen.pid, signum)
 
     def gone(self, *, thorough: bool) -> bool:
         """Say whether nothing is left, once the leader itself was waited for.
@@ -41,11 +42,11 @@ class Group:
             os.killpg(self._leader, 0)
         except (ProcessLookupError, PermissionError):
             return not (thorough and _session(self._leader))
-        return _PROC_WORKS and not _session(self._leader)
+        return WORKS and not _session(self._leader)
 
     def describe(self) -> str:
         """Name what is left, for a message."""
-        left = sorted({self._leader, *(pid for pid, _ in _session(self._leader))})
+        left = sorted({self._leader, *(seen.pid for seen in _session(self._leader))})
         return f"process {', '.join(str(pid) for pid in left[:5])}"
 
 
@@ -56,35 +57,30 @@ def _quietly(send: Callable[[int, int], None], target: int, signum: signal.Signa
         return
 
 
-def _session(leader: int) -> list[tuple[int, int]]:
-    """Return (process, group) of everything alive in the session or group of ``leader``, as far as ``/proc`` tells."""
-    if not _PROC_WORKS:
-        return []
-    found = []
-    for name in os.listdir(_PROC):
-        if not name.isdigit():
-            continue
-        try:
-            stat = (_PROC / name / "stat").read_bytes()
-        except OSError:
-            continue  # it ended while we looked
-        # The second field is the program's name in parentheses and may hold anything, a ")" too.
-        state, _parent, group, session = stat[stat.rindex(b")") + 2 :].split(b" ", 4)[:4]
-        if leader in (int(group), int(session)) and state.decode("ascii") not in _DEAD:
-            found.append((int(name), int(group)))
-    return found
+def _session(leader: int) -> list[Seen]:
+    """Return everything alive in the session or group of ``leader``, as far as ``/proc`` tells."""
+    found = map(look_at, all_pids())
+    return [seen for seen in found if seen is not None and seen.alive and leader in (seen.group, seen.session)]
+
+
+def mark_for(below: Path) -> int:
+    """Return the mark that commands with a HOME below the directory ``below`` bear, a number of 48 bits.
+
+    It stands in a limit of theirs that has no effect, is inherited by all that they start, and outlives what daemons
+    do to get rid of their past: a session of their own, a cleared environment, another directory, closed files.
+    """
+    return int.from_bytes(hashlib.sha256(os.fsencode(below)).digest()[:6], "big")
 
 
 def end_leftovers(below: Path, patience: float = 3.0) -> list[int]:
-    """Kill the processes whose HOME is somewhere below the directory ``below``, and return their ids. Blocks.
+    """Kill the processes whose HOME is below the directory ``below`` or that bear its mark; return their ids. Blocks.
 
     Looks again until none is left, ``patience`` seconds long, since each may have started others meanwhile. Where
     there is no ``/proc`` none is found.
     """
-    wanted = b"HOME=" + os.fsencode(below) + b"/"
     ended: dict[int, None] = {}
     until = time.monotonic() + patience
-    while found := _living_at(wanted):
+    while found := _living_of(below):
         for pid in found:
             ended[pid] = None
             _quietly(os.kill, pid, signal.SIGKILL)
@@ -94,20 +90,10 @@ def end_leftovers(below: Path, patience: float = 3.0) -> list[int]:
     return list(ended)
 
 
-def _living_at(home: bytes) -> list[int]:
-    if not _PROC_WORKS:
-        return []
-    found = []
-    for name in os.listdir(_PROC):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        try:
-            environment = (_PROC / name / "environ").read_bytes()  # empty for what is dead and waits for its parent
-        except OSError:
-            continue  # somebody else's, or it ended while we looked
-        if any(entry.startswith(home) for entry in environment.split(b"\0")):
-            found.append(int(name))
-    return found
+def _living_of(below: Path) -> list[int]:
+    home, mark = b"HOME=" + os.fsencode(below) + b"/", mark_for(below)
+    return [pid for pid in all_pids() if pid != os.getpid() and (mark_of(pid) == mark or _lives_at(pid, home))]
 
 
-_PROC_WORKS = (_PROC / "self" / "stat").exists()
+def _lives_at(pid: int, home: bytes) -> bool:
+    return any(entry.startswith(home) for entry in environment_of(pid))

@@ -1,4 +1,7 @@
-"""Commands as real processes: each in a session of its own, watched by a thread of its own, never by the reactor."""
+"""Commands as real processes: each in a session of its own, watched by a thread of its own, never by the reactor.
+
+On Linux each has a keeper as well, to which falls whatever leaves it (``keeper``).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import inspect
 import math
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from buildtool.adapters.children import Direct, Spawn
 from buildtool.adapters.commands import CommandLine, Ended, Limits, why_not_started
+from buildtool.adapters.reaping import Keepers
 from buildtool.adapters.watching import CHUNK, Line, supervise
 
 __all__ = ["CHUNK", "CommandLine", "Ended", "OutputConsumer", "Processes", "Running"]
@@ -21,7 +27,7 @@ OutputConsumer = Callable[[bytes], Awaitable[None] | None]
 
 
 class Running:
-    """A command that was started. ``ended`` fires once, with Ended, when its process group is gone.
+    """A command that was started. ``ended`` fires once, with Ended, when nothing of it is left.
 
     ``ended`` fails only with the exception that the consumer of the output raised; the command is stopped then.
     Cancelling ``ended`` stops the command too, but does not wait for its end.
@@ -32,17 +38,23 @@ class Running:
         self.ended: Deferred[Ended] = Deferred(lambda _: stop("cancelled"))
 
     def stop(self, reason: str) -> None:
-        """End the command: TERM to its whole group now, KILL to what is left after ``kill_after``. May be repeated."""
+        """End the command: TERM to it and all that it started now, KILL to what is left after ``kill_after``.
+
+        May be repeated.
+        """
         self._stop(reason)
 
 
 class Processes:
     """Starts commands and knows all that run. Call its methods in the reactor's thread."""
 
-    def __init__(self, reactor: IReactorFromThreads, *, use_pidfd: bool = True) -> None:
-        """``use_pidfd=False`` waits for exits in a thread even where the system has pidfds."""
+    def __init__(self, reactor: IReactorFromThreads, keepers: Keepers | None = None, *, use_pidfd: bool = True) -> None:
+        """With ``keepers`` nothing escapes a command; without, what opens a session of its own lives on.
+
+        ``use_pidfd=False`` waits for exits in a thread even where the system has pidfds.
+        """
         self._reactor = reactor
-        self._use_pidfd = use_pidfd
+        self._spawn: Spawn = partial(Direct, use_pidfd=use_pidfd) if keepers is None else keepers.start
         self._running: set[Running] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -85,7 +97,7 @@ class Processes:
         def watch() -> None:
             outcome: Ended | Failure
             try:
-                outcome = supervise(command, limits, line, hand_over, use_pidfd=self._use_pidfd)
+                outcome = supervise(command, limits, line, hand_over, self._spawn)
             except Exception:  # noqa: BLE001 - whoever waits for the end gets it
                 outcome = Failure()
             self._reactor.callFromThread(self._finished, running, line.failure or outcome)

@@ -1,9 +1,9 @@
 """The thread that watches one command from its start until nothing of it is left.
 
-It sleeps in one ``poll`` on three descriptors: the command's output, its exit (a pidfd where the system has them, else
-a second thread that waits), and a bell that the reactor's thread rings for ``stop`` and for "the last piece of output
-was taken". So nothing is polled by time while a command runs, and at most one piece of output is in memory: a command
-whose output nobody takes is held up by its full pipe.
+It sleeps in one ``poll`` on three descriptors: the command's output, the news of its processes (its keeper's connection
+or a pidfd; where there is neither a second thread waits), and a bell that the reactor's thread rings for ``stop`` and
+for "the last piece of output was taken". So nothing is polled by time while a command runs, and at most one piece of
+output is in memory: a command whose output nobody takes is held up by its full pipe.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from twisted.python.failure import Failure
 
+from buildtool.adapters.children import Child, Spawn
 from buildtool.adapters.commands import Cause, CommandLine, Ended, Limits, signal_name, why_not_started
-from buildtool.adapters.groups import Group
 
 CHUNK = 64 * 1024
 """The most bytes of output that are handed over at once."""
@@ -102,64 +103,29 @@ def supervise(
     limits: Limits,
     line: Line,
     hand_over: Callable[[bytes], None],
-    *,
-    use_pidfd: bool,
+    spawn: Spawn,
 ) -> Ended:
     """Run a command to its end (blocking), giving each piece of output to ``hand_over``; ``line`` is closed then."""
     began = time.monotonic()
-    opened: list[int] = []
-    try:
+    with ExitStack() as closing:
+        closing.callback(line.bell.close)
         if line.stop_reason is not None:
             return Ended(None, None, "stopped", 0.0, line.stop_reason)
         try:
             pipe, outlet = os.pipe()
-            opened.append(pipe)
+            closing.callback(os.close, pipe)
             try:
-                process = _popen(command, outlet)
+                child = spawn(command, outlet, line.bell.ring)
             finally:
                 os.close(outlet)  # the command has it now: when all its holders are gone, the output ends
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             return Ended(None, None, "not started", time.monotonic() - began, why_not_started(command, error))
-        exit_fd = _watch_exit(process, line.bell, use_pidfd=use_pidfd)
-        opened += [] if exit_fd is None else [exit_fd]
+        closing.callback(child.close)
         try:
-            return _Watch(line, limits, process, pipe, exit_fd, began).live(hand_over)
+            return _Watch(line, limits, child, pipe, began).live(hand_over)
         except BaseException:
-            Group(process.pid).send(signal.SIGKILL)  # nobody would watch it any more
+            child.send(signal.SIGKILL)  # nobody would watch it any more
             raise
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-        line.bell.close()
-
-
-def _popen(command: CommandLine, outlet: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command.argv,
-        cwd=command.cwd,
-        env=dict(command.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=outlet,
-        stderr=outlet,
-        start_new_session=True,
-        umask=0o022,
-    )
-
-
-def _watch_exit(process: subprocess.Popen[bytes], bell: Bell, *, use_pidfd: bool) -> int | None:
-    """Return a descriptor that tells of the exit, or None if a thread will ring the bell instead."""
-    if use_pidfd and hasattr(os, "pidfd_open"):
-        try:
-            return os.pidfd_open(process.pid)
-        except OSError:
-            pass  # an old kernel, or a sandbox without the call: the thread does as well
-
-    def wait() -> None:
-        process.wait()
-        bell.ring()
-
-    threading.Thread(target=wait, name=f"wait {process.pid}", daemon=True).start()
-    return None
 
 
 class _Watch:
@@ -169,17 +135,14 @@ class _Watch:
         self,
         line: Line,
         limits: Limits,
-        process: subprocess.Popen[bytes],
+        child: Child,
         pipe: int,
-        exit_fd: int | None,
         began: float,
     ) -> None:
         self._line = line
         self._limits = limits
-        self._process = process
-        self._group = Group(process.pid)
+        self._child = child
         self._pipe = pipe
-        self._exit_fd = exit_fd
         self._began = began
         self._cause: Cause = "exited"
         self._detail = ""
@@ -217,7 +180,7 @@ class _Watch:
         if self._was_busy and not self._line.busy:
             self._was_busy = False
             self._last_output = now
-        if self._process.returncode is not None or self._kill_at != math.inf:
+        if self._child.returncode is not None or self._kill_at != math.inf:
             return
         if self._line.stop_reason is not None:
             self._end("stopped", self._line.stop_reason, now)
@@ -234,22 +197,22 @@ class _Watch:
         self._terminate(now)
 
     def _terminate(self, now: float) -> None:
-        self._group.send(signal.SIGTERM)
+        self._child.send(signal.SIGTERM)
         self._kill_at = now + self._limits.kill_after
 
     def _escalate(self, now: float) -> None:
         if now >= self._kill_at and self._killed_at is None and self._gone_at is None:
-            self._group.send(signal.SIGKILL)
+            self._child.send(signal.SIGKILL)
             self._killed_at = now
             self._pause = 0.001
 
     def _look_for_group(self, now: float) -> None:
         """After the program's own end, see to it that nothing of its group is left."""
-        if self._process.returncode is None or self._gone_at is not None:
+        if self._child.returncode is None or self._gone_at is not None:
             return
         # A normal end whose pipe is closed as well needs no look at the other processes of the machine.
         thorough = self._kill_at != math.inf or self._writers_left()
-        if self._group.gone(thorough=thorough):
+        if self._child.gone(thorough=thorough):
             self._gone_at = now
         elif self._kill_at == math.inf:
             self._terminate(now)
@@ -263,7 +226,7 @@ class _Watch:
 
     def _over(self, now: float) -> bool:
         if self._killed_at is not None and self._gone_at is None and now >= self._killed_at + UNKILLABLE:
-            self._detail = f"{self._detail}; {self._group.describe()} could not be killed".lstrip("; ")
+            self._detail = f"{self._detail}; {self._child.describe()} could not be killed".lstrip("; ")
             return True
         if self._gone_at is None:
             return False
@@ -278,8 +241,9 @@ class _Watch:
         """Sleep until something happens or is due; return True if there is output to read."""
         poller = select.poll()
         poller.register(self._line.bell.fd, select.POLLIN)
-        if self._exit_fd is not None and self._process.returncode is None:
-            poller.register(self._exit_fd, select.POLLIN)
+        news = self._child.news
+        if news is not None:
+            poller.register(news, select.POLLIN)
         wants_output = self._readable and not self._was_busy
         if wants_output:
             poller.register(self._pipe, select.POLLIN)
@@ -288,8 +252,8 @@ class _Watch:
         events = {fd for fd, _ in poller.poll(wait_ms)}
         if self._line.bell.fd in events:
             self._line.bell.clear()
-        if self._exit_fd is not None and self._exit_fd in events:
-            self._process.wait()
+        if news in events:
+            self._child.hear()
         if self._pipe in events:
             return True
         if wants_output and self._gone_at is not None:
@@ -300,7 +264,7 @@ class _Watch:
         """Return when to look again even if nothing happens."""
         if self._gone_at is not None:
             return self._gone_at + TAKING_LIMIT if self._was_busy else now
-        if self._process.returncode is not None:
+        if self._child.returncode is not None and self._child.news is None:
             # Nothing tells when a group is empty: look often at first, since most end at once when told to.
             self._pause = min(self._pause * 2, 0.05)
             return now + self._pause
@@ -311,7 +275,7 @@ class _Watch:
         return min(self._began + self._limits.time, self._silence_ends())
 
     def _ended(self, now: float) -> Ended:
-        status = self._process.returncode
+        status = self._child.returncode
         code = status if status is not None and status >= 0 else None
         signum = -status if status is not None and status < 0 else None
         said = self._detail

@@ -22,8 +22,10 @@ from twisted.logger import Logger
 from buildtool.adapters.detect import Machine, detect_machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
+from buildtool.adapters.groups import mark_for
 from buildtool.adapters.pb_link import Backoff, BuildServerLink
 from buildtool.adapters.processes import Processes
+from buildtool.adapters.reaping import Keepers
 from buildtool.adapters.vcs import Checkouts
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn_command import SvnCommand
@@ -258,7 +260,12 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         closing.callback(svn.close)
         slots = Slots(place.slots, pool, found.machine)
         await slots.clear_all()
-        processes = Processes(reactor)
+        keepers = Keepers.where_possible(mark_for(place.slots))
+        if keepers is None:
+            log.warn("this system has no subreapers: daemons that a build starts will outlive it")
+        else:
+            closing.callback(keepers.close)
+        processes = Processes(reactor, keepers)
         transfers = TransferClient(reactor, pool)
         machine = Machine(place.slots)
 

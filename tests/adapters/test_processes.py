@@ -14,7 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from buildtool.adapters.groups import mark_for
 from buildtool.adapters.processes import CHUNK, CommandLine, Ended, Processes, Running
+from buildtool.adapters.reaping import Keepers
 from tests.support.packages import require_that
 
 PATH = os.environ.get("PATH", os.defpath)
@@ -81,9 +83,13 @@ class ProcessesTests(TestCase):
 
     timeout = 20
     use_pidfd = True
+    daemons_live_on = True
+
+    def start_processes(self) -> Processes:
+        return Processes(cast("IReactorFromThreads", reactor), use_pidfd=self.use_pidfd)
 
     def setUp(self) -> None:
-        self.processes = Processes(cast("IReactorFromThreads", reactor), use_pidfd=self.use_pidfd)
+        self.processes = self.start_processes()
         directory = TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
@@ -297,9 +303,11 @@ class ProcessesTests(TestCase):
             "os.read(ready, 1)\n"
         )
         ended = await self.run_it(python(program))
-        self.addCleanup(os.kill, int(self.output.text), signal.SIGKILL)
+        pid = int(self.output.text)
         self.assertEqual((ended.code, ended.cause), (0, "exited"))
-        self.assertTrue(alive(int(self.output.text)))
+        if self.daemons_live_on:
+            self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assertEqual(alive(pid), self.daemons_live_on)
 
     async def test_a_failing_consumer_stops_the_command_and_is_heard_of(self) -> None:
         def consumer(chunk: bytes) -> None:
@@ -400,6 +408,19 @@ class ProcessesWithoutPidfdTests(ProcessesTests):
     """The same where the system has no pidfds."""
 
     use_pidfd = False
+
+
+class KeptProcessesTests(ProcessesTests):
+    """The same in the care of keepers, where in addition nothing escapes."""
+
+    daemons_live_on = False
+
+    def start_processes(self) -> Processes:
+        keepers = Keepers.where_possible(mark_for(Path("/tests")))
+        require_that(present=keepers is not None, what="there are no subreapers", remedy="run this test on Linux")
+        assert keepers is not None
+        self.addCleanup(keepers.close)
+        return Processes(cast("IReactorFromThreads", reactor), keepers)
 
 
 STUBBORN = """

@@ -1,0 +1,325 @@
+"""The keepers: a small process beside each command, to which everything falls that leaves the command.
+
+One *nursery* is started with the build server and does nothing but fork a *keeper* for each command. The keeper is a
+subreaper (Linux, ``prctl``): whatever the command starts is the keeper's descendant for as long as it lives, also what
+opened a session of its own, was forked twice or cleared its environment, and so is attributed to its command without
+any guess. That none is left is told by ``waitpid``, without a look at the machine's processes, and nothing is ever
+reaped in the build server itself, whose own children are therefore safe.
+
+A keeper ends everything when its connection to the build server closes: a build server that was killed leaves nothing
+behind. If a keeper is killed, its orphans fall to the nursery, which kills them. Each command bears a mark that is
+inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``groups.mark_for``).
+
+Runs in an interpreter of its own with the standard library alone; ``reaping`` is the other side of the connection.
+What is said, in bytes: to the nursery one message per command with two descriptors (connection, output); to the keeper
+the length and the JSON of the order, then numbers of signals; from the keeper lines: ``started PID KEEPER`` or
+``failed ERRNO TEXT``, then ``exited STATUS LEFT``. The end of the connection says that nothing is left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from types import FrameType
+
+from buildtool.adapters.procfs import Seen, descendants
+
+READY = b"ready"
+"""What a nursery says first, once it is a subreaper."""
+
+MARKED_LIMIT = 10
+"""RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+_LONGEST_PAUSE = 0.05
+_DESCRIPTORS = 2
+
+
+def main(descriptor: int) -> None:
+    """Be the nursery that is spoken to through the socket ``descriptor``, until it is closed and all keepers ended."""
+    _become_subreaper()
+    wake = _wake_on_signals()
+    gc.collect()
+    gc.freeze()  # what is never touched again need not be copied for each keeper
+    door = socket.socket(fileno=descriptor)
+    door.send(READY)
+    _Nursery(door, wake).live()
+
+
+def _become_subreaper() -> None:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+
+
+def _wake_on_signals() -> int:
+    """Return a descriptor that becomes readable at each signal, above all when a child ended.
+
+    What asks for an end is heard and not heeded: a service manager says TERM to everything at once, and then the build
+    server must find its keepers alive. Handlers, unlike ignored signals, are not passed on to the commands.
+    """
+    wake, rung = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(rung, False)
+    for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, _heard)
+    signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+    return wake
+
+
+def _heard(_signum: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _ready(descriptors: list[int], wake: int, timeout: float | None) -> set[int]:
+    poller = select.poll()
+    for descriptor in (*descriptors, wake):
+        poller.register(descriptor, select.POLLIN)
+    found = {descriptor for descriptor, _ in poller.poll(None if timeout is None else timeout * 1000)}
+    if wake in found:
+        try:
+            while os.read(wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+    return found
+
+
+class _Killing:
+    """Killing what forks meanwhile: again and again, at once where there was somebody new, else with pauses."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+        self._known: set[int] = set()
+
+    def strike(self, found: list[Seen]) -> None:
+        met = {seen.pid for seen in found}
+        self.pause = 0.0 if met - self._known else min(max(2 * self.pause, 0.001), _LONGEST_PAUSE)
+        self._known = met
+        _signal_groups(found, signal.SIGKILL)
+
+
+def _signal_groups(found: list[Seen], signum: int) -> None:
+    """Signal whole groups: the kernel does that at one stroke, so that none escapes by forking.
+
+    All processes of a group are in one session, whose leader is a descendant, and so are descendants themselves.
+    """
+    own = os.getpgrp()
+    for group in {seen.group for seen in found} - {own}:
+        _quietly(group, signum, whole=True)
+    for seen in found:
+        if seen.group == own:  # between its fork and its setsid
+            _quietly(seen.pid, signum, whole=False)
+
+
+def _quietly(target: int, signum: int, *, whole: bool) -> None:
+    try:
+        (os.killpg if whole else os.kill)(target, signum)
+    except (ProcessLookupError, PermissionError):
+        return  # it ended while we looked, or became somebody else
+
+
+class _Nursery:
+    def __init__(self, door: socket.socket, wake: int) -> None:
+        self._door = door
+        self._wake = wake
+        self._open = True
+        # Each keeper's end of its connection is held here too: it closes when the orphans of a dead keeper are gone.
+        self._keepers: dict[int, socket.socket] = {}
+        self._bereft: list[socket.socket] = []
+        self._killing = _Killing()
+
+    def live(self) -> None:
+        while self._open or self._keepers or self._bereft:
+            if self._door.fileno() in _ready([self._door.fileno()] if self._open else [], self._wake, self._pause()):
+                self._take()
+            self._reap()
+            if self._bereft:
+                self._end_orphans()
+
+    def _pause(self) -> float | None:
+        return self._killing.pause if self._bereft else None
+
+    def _take(self) -> None:
+        message, descriptors, _, _ = socket.recv_fds(self._door, 1, _DESCRIPTORS)
+        if not message:
+            self._open = False
+        elif len(descriptors) == _DESCRIPTORS:
+            self._fork(socket.socket(fileno=descriptors[0]), descriptors[1])
+        else:  # no descriptor was free here: whoever waits sees the connection end
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _fork(self, control: socket.socket, outlet: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            control.send(_failure(error))
+            control.close()
+        else:
+            if pid == 0:
+                self._be_keeper(control, outlet)
+            self._keepers[pid] = control
+        os.close(outlet)
+
+    def _be_keeper(self, control: socket.socket, outlet: int) -> None:
+        code = 1
+        try:
+            for held in (self._door, *self._keepers.values(), *self._bereft):
+                held.close()
+            os.close(self._wake)
+            os.close(signal.set_wakeup_fd(-1))
+            _keep(control, outlet)
+            code = 0
+        except ConnectionError:
+            pass  # the build server is gone and reads no more
+        except BaseException:  # noqa: BLE001 - it must not go on as a second nursery
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)  # the nursery ends what is left if it is not 0
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            control = self._keepers.pop(pid, None)
+            if control is not None and status == 0:
+                control.close()
+            elif control is not None:
+                self._bereft.append(control)
+                self._killing = _Killing()
+
+    def _end_orphans(self) -> None:
+        """Kill what belonged to keepers that did not end as they should: all children that are not keepers."""
+        mine = os.getpid()
+        orphans = [seen for seen in descendants(mine) if seen.parent == mine and seen.pid not in self._keepers]
+        if orphans:
+            self._killing.strike([*orphans, *descendants(*(seen.pid for seen in orphans))])
+            return
+        for control in self._bereft:
+            control.close()
+        self._bereft.clear()
+
+
+def _keep(control: socket.socket, outlet: int) -> None:
+    """Be the keeper of the command that comes through ``control``, until nothing of it is left."""
+    wake = _wake_on_signals()
+    _become_subreaper()
+    try:
+        pid = _start(control, outlet)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        control.send(_failure(error))
+        return
+    control.send(b"started %d %d\n" % (pid, os.getpid()))
+    os.close(outlet)
+    _Keeper(control, wake, pid).live()
+
+
+def _start(control: socket.socket, outlet: int) -> int:
+    size = int.from_bytes(_receive(control, 8), "big")
+    order = json.loads(_receive(control, size))
+    _mark(order["mark"])
+    process = subprocess.Popen(
+        [word.encode("latin-1") for word in order["argv"]],
+        cwd=order["cwd"].encode("latin-1"),
+        env={name.encode("latin-1"): value.encode("latin-1") for name, value in order["environment"].items()},
+        stdin=subprocess.DEVNULL,
+        stdout=outlet,
+        stderr=outlet,
+        start_new_session=True,
+        umask=0o022,
+    )
+    process.returncode = 0  # it is waited for here, with all the others
+    return process.pid
+
+
+def _mark(mark: int) -> None:
+    try:
+        resource.setrlimit(MARKED_LIMIT, (mark, mark))
+    except (ValueError, OSError):
+        return  # a build inside a build: it bears the mark of the outer one, which may only be lowered
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = control.recv(min(size - len(data), 1 << 20))
+        if not more:
+            raise ConnectionResetError("the build server is gone")
+        data += more
+    return bytes(data)
+
+
+def _failure(error: Exception) -> bytes:
+    number = error.errno or 0 if isinstance(error, OSError) else 0
+    return b"failed %d %s\n" % (number, str(error).replace("\n", " ").encode("utf-8", "replace"))
+
+
+class _Keeper:
+    def __init__(self, control: socket.socket, wake: int, pid: int) -> None:
+        self._control = control
+        self._wake = wake
+        self._pid = pid
+        self._spoken_to = True
+        self._killing: _Killing | None = None
+
+    def live(self) -> None:
+        while self._reap():
+            if self._killing is not None:
+                self._killing.strike(descendants(os.getpid()))
+            watched = [self._control.fileno()] if self._spoken_to else []
+            if self._control.fileno() in _ready(watched, self._wake, self._pause()):
+                self._obey()
+
+    def _pause(self) -> float | None:
+        return None if self._killing is None else self._killing.pause
+
+    def _reap(self) -> bool:
+        """Wait for whatever ended, tell of the command's own end, and return whether anybody is left."""
+        told: int | None = None
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                left = False
+                break
+            if pid == 0:
+                left = True
+                break
+            told = status if pid == self._pid else told
+        if told is not None:
+            self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), left))
+        return left
+
+    def _tell(self, line: bytes) -> None:
+        try:
+            self._control.send(line)
+        except OSError:
+            return  # the build server is gone; that it closed the connection is seen next
+
+    def _obey(self) -> None:
+        try:
+            said = self._control.recv(64)
+        except ConnectionResetError:
+            said = b""
+        self._spoken_to = bool(said)
+        if not said or signal.SIGKILL in said:
+            self._killing = self._killing or _Killing()
+        elif signal.SIGTERM in said:
+            _signal_groups(descendants(os.getpid()), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
