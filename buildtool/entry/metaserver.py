@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
 
+from buildtool.entry import upkeep
 from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.metaserver_service import Metaserver, send_test_mail
 from buildtool.errors import BuildToolError
@@ -19,7 +21,9 @@ PROGRAM = "metaserver"
 
 def main() -> int:
     """Run the program and return its exit code."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    _consistent(parser, arguments)
     try:
         settings = load_settings(arguments.config)
         check_projects(settings)
@@ -28,6 +32,8 @@ def main() -> int:
     if arguments.check_config:
         print("\n".join(describe(settings)))
         return EXIT_OK
+    if arguments.fsck or arguments.backup is not None:
+        return _upkeep(settings, arguments)
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
     return run(
@@ -42,13 +48,41 @@ def _parser() -> argparse.ArgumentParser:
         PROGRAM,
         "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
         "bin/metaserver --config /etc/buildtool/config.py --web",
+        upkeep.METASERVER_CODES,
     )
     parser.add_argument("--web", action="store_true", help="serve the pages too, on web_port")
     parser.add_argument(
         "--check-config", action="store_true", help="validate the configuration, say what was understood, and end"
     )
     parser.add_argument("--mail-test", metavar="ADDRESS", help="send one mail to ADDRESS now, say how it went, and end")
+    parser.add_argument(
+        "--fsck", action="store_true", help="look for damage in the state directory, explain it, and end"
+    )
+    parser.add_argument("--repair", action="store_true", help="with --fsck: mend what can be mended safely")
+    parser.add_argument(
+        "--backup", metavar="DIR", type=Path, help="copy the state directory to DIR, also while it is used, and end"
+    )
+    parser.add_argument("--json", action="store_true", help="with --fsck or --backup: answer for programs")
     return parser
+
+
+def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End the program when flags are combined that say nothing together."""
+    if arguments.fsck and arguments.backup is not None:
+        parser.error("--fsck and --backup are two different things: say one of them")
+    if arguments.repair and not arguments.fsck:
+        parser.error("--repair says what --fsck does with what it finds: say --fsck --repair")
+    if arguments.json and not arguments.fsck and arguments.backup is None:
+        parser.error("--json goes with --fsck or --backup")
+
+
+def _upkeep(settings: Settings, arguments: argparse.Namespace) -> int:
+    try:
+        if arguments.fsck:
+            return upkeep.fsck(settings, repair=arguments.repair, as_json=arguments.json)
+        return upkeep.backup(settings, arguments.backup, as_json=arguments.json)
+    except BuildToolError as error:
+        return refuse(PROGRAM, error)
 
 
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
