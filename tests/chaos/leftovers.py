@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from tests.chaos.processes import belonging
@@ -24,7 +25,7 @@ _QUESTIONS = {
 def open_ends(database: Path) -> list[str]:
     """Return what has not come to its end, as the database tells; nothing once the farm is at rest."""
     found = []
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10) as reading:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as reading:
         for question, words in _QUESTIONS.items():
             count = reading.execute(question).fetchone()[0]
             if count:
@@ -34,8 +35,12 @@ def open_ends(database: Path) -> list[str]:
 
 def in_database(database: Path) -> list[str]:
     """Return what SQLite finds wrong with the file."""
-    with sqlite3.connect(database) as reading:
-        return [f"integrity_check: {line}" for (line,) in reading.execute("PRAGMA integrity_check") if line != "ok"]
+    try:
+        with closing(sqlite3.connect(database)) as reading:
+            lines = [line for (line,) in reading.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        lines = [str(error)]
+    return [f"integrity_check: {line}" for line in lines if line != "ok"]
 
 
 def by_fsck(root: Path, environment: Mapping[str, str]) -> list[str]:

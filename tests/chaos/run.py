@@ -127,11 +127,13 @@ class Run:
         transfer_port = self._proxy(TRANSFERS, ports["BUILDTOOL_TRANSFER_PORT"])
         self.farm.extra["BUILDTOOL_TRANSFER_URL"] = f"http://127.0.0.1:{transfer_port}"
         asking_port = self._proxy(REQUESTERS, ports["BUILDTOOL_PB_PORT"])
-        await self._program(METASERVER, "metaserver").ready("ready: control port")
-        self._program(WEB, "webserver")
-        for name in shape.names():
+        metaserver = self._program(METASERVER, "metaserver")
+        for number, name in enumerate(shape.names()):
             port = self._proxy(name, ports["BUILDTOOL_PB_PORT"])
-            self._program(name, "buildserver.py", "--name", name, "--port", str(port), "--maxdelay", "3")
+            words = ("--name", name, "--port", str(port), "--maxdelay", "2", "--max-builds", str(1 + number % 2))
+            self._program(name, "buildserver.py", *words)
+        await metaserver.ready("ready: control port")
+        self._program(WEB, "webserver")
         for name in shape.names():
             await self.programs[name].ready("registered")
         local = detected(load_settings(CONFIG).projects[0], DETECTORS)
@@ -173,11 +175,17 @@ class Run:
             self._alone(each.live())
         self._alone(self._watch())
         self._alone(self._visit())
+        self._alone(self._accept(max(shape.seconds - 10, shape.seconds / 2)))
         await self._all(self._trouble(fault) for fault in self.script.faults)
         await self._rest(max(0.0, shape.seconds - self.script.faults[-1].at if self.script.faults else shape.seconds))
         for proxy in self.proxies.values():
             proxy.clear_up()
         self.mail.calm()
+
+    async def _accept(self, seconds: float) -> None:
+        """Put off no mail any more: what was put off comes ten seconds later at the earliest."""
+        await self._rest(seconds)
+        self.mail.defers = 0.0
 
     async def _trouble(self, fault: Fault) -> None:
         await self._rest(fault.at)
