@@ -1,4 +1,4 @@
-"""One Attempt on a build server, from the checked-out source to the uploaded artifact, and whose fault it is if not."""
+"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildtool.buildlog import PATIENCE, LogPipe
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
 from buildtool.domain.options import digest_of
 from buildtool.domain.platforms import Value
-from buildtool.errors import (
-    BadTicket,
-    BadUpload,
-    BuildFailed,
-    BuildToolError,
-    StorageUnavailable,
-    TooLong,
-    Unavailable,
-)
+from buildtool.errors import BadTicket, BuildFailed, BuildToolError
 from buildtool.ports import (
     CommandEnd,
     Commands,
@@ -38,11 +28,8 @@ from buildtool.ports import (
     Workshop,
 )
 from buildtool.project import Project
-from buildtool.protocol import Done, Ended, Order, Tickets
+from buildtool.protocol import Done, Ended, Order, RenewTickets, Tickets
 from buildtool.recipes import Command, Plan, Wanted
-
-UPLOAD_PATIENCE = 600.0
-"""Seconds for which an upload that does not get through is tried again, while the metaserver is connected."""
 
 STOP_PATIENCE = 3.0
 """Seconds that the log of a build that was stopped has to get through."""
@@ -53,7 +40,6 @@ FIXED_TIME = "315532800"
 REASON_LIMIT = 500
 """The longest reason that is told, in characters."""
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
 _FAULT_TAIL = 8 * 1024
 
 T = TypeVar("T")
@@ -87,12 +73,35 @@ class Tools:
     time_limit: float | None = None
 
 
+class Passes:
+    """The tickets of one Attempt: those that have expired, or are not there any more, are renewed."""
+
+    def __init__(
+        self, build_id: int, epoch: int, renew: Callable[[RenewTickets], Awaitable[Tickets]], tickets: Tickets | None
+    ) -> None:
+        self._wanted = RenewTickets(build_id, epoch)
+        self._renew = renew
+        self._tickets = tickets
+
+    async def using(self, send: Callable[[Tickets], Awaitable[T]]) -> T:
+        """Send something. Raises what that raises, what renewing raises, and BadTicket when fresh ones do not do."""
+        tickets = self._tickets
+        if tickets is not None:
+            try:
+                return await send(tickets)
+            except BadTicket:
+                if self._tickets is tickets:  # nobody else has renewed them meanwhile
+                    self._tickets = None
+        if self._tickets is None:
+            self._tickets = await self._renew(self._wanted)
+        return await send(self._tickets)
+
+
 @frozen
 class Work:
     """One Attempt's order with what this machine's own configuration says about it.
 
-    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``renew`` asks for fresh
-    tickets.
+    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes.
     """
 
     order: Order
@@ -102,22 +111,35 @@ class Work:
     slot: int
     artifact_limit: int
     log_limit: int
-    renew: Callable[[], Awaitable[Tickets]]
+    passes: Passes
+
+
+@frozen
+class Finished:
+    """An Attempt of which nothing runs any more: how it ended, and what of it the metaserver has not got yet.
+
+    ``artifact`` is the packed file of a Done, in the slot. ``patience`` is for how many seconds the end of the log may
+    make no progress before it is given up.
+    """
+
+    end: Done | Ended
+    artifact: Path | None
+    log: LogPipe
+    passes: Passes
+    patience: float = PATIENCE
 
 
 class Run:
-    """An Attempt that runs. ``stop`` ends it; ``run`` returns once nothing of it is left."""
+    """An Attempt that runs. ``stop`` ends it; ``run`` returns once nothing of it runs; ``clear`` empties its slot."""
 
     _log = Logger()
 
     def __init__(self, work: Work, tools: Tools) -> None:
         self._work = work
         self._tools = tools
-        self._tickets = Tickets(work.order.log_ticket, work.order.artifact_ticket)
         self.log = LogPipe(tools.clock, self._append, work.log_limit)
         self._stopped: Stopped | None = None
         self._command: RunningCommand | None = None
-        self._waiting: Deferred[Any] | None = None
         self._spent = 0.0
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
@@ -127,22 +149,25 @@ class Run:
         self._stopped = Stopped(end, reason)
         if self._command is not None:
             self._command.stop(reason)
-        if self._waiting is not None:
-            self._waiting.cancel()
 
-    async def run(self) -> Done | Ended:
-        """Build and upload, and return how it went. Raises nothing."""
-        order = self._work.order
+    async def run(self) -> Finished:
+        """Build, and return how it went. Raises nothing."""
+        order, passes = self._work.order, self._work.passes
         try:
-            done = await self._deliver()
+            done, artifact = await self._build()
         except Exception as error:  # noqa: BLE001 - whatever it is, the metaserver must hear of an end
             stopped = self._end_of(error)
             self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
-            await self.log.close(STOP_PATIENCE if self._stopped else PATIENCE)
-            return Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self._last_of_log)
-        finally:
-            await self._tidy()
-        return done
+            ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
+            return Finished(ended, None, self.log, passes, STOP_PATIENCE if self._stopped else PATIENCE)
+        return Finished(done, artifact, self.log, passes)
+
+    async def clear(self) -> None:
+        """Empty the slot. Raises nothing."""
+        try:
+            await self._tools.workshop.clear(self._work.slot)
+        except BuildToolError as error:
+            self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
 
     def _end_of(self, error: Exception) -> Stopped:
         """Say whose failure it was. What is not clearly the project's is the machine's."""
@@ -157,13 +182,9 @@ class Run:
         self._log.failure("a defect while building {build}", build=self._work.order.build_id)
         return Stopped(AttemptEnd.BROKEN, "a defect of the build server: its own log has the details")
 
-    @property
-    def _last_of_log(self) -> str:
-        return self.log.last()
-
     # --- the steps --------------------------------------------------------------------------------------
 
-    async def _deliver(self) -> Done:
+    async def _build(self) -> tuple[Done, Path]:
         order, began = self._work.order, self._tools.clock.seconds()
         self.log.note(f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}")
         self.log.note(f"for {shown(order.platform)} ({order.kind.value})")
@@ -177,19 +198,10 @@ class Run:
         packed, output, name = await self._pack(plan, tree, place)
         seconds = self._tools.clock.seconds() - began
         self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
-        await self._cancellable(self._upload(output, packed))
-        self.log.note(f"[{AttemptEnd.SUCCEEDED.value} after {self._tools.clock.seconds() - began:.1f} s]")
-        await self._cancellable(self.log.close())
-        return Done(
-            order.build_id,
-            order.epoch,
-            packed.digest,
-            packed.content_digest,
-            packed.size,
-            name,
-            seconds,
-            self._last_of_log,
-        )
+        self.log.note(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]")
+        last = self.log.last()
+        done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
+        return done, output
 
     def _plan(self, tree: Path) -> Plan:
         order, recipe = self._work.order, self._work.project.recipe
@@ -261,14 +273,7 @@ class Run:
             made = ", ".join(sorted(found))
             raise BuildFailed(f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?")
 
-    async def _tidy(self) -> None:
-        self.log.abandon()
-        try:
-            await self._tools.workshop.clear(self._work.slot)
-        except BuildToolError as error:
-            self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
-
-    # --- waiting ----------------------------------------------------------------------------------------
+    # --- being stopped ----------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self._stopped is not None:
@@ -276,65 +281,19 @@ class Run:
 
     async def _step(self, step: Awaitable[T]) -> T:
         """Do something that cannot be interrupted, unless the Attempt was stopped."""
-        self._check_or_close(step)
-        result = await step
-        self._check()
-        return result
-
-    def _check_or_close(self, step: Awaitable[object]) -> None:
         if self._stopped is not None:
             if isinstance(step, Coroutine):
                 step.close()
             raise self._stopped
-
-    async def _cancellable(self, step: Coroutine[Any, Any, T]) -> T:
-        """Do something that ``stop`` may break off in the middle."""
-        self._check_or_close(step)
-        self._waiting = waiting = Deferred.fromCoroutine(step)
-        try:
-            result: T = await waiting
-        except CancelledError:
-            self._check()
-            raise
-        finally:
-            self._waiting = None
+        result = await step
         self._check()
         return result
 
     # --- to the metaserver ------------------------------------------------------------------------------
 
     async def _append(self, offset: int, data: bytes) -> int:
-        order = self._work.order
-        try:
-            return await self._tools.uploads.append_log(order.log_url, self._tickets.log_ticket, offset, data)
-        except BadTicket:
-            self._tickets = await self._work.renew()
-            return await self._tools.uploads.append_log(order.log_url, self._tickets.log_ticket, offset, data)
-
-    async def _upload(self, output: Path, packed: PackedFile) -> None:
-        """Upload until it is there; what cannot get there within UPLOAD_PATIENCE is the machine's fault."""
-        order, clock = self._work.order, self._tools.clock
-        give_up, delay, renewed = clock.seconds() + UPLOAD_PATIENCE, _RETRY_FIRST, False
-        while True:
-            try:
-                await self._tools.uploads.upload(
-                    order.artifact_url, self._tickets.artifact_ticket, str(output), packed.digest, packed.size
-                )
-            except BadTicket:
-                if renewed:
-                    raise
-                self._tickets = await self._work.renew()
-                renewed = True
-            except TooLong as error:
-                raise BuildFailed(f"the artifact is longer than the metaserver takes: {error}") from error
-            except (Unavailable, StorageUnavailable, BadUpload) as error:
-                if clock.seconds() + delay > give_up:
-                    raise Stopped(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
-                self._log.info("upload of build {build} is tried again: {why}", build=order.build_id, why=str(error))
-                await deferLater(clock, delay, lambda: None)
-                delay, renewed = min(2 * delay, _RETRY_MOST), False
-            else:
-                return
+        url, uploads = self._work.order.log_url, self._tools.uploads
+        return await self._work.passes.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
 
 
 def judge(

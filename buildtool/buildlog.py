@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -90,6 +89,12 @@ class LogPipe:
         self._full: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._stall: IDelayedCall | None = None
+        self._nap: Deferred[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is sent any more: it was abandoned, or the metaserver does not want it."""
+        return self._over
 
     async def write(self, data: bytes) -> None:
         """Take output. Returns when there is room for more, at the latest when the metaserver counts as away."""
@@ -125,23 +130,31 @@ class LogPipe:
         """Return the end of the log as clean text of at most ``limit`` bytes of UTF-8."""
         return clean(self._last.kept())[-limit:].encode()[-limit:].decode(errors="ignore")
 
-    async def close(self, patience: float = PATIENCE) -> bool:
-        """Send what is left; return whether all of it arrived. Gives up after ``patience`` seconds of no progress."""
+    async def flush(self, patience: float = PATIENCE) -> bool:
+        """Send what is left of a log that is complete; return whether all of it arrived.
+
+        Gives up after ``patience`` seconds of no progress. What did not arrive is still tried, and waited for when this
+        is called again, until the log is abandoned.
+        """
         self._patience = patience
-        if not self._over:
+        if self._over:
+            return False
+        if not self._flushing:
+            self._flushing = True
             tail = self._ring.kept()
             if self._ring.dropped:
                 self._pending += f"\n[... {self._ring.dropped} bytes omitted ...]\n".encode()
             self._pending += tail
-            self._flushing, self._away = True, False
-            self._progressed()
-            self._pump()
+            self._ring = Ring(0)
+        self._away = False
+        self._progressed()
+        if self._pending:
             self._watch()
+        self._pump()
+        self._wake()
         while self._pending and not (self._away or self._over):
             await self._progress()
-        complete = not self._pending and not self._over
-        self.abandon()
-        return complete
+        return not self._pending and not self._over
 
     def abandon(self) -> None:
         """Send nothing more; whoever waits goes on."""
@@ -176,7 +189,7 @@ class LogPipe:
                     raise
                 length = error.length
             except (Unavailable, BadTicket, StorageUnavailable):
-                await deferLater(self._clock, delay, lambda: None)
+                await self._sleep(delay)
                 delay = min(2 * delay, _RETRY_MOST)
                 continue
             delay = _RETRY_FIRST
@@ -201,6 +214,22 @@ class LogPipe:
             self._full = None
             if timer.active():
                 timer.cancel()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait before the next try, unless somebody waits for it."""
+        self._nap = Deferred()
+        timer = self._clock.callLater(seconds, self._wake)
+        try:
+            await self._nap
+        finally:
+            self._nap = None
+            if timer.active():
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._nap is not None:
+            nap, self._nap = self._nap, None
+            nap.callback(None)
 
     def _due(self) -> None:
         if self._full is not None:

@@ -1,4 +1,9 @@
-"""The build server's shell: takes orders or declines them, keeps its slots, and tells how each Attempt ended."""
+"""The build server's shell: takes orders or declines them, keeps its slots, and hands on what is finished.
+
+A connection that is lost stops nothing: what builds goes on, and what is finished waits on disk (``delivering``) until
+the metaserver has taken it. At each login, and with each heartbeat, the metaserver hears what is here and says what is
+to become of it.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +12,25 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from attrs import define, frozen
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from buildtool.attempt import Run, Tools, Work, brief
-from buildtool.domain.model import AttemptEnd, Offer
+from buildtool.attempt import Finished, Passes, Run, Tools, Work, brief
+from buildtool.delivering import Deliveries, Key, Parcel
+from buildtool.domain.model import AttemptEnd, Held, Judged, Offer, Verdict
 from buildtool.errors import BuildToolError, Declined, StorageUnavailable, Unavailable
 from buildtool.ports import Executor, MetaserverLink
 from buildtool.project import Checked, Project
-from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, RenewTickets, Tickets, Welcome
+from buildtool.protocol import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
 
 # A full id of git, or of Subversion.
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
-_TELL_FIRST, _TELL_MOST = 0.5, 15.0
+_TELL_AGAIN = 5.0
 
-Key = tuple[int, int]
-"""Build and epoch."""
+LEAVING = 10.0
+"""Seconds that what is finished has to be taken when the program ends; it stays on disk otherwise."""
 
 
 @frozen
@@ -37,14 +44,22 @@ class Offered:
 
 @define
 class _Open:
-    """An Attempt that was taken and not yet told to have ended. ``run`` is None until it is accepted."""
+    """An Attempt that was ordered and is not finished. ``run`` is None until it is accepted."""
 
     order: Order
     slot: int
     session: int
     run: Run | None = None
-    told: bool = False
     aborted: str = ""
+
+    @property
+    def key(self) -> Key:
+        return (self.order.build_id, self.order.epoch)
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
+        if self.run is not None:
+            self.run.stop(AttemptEnd.ABORTED, reason)
 
 
 class BuildServer:
@@ -52,16 +67,20 @@ class BuildServer:
 
     _log = Logger()
 
-    def __init__(self, offered: Offered, tools: Tools, link: MetaserverLink, pool: Executor) -> None:
+    def __init__(
+        self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: Deliveries, pool: Executor
+    ) -> None:
         """``pool`` is where client checkers run, since they may look at the disk."""
         self._offered = offered
         self._tools = tools
         self._link = link
+        self._deliveries = deliveries
         self._pool = pool
         self._free = list(range(offered.max_builds))
         self._open: dict[Key, _Open] = {}
         self._welcome: Welcome | None = None
         self._stopping = ""
+        self._draining = ""
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -81,20 +100,21 @@ class BuildServer:
             raise
 
     async def _take(self, order: Order) -> Accepted:
-        accepted = Accepted(order.build_id, order.epoch)
-        key = (order.build_id, order.epoch)
-        welcome = self._welcome
+        key, welcome = (order.build_id, order.epoch), self._welcome
         if welcome is None:
             raise Declined("there is no session yet")
-        if key in self._open:
-            if self._open[key].session == welcome.session:
-                return accepted  # the order was sent twice
-            raise Declined("an earlier session's run of this build is still being stopped")
+        known = self._open.get(key)
+        if key in self._deliveries or (known is not None and known.run is not None):
+            return Accepted(*key)  # the order was sent again
+        if known is not None:
+            raise Declined("this order was sent already, and is still being looked at")
         if self._stopping:
             raise Declined(self._stopping)
         project, offer, url = self._understood(order)
         if not self._free:
             raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
+        if self._deliveries.full:
+            raise Declined(self._deliveries.full)
         held = _Open(order, self._free.pop(0), welcome.session)
         self._open[key] = held
         try:
@@ -102,7 +122,6 @@ class BuildServer:
             self._check_wanted(held)  # much may have happened while the checkers looked around
         except BaseException:
             self._release(held)
-            self._forget(key)
             raise
         work = Work(
             order=order,
@@ -112,50 +131,109 @@ class BuildServer:
             slot=held.slot,
             artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
             log_limit=min(project.log_limit, welcome.log_limit),
-            renew=partial(self._renew, order),
+            passes=Passes(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
         )
         held.run = Run(work, self._tools)
         self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
-        self._later(held.run, key, held)
-        return accepted
+        self._later(held.run, held)
+        return Accepted(*key)
 
     async def abort(self, order: AbortOrder) -> Ok:
         """Stop an Attempt; its end is told when its processes are gone."""
-        held = self._open.get((order.build_id, order.epoch))
-        if held is None:
+        key, reason = (order.build_id, order.epoch), brief(order.reason) or "aborted"
+        held = self._open.get(key)
+        if held is not None:
+            self._log.info("build {build} is stopped: {why}", build=order.build_id, why=reason)
+            held.abort(reason)
+        elif not self._deliveries.abort(key, reason):
             return Ok(stale=True)
-        held.aborted = brief(order.reason) or "aborted"
-        self._log.info("build {build} is stopped: {why}", build=order.build_id, why=held.aborted)
-        if held.run is not None:
-            held.run.stop(AttemptEnd.ABORTED, held.aborted)
         return Ok()
+
+    def held(self) -> tuple[Held, ...]:
+        """Return every Attempt that builds, and every one whose end nobody has taken yet."""
+        building = tuple(Held(*key) for key, held in self._open.items() if held.run is not None)
+        return (*building, *self._deliveries.held())
 
     def connected(self, welcome: Welcome) -> None:
         """A Session is open."""
         self._welcome = welcome
+        self.judged(welcome.verdicts)
+        self._deliveries.connected(welcome)
+        if self._draining:
+            self._announce_draining(welcome)
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """Stop or drop what nobody wants any more; everything else goes on."""
+        for one in verdicts:
+            held = self._open.get((one.build_id, one.epoch))
+            if held is None:
+                self._deliveries.judged(one)
+            elif one.verdict is Verdict.DROP:
+                self._log.info(
+                    "build {build}.{epoch} is dropped: {why}", build=one.build_id, epoch=one.epoch, why=one.reason
+                )
+                held.abort(brief(one.reason) or "the metaserver does not wait for it any more")
 
     def disconnected(self, reason: str) -> None:
-        """The Session ended: what was running is stopped and dropped, since nobody waits for it any more."""
+        """The Session ended. What builds goes on."""
         self._welcome = None
-        for held in self._open.values():
-            held.told = True
-            if held.run is not None:
-                held.run.stop(AttemptEnd.LOST, reason)
-                held.run.log.abandon()
+        self._deliveries.disconnected()
+        if self._open:
+            self._log.info("{count} builds go on without the metaserver: {why}", count=len(self._open), why=reason)
 
     # --- its owner --------------------------------------------------------------------------------------
 
+    async def drain(self, reason: str) -> None:
+        """Take no more orders, finish and deliver what is here, and return when all of it was taken."""
+        self._stopping = self._draining = reason
+        if self._welcome is not None:
+            self._announce_draining(self._welcome)
+        await self._idle()
+        await self._deliveries.settled()
+
     async def hand_back(self, reason: str) -> None:
-        """Take no more orders, stop what runs, tell it as returned, and return when all of it is gone and told."""
-        self._stopping = reason
+        """Take no more orders, stop what runs and say that it is returned; return when nothing of it runs any more.
+
+        What is finished and not taken within LEAVING seconds, or while there is no connection, stays on disk.
+        """
+        self._stopping, self._draining = reason, ""
         for held in self._open.values():
             if held.run is not None:
                 held.run.stop(AttemptEnd.RETURNED, reason)
+        await self._idle()
+        if self._welcome is not None:
+            try:
+                await self._deliveries.settled().addTimeout(LEAVING, self._tools.clock)
+            except defer.TimeoutError:
+                self._log.warn("{count} finished builds are not taken yet", count=len(self._deliveries.held()))
+        self._deliveries.stop()
+
+    async def _idle(self) -> None:
+        """Wait until no Attempt has a slot."""
         while self._open:
             waiter: Deferred[None] = Deferred()
             self._waiting.append(waiter)
             await waiter
+
+    def _announce_draining(self, welcome: Welcome) -> None:
+        saying = Deferred.fromCoroutine(self._say_draining(welcome))
+        saying.addErrback(lambda failure: self._log.failure("a defect while saying that it drains", failure))
+
+    async def _say_draining(self, welcome: Welcome) -> None:
+        """Tell the metaserver of this Session that no more orders are taken, until it has heard."""
+        while self._welcome is welcome and self._draining:
+            try:
+                await self._link.draining(Draining(self._draining))
+            except Unavailable:
+                return  # the next Session is told
+            except BuildToolError as error:
+                self._log.warn("the metaserver does not hear of draining: {why}", why=str(error))
+                if not isinstance(error, StorageUnavailable):
+                    return
+                await deferLater(self._tools.clock, _TELL_AGAIN, lambda: None)
+            else:
+                return
 
     # --- inside -----------------------------------------------------------------------------------------
 
@@ -216,55 +294,37 @@ class BuildServer:
             if reason is not None:
                 raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
 
-    def _later(self, run: Run, key: Key, held: _Open) -> None:
+    def _later(self, run: Run, held: _Open) -> None:
         """Start the Attempt in the reactor's next turn."""
-        started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, key, held)))
-        started.addErrback(lambda failure: self._log.failure("a defect in build {build}", failure, build=key[0]))
+        started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
+        started.addErrback(lambda failure: self._log.failure("a defect in build {key}", failure, key=held.key))
 
-    async def _see_through(self, run: Run, key: Key, held: _Open) -> None:
+    async def _see_through(self, run: Run, held: _Open) -> None:
+        parcel: Parcel | None = None
         try:
-            end = await run.run()
+            finished = await run.run()
+            self._say_finished(finished)
+            parcel = await self._deliveries.keep(finished)
+            await run.clear()
         finally:
-            # Free before it is told: the next order may arrive together with the answer.
-            self._release(held)
-        try:
-            words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
-            why = f": {end.reason}" if isinstance(end, Ended) else ""
-            self._log.info("build {build}.{epoch} {words}{why}", build=key[0], epoch=key[1], words=words, why=why)
-            await self._tell(end, held)
-        finally:
-            self._forget(key)
+            self._release(held, parcel)
+        if held.aborted:
+            # It may have come too late to stop anything.
+            self._deliveries.abort(held.key, held.aborted)
 
-    async def _tell(self, end: Done | Ended, held: _Open) -> None:
-        """Say how an Attempt ended, as long as the Session is open in which it was ordered."""
-        delay = _TELL_FIRST
-        while not held.told:
-            try:
-                await (self._link.done(end) if isinstance(end, Done) else self._link.ended(end))
-            except Unavailable:
-                return  # the Session is gone, and the Attempt with it
-            except StorageUnavailable as error:
-                self._log.warn("the metaserver cannot store build {build}: {why}", build=end.build_id, why=str(error))
-                await deferLater(self._tools.clock, delay, lambda: None)
-                delay = min(2 * delay, _TELL_MOST)
-            except BuildToolError as error:
-                self._log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
-                if isinstance(end, Ended):
-                    return
-                why = brief(f"the artifact was not taken: {error}")
-                end = Ended(end.build_id, end.epoch, AttemptEnd.BROKEN, why, end.log_tail)
-            else:
-                return
+    def _say_finished(self, finished: Finished) -> None:
+        end = finished.end
+        words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
+        why = f": {end.reason}" if isinstance(end, Ended) else ""
+        self._log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)
 
-    async def _renew(self, order: Order) -> Tickets:
-        return await self._link.renew(RenewTickets(order.build_id, order.epoch))
-
-    def _release(self, held: _Open) -> None:
+    def _release(self, held: _Open, parcel: Parcel | None = None) -> None:
+        """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
+        del self._open[held.key]
         self._free.append(held.slot)
         self._free.sort()
-
-    def _forget(self, key: Key) -> None:
-        del self._open[key]
+        if parcel is not None:
+            self._deliveries.offer(parcel)
         if not self._open:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:

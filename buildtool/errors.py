@@ -176,6 +176,12 @@ class Unavailable(BuildToolError):
     code = "unavailable"
 
 
+class NoContact(Unavailable):
+    """As many logins in a row failed as the build server was told to try. The message ends with why the last did."""
+
+    code = "no-contact"
+
+
 class PortTaken(BuildToolError):
     """A port that the program should listen on is in use. The message names the port and the setting."""
 

@@ -1,10 +1,11 @@
 """Fakes of the ports that requesters and the control connection use: real behaviour, in memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 
+from buildtool.domain.model import Held, Judged
 from buildtool.errors import BuildToolError, NotFound, Unauthorised
 from buildtool.protocol import (
     AbortOrder,
@@ -15,9 +16,12 @@ from buildtool.protocol import (
     AskWhy,
     Cancel,
     Done,
+    Draining,
     Ended,
     Explanation,
     Follow,
+    Heard,
+    Heartbeat,
     Ok,
     Order,
     Register,
@@ -87,24 +91,33 @@ class FakeRequesterDesk:
 
 @define
 class FakeBuildServerDesk:
-    """``ports.BuildServerDesk``: opens Sessions 1, 2, ...; ``heard`` is everything that it was told, in order."""
+    """``ports.BuildServerDesk``: opens Sessions 1, 2, ...; ``heard`` is everything that it was told, in order.
+
+    Logins and heartbeats are noted apart; they are answered with ``verdicts``. ``deaf`` keeps heartbeats unanswered.
+    """
 
     heard: list[tuple[object, ...]] = field(factory=list)
     sessions: int = 0
     failing: list[BuildToolError] = field(factory=list)
     while_registering: Callable[[str, int], None] | None = None
     hold: Deferred[None] | None = None
+    lease: float = 60.0
+    verdicts: tuple[Judged, ...] = ()
+    logins: list[Register] = field(factory=list)
+    beats: list[tuple[str, int, Heartbeat]] = field(factory=list)
+    deaf: Deferred[None] | None = None
 
     async def register(self, message: Register) -> Welcome:
         if self.hold is not None:
             await self.hold
         self._fail()
+        self.logins.append(message)
         self.sessions += 1
         session = self.sessions
         if self.while_registering is not None:
             self.while_registering(message.server, session)
         self.heard.append(("registered", message.server, session))
-        return Welcome(session, "http://127.0.0.1:23433", 1_000, 1_000)
+        return Welcome(session, "http://127.0.0.1:23433", 1_000, 1_000, self.lease, self.verdicts)
 
     async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
         self._fail()
@@ -122,6 +135,16 @@ class FakeBuildServerDesk:
     async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
         self._noted(server, session, message)
         return Tickets("log", "artifact")
+
+    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
+        self.beats.append((server, session, message))
+        if self.deaf is not None:
+            await self.deaf
+        self._fail()
+        return Heard(self.verdicts)
+
+    async def draining(self, server: str, session: int, message: Draining) -> Ok:
+        return self._noted(server, session, message)
 
     def _noted(self, server: str, session: int, message: object) -> Ok:
         self._fail()
@@ -142,6 +165,8 @@ class FakeOrders:
     orders: list[Order] = field(factory=list)
     aborts: list[AbortOrder] = field(factory=list)
     log: list[str] = field(factory=list)
+    has: tuple[Held, ...] = ()
+    verdicts: list[Judged] = field(factory=list)
 
     async def build(self, order: Order) -> Accepted:
         self.orders.append(order)
@@ -156,8 +181,15 @@ class FakeOrders:
         self.aborts.append(order)
         return Ok()
 
+    def held(self) -> tuple[Held, ...]:
+        return self.has
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        self.verdicts += verdicts
+
     def connected(self, welcome: Welcome) -> None:
         self.log.append(f"session {welcome.session}")
+        self.verdicts += welcome.verdicts
 
     def disconnected(self, reason: str) -> None:
         self.log.append("disconnected")

@@ -10,13 +10,14 @@ from twisted.internet.task import Clock
 
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
-from buildtool.domain.model import Offer, OfferKind, canonical
+from buildtool.delivering import Deliveries, Room
+from buildtool.domain.model import Judged, Offer, OfferKind, canonical
 from buildtool.domain.options import ProjectOptions, choice, standard
 from buildtool.domain.platforms import Value
-from buildtool.errors import BadOffset, BuildToolError
-from buildtool.ports import PackedFile, SlotPlace
+from buildtool.errors import BadOffset, BuildToolError, Unavailable
+from buildtool.ports import PackedFile, SlotPlace, Spooled
 from buildtool.project import Checked, ClientChecker, Project
-from buildtool.protocol import Done, Ended, Ok, Order, RenewTickets, Tickets, Welcome
+from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -163,6 +164,7 @@ class FakeUploads:
     log_errors: list[BuildToolError] = field(factory=list)
     log_tickets: list[str] = field(factory=list)
     held: Deferred[None] | None = None
+    slow: Deferred[None] | None = None
 
     @property
     def log(self) -> bytes:
@@ -183,6 +185,8 @@ class FakeUploads:
         return len(log)
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        if self.slow is not None:
+            await self.slow
         if self.errors:
             raise self.errors.pop(0)
         self.uploaded.append((url, ticket, path))
@@ -190,11 +194,14 @@ class FakeUploads:
 
 @define
 class FakeLink:
-    """Records what the metaserver is told; ``errors`` come first."""
+    """Records what the metaserver is told; ``errors`` come first. ``away`` is a connection that is lost."""
 
     told: list[Done | Ended] = field(factory=list)
     errors: list[BuildToolError] = field(factory=list)
     renewed: int = 0
+    drained: list[str] = field(factory=list)
+    away: bool = False
+    stale: bool = False
 
     async def ended(self, message: Ended) -> Ok:
         return self._take(message)
@@ -203,14 +210,49 @@ class FakeLink:
         return self._take(message)
 
     async def renew(self, message: RenewTickets) -> Tickets:
+        self._check()
         self.renewed += 1
         return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}")
 
+    async def draining(self, message: Draining) -> Ok:
+        self._check()
+        self.drained.append(message.reason)
+        return Ok()
+
     def _take(self, message: Done | Ended) -> Ok:
+        self._check()
+        self.told.append(message)
+        return Ok(stale=self.stale)
+
+    def _check(self) -> None:
+        if self.away:
+            raise Unavailable("there is no connection to the metaserver")
         if self.errors:
             raise self.errors.pop(0)
-        self.told.append(message)
-        return Ok()
+
+
+@define
+class FakeSpool:
+    """A spool in memory, which outlives a build server; ``error`` is what the disk says to everything new."""
+
+    kept: dict[tuple[int, int], Spooled] = field(factory=dict)
+    error: BuildToolError | None = None
+    hold: Deferred[None] | None = None
+
+    async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
+        if self.hold is not None:
+            await self.hold
+        if self.error is not None:
+            raise self.error
+        moved = None if artifact is None else Path(f"/spool/{end.build_id}-{end.epoch}/artifact.zip")
+        kept = self.kept[end.build_id, end.epoch] = Spooled(end, moved)
+        return kept
+
+    async def entries(self) -> Sequence[Spooled]:
+        return list(self.kept.values())
+
+    async def drop(self, build_id: int, epoch: int) -> None:
+        self.kept.pop((build_id, epoch), None)
 
 
 T = TypeVar("T")
@@ -260,9 +302,17 @@ class Place:
     sources: FakeSources
     commands: FakeCommands
     workshop: FakeWorkshop
+    spool: FakeSpool
+    deliveries: Deliveries
 
-    def connect(self, session: int = 1) -> None:
-        self.server.connected(Welcome(session, BASE, 10_000_000, 1_000_000))
+    def connect(self, session: int = 1, verdicts: Sequence[Judged] = ()) -> None:
+        self.link.away = False
+        self.server.connected(Welcome(session, BASE, 10_000_000, 1_000_000, 60.0, tuple(verdicts)))
+
+    def lose(self, reason: str = "connection lost") -> None:
+        """The connection is lost, the transfer port too."""
+        self.link.away = True
+        self.server.disconnected(reason)
 
     def pass_time(self, seconds: float = 5.0, step: float = 0.25) -> None:
         """Let time pass in small steps, so that everything that waits gets its turns."""
@@ -281,8 +331,14 @@ def place(
     of: Project | None = None,
     checkers: tuple[ClientChecker, ...] = (),
     time_limit: float | None = None,
+    spool: FakeSpool | None = None,
+    room: Room | None = None,
+    session: int = 1,
 ) -> Place:
-    """Return a connected build server; ``script`` says how its commands end."""
+    """Return a build server, connected unless ``session`` is 0; ``script`` says how its commands end.
+
+    With a ``spool`` it is one that is started once more.
+    """
     made = project(client_checkers=checkers) if of is None else of
     clock, link, uploads = Clock(), FakeLink(), FakeUploads()
     sources, commands, workshop = FakeSources(), FakeCommands(list(script or [])), FakeWorkshop()
@@ -290,8 +346,14 @@ def place(
         sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"}, server="one", time_limit=time_limit
     )
     offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
-    built = Place(BuildServer(offered, tools, link, Immediate()), clock, link, uploads, sources, commands, workshop)
-    built.connect()
+    spool = FakeSpool() if spool is None else spool
+    deliveries = Deliveries(spool, link, uploads, clock, room)
+    server = BuildServer(offered, tools, link, deliveries, Immediate())
+    built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
+    link.away = not session
+    Deferred.fromCoroutine(deliveries.restore())
+    if session:
+        built.connect(session)
     _KEPT.append(built)
     return built
 

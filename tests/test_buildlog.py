@@ -46,9 +46,10 @@ class Pipes(SynchronousTestCase):
         return LogPipe(self.clock, self.receiver, limit)
 
     def closed(self, pipe: LogPipe, seconds: float = 2 * PATIENCE) -> bool:
-        closing = Deferred.fromCoroutine(pipe.close())
+        flushing = Deferred.fromCoroutine(pipe.flush())
         self.clock.pump([0.25] * int(seconds * 4))
-        complete: bool = self.successResultOf(closing)
+        complete: bool = self.successResultOf(flushing)
+        pipe.abandon()
         assert self.clock.getDelayedCalls() == []
         return complete
 
@@ -100,6 +101,28 @@ class Pipes(SynchronousTestCase):
         self.receiver.hold = Deferred()
         Deferred.fromCoroutine(pipe.write(b"x"))
         assert not self.closed(pipe)
+
+    def test_what_did_not_arrive_is_flushed_once_more_when_the_metaserver_is_back(self) -> None:
+        """Its end is there once, with the line about what is missing, and at once: it waits for no further try."""
+        pipe = self.pipe(4 * 1024)
+        Deferred.fromCoroutine(pipe.write(b"x" * 10_000))
+        self.receiver.errors = [Unavailable("away")] * 1000
+        flushing = Deferred.fromCoroutine(pipe.flush())
+        self.clock.pump([0.25] * int(4 * PATIENCE + 4))
+        assert self.successResultOf(flushing) is False
+        assert not pipe.over
+        assert not self.receiver.got
+        self.receiver.errors = []
+        assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is True
+        missing = 10_000 - (4 * 1024 - 100)
+        assert bytes(self.receiver.got).count(b"\n[... %d bytes omitted ...]\n" % missing) == 1
+        assert self.clock.getDelayedCalls() == []
+
+    def test_flushing_what_was_abandoned_says_that_it_did_not_arrive(self) -> None:
+        pipe = self.pipe()
+        Deferred.fromCoroutine(pipe.write(b"x"))
+        pipe.abandon()
+        assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is False
 
     def test_a_lost_answer_does_not_repeat_bytes(self) -> None:
         pipe = self.pipe()

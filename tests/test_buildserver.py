@@ -8,7 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.attempt import artifact_name, brief
-from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, OfferKind, canonical
+from buildtool.buildserver import LEAVING
+from buildtool.delivering import Room
+from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
 from buildtool.errors import (
     BadArchive,
     BadTicket,
@@ -23,7 +25,7 @@ from buildtool.errors import (
     Unavailable,
 )
 from buildtool.project import Checked
-from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order
+from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 from buildtool.recipes import Plan, Recipe, Wanted
 from tests.fakes_build import BASE, COMMIT, FAILED, Exit, Place, order, place, project, yes
 from tests.support.logs import listening
@@ -64,7 +66,7 @@ class TakingOrders(Case):
         assert at.sources.asked == [("https://git.example/paint.git", COMMIT, 0)]
         assert [command.argv for command in at.commands.started] == [("make",), ("./check",)]
         assert at.workshop.packed == [("program",)]
-        assert at.uploads.uploaded == [(f"{BASE}/uploads/1/1", "artifact-ticket", f"/slots/0/output/{done.name}")]
+        assert at.uploads.uploaded == [(f"{BASE}/uploads/1/1", "artifact-ticket", "/spool/1-1/artifact.zip")]
         assert at.workshop.cleared == [0]
 
     def test_commands_get_a_minimal_environment(self) -> None:
@@ -281,11 +283,32 @@ class Uploading(Case):
         assert isinstance(at.link.told[0], Done)
         assert at.uploads.uploaded[0][1] == "artifact-ticket-1"
 
-    def test_an_upload_that_never_gets_through_is_the_machines_failure(self) -> None:
+    def test_an_upload_is_tried_for_as_long_as_it_takes(self) -> None:
+        """A transfer port that is away, or a disk that is full there, costs hours perhaps, but not the artifact."""
+        for error in (Unavailable("reset"), StorageUnavailable("the disk is full")):
+            at = place(script=[Exit(), Exit()])
+            at.uploads.errors = [error] * 1000
+            self.take(at)
+            at.pass_time(7200, 5)
+            assert (at.link.told, at.server.running) == ([], 0)
+            at.uploads.errors = []
+            at.pass_time(20)
+            assert isinstance(at.link.told[0], Done)
+
+    def test_an_upload_that_always_arrives_wrong_is_the_machines_failure(self) -> None:
         at = place(script=[Exit(), Exit()])
-        at.uploads.errors = [Unavailable("reset")] * 1000
+        at.uploads.errors = [BadUpload("wrong digest")] * 1000
         self.take(at)
-        assert self.end(at, 700).end is AttemptEnd.BROKEN
+        told = self.end(at, 60)
+        assert (told.end, told.reason) == (AttemptEnd.BROKEN, "the artifact cannot be uploaded: wrong digest")
+        assert at.spool.kept == {}
+
+    def test_an_artifact_that_arrived_is_not_sent_again_because_its_end_cannot_be_stored(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.link.errors = [StorageUnavailable("disk full")] * 3
+        self.take(at)
+        at.pass_time(10)
+        assert len(at.uploads.uploaded) == len(at.link.told) == 1
 
     def test_what_the_metaserver_finds_too_long_is_the_projects_failure(self) -> None:
         at = place(script=[Exit(), Exit()])
@@ -353,20 +376,6 @@ class Stopping(Case):
         assert str(self.failureResultOf(taking, Declined).value) == "enough"
         assert at.server.running == 0
 
-    def test_a_lost_connection_stops_and_drops_what_runs(self) -> None:
-        """Nobody waits for it any more: nothing is told, not even in the next session."""
-        at = place()
-        self.take(at)
-        at.server.disconnected("connection lost")
-        at.connect(2)
-        assert at.commands.started[0].stopped == ["connection lost"]
-        assert self.declined(at, order()) == "an earlier session's run of this build is still being stopped"
-        at.commands.started[0].end(Exit(None, "stopped", 1, "connection lost"))
-        at.pass_time()
-        assert (at.link.told, at.server.running) == ([], 0)
-        self.take(at, order(1, 2))
-        assert at.server.running == 1
-
     def test_handing_back_returns_every_build_and_takes_no_more(self) -> None:
         at = place(max_builds=2)
         self.take(at, order(1))
@@ -385,6 +394,326 @@ class Stopping(Case):
     def test_handing_back_nothing_is_done_at_once(self) -> None:
         at = place()
         self.successResultOf(Deferred.fromCoroutine(at.server.hand_back("bye")))
+
+
+def keys(at: Place) -> dict[tuple[int, int], HeldState]:
+    """What a build server says that it has."""
+    held = at.server.held()
+    assert len({one.key for one in held}) == len(held), "each Attempt is there once"
+    return {one.key: one.state for one in held}
+
+
+BUILDING, DONE, ENDED = HeldState.BUILDING, HeldState.DONE, HeldState.ENDED
+GO_ON, DELIVER, DROP = Verdict.GO_ON, Verdict.DELIVER, Verdict.DROP
+STOPPED = Exit(None, "stopped", 1, "")
+
+
+class WithoutTheMetaserver(Case):
+    def test_a_build_goes_on_while_the_connection_is_lost_and_is_delivered_when_it_is_back(self) -> None:
+        at = place()
+        self.take(at)
+        at.lose()
+        assert at.commands.started[0].stopped == []
+        assert keys(at) == {(1, 1): BUILDING}
+        at.pass_time(100)
+        at.connect(2, [Judged(1, 1, GO_ON)])
+        at.commands.script = [Exit()]
+        at.commands.started[0].end()
+        at.pass_time()
+        assert [type(told) for told in at.link.told] == [Done]
+        assert keys(at) == {}
+        assert at.spool.kept == {}
+
+    def test_what_ends_while_the_connection_is_lost_waits_on_disk_and_leaves_its_slot(self) -> None:
+        """An artifact and a failure alike: offered only when there is a connection, and then at once."""
+        at = place(max_builds=2)
+        self.take(at, order(1))
+        self.take(at, order(2))
+        at.lose()
+        at.commands.script = [Exit()]
+        at.commands.started[0].end()
+        at.commands.started[1].end(FAILED)
+        at.pass_time(3600, 10)
+        assert keys(at) == {(1, 1): DONE, (2, 1): ENDED}
+        assert set(at.spool.kept) == {(1, 1), (2, 1)}
+        assert (at.server.running, at.link.told, at.uploads.uploaded) == (0, [], [])
+        at.connect(2, [Judged(1, 1, DELIVER), Judged(2, 1, DELIVER)])
+        at.pass_time(0.25)
+        assert sorted(told.build_id for told in at.link.told) == [1, 2]
+        assert (keys(at), at.spool.kept) == ({}, {})
+
+    def test_an_end_is_on_disk_before_it_is_offered(self) -> None:
+        """While the disk still writes, the Attempt builds as far as anybody hears, and keeps its slot."""
+        at = place(script=[Exit(), Exit()])
+        at.spool.hold = Deferred()
+        self.take(at)
+        at.pass_time()
+        assert (keys(at), at.server.running) == ({(1, 1): BUILDING}, 1)
+        assert (at.link.told, at.uploads.uploaded, at.workshop.cleared) == ([], [], [])
+        at.spool.hold.callback(None)
+        at.pass_time()
+        assert (len(at.link.told), at.workshop.cleared) == (1, [0])
+
+    def test_a_build_server_that_is_started_again_delivers_what_it_finds(self) -> None:
+        """It says so at its login; it has no ticket any more, and asks for one."""
+        before = place(max_builds=2)
+        self.take(before, order(1))
+        self.take(before, order(2))
+        before.lose()
+        before.commands.script = [Exit()]
+        before.commands.started[0].end()
+        before.commands.started[1].end(FAILED)
+        before.pass_time()
+        at = place(spool=before.spool, session=0)
+        assert keys(at) == {(1, 1): DONE, (2, 1): ENDED}
+        at.pass_time(600)
+        at.connect(7, [Judged(1, 1, DELIVER), Judged(2, 1, DELIVER)])
+        at.pass_time()
+        assert at.uploads.uploaded == [(f"{BASE}/uploads/1/1", "artifact-ticket-1", "/spool/1-1/artifact.zip")]
+        assert sorted(told.build_id for told in at.link.told) == [1, 2]
+        assert at.spool.kept == {}
+
+    def test_a_metaserver_that_dies_before_it_answers_is_offered_all_of_it_again(self) -> None:
+        """The one that is started again may have lost the bytes of the upload."""
+        at = place(script=[Exit(), Exit()])
+        at.link.errors = [Unavailable("no answer to 'done'")]
+        self.take(at)
+        at.lose()
+        at.pass_time(30)
+        assert keys(at) == {(1, 1): DONE}
+        at.connect(2, [Judged(1, 1, DELIVER)])
+        at.pass_time()
+        assert (len(at.uploads.uploaded), len(at.link.told), at.spool.kept) == (2, 1, {})
+
+    def test_an_end_that_came_too_late_is_forgotten_like_any_other(self) -> None:
+        at = place(script=[FAILED])
+        at.link.stale = True
+        self.take(at)
+        at.pass_time()
+        assert (len(at.link.told), keys(at), at.spool.kept) == (1, {}, {})
+
+    def test_the_rest_of_the_log_comes_before_the_end(self) -> None:
+        """Also after hours without a metaserver."""
+        at = place()
+        at.commands.output = b"hello\n"
+        self.take(at)
+        at.lose()
+        at.uploads.log_errors = [Unavailable("away")] * 10_000
+        at.commands.started[0].end(FAILED)
+        at.pass_time(3600, 5)
+        at.uploads.log_errors = []
+        at.connect(2, [Judged(1, 1, DELIVER)])
+        at.pass_time()
+        (told,) = at.link.told
+        assert at.uploads.log.decode() == told.log_tail
+        assert b"hello\n[build: exited with code 2" in at.uploads.log
+
+    def test_a_log_that_is_not_taken_does_not_keep_the_end_back_for_ever(self) -> None:
+        at = place(script=[FAILED])
+        at.uploads.log_errors = [StorageUnavailable("no room for logs")] * 10_000
+        self.take(at)
+        assert self.end(at, 60).end is AttemptEnd.FAILED
+
+    def test_an_order_that_is_sent_again_is_accepted_again_whatever_became_of_it(self) -> None:
+        at = place()
+        self.take(at)
+        at.lose()
+        at.connect(2)
+        assert self.take(at) == Accepted(1, 1)
+        at.lose()
+        at.commands.started[0].end(FAILED)
+        at.pass_time()
+        at.link.errors = [StorageUnavailable("full")] * 1000
+        at.connect(3)
+        assert self.take(at) == Accepted(1, 1)
+        assert len(at.commands.started) == 1
+
+    def test_an_order_of_an_older_session_is_declined(self) -> None:
+        """The client checkers looked around while the connection was lost and made again."""
+        at = place(checkers=(yes,))
+        at.workshop.hold = Deferred()
+        taking = Deferred.fromCoroutine(at.server.build(order()))
+        assert keys(at) == {}
+        at.lose()
+        at.connect(2)
+        assert "still being looked at" in self.declined(at)
+        at.workshop.hold.callback(None)
+        assert str(self.failureResultOf(taking, Declined).value) == "the session has ended"
+        at.workshop.hold = None
+        self.take(at)
+
+    def test_a_full_disk_makes_an_artifact_the_machines_failure_and_keeps_no_end_back(self) -> None:
+        for script, end in (([Exit(), Exit()], AttemptEnd.BROKEN), ([FAILED], AttemptEnd.FAILED)):
+            at = place(script=script)
+            at.spool.error = MachineFault("the disk is full")
+            self.take(at)
+            assert self.end(at).end is end
+            assert at.server.running == 0
+
+    def test_no_more_is_begun_when_too_much_waits_for_the_metaserver(self) -> None:
+        """By number and by size; what runs already is finished and kept all the same."""
+        for room in (Room(ends=1), Room(size=1000)):
+            at = place(max_builds=2, room=room)
+            self.take(at, order(1))
+            self.take(at, order(2))
+            at.link.errors = [StorageUnavailable("the disk is full")] * 5
+            at.commands.script = [Exit()]
+            at.commands.started[0].end()
+            assert self.declined(at, order(3)) == (
+                "1 finished builds (1000 bytes) wait here until the metaserver takes them"
+            )
+            at.pass_time(60)
+            self.take(at, order(3))
+
+
+class Verdicts(Case):
+    def test_a_dropped_build_is_stopped_and_told_when_its_processes_are_gone(self) -> None:
+        """At a login and at a heartbeat alike."""
+        for login in (True, False):
+            at = place()
+            self.take(at)
+            verdicts = [Judged(1, 1, DROP, "it was built elsewhere"), Judged(9, 9, DROP), Judged(9, 8, GO_ON)]
+            if login:
+                at.lose()
+                at.connect(2, verdicts)
+            else:
+                at.server.judged(verdicts)
+            assert at.commands.started[0].stopped == ["it was built elsewhere"]
+            assert keys(at) == {(1, 1): BUILDING}
+            at.commands.started[0].end(STOPPED)
+            told = self.end(at)
+            assert (told.end, told.reason) == (AttemptEnd.ABORTED, "it was built elsewhere")
+            assert at.spool.kept == {}
+
+    def test_a_dropped_artifact_is_deleted_and_not_delivered(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.lose()
+        at.server.connected(Welcome(2, BASE, 10_000_000, 1_000_000, 60.0))
+        at.link.away = True
+        self.take(at)
+        at.pass_time()
+        assert keys(at) == {(1, 1): DONE}
+        at.connect(3, [Judged(1, 1, DROP, "somebody else was faster")])
+        at.pass_time()
+        assert (at.link.told, at.spool.kept, keys(at)) == ([], {}, {})
+
+    def test_an_upload_that_is_dropped_is_broken_off(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.uploads.slow = Deferred()
+        self.take(at)
+        at.server.judged([Judged(1, 1, DROP)])
+        at.pass_time()
+        assert (at.link.told, at.spool.kept, keys(at)) == ([], {}, {})
+
+    def test_what_is_to_be_delivered_is_tried_at_once(self) -> None:
+        """Whatever pause the last failure has made."""
+        at = place(script=[Exit(), Exit()])
+        at.uploads.errors = [Unavailable("reset")] * 1000
+        self.take(at)
+        at.pass_time(16)
+        at.uploads.errors = []
+        at.server.judged([Judged(1, 1, DELIVER)])
+        assert isinstance(at.link.told[0], Done)
+
+    def test_an_abort_that_crosses_the_end_is_told_instead_of_the_artifact(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.spool.hold = Deferred()
+        self.take(at)
+        assert self.successResultOf(Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "enough")))) == Ok()
+        hold, at.spool.hold = at.spool.hold, None
+        at.uploads.slow = Deferred()
+        hold.callback(None)
+        assert self.end(at).end is AttemptEnd.ABORTED
+
+
+class Leaving(Case):
+    def drain(self, at: Place) -> Deferred[None]:
+        return Deferred.fromCoroutine(at.server.drain("the owner wants the machine at noon"))
+
+    def test_draining_takes_no_more_finishes_delivers_and_ends(self) -> None:
+        at = place(max_builds=2)
+        self.take(at)
+        draining = self.drain(at)
+        assert at.link.drained == ["the owner wants the machine at noon"]
+        assert self.declined(at, order(2)) == "the owner wants the machine at noon"
+        assert at.commands.started[0].stopped == []
+        at.uploads.errors = [Unavailable("reset")]
+        at.commands.script = [Exit()]
+        at.commands.started[0].end()
+        self.assertNoResult(draining)
+        at.pass_time()
+        self.successResultOf(draining)
+        assert isinstance(at.link.told[0], Done)
+
+    def test_draining_nothing_ends_at_once(self) -> None:
+        self.successResultOf(self.drain(place()))
+
+    def test_draining_is_said_again_after_the_next_login(self) -> None:
+        at = place()
+        self.take(at)
+        at.lose()
+        draining = self.drain(at)
+        assert at.link.drained == []
+        at.connect(2, [Judged(1, 1, GO_ON)])
+        assert len(at.link.drained) == 1
+        at.lose()
+        at.commands.started[0].end(FAILED)
+        at.pass_time(100)
+        self.assertNoResult(draining)
+        at.connect(3, [Judged(1, 1, DELIVER)])
+        assert len(at.link.drained) == 2
+        at.pass_time()
+        self.successResultOf(draining)
+
+    def test_draining_is_said_again_while_it_cannot_be_stored(self) -> None:
+        at = place()
+        self.take(at)
+        at.link.errors = [StorageUnavailable("full")]
+        self.drain(at)
+        assert at.link.drained == []
+        at.pass_time(10)
+        assert len(at.link.drained) == 1
+
+    def test_who_drains_may_still_hand_back(self) -> None:
+        at = place()
+        self.take(at)
+        self.drain(at)
+        leaving = Deferred.fromCoroutine(at.server.hand_back("now"))
+        at.commands.started[0].end(STOPPED)
+        assert self.end(at).end is AttemptEnd.RETURNED
+        self.successResultOf(leaving)
+
+    def test_handing_back_without_a_connection_leaves_the_ends_on_disk(self) -> None:
+        """Whatever was finished, and that the rest is returned, is told after the next start."""
+        at = place(max_builds=2)
+        self.take(at, order(1))
+        self.take(at, order(2))
+        at.lose()
+        at.commands.script = [Exit()]
+        at.commands.started[0].end()
+        at.pass_time()
+        leaving = Deferred.fromCoroutine(at.server.hand_back("bye"))
+        at.commands.started[1].end(STOPPED)
+        at.pass_time(0.25)
+        self.successResultOf(leaving)
+        assert isinstance(at.spool.kept[1, 1].end, Done)
+        later = place(spool=at.spool)
+        later.pass_time()
+        ends = {told.build_id: told.end if isinstance(told, Ended) else None for told in later.link.told}
+        assert ends == {1: None, 2: AttemptEnd.RETURNED}
+
+    def test_what_is_not_taken_in_time_stays_on_disk(self) -> None:
+        """A program that is told to stop waits for an upload, but not for ever; nothing of it goes on after that."""
+        at = place(script=[Exit(), Exit()])
+        at.uploads.slow = Deferred()
+        self.take(at)
+        leaving = Deferred.fromCoroutine(at.server.hand_back("bye"))
+        at.pass_time(5)
+        self.assertNoResult(leaving)
+        at.pass_time(LEAVING)
+        self.successResultOf(leaving)
+        assert (at.link.told, set(at.spool.kept)) == ([], {(1, 1)})
+        assert at.clock.getDelayedCalls() == []
 
 
 texts = st.text(max_size=600)

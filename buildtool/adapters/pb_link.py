@@ -1,7 +1,12 @@
-"""A build server's standing connection to the metaserver: made, kept, and made again with growing delay."""
+"""A build server's standing connection to the metaserver: made, kept alive, and made again with growing delay.
+
+An open connection proves nothing: the metaserver may be stopped, or the network in between swallow everything. So each
+heartbeat must be answered, or the connection is dropped and another one made.
+"""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeVar
@@ -17,14 +22,17 @@ from twisted.logger import Logger
 
 from buildtool.adapters.pb_client import Session, greet
 from buildtool.adapters.pb_door import Door
-from buildtool.errors import BuildToolError, ProtocolMismatch, Unavailable
+from buildtool.errors import BuildToolError, Fenced, NoContact, ProtocolMismatch, StorageUnavailable, Unavailable
 from buildtool.ports import Orders
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
     Done,
+    Draining,
     Ended,
     Goodbye,
+    Heard,
+    Heartbeat,
     Ok,
     Order,
     Register,
@@ -40,25 +48,40 @@ TOLD_TIMEOUT = 120.0
 
 GOODBYE_TIMEOUT = 5.0
 
+KEEPALIVE = 15.0
+"""Seconds between two heartbeats, unless a quarter of the lease is less."""
+
+ANSWERED = 5.0
+"""Seconds that the answer to a heartbeat may always take, however often they are sent."""
+
+LEASE = 60.0
+"""The lease in seconds, as long as no metaserver has told it."""
+
+SOONEST = 0.05
+"""The least seconds between two heartbeats, or two logins, whatever lease a metaserver tells."""
+
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 @frozen
 class Backoff:
-    """Delays between tries, in seconds: doubling from ``first`` to ``most``, each up to a quarter longer or shorter.
+    """Delays between tries, in seconds: doubling from ``first`` up to ``most``, no two sides waiting equally long.
 
     A Session that lasted ``settled`` seconds makes the next try after it the first again; one that broke sooner does
-    not, so that two build servers of one name do not throw each other out all the time.
+    not, so that two build servers of one name do not throw each other out all the time. After ``retries`` logins in a
+    row that failed there is no further one; None is for ever.
     """
 
     first: float = 1.0
-    most: float = 60.0
+    most: float = 300.0
     settled: float = 10.0
+    retries: int | None = None
     chance: Callable[[], float] = random.random
 
-    def delay(self, tries: int) -> float:
-        """Return the delay before the next try, when ``tries`` were made in vain."""
-        return min(self.first * 2.0 ** min(tries, 30), self.most) * (0.75 + 0.5 * self.chance())
+    def delay(self, tries: int, most: float = math.inf) -> float:
+        """Return the delay before the next try, when ``tries`` were made in vain; it is at most ``most`` too."""
+        middle = min(self.first * 2.0 ** min(tries, 30), min(self.most, most) / 1.25)
+        return middle * (0.75 + 0.5 * self.chance())
 
 
 @define(eq=False)
@@ -81,8 +104,9 @@ class _OrderBook(Door):
 class BuildServerLink(Service):
     """Implements ``ports.MetaserverLink``; as a service it keeps the build server registered while it runs.
 
-    ``register`` makes the message for each login. ``final`` is called with the error where trying again is in vain:
-    another version of the protocol. Set ``orders`` before the service starts.
+    ``register`` makes the message for each login, to which what is held is added. ``final`` is called with the error
+    where trying again is in vain: another version of the protocol, or as many failed logins as ``backoff`` allows.
+    ``keepalive`` is in seconds. Set ``orders`` before the service starts.
     """
 
     _log = Logger()
@@ -96,6 +120,7 @@ class BuildServerLink(Service):
         *,
         final: Callable[[BuildToolError], None],
         backoff: Backoff | None = None,
+        keepalive: float = KEEPALIVE,
     ) -> None:
         self.orders: Orders | None = None
         self._endpoint = endpoint
@@ -104,6 +129,8 @@ class BuildServerLink(Service):
         self._clock = clock
         self._final = final
         self._backoff = backoff or Backoff()
+        self._keepalive = keepalive
+        self._lease = LEASE
         self._session: Session | None = None
         self._living: Deferred[None] | None = None
 
@@ -139,46 +166,73 @@ class BuildServerLink(Service):
             self._log.failure("a defect in the connection to the metaserver", failure)  # type: ignore[arg-type]
 
     async def _live(self) -> None:
-        tries = 0
+        orders = self.orders
+        assert orders is not None  # noqa: S101 - the composition root sets it
+        tries = failed = 0
         while self.running:
             began = self._clock.seconds()
             try:
-                reason = await self._one_session()
+                reason = await self._one_session(orders)
             except ProtocolMismatch as error:
                 self._log.error("{why}", why=str(error))
                 self._final(error)
                 return
             except BuildToolError as error:
                 reason = str(error)
+                failed += 1
             else:
+                failed = 0
                 if self._clock.seconds() - began >= self._backoff.settled:
                     tries = 0
             if not self.running:
                 return
-            delay = self._backoff.delay(tries)
+            if failed and failed == self._backoff.retries:
+                self._log.error("{why}", why=reason)
+                self._final(NoContact(f"{failed} logins in a row failed, the last one so: {reason}"))
+                return
+            # What is held is lost for the metaserver when its lease ends before the next login.
+            most = max(self._lease / 4, SOONEST) if orders.held() else math.inf
+            delay = self._backoff.delay(tries, most)
             tries += 1
             self._log.warn("{why}; next try in {delay:.1f} s", why=reason, delay=delay)
             await deferLater(self._clock, delay)
 
-    async def _one_session(self) -> str:
+    async def _one_session(self, orders: Orders) -> str:
         """Log in, stay while the connection holds, and return why it ended. Raises BuildToolError when not let in."""
-        orders = self.orders
-        assert orders is not None  # noqa: S101 - the composition root sets it
         session = await greet(self._endpoint, self._where, "build server", self._clock)
         try:
-            welcome = await session.call("register", self._register(), Welcome, _OrderBook(orders))
+            message = attrs.evolve(self._register(), held=orders.held())
+            welcome = await session.call("register", message, Welcome, _OrderBook(orders))
         except BaseException:
             session.close()
             raise
-        self._session = session
+        self._session, self._lease = session, welcome.lease
         self._log.info("registered at {where}, session {session}", where=self._where, session=welcome.session)
         orders.connected(welcome)
+        beating = Deferred.fromCoroutine(self._beat(session, orders)).addErrback(self._ended)
         try:
             reason = await session.closed()
         finally:
             self._session = None
+            beating.cancel()
         orders.disconnected(reason)
         return reason
+
+    async def _beat(self, session: Session, orders: Orders) -> None:
+        """Say regularly that this build server lives and what it holds; drop a connection that does not answer."""
+        every = max(min(self._keepalive, self._lease / 4), SOONEST)
+        while True:
+            await deferLater(self._clock, every)
+            message = Heartbeat(orders.held())
+            try:
+                heard = await session.call("heartbeat", message, Heard, within=max(every, ANSWERED))
+            except StorageUnavailable as error:
+                self._log.warn("a heartbeat was not taken: {why}", why=str(error))
+            except BuildToolError as error:
+                session.broker.drop(str(error))
+                return
+            else:
+                orders.judged(heard.verdicts)
 
     # --- ports.MetaserverLink ---------------------------------------------------------------------------
 
@@ -194,6 +248,10 @@ class BuildServerLink(Service):
         """Ask for fresh tickets."""
         return await self._call("renew", message, Tickets)
 
+    async def draining(self, message: Draining) -> Ok:
+        """Say that no more orders are taken."""
+        return await self._call("draining", message, Ok)
+
     async def _call(self, name: str, message: attrs.AttrsInstance, expected: type[T]) -> T:
         session = self._session
         if session is None:
@@ -204,3 +262,6 @@ class BuildServerLink(Service):
             # Whether it arrived is not known: only a new Session can tell.
             session.broker.drop(f"no answer to {name!r}")
             raise
+        except Fenced as error:
+            session.broker.drop(str(error))
+            raise Unavailable(f"the Session at {self._where} is over: {error}") from error

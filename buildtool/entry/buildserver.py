@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from attrs import frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, race
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 
@@ -23,9 +23,10 @@ from buildtool.adapters.detect import Machine, detect_machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.groups import mark_for
-from buildtool.adapters.pb_link import Backoff, BuildServerLink
+from buildtool.adapters.pb_link import KEEPALIVE, Backoff, BuildServerLink
 from buildtool.adapters.processes import Processes
 from buildtool.adapters.reaping import Keepers
+from buildtool.adapters.spool import Spool
 from buildtool.adapters.vcs import Checkouts
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn_command import SvnCommand
@@ -34,9 +35,21 @@ from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.adapters.workshop import RecipeCommands, Slots, changing
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
+from buildtool.delivering import Deliveries
 from buildtool.domain.model import Offer, OfferKind
+from buildtool.entry import draining
 from buildtool.entry.capability import Announced, announced, restricted
-from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, Stop, command_line, refuse, run, software
+from buildtool.entry.common import (
+    EXIT_CODES,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    Stop,
+    command_line,
+    refuse,
+    run,
+    software,
+)
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.protocol import Register
@@ -72,6 +85,14 @@ class Place:
     @property
     def slots(self) -> Path:
         return self.top / "slots"
+
+    @property
+    def spool(self) -> Path:
+        return self.top / "spool"
+
+    @property
+    def stamp(self) -> Path:
+        return self.top / draining.STAMP
 
     def lock(self) -> BinaryIO:
         """Make the place this program's own until the returned file is closed. Raises ConfigurationError."""
@@ -125,9 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_line(
         PROGRAM,
-        "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back.",
+        "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
+        "finishes them first.",
         "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
-        EXIT_CODES | {EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol"},
+        EXIT_CODES
+        | {
+            EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
+            EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
+        },
     )
     parser.add_argument("--name", default="", help="what the farm knows this machine as (default: its host name)")
     parser.add_argument(
@@ -153,7 +179,17 @@ def _parser() -> argparse.ArgumentParser:
         "--admin", default="", metavar="TEXT", help="whom to ask about this machine; shown to everybody"
     )
     parser.add_argument(
-        "--maxdelay", type=_number(1, 86400), default=60, metavar="S", help="most seconds between logins (default 60)"
+        "--maxdelay", type=_number(1, 86400), default=300, metavar="S", help="most seconds between logins (default 300)"
+    )
+    parser.add_argument(
+        "--maxretries", type=_number(1, 10**6), metavar="N", help="end when N logins in a row failed (default: never)"
+    )
+    parser.add_argument(
+        "--keepalive",
+        type=_number(1, 3600),
+        default=int(KEEPALIVE),
+        metavar="S",
+        help=f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
     )
     parser.add_argument("--show-info", action="store_true", help="say what this machine offers, and end")
     parser.add_argument("--json", action="store_true", help="with --show-info: as JSON")
@@ -281,7 +317,13 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         host, port = said.host or settings.host, said.port or settings.pb_port
         endpoint = HostnameEndpoint(reactor, host, port)
         link = BuildServerLink(
-            endpoint, f"{host}:{port}", register, reactor, final=final, backoff=Backoff(most=float(said.maxdelay))
+            endpoint,
+            f"{host}:{port}",
+            register,
+            reactor,
+            final=final,
+            backoff=Backoff(most=float(said.maxdelay), retries=said.maxretries),
+            keepalive=float(said.keepalive),
         )
         tools = Tools(
             sources=Checkouts(
@@ -297,20 +339,40 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             time_limit=None if said.time_limit is None else float(said.time_limit),
         )
         offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
-        server = BuildServer(offered, tools, link, pool)
+        deliveries = Deliveries(Spool(place.spool, pool), link, transfers, reactor)
+        server = BuildServer(offered, tools, link, deliveries, pool)
+        await deliveries.restore()
+        draining.clear(place.stamp)
+        drain = Stop()
+        closing.callback(draining.watch(reactor, place.stamp, drain))
         link.orders = server
         link.startService()
         try:
-            reason = await stop.asked()
-            log.info("stopping: {reason}", reason=reason)
-            leaving = Deferred.fromCoroutine(server.hand_back(reason))
-            mirror.close()  # a fetch that is under way is not worth waiting for
-            svn.close()
-            await leaving
+            if await _told_to_leave(server, stop, drain):
+                log.info("stopping: {reason}", reason=stop.reason)
+                leaving = Deferred.fromCoroutine(server.hand_back(stop.reason))
+                mirror.close()  # a fetch that is under way is not worth waiting for
+                svn.close()
+                await leaving
         finally:
+            deliveries.stop()
             await processes.stop_all("the build server stops")
             await link.stopService()
             await transfers.close()
     if errors:
         return refuse(PROGRAM, errors[0])
     return EXIT_OK
+
+
+async def _told_to_leave(server: BuildServer, stop: Stop, drain: Stop) -> bool:
+    """Return True when the program is told to stop, False when it was told to drain and has done so."""
+
+    async def drained() -> str:
+        reason = await drain.asked()
+        log.info("draining: {reason}", reason=reason)
+        await server.drain(reason)
+        log.info("drained: everything is delivered")
+        return reason
+
+    first, _ = await race([Deferred.fromCoroutine(stop.asked()), Deferred.fromCoroutine(drained())])
+    return first == 0

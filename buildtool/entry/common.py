@@ -20,11 +20,12 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buildtool.errors import BuildToolError, ConfigurationError, ProtocolMismatch, UsageError
+from buildtool.errors import BuildToolError, ConfigurationError, NoContact, ProtocolMismatch, UsageError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 7
 EXIT_REFUSED = 8
 
 EXIT_CODES = {
@@ -94,6 +95,8 @@ def exit_code(error: BuildToolError) -> int:
     """Return the exit code for an error that ends a program."""
     if isinstance(error, UsageError | ConfigurationError):
         return EXIT_USAGE
+    if isinstance(error, NoContact):
+        return EXIT_UNAVAILABLE
     return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED
 
 

@@ -23,6 +23,7 @@ GROUPS = {
     "attempt": ("shells", 3),
     "buildlog": ("shells", 3),
     "buildserver": ("shells", 3),
+    "delivering": ("shells", 3),
     "metaserver": ("shells", 3),
     "requester": ("shells", 3),
     "entry": ("entry", 4),
