@@ -228,7 +228,7 @@ class SimulatedDisk:
     # --- Disk ------------------------------------------------------------------------------------------
 
     def open(self, path: Path, mode: Mode) -> int:
-        self._begin("open", path, needs_room=mode in {Mode.CONTINUE, Mode.EMPTY, Mode.NEW})
+        self._begin("open", path, needs_room=not self._there(path))
         directory, name = self._place(path)
         node = directory.entries.get(name)
         if node is None:
@@ -312,7 +312,7 @@ class SimulatedDisk:
         return list(self._directory(path).entries)
 
     def make_directory(self, path: Path) -> None:
-        self._begin("make_directory", path, needs_room=True)
+        self._begin("make_directory", path, needs_room=not self._there(path))
         directory, name = self._place(path)
         if name in directory.entries:
             raise _error(errno.EEXIST, path)
@@ -436,6 +436,13 @@ class SimulatedDisk:
                 raise _error(errno.ENOENT, path)
             node = node.entries[name]
         return node
+
+    def _there(self, path: Path) -> bool:
+        try:
+            self._find(path)
+        except OSError:
+            return False
+        return True
 
     def _directory(self, path: Path) -> _Directory:
         node = self._find(path)
