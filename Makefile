@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench check format lock clean distclean
+.PHONY: help venv demo sources demo-lua test bench chaos check format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -29,6 +29,9 @@ test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 bench: venv  ## take the figures of docs/performance.rst (ARGS="hits upload" takes those whose names begin so)
 	@$(RUN) -m tests.benchmarks $(ARGS)
 
+chaos: venv  ## kill, freeze and cut off real programs for MINUTES=3 (SEED=n): every request still ends once
+	@$(RUN) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 check: venv  ## style, types and the direction of imports
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
@@ -47,7 +50,7 @@ lock: venv  ## refresh requirements.txt: the newest versions that fit setup.cfg,
 	@$(MAKE) --no-print-directory venv
 
 clean:  ## remove what the other targets left behind, except .venv and downloads
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench .chaos
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## the same, .venv and what was downloaded

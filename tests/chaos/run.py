@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 from collections.abc import Callable, Coroutine, Iterable
 from email.message import EmailMessage
 from functools import partial
@@ -293,9 +292,7 @@ class Run:
         for name in self.script.shape.names():
             left += leftovers.in_build_dir(self.directory / "farm" / "build" / name)
         left += leftovers.in_database(database)
-        if _has_fsck(self.farm.root):
-            left += leftovers.by_fsck(self.farm.root, self.farm.environment())
-        return left
+        return left + leftovers.by_fsck(self.farm.root, self.farm.environment())
 
     async def _gone(self, look: Callable[[], list[str]]) -> list[str]:
         """Return what is still there after some seconds, in which it may go."""
@@ -342,7 +339,3 @@ class Run:
 
     async def _rest(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
-
-
-def _has_fsck(root: Path) -> bool:
-    return bool(re.search(r'"--fsck"', (root / "buildtool" / "entry" / "metaserver.py").read_text()))
