@@ -20,11 +20,13 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.archive import make_zip
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.processes import Processes
+from buildtool.adapters.spool import Spool
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_worktrees import Worktrees
 from buildtool.adapters.workshop import RecipeCommands, Slots
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
+from buildtool.delivering import Deliveries
 from buildtool.domain.model import AttemptEnd, Offer, OfferKind, canonical
 from buildtool.domain.platforms import Value
 from buildtool.errors import UsageError
@@ -228,8 +230,10 @@ class RealBuilds(TestCase):
         if recipe is not None:
             made = attrs.evolve(made, recipe=recipe)
         offered = Offered({made.name: made}, [Offer(PLATFORM)], 2)
-        server = BuildServer(offered, self.tools, self.link, self.pool)
-        server.connected(Welcome(1, BASE, 10**9, 10**7))
+        spool = Spool(self.top / "spool", self.pool)
+        deliveries = Deliveries(spool, self.link, self.uploads, self.tools.clock)
+        server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)
+        server.connected(Welcome(1, BASE, 10**9, 10**7, 60.0))
         return server
 
     def order(self, build_id: int, **given: Value) -> Order:
@@ -251,12 +255,8 @@ class RealBuilds(TestCase):
         )
 
     async def finished(self, server: BuildServer) -> None:
-        """Wait until nothing runs any more."""
-        reactor = self.tools.clock
-        while server._open:
-            pause: Deferred[None] = Deferred()
-            reactor.callLater(0.01, pause.callback, None)
-            await pause
+        """Wait until nothing runs any more, and nothing waits to be delivered."""
+        await server.drain("the test is over")
 
     async def test_an_order_becomes_an_artifact(self) -> None:
         """Checked out, compiled, self-checked, packed, uploaded: twice in two slots, with the same bytes."""
@@ -269,6 +269,7 @@ class RealBuilds(TestCase):
         assert len(set(self.uploads.digests)) == 1
         assert b"ok crc32" in self.uploads.log
         assert not list((self.top / "slots").iterdir())
+        assert not list((self.top / "spool").iterdir())
 
     async def test_a_compile_error_is_the_projects_failure_and_shows_in_the_log(self) -> None:
         (self.origin / "main.c").write_text("int main(void) { return nothing; }\n")

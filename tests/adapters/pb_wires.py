@@ -33,14 +33,19 @@ class RawClient(Protocol):
 
 @define(eq=False)
 class Wires:
-    """All connections to one factory. It is an endpoint: ``connect`` makes one more; ``address`` is who calls."""
+    """All connections to one factory. It is an endpoint: ``connect`` makes one more; ``address`` is who calls.
+
+    ``tried`` says when somebody tried to connect.
+    """
 
     clock: Clock
     server: GuardedFactory | None = None
     address: str = "192.0.2.1"
     pumps: list[iosim.IOPump] = field(factory=list)
+    tried: list[float] = field(factory=list)
 
     def connect(self, factory: Any) -> Deferred[Any]:
+        self.tried.append(self.clock.seconds())
         protocol = factory.buildProtocol(None)
         return succeed(protocol) if self.join(protocol) else fail(error.ConnectionRefusedError())
 

@@ -1,6 +1,7 @@
 """Both ends of the control connection: hello, what requesters ask, orders and their answers, losing and returning."""
 
 from collections.abc import Coroutine
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -15,14 +16,16 @@ from twisted.trial.unittest import TestCase
 
 from buildtool import wire
 from buildtool.adapters.pb_client import Requesting, connect_requester, greet
-from buildtool.adapters.pb_link import Backoff, BuildServerLink
+from buildtool.adapters.pb_link import ANSWERED, Backoff, BuildServerLink
 from buildtool.adapters.pb_server import Gateway, Peer
-from buildtool.domain.model import AttemptEnd
+from buildtool.domain.model import AttemptEnd, Held, HeldState, Judged, Verdict
 from buildtool.errors import (
     BuildToolError,
     Conflict,
     Declined,
+    Fenced,
     InternalError,
+    NoContact,
     NotFound,
     ProtocolMismatch,
     StorageUnavailable,
@@ -38,8 +41,10 @@ from buildtool.protocol import (
     AskStatus,
     Cancel,
     Done,
+    Draining,
     Ended,
     Follow,
+    Heartbeat,
     Ok,
     Register,
     RenewTickets,
@@ -80,7 +85,9 @@ class Farm:
     def result(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.ends.result(coroutine)
 
-    def link(self, orders: FakeOrders, name: str = "anna") -> BuildServerLink:
+    def link(
+        self, orders: FakeOrders, name: str = "anna", *, keepalive: float = 15.0, **backoff: Any
+    ) -> BuildServerLink:
         """A build server's link that has been started."""
         link = BuildServerLink(
             self.ends,  # type: ignore[arg-type]
@@ -88,7 +95,8 @@ class Farm:
             lambda: messages.register(name),
             self.clock,
             final=self.final.append,
-            backoff=Backoff(chance=lambda: 0.5),
+            backoff=Backoff(**{"chance": lambda: 0.5, **backoff}),
+            keepalive=keepalive,
         )
         link.orders = orders
         link.startService()
@@ -365,12 +373,14 @@ def test_a_build_server_registers_takes_an_order_and_tells_its_end() -> None:
     ended = Ended(17, 1, AttemptEnd.FAILED, "make failed", "the end\n")
     assert farm.result(link.ended(ended)) == Ok()
     assert farm.result(link.renew(RenewTickets(17, 1))) == Tickets("log", "artifact")
+    assert farm.result(link.draining(Draining("noon"))) == Ok()
     assert farm.servers.heard == [
         ("registered", "anna", 1),
         ("anna", 1, Accepted(17, 1)),
         ("anna", 1, DONE),
         ("anna", 1, ended),
         ("anna", 1, RenewTickets(17, 1)),
+        ("anna", 1, Draining("noon")),
     ]
     farm.stop(link)
 
@@ -587,6 +597,148 @@ def test_a_build_server_that_accepts_something_else_loses_its_connection() -> No
     farm.gateway.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert farm.servers.heard[1:] == [("disconnected", "anna", 1, False)]
+    farm.stop(link)
+
+
+# --- leases -----------------------------------------------------------------------------------------------
+
+HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
+
+
+def test_what_is_held_is_said_at_each_login_and_judged_by_the_answer() -> None:
+    farm, orders = Farm(), FakeOrders(has=HELD)
+    farm.servers.verdicts = (Judged(17, 1, Verdict.GO_ON), Judged(18, 2, Verdict.DROP, "built elsewhere"))
+    link = farm.link(orders)
+    assert farm.servers.logins[0].held == HELD
+    assert orders.verdicts == list(farm.servers.verdicts)
+    orders.has = HELD[:1]
+    farm.ends.cut()
+    farm.ends.advance(1.01)
+    assert farm.servers.logins[1].held == HELD[:1]
+    farm.stop(link)
+
+
+@pytest.mark.parametrize(
+    ("keepalive", "lease", "every"), [(15.0, 60.0, 15), (4.0, 60.0, 4), (15.0, 20.0, 5), (3600.0, 60.0, 15)]
+)
+def test_heartbeats_say_what_is_held_and_are_never_more_than_a_quarter_of_the_lease_apart(
+    keepalive: float, lease: float, every: float
+) -> None:
+    farm, orders = Farm(), FakeOrders(has=HELD)
+    farm.servers.lease = lease
+    link = farm.link(orders, keepalive=keepalive)
+    for count in range(1, 4):
+        farm.ends.advance(every + 0.01)
+        assert farm.servers.beats == [("anna", 1, Heartbeat(HELD))] * count
+    farm.stop(link)
+    assert not farm.clock.getDelayedCalls(), "nothing beats when the service has stopped"
+
+
+def test_the_verdicts_of_a_heartbeat_reach_the_orders() -> None:
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    farm.servers.verdicts = (Judged(17, 1, Verdict.DROP, "nobody waits"),)
+    farm.ends.advance(15)
+    assert orders.verdicts == list(farm.servers.verdicts)
+    farm.stop(link)
+
+
+@pytest.mark.parametrize(("lease", "within"), [(60.0, 15.0), (2.0, ANSWERED)])
+def test_a_heartbeat_that_is_not_answered_drops_the_connection_and_another_is_made(lease: float, within: float) -> None:
+    """The metaserver hears everything and says nothing: stopped, or behind a link that lost one direction."""
+    farm, orders = Farm(), FakeOrders(has=HELD)
+    farm.servers.lease = lease
+    farm.servers.deaf = Deferred()
+    link = farm.link(orders)
+    every = min(15.0, lease / 4)
+    farm.ends.advance(every + 0.01)
+    farm.ends.advance(within - 0.1)
+    assert orders.log == ["session 1"]
+    farm.ends.advance(0.2)
+    assert orders.log[:2] == ["session 1", "disconnected"]
+    farm.servers.deaf.callback(None)
+    farm.servers.deaf = None
+    farm.ends.advance(1.01)
+    assert orders.log[2:] == ["session 2"]
+    farm.stop(link)
+
+
+def test_a_heartbeat_that_cannot_be_taken_in_now_costs_nothing() -> None:
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    farm.servers.failing = [StorageUnavailable("the disk is full")]
+    farm.ends.advance(15)
+    farm.ends.advance(15)
+    assert len(farm.servers.beats) == 2
+    assert orders.log == ["session 1"]
+    farm.stop(link)
+
+
+def test_a_session_that_is_fenced_is_left_and_another_is_opened_after_a_while() -> None:
+    """Whether a heartbeat hears of it or anything else; what was to be said then is said in the next Session."""
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders)
+    farm.servers.failing = [Fenced("anna has logged in anew")]
+    with pytest.raises(Unavailable, match="anna has logged in anew"):
+        farm.result(link.done(DONE))
+    assert orders.log == ["session 1", "disconnected"]
+    farm.ends.advance(1.01)
+    farm.ends.advance(14)
+    farm.servers.failing = [Fenced("anna has logged in anew")]
+    farm.ends.advance(2)
+    assert orders.log[2:4] == ["session 2", "disconnected"]
+    farm.ends.advance(2.01)
+    assert orders.log[4:] == ["session 3"]
+    farm.stop(link)
+
+
+def gap(farm: Farm, tries: int = 30) -> float:
+    """The longest that a build server waits between two of its next tries to connect, in seconds."""
+    farm.ends.tried.clear()
+    while len(farm.ends.tried) < tries:
+        farm.clock.advance(0.5)
+    return max(after - before for before, after in pairwise(farm.ends.tried))
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_who_holds_something_tries_at_least_four_times_in_a_lease(chance: float) -> None:
+    """Who holds nothing waits up to ``most``; before any metaserver has told a lease, it is believed to be 60 s."""
+    farm, orders = Farm(), FakeOrders()
+    server, farm.ends.server = farm.ends.server, None
+    link = farm.link(orders, chance=lambda: chance)
+    assert 150 < gap(farm) <= 300.5
+    orders.has = HELD
+    gap(farm, 2)
+    assert 7 < gap(farm) <= 15.5
+    farm.servers.lease = 24.0
+    farm.ends.server = server
+    farm.ends.advance(16)
+    assert orders.log == ["session 1"]
+    farm.ends.server = None
+    farm.ends.cut()
+    assert 3 < gap(farm) <= 6.5
+    farm.stop(link)
+
+
+def test_as_many_failed_logins_in_a_row_as_are_allowed_are_final() -> None:
+    """A login that succeeds begins the count anew; a Session that ends is no failed login."""
+    farm, orders = Farm(), FakeOrders()
+    link = farm.link(orders, retries=3)
+    for _ in range(3):
+        server, farm.ends.server = farm.ends.server, None
+        farm.ends.cut()
+        gap(farm, 2)
+        farm.ends.server = server
+        farm.ends.advance(40)
+    assert orders.log.count("disconnected") == 3
+    assert not farm.final
+    farm.ends.server = None
+    farm.ends.cut()
+    gap(farm, 3)
+    (error,) = farm.final
+    assert isinstance(error, NoContact)
+    assert str(error).startswith("3 logins in a row failed, the last one so: no metaserver answers at")
+    assert not farm.clock.getDelayedCalls()
     farm.stop(link)
 
 
