@@ -129,8 +129,9 @@ def _revive(turn: Turn, server: Server, attempt: Attempt) -> None:
         )
     )
     state.lease(attempt.key, turn.now)
-    if (build.id, server.name) in state.refusals:
-        state.forget_refusal((build.id, server.name))
+    refusal = state.refusals.get((build.id, server.name))
+    if refusal is not None:
+        state.put(evolve(refusal, until=turn.now))
     if attempt.struck:
         _give_strike_back(turn, server.name, build.spec.project)
     turn.happened("attempt-revived", f"build/{build.id}", f"epoch {attempt.epoch} on {server.name}")

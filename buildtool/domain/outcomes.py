@@ -62,6 +62,9 @@ RULES: dict[AttemptEnd, EndRule] = {
 """The machine's ends. A refusal's memory doubles each time; the project's own failure is not in this table."""
 
 
+_NEVER_HAD = EndRule("did not get it", delay=True)
+
+
 def current(turn: Turn, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
     """Return the live Attempt that a report is about, or None when it comes from an older Session or epoch."""
     attempt = turn.state.attempts.get((build_id, epoch))
@@ -133,6 +136,12 @@ def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: st
         _project_failed(turn, build, closed)
     else:
         _machine_failed(turn, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
+
+
+def undelivered(turn: Turn, attempt: Attempt, reason: str) -> None:
+    """End an Attempt whose order never reached its server: nothing is held against anybody, and it is tried again."""
+    closed = close_attempt(turn, attempt, AttemptEnd.LOST, reason)
+    _machine_failed(turn, turn.state.builds[attempt.build_id], closed, _NEVER_HAD, began=False)
 
 
 def miss(turn: Turn, attempt: Attempt, reason: str) -> None:

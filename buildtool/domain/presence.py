@@ -9,7 +9,7 @@ from buildtool.domain.dispatching import fill
 from buildtool.domain.leases import judge_all
 from buildtool.domain.messages import ClockStepped, Disconnected, Fence, MailWritten, Noted, Registered, SessionOpened
 from buildtool.domain.model import AttemptEnd, AttemptState, Mail, RequestState, Server
-from buildtool.domain.outcomes import close_attempt, end, settle_confirmations
+from buildtool.domain.outcomes import close_attempt, end, settle_confirmations, undelivered
 from buildtool.domain.ready import place_of
 from buildtool.domain.state import OWNER_TOLD_AFTER
 from buildtool.domain.turn import Turn
@@ -113,5 +113,7 @@ def _lose_what_is_not_there(turn: Turn, server: Server) -> None:
         attempt = state.attempts[key]
         if attempt.state is AttemptState.ABORTING:
             close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason)
+        elif attempt.state is AttemptState.OFFERED:
+            undelivered(turn, attempt, f"{server.name} came back without it")
         else:
             end(turn, attempt, AttemptEnd.LOST, f"{server.name} came back without it")

@@ -1,5 +1,6 @@
 """Migrations lead to the tables that the program uses; other programs' and newer databases are left alone."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from buildtool.adapters.schema import REVISION, metadata
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.errors import NewerDatabase, StorageUnavailable
 from tests.support.inline import run
+
+NOTHING = {"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_info": "", "admin": "", "software": ""}
 
 
 @pytest.fixture
@@ -88,9 +91,7 @@ def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path:
         migrate(connection, "0001")
         connection.exec_driver_sql(
             "INSERT INTO servers VALUES ('anna', 3, ?, 1, 5.0, 6.0, 1, 2, 7.0, 'broke 3 builds')",
-            (
-                '{"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_info": "", "admin": "", "software": ""}',
-            ),
+            (json.dumps(NOTHING),),
         )
 
     raw(path, fill)

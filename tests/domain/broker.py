@@ -5,7 +5,7 @@ to fail at any batch. What was told is kept, so that a test can compare it with 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from attrs import define, field
@@ -107,13 +107,18 @@ class TestBroker:
         )
         return answers
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass, with a Tick at every time that the scheduler asks for and one at the end."""
+    def advance(self, seconds: float, beat: Callable[[], None] = lambda: None) -> None:
+        """Let time pass, with a Tick at every time that the scheduler asks for and one at the end.
+
+        ``beat`` is called before each, so that whoever lives is heard of in time.
+        """
         until = self.now + seconds
         while (wake := next_wake(self.state, self.now)) is not None and wake <= until:
             self.now = max(self.now, wake)
+            beat()
             self.send(Tick())
         self.now = until
+        beat()
         self.send(Tick())
 
     def crash(self) -> None:
@@ -124,6 +129,7 @@ class TestBroker:
     def reloaded(self) -> State:
         """Return a State made from the committed rows alone."""
         state = State(self.policies)
+        state.holding = self.state.holding
         builds = [row for row in self.all(Build) if row.state in OPEN_BUILD]
         open_ids = {build.id for build in builds}
         state.load(self.all(Server))
@@ -180,6 +186,9 @@ def fingerprint(state: State) -> dict[str, object]:
         "waiting_on": _sets(state.waiting_on),
         "wanting": _sets(state.wanting),
         "attempts_of": _sets(state.attempts_of),
+        "missing_of": _sets(state.missing_of),
+        "absent": set(state.absent),
+        "holding": state.holding,
         "refusals_of": _sets(state.refusals_of),
         "confirming": set(state.confirming),
         "free": set(state.free),

@@ -3,9 +3,10 @@
 Nothing here decides anything: each method sends one event to the broker, as the peer it names would.
 """
 
+from collections.abc import Iterable
+
 from attrs import define, field
 
-from buildtool.domain.waiting import why
 from buildtool.domain.messages import (
     Abort,
     Answer,
@@ -16,12 +17,15 @@ from buildtool.domain.messages import (
     Disconnected,
     Dispatched,
     Event,
+    HeldJudged,
+    HeldReported,
     Hit,
     JoinedBuild,
     KnownFailure,
     Noted,
     Queued,
     Registered,
+    SessionOpened,
     Why,
 )
 from buildtool.domain.model import (
@@ -33,15 +37,20 @@ from buildtool.domain.model import (
     BuildSpec,
     BuildState,
     Capability,
+    Held,
     Mail,
     Policy,
     Request,
     RequestState,
     Server,
+    Verdict,
 )
+from buildtool.domain.state import LEASE
+from buildtool.domain.waiting import why
 from tests.domain.broker import TestBroker
 from tests.domain.worlds import POLICIES, machine, submitted
 
+Key = tuple[int, int]
 NewRequest = Hit | Dispatched | JoinedBuild | Queued | KnownFailure
 
 
@@ -53,6 +62,7 @@ class Farm:
     broker: TestBroker = field(init=False)
     clients: int = 0
     files: int = 0
+    silent: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.broker = TestBroker(self.policies)
@@ -71,11 +81,28 @@ class Farm:
     def cancel(self, asked: NewRequest) -> Answer:
         return self.send(CancelRequested(asked.request.id))
 
-    def login(self, name: str, capability: Capability | None = None) -> None:
-        self.send(Registered(name, capability or machine()))
+    def login(self, name: str, capability: Capability | None = None, held: Iterable[Held] = ()) -> dict[Key, Verdict]:
+        """The server logs in with what it holds, and is told what is to become of it."""
+        self.silent.discard(name)
+        answer = self.send(Registered(name, capability or machine(), tuple(held)))
+        assert isinstance(answer, SessionOpened)
+        return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
 
-    def logout(self, name: str, reason: str = "connection reset") -> None:
-        assert not self.note(Disconnected(name, self.server(name).session, reason)).stale
+    def logout(self, name: str, reason: str = "connection reset", *, clean: bool = False) -> None:
+        """The connection ends; what the server builds may go on there."""
+        assert not self.note(Disconnected(name, self.server(name).session, reason, clean)).stale
+
+    def lose(self, name: str) -> None:
+        """The server goes, and is not heard of until all its Leases have ended."""
+        self.logout(name)
+        self.pass_time(LEASE)
+
+    def heartbeat(self, name: str, *held: Held) -> dict[Key, Verdict]:
+        """The server says what it has, in its newest Session."""
+        answer = self.send(HeldReported(name, self.server(name).session, held))
+        assert isinstance(answer, HeldJudged)
+        assert not answer.stale
+        return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
 
     def accept(self, name: str) -> Attempt:
         """The server takes what it was offered last."""
@@ -109,7 +136,15 @@ class Farm:
         return Delivered(attempt.server, attempt.session, *attempt.key, digest, digest, 10, "lua.zip", 2.0)
 
     def pass_time(self, seconds: float) -> None:
-        self.broker.advance(seconds)
+        """Let time pass; every connected server that is not ``silent`` is heard of all the while."""
+        self.broker.advance(seconds, self.beat)
+
+    def beat(self) -> None:
+        """Every connected server says that it has what it was given."""
+        for server in list(self.broker.state.servers.values()):
+            keys = list(self.broker.state.attempts_of.get(server.name, ()))
+            if server.connected and server.name not in self.silent and keys:
+                self.heartbeat(server.name, *(Held(*key) for key in keys))
 
     # --- what the database says --------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from buildtool.domain.messages import (
     RepeatedSubmission,
 )
 from buildtool.domain.model import AttemptEnd, BuildState, Joined, RequestState
+from buildtool.domain.state import LEASE
 from tests.domain.farm import Farm, NewRequest
 from tests.domain.worlds import POLICY, REVISIONS, machine, spec, submitted
 
@@ -232,7 +233,7 @@ def test_who_joined_by_attempt_is_admitted_anew_when_that_attempt_ends_and_is_to
     assert farm.ends_told(strict) == [SATISFIED]
 
 
-def test_a_restart_admits_anew_who_had_joined_only_the_attempt_that_it_ended() -> None:
+def test_who_had_joined_only_an_attempt_is_admitted_anew_when_it_goes_missing_after_a_restart() -> None:
     """Their own Build must not wait for a machine that only the other Build needs."""
     farm = Farm()
     farm.login("anna", machine(libc_version="2.31", memory=8192))
@@ -241,6 +242,8 @@ def test_a_restart_admits_anew_who_had_joined_only_the_attempt_that_it_ended() -
     assert farm.request(strict).joined is Joined.ATTEMPT
 
     farm.broker.crash()
+    assert farm.build_of(strict).id == farm.build_of(loose).id
+    farm.pass_time(LEASE)
     assert farm.build_of(strict).id != farm.build_of(loose).id
     farm.login("bert", machine(libc_version="2.31", memory=512))
     assert farm.running_on(strict) == "bert"
@@ -305,7 +308,7 @@ def known_to_fail_but_joined(farm: Farm) -> NewRequest:
 def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_a_build_fails() -> None:
     farm = Farm()
     ranged = known_to_fail_but_joined(farm)
-    farm.logout("bert")
+    farm.lose("bert")
     farm.broker.state.shelves.clear()
     farm.fail("anna")
     assert farm.ends_told(ranged) == [FAILED]
@@ -317,7 +320,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_confirmi
     farm.fail("anna")
     assert farm.running_on(ranged) == "bert"
     farm.broker.state.shelves.clear()
-    farm.logout("bert")
+    farm.lose("bert")
     assert farm.ends_told(ranged) == [FAILED]
 
 
@@ -328,7 +331,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_nobody_is_le
     farm.fail("anna")
     assert farm.running_on(ranged) == ""
     farm.broker.state.shelves.clear()
-    farm.logout("bert")
+    farm.lose("bert")
     assert farm.ends_told(ranged) == [FAILED]
 
 
@@ -343,6 +346,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_clock_en
     farm.broker.state.shelves.clear()
     farm.login("bert", machine(libc_version="2.36"))
 
+    farm.silent.add("anna")
     farm.pass_time(100.0)
 
     assert farm.state(known) is FAILED

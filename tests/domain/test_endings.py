@@ -12,7 +12,7 @@ from buildtool.domain.messages import (
     RequestMoved,
     Tick,
 )
-from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, RequestState
+from buildtool.domain.model import AttemptEnd, AttemptState, BuildState, Held, RequestState, Verdict
 from tests.domain.farm import Farm
 from tests.domain.worlds import POLICY, machine, spec, submitted
 
@@ -216,13 +216,13 @@ def test_a_server_that_is_gone_is_given_nothing() -> None:
     assert isinstance(farm.ask(), Queued)
 
 
-def test_contact_lost_while_aborting_frees_nothing_and_blames_nobody() -> None:
+def test_contact_lost_while_aborting_blames_nobody() -> None:
     farm = Farm()
     farm.login("anna")
     asked = farm.ask()
     attempt = farm.accept("anna")
     farm.cancel(asked)
-    farm.logout("anna")
+    farm.lose("anna")
     assert farm.attempt(*attempt.key).end is AttemptEnd.ABORTED
     assert farm.server("anna").strikes == 0
 
@@ -230,47 +230,24 @@ def test_contact_lost_while_aborting_frees_nothing_and_blames_nobody() -> None:
 # --- restart --------------------------------------------------------------------------------------------
 
 
-def test_a_restart_keeps_the_queue_and_what_was_running_goes_first_without_strike_or_delay() -> None:
+def test_a_restart_keeps_the_queue_and_what_was_running() -> None:
     farm = Farm()
-    queued = farm.ask(spec(0))
     farm.login("anna", machine(max_builds=1))
-    assert farm.running_on(queued) == "anna"
-    farm.deliver("anna")
-    older = farm.ask(spec(3, machine={"memory": 8192}, platform=X86))
     running = farm.ask(spec(1))
-    farm.accept("anna")
+    attempt = farm.accept("anna")
+    queued = farm.ask(spec(0))
 
     farm.broker.crash()
 
-    build = farm.build_of(running)
-    assert (build.state, build.not_before, build.broken_on, build.first) == (BuildState.QUEUED, 0.0, (), True)
-    assert farm.attempt(build.id, 1).end is AttemptEnd.LOST
-    assert farm.server("anna").strikes == 0
-    farm.login("anna", machine(memory=8192))
-    assert farm.running_on(running) == "anna"
-    assert farm.running_on(older) == ""
-    farm.deliver("anna")
-    assert farm.running_on(older) == "anna"
+    assert farm.build_of(running).state is BuildState.RUNNING
+    assert farm.build_of(queued).state is BuildState.QUEUED
+    assert farm.login("anna", held=[Held(*attempt.key)]) == {attempt.key: Verdict.GO_ON}
+    farm.deliver("anna", farm.attempt(*attempt.key))
+    assert farm.running_on(queued) == "anna"
     assert farm.ends_told(running) == [SATISFIED]
 
 
-def test_going_first_after_a_restart_is_used_up_by_the_next_start() -> None:
-    farm = Farm()
-    older = farm.ask(spec(0, machine={"memory": 8192}, platform=X86))
-    farm.login("anna")
-    running = farm.ask(spec(1))
-    assert farm.running_on(running) == "anna"
-    farm.broker.crash()
-    farm.login("anna", machine(memory=8192))
-    assert farm.running_on(running) == "anna"
-    farm.end("anna", AttemptEnd.RETURNED)
-    farm.pass_time(POLICY.lost_ttl)
-    assert farm.running_on(older) == "anna"
-    farm.end("anna", AttemptEnd.RETURNED)
-    assert farm.running_on(running) == "anna"
-
-
-def test_an_attempt_of_before_the_restart_can_deliver_no_more() -> None:
+def test_an_attempt_that_its_server_does_not_bring_back_after_a_restart_can_deliver_no_more() -> None:
     farm = Farm()
     farm.login("anna")
     farm.ask()

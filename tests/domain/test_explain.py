@@ -4,11 +4,11 @@ import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
 
-from buildtool.domain.waiting import NAMES_SHOWN, lines, server_reasons
 from buildtool.domain.matching import Cause, Reason, meets
 from buildtool.domain.messages import Queued, Why
 from buildtool.domain.model import AttemptEnd, Capability, Offer, ProjectSkill
 from buildtool.domain.options import Comparison
+from buildtool.domain.waiting import NAMES_SHOWN, lines, server_reasons
 from tests.domain.farm import Farm
 from tests.domain.worlds import OPTIONS, POLICY, machine, spec
 
@@ -70,7 +70,7 @@ def test_a_build_that_waits_before_it_is_tried_again_says_until_when() -> None:
     farm = Farm()
     farm.login("anna")
     asked = farm.ask()
-    farm.logout("anna")
+    farm.lose("anna")
     farm.login("bert")
     told = farm.why(asked)
     assert told.not_before == farm.broker.now + POLICY.retry_first

@@ -5,6 +5,7 @@ from attrs import evolve
 
 from buildtool.domain.messages import CancelRequested, Dispatched, Queued
 from buildtool.domain.model import AttemptEnd, BuildState, FailedHere, RequestState
+from buildtool.domain.state import LEASE
 from tests.domain.farm import Farm, NewRequest
 from tests.domain.worlds import POLICY, machine, spec
 
@@ -75,6 +76,8 @@ def test_a_failure_that_waits_to_be_confirmed_is_final_when_the_last_other_serve
     farm.logout("bert")
     assert farm.state(asked) is WAITING
     farm.logout("carl")
+    assert farm.state(asked) is WAITING, "they may be back any time"
+    farm.pass_time(LEASE)
     assert farm.ends_told(asked) == [FAILED]
     assert farm.request(asked).reason == "cc: error"
     assert [farm.state(other) for other in others] == [WAITING, WAITING]
@@ -98,7 +101,7 @@ def test_a_failure_whose_confirmation_is_lost_with_the_last_other_server_is_the_
     farm.login("bert")
     farm.fail("anna", "cc: error")
     farm.accept("bert")
-    farm.logout("bert")
+    farm.lose("bert")
     assert farm.ends_told(asked) == [FAILED]
     build = farm.build_of(asked)
     assert (build.reason, build.deciding_epoch) == ("cc: error", 1)
@@ -161,6 +164,7 @@ def test_a_restart_remembers_who_failed_a_build_that_waits_to_be_confirmed() -> 
     farm.fail("anna")
     farm.broker.crash()
     farm.login("bert")
+    farm.pass_time(POLICY.retry_first)
     assert farm.running_on(asked) == "bert"
     farm.login("anna")
     farm.fail("bert")

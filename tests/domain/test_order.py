@@ -4,7 +4,6 @@ import pytest
 from attrs import evolve
 
 from buildtool.domain.dispatching import may_take
-from buildtool.domain.waiting import lines
 from buildtool.domain.messages import AttemptAccepted, Dispatch, Dispatched, Queued
 from buildtool.domain.model import (
     AttemptEnd,
@@ -14,12 +13,17 @@ from buildtool.domain.model import (
     ProjectSkill,
     RequestState,
 )
+from buildtool.domain.state import LEASE
 from buildtool.domain.turn import Turn
+from buildtool.domain.waiting import lines
 from tests.domain.farm import Farm, NewRequest
 from tests.domain.worlds import OPTIONS, POLICY, machine, spec
 
 X86 = {"os": "linux", "arch": "x86_64"}
 PPC = {"os": "linux", "arch": "ppc"}
+SHORT = evolve(POLICY, request_ttl=1_000.0)
+"""Whose Requests end before a build is overdue."""
+
 EXPIRED, WAITING = RequestState.EXPIRED, RequestState.WAITING
 
 
@@ -183,7 +187,7 @@ def test_two_builds_lost_with_one_server_keep_their_order_where_there_is_one_oth
         if attempt.state is AttemptState.OFFERED:
             farm.send(AttemptAccepted("anna", attempt.session, *attempt.key))
     farm.login("bert")
-    farm.logout("anna")
+    farm.lose("anna")
     assert (farm.running_on(older), farm.running_on(newer)) == ("bert", "")
 
 
@@ -273,7 +277,7 @@ def test_contact_lost_before_the_start_delays_with_growth_and_costs_no_strike() 
         name = f"server{number}"
         farm.login(name)
         assert farm.running_on(asked) == name
-        farm.logout(name)
+        farm.lose(name)
         farm.login("spare")
         assert farm.build_of(asked).not_before == farm.broker.now + wait
         farm.pass_time(wait - 0.5)
@@ -288,7 +292,7 @@ def test_a_delayed_build_starts_when_its_time_has_come() -> None:
     farm = Farm()
     farm.login("anna")
     asked = farm.ask()
-    farm.logout("anna")
+    farm.lose("anna")
     farm.login("bert")
     assert farm.running_on(asked) == ""
     farm.pass_time(POLICY.retry_first)
@@ -300,11 +304,12 @@ def test_an_order_that_nobody_answers_is_believed_lost_after_a_while() -> None:
     farm.login("anna")
     asked = farm.ask()
     silent = farm.attempt_on("anna")
-    farm.pass_time(89.0)
+    farm.silent.add("anna")
+    farm.pass_time(LEASE - 1.0)
     assert farm.attempt(*silent.key).state is AttemptState.OFFERED
     farm.login("bert")
     farm.pass_time(1.0)
-    assert farm.attempt(*silent.key).end is AttemptEnd.LOST
+    assert farm.attempt(*silent.key).state is AttemptState.MISSING
     farm.pass_time(POLICY.retry_first)
     assert farm.running_on(asked) == "bert"
     farm.accept("bert")
@@ -320,7 +325,9 @@ def test_of_two_delayed_builds_that_are_due_at_once_the_older_goes_first() -> No
     older, newer = farm.ask(spec(0)), farm.ask(spec(1))
     farm.logout(farm.running_on(newer))
     farm.pass_time(0.5)
+    farm.beat()
     farm.logout(farm.running_on(older))
+    farm.pass_time(LEASE)
     assert farm.build_of(newer).not_before < farm.build_of(older).not_before
     farm.login("carl")
     farm.broker.now += 60.0
@@ -372,23 +379,23 @@ def test_who_asked_later_for_a_queued_build_expires_later_and_keeps_it_alive() -
 
 
 def test_a_running_build_does_not_expire_and_whoever_waits_for_it_gets_it() -> None:
-    farm = Farm()
+    farm = Farm({"lua": SHORT})
     farm.login("anna")
     asked = farm.ask()
     farm.accept("anna")
-    farm.pass_time(POLICY.request_ttl + 10.0)
+    farm.pass_time(SHORT.request_ttl + 10.0)
     assert farm.state(asked) is WAITING
     farm.deliver("anna")
     assert farm.ends_told(asked) == [RequestState.SATISFIED]
 
 
 def test_a_request_whose_time_ran_out_while_it_was_built_expires_when_the_build_would_queue_again() -> None:
-    farm = Farm()
+    farm = Farm({"lua": SHORT})
     farm.login("anna")
     asked = farm.ask()
     build = farm.build_of(asked)
     farm.accept("anna")
-    farm.pass_time(POLICY.request_ttl + 10.0)
+    farm.pass_time(SHORT.request_ttl + 10.0)
     farm.end("anna", AttemptEnd.RETURNED)
     assert farm.ends_told(asked) == [EXPIRED]
     assert farm.build(build.id).state is BuildState.EXPIRED
@@ -396,12 +403,12 @@ def test_a_request_whose_time_ran_out_while_it_was_built_expires_when_the_build_
 
 def test_a_request_whose_time_ran_out_is_not_queued_for_ever_when_it_is_admitted_anew() -> None:
     """Its timer is used up, so nothing would ever end it."""
-    farm = Farm()
+    farm = Farm({"lua": SHORT})
     farm.login("anna")
     farm.ask(spec(1))
     farm.accept("anna")
     ranged = farm.ask(spec(0), near=1)
-    farm.pass_time(POLICY.request_ttl + 10.0)
+    farm.pass_time(SHORT.request_ttl + 10.0)
     assert farm.state(ranged) is WAITING
     assert isinstance(farm.ask(spec(2)), Queued)
     farm.end("anna", AttemptEnd.FAILED)
@@ -409,12 +416,12 @@ def test_a_request_whose_time_ran_out_is_not_queued_for_ever_when_it_is_admitted
 
 
 def test_a_request_whose_time_ran_out_does_not_join_a_queue_when_it_is_admitted_anew() -> None:
-    farm = Farm()
+    farm = Farm({"lua": SHORT})
     farm.login("anna")
     farm.ask(spec(1))
     farm.accept("anna")
     ranged = farm.ask(spec(0), near=1)
-    farm.pass_time(POLICY.request_ttl + 10.0)
+    farm.pass_time(SHORT.request_ttl + 10.0)
     assert isinstance(farm.ask(spec(0)), Queued)
     farm.end("anna", AttemptEnd.FAILED)
     assert farm.ends_told(ranged) == [EXPIRED]

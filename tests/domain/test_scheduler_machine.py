@@ -14,15 +14,21 @@ from buildtool.domain.messages import (
     ArtifactGone,
     AttemptAccepted,
     AttemptEnded,
+    BuildAborted,
     CancelRequested,
+    ClockStepped,
     ConflictingSubmission,
     Delivered,
     Disconnected,
     Dispatch,
     Dispatched,
+    DispatchHeld,
+    DrainBegun,
     Event,
     Explain,
     Explained,
+    HeldJudged,
+    HeldReported,
     Hit,
     JoinedBuild,
     KnownFailure,
@@ -32,6 +38,9 @@ from buildtool.domain.messages import (
     Registered,
     RepeatedSubmission,
     RequestMoved,
+    ServerPaused,
+    ServerResumed,
+    SessionOpened,
     Submitted,
     Tick,
 )
@@ -45,11 +54,15 @@ from buildtool.domain.model import (
     BuildState,
     Capability,
     FailedHere,
+    Held,
+    HeldState,
     Joined,
+    Judged,
     Mail,
     Offer,
     Request,
     RequestState,
+    Verdict,
     canonical,
 )
 from buildtool.domain.ready import Place, place_of
@@ -94,6 +107,7 @@ SUSPECT_ENDS = [AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
 HOW = ["deliver", "deliver", "deliver", "fail", "fail", "break"]
 COMMITS = st.sampled_from([True, True, True, True, False])
 EMAILS = st.sampled_from(["ann@example.org", "bob@example.org"])
+OPERATOR = "aborted by the operator"
 PAUSE = 6
 """So many steps lie between two of the events that sweep everything else away: restarts, and the longest times."""
 
@@ -120,6 +134,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.finally_told: Counter[int] = Counter()
         self.artifacts_before: dict[int, int] = {}
         self.known_failures: list[FailedHere] = []
+        self.silent: set[str] = set()
         self.looked_at: set[int] = set()
 
     # --- what can happen ---------------------------------------------------------------------------------
@@ -197,23 +212,92 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), capability=CAPABILITIES, commit=COMMITS)
     def register(self, data: st.DataObject, capability: Capability, commit: bool) -> None:
         name = data.draw(st.sampled_from(self.away()))
-        self.send(Registered(name, capability), commit=commit)
+        self.login(name, capability, data, commit=commit)
 
     @precondition(lambda self: self.steps % 4 == 0)
-    @rule(name=st.sampled_from(SERVERS), capability=CAPABILITIES, commit=COMMITS)
-    def register_again(self, name: str, capability: Capability, commit: bool) -> None:
+    @rule(data=st.data(), name=st.sampled_from(SERVERS), capability=CAPABILITIES, commit=COMMITS)
+    def register_again(self, data: st.DataObject, name: str, capability: Capability, commit: bool) -> None:
         """A login while the older Session is still believed to be there."""
-        self.send(Registered(name, capability), commit=commit)
+        self.login(name, capability, data, commit=commit)
+
+    @precondition(lambda self: self.broker.state.missing_of)
+    @rule(data=st.data(), capability=CAPABILITIES, done=st.booleans())
+    def come_back_late(self, data: st.DataObject, capability: Capability, done: bool) -> None:
+        """A server returns with something whose Lease has ended, and delivers if it may."""
+        missing = [key for keys in self.broker.state.missing_of.values() for key in keys]
+        key = data.draw(st.sampled_from(sorted(missing)))
+        name = self.row(Attempt, key).server
+        held = Held(*key, HeldState.DONE if done else HeldState.BUILDING)
+        (answer,) = self.send(Registered(name, capability, (held,)))
+        self.silent.discard(name)
+        assert isinstance(answer, SessionOpened)
+        self.check_verdicts(name, (held,), answer.verdicts)
+        if answer.verdicts[0].verdict is Verdict.DELIVER:
+            build = self.row(Build, key[0])
+            assert self.send(self.delivery(self.row(Attempt, key))) == [Noted()]
+            assert self.row(Build, build.id).state is BuildState.SUCCEEDED
 
     @precondition(lambda self: any(server.connected for server in self.broker.state.servers.values()))
-    @rule(data=st.data(), stale=st.sampled_from([0, 0, 1]), commit=COMMITS)
-    def disconnect(self, data: st.DataObject, stale: int, commit: bool) -> None:
+    @rule(data=st.data(), commit=COMMITS)
+    def heartbeat(self, data: st.DataObject, commit: bool) -> None:
+        """Perhaps of less than it was given, perhaps of what is long over."""
         servers = self.broker.state.servers
         name = data.draw(st.sampled_from(sorted(name for name in servers if servers[name].connected)))
-        answers = self.send(Disconnected(name, servers[name].session - stale, "gone"), commit=commit)
+        held = self.some_held(name, data)
+        answers = self.send(HeldReported(name, servers[name].session, held), commit=commit)
+        if commit:
+            (answer,) = answers
+            assert isinstance(answer, HeldJudged)
+            assert not answer.stale
+            self.check_verdicts(name, held, answer.verdicts)
+
+    @rule(name=st.sampled_from(SERVERS))
+    def fall_silent(self, name: str) -> None:
+        """It is not heard of from now on, though its connection may stay open."""
+        self.silent.add(name)
+
+    @rule(seconds=st.sampled_from([-3_600.0, -100.0, 100.0, 3_600.0]))
+    def the_clock_is_set(self, seconds: float) -> None:
+        self.broker.now += seconds
+        self.send(ClockStepped(seconds))
+        self.broker.advance(0.0, self.beat)
+        self.count_ends()
+
+    @rule(name=st.sampled_from(SERVERS), what=st.sampled_from(["pause", "resume", "resume", "drain"]), commit=COMMITS)
+    def the_operator_and_owners_have_a_hand_in_it(self, name: str, what: str, commit: bool) -> None:
+        server = self.broker.state.servers.get(name)
+        session = server.session if server is not None else 0
+        acts: dict[str, Event] = {
+            "pause": ServerPaused(name, "by hand"),
+            "resume": ServerResumed(name),
+            "drain": DrainBegun(name, session, "its owner wants it"),
+        }
+        self.send(acts[what], commit=commit)
+        if self.broker.state.holding:
+            self.send(DispatchHeld(held=False))
+
+    @precondition(lambda self: self.steps % 8 == 0)
+    @rule(commit=COMMITS)
+    def hold_everything(self, commit: bool) -> None:
+        self.send(DispatchHeld(held=True), commit=commit)
+
+    @precondition(lambda self: self.steps % 3 == 0 and self.broker.state.builds)
+    @rule(data=st.data(), commit=COMMITS)
+    def abort_a_build(self, data: st.DataObject, commit: bool) -> None:
+        build_id = data.draw(st.sampled_from(sorted(self.broker.state.builds)))
+        self.send(BuildAborted(build_id, OPERATOR), commit=commit)
+        if commit:
+            assert self.row(Build, build_id).state is BuildState.CANCELLED
+
+    @precondition(lambda self: any(server.connected for server in self.broker.state.servers.values()))
+    @rule(data=st.data(), stale=st.sampled_from([0, 0, 1]), clean=st.booleans(), commit=COMMITS)
+    def disconnect(self, data: st.DataObject, stale: int, clean: bool, commit: bool) -> None:
+        servers = self.broker.state.servers
+        name = data.draw(st.sampled_from(sorted(name for name in servers if servers[name].connected)))
+        answers = self.send(Disconnected(name, servers[name].session - stale, "gone", clean), commit=commit)
         assert answers in ([], [Noted(stale=bool(stale))])
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED))
     @rule(data=st.data(), commit=COMMITS)
     def accept(self, data: st.DataObject, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.OFFERED)
@@ -221,7 +305,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if commit:
             assert self.row(Attempt, attempt.key).state is AttemptState.BUILDING
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), twice=st.booleans(), commit=COMMITS)
     def deliver(self, data: st.DataObject, twice: bool, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
@@ -233,7 +317,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             (made,) = [row for row in self.broker.all(Artifact) if (row.build_id, row.epoch) == attempt.key]
             assert (made.platform, made.kind) == (attempt.platform, attempt.kind)
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), commit=COMMITS)
     def fail(self, data: st.DataObject, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
@@ -243,7 +327,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert attempt.server in build.failed_on or build.state is BuildState.CANCELLED
             assert len(build.failed_on) <= 1 + POLICY.confirm_failures
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), how=st.sampled_from(MACHINE_ENDS), began=st.booleans(), commit=COMMITS)
     def break_down(self, data: st.DataObject, how: AttemptEnd, began: bool, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
@@ -258,7 +342,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert set(build.broken_on) == set(before.broken_on) | suspect
             assert (build.delays > before.delays) == (how is AttemptEnd.LOST and not began)
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), how=st.sampled_from(SUSPECT_ENDS))
     def break_on_one_machine_after_the_other(self, data: st.DataObject, how: AttemptEnd) -> None:
         """A Build that kills what builds it: with enough machines about, it is given up after three."""
@@ -270,6 +354,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             attempt = self.broker.state.running_attempt(build)
             if attempt is None:
                 self.send(Registered(name, ALL_ROUND))
+                continue
+            if attempt not in self.reachable(attempt.state):
+                self.send(Registered(attempt.server, ALL_ROUND))
                 continue
             if attempt.state is AttemptState.OFFERED:
                 self.send(self.acceptance(attempt))
@@ -283,12 +370,12 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert ended.state is BuildState.UNBUILDABLE
             assert all(name in ended.reason for name in ended.broken_on)
 
-    @precondition(lambda self: self.attempts(AttemptState.OFFERED, AttemptState.BUILDING))
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), wanted=SPECS, near=st.integers(0, 1), commit=COMMITS)
     def much_at_once(self, data: st.DataObject, wanted: BuildSpec, near: int, commit: bool) -> None:
         """One batch: every live Attempt ends in its own way, and somebody asks in between."""
         batch: list[Event] = []
-        for attempt in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING):
+        for attempt in self.reachable(AttemptState.OFFERED, AttemptState.BUILDING):
             how = data.draw(st.sampled_from(HOW))
             if how == "deliver":
                 batch.append(self.delivery(attempt))
@@ -299,7 +386,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         batch.insert(data.draw(st.integers(0, len(batch))), self.submission(wanted, near, False, "cid@example.org"))
         self.send(*batch, commit=commit)
 
-    @precondition(lambda self: self.attempts(AttemptState.ABORTING))
+    @precondition(lambda self: self.reachable(AttemptState.ABORTING))
     @rule(data=st.data(), late=st.booleans(), commit=COMMITS)
     def end_an_aborted_one(self, data: st.DataObject, late: bool, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.ABORTING)
@@ -341,7 +428,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.broker.now += seconds
             self.send(Tick(), commit=False)
             seconds = 0.0
-        self.broker.advance(seconds)
+        self.broker.advance(seconds, self.beat)
         self.count_ends()
 
     @rule()
@@ -356,7 +443,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.swept = self.steps
         if not looked:
             self.broker.now += seconds
-        self.broker.advance(seconds if looked else 0.0)
+        self.broker.advance(seconds if looked else 0.0, self.beat)
         self.count_ends()
 
     @precondition(lambda self: self.steps > self.swept + PAUSE)
@@ -365,7 +452,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.swept = self.steps
         self.broker.crash()
         self.count_ends()
-        assert all(build.state is BuildState.QUEUED for build in self.broker.state.builds.values())
+        assert not any(server.connected for server in self.broker.state.servers.values())
 
     # --- what must always hold ---------------------------------------------------------------------------
 
@@ -397,7 +484,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         mailed = Counter(rid for mail in self.broker.all(Mail) for rid in mail.request_ids)
         for request in self.broker.all(Request):
             at_once = request.answer in ("hit", "known-failure")
-            silent = at_once or request.state in (RequestState.CANCELLED, RequestState.WAITING)
+            own = request.state is RequestState.CANCELLED and request.reason != OPERATOR
+            silent = at_once or own or request.state is RequestState.WAITING
             assert mailed[request.id] == (0 if silent else 1), request
         for mail in self.broker.all(Mail):
             for request_id in mail.request_ids:
@@ -407,18 +495,18 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def an_attempt_is_on_a_server_that_can_build_it_and_epochs_are_never_shared(self) -> None:
         assert all(count == 1 for count in self.broker.dispatched.values())
-        for server in self.broker.state.servers.values():
-            if server.connected:
-                assert self.broker.state.load_of(server.name) <= server.capability.max_builds
         for attempt in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING):
+            assert self.broker.state.builds[attempt.build_id].epoch == attempt.epoch
             server = self.broker.state.servers[attempt.server]
-            build = self.broker.state.builds[attempt.build_id]
-            assert server.connected
-            assert server.session == attempt.session
-            assert build.epoch == attempt.epoch
-            offer = self.broker.state.verdict(build, server)
-            assert isinstance(offer, Offer)
-            assert (offer.platform, offer.kind) == (attempt.platform, attempt.kind)
+            assert attempt.session == server.session or not server.connected, "what is not brought along is lost"
+
+    @invariant()
+    def whoever_is_believed_to_build_has_a_lease_that_will_be_looked_at(self) -> None:
+        state = self.broker.state
+        live = {row.key for row in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)}
+        assert state.leases.keys() == live
+        for key, lease in state.leases.items():
+            assert any(kind == "lease" and about == key and when <= lease.until for when, kind, about in state.timers)
 
     @invariant()
     def open_builds_have_keys_of_their_own_and_somebody_who_waits(self) -> None:
@@ -490,9 +578,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def a_failure_waits_to_be_confirmed_only_where_somebody_could(self) -> None:
         state = self.broker.state
-        if any(server.connected for server in state.servers.values()):
-            for build_id in state.confirming:
-                assert capable_elsewhere(Turn(state, self.broker.now), state.builds[build_id])
+        for build_id in state.confirming:
+            assert capable_elsewhere(Turn(state, self.broker.now), state.builds[build_id])
 
     @invariant()
     def a_satisfied_request_has_an_artifact_that_satisfies_it(self) -> None:
@@ -525,6 +612,52 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- helpers -----------------------------------------------------------------------------------------
 
+    def login(self, name: str, capability: Capability, data: st.DataObject, *, commit: bool) -> None:
+        """Log in with some of what the server was given, or with all of it, or with what is long over."""
+        held = self.some_held(name, data)
+        answers = self.send(Registered(name, capability, held), commit=commit)
+        if commit:
+            self.silent.discard(name)
+            (answer,) = answers
+            assert isinstance(answer, SessionOpened)
+            self.check_verdicts(name, held, answer.verdicts)
+
+    def some_held(self, name: str, data: st.DataObject) -> tuple[Held, ...]:
+        known = sorted(row.key for row in self.broker.all(Attempt) if row.server == name)
+        live = [key for key in known if self.row(Attempt, key).state is not AttemptState.ENDED]
+        keys = data.draw(st.sampled_from([live, live, live[:1], known[:2], []]))
+        return tuple(Held(*key, data.draw(st.sampled_from(HeldState))) for key in keys)
+
+    def check_verdicts(self, name: str, held: tuple[Held, ...], verdicts: tuple[Judged, ...]) -> None:
+        """What may go on is believed in at this Session; what is to be dropped is waited for no more."""
+        state, told = self.broker.state, {(one.build_id, one.epoch): one.verdict for one in verdicts}
+        for one in held:
+            attempt = state.attempts.get(one.key)
+            if told.get(one.key, Verdict.GO_ON) is Verdict.DROP:
+                assert attempt is None or attempt.state is AttemptState.ABORTING
+            else:
+                assert attempt is not None
+                assert (attempt.server, attempt.session) == (name, state.servers[name].session)
+                late = one.state is HeldState.DONE and attempt.state is AttemptState.MISSING
+                assert late or attempt.key in state.leases
+
+    def beat(self) -> None:
+        """Every connected server that is not silent says that it has what it was given."""
+        state = self.broker.state
+        for server in list(state.servers.values()):
+            keys = list(state.attempts_of.get(server.name, ()))
+            if server.connected and server.name not in self.silent and keys:
+                self.broker.send(HeldReported(server.name, server.session, tuple(Held(*key) for key in keys)))
+
+    def reachable(self, *states: AttemptState) -> list[Attempt]:
+        """Live Attempts whose servers can report in the Session that they are bound to."""
+        servers = self.broker.state.servers
+        return [
+            row
+            for row in self.attempts(*states)
+            if servers[row.server].connected and servers[row.server].session == row.session
+        ]
+
     def send(self, *events: Event, commit: bool = True) -> list[Answer]:
         before = fingerprint(self.broker.state)
         places = {build.id: place_of(build) for build in self.broker.state.builds.values()}
@@ -546,8 +679,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert name not in build.failed_on
         refusal = state.refusals.get((build.id, name))
         assert refusal is None or refusal.until <= self.broker.now
+        assert state.load_of(name) <= state.servers[name].capability.max_builds
+        assert state.servers[name].takes
         if build.id in state.builds:
-            assert state.servers[name].quarantined_until <= self.broker.now
+            offer = state.verdict(state.builds[build.id], state.servers[name])
+            assert isinstance(offer, Offer)
+            assert (offer.platform, offer.kind) == (effect.attempt.platform, effect.attempt.kind)
         mine = places.get(build.id, place_of(build))
         for other in state.builds.values():
             waits = other.state is BuildState.QUEUED and not other.not_before
@@ -562,7 +699,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for effect in self.broker.told:
             if isinstance(effect, RequestMoved) and effect.request.state is not RequestState.WAITING:
                 self.finally_told[effect.request.id] += 1
-                ended += effect.request.state is not RequestState.CANCELLED
+                own = effect.request.state is RequestState.CANCELLED and effect.request.reason != OPERATOR
+                ended += not own
         assert any(isinstance(effect, MailWritten) for effect in self.broker.told) == bool(ended)
         self.broker.told.clear()
 
@@ -589,7 +727,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         return [live[key] for key in sorted(live) if live[key].state in states]
 
     def an_attempt(self, data: st.DataObject, *states: AttemptState) -> Attempt:
-        found = {attempt.key: attempt for attempt in self.attempts(*states)}
+        found = {attempt.key: attempt for attempt in self.reachable(*states)}
         return found[data.draw(st.sampled_from(sorted(found)))]
 
     def delivery(self, attempt: Attempt) -> Delivered:

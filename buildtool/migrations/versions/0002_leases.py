@@ -1,4 +1,4 @@
-"""Leases: Attempts that may come back, servers that are missing, paused or leave, and mail to the owners of machines."""
+"""Leases: Attempts that may come back, servers that are missing, paused or leave, mail to the owners of machines."""
 
 import sqlalchemy as sa
 from alembic import op
