@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 PIECE = 256 * 1024
-"""Bytes read from a file at once."""
+"""Bytes read from a file, or from a connection, at once."""
 
 HIGH_WATER = 1024 * 1024
 """Bytes waiting for their consumer above which the source is paused."""
@@ -27,7 +27,9 @@ class Source(Protocol):
 
 
 class Connection(Source, Protocol):
-    """What is used of a TCP or TLS transport."""
+    """What is used of a TCP or TLS transport. ``bufferSize`` is how many bytes it reads at once at most."""
+
+    bufferSize: int
 
     def write(self, data: bytes, /) -> object:
         """Send."""

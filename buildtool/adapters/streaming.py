@@ -349,6 +349,11 @@ class StreamingChannel(http.HTTPChannel):
         self._busy = False
         self._progress = 0
 
+    def connectionMade(self) -> None:
+        """Read more at once than Twisted usually does: what comes here is mostly long."""
+        super().connectionMade()
+        self.transport.bufferSize = PIECE
+
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: see ``Limits.idle``."""
         self._progress += len(data)
