@@ -85,6 +85,8 @@ _ERRORS: Mapping[int, type[BuildToolError]] = {
     HTTPStatus.INSUFFICIENT_STORAGE: StorageUnavailable,
 }
 
+_ELSEWHERE = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
+"""What is answered, with an Upload-Offset, to an upload or a log that should go on from another place."""
 
 _URL = re.compile(r"https?://[!-~]+")
 
@@ -227,7 +229,7 @@ class Answered:
         text = (await self.body(TEXT_LIMIT, cut=True)).decode("utf-8", "replace")
         line = " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "no reason was given"
         told = f"{site(self._url)} answers {self.code}: {line}"
-        if self.code == HTTPStatus.CONFLICT and self.header("Upload-Offset"):
+        if self.code in _ELSEWHERE and self.header("Upload-Offset"):
             raise BadOffset(told, self.number("Upload-Offset"))
         if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _ERRORS.get(self.code, Unavailable)(told)

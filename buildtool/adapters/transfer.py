@@ -1,7 +1,8 @@
 """The transfer port: artifacts and logs over HTTP.
 
 ===========  ============================  =====================================================================
-PUT, HEAD    /uploads/<build>/<epoch>      one artifact, with a ticket; resumable (Upload-Offset, -Length, -Digest)
+PUT, HEAD    /uploads/<build>/<epoch>      one artifact, with a ticket; resumable (Upload-Offset, -Length, -Digest);
+                                           with If-None-Match: * only when nothing of it is there
 POST         /logs/<build>/<epoch>         bytes of a log at Upload-Offset, with a ticket; sending again is harmless
 GET, HEAD    /logs/<build>/<epoch>         the log; Range, or ``?offset=N&wait=S`` to follow it
 GET, HEAD    /artifacts/<digest>/<name>    an artifact that was compared with its digest; Range, immutable
@@ -173,11 +174,15 @@ class _Tickets:
 
 @frozen
 class _Promise:
-    """What an upload says of itself: where it goes on, the whole size, and the digest of the whole."""
+    """What an upload says of itself: where it goes on, the whole size, and the digest of the whole.
+
+    ``fresh`` (If-None-Match: *) says that it begins at the beginning only if nothing of it is there.
+    """
 
     offset: int
     size: int
     digest: str
+    fresh: bool
 
 
 class _Uploads:
@@ -204,20 +209,28 @@ class _Uploads:
     async def _progress(
         self, _request: StreamingRequest, _body: Inlet, build_id: int, epoch: int, promise: _Promise | None
     ) -> Answer:
-        there = await self._artifacts.uploaded(build_id, epoch)
-        if promise is not None:
-            if self._artifacts.present(promise.digest, promise.size):
-                there = promise.size
-            elif there > promise.size:
-                there = 0
+        if promise is None:
+            there = await self._artifacts.uploaded(build_id, epoch)
+        else:
+            there = await self._there(build_id, epoch, promise)
             await self._artifacts.room(promise.size - there)
         return Answer(http.OK, "", (*_LIVE, ("Upload-Offset", str(there))))
+
+    async def _there(self, build_id: int, epoch: int, promise: _Promise) -> int:
+        """Return how much of what is promised need not be sent."""
+        if self._artifacts.present(promise.digest, promise.size):
+            return promise.size
+        there = await self._artifacts.uploaded(build_id, epoch)
+        return there if there <= promise.size else 0
 
     async def _receive(
         self, request: StreamingRequest, body: Inlet, build_id: int, epoch: int, promise: _Promise
     ) -> Answer:
         if promise.offset == promise.size and self._artifacts.present(promise.digest, promise.size):
             return _arrived(promise, promise.size)
+        if promise.fresh and (there := await self._there(build_id, epoch, promise)):
+            text = f"{there} of {promise.size} bytes are here already: go on from there"
+            raise Refusal(http.PRECONDITION_FAILED, text, (*_LIVE, ("Upload-Offset", str(there))))
         upload = await self._artifacts.begin(build_id, epoch, promise.offset, promise.size, request.abort)
         try:
             async for pieces in body:
@@ -245,7 +258,7 @@ def _promise(request: StreamingRequest, max_bytes: int) -> _Promise:
     offset = _number(request, "Upload-Offset", 0)
     if offset > size:
         raise Refusal(http.BAD_REQUEST, f"Upload-Offset {offset} lies behind the Upload-Length {size}")
-    return _Promise(offset, size, digest)
+    return _Promise(offset, size, digest, fresh=request.header("If-None-Match") == "*")
 
 
 class _Logs:

@@ -94,6 +94,22 @@ class UploadTests(TransferCase):
         assert (code, headers["Upload-Offset"]) == (409, "100")
         assert one_line(text)
 
+    async def test_an_upload_for_the_case_that_nothing_is_there_takes_nothing_away(self) -> None:
+        """It hears where to go on instead; where nothing is there, it is taken."""
+        new = {"If-None-Match": "*"}
+        await self.upload(DATA[:100], 0, len(DATA), DIGEST)
+        code, headers, text = await self.upload(DATA, **new)
+        assert (code, headers["Upload-Offset"]) == (412, "100")
+        assert one_line(text)
+        assert self.incoming.read_bytes() == DATA[:100]
+        await self.publish(DATA, build_id=9)
+        code, headers, _ = await self.upload(DATA, **new)
+        assert (code, headers["Upload-Offset"]) == (412, str(len(DATA)))
+        other = DATA[::-1]
+        await self.artifacts.discard(7, 1)
+        assert (await self.upload(other, **new))[0] == 201
+        assert self.incoming.read_bytes() == other
+
     async def test_what_is_published_already_is_not_asked_for_again(self) -> None:
         await self.publish(DATA, build_id=9)
         _, headers, _ = await self.ask("HEAD", "/uploads/7/1", promise(0, len(DATA), DIGEST))
