@@ -24,6 +24,8 @@ def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     _consistent(parser, arguments)
+    if arguments.fsck or arguments.backup is not None:
+        return _upkeep(arguments)
     try:
         settings = load_settings(arguments.config)
         check_projects(settings)
@@ -32,8 +34,6 @@ def main() -> int:
     if arguments.check_config:
         print("\n".join(describe(settings)))
         return EXIT_OK
-    if arguments.fsck or arguments.backup is not None:
-        return _upkeep(settings, arguments)
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
     return run(
@@ -76,8 +76,10 @@ def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
         parser.error("--json goes with --fsck or --backup")
 
 
-def _upkeep(settings: Settings, arguments: argparse.Namespace) -> int:
+def _upkeep(arguments: argparse.Namespace) -> int:
+    """Look after the state directory, for which neither projects nor passwords have to be right."""
     try:
+        settings = load_settings(arguments.config, secrets=False)
         if arguments.fsck:
             return upkeep.fsck(settings, repair=arguments.repair, as_json=arguments.json)
         return upkeep.backup(settings, arguments.backup, as_json=arguments.json)
