@@ -98,6 +98,37 @@ def test_expressions_come_out_as_they_went_in_wherever_the_stream_is_split(
     assert reader.held == 0
 
 
+@given(
+    st.recursive(st.text(max_size=140), lambda inner: st.lists(inner, max_size=6), max_leaves=20),
+    st.sampled_from([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]),
+    st.integers(1, 2_000),
+)
+def test_texts_are_counted_like_everything_else(data: object, less: tuple[int, int, int], step: int) -> None:
+    """They may take up every bound to the last byte, item and list, and nothing more, however they arrive."""
+    stream = bytes(encoded(data, lambda _: 0))
+    reader = Expressions(WIDE)
+    (expression,) = reader.feed(stream)
+
+    def items(part: object) -> int:
+        return 1 + sum(map(items, part)) if type(part) is list else 1
+
+    def depth(part: object) -> int:
+        return 1 + max(map(depth, part)) if type(part) is list else 0
+
+    full = Bounds(len(stream), items(expression), depth(expression))
+    narrow = Expressions(Bounds(full.size - less[0], full.items - less[1], full.depth - less[2]))
+    found = []
+    try:
+        for start in range(0, len(stream), step):
+            found += narrow.feed(stream[start : start + step])
+    except Breach:
+        assert any(less)
+    else:
+        assert not any(less)
+        assert [plain(part, lambda _: None) for part in found] == [data]
+        assert found == [expression]
+
+
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_arbitrary_bytes_raise_nothing_but_a_breach(stream: bytes, step: int) -> None:
     reader = Expressions(Bounds(size=1_000, items=50))
