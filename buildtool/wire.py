@@ -149,14 +149,22 @@ def protocol_of(data: object) -> int:
 
 def size_of(plain: Plain) -> int:
     """Return how many bytes plain data takes on the wire, at most (what PB adds included)."""
-    kind = type(plain)
-    if kind is str:
-        return _TEXT_OVERHEAD + (len(plain) if plain.isascii() else len(plain.encode()))
-    if kind is list:
-        return _LIST_OVERHEAD + sum(map(size_of, plain))
-    if kind is dict:
-        return _LIST_OVERHEAD + sum(_NUMBER_SIZE + size_of(key) + size_of(value) for key, value in plain.items())
-    return _NUMBER_SIZE + _NUMBER_SIZE
+    size = 0
+    parts = [plain]
+    for part in parts:  # grows while it is walked through: a call for each part takes twice as long
+        kind = type(part)
+        if kind is str:
+            size += _TEXT_OVERHEAD + (len(part) if part.isascii() else len(part.encode()))
+        elif kind is list:
+            size += _LIST_OVERHEAD
+            parts += part
+        elif kind is dict:
+            size += _LIST_OVERHEAD + _NUMBER_SIZE * len(part)
+            parts += part
+            parts += part.values()
+        else:
+            size += _NUMBER_SIZE + _NUMBER_SIZE
+    return size
 
 
 # --- one shape for each annotation ------------------------------------------------------------------------

@@ -20,6 +20,7 @@ _DOUBLE = struct.Struct("!d")
 _SMALL = 2**31
 _SHORT = 128
 _KEPT = 64
+_KEPT_TEXT = 16
 _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = (bytes((kind,)) for kind in range(0x80, 0x88))
 
 
@@ -57,7 +58,7 @@ def _part(part: object) -> bytes:
 def _write(data: object, put: Callable[[bytes], None], reference: Callable[[pb.Referenceable], int]) -> None:  # noqa: C901
     kind = type(data)
     if kind is str:
-        put(_text(data))  # type: ignore[arg-type] # as its type says
+        put(_short(data) if len(data) < _KEPT_TEXT else _text(data))  # type: ignore[arg-type] # as its type says
     elif kind is int:
         put(_integer(data))  # type: ignore[arg-type] # as its type says
     elif kind is bool:
@@ -108,6 +109,12 @@ def _bytes(data: bytes) -> bytes:
 
 def _text(text: str) -> bytes:
     return _OF_TEXT + _bytes(text.encode())
+
+
+@lru_cache(1_000)
+def _short(text: str) -> bytes:
+    """Return a short text encoded: words for states, properties of platforms come again and again."""
+    return _text(text)
 
 
 @lru_cache(1_000)
