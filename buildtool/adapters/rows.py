@@ -49,15 +49,26 @@ _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=Tru
 # --- into the database ----------------------------------------------------------------------------------
 
 
+def _canonical_text(pairs: Canonical) -> str:
+    """Return the JSON text of canonical pairs; the same few stand in most rows."""
+    # Equal is not the same here: True is 1, but not in JSON.
+    return _text_of_pairs(pairs, tuple([type(value) for _, value in pairs]))
+
+
+@lru_cache(_TEXTS_KEPT)
+def _text_of_pairs(pairs: Canonical, _types: tuple[type, ...]) -> str:
+    return _dump(pairs)
+
+
 def _spec_cells(spec: BuildSpec) -> Cells:
     return {
         "project": spec.project,
         "source": spec.source,
         "revision": spec.revision,
         "recipe_version": spec.recipe_version,
-        "options": _dump(spec.options),
-        "platform": _dump(spec.platform),
-        "machine": _dump(spec.machine),
+        "options": _canonical_text(spec.options),
+        "platform": _canonical_text(spec.platform),
+        "machine": _canonical_text(spec.machine),
         "native": spec.native,
     }
 

@@ -264,20 +264,25 @@ def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> di
     }
 
 
-_ANSWERED = select(
-    schema.requests.c.client_id,
-    schema.requests.c.id,
-    schema.requests.c.body_digest,
-    schema.requests.c.answer,
-).where(schema.requests.c.client_id.in_(bindparam("keys", expanding=True)))
+@cache
+def _answers(count: int) -> Prepared:
+    """Return the statement that finds what was answered to ``count`` client ids, called ``key_0`` and so on."""
+    table = schema.requests
+    keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
+    return Prepared(
+        select(table.c.client_id, table.c.id, table.c.body_digest, table.c.answer).where(table.c.client_id.in_(keys))
+    )
 
 
 def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, Answered]:
-    return {
-        client_id: Answered(request_id, body_digest, answer)
-        for chunk in chunks(client_ids)
-        for client_id, request_id, body_digest, answer in connection.execute(_ANSWERED, {"keys": chunk})
-    }
+    found: dict[str, Answered] = {}
+    for chunk in chunks(client_ids):
+        # Few statements serve all numbers of ids: the last one is asked for as often as it takes.
+        count = 1 << (len(chunk) - 1).bit_length()
+        wanted = {f"key_{number}": chunk[min(number, len(chunk) - 1)] for number in range(count)}
+        for client_id, request_id, body_digest, answer in _answers(count).tuples(connection, wanted):
+            found[client_id] = Answered(request_id, body_digest, answer)
+    return found
 
 
 def chunks(items: Iterable[V], most: int = CHUNK) -> Iterator[list[V]]:

@@ -346,6 +346,8 @@ def test_client_ids_are_remembered_with_what_was_answered(files: Files) -> None:
     files.commit(BUILD, evolve(REQUEST, answer="queued", body_digest="d"))
     assert run(files.broker.answered(["c1", "never", "c1"])) == {"c1": Answered(1, "d", "queued")}
     assert run(files.broker.answered([])) == {}
+    for most in (2, 3, 700):
+        assert list(run(files.broker.answered([*(f"x{number}" for number in range(1, most)), "c1"]))) == ["c1"]
 
 
 def test_ids_that_there_are_not_are_none(files: Files) -> None:
