@@ -6,23 +6,30 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.base import ReactorBase
+from twisted.internet.task import Clock
 
 from buildtool.adapters.detect import DETECTORS, Detected
-from buildtool.domain.model import OfferKind
+from buildtool.adapters.spool import Spool
+from buildtool.domain.model import AttemptEnd, OfferKind
 from buildtool.domain.options import STANDARD, ProjectOptions, Role, standard
 from buildtool.entry.buildserver import main
 from buildtool.entry.capability import announced
+from buildtool.entry.common import Stop
+from buildtool.entry.draining import LOOK, watch
 from buildtool.errors import ConfigurationError
+from buildtool.protocol import Ended
 from buildtool.settings import ENVIRONMENT, load_settings
-from tests.fakes_build import project
+from tests.fakes_build import Immediate, project
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = ROOT / "bin/buildserver.py"
@@ -112,6 +119,8 @@ def test_what_is_wrong_with_the_start_is_said_in_one_line(
     [
         (["--max-builds", "0"], "--max-builds: '0' is not a whole number from 1 to 64 (--help shows an example)"),
         (["--port", "65\n536"], "--port: '65\\n536' is not a whole number from 1 to 65535 (--help shows an example)"),
+        (["--maxretries", "0"], "--maxretries: '0' is not a whole number from 1 to 1000000 (--help shows an example)"),
+        (["--keepalive", "x"], "--keepalive: 'x' is not a whole number from 1 to 3600 (--help shows an example)"),
         (["--time-limit"], "--time-limit: expected one argument (--help shows an example)"),
         (["--nme", "x"], "unknown option --nme (did you mean --name?)"),
     ],
@@ -151,6 +160,104 @@ def test_it_keeps_trying_while_there_is_no_metaserver_and_ends_when_told_to() ->
         assert process.returncode == 0, rest
         assert "told to stop (SIGTERM)" in rest
         assert "Traceback" not in rest
+
+
+def said_of(process: subprocess.Popen[str], words: str) -> str:
+    """Return the first line of stderr that says this."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return line
+    raise AssertionError(f"it ended without saying {words!r}")
+
+
+def spooled(tmp_path: Path) -> Path:
+    """The end of a build that an earlier run of build server ``one`` could not tell; return where it is kept."""
+    spool = Spool(tmp_path / "builds" / "one" / "spool", Immediate())
+    ended = Ended(17, 2, AttemptEnd.FAILED, "make: exited with code 2", "error: no\n")
+    keeping = spool.keep(ended)
+    with pytest.raises(StopIteration):
+        keeping.send(None)
+    return spool.path(17, 2)
+
+
+def test_it_gives_up_when_as_many_logins_failed_as_it_was_told_and_keeps_what_is_not_delivered(tmp_path: Path) -> None:
+    """The exit code is its own: a supervisor can tell it from what does not mend itself."""
+    kept = spooled(tmp_path)
+    port = str(unused_port())
+    with started("--name", "one", "--port", port, "--maxretries", "2", "--maxdelay", "1") as process:
+        _, said = process.communicate(timeout=60)
+    lines = said.splitlines()
+    assert process.returncode == 7, said
+    assert "1 finished builds of an earlier run wait to be delivered" in lines[0]
+    assert lines[-1].startswith("buildserver.py: 2 logins in a row failed, the last one so: no metaserver answers at")
+    assert sum("next try in" in line for line in lines) == 1
+    assert "Traceback" not in said
+    assert (kept / "end.json").exists()
+
+
+@pytest.mark.parametrize("how", ["signal", "stamp"])
+def test_it_drains_on_sighup_and_when_the_stamp_is_touched(how: str, tmp_path: Path) -> None:
+    """With nothing to finish it ends at once, as one that all went well for. An old stamp asks for nothing."""
+    stamp = tmp_path / "builds" / "one" / "shutdown.stamp"
+    stamp.parent.mkdir(parents=True)
+    stamp.touch()
+    with started("--name", "one", "--port", str(unused_port())) as process:
+        said_of(process, "next try in")
+        assert not stamp.exists()
+        if how == "signal":
+            process.send_signal(signal.SIGHUP)
+        else:
+            stamp.touch()
+        said_of(process, "draining: the build server was told to drain (SIGHUP)" if how == "signal" else "stamp was")
+        said_of(process, "drained: everything is delivered")
+        assert process.wait(timeout=30) == 0
+
+
+def test_who_drains_in_vain_may_be_told_to_stop(tmp_path: Path) -> None:
+    """What cannot be delivered keeps a build server that drains; SIGTERM ends it, and it is on disk still."""
+    kept = spooled(tmp_path)
+    with started("--name", "one", "--port", str(unused_port())) as process:
+        said_of(process, "next try in")
+        process.send_signal(signal.SIGHUP)
+        said_of(process, "draining:")
+        process.send_signal(signal.SIGTERM)
+        said_of(process, "told to stop (SIGTERM)")
+        assert process.wait(timeout=30) == 0
+    assert (kept / "end.json").exists()
+
+
+class Ticking(Clock):
+    """A reactor as far as the watch for draining needs it."""
+
+    def callFromThread(self, what: Callable[..., object], *arguments: object) -> None:
+        self.callLater(0, what, *arguments)
+
+
+def test_a_stamp_is_seen_within_seconds_and_sighup_at_once_unless_it_is_ignored(tmp_path: Path) -> None:
+    """``nohup`` ignores it: what is started under it shall not leave when a terminal closes."""
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for ignored in (False, True):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+            reactor, drain = Ticking(), Stop()
+            end = watch(cast(ReactorBase, reactor), tmp_path / "shutdown.stamp", drain)
+            if not ignored:
+                os.kill(os.getpid(), signal.SIGHUP)
+                reactor.advance(0)
+                assert drain.reason == "the build server was told to drain (SIGHUP)"
+            else:
+                os.kill(os.getpid(), signal.SIGHUP)
+                reactor.advance(60)
+                assert not drain.reason
+                (tmp_path / "shutdown.stamp").touch()
+                reactor.advance(LOOK)
+                assert drain.reason == "shutdown.stamp was touched"
+            end()
+            assert reactor.getDelayedCalls() == []
+            assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # --- what is announced --------------------------------------------------------------------------------------
