@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from buildtool.adapters.disk import Mode, make_directories
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.pb_link import Backoff, BuildServerLink
+from buildtool.adapters.spool import Spool
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
+from buildtool.delivering import Deliveries
+from buildtool.domain.model import Held, Judged
 from buildtool.domain.platforms import Value
-from buildtool.errors import BuildToolError, MachineFault
+from buildtool.errors import BadUpload, BuildToolError, MachineFault
 from buildtool.ports import Orders, PackedFile, SlotPlace
-from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Register, RenewTickets, Tickets, Welcome
+from buildtool.protocol import (
+    AbortOrder,
+    Accepted,
+    Done,
+    Draining,
+    Ended,
+    Ok,
+    Order,
+    Register,
+    RenewTickets,
+    Tickets,
+    Welcome,
+)
 from tests.fakes_build import Exit
 from tests.simulation import projects
 from tests.simulation.clock import Life
@@ -63,7 +81,6 @@ class Workbench:
     world: World
     builder: Builder
     life: Life
-    files: dict[str, bytes] = field(factory=dict)
     made: dict[Path, tuple[str, str]] = field(factory=dict)
 
     def start(
@@ -104,7 +121,7 @@ class Workbench:
     async def prepare(self, slot: int) -> SlotPlace:
         if self.world.faults.happens("full_disk"):
             raise MachineFault("no space left on device")
-        top = Path(f"/simulated/{self.builder.name}/slot-{slot}")
+        top = self.builder.machine.directory / f"slot-{slot}"
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
     async def arches(self, archive: Path) -> frozenset[str]:
@@ -115,7 +132,10 @@ class Workbench:
         await self.life.pause(0.2)
         stamp = f"{self.builder.name} {self.life.name} {self.world.time.now}"
         data = f"{colour} paint of {revision}, by {stamp}\n".encode() * self.builder.bulk
-        self.files[str(output)] = data
+        try:
+            await self.builder.machine.executor(self.life).run(partial(self._write, output, data))
+        except OSError as error:
+            raise MachineFault(f"cannot pack: {error.strerror}") from error
         digest = hashlib.sha256(data).hexdigest()
         self.world.watch.packed(self.builder.name, digest, revision, colour)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest())
@@ -127,8 +147,20 @@ class Workbench:
         await self.life.pause(0.01)
         return {"owner": self.world.faults.happens("refusal")}
 
+    def _write(self, path: Path, data: bytes) -> None:
+        disk = self.builder.machine.disk
+        make_directories(disk, path.parent)
+        file = disk.open(path, Mode.EMPTY)
+        try:
+            disk.append(file, data)
+        finally:
+            disk.close(file)
+
     def read(self, path: str) -> bytes:
-        return self.files[path]
+        data = self.builder.machine.read(Path(path))
+        if data is None:
+            raise BadUpload(f"{path} cannot be read")
+        return data
 
 
 async def _said(on_output: Callable[[bytes], Awaitable[None]], output: bytes) -> None:
@@ -160,6 +192,14 @@ class Overheard:
         assert self.server is not None
         self.server.connected(welcome)
 
+    def held(self) -> tuple[Held, ...]:
+        assert self.server is not None
+        return self.server.held()
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        assert self.server is not None
+        self.server.judged(verdicts)
+
     def disconnected(self, reason: str) -> None:
         assert self.server is not None
         self.server.disconnected(reason)
@@ -179,6 +219,9 @@ class Overheard:
     async def renew(self, message: RenewTickets) -> Tickets:
         return await self.link.renew(message)
 
+    async def draining(self, message: Draining) -> Ok:
+        return await self.link.draining(message)
+
 
 @define(eq=False)
 class Builder:
@@ -193,10 +236,12 @@ class Builder:
     trouble: float
     bulk: int
     maxdelay: float
+    keepalive: float
     machine: Machine
     life: Life = field(init=False)
     link: BuildServerLink = field(init=False)
     server: BuildServer = field(init=False)
+    deliveries: Deliveries = field(init=False)
     lives: int = 0
 
     @property
@@ -217,44 +262,73 @@ class Builder:
             life,
             final=self._final,
             backoff=Backoff(most=self.maxdelay, chance=world.rng.random),
+            keepalive=self.keepalive,
         )
         overheard = Overheard(world, self.name, self.link)
+        uploads = SimulatedUploads(world.network, life, self.name, bench.read)
         tools = Tools(
             sources=bench,
             commands=bench,
             workshop=bench,
-            uploads=SimulatedUploads(world.network, life, self.name, bench.read),
+            uploads=uploads,
             clock=life,
             environment={"PATH": "/usr/bin"},
             server=self.name,
         )
         offered = Offered({project.name: project}, found.offers, found.max_builds)
-        self.server = BuildServer(offered, tools, overheard, Inline())
+        disk = self.machine.executor(life)
+        spool = Spool(self.machine.directory / "spool", disk, self.machine.disk)
+        self.deliveries = Deliveries(spool, overheard, uploads, life)
+        self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline())
         overheard.server = self.server
         self.link.orders = overheard
-        world.keep(self.link, self.server, bench)
         world.trace.say(self.name, f"starts, life {self.lives}")
+        world.keep(self.link, self.server, bench, Deferred.fromCoroutine(self._begin()).addErrback(self._not_begun))
+
+    async def _begin(self) -> None:
+        """Take up what an earlier life left, and log in."""
+        await self.deliveries.restore()
         self.link.startService()
+
+    def _not_begun(self, failure: Failure) -> None:
+        """Start again, as a service manager would."""
+        failure.trap(MachineFault)
+        self.world.trace.say(self.name, f"does not start: {failure.getErrorMessage()}")
+        self.life.ended = True
+        self.world.time.call(5.0, lambda: None if self.running else self.start())
 
     def crash(self, *, silently: bool) -> None:
         """End at once, in the middle of whatever it is."""
         self.world.trace.say(self.name, f"crashes{', power and all' if silently else ''}")
         self.life.ended = True
+        if silently:
+            self.machine.power_cut()
+        else:
+            self.machine.killed()
         self.world.network.machine_gone(self.life, silently=silently)
 
-    def stop(self) -> None:
-        """End as SIGTERM ends it: give back what runs, say good-bye."""
-        self.world.trace.say(self.name, "is asked to stop")
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs here and nothing waits to be taken."""
+        return self.server.running == 0 and not self.deliveries.held()
+
+    def stop(self, *, drains: bool) -> None:
+        """End as SIGTERM ends it, giving back what runs, or as SIGHUP does, finishing it first."""
+        self.world.trace.say(self.name, f"is asked to {'drain' if drains else 'stop'}")
         life = self.life
 
         async def leave() -> None:
-            await self.server.hand_back("SIGTERM")
+            await (self.server.drain("SIGHUP") if drains else self.server.hand_back("SIGTERM"))
+            self.deliveries.stop()
             await self.link.stopService()
 
-        def gone(_result: object) -> None:
+        def gone(result: object) -> None:
+            if isinstance(result, Failure):
+                self.world.watch.wrong(f"{self.name} does not stop: {result}")
             if not life.ended:
                 self.world.trace.say(self.name, "has stopped")
                 life.ended = True
+                self.machine.killed()
                 self.world.network.machine_gone(life, silently=False)
 
         Deferred.fromCoroutine(leave()).addBoth(gone)

@@ -80,7 +80,7 @@ class SimulatedDatabase(Database):
         await self._life.pause(0.0002 + 0.001 * rng.random())
         writes = isinstance(function, partial) and function.func.__name__ in WRITING
         if writes and self._faults.happens("failing_commit"):
-            if rng.random() < 0.5:
+            if rng.random() < 0.5 or not AMBIGUOUS:
                 raise StorageUnavailable("the database cannot be used: disk I/O error")
             self._transaction(function)
             self._note(function)
@@ -102,6 +102,7 @@ class SimulatedDatabase(Database):
         """The rows are in memory: this connection is all there is."""
 
 
+AMBIGUOUS = False
 WRITING = frozenset({"_commit", "_mark", "_refuse"})
 """The transactions that write."""
 

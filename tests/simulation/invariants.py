@@ -70,6 +70,7 @@ class Watch:
     cancelled: set[int] = field(factory=set)
     commits: int = 0
     _keys: dict[str, str] = field(factory=dict)
+    _before: dict[str, Server] = field(factory=dict)
     _policy: Any = field(init=False)
     _comparisons: Mapping[str, Any] = field(init=False)
 
@@ -96,6 +97,7 @@ class Watch:
             return
         self.commits += 1
         rows, happened, now = arguments
+        self._before.clear()
         self.trace.say("database", _words(rows, happened))
         order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
@@ -113,6 +115,7 @@ class Watch:
             case Server():
                 old = self.servers.get(row.name)
                 self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
+                self._before[row.name] = old if old is not None else row
                 self.servers[row.name] = row
             case Artifact():
                 self.artifacts[row.id] = row
@@ -172,7 +175,7 @@ class Watch:
         if row.state is AttemptState.ENDED and (old is None or old.state is not AttemptState.ENDED):
             self._check_end(row)
         server = self.servers.get(row.server)
-        if row.state in RUNS and server is not None and not before:
+        if old is None and server is not None:  # one that comes back may find its place taken
             most = server.capability.max_builds
             self._check(self.slots[row.server] <= most, f"{row.server} has {self.slots[row.server]} of {most} slots")
 
@@ -182,11 +185,15 @@ class Watch:
         if build is None or server is None:
             self.wrong(f"{where}: there is no such build or server")
             return
-        self._check(row.state is AttemptState.OFFERED, f"{where} begins {row.state.value}")
-        self._check(build.state is BuildState.RUNNING, f"{where}: its build has ended, or waits ({build.state.value})")
+        # A batch holds several decisions: what began in one may be called off in the next, and servers may leave.
+        self._check(row.state in (AttemptState.OFFERED, AttemptState.ABORTING), f"{where} begins {row.state.value}")
+        wanted = build.state is BuildState.RUNNING or row.state is AttemptState.ABORTING
+        self._check(wanted, f"{where}: its build has ended, or waits ({build.state.value})")
         self._check(build.epoch == row.epoch, f"{where}: its build is at epoch {build.epoch}")
-        self._check(server.connected and server.session == row.session, f"{where}: not its session")
-        self._check(not server.quarantined_until or server.quarantined_until <= now, f"{where}: it is in quarantine")
+        known = (server, self._before.get(row.server, server))
+        there = any(one.connected and one.session == row.session for one in known)
+        self._check(there, f"{where}: not its session")
+        self._check(any(one.takes for one in known), f"{where}: it is in quarantine, paused or drains")
         skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
         able = can_build(build.spec, server.capability, skill, self._comparisons)
         self._check(isinstance(able, Offer), f"{where}: it cannot build that: {able}")

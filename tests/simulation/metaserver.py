@@ -50,16 +50,16 @@ class Metaserver:
         clock, key, disk = world.wall, world.key, self.machine.executor(life)
         database = SimulatedDatabase(world.rows, life, world.faults, world.watch.committed)
         store = SqlBrokerStore(database)
-        artifacts = ArtifactStore(self.machine.directory, disk)
-        logs = LogStore(self.machine.directory, disk)
+        artifacts, logs = _stores(self.machine, disk)
         await artifacts.start()
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
-        state = self.state = State({project.name: project.scheduling() for project in settings.projects})
+        state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         addresses = Addresses(settings.transfer_url, settings.public_url)
         teller = Teller(state, store, addresses, key, clock.wall)
         tickets = TicketOffice(settings, clock, key)
         gateway = Gateway(life)
+        gateway._links._silence = world.lease  # noqa: SLF001
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
         broker = Broker(state, store, clock, life, artifacts, acts)
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
@@ -98,4 +98,8 @@ class Metaserver:
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))
 
 
-Act = Callable[[], T]
+def _stores(machine, disk):
+    import inspect
+    if "disk" in inspect.signature(ArtifactStore).parameters:
+        return ArtifactStore(machine.directory, disk, machine.disk), LogStore(machine.directory, disk, machine.disk)
+    return ArtifactStore(machine.real, disk), LogStore(machine.real, disk)

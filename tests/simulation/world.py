@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from tests.simulation.builders import Builder
 from tests.simulation.clock import Life, VirtualTime, Wall
 from tests.simulation.database import Rows
 from tests.simulation.faults import Faults
+from tests.simulation.hostile import Liar
 from tests.simulation.invariants import Watch, path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import MailServer
@@ -69,19 +69,22 @@ class World:
             failure_ttl=rng.choice((300.0, 20_000.0)),
             lease=rng.choice((60.0, 600.0)),
         )
+        self.lease = times.lease
+        self.keepalive = times.lease / 4
         self.settings = projects.settings(times)
         self.truths = Truths(rng)
         self.rows = Rows()
         self.network = Network(self.time, rng, self.trace, self.faults)
         for name in ("meta", "transfer"):
             self.network.node(name)
-        self.machine = Machine("meta", self.faults)
+        self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of)
         self.mail = MailServer(self.faults, self.trace, self.watch.arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
         self.watch.honest = {builder.name for builder in self.builders}
+        self.liars = [Liar(self, f"liar{number}") for number in range(rng.choice((0, 0, 1, 2)))]
         self.requesters = [
             Requester(self, name, f"{name}@example.org") for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
         ]
@@ -99,7 +102,8 @@ class World:
         rng = self.rng
         arches = ARCHES if rng.random() < 0.3 else (rng.choice((ARCHES[0], ARCHES[0], ARCHES[1])),)
         name = f"bs{number}"
-        return Builder(
+        machine = Machine(name, self.faults)
+        builder = Builder(
             world=self,
             name=name,
             arches=arches,
@@ -108,15 +112,15 @@ class World:
             slowness=rng.choice((0.5, 1.0, 3.0)),
             trouble=rng.choice((0.0, 0.1, 0.5)),
             bulk=rng.choice((1, 5, 60)),
-            maxdelay=60.0,
-            machine=Machine(name, self.faults),
+            maxdelay=rng.choice((60.0, 300.0)),
+            keepalive=self.keepalive,
+            machine=machine,
         )
+        machine.failed = lambda: self._builder_down(builder, silently=True)
+        return builder
 
     def _file_of(self, digest: str) -> bytes | None:
-        try:
-            return path_of(self.machine.directory, digest).read_bytes()
-        except FileNotFoundError:
-            return None
+        return self.machine.read(path_of(self.machine.directory, digest))
 
     # --- the metaserver ---------------------------------------------------------------------------------------
 
@@ -148,6 +152,11 @@ class World:
         self.faults.count("metaserver_crash")
         self.trace.say("meta", f"crashes{', power and all' if silently else ''}")
         metaserver.life.ended = True
+        self.machine.fails_soon = False
+        if silently:
+            self.machine.power_cut()
+        else:
+            self.machine.killed()
         self.network.machine_gone(metaserver.life, silently=silently)
         self.time.call(self.rng.choice((0.5, 20.0, 300.0)) * (0.5 + self.rng.random()), self.start_metaserver)
 
@@ -165,6 +174,7 @@ class World:
             (self._go_silent, rng.choice((0.0, 1.0, 2.0))),
             (self._part, rng.choice((0.0, 1.0, 2.0))),
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
+            (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
             (self._move_head, 1.0),
             (self._stop_builder, rng.choice((0.0, 0.5))),
         )
@@ -208,6 +218,9 @@ class World:
             return
         if self.rng.random() < 0.7:
             self._submission()
+        if self.rng.random() < 0.3:
+            self.machine.fails_soon = True  # the power goes between two operations of its disk
+            return
         silently = self.rng.random() < 0.3
         act = lambda: self.crash_metaserver(silently=silently)  # noqa: E731
         self._armed.append(_Armed(metaserver.life, self.rng.randint(1, 80), act))
@@ -216,15 +229,21 @@ class World:
         builder = self.rng.choice(self.builders)
         if not builder.running:
             return
+        if self.rng.random() < 0.3:
+            builder.machine.fails_soon = True
+            return
         silently = self.rng.random() < 0.3
+        self._armed.append(
+            _Armed(builder.life, self.rng.randint(1, 60), lambda: self._builder_down(builder, silently=silently))
+        )
 
-        def crash() -> None:
-            if builder.running:
-                self.faults.count("server_crash")
-                builder.crash(silently=silently)
-                self.time.call(self.rng.choice((1.0, 30.0, 900.0)) * (0.5 + self.rng.random()), lambda: self._start(builder))
-
-        self._armed.append(_Armed(builder.life, self.rng.randint(1, 60), crash))
+    def _builder_down(self, builder: Builder, *, silently: bool) -> None:
+        if builder.running:
+            self.faults.count("server_crash")
+            builder.machine.fails_soon = False
+            builder.crash(silently=silently)
+            absent = self.rng.choice((1.0, 30.0, 900.0)) * (0.5 + self.rng.random())
+            self.time.call(absent, lambda: self._start(builder))
 
     def _start(self, builder: Builder) -> None:
         if not builder.running:
@@ -233,7 +252,7 @@ class World:
     def _stop_builder(self) -> None:
         builder = self.rng.choice(self.builders)
         if builder.running:
-            builder.stop()
+            builder.stop(drains=self.rng.random() < 0.3)
             self.time.call(self.rng.uniform(30.0, 600.0), lambda: self._start(builder))
 
     def _cut(self) -> None:
@@ -267,6 +286,13 @@ class World:
         for _ in range(6):
             self._submission()
 
+    def _set_clock(self) -> None:
+        """Somebody sets the metaserver's clock."""
+        self.faults.count("clock_step")
+        seconds = self.rng.choice((-3_600.0, 3_600.0, 40.0, -40.0, 90_000.0))
+        self.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
+        self.wall.offset += seconds
+
     def _move_head(self) -> None:
         self.resolver.head = min(self.resolver.head + 1, len(REVISIONS) - 1)
 
@@ -280,7 +306,6 @@ class World:
             self._run()
         finally:
             globalLogPublisher.removeObserver(observer)
-            shutil.rmtree(self.machine.directory, ignore_errors=True)
         hours = self.time.now / 3_600.0
         counts = dict(sorted(self.faults.counts.items()))
         return Report(self.seed, self.trace.digest(), hours, self.steps, tuple(self.watch.violations), counts)
@@ -296,6 +321,8 @@ class World:
         self.start_metaserver()
         for builder in self.builders:
             self.time.call(self.rng.uniform(0.0, 30.0), lambda builder=builder: self._start(builder))
+        for liar in self.liars:
+            self.time.call(self.rng.uniform(0.0, 300.0), liar.start)
         self.time.call(self.active_until, self._calm)
         deadline = self.active_until + self.settings.projects[0].request_ttl + PATIENCE
         while not self.watch.violations:
@@ -326,6 +353,10 @@ class World:
         self.faults.stop()
         self.network.heal()
         self._armed.clear()
+        for machine in (self.machine, *(builder.machine for builder in self.builders)):
+            machine.fails_soon = False
+        for liar in self.liars:
+            liar.stop()
         if self.metaserver is None or self.metaserver.life.ended:
             self.start_metaserver()
         for builder in self.builders:
@@ -335,7 +366,7 @@ class World:
     def _rests(self) -> bool:
         if any(requester.busy for requester in self.requesters) or self.watch.open():
             return False
-        return not self._unsent() and all(builder.server.running == 0 for builder in self.builders)
+        return not self._unsent() and all(builder.running and builder.idle for builder in self.builders)
 
     def _unsent(self) -> dict[str, str]:
         found = self.rows.ask("SELECT key, last_error FROM outbox WHERE sent_at IS NULL AND refused_at IS NULL")
@@ -346,8 +377,8 @@ class World:
         self.watch.check_told(self._unsent(), refused)
         self.watch.compare(self.rows.ask)
         for builder in self.builders:
-            if builder.running and builder.server.running:
-                self.watch.wrong(f"at rest {builder.name} still builds")
+            if not builder.running or not builder.idle:
+                self.watch.wrong(f"at rest {builder.name} still builds, or delivers, or does not run")
         for requester in self.requesters:
             if requester.busy:
                 self.watch.wrong(f"at rest {requester.name} still waits for an answer")

@@ -1,0 +1,218 @@
+"""Build servers that lie, spoken in the real protocol: late, twice, in contradiction, and about other people's builds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import attrs
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters.pb_client import Session, greet
+from buildtool.adapters.pb_door import Door
+from buildtool.domain.model import AttemptEnd, Held, HeldState
+from buildtool.errors import BuildToolError, Declined
+from buildtool.protocol import (
+    AbortOrder,
+    Accepted,
+    Done,
+    Ended,
+    Heard,
+    Heartbeat,
+    Ok,
+    Order,
+    Register,
+    Welcome,
+)
+from tests.simulation import projects
+from tests.simulation.clock import Life
+from tests.simulation.transfers import SimulatedUploads
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+Key = tuple[int, int]
+ENDS = (AttemptEnd.FAILED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.RETURNED, AttemptEnd.ABORTED)
+
+
+@define(eq=False)
+class _Ear(Door):
+    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}
+
+    _liar: Liar
+
+    async def remote_build(self, message: Order) -> Accepted:
+        return await self._liar.ordered(message)
+
+    async def remote_abort(self, message: AbortOrder) -> Ok:
+        return Ok()
+
+
+@define(eq=False)
+class Liar:
+    """A build server that takes orders and makes of them whatever it likes."""
+
+    world: World
+    name: str
+    life: Life = field(init=False)
+    session: Session | None = None
+    number: int = 0
+    orders: dict[Key, Order] = field(factory=dict)
+    told: list[Key] = field(factory=list)
+    files: dict[str, bytes] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.life = Life(self.world.time, self.name)
+
+    def start(self) -> None:
+        self._go(self._live())
+
+    def stop(self) -> None:
+        """Be gone for good."""
+        self.life.ended = True
+        self.world.network.machine_gone(self.life, silently=False)
+
+    def _go(self, act: object) -> None:
+        def wrong(failure: object) -> None:
+            self.world.watch.wrong(f"{self.name} met a defect: {failure}")
+
+        self.world.keep(Deferred.fromCoroutine(act).addErrback(wrong))  # type: ignore[arg-type] # a coroutine
+
+    async def _live(self) -> None:
+        world, rng = self.world, self.world.rng
+        capability = projects.capability(
+            projects.ARCHES, memory=9_000, max_builds=2, of=world.settings.projects[0]
+        )
+        endpoint = world.network.endpoint(self.life, self.name, "meta")
+        while True:
+            try:
+                session = await greet(endpoint, "meta:1", "build server", self.life)
+                held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
+                welcome = await session.call("register", Register(self.name, capability, held), Welcome, _Ear(self))
+            except BuildToolError:
+                await self.life.pause(rng.uniform(5.0, 60.0))
+                continue
+            self.session, self.number = session, welcome.session
+            until = world.time.now + rng.uniform(60.0, 3_000.0)
+            while world.time.now < until and not session.broker.disconnected:
+                await self.life.pause(welcome.lease / 4)
+                mine = tuple(Held(*key) for key in self.orders)
+                held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
+                await self._say(session, "heartbeat", Heartbeat(held), Heard)
+            self.session = None
+            session.close()
+            await self.life.pause(rng.uniform(1.0, 200.0))
+
+    def _keys(self, most: int) -> list[Key]:
+        """Return Attempts that may be anybody's."""
+        rng = self.world.rng
+        builds = max((key[0] for key in self.orders), default=3) + 2
+        return list({(rng.randint(1, builds), rng.randint(1, 3)): None for _ in range(rng.randint(1, most))})
+
+    def _invented(self, key: Key) -> Held:
+        return Held(*key, self.world.rng.choice(tuple(HeldState)))
+
+    async def ordered(self, order: Order) -> Accepted:
+        """Take an order, or do not; what comes of it is another matter."""
+        world, rng, key = self.world, self.world.rng, (order.build_id, order.epoch)
+        world.watch.ordered(self.name, self.number, order)
+        if world.faults.happens("refusal"):
+            raise Declined("does not feel like it")
+        if rng.random() < 0.1:
+            await self.life.pause(rng.uniform(20.0, 200.0))
+        self.orders[key] = order
+        self._go(self._lie(order))
+        return Accepted(*key)
+
+    async def _lie(self, order: Order) -> None:
+        world, rng, faults = self.world, self.world.rng, self.world.faults
+        await self.life.pause(rng.uniform(0.1, 60.0))
+        key = (order.build_id, order.epoch)
+        first = await self._report(order)
+        if faults.happens("lie_late"):
+            await self.life.pause(rng.uniform(0.5, 4.0) * world.lease)
+        if first is not None:
+            await self._tell(first)
+        if faults.happens("lie_double") and first is not None:
+            await self._tell(first)
+        if faults.happens("lie_contradiction"):
+            await self._tell(self._end(key) if isinstance(first, Done) else self._done(key, b"never sent"))
+        if faults.happens("lie_foreign"):
+            for other in self._keys(3):
+                if other not in self.orders:
+                    await self._tell(self._end(other) if rng.random() < 0.5 else self._done(other, b"not mine"))
+                    await self._smuggle(order, other)
+        if len(self.orders) > 4:
+            del self.orders[next(iter(self.orders))]
+
+    async def _report(self, order: Order) -> Done | Ended | None:
+        rng, key = self.world.rng, (order.build_id, order.epoch)
+        kind = rng.randrange(4)
+        if kind == 0:
+            return None
+        if kind == 1:
+            return self._end(key)
+        data = f"whatever {self.name} says {self.world.time.now}".encode()
+        if kind == 2 and await self._upload(order, data):
+            return self._done(key, data)
+        return self._done(key, b"something else")
+
+    async def _upload(self, order: Order, data: bytes) -> bool:
+        path = f"{order.build_id}-{order.epoch}"
+        self.files[path] = data
+        uploads = SimulatedUploads(self.world.network, self.life, self.name, self.files.__getitem__)
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            await uploads.append_log(order.log_url, order.log_ticket, 0, b"trust me\n")
+            await uploads.upload(order.artifact_url, order.artifact_ticket, path, digest, len(data))
+        except BuildToolError:
+            return False
+        return True
+
+    async def _smuggle(self, order: Order, other: Key) -> None:
+        """Try to send something for another Attempt with one's own ticket."""
+        old, new = f"{order.build_id}/{order.epoch}", f"{other[0]}/{other[1]}"
+        if old == new:
+            return
+        self.files["smuggled"] = b"somebody else's program"
+        uploads = SimulatedUploads(self.world.network, self.life, self.name, self.files.__getitem__)
+        digest = hashlib.sha256(self.files["smuggled"]).hexdigest()
+        url = order.artifact_url.replace(old, new)
+        try:
+            await uploads.upload(url, order.artifact_ticket, "smuggled", digest, len(self.files["smuggled"]))
+        except BuildToolError:
+            return
+        self.world.watch.wrong(f"{self.name} sent an artifact for {new} with the ticket of {old}")
+
+    def _end(self, key: Key) -> Ended:
+        return Ended(*key, self.world.rng.choice(ENDS), "it says so", "trust me\n")
+
+    def _done(self, key: Key, data: bytes) -> Done:
+        digest = hashlib.sha256(data).hexdigest()
+        return Done(*key, digest, digest, len(data), "paint.zip", 1.0, "trust me\n")
+
+    async def _tell(self, message: Done | Ended) -> None:
+        session, number = self.session, self.number
+        if session is None:
+            return
+        watch = self.world.watch
+        if isinstance(message, Done):
+            answer = await self._say(session, "done", message, Ok)
+            if answer is not None:
+                watch.done_taken(self.name, number, message, answer)
+        else:
+            answer = await self._say(session, "ended", message, Ok)
+            if answer is not None:
+                watch.end_taken(self.name, number, message, answer)
+
+    async def _say(
+        self, session: Session, name: str, message: attrs.AttrsInstance, expected: type[T]
+    ) -> T | None:
+        try:
+            return await session.call(name, message, expected)
+        except BuildToolError as error:
+            self.world.trace.say(self.name, f"is not believed: {name} {error.code}")
+            return None
