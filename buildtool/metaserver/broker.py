@@ -93,6 +93,7 @@ class Broker:
     _resting: list[Deferred[None]] = field(factory=list, init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
     _trouble: str = field(default="", init=False)
+    _in_doubt: bool = field(default=False, init=False)
     _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
 
@@ -169,12 +170,15 @@ class Broker:
     async def _take(self, batch: list[_Entry]) -> None:
         now = self.clock.wall()
         try:
+            if self._in_doubt:
+                await self._rebuild()
+                self._in_doubt = False
             gone = await self._prepare(batch, now)
             entries = [*(_Entry(event, None) for event in gone), *batch]
             happened = self._decide(entries, now)
             rows = self.state.changes()
             if rows or happened:
-                await self.store.commit(rows, happened, now)
+                await self._commit(rows, happened, now)
         except ConflictingRow as error:
             self.state.rollback()
             log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
@@ -192,6 +196,15 @@ class Broker:
             self._trouble = ""
             self.state.committed()
             self._tell(entries, rows)
+
+    async def _commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+        """Commit. Where that fails it may have taken effect all the same (the disk said no after it had written): then
+        memory is not what the database says, so it is read anew before anything else is decided."""
+        try:
+            await self.store.commit(rows, happened, now)
+        except StorageUnavailable:
+            self._in_doubt = True
+            raise
 
     async def _take_alone(self, batch: list[_Entry]) -> None:
         """Retry the events of a failed batch one by one; one that fails alone is answered."""

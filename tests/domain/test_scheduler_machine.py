@@ -407,7 +407,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         lies: list[Event] = [
             Delivered(attempt.server, attempt.session + 1, *attempt.key, "d", "c", 1, "a.zip", 1.0),
             AttemptEnded("stranger", attempt.session, *attempt.key, AttemptEnd.FAILED, "lie"),
-            AttemptAccepted(attempt.server, attempt.session, attempt.build_id, attempt.epoch + 1),
+            AttemptAccepted(attempt.server, attempt.session, attempt.build_id, attempt.epoch + 1_000),
         ]
         if attempt.state is AttemptState.ENDED:
             lies += [self.delivery(attempt), self.ending(attempt, AttemptEnd.FAILED, "late"), self.acceptance(attempt)]

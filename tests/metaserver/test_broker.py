@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.messages import (
     CancelRequested,
-    Dispatch,
     Event,
     Hit,
     Queued,
@@ -18,8 +17,20 @@ from buildtool.domain.messages import (
     SessionOpened,
     Tick,
 )
-from buildtool.domain.model import Artifact, Build, BuildState, Policy, Request, RequestState
-from buildtool.domain.state import State
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Build,
+    BuildState,
+    Held,
+    Judged,
+    Policy,
+    Request,
+    RequestState,
+    Verdict,
+)
+from buildtool.domain.state import LEASE, State
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from tests.domain.broker import fingerprint
@@ -44,10 +55,18 @@ class World:
         self.start()
 
     def start(self, policies: Mapping[str, Policy] = POLICIES) -> None:
-        """Start a metaserver on what the store holds."""
+        """Start a metaserver on what the store holds; one that ran before is gone at once."""
+        for call in self.timers.getDelayedCalls():
+            call.cancel()
         self.broker = Broker(State(policies), self.store, self.wall, self.timers, self.files, self.performed)
         done = Deferred.fromCoroutine(self.broker.start())
         assert done.called
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on, a second at a time."""
+        for _ in range(int(seconds)):
+            self.wall.now += 1.0
+            self.timers.advance(1.0)
 
     def send(self, event: Event) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.broker.send(event))
@@ -94,6 +113,23 @@ class BatchTests(SynchronousTestCase):
         assert fingerprint(self.world.broker.state) == before
         assert self.world.performed.effects == []
         assert isinstance(self.successResultOf(self.world.send(submitted("a"))).request, Request)
+
+    def test_a_commit_that_took_effect_although_it_failed_is_believed(self) -> None:
+        """The disk may say no after it has written: nothing of that may be given out a second time."""
+        self.world.store.took_effect = True
+        self.world.store.problems = [full_disk()]
+        self.failureResultOf(self.world.send(submitted("a")), StorageUnavailable)
+        other = self.successResultOf(self.world.send(submitted("b", spec(1))))
+        assert (other.request.id, other.build.id) == (2, 2)
+        assert self.successResultOf(self.world.send(submitted("a"))).request_id == 1
+
+    def test_what_cannot_be_committed_is_a_problem_until_something_can(self) -> None:
+        self.world.store.problems = [full_disk()]
+        self.failureResultOf(self.world.send(submitted("a")), StorageUnavailable)
+        (problem,) = self.world.broker.problems()
+        assert "nothing can be committed" in problem
+        self.successResultOf(self.world.send(submitted("a")))
+        assert self.world.broker.problems() == ()
 
     def test_a_row_that_the_database_refuses_spoils_no_other_event_of_its_batch(self) -> None:
         self.world.store.refuse = lambda row: (
@@ -150,18 +186,27 @@ class BatchTests(SynchronousTestCase):
 
 
 class RestartTests(SynchronousTestCase):
-    def test_a_restart_keeps_the_queue_and_puts_what_was_running_first(self) -> None:
+    def test_a_restart_keeps_the_queue_and_what_runs_and_gives_every_lease_a_fresh_term(self) -> None:
         world = World()
         world.send(Registered("anna", machine()))
         world.send(submitted("running", spec(0)))
         world.send(submitted("waiting", spec(1)))
+        world.pass_time(LEASE - 1)
         world.start()
+        world.pass_time(LEASE - 1)
         states = {row.id: row.state for row in world.store.all(Build)}
-        assert states == {1: BuildState.QUEUED, 2: BuildState.QUEUED}
-        world.performed.effects.clear()
+        assert states == {1: BuildState.RUNNING, 2: BuildState.QUEUED}
+        opened = self.successResultOf(world.send(Registered("anna", machine(), (Held(1, 1),))))
+        assert opened.verdicts == (Judged(1, 1, Verdict.GO_ON),)
+
+    def test_an_attempt_that_is_not_heard_of_after_a_restart_goes_missing_by_the_brokers_own_alarm(self) -> None:
+        world = World()
         world.send(Registered("anna", machine()))
-        (dispatch,) = [effect for effect in world.performed.effects if isinstance(effect, Dispatch)]
-        assert (dispatch.build.id, dispatch.attempt.epoch) == (1, 2)
+        world.send(submitted("running", spec(0)))
+        world.start()
+        world.pass_time(LEASE)
+        (attempt,) = world.store.all(Attempt)
+        assert attempt.state is AttemptState.MISSING
 
     def test_numbers_go_on_where_they_were(self) -> None:
         world = World()
@@ -191,6 +236,30 @@ class FileTests(SynchronousTestCase):
 
 
 class TimerTests(SynchronousTestCase):
+    def test_a_clock_that_is_set_ends_no_lease_and_lets_none_last_longer(self) -> None:
+        for step in (3_600.0, -3_600.0):
+            world = World()
+            world.send(Registered("anna", machine()))
+            world.send(submitted("a"))
+            world.wall.now += step
+            world.pass_time(LEASE - 1)
+            (attempt,) = world.store.all(Attempt)
+            assert attempt.state is AttemptState.OFFERED
+            world.pass_time(1)
+            (attempt,) = world.store.all(Attempt)
+            assert attempt.state is AttemptState.MISSING
+
+    def test_that_the_clock_was_set_is_not_forgotten_when_it_cannot_be_committed(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        world.wall.now += 3_600.0
+        world.store.problems = [full_disk()]
+        self.failureResultOf(world.send(submitted("b")), StorageUnavailable)
+        world.pass_time(RETRY)
+        (attempt,) = world.store.all(Attempt)
+        assert attempt.state is AttemptState.OFFERED
+
     def test_a_request_expires_by_the_brokers_own_alarm(self) -> None:
         world = World()
         world.send(submitted("a"))

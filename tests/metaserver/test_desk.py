@@ -46,7 +46,9 @@ class World:
         teller = Teller(state, self.store, Addresses("http://files", "http://pages"), b"k" * 32, wall.wall)
         deployment = evolve(settings(), projects=(one,))
         explainer = Explainer(state, self.store, teller)
-        self.desk = Desk(deployment, broker, self.store, Resolver(), teller, explainer, broker, open_limit=3, wanted_limit=25)
+        self.desk = Desk(
+            deployment, broker, self.store, Resolver(), teller, explainer, broker, open_limit=3, wanted_limit=25
+        )
 
     def submit(self, number: int, revrange: str = "") -> Deferred[Told]:
         message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", revrange, {}, {}, {})

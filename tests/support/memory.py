@@ -31,13 +31,15 @@ R = TypeVar("R")
 class MemoryStore:
     """Implements ``ports.BrokerStore``. ``problems`` are raised by the next commits, one each; None lets one pass.
 
-    While ``held`` is a list, commits wait in it until a test calls them back.
+    With ``took_effect`` what they were to write is written all the same. While ``held`` is a list, commits wait in it
+    until a test calls them back.
     """
 
     rows: dict[tuple[str, object], Row] = field(factory=dict)
     happened: list[Happened] = field(factory=list)
     commits: list[int] = field(factory=list)
     problems: list[Exception | None] = field(factory=list)
+    took_effect: bool = False
     refuse: Callable[[Row], Exception | None] = lambda _row: None
     held: list[Deferred[None]] | None = None
 
@@ -77,9 +79,11 @@ class MemoryStore:
         problem = self.problems.pop(0) if self.problems else None
         for row in rows:
             problem = problem or self.refuse(row)
-        if problem is not None:
+        if problem is not None and not self.took_effect:
             raise problem
         self.rows.update({key_of(row): row for row in rows})
+        if problem is not None:
+            raise problem
         self.happened.extend(happened)
         self.commits.append(len(rows))
 
