@@ -108,19 +108,6 @@ def test_a_killed_metaserver_keeps_queue_and_unsent_mail(running: Control) -> No
     again.wait_for("mail for bob@example.org")
 
 
-def test_a_running_build_survives_a_killed_metaserver_as_a_queued_one(running: Control) -> None:
-    running.close_gate("anna")
-    running.server("anna")
-    asked = running.ask("ann@example.org")
-    running.farm.programs[1].kill()
-    running.farm.start_metaserver()
-    running.control("gate-anna").unlink()
-    running.farm.programs[0].wait_for("mail for ann@example.org")
-    done = running.ask("--no-download", "ann@example.org")
-    assert done["answer"] == "hit"
-    assert done["build_id"] == asked["build_id"]
-
-
 def test_mail_waits_for_a_mail_server_that_is_away(control: Control) -> None:
     mailbox = control.farm.start_mail()
     control.farm.start_metaserver()
