@@ -1,19 +1,20 @@
 """The keepers: a small process beside each command, to which everything falls that leaves the command.
 
-One *nursery* is started with the build server and does nothing but fork a *keeper* for each command. The keeper is a
-subreaper (Linux, ``prctl``): whatever the command starts is the keeper's descendant for as long as it lives, also what
-opened a session of its own, was forked twice or cleared its environment, and so is attributed to its command without
-any guess. That none is left is told by ``waitpid``, without a look at the machine's processes, and nothing is ever
-reaped in the build server itself, whose own children are therefore safe.
+One *nursery* is started with the build server and does nothing but fork *keepers*, each for one command at a time. A
+keeper is a subreaper (Linux, ``prctl``): whatever the command starts is the keeper's descendant for as long as it
+lives, also what opened a session of its own, was forked twice or cleared its environment, and so is attributed to its
+command without any guess. That none is left is told by ``waitpid``, without a look at the machine's processes; the
+keeper is free for another command then. Nothing is ever reaped in the build server itself, whose own children are safe.
 
 A keeper ends everything when its connection to the build server closes: a build server that was killed leaves nothing
 behind. If a keeper is killed, its orphans fall to the nursery, which kills them. Each command bears a mark that is
 inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``groups.mark_for``).
 
-Runs in an interpreter of its own with the standard library alone; ``reaping`` is the other side of the connection.
-What is said, in bytes: to the nursery one message per command with two descriptors (connection, output); to the keeper
-the length and the JSON of the order, then numbers of signals; from the keeper lines: ``started PID KEEPER`` or
-``failed ERRNO TEXT``, then ``exited STATUS LEFT``. The end of the connection says that nothing is left.
+Runs in an interpreter of its own with the standard library alone; ``reaping`` is the other side of the connections.
+To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
+ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
+that is meant, times 256, plus the signal's. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO
+TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from types import FrameType
@@ -38,9 +40,11 @@ READY = b"ready"
 MARKED_LIMIT = 10
 """RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
 
+HEADER = struct.Struct("!cQ")
+ORDER, SIGNAL = b"O", b"S"
+
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_PAUSE = 0.05
-_DESCRIPTORS = 2
 
 
 def main(descriptor: int) -> None:
@@ -80,6 +84,7 @@ def _heard(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _ready(descriptors: list[int], wake: int, timeout: float | None) -> set[int]:
+    """Wait for the first of ``descriptors``, for a signal, or for ``timeout`` seconds; return what is readable."""
     poller = select.poll()
     for descriptor in (*descriptors, wake):
         poller.register(descriptor, select.POLLIN)
@@ -139,7 +144,7 @@ class _Nursery:
 
     def live(self) -> None:
         while self._open or self._keepers or self._bereft:
-            if self._door.fileno() in _ready([self._door.fileno()] if self._open else [], self._wake, self._pause()):
+            if _ready([self._door.fileno()] if self._open else [], self._wake, self._pause()) - {self._wake}:
                 self._take()
             self._reap()
             if self._bereft:
@@ -149,35 +154,33 @@ class _Nursery:
         return self._killing.pause if self._bereft else None
 
     def _take(self) -> None:
-        message, descriptors, _, _ = socket.recv_fds(self._door, 1, _DESCRIPTORS)
+        message, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
         if not message:
             self._open = False
-        elif len(descriptors) == _DESCRIPTORS:
-            self._fork(socket.socket(fileno=descriptors[0]), descriptors[1])
-        else:  # no descriptor was free here: whoever waits sees the connection end
-            for descriptor in descriptors:
-                os.close(descriptor)
+        for descriptor in descriptors:  # none if too many are open here: whoever waits sees the connection end
+            self._fork(socket.socket(fileno=descriptor))
 
-    def _fork(self, control: socket.socket, outlet: int) -> None:
+    def _fork(self, control: socket.socket) -> None:
         try:
             pid = os.fork()
         except OSError as error:
             control.send(_failure(error))
             control.close()
-        else:
-            if pid == 0:
-                self._be_keeper(control, outlet)
-            self._keepers[pid] = control
-        os.close(outlet)
+            return
+        if pid == 0:
+            self._be_keeper(control)
+        self._keepers[pid] = control
 
-    def _be_keeper(self, control: socket.socket, outlet: int) -> None:
+    def _be_keeper(self, control: socket.socket) -> None:
         code = 1
         try:
             for held in (self._door, *self._keepers.values(), *self._bereft):
                 held.close()
             os.close(self._wake)
             os.close(signal.set_wakeup_fd(-1))
-            _keep(control, outlet)
+            wake = _wake_on_signals()
+            _become_subreaper()
+            _Keeper(control, wake).live()
             code = 0
         except ConnectionError:
             pass  # the build server is gone and reads no more
@@ -213,28 +216,13 @@ class _Nursery:
         self._bereft.clear()
 
 
-def _keep(control: socket.socket, outlet: int) -> None:
-    """Be the keeper of the command that comes through ``control``, until nothing of it is left."""
-    wake = _wake_on_signals()
-    _become_subreaper()
-    try:
-        pid = _start(control, outlet)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        control.send(_failure(error))
-        return
-    control.send(b"started %d %d\n" % (pid, os.getpid()))
-    os.close(outlet)
-    _Keeper(control, wake, pid).live()
-
-
-def _start(control: socket.socket, outlet: int) -> int:
-    size = int.from_bytes(_receive(control, 8), "big")
-    order = json.loads(_receive(control, size))
-    _mark(order["mark"])
+def _start(order: bytes, outlet: int) -> int:
+    said = json.loads(order)
+    _mark(said["mark"])
     process = subprocess.Popen(
-        [word.encode("latin-1") for word in order["argv"]],
-        cwd=order["cwd"].encode("latin-1"),
-        env={name.encode("latin-1"): value.encode("latin-1") for name, value in order["environment"].items()},
+        [word.encode("latin-1") for word in said["argv"]],
+        cwd=said["cwd"].encode("latin-1"),
+        env={name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()},
         stdin=subprocess.DEVNULL,
         stdout=outlet,
         stderr=outlet,
@@ -252,56 +240,51 @@ def _mark(mark: int) -> None:
         return  # a build inside a build: it bears the mark of the outer one, which may only be lowered
 
 
-def _receive(control: socket.socket, size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        more = control.recv(min(size - len(data), 1 << 20))
-        if not more:
-            raise ConnectionResetError("the build server is gone")
-        data += more
-    return bytes(data)
-
-
 def _failure(error: Exception) -> bytes:
     number = error.errno or 0 if isinstance(error, OSError) else 0
     return b"failed %d %s\n" % (number, str(error).replace("\n", " ").encode("utf-8", "replace"))
 
 
 class _Keeper:
-    def __init__(self, control: socket.socket, wake: int, pid: int) -> None:
+    def __init__(self, control: socket.socket, wake: int) -> None:
         self._control = control
         self._wake = wake
-        self._pid = pid
         self._spoken_to = True
+        self._number = 0
+        self._pid: int | None = None  # the command's, until its exit was told
+        self._busy = False
         self._killing: _Killing | None = None
 
     def live(self) -> None:
-        while self._reap():
-            if self._killing is not None:
-                self._killing.strike(descendants(os.getpid()))
+        while self._spoken_to or self._busy:
             watched = [self._control.fileno()] if self._spoken_to else []
-            if self._control.fileno() in _ready(watched, self._wake, self._pause()):
+            if _ready(watched, self._wake, self._pause()) - {self._wake}:
                 self._obey()
+            if self._busy:
+                self._reap()
+            if self._busy and self._killing is not None:
+                self._killing.strike(descendants(os.getpid()))
 
     def _pause(self) -> float | None:
         return None if self._killing is None else self._killing.pause
 
-    def _reap(self) -> bool:
-        """Wait for whatever ended, tell of the command's own end, and return whether anybody is left."""
+    def _reap(self) -> None:
+        """Wait for whatever ended, and tell of the command's own end and of that of the last that was left."""
         told: int | None = None
-        while True:
+        while self._busy:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                left = False
+                self._busy, self._killing = False, None
                 break
             if pid == 0:
-                left = True
                 break
             told = status if pid == self._pid else told
         if told is not None:
-            self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), left))
-        return left
+            self._pid = None
+            self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), self._busy))
+        elif not self._busy:
+            self._tell(b"gone\n")
 
     def _tell(self, line: bytes) -> None:
         try:
@@ -311,14 +294,43 @@ class _Keeper:
 
     def _obey(self) -> None:
         try:
-            said = self._control.recv(64)
-        except ConnectionResetError:
-            said = b""
-        self._spoken_to = bool(said)
-        if not said or signal.SIGKILL in said:
-            self._killing = self._killing or _Killing()
-        elif signal.SIGTERM in said:
-            _signal_groups(descendants(os.getpid()), signal.SIGTERM)
+            header, descriptors = self._receive(HEADER.size)
+            kind, number = HEADER.unpack(header)
+            if kind == ORDER:
+                order, _ = self._receive(number)
+                self._begin(order, descriptors[0])
+        except (ConnectionError, IndexError):  # the connection was closed, or no descriptor was free for the output
+            self._spoken_to = False
+            self._killing = _Killing()
+            self._control.close()
+            return
+        if kind == SIGNAL and self._busy and number >> 8 == self._number:  # else it was meant for one that has ended
+            if number & 0xFF == signal.SIGKILL:
+                self._killing = self._killing or _Killing()
+            else:
+                _signal_groups(descendants(os.getpid()), number & 0xFF)
+
+    def _begin(self, order: bytes, outlet: int) -> None:
+        self._number += 1
+        try:
+            self._pid = _start(order, outlet)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._tell(_failure(error))
+        else:
+            self._busy = True
+            self._tell(b"started %d %d\n" % (self._pid, os.getpid()))
+        finally:
+            os.close(outlet)
+
+    def _receive(self, size: int) -> tuple[bytes, list[int]]:
+        data, descriptors = bytearray(), []
+        while len(data) < size:
+            more, came, _, _ = socket.recv_fds(self._control, min(size - len(data), 1 << 20), 1)
+            if not more:
+                raise ConnectionResetError("the build server is gone")
+            data += more
+            descriptors += came
+        return bytes(data), descriptors
 
 
 if __name__ == "__main__":
