@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -85,7 +87,8 @@ class SqlBrokerStore:
 
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
-        return await self._database.run(_load)
+        with _all_of_it_kept():
+            return await self._database.run(_load)
 
     async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
         """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key."""
@@ -176,6 +179,18 @@ _ATTEMPTS = (
 
 
 # --- reading --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _all_of_it_kept() -> Iterator[None]:
+    """Look for no garbage meanwhile: of what is read all is kept, and looking through it again and again takes long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _load(connection: Connection) -> Snapshot:
