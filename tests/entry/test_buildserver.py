@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from buildtool.adapters.detect import DETECTORS, Detected
@@ -234,30 +235,43 @@ class Ticking(Clock):
         self.callLater(0, what, *arguments)
 
 
-def test_a_stamp_is_seen_within_seconds_and_sighup_at_once_unless_it_is_ignored(tmp_path: Path) -> None:
-    """``nohup`` ignores it: what is started under it shall not leave when a terminal closes."""
-    before = signal.getsignal(signal.SIGHUP)
+@contextmanager
+def sighup(how: signal.Handlers) -> Iterator[None]:
+    """SIGHUP as it is when a program starts."""
+    before = signal.signal(signal.SIGHUP, how)
     try:
-        for ignored in (False, True):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
-            reactor, drain = Ticking(), Stop()
-            end = watch(cast(ReactorBase, reactor), tmp_path / "shutdown.stamp", drain)
-            if not ignored:
-                os.kill(os.getpid(), signal.SIGHUP)
-                reactor.advance(0)
-                assert drain.reason == "the build server was told to drain (SIGHUP)"
-            else:
-                os.kill(os.getpid(), signal.SIGHUP)
-                reactor.advance(60)
-                assert not drain.reason
-                (tmp_path / "shutdown.stamp").touch()
-                reactor.advance(LOOK)
-                assert drain.reason == "shutdown.stamp was touched"
-            end()
-            assert reactor.getDelayedCalls() == []
-            assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+        yield
+        assert signal.getsignal(signal.SIGHUP) is how, "who stops watching leaves no trace"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_sighup_asks_to_drain(tmp_path: Path) -> None:
+    reactor, drain = Ticking(), Stop()
+    with sighup(signal.SIG_DFL):
+        end = watch(cast(ReactorBase, reactor), tmp_path / "shutdown.stamp", drain)
+        os.kill(os.getpid(), signal.SIGHUP)
+        reactor.advance(0)
+        end()
+    assert drain.reason == "the build server was told to drain (SIGHUP)"
+    assert reactor.getDelayedCalls() == []
+
+
+def test_where_sighup_is_ignored_only_the_stamp_asks_to_drain(tmp_path: Path) -> None:
+    """``nohup`` ignores it: what is started under it shall not leave when a terminal closes."""
+    reactor, drain = Ticking(), Stop()
+    asked: list[str] = []
+    Deferred.fromCoroutine(drain.asked()).addCallback(asked.append)
+    with sighup(signal.SIG_IGN):
+        end = watch(cast(ReactorBase, reactor), tmp_path / "shutdown.stamp", drain)
+        os.kill(os.getpid(), signal.SIGHUP)
+        reactor.advance(60)
+        assert not asked
+        (tmp_path / "shutdown.stamp").touch()
+        reactor.advance(LOOK)
+        end()
+    assert asked == ["shutdown.stamp was touched"]
+    assert reactor.getDelayedCalls() == []
 
 
 # --- what is announced --------------------------------------------------------------------------------------
