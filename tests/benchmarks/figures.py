@@ -54,6 +54,7 @@ FIGURES = (
     _most("decision_server_registers_ms_p99", "ms", 1),
     _most("decision_artifact_finished_ms_p99", "ms", 1),
     _most("decision_ms_p99", "ms", 1),
+    _most("cancel_to_term_ms_p99", "ms", 1_000),
     Spec("upload_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s", 300),
     Spec("download_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s"),
     Spec("upload_at_60ms_mib_per_s", "MiB/s", "limit_http_stream_at_60ms_mib_per_s"),
