@@ -74,6 +74,7 @@ class Parcel:
     patience: float = PATIENCE
     taken: bool = False
     aborted: str = ""
+    said: str = ""
     delay: float = _RETRY_FIRST
     wrong: int = 0
     arrived_in: int = 0
@@ -252,10 +253,16 @@ class Deliveries:
         except _Otherwise as otherwise:
             await self._end_otherwise(parcel, otherwise.end, otherwise.reason)
         except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
-            words = {"build": parcel.key[0], "epoch": parcel.key[1], "why": str(error)}
-            self._log.info("build {build}.{epoch} is not delivered yet: {why}", **words)
+            self._say_why(parcel, str(error))
             delay, parcel.delay = parcel.delay, min(2 * parcel.delay, _RETRY_MOST)
             await self._pause(parcel, delay)
+
+    def _say_why(self, parcel: Parcel, why: str) -> None:
+        """Log why something is not delivered yet, once for each reason: it may be so for a day."""
+        if why != parcel.said:
+            parcel.said = why
+            words = {"build": parcel.key[0], "epoch": parcel.key[1], "why": why}
+            self._log.info("build {build}.{epoch} is not delivered yet: {why}", **words)
 
     async def _session(self) -> Welcome:
         while self._welcome is None:

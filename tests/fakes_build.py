@@ -194,7 +194,10 @@ class FakeUploads:
 
 @define
 class FakeLink:
-    """Records what the metaserver is told; ``errors`` come first. ``away`` is a connection that is lost."""
+    """Records what the metaserver is told; ``errors`` come first. ``away`` is a connection that is lost.
+
+    ``when_told`` is called when an end is told.
+    """
 
     told: list[Done | Ended] = field(factory=list)
     errors: list[BuildToolError] = field(factory=list)
@@ -202,6 +205,7 @@ class FakeLink:
     drained: list[str] = field(factory=list)
     away: bool = False
     stale: bool = False
+    when_told: Callable[[], None] = lambda: None
 
     async def ended(self, message: Ended) -> Ok:
         return self._take(message)
@@ -222,6 +226,7 @@ class FakeLink:
     def _take(self, message: Done | Ended) -> Ok:
         self._check()
         self.told.append(message)
+        self.when_told()
         return Ok(stale=self.stale)
 
     def _check(self) -> None:

@@ -454,6 +454,27 @@ class WithoutTheMetaserver(Case):
         at.pass_time()
         assert (len(at.link.told), at.workshop.cleared) == (1, [0])
 
+    def test_the_slot_is_free_when_the_end_is_told(self) -> None:
+        """The answer may bring the next order with it."""
+        at = place(script=[FAILED])
+        running: list[int] = []
+        at.link.when_told = lambda: running.append(at.server.running)
+        self.take(at)
+        at.pass_time()
+        assert running == [0]
+
+    def test_why_something_is_not_delivered_is_said_once_for_each_reason(self) -> None:
+        at = place(script=[FAILED])
+        at.link.errors = [StorageUnavailable("the disk is full")] * 9 + [StorageUnavailable("the database is locked")]
+        with listening() as said:
+            self.take(at)
+            at.pass_time(200)
+        assert len(at.link.told) == 1
+        assert [line for line in said if "not delivered" in line] == [
+            "build 1.1 is not delivered yet: the disk is full",
+            "build 1.1 is not delivered yet: the database is locked",
+        ]
+
     def test_a_build_server_that_is_started_again_delivers_what_it_finds(self) -> None:
         """It says so at its login; it has no ticket any more, and asks for one."""
         before = place(max_builds=2)
