@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from buildtool.adapters import procfs
 from buildtool.adapters.commands import CommandLine
 from buildtool.adapters.keeper import HEADER, ORDER, READY, SIGNAL
@@ -32,8 +34,12 @@ _PROGRAM = (
 class Keepers:
     """The nursery of keepers, started anew should it be killed. Its methods may be called in any thread."""
 
+    _log = Logger()
+
     def __init__(self, mark: int) -> None:
         """Raises OSError where there can be no keepers. ``mark`` is what all commands bear (``groups.mark_for``)."""
+        if not sys.platform.startswith("linux") or not procfs.WORKS:
+            raise OSError("this system has no subreapers")
         self._mark = mark
         self._lock = threading.Lock()
         self._nursery: subprocess.Popen[bytes] | None = None
@@ -44,12 +50,11 @@ class Keepers:
 
     @classmethod
     def where_possible(cls, mark: int) -> Keepers | None:
-        """Return keepers, or None on a system without subreapers (macOS; a sandbox that forbids it)."""
-        if not sys.platform.startswith("linux") or not procfs.WORKS:
-            return None
+        """Return keepers, or None on a system without subreapers (macOS; a sandbox that forbids it), and log that."""
         try:
             return cls(mark)
-        except OSError:
+        except OSError as error:
+            cls._log.warn("daemons that a build starts will outlive it: {why}", why=str(error))
             return None
 
     def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> Kept:

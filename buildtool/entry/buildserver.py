@@ -297,9 +297,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         slots = Slots(place.slots, pool, found.machine)
         await slots.clear_all()
         keepers = Keepers.where_possible(mark_for(place.slots))
-        if keepers is None:
-            log.warn("this system has no subreapers: daemons that a build starts will outlive it")
-        else:
+        if keepers is not None:
             closing.callback(keepers.close)
         processes = Processes(reactor, keepers)
         transfers = TransferClient(reactor, pool)
