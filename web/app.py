@@ -20,7 +20,7 @@ from buildtool.domain.model import Build, BuildState
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
 from buildtool.ports import BuildDetail, Clock, LogReader, Pages, Questions
 
-from . import presenters
+from . import health, presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
 from .assets import load_assets
 from .guard import Guard
@@ -51,7 +51,7 @@ def make_urls(public: str, transfer: str) -> Urls:
 class WebApp:
     """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``.
 
-    ``questions`` asks the metaserver why a build waits; without it, the page does not say.
+    ``questions`` asks the metaserver why a build waits, ``condition`` how it stands; without them nobody is told.
     """
 
     app = Klein()
@@ -65,8 +65,10 @@ class WebApp:
         clock: Clock,
         projects: Sequence[str] = (),
         questions: Questions | None = None,
+        condition: health.Condition | None = None,
     ) -> None:
         self._pages = pages
+        self._condition = condition
         self._questions = questions
         self._logs = logs
         self._urls = urls
@@ -148,15 +150,17 @@ class WebApp:
 
     @app.route("/health", methods=["GET"])
     async def health(self, request: Request) -> bytes:
-        """Say to monitoring whether the database answers: 200 or 503."""
-        said = {"status": "ok", "version": __version__}
+        """Say to monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
+        revision = trouble = ""
         try:
-            said["database"] = (await self._pages.health()).revision
+            revision = (await self._pages.health()).revision
         except (StorageUnavailable, NewerDatabase) as error:
             _log.warn("not healthy: {reason}", reason=str(error))
-            request.setResponseCode(503)
-            said |= {"status": "unavailable", "reason": error.code}
-        return answer(request, json.dumps(said).encode() + b"\n", "application/json", "no-store")
+            trouble = error.code
+        told = await self._condition.health() if self._condition is not None else None
+        said = health.said(__version__, revision, trouble, told, asked=self._condition is not None)
+        request.setResponseCode(said.status)
+        return answer(request, json.dumps(said.body).encode() + b"\n", "application/json", "no-store")
 
     @app.route("/static/<name>", methods=["GET"])
     def static(self, request: Request, name: str) -> bytes:

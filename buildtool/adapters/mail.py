@@ -117,6 +117,7 @@ class Mailer(Service):
         self._halted = False
         self._troubles = 0
         self._paused_until = 0.0
+        self._away = ""
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
 
     def startService(self) -> None:
@@ -148,6 +149,10 @@ class Mailer(Service):
         if self._wake is not None:
             wake, self._wake = self._wake, None
             wake.callback(None)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return since when the mail server takes nothing, and why, if that is so."""
+        return (self._away,) if self._away else ()
 
     async def _run(self) -> None:
         while self.running:
@@ -267,13 +272,16 @@ class Mailer(Service):
         self._halted = True
         delay = self._pace.pause.delay(self._troubles, "server")
         self._troubles += 1
+        if not self._away:
+            since = datetime.fromtimestamp(self._wall.wall(), UTC)
+            self._away = f"mail waits since {since:%Y-%m-%d %H:%M} UTC: {error}"
         self._paused_until = self._clock.seconds() + delay
         self._log.warn("mail waits {delay:.0f} s: {reason}", delay=delay, reason=str(error))
 
     def _server_answered(self) -> None:
         if self._troubles:
             self._log.info("the mail server takes mail again")
-        self._troubles = 0
+        self._troubles, self._away = 0, ""
 
     def _break_off(self) -> None:
         for delivery in self._flying:

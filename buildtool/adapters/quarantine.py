@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from buildtool.adapters.files import sync_directory
+from buildtool.adapters.disk import Disk, RealDisk
 
 DIRECTORY = "quarantine"
 
@@ -15,28 +14,32 @@ def stored_path(directory: Path, digest: str) -> Path:
     return directory / "artifacts" / digest[:2] / f"{digest}.zip"
 
 
-def move(directory: Path, path: Path) -> Path:
+def move(directory: Path, path: Path, disk: Disk | None = None) -> Path:
     """Move a file of the state directory ``directory`` into its quarantine, durably; return where it is now.
 
     It keeps its name, with a number where that is taken. Raises OSError.
     """
+    disk = disk or RealDisk()
     quarantine = directory / DIRECTORY
-    if not quarantine.is_dir():
-        quarantine.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(directory)
-    target, number = quarantine / path.name, 1
-    while target.exists() or target.is_symlink():
+    try:
+        taken = set(disk.names(quarantine))
+    except FileNotFoundError:
+        disk.make_directory(quarantine)
+        disk.sync_directory(directory)
+        taken = set()
+    name, number = path.name, 1
+    while name in taken:
         number += 1
-        target = quarantine / f"{path.name}.{number}"
-    path.rename(target)
-    sync_directory(quarantine)
-    sync_directory(path.parent)
-    return target
+        name = f"{path.name}.{number}"
+    disk.rename(path, quarantine / name)
+    disk.sync_directory(quarantine)
+    disk.sync_directory(path.parent)
+    return quarantine / name
 
 
 def count(directory: Path) -> int:
     """Return how many files wait there for somebody to look at them. Raises OSError."""
     try:
-        return len(os.listdir(directory / DIRECTORY))
+        return len(RealDisk().names(directory / DIRECTORY))
     except FileNotFoundError:
         return 0

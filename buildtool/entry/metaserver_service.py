@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTCP, IReactorTime
 from twisted.logger import Logger
 
@@ -30,8 +30,8 @@ from buildtool.adapters.vcs import Resolvers
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn import SvnResolver
 from buildtool.adapters.vcs_svn_command import SvnCommand
-from buildtool.domain.messages import ArtifactGone
 from buildtool.domain.state import State
+from buildtool.entry.housekeeping import Housekeeping
 from buildtool.entry.listening import listen
 from buildtool.entry.web_site import web_site
 from buildtool.errors import ConfigurationError
@@ -101,21 +101,13 @@ class Metaserver:
         teller = Teller(state, store, addresses, key, clock.wall)
         tickets = TicketOffice(settings, clock, key)
         gateway = Gateway(timers)
-        acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
-        broker = Broker(state, store, clock, timers, artifacts, acts)
+        keeping = Housekeeping(directory, database, artifacts, file_threads, timers)
+        shelving = keeping.shelving
+        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
+        broker = Broker(state, store, clock, timers, shelving, acts)
         self._closers += [acts.settle, broker.stop]
-        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller), broker)
-        server_desk = ServerDesk(settings, broker, artifacts, tickets)
-
-        async def withdraw(digest: str) -> None:
-            log.error("artifact {digest} does not have the bytes it should: it is withdrawn", digest=digest)
-            for artifact in await store.artifacts_of(digest):
-                await broker.send(ArtifactGone(artifact, "its bytes differ from their digest"))
-
-        def corrupt(digest: str) -> None:
-            Deferred.fromCoroutine(withdraw(digest)).addErrback(
-                lambda failure: log.error("could not withdraw {digest}: {failure}", digest=digest, failure=failure)
-            )
+        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller), keeping.conditions)
+        server_desk = ServerDesk(settings, broker, shelving, tickets)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -124,8 +116,9 @@ class Metaserver:
         for left in await logs.unfinished():
             if not lives(*left):
                 acts.finish_log(*left)
-        self._closers.append(gateway.close)
-        site = TransferSite(timers, key, clock, artifacts, logs, Oversight(lives, corrupt))
+        keeping.begin(store, broker.send, (broker.problems, mailer.problems))
+        self._closers += [keeping.stop, gateway.close]
+        site = TransferSite(timers, key, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
         self._closers.append(site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
@@ -133,7 +126,9 @@ class Metaserver:
             reading = Database.reading(directory / "buildtool.sqlite", self._pool(1, "reading"))
             self._closers.append(reading.close)
             self._listen(
-                web_site(settings, SqlPages(reading), logs, clock, DeskQuestions(desk)), settings.web_port, "web_port"
+                web_site(settings, SqlPages(reading), logs, clock, DeskQuestions(desk), desk),
+                settings.web_port,
+                "web_port",
             )
         mailer.startService()
         self._closers.append(mailer.stopService)

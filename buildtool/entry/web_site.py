@@ -19,6 +19,7 @@ from buildtool.adapters.queries import SqlPages
 from buildtool.ports import Clock, LogReader, Pages, Questions
 from buildtool.settings import Settings
 from buildtool.web.app import WebApp, make_urls
+from buildtool.web.health import Condition
 
 BODY_LIMIT = 64 * 1024
 """Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
@@ -83,10 +84,17 @@ class PagesSite(Site):
         """Log nothing."""
 
 
-def web_site(settings: Settings, pages: Pages, logs: LogReader, clock: Clock, questions: Questions) -> PagesSite:
+def web_site(
+    settings: Settings,
+    pages: Pages,
+    logs: LogReader,
+    clock: Clock,
+    questions: Questions,
+    condition: Condition | None = None,
+) -> PagesSite:
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
-    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions)
+    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions, condition)
     return PagesSite(app.resource())
 
 

@@ -1,0 +1,142 @@
+"""The sweep over artifact files and rows, for what events have missed: files that no row names, rows without a file.
+
+A file is published before its row is committed, so a crash between the two leaves one without a row. It is deleted when
+no row came for an hour: a build server that still holds the Attempt delivers again, which gives it a fresh hour. An
+artifact whose file is gone is withdrawn, so that it is built again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field
+from sqlalchemy import Connection, bindparam, select
+from twisted.logger import Logger
+
+from buildtool.adapters import rows, schema
+from buildtool.adapters.database import Database
+from buildtool.adapters.disk import storage_unavailable
+from buildtool.adapters.files import DIGEST
+from buildtool.adapters.patrol import Patrol
+from buildtool.adapters.shelving import Shelving
+from buildtool.domain.model import Artifact
+
+log = Logger()
+
+GRACE = 3_600.0
+"""Seconds that a file may be without a row."""
+
+EVERY = 900.0
+"""Seconds between two sweeps."""
+
+PAUSE = 0.2
+"""Seconds between two looks of a sweep, so that it holds up nobody."""
+
+AT_ONCE = 200
+"""How many files or rows one look is about."""
+
+ORPHANS_MOST = 10_000
+"""How many files without a row are remembered; further ones wait until these are gone."""
+
+Gone = Callable[[Artifact, str], Awaitable[object]]
+"""Withdraws an artifact, with the reason."""
+
+_KNOWN = select(schema.artifacts.c.digest).where(schema.artifacts.c.digest.in_(bindparam("digests", expanding=True)))
+_GIVEN_OUT = (
+    select(schema.artifacts)
+    .where(schema.GIVEN_OUT, schema.artifacts.c.id > bindparam("after"))
+    .order_by(schema.artifacts.c.id)
+    .limit(AT_ONCE)
+)
+
+
+@define(eq=False)
+class Sweep:
+    """Looks at all files and all rows, a few at a time. ``round_`` is what a ``Patrol`` does."""
+
+    database: Database
+    shelving: Shelving
+    gone: Gone
+    _empty: bool = field(default=False, init=False)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what kept the last sweep from withdrawing anything."""
+        said = "artifacts/ is empty, though there are artifacts: is its disk mounted? nothing is withdrawn for that"
+        return (said,) if self._empty else ()
+
+    async def round_(self, patrol: Patrol) -> float:
+        """Do one sweep. Raises StorageUnavailable, CancelledError."""
+        seen = await self._files(patrol)
+        await self._rows(patrol, anything=seen)
+        return EVERY
+
+    async def _files(self, patrol: Patrol) -> bool:
+        """Look for files without rows; say whether there was any file at all."""
+        orphans, still, anything = self.shelving.orphans, set[str](), False
+        for directory in await self._names(self.shelving.directory / "artifacts"):
+            digests = [
+                name.removesuffix(".zip")
+                for name in await self._names(self.shelving.directory / "artifacts" / directory)
+                if name.endswith(".zip") and DIGEST.fullmatch(name[:-4]) and name.startswith(directory)
+            ]
+            anything = anything or bool(digests)
+            for start in range(0, len(digests), AT_ONCE):
+                still |= await self._look(patrol, digests[start : start + AT_ONCE])
+                await patrol.rest(PAUSE)
+        for digest in orphans.keys() - still:
+            orphans.pop(digest, None)
+        return anything
+
+    async def _look(self, patrol: Patrol, digests: Sequence[str]) -> set[str]:
+        """Look at a few files; return those that are without a row and not old enough to be deleted."""
+        orphans = self.shelving.orphans
+        now = patrol.timers.seconds()
+        for digest in digests:  # before the rows are asked: who publishes meanwhile takes it out again
+            if digest in orphans or len(orphans) < ORPHANS_MOST:
+                orphans.setdefault(digest, now)
+        known = await self.database.run(partial(_known, digests))
+        for digest in known:
+            orphans.pop(digest, None)
+        for digest in digests:
+            since = orphans.get(digest)
+            if since is not None and now - since >= GRACE and await self.shelving.remove_orphan(digest):
+                log.warn("artifact file {digest} is deleted: no row named it for an hour", digest=digest)
+        return {digest for digest in digests if digest in orphans}
+
+    async def _rows(self, patrol: Patrol, *, anything: bool) -> None:
+        """Withdraw what has no file. If there is no file at all, a disk is more likely to be missing."""
+        after, self._empty = 0, False
+        while found := await self.database.run(partial(_given_out, after)):
+            if not anything:
+                self._empty = True
+                return
+            for artifact in await self.shelving.executor.run(partial(self._absent, found)):
+                log.error("artifact {id} ({digest}) has no file", id=artifact.id, digest=artifact.digest)
+                await self.gone(artifact, "its file is absent or has another size")
+            after = found[-1].id
+            await patrol.rest(PAUSE)
+
+    def _absent(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        return [artifact for artifact in artifacts if not self.shelving.present(artifact.digest, artifact.size)]
+
+    async def _names(self, directory: Path) -> list[str]:
+        def read() -> list[str]:
+            try:
+                return sorted(self.shelving.disk.names(directory))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+        try:
+            return await self.shelving.executor.run(read)
+        except OSError as error:
+            raise storage_unavailable("look at the artifacts", error) from error
+
+
+def _known(digests: Sequence[str], connection: Connection) -> set[str]:
+    return set(connection.execute(_KNOWN, {"digests": list(digests)}).scalars())
+
+
+def _given_out(after: int, connection: Connection) -> list[Artifact]:
+    return [rows.artifact_of(row) for row in connection.execute(_GIVEN_OUT, {"after": after})]

@@ -1,0 +1,52 @@
+"""What ``/health`` says: of the database, which the pages read themselves, and of the metaserver, which is asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.protocol import HealthTold
+
+OK = 200
+NOT_OK = 503
+
+_PATH = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
+
+
+class Condition(Protocol):
+    """Asks the metaserver how it stands."""
+
+    async def health(self) -> HealthTold | None:
+        """Return what it says; None when it does not answer in time."""
+
+
+@frozen
+class Said:
+    """An answer to monitoring: its status code, and the object that is its body."""
+
+    status: int
+    body: dict[str, object]
+
+
+def said(
+    version: str, revision: str, trouble: str = "", told: HealthTold | None = None, *, asked: bool = False
+) -> Said:
+    """Return the answer.
+
+    ``revision`` is the database's; "" when it cannot be read, and then ``trouble`` is the error's code. ``told`` is
+    what the metaserver said, if it was ``asked`` and has answered. Visitors are told no paths of this machine.
+    """
+    body: dict[str, object] = {"status": "ok", "version": version}
+    if revision:
+        body["database"] = revision
+    problems = [_PATH.sub("", line) for line in told.problems] if told is not None else []
+    if asked:
+        body["metaserver"] = "no answer" if told is None else "ok" if told.ok else "troubled"
+        body["problems"] = problems
+    if asked and (told is None or not told.ok):
+        body["status"] = "troubled"
+    if trouble:
+        body |= {"status": "unavailable", "reason": trouble}
+    return Said(OK if body["status"] == "ok" else NOT_OK, body)
