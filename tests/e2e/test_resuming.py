@@ -99,3 +99,16 @@ def test_a_build_server_without_a_metaserver_ends_its_builds_when_told_to_and_te
     running.farm.programs[0].wait_for("mail for ann@example.org")
     done = running.ask("--no-download", "ann@example.org")
     assert (done["build_id"], spool(running, "anna")) == (build_id, [])
+
+
+def test_a_build_server_that_is_killed_while_it_builds_is_believed_until_it_comes_back(running: Control) -> None:
+    """Its new login names nothing that it has, so nobody waits for the lease: somebody else builds it at once."""
+    anna, build_id = begin(running)
+    anna.kill()
+    bert = running.server("bert")
+    assert running.ask("ann@example.org")["state"] == "waiting"
+    running.server("anna")
+    bert.wait_for(rf"build {build_id}\.2 of greeter begins", 30.0)
+    running.farm.programs[0].wait_for("mail for ann@example.org")
+    done = running.ask("--no-download", "ann@example.org")
+    assert (done["build_id"], done["artifact"]["server"]) == (build_id, "bert")
