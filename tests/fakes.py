@@ -20,6 +20,7 @@ from buildtool.protocol import (
     Ended,
     Explanation,
     Follow,
+    HealthTold,
     Heard,
     Heartbeat,
     Ok,
@@ -87,6 +88,9 @@ class FakeRequesterDesk:
 
     async def build(self, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
+
+    async def health(self) -> HealthTold:
+        return HealthTold(ok=True)
 
 
 @define

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool import protocol
-from buildtool.domain.model import AttemptEnd, Capability, Offer, OfferKind, ProjectSkill
+from buildtool.domain.model import (
+    AttemptEnd,
+    Capability,
+    Held,
+    HeldState,
+    Judged,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    Verdict,
+)
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -15,6 +25,8 @@ _capabilities = st.builds(
     attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
 )  # no NUL, which is replaced when it is sent
 
+_held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
+_judged = st.lists(st.builds(Judged, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
 _why_line = st.builds(protocol.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
     protocol.Found,
@@ -104,8 +116,13 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         page_url=_text,
     ),
     "Refused": st.builds(protocol.Refused, strategies.words, _text),
-    "Register": st.builds(protocol.Register, strategies.server_names, _capabilities),
-    "Welcome": st.builds(protocol.Welcome, _numbers, _text, _numbers, _numbers),
+    "Register": st.builds(protocol.Register, strategies.server_names, _capabilities, _held),
+    "Welcome": st.builds(protocol.Welcome, _numbers, _text, _numbers, _numbers, strategies.durations, _judged),
+    "Heartbeat": st.builds(protocol.Heartbeat, _held),
+    "Heard": st.builds(protocol.Heard, _judged),
+    "Draining": st.builds(protocol.Draining, _text),
+    "AskHealth": st.just(protocol.AskHealth()),
+    "HealthTold": st.builds(protocol.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple)),
     "Order": st.builds(
         protocol.Order,
         build_id=_numbers,

@@ -89,6 +89,8 @@ def step_clock(turn: Turn, event: ClockStepped) -> Noted:
     """Let everything that waits for a time wait as long as it would have, although the clock was set."""
     state, by = turn.state, event.seconds
     state.shift_leases(by)
+    if by < 0:
+        state.arm_again()
     for build in list(state.builds.values()):
         if build.not_before:
             state.put(evolve(build, not_before=build.not_before + by))

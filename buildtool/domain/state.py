@@ -236,6 +236,11 @@ class State:
         for key, old in list(self.leases.items()):
             self._change_lease(key, Lease(old.until + seconds, old.overdue + seconds))
 
+    def arm_again(self) -> None:
+        """Set every timer of the open Requests anew: where time went back, some went off that are still to come."""
+        for request in self.requests.values():
+            heapq.heappush(self.timers, (request.expires_at, "request", request.id))
+
     def _term(self, attempt: Attempt, now: float) -> Lease:
         old = self.leases.get(attempt.key)
         build = self.builds.get(attempt.build_id)  # None for one that is still being aborted

@@ -19,6 +19,7 @@ from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import call_bytes, encoded
 from buildtool.adapters.pb_guard import PEER, Complaints, Limits
 from buildtool.adapters.pb_server import Gateway
+from buildtool.protocol import PROTOCOL_VERSION
 from tests import messages
 from tests.adapters.pb_wires import Wires, banana
 from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
@@ -218,7 +219,7 @@ def test_nothing_but_plain_data_is_taken(expression: object) -> None:
 
 # --- connections before hello -----------------------------------------------------------------------------
 
-HELLO = {"type": "Hello", "protocol": 1, "role": "requester", "software": "x"}
+HELLO = {"type": "Hello", "protocol": PROTOCOL_VERSION, "role": "requester", "software": "x"}
 
 
 def call(target: object, name: bytes, *arguments: object, request: object = 1) -> list[object]:
