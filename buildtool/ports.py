@@ -116,11 +116,16 @@ class BrokerStore(Protocol):
     async def load(self) -> Snapshot:
         """Return everything that is open."""
 
-    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
-        """Return the artifacts that are given out and the failures still remembered, for every key asked."""
-
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
         """Return what was answered to these client request ids; ids never seen are left out."""
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+        """Return the artifacts that are given out and the failures still remembered, for every key asked.
+
+        And what ``answered`` does, in the same transaction: decisions wait for both.
+        """
 
     async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
         """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""

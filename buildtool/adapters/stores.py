@@ -90,19 +90,27 @@ class SqlBrokerStore:
         with _all_of_it_kept():
             return await self._database.run(_load)
 
-    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
-        """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key."""
-        wanted = tuple(dict.fromkeys(keys))
-        if not wanted:
-            return {}
-        return await self._database.run(partial(_shelves, wanted, now))
-
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
         """Return what was answered to these client request ids; ids never seen are left out."""
         wanted = tuple(dict.fromkeys(client_ids))
         if not wanted:
             return {}
         return await self._database.run(partial(_answered, wanted))
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+        """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key.
+
+        And what ``answered`` does: one transaction and one change of thread for both.
+        """
+        shelves, clients = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(client_ids))
+        return await self._database.run(
+            lambda connection: (
+                _shelves(shelves, now, connection) if shelves else {},
+                _answered(clients, connection) if clients else {},
+            )
+        )
 
     async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
         """Write all rows and events in one durable transaction; of several rows of one key the last stands.

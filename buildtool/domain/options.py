@@ -464,9 +464,12 @@ def _known(given: Mapping[str, object], names: Mapping[str, object], what: str) 
             raise UsageError(f"unknown {what} {_shown(name)}; this project has {known}")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def canonical_json(data: object) -> str:
     """Return ``data`` as JSON in one canonical form: keys sorted, no spaces, ASCII only."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _CANONICAL.encode(data)
 
 
 def digest_of(data: object) -> str:

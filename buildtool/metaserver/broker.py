@@ -233,17 +233,17 @@ class Broker:
             for key in shelves_needed(self.state, entry.event)
             if key not in self.state.shelves
         }
-        if missing:
-            for key, shelf in (await self.store.shelves(missing, now)).items():
-                self.state.stock(key, shelf)
         clients = [
             submitted.client_id
             for entry in batch
             for submitted in submissions(entry.event)
             if submitted.client_id not in self.state.seen
         ]
-        if clients:
-            for client_id, answered in (await self.store.answered(clients)).items():
+        if missing or clients:
+            shelves, known = await self.store.known(missing, clients, now)
+            for key, shelf in shelves.items():
+                self.state.stock(key, shelf)
+            for client_id, answered in known.items():
                 self.state.seen[client_id] = Seen(answered.request_id, answered.body_digest, answered.answer)
         return self._gone(batch)
 

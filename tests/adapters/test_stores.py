@@ -141,7 +141,7 @@ def read_back(files: Files, value: Row) -> Row | None:  # noqa: PLR0911 - one li
         case Refusal():
             return next(iter(run(files.broker.load()).refusals), None)
         case FailedHere():
-            return next(iter(run(files.broker.shelves([value.shelf], -1.0))[value.shelf].failures), None)
+            return next(iter(run(files.broker.known([value.shelf], (), -1.0))[0][value.shelf].failures), None)
         case Mail():
             return next((due.mail for due in run(files.outbox.due(strategies.WALL, 5))), None)
 
@@ -318,13 +318,13 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
         evolve(failed, build_id=3, shelf=evolve(key, revision="other")),
     )
     elsewhere, nowhere = evolve(key, **OTHERS[0]), evolve(key, revision="nowhere")
-    found = run(files.broker.shelves([key, elsewhere, nowhere, key], 100.0))
+    found = run(files.broker.known([key, elsewhere, nowhere, key], (), 100.0))[0]
     assert set(found) == {key, elsewhere, nowhere}
     assert [artifact.id for artifact in found[key].artifacts] == [3, 2, 1]
     assert [failure.build_id for failure in found[key].failures] == [2]
     assert [artifact.id for artifact in found[elsewhere].artifacts] == [10]
     assert found[nowhere] == Shelf()
-    assert run(files.broker.shelves([], 1.0)) == {}
+    assert run(files.broker.known([], (), 1.0))[0] == {}
 
 
 OTHERS: tuple[dict[str, Any], ...] = (
@@ -339,7 +339,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
 def test_more_shelves_than_one_statement_takes_are_found(files: Files) -> None:
     keys = [evolve(ARTIFACT.shelf, revision=f"{n:040x}") for n in range(2 * stores.CHUNK + 1)]
     files.commit(BUILD, *(evolve(ARTIFACT, id=n, shelf=key) for n, key in enumerate(keys, 1)))
-    found = run(files.broker.shelves(keys, 0.0))
+    found = run(files.broker.known(keys, (), 0.0))[0]
     assert [found[key].artifacts[0].id for key in keys] == list(range(1, len(keys) + 1))
 
 

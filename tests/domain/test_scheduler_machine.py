@@ -689,7 +689,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         for other in state.builds.values():
             waits = other.state is BuildState.QUEUED and not other.not_before
             if waits and name in state.queue.capable(other) and not self.time_is_due(other.id, name):
-                assert place_of(other) > mine or not may_take(turn, other, name)
+                in_order = place_of(other) > mine or not may_take(turn, other, name)
+                assert in_order, f"build {build.id} on {name} overtook build {other.id}"
 
     def count_ends(self, answers: list[Answer] | None = None) -> None:
         for answer in answers or []:

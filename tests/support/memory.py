@@ -60,9 +60,6 @@ class MemoryStore:
             1 + max((row.id for row in self.all(Artifact)), default=0),
         )
 
-    async def shelves(self, keys: Iterable[ShelfKey], now: float) -> Mapping[ShelfKey, Shelf]:
-        return {key: self._shelf(key, now) for key in keys}
-
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
         wanted = set(client_ids)
         return {
@@ -70,6 +67,11 @@ class MemoryStore:
             for row in self.all(Request)
             if row.client_id in wanted
         }
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+        return {key: self._shelf(key, now) for key in keys}, await self.answered(client_ids)
 
     async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
         if self.held is not None:
