@@ -12,6 +12,7 @@ from treq.testing import StubTreq
 
 from buildtool.ports import Questions
 from buildtool.web.app import WebApp, make_urls
+from buildtool.web.health import Condition
 from buildtool.web.urls import Urls
 from tests.web.fake_pages import FakeLogs, FakePages, FixedClock
 
@@ -41,9 +42,10 @@ class Visitor:
         logs: FakeLogs | None = None,
         urls: Urls | None = None,
         questions: Questions | None = None,
+        condition: Condition | None = None,
     ) -> None:
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"], questions)
+        app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"], questions, condition)
         self._treq: Any = StubTreq(app.resource())
 
     def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:

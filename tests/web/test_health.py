@@ -1,0 +1,74 @@
+"""/health: 200 when all is well, 503 with what is wrong, and never a path of the machine."""
+
+import json
+
+import pytest
+
+from buildtool.errors import StorageUnavailable
+from buildtool.protocol import HealthTold
+from buildtool.web import health
+from tests.web.fake_pages import FakePages
+from tests.web.farm import farm
+from tests.web.visitor import Visitor
+
+
+class Asked:
+    """A metaserver that says this; None when it does not answer."""
+
+    def __init__(self, told: HealthTold | None) -> None:
+        self.told = told
+
+    async def health(self) -> HealthTold | None:
+        return self.told
+
+
+TROUBLED = HealthTold(
+    ok=False,
+    problems=(
+        "/var/lib/farm/buildtool.sqlite cannot be used: database is locked",
+        "the disk of the state directory has only 12 MiB left",
+    ),
+)
+
+
+def visit(told: HealthTold | None, pages: FakePages | None = None) -> tuple[int, dict[str, object]]:
+    seen = Visitor(pages or farm(), condition=Asked(told)).visit("/health")
+    assert seen.headers["cache-control"] == "no-store"
+    return seen.status, json.loads(seen.text)
+
+
+def test_a_metaserver_that_is_well_is_200() -> None:
+    status, body = visit(HealthTold(ok=True))
+    assert status == 200
+    assert (body["status"], body["database"], body["metaserver"], body["problems"]) == ("ok", "0001", "ok", [])
+
+
+def test_trouble_is_503_with_each_problem_in_one_line_and_without_paths() -> None:
+    status, body = visit(TROUBLED)
+    assert status == 503
+    assert (body["status"], body["metaserver"]) == ("troubled", "troubled")
+    assert body["problems"] == [
+        "buildtool.sqlite cannot be used: database is locked",
+        "the disk of the state directory has only 12 MiB left",
+    ]
+
+
+def test_a_metaserver_that_does_not_answer_is_503() -> None:
+    status, body = visit(None)
+    assert status == 503
+    assert (body["status"], body["metaserver"]) == ("troubled", "no answer")
+
+
+def test_a_database_that_cannot_be_read_is_told_before_all_else() -> None:
+    status, body = visit(TROUBLED, FakePages(broken=StorageUnavailable("/secret/place cannot be used")))
+    assert status == 503
+    assert (body["status"], body["reason"]) == ("unavailable", "storage-unavailable")
+    assert "database" not in body
+    assert "secret" not in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    "line", ["files wait in quarantine/ for somebody", "12 MiB left of 1/2", "no mail since 10:00"]
+)
+def test_what_only_looks_like_a_path_stays(line: str) -> None:
+    assert health.said("1", "1", "", HealthTold(ok=False, problems=(line,)), asked=True).body["problems"] == [line]
