@@ -59,7 +59,7 @@ class Limits:
     are not read before. ``held`` bounds the memory of all unfinished messages together.
     """
 
-    connections: int = 800
+    connections: int = 2_000
     per_address: int = 400
     strangers: int = 128
     stranger_bytes: int = 8 * 1024

@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
 
+from buildtool.adapters.descriptors import allow_open
 from buildtool.entry import upkeep
 from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.metaserver_service import Metaserver, send_test_mail
@@ -17,6 +18,8 @@ from buildtool.settings import Settings, check_projects, describe, load_settings
 log = Logger()
 
 PROGRAM = "metaserver"
+OPEN_FILES = 4_096
+"""Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
 
 
 def main() -> int:
@@ -87,7 +90,19 @@ def _upkeep(arguments: argparse.Namespace) -> int:
         return refuse(PROGRAM, error)
 
 
+def _make_room() -> None:
+    """See to it that a farm of a thousand build servers finds its connections, or say that it will not."""
+    allowed = allow_open(OPEN_FILES)
+    if allowed < OPEN_FILES:
+        log.warn(
+            "at most {count} files and connections may be open at once, a full farm needs {wanted}: raise ulimit -n",
+            count=allowed,
+            wanted=OPEN_FILES,
+        )
+
+
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
+    _make_room()
     metaserver = Metaserver(settings, reactor, pages)
     await metaserver.start()
     log.info(

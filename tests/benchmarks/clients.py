@@ -139,6 +139,25 @@ async def hits(reactor: ReactorBase, asked: Asked) -> Asked:
     return measured
 
 
+async def steady(reactor: ReactorBase, asked: Asked) -> Asked:
+    """Ask for artifacts that there are, ``rate`` times a second however long each takes; say when, and how long."""
+    client = await _connected(reactor, asked)
+    draw = random.Random(asked["seed"])
+    sent: list[tuple[float, float]] = []
+
+    async def hit(after: float) -> None:
+        await deferLater(reactor, after)
+        at, began = time.time(), time.monotonic()
+        told = await client.submit(submit_of(asked, 1 + draw.randrange(asked["artifacts"])))
+        if told.answer != "hit":
+            raise RuntimeError(f"a request for what is there was answered {told.answer}")
+        sent.append((at, (time.monotonic() - began) * 1_000))
+
+    await _together([hit(number / asked["rate"]) for number in range(int(asked["rate"] * asked["seconds"]))])
+    client.close()
+    return {"sent": sorted(sent)}
+
+
 async def _paced(act: Callable[[], Awaitable[object]], lanes: int, seconds: float) -> Asked:
     """Do ``act`` again and again, ``lanes`` at a time, for so many seconds after the warm-up."""
     begin = time.monotonic() + WARM_UP
@@ -332,7 +351,7 @@ async def _pages(asked: Asked) -> Asked:
 # --- the program ----------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[ReactorBase, Asked], Coroutine[Deferred[Any], Any, Asked]]] = {
-    act.__name__: act for act in (builds, starts, hits, round_trips, upload, download, stream)
+    act.__name__: act for act in (builds, starts, hits, steady, round_trips, upload, download, stream)
 }
 
 

@@ -61,6 +61,8 @@ FIGURES = (
     _most("metaserver_rss_mib_idle", "MiB", 110),
     _most("metaserver_rss_mib_50000_queued", "MiB", 200),
     _most("restart_s_20000_queued", "s", 2),
+    _most("herd_1000_registered_s", "s", 10),
+    _most("herd_request_ms_p99", "ms", 1_000),
     Spec("page_requests_per_s", "1/s", "limit_klein_pages_per_s", 500),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 from collections.abc import Callable, Coroutine, Iterable
 from email.message import EmailMessage
 from functools import partial
@@ -236,7 +237,8 @@ class Run:
         except Misbehaved as error:
             self.problems.append(str(error))
         else:
-            if code:
+            early = code == -signal.SIGTERM and not program.log.read_bytes()  # it was still being loaded
+            if code and not early:
                 self.problems.append(f"{program.name} ended with {code} after SIGTERM: {program.last()}")
 
     async def _watch(self) -> None:

@@ -1,0 +1,30 @@
+"""A program raises its limit of open files itself, as far as it may."""
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from buildtool.adapters.descriptors import allow_open
+
+
+@pytest.fixture
+def limits() -> Iterator[tuple[int, int]]:
+    """The limits as they are, to which the test's process returns."""
+    found = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield found
+    resource.setrlimit(resource.RLIMIT_NOFILE, found)
+
+
+def test_a_low_limit_is_raised_to_what_is_needed(limits: tuple[int, int]) -> None:
+    _, hard = limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    assert allow_open(400) == 400
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
+
+
+def test_a_limit_is_never_lowered_and_never_raised_beyond_what_the_system_allows(limits: tuple[int, int]) -> None:
+    soft, hard = limits
+    assert allow_open(10) == soft
+    if hard != resource.RLIM_INFINITY:
+        assert allow_open(hard + 1) == hard

@@ -1,0 +1,128 @@
+"""Light build servers: ``python -m tests.benchmarks.light PORT ADDRESS``, with what they are on stdin as one JSON line.
+
+Each keeps its connection as a real one does, by ``BuildServerLink``, but is nothing behind it: it takes no order. The
+line holds ``names``, ``register`` (a message for the wire, whose name is replaced) and ``seed``. After it, each line
+``go`` makes all of them log in, at random moments of one second; when all are registered, a line with the seconds that
+took is printed. ``leave`` makes them say good-bye; a line is printed when they are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import attrs
+from attrs import define
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint
+
+from buildtool.adapters.pb_link import Backoff, BuildServerLink
+from buildtool.domain.model import Held, Judged
+from buildtool.entry.common import monotonic_reactor
+from buildtool.errors import BuildToolError, Declined
+from buildtool.protocol import AbortOrder, Accepted, Ok, Order, Register, Welcome
+from buildtool.wire import decode
+
+SECOND = 1.0
+"""In how many seconds all of them come."""
+
+
+@define(eq=False)
+class Nobody:
+    """What is behind the connection of a light build server."""
+
+    registered: Callable[[], None]
+
+    async def build(self, order: Order) -> Accepted:
+        """Take nothing."""
+        raise Declined("this is a light build server: it takes no orders")
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        """There is nothing to stop."""
+        return Ok(stale=True)
+
+    def held(self) -> tuple[Held, ...]:
+        """Hold nothing."""
+        return ()
+
+    def connected(self, welcome: Welcome) -> None:
+        """Note the login."""
+        self.registered()
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """There is nothing to judge."""
+
+    def disconnected(self, reason: str) -> None:
+        """The link comes back by itself."""
+
+
+@define(eq=False)
+class Herd:
+    """All light build servers of one process."""
+
+    reactor: ReactorBase
+    links: list[BuildServerLink]
+    draw: random.Random
+    _began: float = 0.0
+    _left: int = 0
+
+    def go(self) -> None:
+        """Let all of them come within a second."""
+        self._began, self._left = self.reactor.seconds(), len(self.links)
+        for link in self.links:
+            self.reactor.callLater(self.draw.random() * SECOND, link.startService)
+
+    def registered(self) -> None:
+        """Another one is registered."""
+        self._left -= 1
+        if not self._left:
+            print(self.reactor.seconds() - self._began, flush=True)
+
+    def leave(self) -> None:
+        """Let all of them go."""
+        gone = DeferredList([link.stopService() for link in self.links])
+        gone.addCallback(lambda _: print("gone", flush=True))
+
+
+def main() -> int:
+    """Do what stdin says until it ends."""
+    port, address = int(sys.argv[1]), sys.argv[2]
+    asked = json.loads(sys.stdin.readline())
+    reactor = monotonic_reactor()
+    message = decode(Register, asked["register"])
+    herd = Herd(reactor, [], random.Random(asked["seed"]))
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(address, 0))
+
+    def final(error: BuildToolError) -> None:
+        print(f"a light build server gave up: {error}", file=sys.stderr)
+
+    for name in asked["names"]:
+        own = attrs.evolve(message, server=name)
+        link = BuildServerLink(
+            endpoint,
+            f"127.0.0.1:{port}",
+            lambda own=own: own,  # type: ignore[misc]
+            reactor,
+            final=final,
+            backoff=Backoff(chance=herd.draw.random),
+        )
+        link.orders = Nobody(herd.registered)
+        herd.links.append(link)
+
+    def listen() -> None:
+        for line in sys.stdin:
+            reactor.callFromThread(herd.go if line.strip() == "go" else herd.leave)
+        reactor.callFromThread(reactor.stop)
+
+    threading.Thread(target=listen, daemon=True).start()
+    print("ready", flush=True)
+    reactor.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
