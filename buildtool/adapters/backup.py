@@ -21,8 +21,9 @@ from urllib.parse import quote
 from attrs import define, field, frozen
 
 from buildtool.adapters.database import Database
+from buildtool.adapters.disk import storage_unavailable, sync_directory
 from buildtool.adapters.executors import Inline
-from buildtool.adapters.files import DIGEST, storage_unavailable, sync_directory
+from buildtool.adapters.files import DIGEST
 from buildtool.adapters.quarantine import stored_path
 from buildtool.errors import StorageUnavailable, UsageError
 

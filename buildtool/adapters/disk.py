@@ -132,11 +132,7 @@ class RealDisk:
         os.fsync(file)
 
     def sync_directory(self, path: Path) -> None:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path)
 
     def look(self, path: Path) -> Status:
         return _status(os.stat(path, follow_symlinks=False))  # noqa: PTH116 - Path.stat costs twice as much
@@ -180,6 +176,24 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def exists(disk: Disk, path: Path) -> bool:
+    """Say whether a name stands for anything. Raises OSError."""
+    try:
+        disk.look(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
     """Return what a file holds, but at most ``limit`` bytes. Raises OSError."""
     file = disk.open(path, Mode.READ)
@@ -192,16 +206,21 @@ def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
 def make_directories(disk: Disk, path: Path) -> None:
     """Make a directory durably, with those above it that are not there; it may be there already. Raises OSError.
 
-    The one above it is synced even then: a crash may have come between making and syncing.
+    The one above it is synced even then, if it may be read: a crash may have come between making and syncing.
     """
+    made = True
     try:
         disk.make_directory(path)
     except FileNotFoundError:
         make_directories(disk, path.parent)
         disk.make_directory(path)
     except FileExistsError:
-        pass
-    disk.sync_directory(path.parent)
+        made = False
+    try:
+        disk.sync_directory(path.parent)
+    except PermissionError:
+        if made:
+            raise
 
 
 def remove(disk: Disk, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.asking import TEXT_LIMIT, Asker, FileBody, Patience, SmallBody, site
-from buildtool.adapters.files import storage_unavailable
+from buildtool.adapters.disk import storage_unavailable
 from buildtool.adapters.part import Part
 from buildtool.errors import BadOffset, BadUpload, Unavailable, WrongDigest
 from buildtool.ports import Executor

@@ -1,19 +1,17 @@
 """Artifact bytes on disk: uploads on their way, and what was published, each under its SHA-256.
 
 ``incoming/<build>-<epoch>`` is what an Attempt has uploaded so far. Publishing verifies, syncs and renames it to
-``artifacts/ab/<digest>.zip``, so a file under that name is whole. Before a file is given out for the first time by
-this process, and again whenever inode, size or time of change differ from what was verified, its bytes are read
-and compared with its name.
+``artifacts/ab/<digest>.zip``, so a file under that name is whole: what it holds is durable before it has that name, and
+the name before publishing returns, so that then a row can tell of it. Before a file is given out for the first time by
+this process, and again whenever inode, size or time of change differ from what was verified, its bytes are read and
+compared with its name.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
-import secrets
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -22,15 +20,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, frozen
 
+from buildtool.adapters.disk import (
+    Disk,
+    Mode,
+    RealDisk,
+    Status,
+    exists,
+    make_directories,
+    remove,
+    storage_unavailable,
+)
 from buildtool.adapters.keyed import KeyedLocks
-from buildtool.domain.tickets import KEY_BYTES
 from buildtool.errors import (
     BadOffset,
     BadUpload,
     Damaged,
-    EmptySecret,
     NotFound,
-    StorageUnavailable,
     Superseded,
     WrongDigest,
 )
@@ -49,7 +54,6 @@ VERDICTS = 10_000
 """Most verdicts about stored files that are remembered; the ones not asked for longest are verified anew."""
 
 _READ = 1024 * 1024
-_NEW = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @frozen
@@ -73,20 +77,20 @@ class Upload:
     """The one connection that may add to an Attempt's upload. Made by ``ArtifactStore.begin``."""
 
     def __init__(
-        self, store: ArtifactStore, key: Key, descriptor: int, received: Received, superseded: Callable[[], None]
+        self, store: ArtifactStore, key: Key, file: int, received: Received, superseded: Callable[[], None]
     ) -> None:
         self._store = store
         self._key = key
-        self._descriptor: int | None = descriptor
+        self._file: int | None = file
         self._superseded = superseded
         self.received = received
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Append. Raises Superseded, and StorageUnavailable when the disk is full: then the upload is gone."""
         async with self._store.locks.held(self._key):
-            descriptor = self._open()
+            file = self._open()
             try:
-                await self._store.executor.run(partial(_append, descriptor, self.received, pieces))
+                await self._store.executor.run(partial(_append, self._store.disk, file, self.received, pieces))
             except OSError as error:
                 await self._store.forget(self._key)
                 raise storage_unavailable("keep the upload", error) from error
@@ -103,14 +107,14 @@ class Upload:
     async def close(self) -> None:
         """End this connection's turn; what arrived stays, to be resumed or published."""
         async with self._store.locks.held(self._key):
-            if self._descriptor is not None:
+            if self._file is not None:
                 self._store.release(self._key)
 
     def shut(self) -> None:
         """Close the file; only under the store's lock for this upload."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            self._store.disk.close(file)
 
     def supersede(self) -> None:
         """A newer connection takes over; only under the store's lock for this upload."""
@@ -118,44 +122,51 @@ class Upload:
         self._superseded()
 
     def _open(self) -> int:
-        if self._descriptor is None:
+        if self._file is None:
             raise Superseded("a newer connection sends this upload: this one ends")
-        return self._descriptor
+        return self._file
 
 
 class Stored:
     """An artifact that was verified and is open for reading. ``close`` it only when no ``read`` is under way."""
 
-    def __init__(self, executor: Executor, descriptor: int, size: int) -> None:
+    def __init__(self, executor: Executor, disk: Disk, file: int, size: int) -> None:
         self._executor = executor
-        self._descriptor = descriptor
+        self._disk = disk
+        self._file = file
         self.size = size
 
     async def read(self, start: int, size: int) -> bytes:
         """Return ``size`` bytes from ``start``, fewer at the end of the file."""
-        return await self._executor.run(lambda: os.pread(self._descriptor, size, start))
+        return await self._executor.run(lambda: self._disk.pread(self._file, size, start))
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._disk.close(self._file)
 
 
 class ArtifactStore:
     """Implements ``ports.ArtifactFiles`` and what the transfer service needs: uploads, and verified reading."""
 
-    def __init__(self, directory: Path, executor: Executor) -> None:
+    def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
         self._artifacts = directory / "artifacts"
         self._incoming = directory / "incoming"
         self.executor = executor
+        self.disk = disk or RealDisk()
         self.locks = KeyedLocks()
         self._uploads: dict[Key, Upload] = {}
         self._received: dict[Key, Received] = {}
         self._verdicts: OrderedDict[str, tuple[Stamp, bool]] = OrderedDict()
+        self._durable: set[Path] = set()
 
     async def start(self, keep: Iterable[Key] = ()) -> None:
-        """Make the directories and remove uploads left by an earlier run, but for those in ``keep``."""
+        """Make the directories and remove uploads left by an earlier run, but for those in ``keep``.
+
+        Of what is kept, a loss of power may have taken the end, or put zeros there: ``uploaded`` says how much there
+        is, ``begin`` goes on from there with a digest of exactly that, and ``verify`` finds what is wrong with it.
+        """
         names = {_name(key) for key in keep}
-        await self._disk("prepare the artifact store", partial(self._sweep, names))
+        await self._do("prepare the artifact store", partial(self._sweep, names))
 
     # --- uploads ---------------------------------------------------------------------------------------
 
@@ -163,11 +174,11 @@ class ArtifactStore:
         """Return how many bytes of an upload are there, 0 when there is none."""
         key = (build_id, epoch)
         async with self.locks.held(key):
-            return await self._disk("look at the upload", partial(_size, self._incoming / _name(key)))
+            return await self._do("look at the upload", partial(_size, self.disk, self._incoming / _name(key)))
 
     async def room(self, size: int) -> None:
         """Raise StorageUnavailable when the disk has no room for ``size`` more bytes."""
-        await self._disk("keep the upload", partial(_room, self._incoming, size))
+        await self._do("keep the upload", partial(_room, self.disk, self._incoming, size))
 
     async def begin(self, build_id: int, epoch: int, offset: int, size: int, superseded: Callable[[], None]) -> Upload:
         """Return the upload of an Attempt, to go on at byte ``offset`` of ``size``; what lies behind it is cut off.
@@ -183,8 +194,9 @@ class ArtifactStore:
                 older.supersede()
             self._received.pop(key, None)
             path = self._incoming / _name(key)
-            descriptor, so_far = await self._disk("keep the upload", partial(_continue, path, offset, size, received))
-            upload = self._uploads[key] = Upload(self, key, descriptor, so_far, superseded)
+            going_on = partial(_continue, self.disk, path, offset, size, received)
+            file, so_far = await self._do("keep the upload", going_on)
+            upload = self._uploads[key] = Upload(self, key, file, so_far, superseded)
             return upload
 
     def release(self, key: Key) -> None:
@@ -198,7 +210,7 @@ class ArtifactStore:
         """Remove what was uploaded; under the key's lock."""
         self.release(key)
         self._received.pop(key, None)
-        await self._disk("remove an upload", partial(_remove, self._incoming / _name(key)))
+        await self._do("remove an upload", partial(remove, self.disk, self._incoming / _name(key)))
 
     async def discard(self, build_id: int, epoch: int) -> None:
         key = (build_id, epoch)
@@ -217,10 +229,9 @@ class ArtifactStore:
             if upload is not None:
                 upload.supersede()
                 self.release(key)
-            received = self._received.get(key)
-            source, target = self._incoming / _name(key), self._path(digest)
-            stamp = await self._disk("publish an artifact", partial(_publish, source, target, digest, size, received))
-            self._received.pop(key, None)
+            received = self._received.pop(key, None)
+            source = self._incoming / _name(key)
+            stamp = await self._do("publish an artifact", partial(self._publish, source, digest, size, received))
         if stamp is not None:
             self._judge(digest, stamp, sound=True)
             return
@@ -231,6 +242,8 @@ class ArtifactStore:
         stored.close()
         if stored.size != size:
             raise BadUpload(f"the artifact {digest} has {stored.size} bytes, not {size}")
+        # Whoever renamed it may have been killed, or have failed, before the name was durable.
+        await self._do("publish an artifact", partial(self.disk.sync_directory, self._path(digest).parent))
 
     # --- what is published -----------------------------------------------------------------------------
 
@@ -238,7 +251,7 @@ class ArtifactStore:
         if not DIGEST.fullmatch(digest):
             return False
         try:
-            stamp = _stamp(self._path(digest).stat(follow_symlinks=False))
+            stamp = _stamp(self.disk.look(self._path(digest)))
         except OSError:
             return False
         return stamp.size == size and self._verdicts.get(digest) != (stamp, False)
@@ -249,13 +262,13 @@ class ArtifactStore:
             raise NotFound("there is no artifact of that digest")
         async with self.locks.held(digest):
             verdict = self._verdicts.get(digest)
-            opened = partial(_open_verified, self._path(digest), digest, verdict)
-            descriptor, stamp, sound = await self._disk("read an artifact", opened)
+            opened = partial(_open_verified, self.disk, self._path(digest), digest, verdict)
+            file, stamp, sound = await self._do("read an artifact", opened)
         self._judge(digest, stamp, sound=sound)
         if not sound:
-            os.close(descriptor)
+            self.disk.close(file)
             raise Damaged("the stored artifact is damaged and is not given out: ask for the build again")
-        return Stored(self.executor, descriptor, stamp.size)
+        return Stored(self.executor, self.disk, file, stamp.size)
 
     def _judge(self, digest: str, stamp: Stamp, *, sound: bool) -> None:
         self._verdicts[digest] = (stamp, sound)
@@ -266,79 +279,71 @@ class ArtifactStore:
     def _path(self, digest: str) -> Path:
         return self._artifacts / digest[:2] / f"{digest}.zip"
 
-    async def _disk(self, purpose: str, function: Callable[[], T]) -> T:
+    async def _do(self, purpose: str, function: Callable[[], T]) -> T:
         try:
             return await self.executor.run(function)
         except OSError as error:
             raise storage_unavailable(purpose, error) from error
 
+    # --- below: run in threads -------------------------------------------------------------------------
+
     def _sweep(self, keep: set[str]) -> None:
+        disk = self.disk
         for directory in (self._artifacts, self._incoming):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in list(self._incoming.iterdir()):
-            if path.name not in keep:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            make_directories(disk, directory)
+        disk.sync_directory(self._artifacts)
+        self._durable = {self._artifacts / name for name in disk.names(self._artifacts)}
+        for name in disk.names(self._incoming):
+            path = self._incoming / name
+            status = disk.look(path)
+            # With a second name it was published before the machine went down, which brought the first one back.
+            if name not in keep or not status.plain or status.links > 1:
+                remove(disk, path)
 
-
-def load_key(path: Path) -> bytes:
-    """Return the ticket key in ``path``, making it (readable by its owner only) when the file is not there.
-
-    A short or empty file is not replaced: whoever emptied it has to know that tokens and tickets given out under
-    the old key no longer hold. Raises EmptySecret, StorageUnavailable.
-    """
-    try:
-        return _read_key(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise storage_unavailable(f"read the key {path}", error) from error
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NEW, 0o600)
+    def _publish(self, source: Path, digest: str, size: int, received: Received | None) -> Stamp | None:
+        """Move an upload to its digest, durably; None when there is no upload, or none that is needed."""
+        disk, target = self.disk, self._path(digest)
         try:
-            write_all(descriptor, secrets.token_bytes(KEY_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            file = disk.open(source, Mode.APPEND)
+        except FileNotFoundError:
+            return None
         try:
-            os.link(fresh, path)  # unlike a rename it never replaces a key that another process just made
-        except FileExistsError:
-            return _read_key(path)
+            there = disk.status(file).size
+            known = received is not None and received.length == there
+            arrived = (received.hasher if received is not None and known else _hash(disk, file, there)).hexdigest()
+            if (there, arrived) != (size, digest) and exists(disk, target):
+                disk.unlink(
+                    source
+                )  # somebody else published the same, so that the rest of this one was never asked for
+                return None
+            if there != size:
+                raise BadUpload(f"{there} bytes were uploaded, but the artifact has {size}: send the rest")
+            if arrived != digest:
+                disk.unlink(source)
+                raise wrong_digest(digest, arrived)
+            try:
+                disk.sync(file)
+            except OSError:
+                disk.unlink(source)  # see Disk.sync: it has to be sent anew
+                raise
+            self._make_place(target.parent)
+            disk.rename(source, target)  # also over an older copy: that one may be damaged, this one is not
+            disk.sync_directory(target.parent)
+            return _stamp(disk.status(file))
         finally:
-            fresh.unlink()
-        sync_directory(path.parent)
-        return _read_key(path)
-    except OSError as error:
-        raise storage_unavailable(f"keep the key {path}", error) from error
+            disk.close(file)
 
-
-def storage_unavailable(purpose: str, error: OSError) -> StorageUnavailable:
-    """The error for a disk that will not ``purpose``, in one line."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StorageUnavailable(f"cannot {purpose}: the disk is full; try again when there is room")
-    return StorageUnavailable(f"cannot {purpose}: {error.strerror or 'the disk failed'}; try again later")
+    def _make_place(self, directory: Path) -> None:
+        """Make the directory that artifacts of one beginning are in, durably."""
+        if directory in self._durable and exists(self.disk, directory):
+            return
+        make_directories(self.disk, directory)
+        self._durable.add(directory)
 
 
 def wrong_digest(promised: str, arrived: str) -> WrongDigest:
     """The error for bytes that are not those that were promised."""
     return WrongDigest(f"the bytes have SHA-256 {arrived}, but {promised} was promised: send the file again")
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames inside a directory durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- below: run in threads ------------------------------------------------------------------------------
@@ -348,104 +353,67 @@ def _name(key: Key) -> str:
     return f"{key[0]}-{key[1]}"
 
 
-def _read_key(path: Path) -> bytes:
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        held = f"holds {len(key)} bytes" if key else "is empty"
-        raise EmptySecret(f"the key {path} {held}: restore its {KEY_BYTES} bytes, or remove it to have a new one made")
-    return key
+def _stamp(status: Status) -> Stamp:
+    return Stamp(status.inode, status.size, status.mtime_ns)
 
 
-def _stamp(status: os.stat_result) -> Stamp:
-    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _size(path: Path) -> int:
+def _size(disk: Disk, path: Path) -> int:
     try:
-        return path.stat(follow_symlinks=False).st_size
+        return disk.look(path).size
     except FileNotFoundError:
         return 0
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _room(directory: Path, size: int) -> None:
-    if shutil.disk_usage(directory).free < size:
+def _room(disk: Disk, directory: Path, size: int) -> None:
+    if disk.free(directory) < size:
         raise OSError(errno.ENOSPC, "no space left")
 
 
-def _hash(descriptor: int, length: int) -> _Hash:
+def _hash(disk: Disk, file: int, length: int) -> _Hash:
     hasher = hashlib.sha256()
     position = 0
-    while position < length and (piece := os.pread(descriptor, min(_READ, length - position), position)):
+    while position < length and (piece := disk.pread(file, min(_READ, length - position), position)):
         hasher.update(piece)
         position += len(piece)
     return hasher
 
 
-def _append(descriptor: int, received: Received, pieces: Sequence[bytes]) -> None:
+def _append(disk: Disk, file: int, received: Received, pieces: Sequence[bytes]) -> None:
     for piece in pieces:  # not joined: copying them once more costs more than a call for each
-        write_all(descriptor, piece)
+        disk.append(file, piece)
         received.hasher.update(piece)
         received.length += len(piece)
 
 
-def _continue(path: Path, offset: int, size: int, received: Received | None) -> tuple[int, Received]:
+def _continue(disk: Disk, path: Path, offset: int, size: int, received: Received | None) -> tuple[int, Received]:
     """Open an upload for appending at ``offset``, with the digest of what lies before."""
-    there = _size(path)
+    there = _size(disk, path)
     if offset > there:
         raise BadOffset(f"the upload starts at byte {offset}, but {there} bytes have arrived: go on from there", there)
-    _room(path.parent, size - there)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NEW, 0o600)
+    _room(disk, path.parent, size - there)
+    file = disk.open(path, Mode.CONTINUE)
     try:
-        os.ftruncate(descriptor, offset)
+        if offset < there:
+            disk.truncate(file, offset)
         if received is None or received.length != offset:
             # A restart lost the running digest, or the sender goes back: what is on disk is what counts.
-            received = Received(_hash(descriptor, offset), offset)
+            received = Received(_hash(disk, file, offset), offset)
     except BaseException:
-        os.close(descriptor)
+        disk.close(file)
         raise
-    return descriptor, received
+    return file, received
 
 
-def _publish(source: Path, target: Path, digest: str, size: int, received: Received | None) -> Stamp | None:
-    """Move an upload to its digest, durably; None when there is no upload."""
+def _open_verified(disk: Disk, path: Path, digest: str, verdict: tuple[Stamp, bool] | None) -> tuple[int, Stamp, bool]:
     try:
-        descriptor = os.open(source, os.O_RDWR | _NEW)
-    except FileNotFoundError:
-        return None
-    try:
-        there = os.fstat(descriptor).st_size
-        if there != size:
-            raise BadUpload(f"{there} bytes were uploaded, but the artifact has {size}: send the rest")
-        known = received is not None and received.length == there
-        arrived = (received.hasher if received is not None and known else _hash(descriptor, there)).hexdigest()
-        if arrived != digest:
-            source.unlink()
-            raise wrong_digest(digest, arrived)
-        os.fsync(descriptor)
-        if not target.parent.exists():
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            sync_directory(target.parent.parent)
-        source.rename(target)  # also over an older copy: that one may be damaged, this one is not
-        sync_directory(target.parent)
-        return _stamp(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def _open_verified(path: Path, digest: str, verdict: tuple[Stamp, bool] | None) -> tuple[int, Stamp, bool]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _NEW)
+        file = disk.open(path, Mode.READ)
     except FileNotFoundError:
         raise NotFound("there is no artifact of that digest") from None
     try:
-        stamp = _stamp(os.fstat(descriptor))
+        stamp = _stamp(disk.status(file))
         if verdict is not None and verdict[0] == stamp:
-            return descriptor, stamp, verdict[1]
-        return descriptor, stamp, _hash(descriptor, stamp.size).hexdigest() == digest
+            return file, stamp, verdict[1]
+        return file, stamp, _hash(disk, file, stamp.size).hexdigest() == digest
     except BaseException:
-        os.close(descriptor)
+        disk.close(file)
         raise

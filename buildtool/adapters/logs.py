@@ -7,7 +7,6 @@ any other file), so that any range is read without decompressing what lies befor
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Callable
@@ -19,7 +18,8 @@ import zstandard
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.files import Key, storage_unavailable, sync_directory, write_all
+from buildtool.adapters.disk import Disk, Mode, RealDisk, exists, make_directories, remove, storage_unavailable
+from buildtool.adapters.files import Key
 from buildtool.adapters.flow import PIECE
 from buildtool.adapters.keyed import KeyedLocks
 from buildtool.errors import BadOffset, BadUpload, Damaged, NotFound, TooLong
@@ -35,6 +35,7 @@ READ_LIMIT = 4 * 1024 * 1024
 
 LEVEL = 3
 
+_HALF = ".new"
 _GROWING = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log")
 _ENTRY = struct.Struct("<II")
 _HEAD = struct.Struct("<II")
@@ -54,19 +55,20 @@ class LogState:
 class LogStore:
     """Implements ``ports.LogFiles`` and what the transfer service and the pages need."""
 
-    def __init__(self, directory: Path, executor: Executor) -> None:
+    def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
         self._directory = directory / "logs"
         self._executor = executor
+        self._disk = disk or RealDisk()
         self._locks = KeyedLocks()
         self._watchers: dict[Key, list[Deferred[None]]] = {}
 
     async def start(self) -> None:
         """Make the directory and clear away what a crash left half done."""
-        await self._disk("prepare the log store", partial(_sweep, self._directory))
+        await self._do("prepare the log store", partial(_sweep, self._disk, self._directory))
 
     async def unfinished(self) -> list[Key]:
         """Return whose logs are not finished: at the start also those that a crash kept from being so."""
-        return await self._disk("look at the logs", partial(_unfinished, self._directory))
+        return await self._do("look at the logs", partial(_unfinished, self._disk, self._directory))
 
     async def append(self, build_id: int, epoch: int, offset: int, data: bytes, limit: int) -> int:
         """Write ``data`` at ``offset`` of a log and return its length; what is already there is skipped.
@@ -77,7 +79,8 @@ class LogStore:
         """
         key = (build_id, epoch)
         async with self._locks.held(key):
-            before, after = await self._disk("keep the log", partial(_append, *self._paths(key), offset, data, limit))
+            appended = partial(_append, self._disk, *self._paths(key), offset, data, limit)
+            before, after = await self._do("keep the log", appended)
         if before != after:
             self._changed(key)
         return after
@@ -85,12 +88,12 @@ class LogStore:
     async def finish(self, build_id: int, epoch: int) -> None:
         key = (build_id, epoch)
         async with self._locks.held(key):
-            await self._disk("compress a log", partial(_compress, *self._paths(key)))
+            await self._do("compress a log", partial(_compress, self._disk, *self._paths(key)))
         self._changed(key)
 
     async def state(self, build_id: int, epoch: int) -> LogState:
         """Return length and whether the log is finished. Raises NotFound."""
-        return await self._disk("read a log", partial(_read, *self._paths((build_id, epoch)), _state_of))
+        return await self._do("read a log", partial(_read, self._disk, *self._paths((build_id, epoch)), _state_of))
 
     async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
         """Return at most ``size`` bytes (never over READ_LIMIT) from ``start`` on; b"" at the end.
@@ -101,7 +104,7 @@ class LogStore:
         def take(log: _Plain | _Compressed) -> bytes:
             return log.read(start, min(size, READ_LIMIT))
 
-        return await self._disk("read a log", partial(_read, *self._paths((build_id, epoch)), take))
+        return await self._do("read a log", partial(_read, self._disk, *self._paths((build_id, epoch)), take))
 
     def changed(self, build_id: int, epoch: int) -> Deferred[None]:
         """Return a Deferred that fires when the log grows or ends. Cancel it to stop waiting.
@@ -127,7 +130,7 @@ class LogStore:
         plain = self._directory / f"{key[0]}-{key[1]}.log"
         return plain, plain.with_name(f"{plain.name}.zst")
 
-    async def _disk(self, purpose: str, function: Callable[[], T]) -> T:
+    async def _do(self, purpose: str, function: Callable[[], T]) -> T:
         try:
             return await self._executor.run(function)
         except OSError as error:
@@ -142,12 +145,13 @@ class _Plain:
 
     finished = False
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.length = os.fstat(descriptor).st_size
+    def __init__(self, disk: Disk, file: int) -> None:
+        self._disk = disk
+        self._file = file
+        self.length = disk.status(file).size
 
     def read(self, start: int, size: int) -> bytes:
-        return os.pread(self._descriptor, size, start)
+        return self._disk.pread(self._file, size, start)
 
 
 class _Compressed:
@@ -155,17 +159,18 @@ class _Compressed:
 
     finished = True
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        end = os.fstat(descriptor).st_size
+    def __init__(self, disk: Disk, file: int) -> None:
+        self._disk = disk
+        self._file = file
+        end = disk.status(file).size
         try:
-            count, _flags, magic = _FOOT.unpack(os.pread(descriptor, _FOOT.size, max(end - _FOOT.size, 0)))
+            count, _flags, magic = _FOOT.unpack(disk.pread(file, _FOOT.size, max(end - _FOOT.size, 0)))
         except struct.error as error:
             raise _damaged() from error
         start = end - _FOOT.size - count * _ENTRY.size
         if magic != _SEEKABLE or start < 0:
             raise _damaged()
-        self._frames = list(_ENTRY.iter_unpack(os.pread(descriptor, count * _ENTRY.size, start)))
+        self._frames = list(_ENTRY.iter_unpack(disk.pread(file, count * _ENTRY.size, start)))
         self.length = sum(size for _, size in self._frames)
 
     def read(self, start: int, size: int) -> bytes:
@@ -182,7 +187,7 @@ class _Compressed:
     def _frame(self, place: int, packed: int, length: int) -> bytes:
         if max(packed, length) > 2 * FRAME:
             raise _damaged()
-        frame = os.pread(self._descriptor, packed, place)
+        frame = self._disk.pread(self._file, packed, place)
         try:
             if zstandard.frame_content_size(frame) != length:  # what the decompressor would make room for
                 raise _damaged()
@@ -202,97 +207,109 @@ def _state_of(log: _Plain | _Compressed) -> LogState:
     return LogState(log.length, log.finished)
 
 
-def _read(plain: Path, packed: Path, use: Callable[[_Plain | _Compressed], T]) -> T:
+def _read(disk: Disk, plain: Path, packed: Path, use: Callable[[_Plain | _Compressed], T]) -> T:
     """Open a log in whichever form it has. The plain one is looked for again last: ``finish`` may come between."""
     kinds: tuple[tuple[Path, type[_Plain | _Compressed]], ...]
     kinds = ((packed, _Compressed), (plain, _Plain), (packed, _Compressed))
     for path, kind in kinds:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            file = disk.open(path, Mode.READ)
         except FileNotFoundError:
             continue
         try:
-            return use(kind(descriptor))
+            return use(kind(disk, file))
         finally:
-            os.close(descriptor)
+            disk.close(file)
     raise NotFound("there is no such log: the build may not have started")
 
 
-def _append(plain: Path, packed: Path, offset: int, data: bytes, limit: int) -> tuple[int, int]:
+def _append(disk: Disk, plain: Path, packed: Path, offset: int, data: bytes, limit: int) -> tuple[int, int]:
     """Return the length before and after."""
-    if packed.exists():
-        length = _read(plain, packed, _state_of).length
+    if exists(disk, packed):
+        length = _read(disk, plain, packed, _state_of).length
         if offset + len(data) > length:
             raise BadUpload("the log is finished: nothing can be appended to it")
         return length, length
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(plain, flags | (0 if offset else os.O_CREAT), 0o600)
+        file = disk.open(plain, Mode.APPEND if offset else Mode.CONTINUE)
     except FileNotFoundError:
         raise _gap(offset, 0) from None
     try:
-        length = os.fstat(descriptor).st_size
+        length = disk.status(file).size
         if offset > length:
             raise _gap(offset, length)
         fresh = data[length - offset :]
         if fresh and length + len(fresh) > limit:
             raise TooLong(f"the log would have {length + len(fresh)} bytes, but {limit} are allowed")
         try:
-            write_all(descriptor, fresh)
+            if fresh:
+                disk.append(file, fresh)
         except OSError:
-            os.ftruncate(descriptor, length)
+            disk.truncate(file, length)
             raise
         return length, length + len(fresh)
     finally:
-        os.close(descriptor)
+        disk.close(file)
 
 
 def _gap(offset: int, length: int) -> BadOffset:
     return BadOffset(f"the log has {length} bytes, so nothing can be put at byte {offset}: go on from there", length)
 
 
-def _compress(plain: Path, packed: Path) -> None:
+def _compress(disk: Disk, plain: Path, packed: Path) -> None:
     """Compress durably, then remove the plain file. Does nothing when that has been done."""
-    if not packed.exists():
-        fresh = packed.with_name(f"{packed.name}.new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if not exists(disk, packed):
+        fresh = packed.with_name(f"{packed.name}{_HALF}")
+        file = disk.open(fresh, Mode.EMPTY)
         try:
-            _write_frames(plain, descriptor)
-            os.fsync(descriptor)
+            _write_frames(disk, plain, file)
+            disk.sync(file)
+            disk.rename(fresh, packed)
         except BaseException:
-            fresh.unlink()
+            remove(disk, fresh)
             raise
         finally:
-            os.close(descriptor)
-        fresh.rename(packed)
-        sync_directory(packed.parent)
-    plain.unlink(missing_ok=True)
+            disk.close(file)
+    _remove_plain(disk, plain)
 
 
-def _write_frames(plain: Path, descriptor: int) -> None:
+def _remove_plain(disk: Disk, plain: Path) -> None:
+    """Remove what is there compressed too, once the name of that is durable: whoever gave it may have been killed."""
+    disk.sync_directory(plain.parent)
+    remove(disk, plain)
+
+
+def _write_frames(disk: Disk, plain: Path, packed: int) -> None:
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     table = []
     try:
-        with plain.open("rb") as log:
-            while piece := log.read(FRAME):
-                frame = compressor.compress(piece)
-                write_all(descriptor, frame)
-                table.append(_ENTRY.pack(len(frame), len(piece)))
+        log = disk.open(plain, Mode.READ)
     except FileNotFoundError:
         pass  # an Attempt that never said anything: its log is empty, and finished
+    else:
+        try:
+            position = 0
+            while piece := disk.pread(log, FRAME, position):
+                frame = compressor.compress(piece)
+                disk.append(packed, frame)
+                table.append(_ENTRY.pack(len(frame), len(piece)))
+                position += len(piece)
+        finally:
+            disk.close(log)
     foot = b"".join(table) + _FOOT.pack(len(table), 0, _SEEKABLE)
-    write_all(descriptor, _HEAD.pack(_SKIPPABLE, len(foot)) + foot)
+    disk.append(packed, _HEAD.pack(_SKIPPABLE, len(foot)) + foot)
 
 
-def _unfinished(directory: Path) -> list[Key]:
-    found = (_GROWING.fullmatch(name) for name in os.listdir(directory))
+def _unfinished(disk: Disk, directory: Path) -> list[Key]:
+    found = (_GROWING.fullmatch(name) for name in disk.names(directory))
     return sorted((int(match[1]), int(match[2])) for match in found if match)
 
 
-def _sweep(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in list(directory.iterdir()):
-        half_done = path.name.endswith(".log.zst.new")
-        done_twice = path.name.endswith(".log") and path.with_name(f"{path.name}.zst").exists()
-        if half_done or done_twice:
-            path.unlink()
+def _sweep(disk: Disk, directory: Path) -> None:
+    make_directories(disk, directory)
+    names = set(disk.names(directory))
+    for name in sorted(names):
+        if name.endswith(f".log.zst{_HALF}"):
+            remove(disk, directory / name)
+        elif name.endswith(".log") and f"{name}.zst" in names:
+            _remove_plain(disk, directory / name)

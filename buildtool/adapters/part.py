@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buildtool.adapters.files import sync_directory, write_all
+from buildtool.adapters.disk import sync_directory, write_all
 from buildtool.adapters.flow import PIECE
 
 if TYPE_CHECKING:

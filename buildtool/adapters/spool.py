@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from buildtool.adapters.disk import Disk, Mode, RealDisk, make_directories, read_whole, remove
+from buildtool.adapters.disk import Disk, Mode, RealDisk, exists, make_directories, read_whole, remove
 from buildtool.errors import DecodeError, MachineFault
 from buildtool.ports import Executor, Spooled
 from buildtool.protocol import Done, Ended
@@ -97,7 +97,7 @@ class _NotWhole(Exception):
 
 def _keep(disk: Disk, place: Path, message: bytes, artifact: Path | None) -> list[str]:
     """Keep the artifact, the message, the names of both, in this order; return what there is to say."""
-    before = _kept_before(disk, place)
+    before = exists(disk, place / END)
     try:
         make_directories(disk, place)
         if artifact is not None:
@@ -125,13 +125,6 @@ def _clear(disk: Disk, place: Path) -> None:
         disk.unlink(place / name)
     if left:
         disk.sync_directory(place)
-
-
-def _kept_before(disk: Disk, place: Path) -> bool:
-    try:
-        return disk.look(place / END).plain
-    except FileNotFoundError:
-        return False
 
 
 def _write(disk: Disk, path: Path, data: bytes) -> None:

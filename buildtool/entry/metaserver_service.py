@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from buildtool.adapters.clock import WallClock
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
-from buildtool.adapters.files import ArtifactStore, load_key
+from buildtool.adapters.files import ArtifactStore
+from buildtool.adapters.keyfile import load_key
 from buildtool.adapters.locks import DirectoryLock
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.mail import Deliver, Mailer, mail_test

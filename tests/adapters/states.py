@@ -12,7 +12,8 @@ from attrs import evolve
 
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Inline
-from buildtool.adapters.files import ArtifactStore, load_key
+from buildtool.adapters.files import ArtifactStore
+from buildtool.adapters.keyfile import load_key
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.domain.model import (

@@ -1,24 +1,21 @@
 """Artifacts are stored whole or not at all, and damaged ones are never opened."""
 
-import stat
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.executors import Inline
-from buildtool.adapters.files import ArtifactStore, Upload, load_key
+from buildtool.adapters.files import ArtifactStore, Upload
 from buildtool.errors import (
     BadOffset,
     BadUpload,
     BuildToolError,
     Damaged,
-    EmptySecret,
     NotFound,
     StorageUnavailable,
     Superseded,
@@ -103,6 +100,19 @@ class PublishTests(StoreCase):
     def test_nothing_uploaded_is_nothing_published(self) -> None:
         self.fails(BadUpload, self.store.publish(7, 1, digest_of(b"bytes"), 5))
 
+    def test_half_an_upload_does_not_matter_when_another_attempt_has_published_the_same(self) -> None:
+        """Whoever asks how much is there hears that it is all there, and sends no more."""
+        upload = self.begin(0, 5)
+        self.do(upload.write([b"by"]))
+        self.do(upload.close())
+        other = self.do(self.store.begin(8, 1, 0, 5, lambda: None))
+        self.do(other.write([b"bytes"]))
+        self.do(other.close())
+        self.do(self.store.publish(8, 1, digest_of(b"bytes"), 5))
+        self.publish(b"bytes")
+        assert self.read(b"bytes") == b"bytes"
+        assert list((self.state / "incoming").iterdir()) == []
+
     def test_a_digest_that_is_none_is_refused_and_makes_no_path(self) -> None:
         self.send(b"bytes")
         for digest in ("", "../../key", "A" * 64, digest_of(b"bytes") + "\n"):
@@ -181,6 +191,12 @@ class UploadTests(StoreCase):
         self.send(b"abc")
         assert self.fails(BadOffset, self.store.begin(7, 1, 5, 9, lambda: None)).length == 3
 
+    def test_whoever_goes_back_is_judged_by_what_they_sent_then(self) -> None:
+        self.send(b"byXes")
+        upload = self.begin(2, 5)
+        self.do(upload.write([b"tes"]))
+        self.do(upload.verify(digest_of(b"bytes")))
+
     def test_the_newest_writer_is_the_only_one(self) -> None:
         told: list[str] = []
         older = self.do(self.store.begin(7, 1, 0, 5, lambda: told.append("older")))
@@ -220,29 +236,3 @@ class UploadTests(StoreCase):
     def test_more_than_the_disk_can_hold_is_refused_before_a_byte_is_taken(self) -> None:
         self.fails(StorageUnavailable, self.store.begin(7, 1, 0, 2**60, lambda: None))
         self.fails(StorageUnavailable, self.store.room(2**60))
-
-
-def test_a_key_is_made_once_and_is_only_for_its_owner(tmp_path: Path) -> None:
-    key = load_key(tmp_path / "state" / "key")
-    assert len(key) == 32
-    assert key == load_key(tmp_path / "state" / "key")
-    assert stat.S_IMODE((tmp_path / "state" / "key").stat().st_mode) == 0o600
-    assert [path.name for path in (tmp_path / "state").iterdir()] == ["key"]
-    assert key != load_key(tmp_path / "other" / "key")
-
-
-@pytest.mark.parametrize("content", [b"", b"short", bytes(33)])
-def test_a_key_that_is_empty_or_of_another_length_is_refused_by_name_and_left_alone(
-    tmp_path: Path, content: bytes
-) -> None:
-    path = tmp_path / "key"
-    path.write_bytes(content)
-    with pytest.raises(EmptySecret, match=str(path)):
-        load_key(path)
-    assert path.read_bytes() == content
-
-
-def test_a_key_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "key").mkdir()
-    with pytest.raises(StorageUnavailable, match="key"):
-        load_key(tmp_path / "key")

@@ -166,6 +166,7 @@ class SimulatedDisk:
         self._inodes = 1
         self._handles: dict[int, _Handle] = {}
         self._last_handle = 2
+        self._first_handle = 3
         self._root = _Directory(1, 0)
 
     # --- what a test does to it ------------------------------------------------------------------------
@@ -183,10 +184,14 @@ class SimulatedDisk:
             node.links += 1
 
     def stop(self) -> None:
-        """End the program that uses it, as kill -9 does: its files are closed, and nothing is lost."""
+        """End the program that uses it, as kill -9 does: its files are closed, and nothing is lost.
+
+        What is left of that program in memory may still close them, and whatever else it does to them raises Crashed.
+        """
         for handle in self._handles.values():
             self._close(handle)
         self._handles.clear()
+        self._first_handle = self._last_handle + 1
         self._down = False
         self.crash_at = None
 
@@ -250,9 +255,11 @@ class SimulatedDisk:
         return self._last_handle
 
     def close(self, file: int) -> None:
-        if self._down:
-            raise Crashed
-        self._close(self._handles.pop(file))
+        handle = self._handles.pop(file, None)
+        if handle is not None:
+            self._close(handle)
+        elif file >= self._first_handle:
+            raise _error(errno.EBADF)
 
     def pread(self, file: int, size: int, position: int) -> bytes:
         handle = self._handle("pread", file)
@@ -263,7 +270,7 @@ class SimulatedDisk:
         try:
             handle = self._handle("append", file, needs_room=True)
         except OSError as error:
-            handle, trouble = self._handles[file], error
+            handle, trouble = self._open(file), error
             data = data[: self._chance.randint(0, max(len(data) - 1, 0))]
         if handle.mode is Mode.READ:
             raise _error(errno.EBADF)
@@ -294,7 +301,7 @@ class SimulatedDisk:
             handle = self._handle("sync", file)
         except OSError:
             self.counts["failed sync"] += 1
-            for write in self._handles[file].file.writes:
+            for write in self._open(file).file.writes:
                 write.doomed = True
             raise
         handle.file.sync()
@@ -382,11 +389,16 @@ class SimulatedDisk:
         raise _error(errno.ENOSPC if fault is Fault.FULL else errno.EIO, path)
 
     def _handle(self, name: str, number: int, *, needs_room: bool = False) -> _Handle:
-        if self._down:
-            raise Crashed
-        handle = self._handles[number]
+        handle = self._open(number)
         self._begin(name, handle.path, needs_room=needs_room)
         return handle
+
+    def _open(self, number: int) -> _Handle:
+        if self._down or number < self._first_handle:
+            raise Crashed
+        if number not in self._handles:
+            raise _error(errno.EBADF)
+        return self._handles[number]
 
     def _close(self, handle: _Handle) -> None:
         handle.file.opened -= 1

@@ -268,6 +268,22 @@ def test_from_the_operation_at_which_the_machine_goes_down_nothing_happens(
     act(disk, TOP, "look", "a")
 
 
+def test_a_file_that_a_killed_program_had_open_can_be_closed_and_nothing_else() -> None:
+    disk = simulated()
+    file = disk.open(TOP / "a", Mode.NEW)
+    disk.stop()
+    write(disk, TOP / "b", b"by another program")
+    with pytest.raises(Crashed):
+        disk.append(file, b"late")
+    disk.close(file)
+    assert disk.files() == {"top/a": b"", "top/b": b"by another program"}
+    again = disk.open(TOP / "a", Mode.READ)
+    disk.close(again)
+    for late in (disk.close, disk.sync):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            late(again)
+
+
 def test_faults_are_asked_for_by_operation_and_those_that_need_no_room_do_not_find_the_disk_full() -> None:
     disk = simulated()
     write(disk, TOP / "a", b"ab")
