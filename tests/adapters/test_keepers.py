@@ -48,9 +48,13 @@ if sys.argv[2:] == ["deaf"]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 elif sys.argv[2:]:
     fifo = os.open(sys.argv[2], os.O_WRONLY)
-    signal.signal(signal.SIGTERM, lambda *_: (os.write(fifo, b"heard TERM"), os._exit(0)))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 os.write(int(sys.argv[1]), b"%d" % os.getpid())
 os.close(int(sys.argv[1]))
+if sys.argv[2:] not in ([], ["deaf"]):
+    signal.sigwait({signal.SIGTERM})
+    os.write(fifo, b"heard TERM")
+    os._exit(0)
 while True:
     signal.pause()
 """
