@@ -40,6 +40,7 @@ _GOING: Mapping[AttemptState, Badge] = {
     AttemptState.OFFERED: Badge("wait", "offered"),
     AttemptState.BUILDING: Badge("busy", "building"),
     AttemptState.ABORTING: Badge("wait", "stopping"),
+    AttemptState.MISSING: Badge("wait", "missing"),
     AttemptState.ENDED: Badge("quiet", "ended"),
 }
 
@@ -69,16 +70,22 @@ JOINED: Mapping[Joined, str] = {
 
 
 def attempt(it: Attempt) -> Badge:
-    """Return how an Attempt stands, or how it ended."""
-    return _ENDED[it.end] if it.end is not None else _GOING[it.state]
+    """Return how an Attempt stands, or how it ended. One that is missing has an end too, until it comes back."""
+    if it.state is AttemptState.ENDED and it.end is not None:
+        return _ENDED[it.end]
+    return _GOING[it.state]
 
 
 def server(it: Server, running: int, now: float) -> Badge:
     """Return how a build server stands."""
     if not it.connected:
-        return Badge("quiet", "not connected")
+        return Badge("bad", "missing") if it.missing_since else Badge("quiet", "not connected")
+    if it.paused:
+        return Badge("wait", "paused")
     if it.quarantined_until > now:
         return Badge("bad", "quarantined")
+    if it.draining:
+        return Badge("wait", "draining")
     if running >= it.capability.max_builds:
         return Badge("busy", "busy")
     return Badge("busy", "building") if running else Badge("ok", "idle")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buildtool.domain.estimates import duration_words
-from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer
+from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer, Server
 from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
 from buildtool.protocol import Explanation, WhyLine
 
@@ -161,20 +161,12 @@ def servers_page(lines: Sequence[ServerLine], urls: Urls, now: float) -> Servers
 def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
     """Return one build server. E-mail addresses are masked, except in what says whom to ask about it."""
     server, offered = line.server, line.server.capability
-    since = Presence("Connected", moment(server.since, now))
-    last = Presence("Last seen", moment(server.last_seen, now))
-    trouble = ""
-    if server.quarantined_until > now:
-        why = server.quarantine_reason or "it broke repeatedly"
-        trouble = f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}"
-    elif server.strikes:
-        trouble = f"{words.count(server.strikes, 'build')} broke here since one last finished."
     return ServerCard(
         name=server.name,
         anchor=server_anchor(server.name),
         badge=badges.server(server, len(line.running), now),
-        presence=since if server.connected else last,
-        trouble=trouble,
+        presence=_presence(server, now),
+        trouble=" ".join(_troubles(server, now)),
         tone="bad" if server.quarantined_until > now else "wait",
         load=f"{len(line.running)} of {offered.max_builds} at once",
         running=tuple(_running(it, urls, now) for it in line.running),
@@ -274,6 +266,31 @@ def _took(build: Build, now: float) -> str:
     if build.started_at is None or build.state is BuildState.QUEUED:
         return ""
     return words.duration((now if build.ended_at is None else build.ended_at) - build.started_at)
+
+
+def _presence(server: Server, now: float) -> Presence:
+    if server.connected:
+        return Presence("Connected", moment(server.since, now))
+    if server.missing_since:
+        return Presence("Missing since", moment(server.missing_since, now))
+    return Presence("Last seen", moment(server.last_seen, now))
+
+
+def _troubles(server: Server, now: float) -> Iterator[str]:
+    """Return, each in a sentence, why a build server is given no builds, or may soon be given none."""
+    if server.paused:
+        yield _sentence(f"Paused by the operator: {server.paused}")
+    if server.draining:
+        yield "It finishes what it has and takes nothing more."
+    if server.quarantined_until > now:
+        why = server.quarantine_reason or "it broke repeatedly"
+        yield _sentence(f"Given no builds for another {words.duration(server.quarantined_until - now)}: {why}")
+    elif server.strikes:
+        yield f"{words.count(server.strikes, 'build')} broke here since one last finished."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _offer(it: Offer) -> OfferLine:
@@ -385,7 +402,7 @@ def _request(line: RequestLine, now: float) -> RequestRow:
     return RequestRow(
         id=request.id,
         badge=badges.REQUEST[request.state],
-        who=words.masked(request.email),
+        who=words.masked(request.email) if request.email else "the operator",
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
         joined=badges.JOINED[request.joined],
         when=moment(request.admitted_at, now),

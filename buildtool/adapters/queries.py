@@ -27,7 +27,7 @@ from buildtool.adapters import rows, schema
 from buildtool.adapters.database import Database
 from buildtool.adapters.schema import artifacts, attempts, builds, events, outbox, requests, servers
 from buildtool.adapters.statements import Prepared
-from buildtool.domain.model import BuildState
+from buildtool.domain.model import AttemptState, BuildState
 from buildtool.ports import (
     BuildDetail,
     BuildLine,
@@ -155,9 +155,12 @@ def _count(table: Table, condition: ColumnElement[bool] | TextClause) -> Select[
     return select(func.count()).select_from(table).where(condition)
 
 
+_IN_A_SLOT = attempts.c.state != AttemptState.MISSING.value
+"""One that is missing takes no slot: its Build waits for another."""
+
 _NOW = select(
     _count(requests, schema.OPEN_REQUEST).scalar_subquery(),
-    _count(attempts, schema.OPEN_ATTEMPT).scalar_subquery(),
+    _count(attempts, and_(schema.OPEN_ATTEMPT, _IN_A_SLOT)).scalar_subquery(),
     _count(outbox, schema.UNSENT).scalar_subquery(),
     _count(outbox, schema.REFUSED).scalar_subquery(),
     select(func.coalesce(func.max(events.c.seq), 0)).scalar_subquery(),
@@ -208,7 +211,7 @@ def _columns_but(table: Table, name: str) -> list[Any]:
 
 _short_attempts = _columns_but(attempts, "log_tail")
 _SHORT_ATTEMPTS = select(*_short_attempts)
-_RUNNING = _SHORT_ATTEMPTS.where(schema.OPEN_ATTEMPT).order_by(attempts.c.offered_at, attempts.c.build_id)
+_RUNNING = _SHORT_ATTEMPTS.where(schema.OPEN_ATTEMPT, _IN_A_SLOT).order_by(attempts.c.offered_at, attempts.c.build_id)
 _BUILDS = select(builds).where(builds.c.id.in_(bindparam("keys", expanding=True)))
 
 

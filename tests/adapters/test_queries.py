@@ -228,15 +228,17 @@ def test_build_servers_are_listed_by_name_with_what_they_are_building(farm: Farm
             (2, "mia", 10.0, AttemptState.ABORTING),
             (3, "mia", 20.0, AttemptState.ENDED),
             (3, "ada", 40.0, AttemptState.OFFERED),
+            (1, "zoe", 5.0, AttemptState.MISSING),
         )
     ]
-    tried[3] = evolve(tried[3], epoch=2)
+    tried[3:] = [evolve(one, epoch=2) for one in tried[3:]]
     farm.commit(*names, *running, *tried)
     ada, mia, zoe = run(farm.pages.build_servers())
     assert [line.server.name for line in (ada, mia, zoe)] == ["ada", "mia", "zoe"]
     assert mia.running == (Running(tried[1], running[1]), Running(tried[0], running[0]))
     assert ada.running == (Running(tried[3], running[2]),)
-    assert zoe.running == ()
+    assert zoe.running == (), "what is missing takes no slot"
+    assert run(farm.pages.overview(100.0)).running == 3
 
 
 def test_health_says_which_revision_the_database_has(farm: Farm) -> None:

@@ -1,15 +1,18 @@
 """From domain values to what a template shows."""
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Build, BuildState, Joined, OfferKind, RequestState
-from buildtool.ports import BuildDetail
+from buildtool.ports import BuildDetail, ServerLine
 from buildtool.web import badges, presenters
 from buildtool.web.timeline import timeline
 from buildtool.web.urls import Urls
+from buildtool.web.views import ServerCard
 from tests import strategies
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakePages
@@ -34,6 +37,36 @@ def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
     ends = [badges.attempt(evolve(made, state=AttemptState.ENDED, end=end)).text for end in AttemptEnd]
     going = [badges.attempt(evolve(made, state=state)).text for state in AttemptState]
     assert len({*ends, *going}) == len(AttemptEnd) + len(AttemptState)
+
+
+def test_an_attempt_that_is_missing_says_so_although_it_will_end_as_lost() -> None:
+    missing = evolve(attempt(1, 1, "elm", 10, None), state=AttemptState.MISSING, end=AttemptEnd.LOST)
+    assert badges.attempt(missing).text == "missing"
+
+
+def card(**changed: Any) -> ServerCard:
+    """The card of one build server of the farm that stands so."""
+    server = evolve(run(farm().build_servers())[1].server, **changed)
+    return presenters.server_card(ServerLine(server, ()), URLS, NOW)
+
+
+def test_a_paused_server_says_so_and_why_whatever_else_is_with_it() -> None:
+    paused = card(paused="its disk is being replaced", quarantined_until=NOW + 60, quarantine_reason="it broke")
+    assert paused.badge.text == "paused"
+    assert "Paused by the operator: its disk is being replaced. Given no builds for another 1 min" in paused.trouble
+    assert card(connected=False, paused="by ann").trouble == "Paused by the operator: by ann."
+
+
+def test_a_server_that_drains_says_that_it_takes_nothing_more() -> None:
+    draining = card(draining=True)
+    assert (draining.badge.text, draining.trouble) == ("draining", "It finishes what it has and takes nothing more.")
+
+
+def test_a_server_that_contact_was_lost_with_is_missing_and_one_that_said_good_bye_is_not() -> None:
+    missing = card(connected=False, missing_since=NOW - 90)
+    assert (missing.badge.text, missing.presence.before) == ("missing", "Missing since")
+    assert missing.presence.when.words == "1 min ago"
+    assert card(connected=False).badge.text == "not connected"
 
 
 def test_the_front_page_says_what_needs_attention() -> None:
