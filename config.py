@@ -42,6 +42,10 @@ state_dir = "var/metaserver"
 #                                                                                       [BUILDTOOL_BUILD_DIR]
 build_dir = "var/buildserver"
 
+# For how many seconds a build is believed to go on after its build server was last heard of: a link that breaks for a
+# shorter time costs nothing.                                                              [BUILDTOOL_LEASE]
+lease = 60
+
 # How everybody who waits is told. None: nobody is mailed; what would be sent is kept, and sent when there is a mail
 # server here. The password never stands here but in a file of its own (readable by the metaserver only) or in an
 # environment variable; if that is missing or empty, the metaserver does not start. `starttls` is "never",

@@ -118,6 +118,7 @@ class Project:
                 confirm_failures=self.confirm_failures,
                 failure_ttl=self.failure_ttl,
                 request_ttl=self.request_ttl,
+                time_limit=self.time_limit,
                 **self.policy,
             )
         except TypeError as error:

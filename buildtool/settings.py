@@ -46,6 +46,7 @@ ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_TRANSFER_URL": "transfer_url",
     "BUILDTOOL_STATE_DIR": "state_dir",
     "BUILDTOOL_BUILD_DIR": "build_dir",
+    "BUILDTOOL_LEASE": "lease",
     "BUILDTOOL_MAIL_HOST": "mail.host",
     "BUILDTOOL_MAIL_PORT": "mail.port",
     "BUILDTOOL_MAIL_SENDER": "mail.sender",
@@ -57,10 +58,11 @@ STARTTLS = ("never", "opportunistic", "required")
 _SECRET_LIMIT = 4096
 _URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/%-]*)?")
 _PORTS = range(1, 65536)
+_LEASES = range(2, 3601)
 _HOST_LIMIT = 253
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "mail", "projects"}
+     "build_dir", "lease", "mail", "projects"}
 )  # fmt: skip
 _MAIL = frozenset({"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"})
 
@@ -105,6 +107,11 @@ def _sender(_instance: object, _attribute: object, value: str) -> None:
     raise ConfigurationError(f"mail: sender = {value!r} is not usable: it is an address such as farm@example.org")
 
 
+def _lease(_instance: object, _attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _LEASES:
+        raise ConfigurationError(f"lease = {value!r} is not usable: it is a whole number of seconds from 2 to 3600")
+
+
 @frozen
 class MailSettings:
     """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
@@ -135,7 +142,8 @@ class Settings:
     """One deployment. ``path`` is the file it was read from.
 
     ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
-    ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet.
+    ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
+    many seconds a build is believed to go on after its build server was last heard of.
     """
 
     path: Path
@@ -150,6 +158,7 @@ class Settings:
     build_dir: Path
     mail: MailSettings | None
     projects: tuple[Project, ...]
+    lease: int = field(default=60, validator=_lease)
 
     def __attrs_post_init__(self) -> None:
         ports: dict[int, str] = {}
@@ -214,6 +223,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         build_dir=_directory(path, "build_dir", given.get("build_dir", "var/buildserver")),
         mail=mail,
         projects=projects_of(given.get("projects", [])),
+        lease=given.get("lease", 60),  # type: ignore[arg-type] # validated by Settings
     )
 
 
@@ -239,6 +249,10 @@ def _overrides() -> dict[str, object]:
         if name.endswith("port"):
             if not (said.isascii() and said.isdigit() and int(said[:9]) in _PORTS):
                 raise ConfigurationError(f"${variable} = {said!r} is not usable: a port is a number from 1 to 65535")
+            found[name] = int(said)
+        elif name == "lease":
+            if not (said.isascii() and said.isdigit() and int(said[:9]) in _LEASES):
+                raise ConfigurationError(f"${variable} = {said!r} is not usable: a lease is from 2 to 3600 seconds")
             found[name] = int(said)
         else:
             found[name] = said
@@ -366,6 +380,7 @@ def describe(settings: Settings) -> list[str]:
         f"web port        {settings.web_port}   {settings.public_url}",
         f"state           {settings.state_dir}",
         f"builds          {settings.build_dir}",
+        f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
     ]
     for project in settings.projects:

@@ -187,6 +187,8 @@ WRONG = {
     "public_url = 5": ": public_url = 5 is not usable: it is a URL such as http://farm.example.org:8080",
     "state_dir = None": ": state_dir = None is not usable: it is a path",
     "state_dir = 'a\\0b'": ": state_dir = 'a\\x00b' is not usable: it is a path",
+    "lease = 1": ": lease = 1 is not usable: it is a whole number of seconds from 2 to 3600",
+    "lease = 60.0": ": lease = 60.0 is not usable: it is a whole number of seconds from 2 to 3600",
     "build_dir = ''": ": build_dir = '' is not usable: it is a path",
     "projects = 5": ": projects is a list such as [load('testproject/config.py')]",
     "projects = ['x']": ": projects holds 'x', which is not a Project",

@@ -22,7 +22,7 @@ from buildtool import wire
 from buildtool.adapters.pb_door import Door
 from buildtool.adapters.pb_followers import Audience, Follower
 from buildtool.adapters.pb_guard import PEER, REQUESTER, Guarded, GuardedFactory, Limits
-from buildtool.adapters.pb_links import Link, Links
+from buildtool.adapters.pb_links import SILENCE, Link, Links
 from buildtool.domain.model import RequestState
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
 from buildtool.ports import BuildServerDesk, RequesterDesk
@@ -90,11 +90,19 @@ def anybody(_transport: object, hello: Hello) -> Peer:
 class Gateway:
     """Implements ``ports.BuildServers`` and ``ports.Followers``; ``factory`` listens for them and for requesters."""
 
-    def __init__(self, clock: IReactorTime, *, identify: Identify = anybody, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        identify: Identify = anybody,
+        limits: Limits | None = None,
+        silence: float = SILENCE,
+    ) -> None:
+        """``silence`` is after how many seconds a build server that was not heard of is taken to be gone."""
         self._clock = clock
         self._identify = identify
         self._limits = limits
-        self._links = Links(clock)
+        self._links = Links(clock, silence)
         self._audience = Audience(clock)
         self._factory: GuardedFactory | None = None
 

@@ -97,11 +97,11 @@ class Metaserver:
         resolvers = Resolvers(git, SvnResolver(svn, vcs_threads))
         mailer = self._make_mailer(SqlOutboxStore(database), timers, clock)
 
-        state = State({project.name: project.scheduling() for project in settings.projects})
+        state = State({project.name: project.scheduling() for project in settings.projects}, float(settings.lease))
         addresses = Addresses(settings.transfer_url, settings.public_url)
         teller = Teller(state, store, addresses, key, clock.wall)
         tickets = TicketOffice(settings, clock, key)
-        gateway = Gateway(timers)
+        gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(directory, database, artifacts, file_threads, timers)
         shelving = keeping.shelving
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
