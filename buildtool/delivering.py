@@ -34,7 +34,7 @@ UPLOADS = 4
 """Most artifacts that are on their way at once."""
 
 WRONG = 5
-"""How often an upload may arrive wrong before the machine counts as broken: its disk, its memory or its network."""
+"""How often an artifact may be refused as wrong before the machine counts as broken: its disk, memory or network."""
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
 
@@ -77,13 +77,17 @@ class Parcel:
     said: str = ""
     delay: float = _RETRY_FIRST
     wrong: int = 0
-    arrived_in: int = 0
     step: Deferred[Any] | None = None
     nap: Deferred[None] | None = None
 
     @property
     def key(self) -> Key:
         return (self.kept.end.build_id, self.kept.end.epoch)
+
+    def may_still(self, error: BuildToolError) -> bool:
+        """Say whether an artifact that was refused in this way is to be sent once more."""
+        self.wrong += 1
+        return self.wrong < WRONG and isinstance(error, BadUpload | BadTicket)
 
     def interrupt(self) -> None:
         """What is to become of it has changed: whatever it waits for, it looks again."""
@@ -199,7 +203,8 @@ class Deliveries:
             self._log.info("the end of build {build}.{epoch} is dropped: {why}", **words)
             parcel.taken = True
             parcel.interrupt()
-        parcel.wake()
+        # Each heartbeat says so again: the pauses between tries that fail go on growing.
+        parcel.rise()
 
     def abort(self, key: Key, reason: str) -> bool:
         """An artifact is not wanted any more: say so in its place. Return whether there is an end of that Attempt."""
@@ -283,9 +288,9 @@ class Deliveries:
         parcel.log = None
 
     async def _send_artifact(self, parcel: Parcel, welcome: Welcome) -> None:
-        """Upload the artifact, unless it has arrived in this Session already."""
+        """Upload the artifact. One that is there already costs a question: whether it still is only they know."""
         end, path = parcel.kept.end, parcel.kept.artifact
-        if not isinstance(end, Done) or path is None or parcel.arrived_in == welcome.session:
+        if not isinstance(end, Done) or path is None:
             return
         url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self._uploads.upload
         await self._sending.acquire()
@@ -296,13 +301,11 @@ class Deliveries:
         except (Unavailable, StorageUnavailable):
             raise
         except BuildToolError as error:
-            parcel.wrong += 1
-            if parcel.wrong < WRONG and isinstance(error, BadUpload | BadTicket):
+            if parcel.may_still(error):
                 raise
             raise _Otherwise(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
         finally:
             self._sending.release()
-        parcel.arrived_in = welcome.session
 
     async def _tell(self, parcel: Parcel) -> None:
         """Say how it ended. This is not broken off: whether it was heard would not be known."""
@@ -312,6 +315,8 @@ class Deliveries:
         except (Unavailable, StorageUnavailable):
             raise
         except BuildToolError as error:
+            if isinstance(end, Done) and parcel.may_still(error):
+                raise  # the file is to be sent once more
             self._log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
             if isinstance(end, Done):
                 raise _Otherwise(AttemptEnd.BROKEN, f"the artifact was not taken: {error}") from error

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.attempt import artifact_name, brief
 from buildtool.buildserver import LEAVING
-from buildtool.delivering import Room
+from buildtool.delivering import WRONG, Room
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
 from buildtool.errors import (
     BadArchive,
@@ -23,6 +23,7 @@ from buildtool.errors import (
     StorageUnavailable,
     TooLong,
     Unavailable,
+    UsageError,
 )
 from buildtool.project import Checked
 from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
@@ -303,12 +304,14 @@ class Uploading(Case):
         assert (told.end, told.reason) == (AttemptEnd.BROKEN, "the artifact cannot be uploaded: wrong digest")
         assert at.spool.kept == {}
 
-    def test_an_artifact_that_arrived_is_not_sent_again_because_its_end_cannot_be_stored(self) -> None:
-        at = place(script=[Exit(), Exit()])
-        at.link.errors = [StorageUnavailable("disk full")] * 3
-        self.take(at)
-        at.pass_time(10)
-        assert len(at.uploads.uploaded) == len(at.link.told) == 1
+    def test_an_upload_is_offered_again_with_its_end(self) -> None:
+        """A metaserver that could not publish it may have thrown it away, or says so itself."""
+        for error in (StorageUnavailable("disk full"), BadUpload("nothing was uploaded: send the file")):
+            at = place(script=[Exit(), Exit()])
+            at.link.errors = [error]
+            self.take(at)
+            at.pass_time(10)
+            assert (len(at.uploads.uploaded), [type(told) for told in at.link.told]) == (2, [Done])
 
     def test_what_the_metaserver_finds_too_long_is_the_projects_failure(self) -> None:
         at = place(script=[Exit(), Exit()])
@@ -325,13 +328,12 @@ class Uploading(Case):
 
     def test_an_artifact_that_is_not_taken_ends_the_attempt(self) -> None:
         """A broken upload that shows only at publishing is the machine's failure, not silence."""
-        at = place(script=[Exit(), Exit()])
-        at.link.errors = [BadUpload("wrong digest")]
-        self.take(at)
-        assert (self.end(at).end, self.end(at).reason) == (
-            AttemptEnd.BROKEN,
-            "the artifact was not taken: wrong digest",
-        )
+        for errors in ([BadUpload("wrong digest")] * WRONG, [UsageError("artifact name: no")]):
+            at = place(script=[Exit(), Exit()])
+            at.link.errors = list(errors)
+            self.take(at)
+            told = self.end(at, 60)
+            assert (told.end, told.reason) == (AttemptEnd.BROKEN, f"the artifact was not taken: {errors[0]}")
 
 
 class Stopping(Case):
