@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of what happens (default: another every time)")
     parser.add_argument("--short", action="store_true", help="the short run of the tests")
     parser.add_argument("--directory", type=Path, default=ROOT / ".chaos", help="where it takes place")
+    parser.add_argument("--keep", action="store_true", help="keep logs and directories also when all went well")
     parser.add_argument("--list", action="store_true", help="only say what would go wrong")
     said = parser.parse_args()
     seed = secrets.randbelow(10**6) if said.seed is None else said.seed
@@ -46,7 +47,7 @@ def main() -> int:
         return 1
     for line in report.problems:
         say(line)
-    if report.good:
+    if report.good and not said.keep:
         shutil.rmtree(directory)
     else:
         say(f"what the programs said is in {directory / 'logs'}, all they left in {directory}; again: {again}")

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define
 
 STOPS_WITHIN = 30.0
 """Seconds after SIGTERM until which a program is believed to end; what it promises is less, on a machine of its own."""
+
+DRAINS_WITHIN = 120.0
+"""The same after SIGHUP, when a build server finishes what it builds and delivers it first."""
 
 _DEFECT = re.compile(r"Traceback|a defect |\bcritical\b|Unhandled")
 
@@ -39,7 +42,7 @@ class Program:
     busy: bool = False
     frozen: bool = False
     process: subprocess.Popen[bytes] | None = None
-    pids: set[int] = field(factory=set)
+    longest_stop: float = 0.0
 
     @property
     def log(self) -> Path:
@@ -62,7 +65,6 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.pids.add(self.process.pid)
 
     async def ready(self, words: str, seconds: float = 60.0) -> None:
         """Wait until it says ``words`` in this life. Raises Misbehaved when it does not."""
@@ -98,19 +100,20 @@ class Program:
         self.frozen = False
         self.send(signal.SIGCONT)
 
-    async def stop(self) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = STOPS_WITHIN) -> int:
         """Ask it to stop, and return its exit code. Raises Misbehaved, and kills it, when it does not end in time."""
         self.wanted = False
         if self.process is None:
             return 0
-        self.send(signal.SIGTERM)
+        self.send(number)
         waited = 0.0
         while self.process.poll() is None:
-            if waited > STOPS_WITHIN:
+            if waited > seconds:
                 self.kill()
-                raise Misbehaved(f"{self.name} did not end within {STOPS_WITHIN:.0f} s of SIGTERM: {self.last()}")
+                raise Misbehaved(f"{self.name} did not end within {seconds:.0f} s of {number.name}: {self.last()}")
             await self.pause(0.05)
             waited += 0.05
+        self.longest_stop = max(self.longest_stop, waited)
         return self.process.returncode
 
     def last(self) -> str:

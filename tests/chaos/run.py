@@ -27,7 +27,7 @@ from buildtool.entry.local_farm import LocalFarm
 from buildtool.entry.startcompile import detected
 from buildtool.settings import load_settings
 from tests.chaos import leftovers
-from tests.chaos.farm import Misbehaved, Program
+from tests.chaos.farm import DRAINS_WITHIN, STOPS_WITHIN, Misbehaved, Program
 from tests.chaos.mail import MoodyServer
 from tests.chaos.processes import Guard
 from tests.chaos.proxy import ROUGH, Proxy
@@ -190,7 +190,7 @@ class Run:
     async def _trouble(self, fault: Fault) -> None:
         await self._rest(fault.at)
         program = self.programs.get(fault.target)
-        if fault.trouble in (Trouble.KILL, Trouble.FREEZE, Trouble.RESTART):
+        if fault.trouble in (Trouble.KILL, Trouble.FREEZE, Trouble.RESTART, Trouble.DRAIN):
             assert program is not None
             if program.busy:
                 self.skipped += 1
@@ -215,6 +215,8 @@ class Run:
                 program.kill()
             case Trouble.RESTART:
                 await self._stopped(program)
+            case Trouble.DRAIN:
+                await self._stopped(program, signal.SIGHUP, DRAINS_WITHIN)
             case Trouble.FREEZE:
                 program.freeze()
         await self._rest(fault.seconds)
@@ -231,15 +233,17 @@ class Run:
             await self._rest(fault.seconds)
             proxy.release()
 
-    async def _stopped(self, program: Program) -> None:
+    async def _stopped(
+        self, program: Program, number: signal.Signals = signal.SIGTERM, seconds: float = STOPS_WITHIN
+    ) -> None:
         try:
-            code = await program.stop()
+            code = await program.stop(number, seconds)
         except Misbehaved as error:
             self.problems.append(str(error))
         else:
-            early = code == -signal.SIGTERM and not program.log.read_bytes()  # it was still being loaded
+            early = code == -number and not program.log.read_bytes()  # it was still being loaded
             if code and not early:
-                self.problems.append(f"{program.name} ended with {code} after SIGTERM: {program.last()}")
+                self.problems.append(f"{program.name} ended with {code} after {number.name}: {program.last()}")
 
     async def _watch(self) -> None:
         """Note programs that end by themselves, and start them again."""
@@ -317,6 +321,8 @@ class Run:
         defects = [line for program in self.programs.values() for line in program.defects()]
         tries = sum(one.tries for one in self.requesters)
         say(f"{self.done}, {self.skipped} skipped; requesters tried again {tries} times")
+        stops = sorted((program.longest_stop, name) for name, program in self.programs.items())
+        say(f"longest to stop: {', '.join(f'{name} {seconds:.1f} s' for seconds, name in stops[-3:])}")
         say(f"mail: {len(self.mail.messages)} taken, {self.mail.dropped} without a word, {self.mail.deferred} put off")
         return Report(
             len(self.requesters),

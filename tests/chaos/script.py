@@ -25,6 +25,7 @@ class Trouble(enum.Enum):
     KILL = "kill -9"
     FREEZE = "SIGSTOP"
     RESTART = "SIGTERM"
+    DRAIN = "SIGHUP"
     CUT = "connections cut"
     HOLE = "connections hang"
     MAIL_AWAY = "mail server away"
@@ -42,6 +43,7 @@ _WEIGHTS: dict[tuple[Trouble, str], int] = {
     (Trouble.FREEZE, WEB): 2,
     (Trouble.RESTART, ""): 7,
     (Trouble.RESTART, METASERVER): 5,
+    (Trouble.DRAIN, ""): 4,
     (Trouble.CUT, ""): 10,
     (Trouble.CUT, REQUESTERS): 4,
     (Trouble.CUT, TRANSFERS): 4,
@@ -68,7 +70,7 @@ class Shape:
     seconds: float
     settle: float
     pause: float = 1.6
-    patience: float = 2.0
+    patience: float = 8.0
     largest: int = 3 * 1024 * 1024
     longest: float = 12.0
 
@@ -88,7 +90,7 @@ SHORT = Shape(
     seconds=12.0,
     settle=60.0,
     pause=1.0,
-    patience=0.6,
+    patience=1.5,
     largest=256 * 1024,
     longest=2.0,
 )
