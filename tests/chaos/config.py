@@ -7,15 +7,11 @@ some minutes hold what takes days elsewhere.
 
 import os
 
-import attrs
-
 from buildtool.project import Command, Plan, Project, ProjectOptions, Recipe, Wanted, number, standard
-from buildtool.settings import Settings
 
 state_dir = "var/metaserver"
 build_dir = "var/buildserver"
-if "lease" in attrs.fields_dict(Settings):
-    lease = 8.0
+lease = 8
 
 
 def _plan(wanted: Wanted) -> Plan:
