@@ -1,5 +1,6 @@
 """The mailer: every mail of the outbox ends as sent or refused, whatever mail server and storage do meanwhile."""
 
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -161,6 +162,21 @@ class TestMailer(MailerCase):
         assert len(self.post.tried) == 4
         self.clock.advance(PAUSE.delay(0, "server") + 0.01)
         assert len(self.post.tried) == 5, "one asks whether the server is back"
+
+    def test_since_when_the_server_is_away_is_told_until_it_takes_mail_again(self) -> None:
+        mailer = self.start()
+        assert mailer.problems() == ()
+        self.post.away = True
+        self.outbox.put(*mails("a"))
+        mailer.nudge()
+        (told,) = mailer.problems()
+        since = datetime.fromtimestamp(WALL, UTC)
+        assert told == f"mail waits since {since:%Y-%m-%d %H:%M} UTC: the mail server is away"
+        self.clock.pump([1.0] * 200)
+        assert mailer.problems() == (told,), "since the first time, however often it was tried"
+        self.post.away = False
+        self.clock.pump([1.0] * 400)
+        assert mailer.problems() == ()
 
     def test_a_nudge_does_not_cut_a_pause_short(self) -> None:
         self.post.away = True
