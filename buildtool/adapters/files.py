@@ -164,6 +164,7 @@ class ArtifactStore:
 
         Of what is kept, a loss of power may have taken the end, or put zeros there: ``uploaded`` says how much there
         is, ``begin`` goes on from there with a digest of exactly that, and ``verify`` finds what is wrong with it.
+        Call it before anything is uploaded; something may be discarded meanwhile.
         """
         names = {_name(key) for key in keep}
         await self._do("prepare the artifact store", partial(self._sweep, names))
@@ -295,9 +296,7 @@ class ArtifactStore:
         self._durable = {self._artifacts / name for name in disk.names(self._artifacts)}
         for name in disk.names(self._incoming):
             path = self._incoming / name
-            status = disk.look(path)
-            # With a second name it was published before the machine went down, which brought the first one back.
-            if name not in keep or not status.plain or status.links > 1:
+            if name not in keep or not _resumable(disk, path):
                 remove(disk, path)
 
     def _publish(self, source: Path, digest: str, size: int, received: Received | None) -> Stamp | None:
@@ -355,6 +354,15 @@ def _name(key: Key) -> str:
 
 def _stamp(status: Status) -> Stamp:
     return Stamp(status.inode, status.size, status.mtime_ns)
+
+
+def _resumable(disk: Disk, path: Path) -> bool:
+    """Say whether an upload may go on. With a second name it was published, and a crash brought the first one back."""
+    try:
+        status = disk.look(path)
+    except FileNotFoundError:  # discarded in this moment
+        return False
+    return status.plain and status.links == 1
 
 
 def _size(disk: Disk, path: Path) -> int:

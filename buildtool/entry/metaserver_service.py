@@ -89,7 +89,6 @@ class Metaserver:
         store = SqlBrokerStore(database)
         artifacts = ArtifactStore(directory, file_threads)
         logs = LogStore(directory, file_threads)
-        await artifacts.start()
         await logs.start()
         vcs_threads = self._pool(VCS_THREADS, "version control")
         git, svn = GitMirror(directory / "mirrors", vcs_threads), SvnCommand(directory / "subversion")
@@ -114,6 +113,7 @@ class Metaserver:
             return (build_id, epoch) in state.attempts
 
         await broker.start()
+        await artifacts.start(keep=state.attempts)
         for left in await logs.unfinished():
             if not lives(*left):
                 acts.finish_log(*left)

@@ -170,6 +170,19 @@ def test_after_the_program_was_killed_an_upload_goes_on_where_it_stopped() -> No
     check_settled(disk, store)
 
 
+def test_what_is_discarded_while_a_store_starts_does_not_keep_it_from_starting() -> None:
+    disk = a_disk(0)
+    upload(artifacts(disk, KEY))
+
+    def discard(operation: Operation) -> None:
+        if (operation.name, operation.path) == ("look", "state/incoming/7-1"):
+            disk.fault = None
+            disk.unlink(STATE / "incoming" / "7-1")
+
+    disk.fault = discard
+    assert do(artifacts(disk, KEY).uploaded(*KEY)) == 0
+
+
 @settings(max_examples=15)
 @given(SEEDS, st.booleans())
 def test_an_upload_whose_attempt_has_ended_is_gone_after_the_next_start(seed: int, power: bool) -> None:
