@@ -25,11 +25,13 @@ from buildtool.protocol import (
     SOFTWARE,
     AskBuild,
     AskExplain,
+    AskHealth,
     AskStatus,
     AskWhy,
     Cancel,
     Explanation,
     Follow,
+    HealthTold,
     Hello,
     Ok,
     Refused,
@@ -218,6 +220,10 @@ class Requesting:
     async def build(self, message: AskBuild) -> Explanation:
         """Ask how an open Build stands."""
         return await self._session.call("build", message, Explanation)
+
+    async def health(self, within: float = GREETING_TIMEOUT) -> HealthTold:
+        """Ask how the metaserver stands; it is away when it says nothing ``within`` so many seconds."""
+        return await self._session.call("health", AskHealth(), HealthTold, within=within)
 
     async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
         """Hear of every change of a Request, as long as the connection holds."""

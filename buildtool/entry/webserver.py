@@ -62,7 +62,7 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
     questions = MetaserverQuestions(endpoint, f"{settings.host}:{settings.pb_port}", IReactorTime(reactor))
     try:
         await reader.pages.health()
-        site = web_site(settings, reader.pages, reader.logs, WallClock(), questions)
+        site = web_site(settings, reader.pages, reader.logs, WallClock(), questions, questions)
         listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")
         where = listening.getHost()
         _log.info("pages on http://{host}:{port}/", host=where.host, port=where.port)  # type: ignore[attr-defined]
