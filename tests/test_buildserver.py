@@ -16,6 +16,7 @@ from buildtool.errors import (
     BadTicket,
     BadUpload,
     BuildFailed,
+    BuildToolError,
     Declined,
     DeliverableMissing,
     MachineFault,
@@ -328,7 +329,8 @@ class Uploading(Case):
 
     def test_an_artifact_that_is_not_taken_ends_the_attempt(self) -> None:
         """A broken upload that shows only at publishing is the machine's failure, not silence."""
-        for errors in ([BadUpload("wrong digest")] * WRONG, [UsageError("artifact name: no")]):
+        cases: tuple[list[BuildToolError], ...] = ([BadUpload("wrong digest")] * WRONG, [UsageError("a wrong name")])
+        for errors in cases:
             at = place(script=[Exit(), Exit()])
             at.link.errors = list(errors)
             self.take(at)
@@ -467,7 +469,8 @@ class WithoutTheMetaserver(Case):
 
     def test_why_something_is_not_delivered_is_said_once_for_each_reason(self) -> None:
         at = place(script=[FAILED])
-        at.link.errors = [StorageUnavailable("the disk is full")] * 9 + [StorageUnavailable("the database is locked")]
+        full = StorageUnavailable("the disk is full")
+        at.link.errors = [*[full] * 9, StorageUnavailable("the database is locked")]
         with listening() as said:
             self.take(at)
             at.pass_time(200)
