@@ -69,7 +69,7 @@ def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -
     )
     answer = answer_new(turn, request)
     turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))
-    turn.happened("request-" + answer.request.answer, f"request/{request.id}")
+    turn.happened("request-" + answer.request.answer, f"request/{request.id}", f"by {event.by}" if event.by else "")
     return answer
 
 

@@ -24,13 +24,17 @@ from buildtool.domain.model import (
 
 @frozen
 class Submitted:
-    """A requester asks for a build; the demand is validated, complete, and its revision resolved."""
+    """A requester asks for a build; the demand is validated, complete, and its revision resolved.
+
+    ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down.
+    """
 
     client_id: str
     body_digest: str
     email: str
     demand: Demand
     force: bool = False
+    by: str = ""
 
 
 @frozen
@@ -129,6 +133,7 @@ class ArtifactGone:
 
     artifact: Artifact
     reason: str
+    by: str = ""
 
 
 @frozen
@@ -149,6 +154,7 @@ class ServerPaused:
 
     server: str
     reason: str
+    by: str = ""
 
 
 @frozen
@@ -156,6 +162,7 @@ class ServerResumed:
     """The operator lets a build server take builds again."""
 
     server: str
+    by: str = ""
 
 
 @frozen
@@ -164,6 +171,7 @@ class BuildAborted:
 
     build_id: int
     reason: str
+    by: str = ""
 
 
 @frozen
@@ -171,6 +179,7 @@ class FailureForgotten:
     """The operator wants a remembered failure to be built again when somebody asks."""
 
     failure: FailedHere
+    by: str = ""
 
 
 @frozen
@@ -178,6 +187,12 @@ class DispatchHeld:
     """The operator lets no Build start, or lets them start again."""
 
     held: bool
+    by: str = ""
+
+
+@frozen
+class Reconfigured:
+    """The operator's configuration was read again; who can build what may be different now."""
 
 
 @frozen
@@ -219,6 +234,7 @@ Event = (
     | BuildAborted
     | FailureForgotten
     | DispatchHeld
+    | Reconfigured
     | Tick
     | Explain
     | AskedWhy

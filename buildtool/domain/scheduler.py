@@ -35,6 +35,7 @@ from buildtool.domain.messages import (
     FailureForgotten,
     HeldReported,
     Noted,
+    Reconfigured,
     Registered,
     Restarted,
     ServerPaused,
@@ -89,6 +90,8 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
             return (event.artifact.shelf,)
         case Tick():
             return _shelves_of_attempts(state) + _shelves_of_confirming(state)
+        case Reconfigured():
+            return _shelves_of_confirming(state)
         case _:
             return ()
 
@@ -122,10 +125,6 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
             return outcomes.ended(turn, event)
         case Delivered():
             return outcomes.delivered(turn, event)
-        case ArtifactGone():
-            turn.state.append(evolve(event.artifact, withdrawn=event.reason))
-            turn.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", event.reason)
-            return Noted()
         case HeldReported():
             return leases.heard(turn, event)
         case DrainBegun():
@@ -135,6 +134,8 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
         case ClockStepped():
             return presence.step_clock(turn, event)
         case ServerPaused() | ServerResumed() | BuildAborted() | FailureForgotten() | DispatchHeld():
+            return operating.operate(turn, event)
+        case ArtifactGone() | Reconfigured():
             return operating.operate(turn, event)
         case Explain():
             return explain(turn.state, event, turn.now)

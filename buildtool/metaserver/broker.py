@@ -8,7 +8,7 @@ other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import define, field
@@ -24,13 +24,14 @@ from buildtool.domain.messages import (
     Event,
     Explain,
     Happened,
+    Reconfigured,
     Restarted,
     Submitted,
     SubmittedTogether,
     Tick,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Policy
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
@@ -96,6 +97,8 @@ class Broker:
     _in_doubt: bool = field(default=False, init=False)
     _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
+    _policies: dict[str, Policy] | None = field(default=None, init=False)
+    _unsettled: bool = field(default=False, init=False)
 
     async def start(self) -> None:
         """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
@@ -135,6 +138,14 @@ class Broker:
             self._resting.append(waiting)
             await waiting
 
+    async def reconfigure(self, policies: Mapping[str, Policy]) -> None:
+        """Take other policies between two batches, and give out what can be built with them.
+
+        Raises StorageUnavailable where that cannot be committed yet: it is as soon as anything can be.
+        """
+        self._policies = dict(policies)
+        await self.send(Tick())
+
     async def send(self, event: Event) -> Answer:
         """Return the answer to ``event`` once it is committed. Raises StorageUnavailable, InternalError."""
         if self._stopped:
@@ -150,6 +161,7 @@ class Broker:
         try:
             while self._inbox:
                 self._notice_step()
+                self._take_policies()
                 batch, self._inbox = self._inbox[:BATCH_MOST], self._inbox[BATCH_MOST:]
                 await self._take(batch)
             self._set_alarm()
@@ -166,6 +178,14 @@ class Broker:
         if abs(stepped) >= STEP:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
             self._inbox.insert(0, _Entry(ClockStepped(stepped), None))
+
+    def _take_policies(self) -> None:
+        """Take other policies if there are any, and put first what follows from them until that is committed."""
+        if self._policies is not None:
+            self.state.reconfigure(self._policies)
+            self._policies, self._unsettled = None, True
+        if self._unsettled:
+            self._inbox.insert(0, _Entry(Reconfigured(), None))
 
     async def _take(self, batch: list[_Entry]) -> None:
         now = self.clock.wall()
@@ -270,6 +290,8 @@ class Broker:
         for entry in entries:
             if isinstance(entry.event, ClockStepped):
                 self._apart += entry.event.seconds
+            elif isinstance(entry.event, Reconfigured):
+                self._unsettled = False
             entry.answer()
         for entry in entries:
             for effect in entry.decision.effects if entry.decision is not None else ():

@@ -9,6 +9,7 @@ from buildtool.domain.messages import (
     FailureForgotten,
     KnownFailure,
     Queued,
+    Reconfigured,
     ServerPaused,
     ServerResumed,
 )
@@ -100,3 +101,29 @@ def test_a_request_without_an_address_is_the_operators_own_and_gets_no_mail() ->
     farm.deliver("anna")
     assert farm.ends_told(asked) == [RequestState.SATISFIED]
     assert farm.mails() == []
+
+
+def test_who_did_it_is_written_down_with_every_act() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    farm.note(ServerPaused("anna", "its disk is full", by="ann (uid 7)"))
+    farm.note(BuildAborted(1, "wrong branch", by="ann (uid 7)"))
+    farm.note(DispatchHeld(held=True, by="bob (uid 8)"))
+    farm.note(ServerResumed("anna", by="bob (uid 8)"))
+    told = {one.kind: one.detail for one in farm.broker.happened()}
+    assert told["server-paused"] == "its disk is full; by ann (uid 7)"
+    assert told["build-aborted"] == "wrong branch; by ann (uid 7)"
+    assert told["dispatch-held"] == told["server-resumed"] == "by bob (uid 8)"
+    assert farm.request(asked).reason == "wrong branch", "requesters are not told who it was"
+    assert farm.server("anna").paused == ""
+
+
+def test_what_nobody_could_build_before_the_configuration_changed_is_given_out_afterwards() -> None:
+    farm = Farm({"lua": evolve(POLICY, options_digest="another")})
+    farm.login("anna")
+    asked = farm.ask()
+    assert isinstance(asked, Queued)
+    farm.broker.state.reconfigure({"lua": POLICY})
+    farm.send(Reconfigured())
+    assert farm.running_on(asked) == "anna"

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.messages import (
     CancelRequested,
+    Dispatch,
     Event,
     Hit,
     Queued,
@@ -283,3 +284,39 @@ class TimerTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(world.broker.stop()))
         self.failureResultOf(world.send(CancelRequested(1)), StorageUnavailable)
         assert world.timers.getDelayedCalls() == []
+
+
+class ReconfiguringTests(SynchronousTestCase):
+    """Another configuration comes between two batches, and takes effect although a commit fails."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.start({name: evolve(policy, options_digest="older") for name, policy in POLICIES.items()})
+        self.successResultOf(self.world.send(Registered("anna", machine())))
+        assert isinstance(self.successResultOf(self.world.send(submitted(1, spec()))), Queued)
+
+    def reconfigure(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.world.broker.reconfigure(POLICIES))
+
+    def test_what_can_be_built_now_is_given_out(self) -> None:
+        self.successResultOf(self.reconfigure())
+        assert [type(effect) for effect in self.world.performed.effects].count(Dispatch) == 1
+        assert "reconfigured" in [one.kind for one in self.world.store.happened]
+
+    def test_a_batch_in_flight_is_decided_by_what_held_when_it_began(self) -> None:
+        self.world.store.held = []
+        asked = self.world.send(submitted(2, spec(1)))
+        taken = self.reconfigure()
+        self.assertNoResult(taken)
+        assert self.world.broker.state.policies != POLICIES
+        while self.world.store.held:
+            self.world.store.held.pop(0).callback(None)
+        self.successResultOf(asked)
+        self.successResultOf(taken)
+        assert self.world.broker.state.policies == POLICIES
+
+    def test_a_commit_that_fails_puts_off_what_follows_from_it(self) -> None:
+        self.world.store.problems = [full_disk()]
+        self.failureResultOf(self.reconfigure(), StorageUnavailable)
+        self.world.pass_time(SWEEP)
+        assert Dispatch in [type(effect) for effect in self.world.performed.effects]
