@@ -137,8 +137,11 @@ class Stored:
         self.size = size
 
     async def read(self, start: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``start``, fewer at the end of the file."""
-        return await self._executor.run(lambda: self._disk.pread(self._file, size, start))
+        """Return ``size`` bytes from ``start``, fewer at the end of the file. Raises StorageUnavailable."""
+        try:
+            return await self._executor.run(lambda: self._disk.pread(self._file, size, start))
+        except OSError as error:
+            raise storage_unavailable("read an artifact", error) from error
 
     def close(self) -> None:
         """Close the file."""

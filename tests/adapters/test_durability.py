@@ -224,6 +224,16 @@ def test_whatever_fails_once_the_upload_can_be_finished_and_lasts(seed: int, fau
         check_settled(disk, artifacts(disk))
 
 
+def test_an_artifact_that_cannot_be_read_on_is_one_line_too() -> None:
+    disk = a_disk(0)
+    store = artifacts(disk, KEY)
+    deliver(store)
+    stored = do(store.open(DIGEST))
+    disk.fault = lambda one: Fault.ERROR if one.name == "pread" else None
+    with pytest.raises(StorageUnavailable, match="cannot read an artifact: Input/output error"):
+        do(stored.read(0, 5))
+
+
 def test_a_full_disk_takes_the_upload_when_there_is_room_again() -> None:
     disk = a_disk(0)
     disk.capacity = len(WHOLE) - 1
