@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.disk import Mode, make_directories
+from buildtool.adapters.disk import Disk, Mode, make_directories
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.pb_link import Backoff, BuildServerLink
 from buildtool.adapters.spool import Spool
@@ -22,7 +22,7 @@ from buildtool.delivering import Deliveries
 from buildtool.domain.model import Held, Judged
 from buildtool.domain.platforms import Value
 from buildtool.errors import BadUpload, BuildToolError, MachineFault
-from buildtool.ports import Orders, PackedFile, SlotPlace
+from buildtool.ports import Executor, Orders, PackedFile, SlotPlace, Spooled
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -189,15 +189,19 @@ class Overheard:
     def connected(self, welcome: Welcome) -> None:
         self.session = welcome.session
         self.world.watch.welcomed(self.name, welcome.session)
+        self.world.watch.judged(self.name, welcome.verdicts)
         assert self.server is not None
         self.server.connected(welcome)
 
     def held(self) -> tuple[Held, ...]:
         assert self.server is not None
-        return self.server.held()
+        held = self.server.held()
+        self.world.watch.reports(self.name, held)
+        return held
 
     def judged(self, verdicts: Sequence[Judged]) -> None:
         assert self.server is not None
+        self.world.watch.judged(self.name, verdicts)
         self.server.judged(verdicts)
 
     def disconnected(self, reason: str) -> None:
@@ -221,6 +225,20 @@ class Overheard:
 
     async def draining(self, message: Draining) -> Ok:
         return await self.link.draining(message)
+
+
+class WatchedSpool(Spool):
+    """A spool with a witness of what is on its disk."""
+
+    def __init__(self, world: World, name: str, directory: Path, executor: Executor, disk: Disk) -> None:
+        super().__init__(directory, executor, disk)
+        self._world = world
+        self._name = name
+
+    async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
+        kept = await super().keep(end, artifact)
+        self._world.watch.keeps(self._name, (end.build_id, end.epoch))
+        return kept
 
 
 @define(eq=False)
@@ -277,7 +295,7 @@ class Builder:
         )
         offered = Offered({project.name: project}, found.offers, found.max_builds)
         disk = self.machine.executor(life)
-        spool = Spool(self.machine.directory / "spool", disk, self.machine.disk)
+        spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
         self.deliveries = Deliveries(spool, overheard, uploads, life)
         self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline())
         overheard.server = self.server

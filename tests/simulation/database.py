@@ -102,7 +102,7 @@ class SimulatedDatabase(Database):
         """The rows are in memory: this connection is all there is."""
 
 
-AMBIGUOUS = False
+AMBIGUOUS = True
 WRITING = frozenset({"_commit", "_mark", "_refuse"})
 """The transactions that write."""
 

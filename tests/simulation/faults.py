@@ -27,7 +27,7 @@ class Faults:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.on = True
+        self.on = False
         self.counts: Counter[str] = Counter()
         self.rates = {kind: rate * rng.choice((0.0, 0.5, 1.0, 1.0, 2.0)) for kind, rate in RATES.items()}
 

@@ -103,8 +103,25 @@ class Liar:
                 held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
                 await self._say(session, "heartbeat", Heartbeat(held), Heard)
             self.session = None
-            session.close()
+            if rng.random() < 0.5:
+                self._go(self._haunt(session, welcome.session))
+            else:
+                session.close()
             await self.life.pause(rng.uniform(1.0, 200.0))
+
+    async def _haunt(self, session: Session, number: int) -> None:
+        """Go on talking in a Session although another has begun."""
+        while self.number == number and not session.broker.disconnected:
+            await self.life.pause(5.0)
+        for key, order in list(self.orders.items()):
+            message = self._end(key) if self.world.rng.random() < 0.5 else self._done(key, b"from beyond")
+            answer = await self._say(session, "done" if isinstance(message, Done) else "ended", message, Ok)
+            if answer is not None and not answer.stale:
+                self.world.watch.wrong(f"{self.name} was believed in session {number}, which is over: {order.build_id}")
+        heard = await self._say(session, "heartbeat", Heartbeat(()), Heard)
+        if heard is not None:
+            self.world.watch.wrong(f"{self.name} was heard in session {number}, which is over")
+        session.close()
 
     def _keys(self, most: int) -> list[Key]:
         """Return Attempts that may be anybody's."""
@@ -158,6 +175,8 @@ class Liar:
         data = f"whatever {self.name} says {self.world.time.now}".encode()
         if kind == 2 and await self._upload(order, data):
             return self._done(key, data)
+        if rng.random() < 0.5:
+            await self._upload(order, b"something bad!")
         return self._done(key, b"something else")
 
     async def _upload(self, order: Order, data: bytes) -> bool:

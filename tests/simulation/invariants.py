@@ -13,7 +13,6 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.adapters import stores
 from buildtool.domain.matching import can_build, satisfies
 from buildtool.domain.messages import Happened
 from buildtool.domain.model import (
@@ -24,6 +23,9 @@ from buildtool.domain.model import (
     Build,
     BuildState,
     FailedHere,
+    Held,
+    HeldState,
+    Judged,
     Mail,
     Offer,
     ProjectSkill,
@@ -31,6 +33,7 @@ from buildtool.domain.model import (
     Request,
     RequestState,
     Server,
+    Verdict,
 )
 from buildtool.project import Project
 from buildtool.protocol import Done, Ended, Found, Ok, Order, Submit, Told
@@ -38,9 +41,10 @@ from tests.simulation.mailserver import Letter
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace
 
-assert stores
-
 OPEN = (BuildState.QUEUED, BuildState.RUNNING)
+SLACK = 20.0
+"""Seconds by which a message may be late."""
+
 HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
 RUNS = (AttemptState.OFFERED, AttemptState.BUILDING)
 
@@ -53,6 +57,7 @@ class Watch:
     project: Project
     truths: Truths
     file_of: Callable[[str], bytes | None]
+    lease: float
     honest: set[str] = field(factory=set)
     violations: list[str] = field(factory=list)
     requests: dict[int, Request] = field(factory=dict)
@@ -70,7 +75,17 @@ class Watch:
     cancelled: set[int] = field(factory=set)
     commits: int = 0
     _keys: dict[str, str] = field(factory=dict)
+    held: dict[str, dict[tuple[int, int], HeldState]] = field(factory=dict)
+    kept: dict[str, set[tuple[int, int]]] = field(factory=dict)
+    dropped: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
+    paused: dict[str, str] = field(factory=dict)
+    perhaps_paused: dict[str, set[str]] = field(factory=dict)
+    removed: dict[str, float] = field(factory=dict)
+    started_at: float = 0.0
     _before: dict[str, Server] = field(factory=dict)
+    _builds_before: dict[int, Build] = field(factory=dict)
+    _refused: dict[tuple[int, str], float] = field(factory=dict)
+    _heard: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
     _policy: Any = field(init=False)
     _comparisons: Mapping[str, Any] = field(init=False)
 
@@ -98,6 +113,7 @@ class Watch:
         self.commits += 1
         rows, happened, now = arguments
         self._before.clear()
+        self._builds_before = {row.id: self.builds[row.id] for row in rows if type(row) is Build and row.id in self.builds}
         self.trace.say("database", _words(rows, happened))
         order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
@@ -108,7 +124,7 @@ class Watch:
             if type(row) is Request:
                 self._check_request(row, now)
             elif type(row) is Build:
-                self._check_build(row)
+                self._check_build(row, self._builds_before.get(row.id))
 
     def _put(self, row: Any, now: float) -> None:  # noqa: ANN401 - any row
         match row:
@@ -116,6 +132,8 @@ class Watch:
                 old = self.servers.get(row.name)
                 self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
                 self._before[row.name] = old if old is not None else row
+                may_be = self.perhaps_paused.get(row.name, {self.paused.get(row.name, "")})
+                self._check(row.paused in may_be, f"{row.name} is paused {row.paused!r}, which nobody asked for")
                 self.servers[row.name] = row
             case Artifact():
                 self.artifacts[row.id] = row
@@ -169,6 +187,7 @@ class Watch:
             self._check(
                 old.state is not AttemptState.ENDED or row.end is old.end, f"attempt {row.key} ends in two ways"
             )
+            self._check_step(old, row)
         before = old.state in HOLDS_SLOT if old is not None else False
         self.slots[row.server] += (row.state in HOLDS_SLOT) - before
         self.attempts[row.key] = row
@@ -193,7 +212,11 @@ class Watch:
         known = (server, self._before.get(row.server, server))
         there = any(one.connected and one.session == row.session for one in known)
         self._check(there, f"{where}: not its session")
-        self._check(any(one.takes for one in known), f"{where}: it is in quarantine, paused or drains")
+        self._check(any(not one.quarantined_until for one in known), f"{where}: it is in quarantine")
+        self._check(any(not one.paused for one in known), f"{where}: it is paused")
+        self._check(any(not one.draining for one in known), f"{where}: it drains")
+        since = self.trace.now - self._refused.get((row.build_id, row.server), float("-inf"))
+        self._check(since >= self._policy.refusal_first - 0.01, f"{where}: it said no {since:.1f} s ago")
         skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
         able = can_build(build.spec, server.capability, skill, self._comparisons)
         self._check(isinstance(able, Offer), f"{where}: it cannot build that: {able}")
@@ -206,7 +229,30 @@ class Watch:
         ]  # fmt: skip
         self._check(not others, f"{where}: epoch {others} still runs")
 
+    def _check_step(self, old: Attempt, row: Attempt) -> None:
+        """What a Lease that ends, and a server that comes back, may do to an Attempt."""
+        what, now = f"attempt {row.build_id}.{row.epoch} on {row.server}", self.trace.now
+        build, held = self.builds[row.build_id], self.held.get(row.server, {}).get(row.key)
+        if row.state is AttemptState.MISSING and old.state is not AttemptState.MISSING:
+            waited = now - max(self.started_at, self._heard.get((row.server, row.key), 0.0))
+            self._check(waited >= self.lease - SLACK, f"{what} is believed missing after {waited:.0f} s")
+        elif old.state is AttemptState.MISSING and row.state is AttemptState.BUILDING and old.struck:
+            server, before = self.servers[row.server], self._before.get(row.server, self.servers[row.server])
+            back = server.strikes < before.strikes or server.quarantined_until < before.quarantined_until
+            back = back or not (before.strikes or before.quarantined_until)
+            self._check(back, f"{what} came back, and its strike stays")
+        elif old.state is AttemptState.MISSING and row.end is AttemptEnd.LOST and held is not None:
+            alone = build.state is BuildState.QUEUED and build.epoch == row.epoch
+            self._check(not alone, f"{what} is thrown away, though it is there and nobody else has its build")
+            wasted = held is HeldState.DONE and build.state in OPEN
+            self._check(not wasted, f"{what} is thrown away, though it is done")
+        elif old.state is AttemptState.BUILDING and row.end is AttemptEnd.LOST:
+            lost = row.key in self.kept.get(row.server, ()) and build.state in OPEN
+            self._check(not lost, f"{what} had ended, was kept, and is lost")
+
     def _check_end(self, row: Attempt) -> None:
+        if row.end is AttemptEnd.REFUSED:
+            self._refused[row.build_id, row.server] = self.trace.now
         build = self.builds[row.build_id]
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
@@ -216,7 +262,8 @@ class Watch:
         data = self.file_of(row.digest)
         what = f"artifact {row.id} of build {row.build_id}.{row.epoch} from {row.server}"
         if data is None:
-            self.wrong(f"{what}: its file is not there")
+            gone = row.digest in self.removed
+            self._check(gone, f"{what}: its file is not there")
         else:
             self._check(hashlib.sha256(data).hexdigest() == row.digest, f"{what}: its bytes differ from the digest")
         if row.server in self.honest:
@@ -224,16 +271,29 @@ class Watch:
             wanted = (row.shelf.revision, str(dict(row.options)["colour"]))
             self._check(made == wanted, f"{what}: never made there (it made {made})")
 
-    def _check_build(self, row: Build) -> None:
+    def _check_build(self, row: Build, old: Build | None) -> None:
         if row.state is BuildState.FAILED:
             failed = [it for it in self.attempts.values() if it.build_id == row.id and it.end is AttemptEnd.FAILED]
             self._check(failed, f"build {row.id} failed, and no attempt of it did: {row.reason}")
+            if old is None or old.state in OPEN:
+                self._check_confirmed(row)
         if row.state is BuildState.SUCCEEDED:
             self._check(row.artifact_id in self.artifacts, f"build {row.id} succeeded without an artifact")
         if row.state is BuildState.RUNNING:
             attempt = self.attempts.get((row.id, row.epoch))
             live = attempt is not None and attempt.state is not AttemptState.ENDED
             self._check(live, f"build {row.id} runs, and no attempt of it does")
+
+    def _check_confirmed(self, row: Build) -> None:
+        """A failure is final once it was repeated, unless nobody is there who could."""
+        if len(row.failed_on) > self._policy.confirm_failures:
+            return
+        skill = ProjectSkill(row.spec.project, row.spec.recipe_version, self._policy.options_digest)
+        for server in self.servers.values():
+            there = server.connected and self._before.get(server.name, server).connected
+            able = can_build(row.spec, server.capability, skill, self._comparisons)
+            if there and server.name not in row.failed_on and isinstance(able, Offer):
+                self.wrong(f"build {row.id} failed for good, and {server.name} was not asked to repeat it")
 
     def _check_request(self, row: Request, now: float) -> None:
         state, what = row.state, f"request {row.id}"
@@ -250,6 +310,8 @@ class Watch:
             self._check_artifact(artifact)
         elif state is RequestState.FAILED:
             self._check(build is not None and build.state is BuildState.FAILED, f"{what} failed, and no build did")
+            same = build is not None and build.spec.revision == row.demand.spec.revision
+            self._check(same, f"{what} is told of the failure of another revision")
         elif state is RequestState.CANCELLED:
             self._check(row.id in self.cancelled, f"{what} is cancelled, and nobody asked for that")
         elif state is RequestState.EXPIRED:
@@ -259,13 +321,14 @@ class Watch:
 
     def answered(self, email: str, item: Submit, told: Told) -> None:
         """A requester has the answer to a submission."""
+        first = item.client_id not in self.by_client
         known = self.by_client.setdefault(item.client_id, told.request_id)
         self._check(known == told.request_id, f"{item.client_id[:6]} was request {known}, then {told.request_id}")
         row = self.requests.get(told.request_id)
         if row is None or row.client_id != item.client_id or row.email != email:
             self.wrong(f"{email} was told of request {told.request_id}, which is not committed")
             return
-        self.told(told.answer, told)
+        self.told(told.answer if first else "again", told)
 
     def told(self, how: str, told: Told) -> None:
         """A requester was told how a Request stands."""
@@ -279,8 +342,11 @@ class Watch:
         build = self.builds.get(told.build_id or 0)
         if told.build_state and build is not None and told.build_state not in ("queued", "running"):
             self._check(build.state.value == told.build_state, f"build {build.id} is {build.state}, not as told")
-        if told.artifact is not None:
+        if told.artifact is not None and self.removed.get(told.artifact.digest, 0.0) == 0.0:
             self._check_found(told.artifact)
+        elif told.artifact is not None and how == "hit":
+            since = self.trace.now - self.removed[told.artifact.digest]
+            self._check(since < SLACK, f"a hit names {told.artifact.digest[:12]}, which is gone for {since:.0f} s")
 
     def _check_found(self, found: Found) -> None:
         data = self.file_of(found.digest)
@@ -312,6 +378,26 @@ class Watch:
         """An honest build server has made something."""
         self.made[server, digest] = (revision, colour)
 
+    def reports(self, server: str, held: Sequence[Held]) -> None:
+        """An honest build server is about to say what it has."""
+        self.held[server] = {one.key: one.state for one in held}
+        for one in held:
+            since = self.trace.now - self.dropped.get((server, one.key), self.trace.now)
+            self._check(since < 2 * SLACK, f"{server} still has {one.key}, {since:.0f} s after it was told to drop it")
+
+    def judged(self, server: str, verdicts: Sequence[Judged]) -> None:
+        """An honest build server was told what is to become of what it has."""
+        for one in verdicts:
+            if one.verdict is Verdict.DROP:
+                self.dropped[server, (one.build_id, one.epoch)] = self.trace.now
+                self.kept.get(server, set()).discard((one.build_id, one.epoch))
+        for key in self.held.get(server, ()):
+            self._heard[server, key] = self.trace.now
+
+    def keeps(self, server: str, key: tuple[int, int]) -> None:
+        """An honest build server has an end on its disk."""
+        self.kept.setdefault(server, set()).add(key)
+
     def welcomed(self, server: str, session: int) -> None:
         """A build server was told its Session."""
         row = self.servers.get(server)
@@ -329,6 +415,9 @@ class Watch:
         ended = row is not None and row.state is AttemptState.ENDED
         what = f"{server} heard that the end of {message.build_id}.{message.epoch} was taken"
         self._check(answer.stale or ended, f"{what}, and it is not committed")
+        told_lost = server in self.honest and message.end is AttemptEnd.LOST
+        self._check(not told_lost, f"{server} says itself that it lost {message.build_id}.{message.epoch}")
+        self.kept.get(server, set()).discard((message.build_id, message.epoch))
 
     def done_taken(self, server: str, session: int, message: Done, answer: Ok) -> None:
         """A build server heard that its artifact was taken in."""
@@ -336,6 +425,7 @@ class Watch:
         made = row is not None and row.end is AttemptEnd.SUCCEEDED
         what = f"{server} heard that {message.build_id}.{message.epoch} was published"
         self._check(answer.stale or made, f"{what}, and it is not committed")
+        self.kept.get(server, set()).discard((message.build_id, message.epoch))
 
     # --- at rest --------------------------------------------------------------------------------------------
 
@@ -360,7 +450,7 @@ class Watch:
         for row in self.requests.values():
             if row.answer in ("hit", "known-failure") or row.state is RequestState.CANCELLED:
                 continue
-            given_up = any(row.id in self.mails[key].request_ids for key in refused)
+            given_up = row.email.startswith("unknown") and any(row.id in self.mails[key].request_ids for key in refused)
             told = bool(self.letters.get(row.id)) or given_up
             written = "a mail was written" if row.id in mailed else "no mail was written"
             self._check(told, f"request {row.id} is {row.state.value}, and {row.email} was not told ({written})")

@@ -28,11 +28,8 @@ class Machine:
     fails_soon: bool = False
     disk: SimulatedDisk = field(init=False)
     slowly: float = 0.0
-    real: Path = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        import tempfile
-        self.real = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="simx-"))
         self.disk = SimulatedDisk(self.faults.rng, fault=self._fault, slow=self._slow)
         self.disk.make_directory(self.directory)
         self.disk.sync_directory(self.directory.parent)
@@ -58,13 +55,17 @@ class Machine:
 
     def read(self, path: Path) -> bytes | None:
         """Return what a file holds now, None when there is none; nothing goes wrong here."""
-        real = self.real / path.relative_to(self.directory)
-        if real.exists():
-            return real.read_bytes()
         try:
             return self.disk.files(path.parent).get(f"{path.parent}/{path.name}")
         except FileNotFoundError:
             return None
+
+    def lose(self, path: Path) -> None:
+        """Delete a file behind the program's back."""
+        on, self.faults.on = self.faults.on, False
+        self.disk.unlink(path)
+        self.disk.sync_directory(path.parent)
+        self.faults.on = on
 
     def _fault(self, operation: Operation) -> Fault | None:
         faults = self.faults

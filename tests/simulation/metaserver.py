@@ -43,6 +43,7 @@ class Metaserver:
     serving: bool = False
     parts: list[Any] = field(factory=list)
     state: State = field(init=False)
+    broker: Broker = field(init=False)
 
     async def start(self) -> None:
         """Open everything, take up what was open, and listen. Raises BuildToolError."""
@@ -50,7 +51,8 @@ class Metaserver:
         clock, key, disk = world.wall, world.key, self.machine.executor(life)
         database = SimulatedDatabase(world.rows, life, world.faults, world.watch.committed)
         store = SqlBrokerStore(database)
-        artifacts, logs = _stores(self.machine, disk)
+        artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
+        logs = LogStore(self.machine.directory, disk, self.machine.disk)
         await artifacts.start()
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
@@ -61,7 +63,7 @@ class Metaserver:
         gateway = Gateway(life)
         gateway._links._silence = world.lease  # noqa: SLF001
         acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
-        broker = Broker(state, store, clock, life, artifacts, acts)
+        broker = self.broker = Broker(state, store, clock, life, artifacts, acts)
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
         server_desk = ServerDesk(settings, broker, artifacts, tickets)
 
@@ -96,10 +98,3 @@ class Metaserver:
             return render(outgoing, links, now)
 
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))
-
-
-def _stores(machine, disk):
-    import inspect
-    if "disk" in inspect.signature(ArtifactStore).parameters:
-        return ArtifactStore(machine.directory, disk, machine.disk), LogStore(machine.directory, disk, machine.disk)
-    return ArtifactStore(machine.real, disk), LogStore(machine.real, disk)

@@ -78,6 +78,8 @@ class Requester:
                     told = (await client.submit_together(SubmitTogether(items))).items
             except AGAIN as error:
                 world.trace.say(self.name, f"is not answered: {error.code}")
+                if isinstance(error, InternalError):
+                    world.watch.wrong(f"{self.name} is told of a defect: {error}")
             except BuildToolError as error:
                 world.watch.wrong(f"{self.name} is refused: {error}")
                 return None

@@ -19,6 +19,11 @@ class Trace:
         self._digest = hashlib.sha256()
         self.lines: list[str] = []
 
+    @property
+    def now(self) -> float:
+        """Return the world's monotonic time."""
+        return self._time.now
+
     def say(self, who: str, what: str) -> None:
         """Write down that something happened to ``who``."""
         line = f"{self._time.now:12.3f} {who:<10} {what}"

@@ -9,7 +9,9 @@ from typing import Any
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 
+from buildtool.domain.messages import ServerPaused, ServerResumed
 from buildtool.errors import BuildToolError
 from buildtool.protocol import Submit
 from tests.simulation import projects
@@ -69,16 +71,16 @@ class World:
             failure_ttl=rng.choice((300.0, 20_000.0)),
             lease=rng.choice((60.0, 600.0)),
         )
+        self.settings = projects.settings(times)
         self.lease = times.lease
         self.keepalive = times.lease / 4
-        self.settings = projects.settings(times)
         self.truths = Truths(rng)
         self.rows = Rows()
         self.network = Network(self.time, rng, self.trace, self.faults)
         for name in ("meta", "transfer"):
             self.network.node(name)
         self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
-        self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of)
+        self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
         self.mail = MailServer(self.faults, self.trace, self.watch.arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
@@ -130,6 +132,7 @@ class World:
             return
         self.lives += 1
         life = Life(self.time, f"meta.{self.lives}")
+        self.watch.started_at = self.time.now
         metaserver = self.metaserver = Metaserver(self, self.machine, life)
         self.keep(metaserver)
         self.trace.say("meta", f"starts, life {self.lives}")
@@ -175,6 +178,8 @@ class World:
             (self._part, rng.choice((0.0, 1.0, 2.0))),
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
             (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
+            (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
+            (self._remove_artifact, rng.choice((0.0, 1.0))),
             (self._move_head, 1.0),
             (self._stop_builder, rng.choice((0.0, 0.5))),
         )
@@ -293,6 +298,47 @@ class World:
         self.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
         self.wall.offset += seconds
 
+    def _pause_server(self) -> None:
+        """The operator lets a server take nothing, and lets it take builds again later."""
+        name = self.rng.choice(self.builders).name
+        if name in self.watch.servers and not self.watch.paused.get(name):
+            self._operate(ServerPaused(name, "by hand"), name, "by hand")
+            self.time.call(self.rng.uniform(60.0, 2_000.0), lambda: self._resume(name))
+
+    def _resume(self, name: str) -> None:
+        self._operate(ServerResumed(name), name, "")
+
+    def _operate(self, event: ServerPaused | ServerResumed, name: str, paused: str) -> None:
+        """Let the operator do something to a server, again until it is known to be done."""
+        metaserver, perhaps = self.metaserver, self.watch.perhaps_paused
+        if metaserver is None or not metaserver.serving or metaserver.life.ended:
+            self.time.call(60.0, lambda: self._operate(event, name, paused))
+            return
+        perhaps[name] = {*perhaps.get(name, {self.watch.paused.get(name, "")}), paused}
+        known: list[object] = []
+
+        def done(result: object) -> None:
+            known.append(result)
+            if not isinstance(result, Failure):
+                self.watch.paused[name] = paused
+                perhaps.pop(name, None)
+
+        def look() -> None:
+            if not known or isinstance(known[0], Failure):
+                self._operate(event, name, paused)
+
+        self.time.call(60.0, look)
+        self.keep(Deferred.fromCoroutine(metaserver.broker.send(event)).addBoth(done))
+
+    def _remove_artifact(self) -> None:
+        """Somebody deletes a file of the cache."""
+        here = [row for row in self.watch.artifacts.values() if not row.withdrawn and row.digest not in self.watch.removed]
+        if here:
+            digest = self.rng.choice(here).digest
+            self.trace.say("meta", f"loses the file of {digest[:12]}")
+            self.watch.removed[digest] = self.time.now
+            self.machine.lose(path_of(self.machine.directory, digest))
+
     def _move_head(self) -> None:
         self.resolver.head = min(self.resolver.head + 1, len(REVISIONS) - 1)
 
@@ -317,6 +363,7 @@ class World:
             self.watch.wrong(f"a defect was logged: {event.get('log_namespace')} {text}")
 
     def _run(self) -> None:
+        self.faults.on = True
         self._plan()
         self.start_metaserver()
         for builder in self.builders:

@@ -1,0 +1,523 @@
+"""``make mutants``: the program with one guard switched off at a time; each must violate something in some seed.
+
+Nothing of the program is edited: functions and attributes are replaced from outside while a world runs. A mutant that
+no seed finds means that the simulation does not look there.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters import files, spool, transfer
+from buildtool.adapters.mail import Mailer
+from buildtool.adapters.stores import SqlBrokerStore
+from buildtool.buildserver import BuildServer
+from buildtool.delivering import Deliveries
+from buildtool.domain import admission, dispatching, leases, outcomes, state, turn
+from buildtool.domain.model import (
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Held,
+    HeldState,
+    Offer,
+    RequestState,
+    Server,
+    Verdict,
+)
+from buildtool.domain.tickets import read
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.server_desk import ServerDesk
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.driver import ROOT, command
+from tests.simulation.world import World
+
+SEEDS_MOST = 60
+"""How many seeds are tried before a mutant counts as not found."""
+
+Change = tuple[object, str, object]
+"""Whose attribute becomes what."""
+
+
+@frozen
+class Mutant:
+    """One guard that is off. ``changes`` are made while a world runs."""
+
+    name: str
+    guard: str
+    changes: Callable[[], Sequence[Change]]
+
+
+@contextmanager
+def switched(mutant: Mutant) -> Iterator[None]:
+    """Run with the mutant's guard off."""
+    changes = mutant.changes()
+    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in changes]
+    for owner, name, instead in changes:
+        setattr(owner, name, instead)
+    try:
+        yield
+    finally:
+        for owner, name, original in before:
+            setattr(owner, name, original)
+
+
+MUTANTS: list[Mutant] = []
+
+
+def _mutant(guard: str) -> Callable[[Callable[[], Sequence[Change]]], Callable[[], Sequence[Change]]]:
+    def add(changes: Callable[[], Sequence[Change]]) -> Callable[[], Sequence[Change]]:
+        MUTANTS.append(Mutant(changes.__name__.replace("_", "-"), guard, changes))
+        return changes
+
+    return add
+
+
+# --- the broker and its database ------------------------------------------------------------------------
+
+
+@_mutant("a decision is committed before anybody is told")
+def told_before_commit() -> Sequence[Change]:
+    original = SqlBrokerStore.commit
+
+    async def commit(self: SqlBrokerStore, *what: Any) -> None:  # noqa: ANN401
+        Deferred.fromCoroutine(original(self, *what)).addErrback(lambda _: None)
+
+    return [(SqlBrokerStore, "commit", commit)]
+
+
+@_mutant("after a failed commit the database is believed, not the memory")
+def memory_believed() -> Sequence[Change]:
+    async def commit(self: Broker, *what: Any) -> None:  # noqa: ANN401
+        await self.store.commit(*what)
+
+    return [(Broker, "_commit", commit)]
+
+
+@_mutant("a decision that is not committed is taken back")
+def no_rollback() -> Sequence[Change]:
+    return [(state.State, "rollback", lambda self, mark=0: None)]
+
+
+@_mutant("the same client id is one request")
+def client_id_forgotten() -> Sequence[Change]:
+    async def answered(self: SqlBrokerStore, client_ids: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {}
+
+    return [(SqlBrokerStore, "answered", answered)]
+
+
+@_mutant("a hit is looked for on the disk before it is promised")
+def file_not_looked_for() -> Sequence[Change]:
+    return [(Broker, "_gone", lambda self, batch: [])]
+
+
+# --- who builds what --------------------------------------------------------------------------------------
+
+
+@_mutant("only the newest session of a server is believed")
+def old_session_believed() -> Sequence[Change]:
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+        attempt = turn.state.attempts.get((build_id, epoch))
+        return attempt if attempt is not None and attempt.server == server else None
+
+    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+        attempt = self.broker.state.attempts.get((build_id, epoch))
+        return attempt if attempt is not None and attempt.server == server else None
+
+    return [(outcomes, "current", current), (ServerDesk, "_current", desk_current)]
+
+
+@_mutant("a server is believed about its own attempts only")
+def anybody_believed() -> Sequence[Change]:
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+        found: Attempt | None = turn.state.attempts.get((build_id, epoch))
+        return found
+
+    return [(outcomes, "current", current)]
+
+
+@_mutant("a report is about the epoch that it names")
+def epoch_not_compared() -> Sequence[Change]:
+    def newest(of: Any, server: str, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+        build = of.builds.get(build_id)
+        attempt = of.attempts.get((build_id, build.epoch)) if build is not None else None
+        attempt = attempt or of.attempts.get((build_id, epoch))
+        return attempt if attempt is not None and attempt.server == server else None
+
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+        return newest(turn.state, server, build_id, epoch)
+
+    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+        return newest(self.broker.state, server, build_id, epoch)
+
+    return [(outcomes, "current", current), (ServerDesk, "_current", desk_current)]
+
+
+@_mutant("a build goes to a server that can build it")
+def any_server_will_do() -> Sequence[Change]:
+    def can_build(spec: Any, capability: Any, skill: Any, comparisons: Any) -> Offer:  # noqa: ANN401
+        offer: Offer = capability.offers[0]
+        return offer
+
+    return [(state, "can_build", can_build)]
+
+
+@_mutant("a server has only so many slots")
+def slots_without_end() -> Sequence[Change]:
+    return [(state.State, "load_of", lambda self, server: 0)]
+
+
+@_mutant("who refused is not asked again at once")
+def refusal_forgotten() -> Sequence[Change]:
+    return [(outcomes, "_remember", lambda *what: None)]
+
+
+@_mutant("where a build failed it is not repeated")
+def repeated_where_it_failed() -> Sequence[Change]:
+    def may_take(turn: Any, build: Any, server: str) -> bool:  # noqa: ANN401
+        refusal = turn.state.refusals.get((build.id, server))
+        return refusal is None or refusal.until <= turn.now
+
+    return [(dispatching, "may_take", may_take)]
+
+
+@_mutant("a server in quarantine gets nothing")
+def quarantine_ignored() -> Sequence[Change]:
+    takes = property(lambda self: self.connected and not (self.paused or self.draining))
+    return [(Server, "takes", takes)]
+
+
+@_mutant("a finished build ends a quarantine, but not a pause by hand")
+def pause_undone() -> Sequence[Change]:
+    original = outcomes._absolve  # noqa: SLF001
+
+    def absolve(turn: Any, name: str) -> None:  # noqa: ANN401
+        original(turn, name)
+        turn.state.put(evolve(turn.state.servers[name], paused=""))
+
+    return [(outcomes, "_absolve", absolve)]
+
+
+@_mutant("two builds of one key are never open: who comes second joins")
+def nobody_joins() -> Sequence[Change]:
+    return [(admission, "_joinable", lambda turn, request: None)]
+
+
+# --- leases -----------------------------------------------------------------------------------------------
+
+
+@_mutant("when a lease ends, the build waits for somebody else")
+def lease_without_end() -> Sequence[Change]:
+    return [(leases, "expire_lease", lambda turn, attempt: None)]
+
+
+@_mutant("a heartbeat renews the leases of what is held")
+def heartbeat_renews_nothing() -> Sequence[Change]:
+    original = leases.judge
+
+    def judge(turn: Any, server: Server, held: Held) -> Any:  # noqa: ANN401
+        kept = turn.state.leases.get(held.key)
+        judged = original(turn, server, held)
+        if kept is not None and held.key in turn.state.leases:
+            turn.state._change_lease(held.key, kept)  # noqa: SLF001
+        return judged
+
+    return [(leases, "judge", judge)]
+
+
+@_mutant("a restarted metaserver gives every lease a full term")
+def stale_leases_at_restart() -> Sequence[Change]:
+    original = state.State._term  # noqa: SLF001
+
+    def fresh(self: state.State, now: float) -> None:
+        for key, attempt in self.attempts.items():
+            if attempt.state is not AttemptState.MISSING:
+                term = original(self, attempt, now)
+                self._leases_set(key, evolve(term, until=now))
+
+    return [(state.State, "fresh_leases", fresh), (state.State, "_term", original)]
+
+
+@_mutant("a missing attempt that comes back goes on")
+def nobody_comes_back() -> Sequence[Change]:
+    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:  # noqa: ANN401
+        leases.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
+        return leases._told(held, Verdict.DROP, "too late")  # noqa: SLF001
+
+    return [(leases, "_judge_missing", judge_missing)]
+
+
+@_mutant("a late success is delivered, although somebody else builds it by now")
+def late_success_thrown_away() -> Sequence[Change]:
+    original = leases._judge_missing  # noqa: SLF001
+
+    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:  # noqa: ANN401
+        as_ended = evolve(held, state=HeldState.ENDED) if held.state is HeldState.DONE else held
+        return original(turn, server, attempt, as_ended)
+
+    return [(leases, "_judge_missing", judge_missing)]
+
+
+@_mutant("a late failure is only noted")
+def late_failure_counts() -> Sequence[Change]:
+    original = outcomes.ended
+
+    def ended(turn: Any, event: Any) -> Any:  # noqa: ANN401
+        attempt = outcomes.current(turn, event.server, event.session, event.build_id, event.epoch)
+        if attempt is not None and attempt.state is AttemptState.MISSING:
+            outcomes.end(turn, attempt, event.end, event.reason, event.log_tail)
+            return outcomes.Noted()
+        return original(turn, event)
+
+    return [(outcomes, "ended", ended)]
+
+
+@_mutant("a strike for an absence is given back at the return")
+def strike_kept() -> Sequence[Change]:
+    return [(leases, "_give_strike_back", lambda turn, name, project: None)]
+
+
+@_mutant("what comes back without an attempt has lost it")
+def absent_attempts_believed() -> Sequence[Change]:
+    from buildtool.domain import presence  # noqa: PLC0415
+
+    return [(presence, "_lose_what_is_not_there", lambda turn, server: None)]
+
+
+@_mutant("a build server that is told to drop something drops it")
+def drop_ignored() -> Sequence[Change]:
+    return [(BuildServer, "judged", lambda self, verdicts: None)]
+
+
+@_mutant("a lost connection stops no build")
+def lost_connection_ends_builds() -> Sequence[Change]:
+    original = BuildServer.disconnected
+
+    def disconnected(self: BuildServer, reason: str) -> None:
+        original(self, reason)
+        for held in self._open.values():
+            if held.run is not None:
+                held.run.stop(AttemptEnd.LOST, reason)
+
+    return [(BuildServer, "disconnected", disconnected)]
+
+
+# --- outcomes and who is told -------------------------------------------------------------------------------
+
+
+@_mutant("everybody who waits for a build is told")
+def only_the_first_is_told() -> Sequence[Change]:
+    original = turn._end  # noqa: SLF001
+
+    def end(of: Any, ended: Any, build_id: int | None) -> None:  # noqa: ANN401
+        mails = dict(of.mails)
+        original(of, ended, build_id)
+        if any(mail.build_id == build_id for mail in mails.values()):
+            of.mails = mails
+
+    return [(turn, "_end", end)]
+
+
+@_mutant("requests that were made together are told together, when the last has ended")
+def summary_too_early() -> Sequence[Change]:
+    original = turn._sum_up  # noqa: SLF001
+
+    def sum_up(of: Any, ended: Any, group: int) -> None:  # noqa: ANN401
+        kept, of.state.group_open = of.state.group_open, {}
+        original(of, ended, group)
+        of.state.group_open = kept
+
+    return [(turn, "_sum_up", sum_up)]
+
+
+@_mutant("who joined by range or by attempt is admitted anew when that comes to nothing")
+def no_readmission() -> Sequence[Change]:
+    def tell_unsuccessful(of: Any, waiting: Any, how: RequestState, reason: str) -> None:  # noqa: ANN401
+        for request in waiting:
+            outcomes.disappoint(of, request, how, reason)
+
+    return [(outcomes, "tell_unsuccessful", tell_unsuccessful)]
+
+
+@_mutant("a failure is repeated elsewhere before it is final")
+def no_confirmation() -> Sequence[Change]:
+    return [(outcomes, "capable_elsewhere", lambda turn, build: False)]
+
+
+@_mutant("a machine's failure is not the project's")
+def machine_blamed_on_project() -> Sequence[Change]:
+    original = outcomes.end
+
+    def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:  # noqa: ANN401
+        blamed = AttemptEnd.FAILED if how is AttemptEnd.BROKEN else how
+        original(of, attempt, blamed, reason, log_tail)
+
+    return [(outcomes, "end", end)]
+
+
+@_mutant("a mail is marked as sent after the mail server took it")
+def marked_before_sent() -> Sequence[Change]:
+    original = Mailer._try  # noqa: SLF001
+
+    async def try_(self: Mailer, outgoing: Any) -> Callable[[], Awaitable[None]]:  # noqa: ANN401
+        await self._store.sent(outgoing.mail.key, self._wall.wall())
+        return await original(self, outgoing)
+
+    return [(Mailer, "_try", try_)]
+
+
+@_mutant("a mail that is put off is tried again")
+def put_off_for_good() -> Sequence[Change]:
+    def later(self: Mailer, outgoing: Any, reason: str) -> Callable[[], Awaitable[None]]:  # noqa: ANN401
+        return partial(self._store.refused, outgoing.mail.key, self._wall.wall(), reason)
+
+    return [(Mailer, "_later", later)]
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+@_mutant("an artifact has the bytes that its digest says")
+def digest_not_compared() -> Sequence[Change]:
+    return _digest_changes()
+
+
+def _digest_changes() -> Sequence[Change]:
+    class Believing:
+        """Says that everything has the digest that was promised."""
+
+        def __init__(self, promised: str) -> None:
+            self._promised = promised
+
+        def hexdigest(self) -> str:
+            return self._promised
+
+        def update(self, data: bytes) -> None:
+            """Whatever it is."""
+
+    original = files.ArtifactStore.publish
+
+    async def publish(self: files.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
+        kept = self._received.get((build_id, epoch))
+        if kept is not None:
+            kept.hasher = Believing(digest)  # type: ignore[assignment] # that is the mutation
+        await original(self, build_id, epoch, digest, size)
+
+    return [(files.ArtifactStore, "publish", publish)]
+
+
+@_mutant("a file is synced before its row says that it is there")
+def file_not_synced() -> Sequence[Change]:
+    original = SimulatedDisk.sync
+
+    def sync(self: SimulatedDisk, file: int) -> None:
+        if "/incoming/" in str(self._handles[file].path):
+            return
+        original(self, file)
+
+    return [(SimulatedDisk, "sync", sync)]
+
+
+@_mutant("what a build server has finished is synced before it is offered")
+def spool_not_synced() -> Sequence[Change]:
+    original = SimulatedDisk.sync
+
+    def sync(self: SimulatedDisk, file: int) -> None:
+        if "/spool/" not in str(self._handles[file].path):
+            original(self, file)
+
+    return [
+        (spool, "_sync", lambda disk, path: None),
+        (SimulatedDisk, "sync", sync),
+        (SimulatedDisk, "sync_directory", _no_spool_names(SimulatedDisk.sync_directory)),
+    ]
+
+
+def _no_spool_names(original: Any) -> Any:  # noqa: ANN401
+    def sync_directory(self: SimulatedDisk, path: Any) -> None:  # noqa: ANN401
+        if "/spool" not in str(path):
+            original(self, path)
+
+    return sync_directory
+
+
+@_mutant("what is finished stays on the build server's disk until it is taken")
+def spool_dropped_too_early() -> Sequence[Change]:
+    original = Deliveries._tell  # noqa: SLF001
+
+    async def tell(self: Deliveries, parcel: Any) -> None:  # noqa: ANN401
+        await self._spool.drop(*parcel.key)
+        await original(self, parcel)
+
+    return [(Deliveries, "_tell", tell)]
+
+
+@_mutant("a ticket is for one attempt")
+def ticket_for_everything() -> Sequence[Change]:
+    def check(self: Any, request: Any, kind: Any, build_id: int, epoch: int) -> Any:  # noqa: ANN401
+        text = (request.header("Authorization") or "").partition(" ")[2]
+        return read(text, self._key, self._clock.wall())
+
+    return [(transfer._Tickets, "check", check)]  # noqa: SLF001
+
+
+# --- running them -------------------------------------------------------------------------------------------
+
+
+def work(name: str, first: int, most: int) -> None:
+    """Try one mutant in this process, print the seed that found it and what it did, and end."""
+    gc.disable()
+    mutant = next(one for one in MUTANTS if one.name == name)
+    with switched(mutant):
+        for seed in range(first, first + most):
+            report = World(seed).run()
+            if report.violations:
+                print(seed, report.violations[0].splitlines()[0], flush=True)
+                break
+    os._exit(0)
+
+
+def hunt(mutant: Mutant, most: int = SEEDS_MOST) -> tuple[int, str] | None:
+    """Return the first seed that finds a mutant, and by what, or None."""
+    for first in range(0, most, 20):
+        words = [sys.executable, "-m", "tests.simulation.mutants", mutant.name, str(first), str(min(20, most - first))]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return first, f"the process ended: {done.stderr.strip().splitlines()[-1:]}"
+        if done.stdout:
+            seed, _, what = done.stdout.strip().partition(" ")
+            return int(seed), what
+    return None
+
+
+def main(names: Sequence[str]) -> int:
+    """Hunt all mutants, or those that are named, and say which seed found which; 1 when one was not found."""
+    if len(names) == 3 and names[1].isdigit():  # noqa: PLR2004 - a process of this program's own
+        work(names[0], int(names[1]), int(names[2]))
+    wanted = [mutant for mutant in MUTANTS if not names or mutant.name in names]
+    missed = 0
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for mutant, found in zip(wanted, pool.map(hunt, wanted), strict=True):
+            if found is None:
+                missed += 1
+                print(f"NOT FOUND  {mutant.name}: {mutant.guard}", flush=True)
+            else:
+                print(f"seed {found[0]:<4}  {mutant.name}: {mutant.guard}\n           {found[1][:150]}", flush=True)
+    print(f"{len(wanted) - missed} of {len(wanted)} mutants found; a sound seed: {command(0)}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
