@@ -176,14 +176,17 @@ def requeue(turn: Turn, build: Build) -> None:
     for request in turn.state.waiters(build.id):
         if request.expires_at <= turn.now:
             expire(turn, request)
-        elif request.joined is Joined.ATTEMPT:
-            admit_anew(turn, request)
-    close_if_unwanted(turn, build.id, "nobody waits for it any more")
-    again = turn.state.builds.get(build.id)
-    if again is not None and again.state is BuildState.QUEUED:
+    waiting = turn.state.waiters(build.id)
+    if any(request.joined is not Joined.ATTEMPT for request in waiting):
+        # Before those who are admitted anew: they are younger, and may want the same slot.
+        again = turn.state.builds[build.id]
         announce(turn, again)
         if not again.not_before:
             start_somewhere(turn, again)
+    for request in waiting:
+        if request.joined is Joined.ATTEMPT:
+            admit_anew(turn, request)
+    close_if_unwanted(turn, build.id, "nobody waits for it any more")
 
 
 def _begun(build: Build, when: float) -> Build:

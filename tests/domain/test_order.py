@@ -159,6 +159,18 @@ def test_who_is_admitted_anew_does_not_overtake_an_older_build_that_waits_for_th
     assert farm.running_on(ranged) == ""
 
 
+def test_who_is_admitted_anew_does_not_overtake_the_build_whose_attempt_they_had_joined() -> None:
+    farm = Farm()
+    farm.login("anna")
+    older = farm.ask(spec(1, platform={"os": "linux"}))
+    joined = farm.ask(spec(0, platform={"os": "linux", "arch": "x86_64"}), near=1)
+    assert farm.build_of(joined).id == farm.build_of(older).id
+    farm.login("bert")
+    farm.accept("anna")
+    farm.end("anna", AttemptEnd.BROKEN)
+    assert farm.running_on(older) == "bert"
+
+
 def test_a_failure_that_a_login_makes_final_does_not_let_newer_builds_overtake() -> None:
     farm = Farm()
     farm.login("anna")

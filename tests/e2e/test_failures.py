@@ -68,7 +68,11 @@ def test_a_refusal_sends_the_build_elsewhere(running: Control) -> None:
     assert running.ask("--no-download", "ann@example.org")["artifact"]["server"] == "bert"
 
 
-def test_a_build_whose_server_is_killed_is_built_elsewhere(running: Control) -> None:
+def test_a_build_whose_server_is_killed_is_built_elsewhere(control: Control) -> None:
+    control.farm.extra["BUILDTOOL_LEASE"] = "8"
+    control.farm.start_mail()
+    control.farm.start_metaserver()
+    running = control
     running.close_gate("anna")
     anna = running.server("anna")
     asked = running.ask("ann@example.org")
