@@ -113,7 +113,8 @@ class Program:
                 raise Misbehaved(f"{self.name} did not end within {seconds:.0f} s of {number.name}: {self.last()}")
             await self.pause(0.05)
             waited += 0.05
-        self.longest_stop = max(self.longest_stop, waited)
+        if number is signal.SIGTERM:
+            self.longest_stop = max(self.longest_stop, waited)
         return self.process.returncode
 
     def last(self) -> str:

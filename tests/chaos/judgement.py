@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define, field
 
 WAITING = "waiting"
@@ -13,9 +15,10 @@ IN_ANSWER = ("hit", "known-failure")
 class Told:
     """Everything that one requester heard.
 
-    ``ids`` are of the Requests that their submissions were said to be, ``ends`` how it ended by what told it: the
-    answer, a cancellation, or the Message-ID of each different mail. ``heard`` are the ends that they heard besides,
-    from following or asking, which have to be the same.
+    ``ids`` are of the Requests that their submissions were said to be (of the first of those made together), ``ends``
+    how it ended by what told it: the answer, a cancellation, or the Message-ID of each different mail. ``heard`` are
+    the ends that they heard besides, from following or asking, which have to be the same; unless several Requests were
+    made ``together``, each with an end of its own, about which one mail tells.
     """
 
     ids: set[int] = field(factory=set)
@@ -23,13 +26,16 @@ class Told:
     heard: set[str] = field(factory=set)
     fetched: bool = False
     wrong: list[str] = field(factory=list)
+    together: bool = False
 
-    def answered(self, request_id: int, answer: str, state: str) -> None:
-        """A submission was answered."""
+    def answered(self, request_id: int, states: Sequence[str], *, over: bool) -> None:
+        """A submission was answered, which was the end of all of it if ``over``; ``states`` are of each Request."""
         self.ids.add(request_id)
-        if answer in IN_ANSWER:
-            self.ends["answer"] = state
-        else:
+        self.together = len(states) > 1
+        if over:
+            self.ends["answer"] = "satisfied" if "satisfied" in states else states[0]
+            return
+        for state in states:
             self.stands(state)
 
     def cancelled(self, state: str) -> None:
@@ -66,6 +72,6 @@ class Told:
             return f"is several requests: {sorted(self.ids)}"
         if len(self.ends) > 1:
             return f"was told {len(self.ends)} ends: {self.ends}"
-        if not self.heard <= set(self.ends.values()):
+        if not self.together and not self.heard <= set(self.ends.values()):
             return f"was told {self.ends}, and heard {sorted(self.heard)}"
         return ""

@@ -19,7 +19,7 @@ from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.pb_client import Requesting, connect_requester
 from buildtool.domain.platforms import Value
 from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
-from buildtool.protocol import AskStatus, Cancel, Follow, Submit, Told
+from buildtool.protocol import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
 from tests.chaos import judgement
 from tests.chaos.script import Asked, Manner
 from tests.chaos.sources import BROKEN, about
@@ -27,7 +27,7 @@ from tests.chaos.sources import BROKEN, about
 PASSING = (Unavailable, StorageUnavailable, RepositoryUnreachable, Overloaded)
 """Errors that are over some time: whoever gets one tries again."""
 
-_PAUSE = 0.5
+_PAUSE, _LONGEST = 0.4, 2.0
 
 T = TypeVar("T")
 
@@ -92,25 +92,27 @@ class Requester:
     async def _live(self) -> None:
         asked, email = self.asked, self.asked.email
         await self._rest(asked.at)
-        said = await self._over(f"asks for {self._words()}", self._submit)
-        self.told.answered(said.request_id, said.answer, said.state)
-        if said.answer not in judgement.IN_ANSWER:
+        told = await self._over(f"asks for {self._words()}", self._submit)
+        over = all(one.answer in judgement.IN_ANSWER for one in told)
+        self.told.answered(told[0].request_id, [one.state for one in told], over=over)
+        if not over:
             match asked.manner:
                 case Manner.CANCEL:
                     await self._rest(asked.hurry)
-                    said = await self._over("cancels", partial(self._cancel, said))
+                    told = [await self._over("cancels", partial(self._cancel, told[0]))]
                 case Manner.FOLLOW:
-                    said = await self._over("follows", partial(self._follow, said))
+                    told = [await self._over("follows", partial(self._follow, told[0]))]
                 case Manner.LEAVE:
-                    await self._leave(said)
+                    await self._leave(told[0])
             if "cancellation" not in self.told.ends:
-                self.doing = f"waits for the mail about request {said.request_id}"
+                self.doing = f"waits for the mail about request {told[0].request_id}"
                 await self.around.post.first(email)
-                said = await self._over("asks how it stands", partial(self._status, said))
-        self._judge(said)
-        if said.state == "satisfied":
-            await self._again("fetches", partial(self._fetch, said))
-            self.told.fetched = True
+                told = [await self._over("asks how it stands", partial(self._status, one)) for one in told]
+        for one, wish in zip(told, asked.wishes(), strict=True):
+            self._judge(one, wish)
+            if one.state == "satisfied":
+                await self._again("fetches", partial(self._fetch, one, wish))
+        self.told.fetched = True
 
     def close_the_book(self) -> None:
         """Note the mail that came, when no more will come."""
@@ -119,21 +121,25 @@ class Requester:
 
     # --- one try each -----------------------------------------------------------------------------------
 
-    async def _submit(self, client: Requesting) -> Told:
+    async def _submit(self, client: Requesting) -> list[Told]:
+        messages = tuple(self._message(number, *wish) for number, wish in enumerate(self.asked.wishes()))
+        if len(messages) == 1:
+            return [await client.submit(messages[0])]
+        return list((await client.submit_together(SubmitTogether(messages))).items)
+
+    def _message(self, which: int, variant: int, revision: int) -> Submit:
         asked, around = self.asked, self.around
-        return await client.submit(
-            Submit(
-                client_id=hashlib.sha256(f"{around.seed}/{asked.number}".encode()).hexdigest()[:32],
-                project="chaos",
-                email=asked.email,
-                source="",
-                revision=f"r{asked.revision}" if asked.tag else around.commits[asked.revision],
-                revrange="1" if asked.nearby else "",
-                compile={"variant": asked.variant},
-                system={},
-                local=around.local,
-                force=asked.force,
-            )
+        return Submit(
+            client_id=hashlib.sha256(f"{around.seed}/{asked.number}/{which}".encode()).hexdigest()[:32],
+            project="chaos",
+            email=asked.email,
+            source="",
+            revision=f"r{revision}" if asked.tag else around.commits[revision],
+            revrange="1" if asked.nearby else "",
+            compile={"variant": variant},
+            system={},
+            local=around.local,
+            force=asked.force,
         )
 
     async def _cancel(self, said: Told, client: Requesting) -> Told:
@@ -174,7 +180,7 @@ class Requester:
         except PASSING:
             return
 
-    async def _fetch(self, said: Told) -> None:
+    async def _fetch(self, said: Told, wish: tuple[int, int]) -> None:
         found = said.artifact
         if found is None:
             self.told.wrong.append("is satisfied by no artifact")
@@ -185,25 +191,23 @@ class Requester:
             self.told.wrong.append(f"got bytes that differ from their digest {found.digest}")
         with zipfile.ZipFile(path) as packed:
             words = packed.read("about").decode()
-        if words not in self._acceptable():
-            self.told.wrong.append(f"asked for {self._words()} and got {words.strip()!r}")
+        if words not in self._acceptable(*wish):
+            self.told.wrong.append(f"asked for {about(*wish).strip()} and got {words.strip()!r}")
         path.unlink()
 
     # --- what is right ----------------------------------------------------------------------------------
 
-    def _judge(self, said: Told) -> None:
+    def _judge(self, said: Told, wish: tuple[int, int]) -> None:
         """Note an end that there should not be: the one broken variant always fails, no other ever does."""
-        if said.state == ("satisfied" if self.asked.variant == BROKEN else "failed"):
-            self.told.wrong.append(f"asked for {self._words()}, and it {said.state}: {said.reason}")
+        if said.state == ("satisfied" if wish[0] == BROKEN else "failed"):
+            self.told.wrong.append(f"asked for {about(*wish).strip()}, and it {said.state}: {said.reason}")
 
-    def _acceptable(self) -> set[str]:
-        asked, last = self.asked, len(self.around.commits) - 1
-        near = 1 if asked.nearby else 0
-        nearest = range(max(0, asked.revision - near), min(last, asked.revision + near) + 1)
-        return {about(asked.variant, revision) for revision in nearest}
+    def _acceptable(self, variant: int, revision: int) -> set[str]:
+        last, near = len(self.around.commits) - 1, 1 if self.asked.nearby else 0
+        return {about(variant, one) for one in range(max(0, revision - near), min(last, revision + near) + 1)}
 
     def _words(self) -> str:
-        return about(self.asked.variant, self.asked.revision).strip()
+        return " and ".join(about(*wish).strip() for wish in self.asked.wishes())
 
     # --- trying again -----------------------------------------------------------------------------------
 
@@ -220,6 +224,7 @@ class Requester:
         return await self._again(doing, once)
 
     async def _again(self, doing: str, act: Callable[[], Awaitable[T]]) -> T:
+        pause = _PAUSE
         while True:
             self.doing = doing
             try:
@@ -227,7 +232,8 @@ class Requester:
             except PASSING as error:
                 self.doing = f"{doing} after {error}"
                 self.tries += 1
-            await self._rest(_PAUSE)
+            await self._rest(pause)
+            pause = min(2 * pause, _LONGEST)
 
     async def _connected(self) -> Requesting:
         around = self.around

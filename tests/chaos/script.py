@@ -17,6 +17,7 @@ class Manner(enum.Enum):
     FOLLOW = "follows until the end"
     LEAVE = "follows and hangs up"
     CANCEL = "cancels"
+    TOGETHER = "asks for several at once, about which one mail tells"
 
 
 class Trouble(enum.Enum):
@@ -99,7 +100,10 @@ SHORT = Shape(
 
 @frozen
 class Asked:
-    """One requester: when they ask, for what, and how they go on. ``tag`` says the revision by its name."""
+    """One requester: when they ask, for what, and how they go on. ``tag`` says the revision by its name.
+
+    ``also`` are further (variant, revision) that are asked for together with the first.
+    """
 
     number: int
     at: float
@@ -110,6 +114,11 @@ class Asked:
     nearby: bool = False
     force: bool = False
     hurry: float = 0.0
+    also: tuple[tuple[int, int], ...] = ()
+
+    def wishes(self) -> tuple[tuple[int, int], ...]:
+        """Return every (variant, revision) that is asked for."""
+        return ((self.variant, self.revision), *self.also)
 
     @property
     def email(self) -> str:
@@ -165,14 +174,20 @@ def _asked(draw: random.Random, shape: Shape) -> tuple[Asked, ...]:
         newest = draw.random() < 0.5
         wishes.append((at, builds[max(0, known - 1 - draw.randrange(3)) if newest else draw.randrange(known)]))
     wishes.sort()
-    return tuple(_one(draw, number, at, *build) for number, (at, build) in enumerate(wishes[: shape.requests], start=1))
+    return tuple(
+        _one(draw, number, at, *build, [other for time, other in wishes if time <= at])
+        for number, (at, build) in enumerate(wishes[: shape.requests], start=1)
+    )
 
 
-def _one(draw: random.Random, number: int, at: float, variant: int, revision: int) -> Asked:
-    manner = draw.choices(list(Manner), (45, 33, 12, 10))[0]
+def _one(
+    draw: random.Random, number: int, at: float, variant: int, revision: int, known: list[tuple[int, int]]
+) -> Asked:
+    manner = draw.choices(list(Manner), (42, 30, 10, 10, 8))[0]
     asked = Asked(number, at, variant, revision, manner, tag=draw.random() < 0.3, hurry=draw.random() * 2)
     special = draw.random()
-    return evolve(asked, nearby=special < 0.08, force=special > 0.95)
+    also = tuple(draw.choices(known, k=2)) if manner is Manner.TOGETHER else ()
+    return evolve(asked, nearby=special < 0.08, force=special > 0.95, also=also)
 
 
 def _faults(draw: random.Random, shape: Shape) -> tuple[Fault, ...]:

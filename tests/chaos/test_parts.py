@@ -40,6 +40,7 @@ def test_every_distinct_build_is_asked_for_and_all_goes_wrong_in_time(seed: int)
     assert len(builds) == SHORT.variants * SHORT.revisions
     assert len({asked.email for asked in script.asked}) == SHORT.requests
     assert all(0 <= asked.at <= SHORT.seconds for asked in script.asked)
+    assert all(len(asked.wishes()) == (3 if asked.manner is Manner.TOGETHER else 1) for asked in script.asked)
     assert all(0 < fault.at < SHORT.seconds and fault.seconds <= SHORT.longest for fault in script.faults)
 
 
@@ -54,15 +55,15 @@ def test_the_long_run_has_everything_that_can_happen() -> None:
 # --- the judgement --------------------------------------------------------------------------------------------
 
 
-def told(answer: str = "queued", state: str = "waiting") -> Told:
+def told(*states: str, over: bool = False) -> Told:
     made = Told()
-    made.answered(7, answer, state)
+    made.answered(7, states or ("waiting",), over=over)
     return made
 
 
 def test_one_mail_and_the_artifact_is_as_it_should_be() -> None:
     one = told()
-    one.answered(7, "queued", "satisfied")
+    one.answered(7, ["satisfied"], over=False)
     one.mailed("<a@b>", "satisfied")
     one.mailed("<a@b>", "satisfied")
     one.fetched = True
@@ -70,7 +71,7 @@ def test_one_mail_and_the_artifact_is_as_it_should_be() -> None:
 
 
 def test_a_hit_needs_no_mail_and_a_mail_besides_is_one_too_many() -> None:
-    one = told("hit", "satisfied")
+    one = told("satisfied", over=True)
     one.fetched = True
     assert (one.lost(), one.twice()) == ("", "")
     one.mailed("<a@b>", "satisfied")
@@ -101,8 +102,19 @@ def test_silence_a_missing_artifact_and_contradictions_are_told_apart() -> None:
     two.mailed("<c@b>", "failed")
     assert "2 ends" in two.twice()
     three = told()
-    three.answered(8, "queued", "waiting")
+    three.answered(8, ["waiting"], over=False)
     assert "several requests" in three.twice()
+
+
+def test_one_mail_tells_of_all_that_was_asked_for_at_once() -> None:
+    one = told("satisfied", "waiting", "waiting")
+    assert "no end" in one.lost()
+    one.mailed("<a@b>", "failed")
+    one.stands("failed")
+    one.fetched = True
+    assert (one.lost(), one.twice()) == ("", "")
+    one.mailed("<c@b>", "satisfied")
+    assert "2 ends" in one.twice()
 
 
 # --- the proxy ------------------------------------------------------------------------------------------------
