@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench chaos check format lock clean distclean
+.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -28,6 +28,12 @@ test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 
 bench: venv  ## take the figures of docs/performance.rst (ARGS="hits upload" takes those whose names begin so)
 	@$(RUN) -m tests.benchmarks $(ARGS)
+
+simulate: venv  ## the farm on a virtual clock under every fault: SEEDS=100 worlds, or the trace of one (SEED=n)
+	@$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100)) $(ARGS)
+
+mutants: venv  ## switch one guard off at a time and say which seed of the simulation notices
+	@$(RUN) -m tests.simulation.mutants $(ARGS)
 
 chaos: venv  ## kill, freeze and cut off real programs for MINUTES=3 (SEED=n): every request still ends once
 	@$(RUN) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

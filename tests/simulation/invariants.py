@@ -241,7 +241,7 @@ class Watch:
             back = server.strikes < before.strikes or server.quarantined_until < before.quarantined_until
             back = back or not (before.strikes or before.quarantined_until)
             self._check(back, f"{what} came back, and its strike stays")
-        elif old.state is AttemptState.MISSING and row.end is AttemptEnd.LOST and held is not None:
+        elif (old.state, row.state) == (AttemptState.MISSING, AttemptState.ENDED) and row.end is AttemptEnd.LOST and held:
             alone = build.state is BuildState.QUEUED and build.epoch == row.epoch
             self._check(not alone, f"{what} is thrown away, though it is there and nobody else has its build")
             wasted = held is HeldState.DONE and build.state in OPEN
