@@ -14,12 +14,13 @@ from buildtool.adapters.conditions import Conditions, Source
 from buildtool.adapters.database import Database
 from buildtool.adapters.patrol import Patrol
 from buildtool.adapters.scrub import Scrub
+from buildtool.adapters.scrub_logs import LogScrub
 from buildtool.adapters.shelving import Shelving
 from buildtool.adapters.sweep import Sweep
 from buildtool.domain.messages import ArtifactGone
 from buildtool.domain.model import Artifact
 from buildtool.errors import BuildToolError
-from buildtool.ports import ArtifactFiles, BrokerStore, Executor
+from buildtool.ports import ArtifactFiles, BrokerStore, Executor, LogReader
 
 log = Logger()
 
@@ -41,6 +42,7 @@ class Housekeeping:
     directory: Path
     database: Database
     artifacts: ArtifactFiles
+    logs: LogReader
     executor: Executor
     timers: IReactorTime
     shelving: Shelving = field(init=False)
@@ -64,6 +66,7 @@ class Housekeeping:
             ("the look at how things stand", self.conditions.round_, 0.0),
             ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
+            ("the scrubber of logs", LogScrub(self.directory, self.logs, self.executor).round_, SCRUB_AFTER),
         ):
             patrol = Patrol(name, self.timers, round_)
             self._patrols.append(patrol)

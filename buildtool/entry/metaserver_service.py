@@ -101,7 +101,7 @@ class Metaserver:
         teller = Teller(state, store, addresses, key, clock.wall)
         tickets = TicketOffice(settings, clock, key)
         gateway = Gateway(timers, silence=float(settings.lease))
-        keeping = Housekeeping(directory, database, artifacts, file_threads, timers)
+        keeping = Housekeeping(directory, database, artifacts, logs, file_threads, timers)
         shelving = keeping.shelving
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
         broker = Broker(state, store, clock, timers, shelving, acts)

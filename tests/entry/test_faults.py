@@ -57,8 +57,9 @@ class World:
         store = SqlBrokerStore(self.database)
         self.artifacts = ArtifactStore(self.state, Inline())
         run(self.artifacts.start())
-        run(LogStore(self.state, Inline()).start())
-        self.keeping = Housekeeping(self.state, self.database, self.artifacts, Inline(), self.clock)
+        logs = LogStore(self.state, Inline())
+        run(logs.start())
+        self.keeping = Housekeeping(self.state, self.database, self.artifacts, logs, Inline(), self.clock)
         self.keeping.conditions.low = 0
         self.broker = Broker(State(POLICIES), store, self.wall, self.clock, self.keeping.shelving, Performed())
         run(self.broker.start())
@@ -260,6 +261,24 @@ def test_the_scrubber_does_the_same_by_itself_and_tells_nobody_twice(tmp_path: P
     assert (state / "quarantine" / f"{DIGEST}.zip").exists()
     with opened(state) as other:
         assert other.execute("SELECT withdrawn <> '' FROM artifacts").fetchall() == [(1,)]
+    world.close()
+
+
+def test_a_rotten_log_is_quarantined_and_told_too_and_a_sound_one_stays(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    states.make(state)
+    logs = LogStore(state, Inline())
+    run(logs.append(5, 1, 0, states.LOG, len(states.LOG)))
+    run(logs.finish(5, 1))
+    states.soil(state / "logs" / "1-1.log.zst", 500)
+    world = World(state)
+    with listening() as said:
+        world.pass_time(3_000)
+    assert [line for line in said if "the log of build 1.1 goes to quarantine" in line]
+    assert sorted(path.name for path in (state / "quarantine").iterdir()) == ["1-1.log.zst"]
+    assert sorted(path.name for path in (state / "logs").iterdir()) == ["5-1.log.zst", "5-2.log"]
+    assert any("in quarantine/" in line for line in world.problems)
     world.close()
 
 
