@@ -161,9 +161,9 @@ def test_who_is_admitted_anew_does_not_overtake_an_older_build_that_waits_for_th
 
 def test_who_is_admitted_anew_does_not_overtake_the_build_whose_attempt_they_had_joined() -> None:
     farm = Farm()
-    farm.login("anna")
+    farm.login("anna", machine(memory=512))
     older = farm.ask(spec(1, platform={"os": "linux"}))
-    joined = farm.ask(spec(0, platform={"os": "linux", "arch": "x86_64"}), near=1)
+    joined = farm.ask(spec(0, machine={"memory": 1024}, platform={"os": "linux", "arch": "x86_64"}), near=1)
     assert farm.build_of(joined).id == farm.build_of(older).id
     farm.login("bert")
     farm.accept("anna")
