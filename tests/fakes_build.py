@@ -238,11 +238,15 @@ class FakeLink:
 
 @define
 class FakeSpool:
-    """A spool in memory, which outlives a build server; ``error`` is what the disk says to everything new."""
+    """A spool in memory, which outlives a build server; ``error`` is what the disk says to everything new.
+
+    ``hold`` makes keeping wait, ``slow`` deleting.
+    """
 
     kept: dict[tuple[int, int], Spooled] = field(factory=dict)
     error: BuildToolError | None = None
     hold: Deferred[None] | None = None
+    slow: Deferred[None] | None = None
 
     async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
         if self.hold is not None:
@@ -257,6 +261,8 @@ class FakeSpool:
         return list(self.kept.values())
 
     async def drop(self, build_id: int, epoch: int) -> None:
+        if self.slow is not None:
+            await self.slow
         self.kept.pop((build_id, epoch), None)
 
 

@@ -112,6 +112,7 @@ class Pipes(SynchronousTestCase):
         assert self.successResultOf(flushing) is False
         assert not pipe.over
         assert not self.receiver.got
+        assert pipe._ring.kept() == b"", "what waits is in memory once"
         self.receiver.errors = []
         assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is True
         missing = 10_000 - (4 * 1024 - 100)

@@ -534,6 +534,20 @@ class WithoutTheMetaserver(Case):
         assert at.uploads.log.decode() == told.log_tail
         assert b"hello\n[build: exited with code 2" in at.uploads.log
 
+    def test_a_log_that_was_cut_off_by_a_lost_connection_is_sent_in_the_next_session(self) -> None:
+        """Patience is for a metaserver that is there and does not take it."""
+        at = place(script=[FAILED])
+        at.uploads.log_errors = [Unavailable("away")] * 10_000
+        self.take(at)
+        at.pass_time(10)
+        at.lose()
+        at.pass_time(600)
+        at.uploads.log_errors = []
+        at.connect(2)
+        at.pass_time()
+        (told,) = at.link.told
+        assert at.uploads.log.decode() == told.log_tail
+
     def test_a_log_that_is_not_taken_does_not_keep_the_end_back_for_ever(self) -> None:
         at = place(script=[FAILED])
         at.uploads.log_errors = [StorageUnavailable("no room for logs")] * 10_000
@@ -641,6 +655,26 @@ class Verdicts(Case):
         at.server.judged([Judged(1, 1, DELIVER)])
         assert isinstance(at.link.told[0], Done)
 
+    def test_a_new_session_ends_every_pause(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.uploads.errors = [Unavailable("reset")] * 1000
+        self.take(at)
+        at.pass_time(16)
+        at.uploads.errors = []
+        at.lose()
+        at.connect(2)
+        assert isinstance(at.link.told[0], Done)
+
+    def test_what_was_taken_is_not_held_any_more_while_it_is_deleted(self) -> None:
+        """A heartbeat that named it would be told to drop it."""
+        at = place(script=[FAILED])
+        at.spool.slow = Deferred()
+        self.take(at)
+        at.pass_time()
+        assert (len(at.link.told), keys(at), set(at.spool.kept)) == (1, {}, {(1, 1)})
+        at.spool.slow.callback(None)
+        assert at.spool.kept == {}
+
     def test_an_abort_that_crosses_the_end_is_told_instead_of_the_artifact(self) -> None:
         at = place(script=[Exit(), Exit()])
         at.spool.hold = Deferred()
@@ -738,6 +772,8 @@ class Leaving(Case):
         self.assertNoResult(leaving)
         at.pass_time(LEAVING)
         self.successResultOf(leaving)
+        at.uploads.slow.callback(None)
+        at.pass_time()
         assert (at.link.told, set(at.spool.kept)) == ([], {(1, 1)})
         assert at.clock.getDelayedCalls() == []
 
