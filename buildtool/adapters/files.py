@@ -161,6 +161,7 @@ class ArtifactStore:
         self._received: dict[Key, Received] = {}
         self._verdicts: OrderedDict[str, tuple[Stamp, bool]] = OrderedDict()
         self._durable: set[Path] = set()
+        self._unsound: set[Path] = set()
 
     async def start(self, keep: Iterable[Key] = ()) -> None:
         """Make the directories and remove uploads left by an earlier run, but for those in ``keep``.
@@ -192,6 +193,7 @@ class ArtifactStore:
         """
         key = (build_id, epoch)
         async with self.locks.held(key):
+            await self._remove_unsound(key)
             older = self._uploads.pop(key, None)
             received = older.received if older is not None else self._received.get(key)
             if older is not None:
@@ -214,7 +216,14 @@ class ArtifactStore:
         """Remove what was uploaded; under the key's lock."""
         self.release(key)
         self._received.pop(key, None)
-        await self._do("remove an upload", partial(remove, self.disk, self._incoming / _name(key)))
+        path = self._incoming / _name(key)
+        await self._do("remove an upload", partial(remove, self.disk, path))
+        self._unsound.discard(path)
+
+    async def _remove_unsound(self, key: Key) -> None:
+        """Remove an upload whose sync failed, if that could not be done at once; under the key's lock."""
+        if self._incoming / _name(key) in self._unsound:
+            await self.forget(key)
 
     async def discard(self, build_id: int, epoch: int) -> None:
         key = (build_id, epoch)
@@ -233,6 +242,7 @@ class ArtifactStore:
             if upload is not None:
                 upload.supersede()
                 self.release(key)
+            await self._remove_unsound(key)
             received = self._received.pop(key, None)
             source = self._incoming / _name(key)
             stamp = await self._do("publish an artifact", partial(self._publish, source, digest, size, received))
@@ -326,7 +336,9 @@ class ArtifactStore:
             try:
                 disk.sync(file)
             except OSError:
-                disk.unlink(source)  # see Disk.sync: it has to be sent anew
+                self._unsound.add(source)  # see Disk.sync: it has to be sent anew
+                disk.unlink(source)
+                self._unsound.discard(source)
                 raise
             self._make_place(target.parent)
             disk.rename(source, target)  # also over an older copy: that one may be damaged, this one is not

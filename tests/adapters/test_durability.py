@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -220,6 +221,26 @@ def test_whatever_fails_once_the_upload_can_be_finished_and_lasts(seed: int, fau
         deliver(store)
         disk.fault = None
         check_settled(disk, store)
+        disk.crash()
+        check_settled(disk, artifacts(disk))
+
+
+def test_an_upload_whose_sync_failed_is_not_believed_though_it_could_not_be_removed_at_once() -> None:
+    for going_on in (deliver, lambda store: do(store.publish(*KEY, DIGEST, len(WHOLE)))):
+        disk = a_disk(0)
+        store = artifacts(disk, KEY)
+        upload(store)
+        disk.fault = lambda one: Fault.ERROR if one.name in {"sync", "unlink"} else None
+        with pytest.raises(StorageUnavailable):
+            do(store.publish(*KEY, DIGEST, len(WHOLE)))
+        with pytest.raises(StorageUnavailable):
+            do(store.publish(*KEY, DIGEST, len(WHOLE)))
+        with pytest.raises(StorageUnavailable):
+            do(store.begin(*KEY, len(WHOLE), len(WHOLE), lambda: None))
+        disk.fault = None
+        with suppress(BadUpload):
+            going_on(store)
+        deliver(store)
         disk.crash()
         check_settled(disk, artifacts(disk))
 
