@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -30,7 +30,7 @@ from buildtool.domain.messages import (
     SubmittedTogether,
 )
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
-from buildtool.domain.options import digest_of, tool_option
+from buildtool.domain.options import Canonical, digest_of, tool_option
 from buildtool.domain.tickets import token_matches
 from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Overloaded, Unauthorised, UsageError
 from buildtool.metaserver.broker import Broker
@@ -63,8 +63,45 @@ OPEN_LIMIT = 100_000
 WANTED_LIMIT = 1_000_000
 """Most acceptable revisions of all waiting Requests together: one with a range may have a thousand."""
 
+UNDERSTOOD = 1_000
+"""How many different wishes are remembered as understood."""
+
 _FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+@define
+class _Understood:
+    """What submissions asked for, once understood: people and scripts ask for the same over and over.
+
+    The text of the values is the key, since True and 1 are equal and yet not the same answer.
+    """
+
+    projects: dict[str, Project] = field(factory=dict)
+    known: dict[tuple[str, str], tuple[Canonical, Canonical, Canonical]] = field(factory=dict)
+
+    def of(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
+        """Return compile options, required platform and required machine. Raises UsageError."""
+        if self.projects.get(project.name) is not project:
+            self.projects[project.name] = project  # configured anew: its options may be others
+            self.known.clear()
+        key = (project.name, repr((message.compile, message.system, message.local)))
+        found = self.known.get(key)
+        if found is None:
+            found = _understand(project, message)
+            if len(self.known) >= UNDERSTOOD:
+                self.known.clear()
+            self.known[key] = found
+        return found
+
+
+def _understand(project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
+    options = project.options
+    explicit = options.system_values(message.system)
+    local = options.system_values(_declared(project, message.local))
+    platform = platform_required(options, explicit, local)
+    machine = machine_required(options, explicit, project.recipe.machine)
+    return options.compile_values(message.compile), platform, machine
 
 
 @define
@@ -80,6 +117,7 @@ class Desk:
     conditions: Conditions
     open_limit: int = OPEN_LIMIT
     wanted_limit: int = WANTED_LIMIT
+    _understood: _Understood = field(factory=_Understood, init=False)
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
@@ -180,12 +218,7 @@ class Desk:
         resolved: dict[tuple[str, str, str], tuple[str, ...]],
     ) -> Demand:
         """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit."""
-        options = project.options
-        explicit = options.system_values(message.system)
-        local = options.system_values(_declared(project, message.local))
-        platform = platform_required(options, explicit, local)
-        machine = machine_required(options, explicit, project.recipe.machine)
-        compile_values = options.compile_values(message.compile)
+        compile_values, platform, machine = self._understood.of(project, message)
         ref, revrange = ref_and_range(message)
         if (url, ref, revrange) not in resolved:
             commit = await self.resolver.resolve(url, ref)
