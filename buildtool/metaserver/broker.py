@@ -218,8 +218,11 @@ class Broker:
             self._tell(entries, rows)
 
     async def _commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
-        """Commit. Where that fails it may have taken effect all the same (the disk said no after it had written): then
-        memory is not what the database says, so it is read anew before anything else is decided."""
+        """Commit, or raise and have the database read anew before anything else is decided.
+
+        What fails may have taken effect all the same (the disk said no after it had written), and then memory is not
+        what the database says.
+        """
         try:
             await self.store.commit(rows, happened, now)
         except StorageUnavailable:
