@@ -16,12 +16,16 @@ from twisted.python.failure import Failure
 WINDOW = 256 * 1024
 """Bytes on their way in one direction, beyond which no more are read."""
 
+FEW, MANY = 30.0, 100_000.0
+"""Between how many bytes that have come back a connection may break."""
+
 
 @frozen
 class Weather:
     """What a connection may meet: delays of up to ``delay`` seconds one way, one of ``rates`` in bytes a second.
 
-    One of ``cut`` connections breaks after up to ``life`` seconds.
+    One of ``cut`` connections breaks: half of them after up to ``life`` seconds, half when so many bytes, mostly few,
+    have come back, the last of which do not arrive: that is how an answer is lost to something that was done.
     """
 
     delay: float = 0.0
@@ -31,7 +35,7 @@ class Weather:
 
 
 CALM = Weather()
-ROUGH = Weather(delay=0.12, rates=(96e3, 400e3, 2e6, float("inf")), cut=0.15, life=6.0)
+ROUGH = Weather(delay=0.12, rates=(96e3, 400e3, 2e6, float("inf")), cut=0.3, life=6.0)
 
 
 class Proxy:
@@ -118,8 +122,11 @@ class Line:
         )
         self.near.flow, self.far.flow = self._flows
         self._doom: IDelayedCall | None = None
-        if draw.random() < weather.cut:
+        self._last = float("inf")
+        if draw.random() < weather.cut / 2:
             self._doom = proxy.timers.callLater(draw.random() * weather.life, self.abort)
+        elif draw.random() < weather.cut / 2:
+            self._last = FEW * (MANY / FEW) ** draw.random()
 
     def made(self, end: End) -> None:
         """One end is connected."""
@@ -127,6 +134,14 @@ class Line:
             self.proxy.opened(self)
         for flow in self._flows:
             flow.arm()
+
+    def came(self, end: End, size: int) -> bool:
+        """Say whether what came at one end may go on: not when the connection breaks with it."""
+        if end is self.far:
+            self._last -= size
+        if self._last < 0:
+            self.abort()
+        return self._last >= 0
 
     def lost(self, end: End) -> None:
         """One end is gone: the other follows when it has got everything."""
@@ -138,6 +153,7 @@ class Line:
         """Delay and throttle no more, and do not break."""
         if self._doom is not None and self._doom.active():
             self._doom.cancel()
+        self._last = float("inf")
         for flow in self._flows:
             flow.relax()
 
@@ -174,7 +190,8 @@ class End(Protocol):
         self._line.made(self)
 
     def dataReceived(self, data: bytes) -> None:
-        self.flow.take(data)
+        if self._line.came(self, len(data)):
+            self.flow.take(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._line.lost(self)

@@ -174,6 +174,19 @@ def test_what_is_held_back_does_not_arrive_and_breaks_when_it_is_over() -> None:
     assert through.near.disconnected
 
 
+def test_an_answer_may_be_lost_with_its_connection() -> None:
+    lost = 0
+    for seed in range(100):
+        through = Through(Weather(cut=1.0, life=100.0), seed)
+        through.line.near.dataReceived(b"a question")
+        through.line.far.dataReceived(bytes(2_000))
+        through.clock.advance(0.1)
+        if through.near.disconnected:
+            lost += 1
+            assert not through.near.value()
+    assert 10 < lost < 60
+
+
 def test_some_connections_break_in_rough_weather_and_none_in_calm() -> None:
     broken = 0
     for seed in range(100):
