@@ -197,8 +197,11 @@ class Broker:
             entries = [*(_Entry(event, None) for event in gone), *batch]
             happened = self._decide(entries, now)
             rows = self.state.changes()
+            if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
+                happened.append(Happened("storage-back", "metaserver", self._trouble))
             if rows or happened:
                 await self._commit(rows, happened, now)
+                self._trouble = ""
         except ConflictingRow as error:
             self.state.rollback()
             log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
@@ -213,7 +216,6 @@ class Broker:
             log.failure("a batch of {count} events failed", count=len(batch))
             await self._start_over(batch)
         else:
-            self._trouble = ""
             self.state.committed()
             self._tell(entries, rows)
 

@@ -129,8 +129,12 @@ class BatchTests(SynchronousTestCase):
         self.failureResultOf(self.world.send(submitted("a")), StorageUnavailable)
         (problem,) = self.world.broker.problems()
         assert "nothing can be committed" in problem
-        self.successResultOf(self.world.send(submitted("a")))
+        self.world.store.problems = [full_disk()]
+        self.failureResultOf(self.world.send(Tick()), StorageUnavailable)
+        assert self.world.broker.problems() == (problem,), "a sweep, which changes nothing, finds out too"
+        self.successResultOf(self.world.send(Tick()))
         assert self.world.broker.problems() == ()
+        assert [row.kind for row in self.world.store.happened][-1] == "storage-back"
 
     def test_a_row_that_the_database_refuses_spoils_no_other_event_of_its_batch(self) -> None:
         self.world.store.refuse = lambda row: (
