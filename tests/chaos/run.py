@@ -200,6 +200,8 @@ class Run:
                 await self._to_program(fault, program)
             finally:
                 program.busy = False
+        elif fault.trouble is Trouble.POWER:
+            await self._power_cut(fault.seconds)
         elif fault.trouble is Trouble.MAIL_AWAY:
             self.mail.stop()
             await self._rest(fault.seconds)
@@ -224,6 +226,18 @@ class Run:
             program.thaw()
         else:
             program.start()
+
+    async def _power_cut(self, seconds: float) -> None:
+        """Kill every program that is not being dealt with, and start them all again."""
+        programs = [program for program in self.programs.values() if not program.busy]
+        for program in programs:
+            program.busy = True
+            self.kills += 1
+            program.kill()
+        await self._rest(seconds)
+        for program in programs:
+            program.start()
+            program.busy = False
 
     async def _to_network(self, fault: Fault, proxy: Proxy) -> None:
         if fault.trouble is Trouble.CUT:

@@ -27,12 +27,14 @@ class Trouble(enum.Enum):
     FREEZE = "SIGSTOP"
     RESTART = "SIGTERM"
     DRAIN = "SIGHUP"
+    POWER = "kill -9, all at once"
     CUT = "connections cut"
     HOLE = "connections hang"
     MAIL_AWAY = "mail server away"
 
 
-METASERVER, WEB, REQUESTERS, TRANSFERS, MAIL = "metaserver", "web", "requesters", "transfers", "mail"
+METASERVER, WEB, EVERYTHING = "metaserver", "web", "everything"
+REQUESTERS, TRANSFERS, MAIL = "requesters", "transfers", "mail"
 """What troubles are about, besides build servers by name."""
 
 _WEIGHTS: dict[tuple[Trouble, str], int] = {
@@ -45,6 +47,7 @@ _WEIGHTS: dict[tuple[Trouble, str], int] = {
     (Trouble.RESTART, ""): 7,
     (Trouble.RESTART, METASERVER): 5,
     (Trouble.DRAIN, ""): 4,
+    (Trouble.POWER, EVERYTHING): 3,
     (Trouble.CUT, ""): 10,
     (Trouble.CUT, REQUESTERS): 4,
     (Trouble.CUT, TRANSFERS): 4,
