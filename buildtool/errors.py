@@ -182,6 +182,12 @@ class NoContact(Unavailable):
     code = "no-contact"
 
 
+class NotRunning(Unavailable):
+    """No metaserver runs on this machine with that state directory. The message says how to start it."""
+
+    code = "not-running"
+
+
 class PortTaken(BuildToolError):
     """A port that the program should listen on is in use. The message names the port and the setting."""
 

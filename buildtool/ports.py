@@ -25,6 +25,18 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.platforms import Value
+from buildtool.operator_protocol import (
+    AbortBuild,
+    Acted,
+    Drain,
+    ForgetFailure,
+    PauseServer,
+    PurgeArtifact,
+    PurgeBuiltBy,
+    RebuildBuild,
+    ResumeServer,
+    Standing,
+)
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -401,6 +413,57 @@ class Notifier(Protocol):
 
     def nudge(self) -> None:
         """There is new mail in the outbox."""
+
+
+class OperatorStore(Protocol):
+    """What only an operator asks of the database. Each call is one transaction."""
+
+    async def mail_left(self) -> tuple[int, int]:
+        """Return how many mails are to be sent, and how many were refused for good."""
+
+    async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
+        """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
+
+
+class ArtifactRemoval(Protocol):
+    """Takes artifact files away."""
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+
+        Nothing is published under that digest meanwhile. Raises StorageUnavailable.
+        """
+
+
+class OperatorDesk(Protocol):
+    """What an operator may ask of the metaserver; ``by`` is who does. All raise BuildToolError for what cannot be."""
+
+    async def standing(self) -> Standing:
+        """Say how everything stands."""
+
+    async def pause(self, message: PauseServer, by: str) -> Acted:
+        """Give a build server nothing more."""
+
+    async def resume(self, message: ResumeServer, by: str) -> Acted:
+        """Give a build server builds again."""
+
+    async def abort(self, message: AbortBuild, by: str) -> Acted:
+        """End an open Build."""
+
+    async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
+        """Build again what a Build built."""
+
+    async def forget(self, message: ForgetFailure, by: str) -> Acted:
+        """Forget that a Build failed."""
+
+    async def purge(self, message: PurgeArtifact, by: str) -> Acted:
+        """Give an artifact out no more."""
+
+    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> Acted:
+        """Give nothing out any more that a build server made."""
+
+    async def drain(self, message: Drain, by: str) -> Acted:
+        """Start nothing more and end once nothing runs, or go on as usual."""
 
 
 class RequesterDesk(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -45,16 +46,24 @@ class Threads:
         self._asked.put((function, waiting))
         return await waiting
 
-    def stop(self) -> None:
-        """End the threads; waits for functions that are running, in an orderly shutdown for none."""
+    def stop(self, within: float | None = None) -> bool:
+        """End the threads; waits for functions that are running, in an orderly shutdown for none.
+
+        Waits at most ``within`` seconds, if that is said. Returns whether all have ended: what has not by then is cut
+        off when the program ends, as it would be by a crash.
+        """
         self._stopped = True
         for _ in self._threads:
             self._asked.put(None)
+        until = None if within is None else time.monotonic() + within
         for thread in self._threads:
-            thread.join()
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._live, name=f"{self._name} {len(self._threads) + 1}")
+        name = f"{self._name} {len(self._threads) + 1}"
+        # A daemon, so that one whose disk does not answer cannot keep the program from ending.
+        thread = threading.Thread(target=self._live, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 

@@ -127,6 +127,14 @@ class Mailer(Service):
             return
         self._loop = Deferred.fromCoroutine(self._run())
 
+    def configure(self, settings: MailSettings | None, render: Render, deliver: Deliver) -> None:
+        """Take other settings: from now on what waits is sent with them, or kept where they are None."""
+        self._settings, self._render, self._deliver = settings, render, deliver
+        self._troubles, self._away, self._paused_until = 0, "", 0.0
+        if self.running and settings is not None and self._loop is None:
+            self._loop = Deferred.fromCoroutine(self._run())
+        self.nudge()
+
     def stopService(self) -> Deferred[None] | None:
         """Stop; deliveries under way have ``grace`` seconds to finish, others are tried again after a restart."""
         Service.stopService(self)
@@ -157,7 +165,7 @@ class Mailer(Service):
     async def _run(self) -> None:
         while self.running:
             self._nudged = False
-            wait = await self._round()
+            wait = await self._round() if self._settings is not None else self._pace.sweep
             if self.running and not self._nudged and wait > 0:
                 await self._rest(wait)
 
@@ -207,7 +215,7 @@ class Mailer(Service):
                 failure.raiseException()
 
     async def _lane(self, waiting: deque[OutgoingMail]) -> None:
-        while waiting and self.running and not self._halted:
+        while waiting and self.running and not self._halted and self._settings is not None:
             outgoing = waiting.popleft()
             key = outgoing.mail.key
             self._unwritten[key] = await self._try(outgoing)

@@ -448,7 +448,7 @@ class GuardedFactory(Factory):
 def keep_alive(transport: object) -> None:
     """Let the system find out that a peer is gone, as far as this transport and system can."""
     found = getattr(transport, "socket", None)
-    if not isinstance(found, socket.socket):
+    if not isinstance(found, socket.socket) or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,17 @@ class Shelving:
                 return False
             await self._run(partial(self._remove, digest), "remove an artifact that no row names")
         return True
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+
+        Nothing is published under that digest meanwhile. Raises StorageUnavailable.
+        """
+        async with self._locks.held(digest):
+            if await named():
+                return False
+            self.orphans.pop(digest, None)
+            return await self._run(partial(self._remove, digest), "remove an artifact")
 
     async def quarantine(self, digest: str) -> bool:
         """Move a file away if its bytes do not have its digest; say whether it was so. Raises StorageUnavailable.

@@ -97,13 +97,13 @@ class GitCommand:
             with self._lock:
                 self._running.discard(process.pid)
 
-    def close(self) -> None:
-        """End every git process that runs and start no more: for the program's own end."""
+    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """End every git process that runs and start no more: for the program's own end. KILL leaves none."""
         with self._lock:
             self._closed = True
             running = tuple(self._running)
         for pid in running:
-            signal_group(pid, signal.SIGTERM)
+            signal_group(pid, signum)
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import signal
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -114,9 +115,9 @@ class GitMirror:
         self._fetches: Rounds[frozenset[str]] = Rounds()
         self.command = GitCommand(directory / "gitconfig")
 
-    def close(self) -> None:
+    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
-        self.command.close()
+        self.command.close(signum)
 
     def mirror(self, url: str) -> Mirror:
         """Return the mirror of ``url``, which need not be on disk yet. Raises RepositoryUnreachable for no address."""

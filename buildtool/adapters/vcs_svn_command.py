@@ -109,13 +109,13 @@ class SvnCommand:
         """Return what ``svnversion`` says of a working copy: ``123`` is one at r123, unmodified and whole."""
         return self._run(["svnversion", "--quiet", "."], tree, b"", 300.0).text
 
-    def close(self) -> None:
-        """End every svn process that runs and start no more: for the program's own end."""
+    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """End every svn process that runs and start no more: for the program's own end. KILL leaves none."""
         with self._lock:
             self._closed = True
             running = tuple(self._running)
         for pid in running:
-            signal_group(pid, signal.SIGTERM)
+            signal_group(pid, signum)
 
     def _run(self, words: list[str], cwd: Path, said: bytes, limit: float) -> Answer:
         process = self._start(words, cwd)

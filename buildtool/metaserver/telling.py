@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import define, frozen
 
 from buildtool.domain.model import Artifact, Build, BuildState, Request
 from buildtool.domain.state import State
@@ -14,9 +14,9 @@ from buildtool.ports import BrokerStore
 from buildtool.protocol import Found, Told
 
 
-@frozen
+@define(eq=False)
 class Addresses:
-    """Where people find things: base URLs without a slash at the end."""
+    """Where people find things: base URLs without a slash at the end. A configuration that is read anew sets others."""
 
     transfer_url: str
     public_url: str
