@@ -118,10 +118,10 @@ class Life:
     def seconds(self) -> float:
         return self.time.now
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any) -> Call:  # noqa: A002, ANN401
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kw: Any) -> Call:  # noqa: A002
         return self.time.call(delay, (lambda: callable(*args, **kw)) if args or kw else callable, self)
 
-    def callFromThread(self, callable: Callable[..., object], *args: Any, **kw: Any) -> None:  # noqa: A002, ANN401
+    def callFromThread(self, callable: Callable[..., object], *args: Any, **kw: Any) -> None:  # noqa: A002
         """There are no threads: do it at once."""
         callable(*args, **kw)
 

@@ -92,7 +92,7 @@ class SimulatedDatabase(Database):
         await self._life.pause(0.0002 + 0.001 * rng.random())
         return result
 
-    def _note(self, function: Any) -> None:  # noqa: ANN401 - a partial of anything
+    def _note(self, function: Any) -> None:
         self._committed((function.func.__name__, *function.args))
 
     def _connection(self) -> Connection:

@@ -83,9 +83,7 @@ class Liar:
 
     async def _live(self) -> None:
         world, rng = self.world, self.world.rng
-        capability = projects.capability(
-            projects.ARCHES, memory=9_000, max_builds=2, of=world.settings.projects[0]
-        )
+        capability = projects.capability(projects.ARCHES, memory=9_000, max_builds=2, of=world.settings.projects[0])
         endpoint = world.network.endpoint(self.life, self.name, "meta")
         while True:
             try:
@@ -227,9 +225,7 @@ class Liar:
             if answer is not None:
                 watch.end_taken(self.name, number, message, answer)
 
-    async def _say(
-        self, session: Session, name: str, message: attrs.AttrsInstance, expected: type[T]
-    ) -> T | None:
+    async def _say(self, session: Session, name: str, message: attrs.AttrsInstance, expected: type[T]) -> T | None:
         try:
             return await session.call(name, message, expected)
         except BuildToolError as error:

@@ -5,6 +5,7 @@ It keeps the committed rows by itself, so what it knows does not come from the p
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,15 @@ HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING
 RUNS = (AttemptState.OFFERED, AttemptState.BUILDING)
 
 
+class Spoilt(enum.Enum):
+    """What has become of an artifact's file behind everybody's back."""
+
+    DELETED = "deleted"
+    OVERWRITTEN = "overwritten"
+    ROTTEN = "rotten"
+    """A bit of it differs, and the file system says that nothing was changed."""
+
+
 @define(eq=False)
 class Watch:
     """What is committed, what was told, and what was wrong about either."""
@@ -80,7 +90,7 @@ class Watch:
     dropped: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
     paused: dict[str, str] = field(factory=dict)
     perhaps_paused: dict[str, set[str]] = field(factory=dict)
-    removed: dict[str, float] = field(factory=dict)
+    spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     _before: dict[str, Server] = field(factory=dict)
     _builds_before: dict[int, Build] = field(factory=dict)
@@ -113,7 +123,9 @@ class Watch:
         self.commits += 1
         rows, happened, now = arguments
         self._before.clear()
-        self._builds_before = {row.id: self.builds[row.id] for row in rows if type(row) is Build and row.id in self.builds}
+        self._builds_before = {
+            row.id: self.builds[row.id] for row in rows if type(row) is Build and row.id in self.builds
+        }
         self.trace.say("database", _words(rows, happened))
         order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
@@ -126,7 +138,7 @@ class Watch:
             elif type(row) is Build:
                 self._check_build(row, self._builds_before.get(row.id))
 
-    def _put(self, row: Any, now: float) -> None:  # noqa: ANN401 - any row
+    def _put(self, row: Any, now: float) -> None:
         match row:
             case Server():
                 old = self.servers.get(row.name)
@@ -241,7 +253,9 @@ class Watch:
             back = server.strikes < before.strikes or server.quarantined_until < before.quarantined_until
             back = back or not (before.strikes or before.quarantined_until)
             self._check(back, f"{what} came back, and its strike stays")
-        elif (old.state, row.state) == (AttemptState.MISSING, AttemptState.ENDED) and row.end is AttemptEnd.LOST and held:
+        elif (
+            (old.state, row.state) == (AttemptState.MISSING, AttemptState.ENDED) and row.end is AttemptEnd.LOST and held
+        ):
             alone = build.state is BuildState.QUEUED and build.epoch == row.epoch
             self._check(not alone, f"{what} is thrown away, though it is there and nobody else has its build")
             wasted = held is HeldState.DONE and build.state in OPEN
@@ -262,9 +276,8 @@ class Watch:
         data = self.file_of(row.digest)
         what = f"artifact {row.id} of build {row.build_id}.{row.epoch} from {row.server}"
         if data is None:
-            gone = row.digest in self.removed
-            self._check(gone, f"{what}: its file is not there")
-        else:
+            self._check(row.digest in self.spoilt, f"{what}: its file is not there")
+        elif row.digest not in self.spoilt:
             self._check(hashlib.sha256(data).hexdigest() == row.digest, f"{what}: its bytes differ from the digest")
         if row.server in self.honest:
             made = self.made.get((row.server, row.digest))
@@ -342,17 +355,25 @@ class Watch:
         build = self.builds.get(told.build_id or 0)
         if told.build_state and build is not None and told.build_state not in ("queued", "running"):
             self._check(build.state.value == told.build_state, f"build {build.id} is {build.state}, not as told")
-        if told.artifact is not None and self.removed.get(told.artifact.digest, 0.0) == 0.0:
-            self._check_found(told.artifact)
-        elif told.artifact is not None and how == "hit":
-            since = self.trace.now - self.removed[told.artifact.digest]
-            self._check(since < SLACK, f"a hit names {told.artifact.digest[:12]}, which is gone for {since:.0f} s")
+        if told.artifact is not None:
+            self._check_found(how, told.artifact)
 
-    def _check_found(self, found: Found) -> None:
-        data = self.file_of(found.digest)
-        self._check(data is not None, f"the file of {found.digest[:12]} is absent, and somebody was sent to fetch it")
-        if data is not None:
-            self._check(hashlib.sha256(data).hexdigest() == found.digest, f"{found.digest[:12]} has other bytes")
+    def fetched(self, who: str, found: Found, arrived: str) -> None:
+        """A requester has fetched an artifact."""
+        how, _ = self.spoilt.get(found.digest, (None, 0.0))
+        right = arrived == found.digest or how is Spoilt.ROTTEN  # then the one who fetches notices
+        self._check(right, f"{who} fetched {found.digest[:12]} and was sent {arrived[:12]}")
+
+    def _check_found(self, how: str, found: Found) -> None:
+        spoilt, since = self.spoilt.get(found.digest, (None, 0.0))
+        if spoilt is None:
+            data = self.file_of(found.digest)
+            self._check(data is not None, f"the file of {found.digest[:12]} is absent, and somebody was sent for it")
+            if data is not None:
+                self._check(hashlib.sha256(data).hexdigest() == found.digest, f"{found.digest[:12]} has other bytes")
+        elif spoilt is Spoilt.DELETED and how == "hit":
+            absent = self.trace.now - since
+            self._check(absent < SLACK, f"a hit names {found.digest[:12]}, which is gone for {absent:.0f} s")
 
     def arrived(self, letter: Letter) -> None:
         """A mail was taken by the mail server."""
@@ -471,7 +492,7 @@ def _words(rows: Sequence[Any], happened: Sequence[Happened]) -> str:
     return " ".join(_row(row) for row in rows) or " ".join(it.kind for it in happened)
 
 
-def _row(row: Any) -> str:  # noqa: ANN401 - any row
+def _row(row: Any) -> str:
     match row:
         case Request():
             return f"request/{row.id}={row.state.value}:{row.build_id}"

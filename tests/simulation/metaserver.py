@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.mail import Mailer
 from buildtool.adapters.mail_text import Links, render
 from buildtool.adapters.outbox_store import SqlOutboxStore
+from buildtool.adapters.patrol import Patrol
 from buildtool.adapters.pb_server import Gateway
+from buildtool.adapters.scrub import Scrub
+from buildtool.adapters.shelving import Shelving
 from buildtool.adapters.stores import SqlBrokerStore
+from buildtool.adapters.sweep import Sweep
 from buildtool.adapters.transfer import Oversight, TransferSite
 from buildtool.domain.messages import ArtifactGone
+from buildtool.domain.model import Artifact
 from buildtool.domain.state import State
+from buildtool.entry.housekeeping import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.errors import BuildToolError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
@@ -29,8 +36,6 @@ from tests.simulation.machine import Machine
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-T = TypeVar("T")
 
 
 @define(eq=False)
@@ -53,35 +58,50 @@ class Metaserver:
         store = SqlBrokerStore(database)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
         logs = LogStore(self.machine.directory, disk, self.machine.disk)
-        await artifacts.start()
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         addresses = Addresses(settings.transfer_url, settings.public_url)
         teller = Teller(state, store, addresses, key, clock.wall)
         tickets = TicketOffice(settings, clock, key)
-        gateway = Gateway(life)
-        gateway._links._silence = world.lease  # noqa: SLF001
-        acts = Acts(gateway, gateway, mailer, logs, artifacts, teller, tickets)
-        broker = self.broker = Broker(state, store, clock, life, artifacts, acts)
+        gateway = Gateway(life, silence=world.lease)
+        shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
+        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
+        broker = self.broker = Broker(state, store, clock, life, shelving, acts)
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
-        server_desk = ServerDesk(settings, broker, artifacts, tickets)
+        server_desk = ServerDesk(settings, broker, shelving, tickets)
 
-        async def withdraw(digest: str) -> None:
+        async def gone(artifact: Artifact, why: str) -> None:
+            await broker.send(ArtifactGone(artifact, why))
+
+        async def damaged(digest: str, what: str) -> None:
+            try:
+                if not await shelving.quarantine(digest):
+                    return
+            except BuildToolError:
+                pass  # it is not given out, whether or not it can be moved
             for artifact in await store.artifacts_of(digest):
-                await broker.send(ArtifactGone(artifact, "its bytes differ from their digest"))
+                await gone(artifact, what)
 
         def corrupt(digest: str) -> None:
-            Deferred.fromCoroutine(withdraw(digest)).addErrback(lambda _: None)
+            Deferred.fromCoroutine(damaged(digest, "its bytes differ from their digest")).addErrback(_put_off)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
 
         self.parts += [database, store, artifacts, logs, mailer, gateway, acts, broker, desk, server_desk]
         await broker.start()
+        await artifacts.start(keep=state.attempts)
         for left in await logs.unfinished():
             if not lives(*left):
                 acts.finish_log(*left)
+        for name, round_, delay in (
+            ("the sweep", Sweep(database, shelving, gone).round_, SWEEP_AFTER),
+            ("the scrubber", Scrub(database, shelving, damaged).round_, SCRUB_AFTER),
+        ):
+            patrol = Patrol(name, life, round_)
+            self.parts.append(patrol)
+            patrol.start(delay)
         site = TransferSite(life, key, clock, artifacts, logs, Oversight(lives, corrupt))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
@@ -94,7 +114,11 @@ class Metaserver:
         addresses = Addresses(settings.transfer_url, settings.public_url)
         links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
-        def rendered(outgoing: Any, now: float) -> tuple[str, str]:  # noqa: ANN401 - an OutgoingMail
+        def rendered(outgoing: Any, now: float) -> tuple[str, str]:
             return render(outgoing, links, now)
 
         return Mailer(outbox, self.life, world.wall, settings.mail, rendered, world.mail.delivery(self.life))
+
+
+def _put_off(failure: Failure) -> None:
+    failure.trap(BuildToolError)

@@ -91,7 +91,7 @@ def _mutant(guard: str) -> Callable[[Callable[[], Sequence[Change]]], Callable[[
 def told_before_commit() -> Sequence[Change]:
     original = SqlBrokerStore.commit
 
-    async def commit(self: SqlBrokerStore, *what: Any) -> None:  # noqa: ANN401
+    async def commit(self: SqlBrokerStore, *what: Any) -> None:
         Deferred.fromCoroutine(original(self, *what)).addErrback(lambda _: None)
 
     return [(SqlBrokerStore, "commit", commit)]
@@ -99,7 +99,7 @@ def told_before_commit() -> Sequence[Change]:
 
 @_mutant("after a failed commit the database is believed, not the memory")
 def memory_believed() -> Sequence[Change]:
-    async def commit(self: Broker, *what: Any) -> None:  # noqa: ANN401
+    async def commit(self: Broker, *what: Any) -> None:
         await self.store.commit(*what)
 
     return [(Broker, "_commit", commit)]
@@ -112,7 +112,7 @@ def no_rollback() -> Sequence[Change]:
 
 @_mutant("the same client id is one request")
 def client_id_forgotten() -> Sequence[Change]:
-    async def answered(self: SqlBrokerStore, client_ids: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def answered(self: SqlBrokerStore, client_ids: Any) -> dict[str, Any]:
         return {}
 
     return [(SqlBrokerStore, "answered", answered)]
@@ -128,7 +128,7 @@ def file_not_looked_for() -> Sequence[Change]:
 
 @_mutant("only the newest session of a server is believed")
 def old_session_believed() -> Sequence[Change]:
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         attempt = turn.state.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
@@ -141,7 +141,7 @@ def old_session_believed() -> Sequence[Change]:
 
 @_mutant("a server is believed about its own attempts only")
 def anybody_believed() -> Sequence[Change]:
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         found: Attempt | None = turn.state.attempts.get((build_id, epoch))
         return found
 
@@ -150,13 +150,13 @@ def anybody_believed() -> Sequence[Change]:
 
 @_mutant("a report is about the epoch that it names")
 def epoch_not_compared() -> Sequence[Change]:
-    def newest(of: Any, server: str, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+    def newest(of: Any, server: str, build_id: int, epoch: int) -> Attempt | None:
         build = of.builds.get(build_id)
         attempt = of.attempts.get((build_id, build.epoch)) if build is not None else None
         attempt = attempt or of.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:  # noqa: ANN401
+    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(turn.state, server, build_id, epoch)
 
     def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
@@ -167,7 +167,7 @@ def epoch_not_compared() -> Sequence[Change]:
 
 @_mutant("a build goes to a server that can build it")
 def any_server_will_do() -> Sequence[Change]:
-    def can_build(spec: Any, capability: Any, skill: Any, comparisons: Any) -> Offer:  # noqa: ANN401
+    def can_build(spec: Any, capability: Any, skill: Any, comparisons: Any) -> Offer:
         offer: Offer = capability.offers[0]
         return offer
 
@@ -186,7 +186,7 @@ def refusal_forgotten() -> Sequence[Change]:
 
 @_mutant("where a build failed it is not repeated")
 def repeated_where_it_failed() -> Sequence[Change]:
-    def may_take(turn: Any, build: Any, server: str) -> bool:  # noqa: ANN401
+    def may_take(turn: Any, build: Any, server: str) -> bool:
         refusal = turn.state.refusals.get((build.id, server))
         return refusal is None or refusal.until <= turn.now
 
@@ -201,9 +201,9 @@ def quarantine_ignored() -> Sequence[Change]:
 
 @_mutant("a finished build ends a quarantine, but not a pause by hand")
 def pause_undone() -> Sequence[Change]:
-    original = outcomes._absolve  # noqa: SLF001
+    original = outcomes._absolve
 
-    def absolve(turn: Any, name: str) -> None:  # noqa: ANN401
+    def absolve(turn: Any, name: str) -> None:
         original(turn, name)
         turn.state.put(evolve(turn.state.servers[name], paused=""))
 
@@ -227,11 +227,11 @@ def lease_without_end() -> Sequence[Change]:
 def heartbeat_renews_nothing() -> Sequence[Change]:
     original = leases.judge
 
-    def judge(turn: Any, server: Server, held: Held) -> Any:  # noqa: ANN401
+    def judge(turn: Any, server: Server, held: Held) -> Any:
         kept = turn.state.leases.get(held.key)
         judged = original(turn, server, held)
         if kept is not None and held.key in turn.state.leases:
-            turn.state._change_lease(held.key, kept)  # noqa: SLF001
+            turn.state._change_lease(held.key, kept)
         return judged
 
     return [(leases, "judge", judge)]
@@ -239,7 +239,7 @@ def heartbeat_renews_nothing() -> Sequence[Change]:
 
 @_mutant("a restarted metaserver gives every lease a full term")
 def stale_leases_at_restart() -> Sequence[Change]:
-    original = state.State._term  # noqa: SLF001
+    original = state.State._term
 
     def fresh(self: state.State, now: float) -> None:
         for key, attempt in self.attempts.items():
@@ -252,18 +252,18 @@ def stale_leases_at_restart() -> Sequence[Change]:
 
 @_mutant("a missing attempt that comes back goes on")
 def nobody_comes_back() -> Sequence[Change]:
-    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:  # noqa: ANN401
+    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:
         leases.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
-        return leases._told(held, Verdict.DROP, "too late")  # noqa: SLF001
+        return leases._told(held, Verdict.DROP, "too late")
 
     return [(leases, "_judge_missing", judge_missing)]
 
 
 @_mutant("a late success is delivered, although somebody else builds it by now")
 def late_success_thrown_away() -> Sequence[Change]:
-    original = leases._judge_missing  # noqa: SLF001
+    original = leases._judge_missing
 
-    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:  # noqa: ANN401
+    def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:
         as_ended = evolve(held, state=HeldState.ENDED) if held.state is HeldState.DONE else held
         return original(turn, server, attempt, as_ended)
 
@@ -274,7 +274,7 @@ def late_success_thrown_away() -> Sequence[Change]:
 def late_failure_counts() -> Sequence[Change]:
     original = outcomes.ended
 
-    def ended(turn: Any, event: Any) -> Any:  # noqa: ANN401
+    def ended(turn: Any, event: Any) -> Any:
         attempt = outcomes.current(turn, event.server, event.session, event.build_id, event.epoch)
         if attempt is not None and attempt.state is AttemptState.MISSING:
             outcomes.end(turn, attempt, event.end, event.reason, event.log_tail)
@@ -291,7 +291,7 @@ def strike_kept() -> Sequence[Change]:
 
 @_mutant("what comes back without an attempt has lost it")
 def absent_attempts_believed() -> Sequence[Change]:
-    from buildtool.domain import presence  # noqa: PLC0415
+    from buildtool.domain import presence
 
     return [(presence, "_lose_what_is_not_there", lambda turn, server: None)]
 
@@ -319,9 +319,9 @@ def lost_connection_ends_builds() -> Sequence[Change]:
 
 @_mutant("everybody who waits for a build is told")
 def only_the_first_is_told() -> Sequence[Change]:
-    original = turn._end  # noqa: SLF001
+    original = turn._end
 
-    def end(of: Any, ended: Any, build_id: int | None) -> None:  # noqa: ANN401
+    def end(of: Any, ended: Any, build_id: int | None) -> None:
         mails = dict(of.mails)
         original(of, ended, build_id)
         if any(mail.build_id == build_id for mail in mails.values()):
@@ -332,9 +332,9 @@ def only_the_first_is_told() -> Sequence[Change]:
 
 @_mutant("requests that were made together are told together, when the last has ended")
 def summary_too_early() -> Sequence[Change]:
-    original = turn._sum_up  # noqa: SLF001
+    original = turn._sum_up
 
-    def sum_up(of: Any, ended: Any, group: int) -> None:  # noqa: ANN401
+    def sum_up(of: Any, ended: Any, group: int) -> None:
         kept, of.state.group_open = of.state.group_open, {}
         original(of, ended, group)
         of.state.group_open = kept
@@ -344,7 +344,7 @@ def summary_too_early() -> Sequence[Change]:
 
 @_mutant("who joined by range or by attempt is admitted anew when that comes to nothing")
 def no_readmission() -> Sequence[Change]:
-    def tell_unsuccessful(of: Any, waiting: Any, how: RequestState, reason: str) -> None:  # noqa: ANN401
+    def tell_unsuccessful(of: Any, waiting: Any, how: RequestState, reason: str) -> None:
         for request in waiting:
             outcomes.disappoint(of, request, how, reason)
 
@@ -360,7 +360,7 @@ def no_confirmation() -> Sequence[Change]:
 def machine_blamed_on_project() -> Sequence[Change]:
     original = outcomes.end
 
-    def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:  # noqa: ANN401
+    def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
         blamed = AttemptEnd.FAILED if how is AttemptEnd.BROKEN else how
         original(of, attempt, blamed, reason, log_tail)
 
@@ -369,9 +369,9 @@ def machine_blamed_on_project() -> Sequence[Change]:
 
 @_mutant("a mail is marked as sent after the mail server took it")
 def marked_before_sent() -> Sequence[Change]:
-    original = Mailer._try  # noqa: SLF001
+    original = Mailer._try
 
-    async def try_(self: Mailer, outgoing: Any) -> Callable[[], Awaitable[None]]:  # noqa: ANN401
+    async def try_(self: Mailer, outgoing: Any) -> Callable[[], Awaitable[None]]:
         await self._store.sent(outgoing.mail.key, self._wall.wall())
         return await original(self, outgoing)
 
@@ -380,7 +380,7 @@ def marked_before_sent() -> Sequence[Change]:
 
 @_mutant("a mail that is put off is tried again")
 def put_off_for_good() -> Sequence[Change]:
-    def later(self: Mailer, outgoing: Any, reason: str) -> Callable[[], Awaitable[None]]:  # noqa: ANN401
+    def later(self: Mailer, outgoing: Any, reason: str) -> Callable[[], Awaitable[None]]:
         return partial(self._store.refused, outgoing.mail.key, self._wall.wall(), reason)
 
     return [(Mailer, "_later", later)]
@@ -418,6 +418,17 @@ def _digest_changes() -> Sequence[Change]:
     return [(files.ArtifactStore, "publish", publish)]
 
 
+@_mutant("an artifact is read before it is given out")
+def damaged_given_out() -> Sequence[Change]:
+    original = files._open_verified
+
+    def open_verified(*what: Any) -> tuple[int, Any, bool]:
+        file, stamp, _ = original(*what)
+        return file, stamp, True
+
+    return [(files, "_open_verified", open_verified)]
+
+
 @_mutant("a file is synced before its row says that it is there")
 def file_not_synced() -> Sequence[Change]:
     original = SimulatedDisk.sync
@@ -445,8 +456,8 @@ def spool_not_synced() -> Sequence[Change]:
     ]
 
 
-def _no_spool_names(original: Any) -> Any:  # noqa: ANN401
-    def sync_directory(self: SimulatedDisk, path: Any) -> None:  # noqa: ANN401
+def _no_spool_names(original: Any) -> Any:
+    def sync_directory(self: SimulatedDisk, path: Any) -> None:
         if "/spool" not in str(path):
             original(self, path)
 
@@ -455,9 +466,9 @@ def _no_spool_names(original: Any) -> Any:  # noqa: ANN401
 
 @_mutant("what is finished stays on the build server's disk until it is taken")
 def spool_dropped_too_early() -> Sequence[Change]:
-    original = Deliveries._tell  # noqa: SLF001
+    original = Deliveries._tell
 
-    async def tell(self: Deliveries, parcel: Any) -> None:  # noqa: ANN401
+    async def tell(self: Deliveries, parcel: Any) -> None:
         await self._spool.drop(*parcel.key)
         await original(self, parcel)
 
@@ -466,11 +477,11 @@ def spool_dropped_too_early() -> Sequence[Change]:
 
 @_mutant("a ticket is for one attempt")
 def ticket_for_everything() -> Sequence[Change]:
-    def check(self: Any, request: Any, kind: Any, build_id: int, epoch: int) -> Any:  # noqa: ANN401
+    def check(self: Any, request: Any, kind: Any, build_id: int, epoch: int) -> Any:
         text = (request.header("Authorization") or "").partition(" ")[2]
         return read(text, self._key, self._clock.wall())
 
-    return [(transfer._Tickets, "check", check)]  # noqa: SLF001
+    return [(transfer._Tickets, "check", check)]
 
 
 # --- running them -------------------------------------------------------------------------------------------
@@ -504,7 +515,7 @@ def hunt(mutant: Mutant, most: int = SEEDS_MOST) -> tuple[int, str] | None:
 
 def main(names: Sequence[str]) -> int:
     """Hunt all mutants, or those that are named, and say which seed found which; 1 when one was not found."""
-    if len(names) == 3 and names[1].isdigit():  # noqa: PLR2004 - a process of this program's own
+    if len(names) == 3 and names[1].isdigit():
         work(names[0], int(names[1]), int(names[2]))
     wanted = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     missed = 0

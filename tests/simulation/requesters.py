@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -17,8 +18,9 @@ from buildtool.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from buildtool.protocol import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
+from buildtool.protocol import AskStatus, Cancel, Follow, Found, Submit, SubmitTogether, Told
 from tests.simulation.clock import Life
+from tests.simulation.transfers import Transfers
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -64,6 +66,18 @@ class Requester:
             await self._cancel(one)
         elif one.state == "waiting" and rng.random() < 0.4:
             await self._follow(one)
+        elif one.artifact is not None:
+            await self._fetch(one.artifact)
+
+    async def _fetch(self, found: Found) -> None:
+        """Fetch an artifact: what comes is what was promised, or nothing comes."""
+        transfers = Transfers(self.world.network, self.life, self.name)
+        try:
+            data = await transfers.fetch(found.url)
+        except BuildToolError as error:
+            self.world.trace.say(self.name, f"does not get {found.digest[:12]}: {error.code}")
+            return
+        self.world.watch.fetched(self.name, found, hashlib.sha256(data).hexdigest())
 
     async def _answered(self, items: tuple[Submit, ...]) -> tuple[Told, ...] | None:
         """Ask until somebody answers, or patience is at an end."""
@@ -142,6 +156,8 @@ class Requester:
                 await ended
                 status = await client.status(AskStatus(told.request_id, told.token))
                 world.watch.told("status", status)
+                if status.artifact is not None:
+                    await self._fetch(status.artifact)
                 if status.state != "waiting":
                     return
             except AGAIN:

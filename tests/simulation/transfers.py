@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.asking import _ERRORS
 from buildtool.adapters.flow import Inlet
-from buildtool.adapters.streaming import Answer, Refusal
+from buildtool.adapters.streaming import Answer, Content, Refusal
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
 from tests.simulation.clock import Life
 from tests.simulation.network import CONNECT_TIMEOUT, Network
@@ -63,34 +64,41 @@ class _Always:
         """It all comes when it comes."""
 
 
-class SimulatedUploads:
-    """``ports.Uploads`` of one build server's life. ``files`` are what its disk holds, by path."""
+@frozen
+class _Read:
+    """The content of an answer, as it came over the wire."""
 
-    def __init__(self, network: Network, life: Life, here: str, read: Callable[[str], bytes]) -> None:
+    data: bytes
+    start: int = 0
+    end: int = 0
+
+    async def read(self, start: int, size: int) -> bytes:
+        return self.data[start : start + size]
+
+    def close(self) -> None:
+        """It is here."""
+
+
+async def _read(content: Content) -> _Read:
+    try:
+        return _Read(await content.read(content.start, content.end - content.start))
+    finally:
+        content.close()
+
+
+class Transfers:
+    """How one program sends to, and fetches from, the transfer port."""
+
+    def __init__(self, network: Network, life: Life, here: str) -> None:
         self._network = network
         self._life = life
         self._here = here
-        self._read = read
 
-    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
-        headers = {"Authorization": f"Ticket {ticket}", "Upload-Offset": str(offset), "Content-Length": str(len(data))}
-        answer = await self._asked("POST", url, headers, data)
-        return int(_header(answer, "Log-Length"))
-
-    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
-        data = self._read(path)
-        headers = {"Authorization": f"Ticket {ticket}", "Upload-Digest": digest, "Upload-Length": str(size)}
-        offset = 0
-        for again in (True, True, False):
-            sent = {**headers, "Upload-Offset": str(offset), "Content-Length": str(len(data) - offset)}
-            try:
-                await self._asked("PUT", url, sent, data[offset:])
-            except BadOffset:
-                if not again:
-                    raise
-                offset = int(_header(await self._asked("HEAD", url, headers, b""), "Upload-Offset"))
-            else:
-                return
+    async def fetch(self, url: str) -> bytes:
+        """Return an artifact. Raises NotFound, Damaged, Unavailable."""
+        answer = await self._asked("GET", url, {}, b"")
+        assert isinstance(answer.content, _Read)
+        return answer.content.data
 
     async def _asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         network, faults = self._network, self._network.faults
@@ -101,7 +109,7 @@ class SimulatedUploads:
         answer = await self._once(method, url, headers, body, whole=not lost)
         if lost:
             raise Unavailable("the connection was lost: try again")
-        if answer.code >= 300:  # noqa: PLR2004 - what HTTP calls success is below
+        if answer.code >= 300:
             raise _error(answer)
         return answer
 
@@ -150,6 +158,8 @@ class SimulatedUploads:
         try:
             admission = routes.admit(spoken)
             answer: Answer = await admission.handler(spoken, spoken.inlet)
+            if answer.content is not None:
+                answer = evolve(answer, content=await _read(answer.content))
         except Refusal as refusal:
             return refusal.answer
         except BuildToolError as error:
@@ -158,12 +168,40 @@ class SimulatedUploads:
         return answer
 
 
+class SimulatedUploads(Transfers):
+    """``ports.Uploads`` of one build server's life; ``read`` returns what its disk holds at a path."""
+
+    def __init__(self, network: Network, life: Life, here: str, read: Callable[[str], bytes]) -> None:
+        super().__init__(network, life, here)
+        self._read = read
+
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+        headers = {"Authorization": f"Ticket {ticket}", "Upload-Offset": str(offset), "Content-Length": str(len(data))}
+        answer = await self._asked("POST", url, headers, data)
+        return int(_header(answer, "Log-Length"))
+
+    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        data = self._read(path)
+        headers = {"Authorization": f"Ticket {ticket}", "Upload-Digest": digest, "Upload-Length": str(size)}
+        offset = 0
+        for again in (True, True, False):
+            sent = {**headers, "Upload-Offset": str(offset), "Content-Length": str(len(data) - offset)}
+            try:
+                await self._asked("PUT", url, sent, data[offset:])
+            except BadOffset:
+                if not again:
+                    raise
+                offset = int(_header(await self._asked("HEAD", url, headers, b""), "Upload-Offset"))
+            else:
+                return
+
+
 def _header(answer: Answer, name: str) -> str:
     return dict(answer.headers)[name]
 
 
 def _error(answer: Answer) -> BuildToolError:
     offset = dict(answer.headers).get("Upload-Offset")
-    if answer.code == 409 and offset:  # noqa: PLR2004 - a conflict
+    if answer.code == 409 and offset:
         return BadOffset(answer.text, int(offset))
-    return _ERRORS.get(answer.code, BadUpload if answer.code < 500 else Unavailable)(answer.text)  # noqa: PLR2004
+    return _ERRORS.get(answer.code, BadUpload if answer.code < 500 else Unavailable)(answer.text)

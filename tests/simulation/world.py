@@ -20,7 +20,7 @@ from tests.simulation.clock import Life, VirtualTime, Wall
 from tests.simulation.database import Rows
 from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
-from tests.simulation.invariants import Watch, path_of
+from tests.simulation.invariants import Spoilt, Watch, path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import MailServer
 from tests.simulation.metaserver import Metaserver
@@ -88,7 +88,8 @@ class World:
         self.watch.honest = {builder.name for builder in self.builders}
         self.liars = [Liar(self, f"liar{number}") for number in range(rng.choice((0, 0, 1, 2)))]
         self.requesters = [
-            Requester(self, name, f"{name}@example.org") for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
+            Requester(self, name, f"{name}@example.org")
+            for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
         ]
         self.steps = 0
         self.lives = 0
@@ -137,7 +138,7 @@ class World:
         self.keep(metaserver)
         self.trace.say("meta", f"starts, life {self.lives}")
 
-        def failed(failure: Any) -> None:  # noqa: ANN401 - a Failure of anything
+        def failed(failure: Any) -> None:
             failure.trap(BuildToolError)
             self.trace.say("meta", f"does not start: {failure.getErrorMessage()}")
             life.ended = True
@@ -179,7 +180,7 @@ class World:
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
             (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
             (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
-            (self._remove_artifact, rng.choice((0.0, 1.0))),
+            (self._spoil_artifact, rng.choice((0.0, 1.0))),
             (self._move_head, 1.0),
             (self._stop_builder, rng.choice((0.0, 0.5))),
         )
@@ -330,14 +331,25 @@ class World:
         self.time.call(60.0, look)
         self.keep(Deferred.fromCoroutine(metaserver.broker.send(event)).addBoth(done))
 
-    def _remove_artifact(self) -> None:
-        """Somebody deletes a file of the cache."""
-        here = [row for row in self.watch.artifacts.values() if not row.withdrawn and row.digest not in self.watch.removed]
-        if here:
-            digest = self.rng.choice(here).digest
-            self.trace.say("meta", f"loses the file of {digest[:12]}")
-            self.watch.removed[digest] = self.time.now
-            self.machine.lose(path_of(self.machine.directory, digest))
+    def _spoil_artifact(self) -> None:
+        """A file of the cache is deleted, or overwritten, or its disk turns a bit over, which nobody can see."""
+        watch, spoilt = self.watch, self.watch.spoilt
+        here = [row for row in watch.artifacts.values() if not row.withdrawn and row.digest not in spoilt]
+        if not here:
+            return
+        digest = self.rng.choice(here).digest
+        path, how = path_of(self.machine.directory, digest), self.rng.choice(tuple(Spoilt))
+        data = self.machine.read(path)
+        if data is None:
+            return
+        self.trace.say("meta", f"the file of {digest[:12]} is {how.value}")
+        spoilt[digest] = (how, self.time.now)
+        if how is Spoilt.DELETED:
+            self.machine.lose(path)
+        elif how is Spoilt.OVERWRITTEN:
+            self.machine.disk.put(path, data[::-1])
+        else:
+            self.machine.disk.damage(path)
 
     def _move_head(self) -> None:
         self.resolver.head = min(self.resolver.head + 1, len(REVISIONS) - 1)
@@ -356,7 +368,7 @@ class World:
         counts = dict(sorted(self.faults.counts.items()))
         return Report(self.seed, self.trace.digest(), hours, self.steps, tuple(self.watch.violations), counts)
 
-    def _observe(self, event: Any) -> None:  # noqa: ANN401 - a LogEvent
+    def _observe(self, event: Any) -> None:
         if event.get("log_level") is LogLevel.critical or "log_failure" in event:
             failure = event.get("log_failure")
             text = failure.getTraceback() if failure is not None else event.get("log_format")
