@@ -180,7 +180,9 @@ class BuildServer:
         self._welcome = None
         self._deliveries.disconnected()
         if self._open:
-            self._log.info("{count} builds go on without the metaserver: {why}", count=len(self._open), why=reason)
+            self._log.info(
+                "builds that go on without the metaserver: {count} ({why})", count=len(self._open), why=reason
+            )
 
     # --- its owner --------------------------------------------------------------------------------------
 
@@ -206,7 +208,10 @@ class BuildServer:
             try:
                 await self._deliveries.settled().addTimeout(LEAVING, self._tools.clock)
             except defer.TimeoutError:
-                self._log.warn("{count} finished builds are not taken yet", count=len(self._deliveries.held()))
+                self._log.warn(
+                    "finished builds that are not taken yet, and stay on disk: {count}",
+                    count=len(self._deliveries.held()),
+                )
         self._deliveries.stop()
 
     async def _idle(self) -> None:

@@ -150,7 +150,8 @@ class Deliveries:
         size = sum(end.size for end in ends if isinstance(end, Done))
         if len(ends) < self._room.ends and size < self._room.size:
             return ""
-        return f"{len(ends)} finished builds ({size} bytes) wait here until the metaserver takes them"
+        much = f"{len(ends)} of {self._room.ends} finished builds, {size} of {self._room.size} bytes"
+        return f"too much waits here until the metaserver takes it: {much}"
 
     # --- what comes in ----------------------------------------------------------------------------------
 
@@ -160,7 +161,9 @@ class Deliveries:
             passes = Passes(kept.end.build_id, kept.end.epoch, self._link.renew, None)
             self.offer(Parcel(kept, passes))
         if self._parcels:
-            self._log.info("{count} finished builds of an earlier run wait to be delivered", count=len(self._parcels))
+            self._log.info(
+                "finished builds of an earlier run that wait to be delivered: {count}", count=len(self._parcels)
+            )
 
     async def keep(self, finished: Finished) -> Parcel:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""

@@ -600,7 +600,8 @@ class WithoutTheMetaserver(Case):
             at.commands.script = [Exit()]
             at.commands.started[0].end()
             assert self.declined(at, order(3)) == (
-                "1 finished builds (1000 bytes) wait here until the metaserver takes them"
+                "too much waits here until the metaserver takes it: "
+                f"1 of {room.ends} finished builds, 1000 of {room.size} bytes"
             )
             at.pass_time(60)
             self.take(at, order(3))

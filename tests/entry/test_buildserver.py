@@ -190,7 +190,7 @@ def test_it_gives_up_when_as_many_logins_failed_as_it_was_told_and_keeps_what_is
         _, said = process.communicate(timeout=60)
     lines = said.splitlines()
     assert process.returncode == 7, said
-    assert "1 finished builds of an earlier run wait to be delivered" in lines[0]
+    assert "finished builds of an earlier run that wait to be delivered: 1" in lines[0]
     assert lines[-1].startswith("buildserver.py: 2 logins in a row failed, the last one so: no metaserver answers at")
     assert sum("next try in" in line for line in lines) == 1
     assert "Traceback" not in said
