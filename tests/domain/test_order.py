@@ -377,6 +377,15 @@ def test_a_queued_request_expires_and_is_mailed() -> None:
     assert farm.build(build.id).state is BuildState.EXPIRED
 
 
+def test_who_expires_is_told_what_every_server_lacked() -> None:
+    farm = Farm({"lua": SHORT})
+    farm.login("anna", machine(memory=512))
+    asked = farm.ask(spec(machine={"memory": 8192}))
+    farm.pass_time(SHORT.request_ttl)
+    assert farm.ends_told(asked) == [EXPIRED]
+    assert "anna: needs memory ≥ 8192, has 512" in farm.request(asked).reason
+
+
 def test_who_asked_later_for_a_queued_build_expires_later_and_keeps_it_alive() -> None:
     farm = Farm()
     early = farm.ask()
