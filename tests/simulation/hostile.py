@@ -1,4 +1,4 @@
-"""Build servers that lie, spoken in the real protocol: late, twice, in contradiction, and about other people's builds."""
+"""Build servers that lie, in the real protocol: late, twice, in contradiction, about other people's builds."""
 
 from __future__ import annotations
 

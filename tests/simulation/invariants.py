@@ -141,12 +141,7 @@ class Watch:
     def _put(self, row: Any, now: float) -> None:
         match row:
             case Server():
-                old = self.servers.get(row.name)
-                self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
-                self._before[row.name] = old if old is not None else row
-                may_be = self.perhaps_paused.get(row.name, {self.paused.get(row.name, "")})
-                self._check(row.paused in may_be, f"{row.name} is paused {row.paused!r}, which nobody asked for")
-                self.servers[row.name] = row
+                self._put_server(row)
             case Artifact():
                 self.artifacts[row.id] = row
                 if not row.withdrawn:
@@ -158,20 +153,31 @@ class Watch:
             case Attempt():
                 self._put_attempt(row, now)
             case Request():
-                before = self.requests.get(row.id)
-                if before is not None:
-                    self._check(before.client_id == row.client_id, f"request {row.id} is overwritten by another")
-                    if before.state is not RequestState.WAITING:
-                        self._check(
-                            (before.state, before.artifact_id) == (row.state, row.artifact_id),
-                            f"request {row.id} ended {before.state.value} and then {row.state.value}",
-                        )
-                self.requests[row.id] = row
+                self._put_request(row)
             case Mail():
                 self.mails[row.key] = row
                 self._keys[message_id(row.key)] = row.key
             case _:
                 pass
+
+    def _put_server(self, row: Server) -> None:
+        old = self.servers.get(row.name)
+        self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
+        self._before[row.name] = old if old is not None else row
+        may_be = self.perhaps_paused.get(row.name, {self.paused.get(row.name, "")})
+        self._check(row.paused in may_be, f"{row.name} is paused {row.paused!r}, which nobody asked for")
+        self.servers[row.name] = row
+
+    def _put_request(self, row: Request) -> None:
+        before = self.requests.get(row.id)
+        if before is not None:
+            self._check(before.client_id == row.client_id, f"request {row.id} is overwritten by another")
+            if before.state is not RequestState.WAITING:
+                self._check(
+                    (before.state, before.artifact_id) == (row.state, row.artifact_id),
+                    f"request {row.id} ended {before.state.value} and then {row.state.value}",
+                )
+        self.requests[row.id] = row
 
     def _put_build(self, row: Build) -> None:
         old = self.builds.get(row.id)
@@ -492,7 +498,7 @@ def _words(rows: Sequence[Any], happened: Sequence[Happened]) -> str:
     return " ".join(_row(row) for row in rows) or " ".join(it.kind for it in happened)
 
 
-def _row(row: Any) -> str:
+def _row(row: Any) -> str:  # noqa: PLR0911 - one line a kind
     match row:
         case Request():
             return f"request/{row.id}={row.state.value}:{row.build_id}"

@@ -92,22 +92,25 @@ class Metaserver:
         self.parts += [database, store, artifacts, logs, mailer, gateway, acts, broker, desk, server_desk]
         await broker.start()
         await artifacts.start(keep=state.attempts)
-        for left in await logs.unfinished():
-            if not lives(*left):
-                acts.finish_log(*left)
-        for name, round_, delay in (
-            ("the sweep", Sweep(database, shelving, gone).round_, SWEEP_AFTER),
-            ("the scrubber", Scrub(database, shelving, damaged).round_, SCRUB_AFTER),
-        ):
-            patrol = Patrol(name, life, round_)
-            self.parts.append(patrol)
-            patrol.start(delay)
+        for left in [left for left in await logs.unfinished() if not lives(*left)]:
+            acts.finish_log(*left)
+        self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
         site = TransferSite(life, key, clock, artifacts, logs, Oversight(lives, corrupt))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
         world.network.listen("meta", life, gateway.factory(desk, server_desk))
         mailer.startService()
         self.serving = True
+
+    def _patrol(self, sweep: Sweep, scrub: Scrub) -> None:
+        """Look after the files, as the entry point's housekeeping does."""
+        for name, round_, delay in (
+            ("the sweep", sweep.round_, SWEEP_AFTER),
+            ("the scrubber", scrub.round_, SCRUB_AFTER),
+        ):
+            patrol = Patrol(name, self.life, round_)
+            self.parts.append(patrol)
+            patrol.start(delay)
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings

@@ -25,6 +25,7 @@ from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.buildserver import BuildServer
 from buildtool.delivering import Deliveries
 from buildtool.domain import admission, dispatching, leases, outcomes, state, turn
+from buildtool.domain.messages import Noted
 from buildtool.domain.model import (
     Attempt,
     AttemptEnd,
@@ -253,7 +254,7 @@ def stale_leases_at_restart() -> Sequence[Change]:
 @_mutant("a missing attempt that comes back goes on")
 def nobody_comes_back() -> Sequence[Change]:
     def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:
-        leases.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
+        outcomes.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
         return leases._told(held, Verdict.DROP, "too late")
 
     return [(leases, "_judge_missing", judge_missing)]
@@ -278,7 +279,7 @@ def late_failure_counts() -> Sequence[Change]:
         attempt = outcomes.current(turn, event.server, event.session, event.build_id, event.epoch)
         if attempt is not None and attempt.state is AttemptState.MISSING:
             outcomes.end(turn, attempt, event.end, event.reason, event.log_tail)
-            return outcomes.Noted()
+            return Noted()
         return original(turn, event)
 
     return [(outcomes, "ended", ended)]
@@ -346,7 +347,7 @@ def summary_too_early() -> Sequence[Change]:
 def no_readmission() -> Sequence[Change]:
     def tell_unsuccessful(of: Any, waiting: Any, how: RequestState, reason: str) -> None:
         for request in waiting:
-            outcomes.disappoint(of, request, how, reason)
+            turn.disappoint(of, request, how, reason)
 
     return [(outcomes, "tell_unsuccessful", tell_unsuccessful)]
 

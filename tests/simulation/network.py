@@ -7,7 +7,7 @@ the order among each other. What TCP itself would do about a peer that is gone (
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import define, field
@@ -55,7 +55,7 @@ class End:
         if self._sending is None:
             self._send()
 
-    def writeSequence(self, data: list[bytes]) -> None:
+    def writeSequence(self, data: Iterable[bytes]) -> None:
         self.write(b"".join(data))
 
     def loseConnection(self, _failure: object = None) -> None:
@@ -351,6 +351,3 @@ class Endpoint:
 def _fail(connecting: Deferred[Any], why: Exception) -> None:
     if not connecting.called:
         connecting.errback(Failure(why))
-
-
-Act = Callable[[], object]

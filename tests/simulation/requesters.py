@@ -138,8 +138,8 @@ class Requester:
 
             def moved(one: Told, ended: Deferred[None] = ended) -> None:
                 world.watch.told("follow", one)
-                if one.state != "waiting" and not ended.called:
-                    ended.callback(None)
+                if one.state != "waiting":
+                    _wake(None, ended)
 
             client = None
             try:
@@ -148,11 +148,8 @@ class Requester:
                 world.watch.told("status", now)
                 if now.state != "waiting":
                     return
-                closing = Deferred.fromCoroutine(client.closed())
-                closing.addBoth(lambda _, ended=ended: None if ended.called else ended.callback(None))
-                self.life.callLater(
-                    max(1.0, until - world.time.now), lambda ended=ended: None if ended.called else ended.callback(None)
-                )
+                Deferred.fromCoroutine(client.closed()).addBoth(_wake, ended)
+                self.life.callLater(max(1.0, until - world.time.now), _wake, None, ended)
                 await ended
                 status = await client.status(AskStatus(told.request_id, told.token))
                 world.watch.told("status", status)
@@ -172,3 +169,8 @@ class Requester:
 
     async def _connected(self) -> Requesting:
         return await connect_requester(self.world.network.endpoint(self.life, self.name, "meta"), "meta:1", self.life)
+
+
+def _wake(_why: object, waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(None)

@@ -101,7 +101,7 @@ class Transfers:
         return answer.content.data
 
     async def _asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        network, faults = self._network, self._network.faults
+        faults = self._network.faults
         if faults.happens("resend"):
             # The first time everything arrives, and its answer is lost.
             await self._once(method, url, headers, body)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buildtool.domain.messages import ServerPaused, ServerResumed
 from buildtool.errors import BuildToolError
@@ -55,11 +57,20 @@ class _Armed:
     act: Callable[[], None]
 
 
+@implementer(ILogObserver)
+@frozen
+class _Observer:
+    see: Callable[[LogEvent], None]
+
+    def __call__(self, event: LogEvent) -> None:
+        self.see(event)
+
+
 class World:
     """Everything, made from a seed. ``run`` lets it happen."""
 
     def __init__(self, seed: int, *, keep_trace: bool = False) -> None:
-        rng = self.rng = random.Random(seed)
+        rng = self.rng = random.Random(seed)  # noqa: S311 - nothing here is secret
         self.seed = seed
         self.time = VirtualTime()
         self.trace = Trace(self.time, keep=keep_trace)
@@ -186,7 +197,11 @@ class World:
         )
         for blow, rate in blows:
             for _ in range(min(40, int(rate * hours + rng.random()))):
-                self.time.call(rng.uniform(1.0, self.active_until), lambda blow=blow: self.faults.on and blow())
+                self.time.call(rng.uniform(1.0, self.active_until), partial(self._strike, blow))
+
+    def _strike(self, blow: Callable[[], None]) -> None:
+        if self.faults.on:
+            blow()
 
     def _submission(self) -> None:
         rng = self.rng
@@ -358,7 +373,7 @@ class World:
 
     def run(self) -> Report:
         """Let everything happen, let it come to rest, and say how it was."""
-        observer = self._observe
+        observer = _Observer(self._observe)
         globalLogPublisher.addObserver(observer)
         try:
             self._run()
@@ -368,7 +383,7 @@ class World:
         counts = dict(sorted(self.faults.counts.items()))
         return Report(self.seed, self.trace.digest(), hours, self.steps, tuple(self.watch.violations), counts)
 
-    def _observe(self, event: Any) -> None:
+    def _observe(self, event: LogEvent) -> None:
         if event.get("log_level") is LogLevel.critical or "log_failure" in event:
             failure = event.get("log_failure")
             text = failure.getTraceback() if failure is not None else event.get("log_format")
@@ -379,7 +394,7 @@ class World:
         self._plan()
         self.start_metaserver()
         for builder in self.builders:
-            self.time.call(self.rng.uniform(0.0, 30.0), lambda builder=builder: self._start(builder))
+            self.time.call(self.rng.uniform(0.0, 30.0), partial(self._start, builder))
         for liar in self.liars:
             self.time.call(self.rng.uniform(0.0, 300.0), liar.start)
         self.time.call(self.active_until, self._calm)
