@@ -72,8 +72,10 @@ def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStrea
     path = directory / NAME
     try:
         status = os.lstat(path)
+    except FileNotFoundError as error:
+        raise NotRunning(f"no metaserver runs with {directory}") from error
     except OSError as error:
-        raise NotRunning(f"no metaserver runs with {directory}: {error.strerror or error}") from error
+        raise NotRunning(f"no metaserver can be asked with {directory}: {error.strerror or error}") from error
     if not stat.S_ISSOCK(status.st_mode):
         raise NotRunning(f"no metaserver runs with {directory}: {path} is no socket")
     with _short(path) as address:

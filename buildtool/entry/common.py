@@ -20,7 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buildtool.errors import BuildToolError, ConfigurationError, NoContact, ProtocolMismatch, UsageError
+from buildtool.errors import BuildToolError, ConfigurationError, NoContact, NotRunning, ProtocolMismatch, UsageError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -95,7 +95,7 @@ def exit_code(error: BuildToolError) -> int:
     """Return the exit code for an error that ends a program."""
     if isinstance(error, UsageError | ConfigurationError):
         return EXIT_USAGE
-    if isinstance(error, NoContact):
+    if isinstance(error, NoContact | NotRunning):
         return EXIT_UNAVAILABLE
     return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED
 

@@ -9,9 +9,11 @@ from twisted.internet.base import ReactorBase
 from twisted.logger import Logger
 
 from buildtool.adapters.descriptors import allow_open
-from buildtool.entry import upkeep
+from buildtool.entry import operator, upkeep
+from buildtool.entry.closing import last_resort
 from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.metaserver_service import Metaserver, send_test_mail
+from buildtool.entry.reloading import on_hangup
 from buildtool.errors import BuildToolError
 from buildtool.settings import Settings, check_projects, describe, load_settings
 
@@ -26,7 +28,8 @@ def main() -> int:
     """Run the program and return its exit code."""
     parser = _parser()
     arguments = parser.parse_args()
-    _consistent(parser, arguments)
+    if _consistent(parser, arguments):
+        return operator.operate(arguments)
     if arguments.fsck or arguments.backup is not None:
         return _upkeep(arguments)
     try:
@@ -65,18 +68,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backup", metavar="DIR", type=Path, help="copy the state directory to DIR, also while it is used, and end"
     )
-    parser.add_argument("--json", action="store_true", help="with --fsck or --backup: answer for programs")
+    parser.add_argument("--json", action="store_true", help="answer for programs, where something is asked for")
+    operator.add_flags(parser)
     return parser
 
 
-def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """End the program when flags are combined that say nothing together."""
+def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> bool:
+    """End the program when flags are combined that say nothing together; say if the running metaserver is asked."""
     if arguments.fsck and arguments.backup is not None:
         parser.error("--fsck and --backup are two different things: say one of them")
     if arguments.repair and not arguments.fsck:
         parser.error("--repair says what --fsck does with what it finds: say --fsck --repair")
-    if arguments.json and not arguments.fsck and arguments.backup is None:
-        parser.error("--json goes with --fsck or --backup")
+    asked = operator.chosen(parser, arguments)
+    if asked and (arguments.fsck or arguments.backup is not None):
+        parser.error("--fsck and --backup are not asked of the metaserver that runs: say them alone")
+    if arguments.json and not arguments.fsck and arguments.backup is None and not asked:
+        parser.error("--json goes with --fsck, --backup or what is asked of the metaserver that runs")
+    return asked
 
 
 def _upkeep(arguments: argparse.Namespace) -> int:
@@ -103,8 +111,9 @@ def _make_room() -> None:
 
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
     _make_room()
-    metaserver = Metaserver(settings, reactor, pages)
+    metaserver = Metaserver(settings, reactor, pages, stop.ask)
     await metaserver.start()
+    on_hangup(reactor, metaserver.reload)
     log.info(
         "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
         pb=settings.pb_port,
@@ -113,6 +122,7 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages:
         state=settings.state_dir,
     )
     log.info("stopping: {reason}", reason=await stop.asked())
+    last_resort(PROGRAM)
     await metaserver.stop()
     return EXIT_OK
 

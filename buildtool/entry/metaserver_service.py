@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTCP, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.clock import WallClock
+from buildtool.adapters.control_socket import listen_control
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.keyfile import load_key
 from buildtool.adapters.locks import DirectoryLock
 from buildtool.adapters.logs import LogStore
-from buildtool.adapters.mail import Deliver, Mailer, mail_test
+from buildtool.adapters.mail import Deliver, Mailer, Pace, Render, mail_test
 from buildtool.adapters.mail_smtp import SmtpDelivery
 from buildtool.adapters.mail_text import Links, render
+from buildtool.adapters.operator_store import SqlOperatorStore
 from buildtool.adapters.outbox_store import SqlOutboxStore
+from buildtool.adapters.pb_operator import operator_factory
 from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.queries import SqlPages
 from buildtool.adapters.stores import SqlBrokerStore
@@ -32,15 +38,19 @@ from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn import SvnResolver
 from buildtool.adapters.vcs_svn_command import SvnCommand
 from buildtool.domain.state import State
+from buildtool.entry.closing import Closing
 from buildtool.entry.housekeeping import Housekeeping
 from buildtool.entry.listening import listen
+from buildtool.entry.reloading import Reloading
 from buildtool.entry.web_site import web_site
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk, DeskQuestions
 from buildtool.metaserver.explaining import Explainer
+from buildtool.metaserver.operator import OperatorDesk
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
+from buildtool.ports import OutgoingMail
 from buildtool.settings import MailSettings, Settings
 
 log = Logger()
@@ -52,14 +62,51 @@ VCS_THREADS = 4
 """Threads in which git and svn resolve refs: different repositories at the same time."""
 
 
+MAIL_GRACE = 3.0
+"""Seconds that deliveries under way have when the metaserver stops; what is not sent by then is sent after a start."""
+
+THREADS_GRACE = 1.0
+SOURCES_GRACE = 1.0
+"""Seconds in which threads have to end what they do when the metaserver stops."""
+
+DRAINED_LOOK = 1.0
+"""Seconds between two looks whether anything still runs while the metaserver drains."""
+
+
+def _unasked(_reason: str) -> None:
+    """Nobody is to be told that the metaserver should stop."""
+
+
+@frozen
+class _Stored:
+    """What lies in the state directory, open. ``threads`` write, sync and hash files."""
+
+    directory: Path
+    key: bytes
+    database: Database
+    artifacts: ArtifactStore
+    logs: LogStore
+    threads: Threads
+
+
 @define
 class Metaserver:
-    """A running metaserver. Made by ``start``; ``stop`` ends it in order."""
+    """A running metaserver. Made by ``start``; ``stop`` ends it in order.
+
+    ``ask_stop`` is called with the reason when the metaserver is to end by itself.
+    """
 
     settings: Settings
     reactor: ReactorBase
     pages: bool = False
-    _closers: list[Callable[[], Awaitable[object] | object]] = field(factory=list, init=False)
+    ask_stop: Callable[[str], None] = _unasked
+    _closing: Closing = field(init=False)
+    _reloading: Reloading | None = field(default=None, init=False)
+    _mail_ends: Deferred[None] | None = field(default=None, init=False)
+    _mailer: Mailer | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._closing = Closing(IReactorTime(self.reactor))
 
     async def start(self) -> None:
         """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""
@@ -70,44 +117,44 @@ class Metaserver:
             raise
 
     async def stop(self) -> None:
-        """Listen no more, finish what is in flight, let go of the state directory: what was made last goes first."""
-        while self._closers:
-            closing = self._closers.pop()()
-            if isinstance(closing, Awaitable):
-                await closing
+        """Listen no more, finish what is in flight, let go of the state directory: what was made last goes first.
+
+        What does not end in time is cut off, and the log says what.
+        """
+        if self._mailer is not None:
+            self._mail_ends = self._mailer.stopService()
+        await self._closing.close()
+
+    async def reload(self) -> None:
+        """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which."""
+        if self._reloading is not None:
+            await self._reloading.reload()
 
     async def _start(self) -> None:
-        settings, clock = self.settings, WallClock()
+        settings, clock, closing = self.settings, WallClock(), self._closing
         timers = IReactorTime(self.reactor)
-        directory = settings.state_dir
-        self._closers.append(DirectoryLock(directory, "metaserver").close)
-        key = load_key(directory / "key")
-        database_threads = self._pool(1, "database")
-        file_threads = self._pool(FILE_THREADS, "files")
-        database = await Database.open(directory / "buildtool.sqlite", database_threads)
-        self._closers.append(database.close)
-        store = SqlBrokerStore(database)
-        artifacts = ArtifactStore(directory, file_threads)
-        logs = LogStore(directory, file_threads)
-        await logs.start()
-        vcs_threads = self._pool(VCS_THREADS, "version control")
-        git, svn = GitMirror(directory / "mirrors", vcs_threads), SvnCommand(directory / "subversion")
-        self._closers += [git.close, svn.close]
-        resolvers = Resolvers(git, SvnResolver(svn, vcs_threads))
-        mailer = self._make_mailer(SqlOutboxStore(database), timers, clock)
+        stored = await self._open(settings.state_dir)
+        store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
+        resolvers = self._sources(settings.state_dir)
+        addresses = Addresses(settings.transfer_url, settings.public_url)
+        outbox, pace = SqlOutboxStore(stored.database), Pace(grace=MAIL_GRACE)
+        self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, self.reactor), pace)
+        closing.add("mail under way", self._mail_ended)
 
         state = State({project.name: project.scheduling() for project in settings.projects}, float(settings.lease))
-        addresses = Addresses(settings.transfer_url, settings.public_url)
-        teller = Teller(state, store, addresses, key, clock.wall)
-        tickets = TicketOffice(settings, clock, key)
+        teller = Teller(state, store, addresses, stored.key, clock.wall)
+        tickets = TicketOffice(settings, clock, stored.key)
         gateway = Gateway(timers, silence=float(settings.lease))
-        keeping = Housekeeping(directory, database, artifacts, logs, file_threads, timers)
+        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
         broker = Broker(state, store, clock, timers, shelving, acts)
-        self._closers += [acts.settle, broker.stop]
+        closing.add("what decisions asked for", acts.settle)
+        closing.add("the transaction in flight", broker.stop)
         desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller), keeping.conditions)
         server_desk = ServerDesk(settings, broker, shelving, tickets)
+        history = SqlOperatorStore(stored.database)
+        operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -118,43 +165,112 @@ class Metaserver:
             if not lives(*left):
                 acts.finish_log(*left)
         keeping.begin(store, broker.send, (broker.problems, mailer.problems))
-        self._closers += [keeping.stop, gateway.close]
-        site = TransferSite(timers, key, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
-        self._closers.append(site.disconnect)
+        closing.add("the look after files and rows", keeping.stop)
+        closing.add("the connections of the control port", gateway.close)
+        site = TransferSite(timers, stored.key, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
+        closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
-        if self.pages:
-            reading = Database.reading(directory / "buildtool.sqlite", self._pool(1, "reading"))
-            self._closers.append(reading.close)
-            self._listen(
-                web_site(settings, SqlPages(reading), logs, clock, DeskQuestions(desk), desk),
-                settings.web_port,
-                "web_port",
-            )
+        show = self._show(stored, desk) if self.pages else None
+
+        async def take(settings: Settings) -> None:
+            self.settings = desk.settings = server_desk.settings = tickets.settings = operator_desk.settings = settings
+            addresses.transfer_url, addresses.public_url = settings.transfer_url, settings.public_url
+            mailer.configure(*mailing(settings, self.reactor))
+            if show is not None:
+                show(settings)
+            await broker.reconfigure({project.name: project.scheduling() for project in settings.projects})
+
+        self._reloading = Reloading(settings, take)
+        self._operate(operator_desk, timers)
         mailer.startService()
-        self._closers.append(mailer.stopService)
+
+    async def _open(self, directory: Path) -> _Stored:
+        """Take hold of the state directory and open what lies in it."""
+        self._closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
+        key = load_key(directory / "key")
+        database_threads, file_threads = self._pool(1, "database"), self._pool(FILE_THREADS, "files")
+        database = await Database.open(directory / "buildtool.sqlite", database_threads)
+        self._closing.add("the database", database.close)
+        logs = LogStore(directory, file_threads)
+        await logs.start()
+        return _Stored(directory, key, database, ArtifactStore(directory, file_threads), logs, file_threads)
+
+    def _sources(self, directory: Path) -> Resolvers:
+        threads = Threads(self.reactor, VCS_THREADS, "version control")
+        git, svn = GitMirror(directory / "mirrors", threads), SvnCommand(directory / "subversion")
+        self._closing.add("version control", lambda: _end_sources(threads, (git, svn)))
+        return Resolvers(git, SvnResolver(svn, threads))
+
+    def _show(self, stored: _Stored, desk: Desk) -> Callable[[Settings], None]:
+        """Serve the pages; return what makes them anew by other settings."""
+        reading = Database.reading(stored.directory / "buildtool.sqlite", self._pool(1, "reading"))
+        self._closing.add("the database of the pages", reading.close)
+        pages, questions, clock = SqlPages(reading), DeskQuestions(desk), WallClock()
+        site = web_site(self.settings, pages, stored.logs, clock, questions, desk)
+        self._listen(site, self.settings.web_port, "web_port")
+
+        def show(settings: Settings) -> None:
+            site.resource = web_site(settings, pages, stored.logs, clock, questions, desk).resource
+
+        return show
+
+    def _operate(self, desk: OperatorDesk, timers: IReactorTime) -> None:
+        """Let the operator in, and end when what they drained has run dry."""
+        factory = operator_factory(desk, timers)
+        port = listen_control(self.reactor, self.settings.state_dir, factory)
+        self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
+        self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
+
+        def look() -> None:
+            reason = desk.drained()
+            if reason:
+                self.ask_stop(reason)
+
+        looking = LoopingCall(look)
+        looking.clock = timers
+        looking.start(DRAINED_LOOK, now=False)
+        self._closing.add("the look whether it is drained", looking.stop)
 
     def _listen(self, factory: IProtocolFactory, port: int, setting: str) -> None:
         listening = listen(self.reactor, factory, self.settings.bind, port, setting)
-        self._closers.append(lambda: maybeDeferred(listening.stopListening))
+        self._closing.add(f"listening on {setting}", lambda: maybeDeferred(listening.stopListening))
 
     def _pool(self, size: int, name: str) -> Threads:
         threads = Threads(self.reactor, size, name)
-        self._closers.append(threads.stop)
+
+        def stop() -> None:
+            if not threads.stop(min(THREADS_GRACE, self._closing.left())):
+                log.warn("cut off: threads for {name} are still busy", name=name)
+
+        self._closing.add(f"threads for {name}", stop)
         return threads
 
-    def _make_mailer(self, outbox: SqlOutboxStore, timers: IReactorTime, clock: WallClock) -> Mailer:
-        settings = self.settings
-        addresses = Addresses(settings.transfer_url, settings.public_url)
-        links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+    async def _mail_ended(self) -> None:
+        if self._mail_ends is not None:
+            await self._mail_ends
 
-        defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
 
-        def rendered(outgoing: object, now: float) -> tuple[str, str]:
-            return render(outgoing, links, now, defaults)  # type: ignore[arg-type]
+async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:
+    """End what asks repositories: TERM, and KILL for what is still there after a moment."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for source in sources:
+            source.close(signum)
+        if threads.stop(SOURCES_GRACE):
+            return
+    log.warn("cut off: threads for version control are still busy")
 
-        deliver = delivery(settings.mail, self.reactor) if settings.mail is not None else _undeliverable
-        return Mailer(outbox, timers, clock, settings.mail, rendered, deliver)
+
+def mailing(settings: Settings, reactor: ReactorBase) -> tuple[MailSettings | None, Render, Deliver]:
+    """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them."""
+    addresses = Addresses(settings.transfer_url, settings.public_url)
+    links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+    defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
+
+    def rendered(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
+        return render(outgoing, links, now, defaults)
+
+    return settings.mail, rendered, delivery(settings.mail, reactor) if settings.mail is not None else _undeliverable
 
 
 def delivery(mail: MailSettings, reactor: ReactorBase) -> SmtpDelivery:

@@ -15,7 +15,7 @@ from attrs import asdict, define
 from buildtool.adapters.backup import Backup, Copied
 from buildtool.adapters.fsck import DATABASE, Checkup, Report
 from buildtool.adapters.locks import DirectoryLock
-from buildtool.entry.common import EXIT_CODES, EXIT_OK
+from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.errors import StorageUnavailable
 from buildtool.settings import Settings
 
@@ -23,7 +23,12 @@ T = TypeVar("T")
 
 EXIT_DAMAGED = 10
 
-METASERVER_CODES = {**EXIT_CODES, EXIT_DAMAGED: "--fsck found damage that is not mended"}
+METASERVER_CODES = {
+    **EXIT_CODES,
+    EXIT_UNAVAILABLE: "no metaserver runs that could be asked",
+    EXIT_REFUSED: "the metaserver that runs is of another version",
+    EXIT_DAMAGED: "--fsck found damage that is not mended",
+}
 """What each exit code of ``bin/metaserver`` says."""
 
 EVERY = 5.0
