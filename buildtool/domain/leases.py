@@ -24,7 +24,7 @@ from buildtool.domain.model import (
     Server,
     Verdict,
 )
-from buildtool.domain.outcomes import close_attempt, end, miss
+from buildtool.domain.outcomes import begin, close_attempt, end, miss
 from buildtool.domain.turn import Turn, announce
 
 
@@ -65,9 +65,11 @@ def judge(turn: Turn, server: Server, held: Held) -> Judged:
         return _told(held, Verdict.DROP, _still_aborting(turn, server, attempt, held))
     if attempt.state is AttemptState.MISSING:
         return _judge_missing(turn, server, attempt, held)
-    bound = attempt if attempt.session == server.session else evolve(attempt, session=server.session)
-    if bound is not attempt:
+    if attempt.session != server.session:
+        bound = evolve(attempt, session=server.session)
         turn.state.put(bound)
+        if bound.state is AttemptState.OFFERED:
+            begin(turn, bound)  # that it was accepted got lost with the connection
     turn.state.lease(held.key, turn.now)
     return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
 

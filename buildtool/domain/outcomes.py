@@ -79,12 +79,17 @@ def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None or attempt.state is not AttemptState.OFFERED:
         return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
+    begin(turn, attempt)
+    return Noted()
+
+
+def begin(turn: Turn, attempt: Attempt) -> None:
+    """Take an Attempt that was offered to be building, alive for a full term."""
     turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
     turn.state.lease(attempt.key, turn.now)
     build = _begun(turn.state.builds[attempt.build_id], turn.now)
     turn.state.put(build)
     announce(turn, build, attempt.server)
-    return Noted()
 
 
 def delivered(turn: Turn, event: Delivered) -> Noted:

@@ -278,6 +278,22 @@ def test_an_order_that_never_reached_its_server_costs_only_the_delay_before_the_
 # --- the metaserver's own restart -----------------------------------------------------------------------
 
 
+def test_what_a_server_brings_back_is_building_though_its_acceptance_got_lost_and_a_breakage_counts() -> None:
+    farm = Farm()
+    farm.login("anna")
+    asked = farm.ask()
+    offered = farm.attempt_on("anna")
+    farm.logout("anna")
+    assert farm.login("anna", held=[holding(offered)]) == {offered.key: Verdict.GO_ON}
+    attempt = farm.attempt(*offered.key)
+    assert (attempt.state, attempt.accepted_at) == (AttemptState.BUILDING, farm.broker.now)
+    assert farm.build_of(asked).started_at == farm.broker.now
+    farm.logout("anna")
+    farm.login("anna")
+    assert farm.build_of(asked).broken_on == ("anna",), "it took the machine down"
+    assert farm.server("anna").strikes == 1
+
+
 def test_after_a_restart_every_lease_gets_a_fresh_full_term() -> None:
     farm = Farm()
     farm.login("anna")
