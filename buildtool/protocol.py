@@ -278,8 +278,8 @@ class Draining:
 class Order:
     """Build this: what, for which platform, and the tickets to send log and artifact with.
 
-    Limits are seconds. The repository's URL and the commands are *not* here: they come from the build server's
-    own configuration.
+    The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
+    artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
     """
 
     build_id: int
@@ -294,7 +294,6 @@ class Order:
     log_ticket: str
     artifact_ticket: str
     log_url: str
-    artifact_url: str
 
 
 @frozen

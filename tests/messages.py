@@ -137,7 +137,6 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         log_ticket=_text,
         artifact_ticket=_text,
         log_url=_text,
-        artifact_url=_text,
     ),
     "AbortOrder": st.builds(protocol.AbortOrder, _numbers, _numbers, _text),
     "Accepted": st.builds(protocol.Accepted, _numbers, _numbers),
@@ -287,5 +286,4 @@ def order(build_id: int = 17, epoch: int = 1) -> protocol.Order:
         log_ticket="log-ticket",
         artifact_ticket="artifact-ticket",
         log_url=f"http://127.0.0.1:23433/logs/{build_id}/{epoch}",
-        artifact_url=f"http://127.0.0.1:23433/uploads/{build_id}/{epoch}",
     )

@@ -326,7 +326,6 @@ def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: Te
         log_ticket=both.log_ticket,
         artifact_ticket=both.artifact_ticket,
         log_url=teller.addresses.log(build.id, attempt.epoch),
-        artifact_url=teller.addresses.upload(build.id, attempt.epoch),
     )
 
 

@@ -29,10 +29,6 @@ class Addresses:
         """URL of an Attempt's log on the transfer port, to append to and to read from."""
         return f"{self.transfer_url}/logs/{build_id}/{epoch}"
 
-    def upload(self, build_id: int, epoch: int) -> str:
-        """URL to which an Attempt's artifact is sent."""
-        return f"{self.transfer_url}/uploads/{build_id}/{epoch}"
-
     def page(self, build_id: int) -> str:
         """URL of a Build's page."""
         return f"{self.public_url}/build/{build_id}"

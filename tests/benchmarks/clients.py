@@ -242,7 +242,7 @@ async def upload(reactor: ReactorBase, asked: Asked) -> Asked:
         uploader.ordered = Deferred()
         await client.submit(submit_of(asked, asked["first"] + number))
         order = await uploader.ordered
-        where = urlsplit(order.artifact_url)
+        where = urlsplit(order.log_url.replace("/logs/", "/uploads/"))
         port = asked["through"] or where.port
         url = f"http://127.0.0.1:{port}{where.path}"
         began = time.monotonic()

@@ -184,7 +184,9 @@ class Liar:
         digest = hashlib.sha256(data).hexdigest()
         try:
             await uploads.append_log(order.log_url, order.log_ticket, 0, b"trust me\n")
-            await uploads.upload(order.artifact_url, order.artifact_ticket, path, digest, len(data))
+            await uploads.upload(
+                order.log_url.replace("/logs/", "/uploads/"), order.artifact_ticket, path, digest, len(data)
+            )
         except BuildToolError:
             return False
         return True
@@ -197,7 +199,7 @@ class Liar:
         self.files["smuggled"] = b"somebody else's program"
         uploads = SimulatedUploads(self.world.network, self.life, self.name, self.files.__getitem__)
         digest = hashlib.sha256(self.files["smuggled"]).hexdigest()
-        url = order.artifact_url.replace(old, new)
+        url = order.log_url.replace("/logs/", "/uploads/").replace(old, new)
         try:
             await uploads.upload(url, order.artifact_ticket, "smuggled", digest, len(self.files["smuggled"]))
         except BuildToolError:
