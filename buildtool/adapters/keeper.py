@@ -30,6 +30,7 @@ import socket
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from buildtool.adapters.procfs import Seen, descendants
@@ -54,7 +55,10 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()  # what is never touched again need not be copied for each keeper
     door = socket.socket(fileno=descriptor)
-    door.send(READY)
+    try:
+        door.send(READY)
+    except ConnectionError:
+        return  # the build server was killed meanwhile
     _Nursery(door, wake).live()
 
 
@@ -154,7 +158,10 @@ class _Nursery:
         return self._killing.pause if self._bereft else None
 
     def _take(self) -> None:
-        message, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
+        except ConnectionError:  # the build server was killed before it had read all that it was told
+            message, descriptors = b"", []
         if not message:
             self._open = False
         for descriptor in descriptors:  # none if too many are open here: whoever waits sees the connection end
@@ -164,8 +171,8 @@ class _Nursery:
         try:
             pid = os.fork()
         except OSError as error:
-            control.send(_failure(error))
-            control.close()
+            with control, suppress(ConnectionError):
+                control.send(_failure(error))
             return
         if pid == 0:
             self._be_keeper(control)
