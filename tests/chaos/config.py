@@ -11,7 +11,7 @@ from buildtool.project import Command, Plan, Project, ProjectOptions, Recipe, Wa
 
 state_dir = "var/metaserver"
 build_dir = "var/buildserver"
-lease = 8
+lease = int(os.environ["CHAOS_LEASE"])
 
 
 def _plan(wanted: Wanted) -> Plan:

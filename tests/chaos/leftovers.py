@@ -84,6 +84,11 @@ def in_build_dir(place: Path) -> list[str]:
     return _named(found, place)
 
 
+def in_spool(place: Path) -> list[str]:
+    """Return the ends of Attempts that a build server has not got rid of yet."""
+    return _named(_files(place / "spool"), place)
+
+
 def in_downloads(directory: Path) -> list[str]:
     """Return what fetching has left beside the artifacts, which are deleted once they are looked at."""
     return _named(_files(directory), directory)

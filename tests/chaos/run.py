@@ -23,7 +23,7 @@ from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived, rea
 from buildtool.adapters.detect import DETECTORS
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
-from buildtool.entry.local_farm import LocalFarm
+from buildtool.entry.local_farm import LocalFarm, free_ports
 from buildtool.entry.startcompile import detected
 from buildtool.settings import load_settings
 from tests.chaos import leftovers
@@ -81,16 +81,20 @@ class Run:
     programs: dict[str, Program] = field(factory=dict)
     proxies: dict[str, Proxy] = field(factory=dict)
     requesters: list[Requester] = field(factory=list)
+    away: list[Program] = field(factory=list)
     farm: LocalFarm = field(init=False)
     mail: MoodyServer = field(init=False)
     transfers: TransferClient = field(init=False)
     threads: Threads = field(init=False)
     post: Post = field(factory=Post)
     _ending: bool = False
+    _mail_is_away: bool = False
 
     def __attrs_post_init__(self) -> None:
         (self.directory / "logs").mkdir(parents=True)
-        self.farm = LocalFarm(self.directory / "farm", CONFIG, {"CHAOS_REPOSITORY": str(self.directory / "chaos.git")})
+        said = {"CHAOS_REPOSITORY": str(self.directory / "chaos.git"), "CHAOS_LEASE": str(self.script.shape.lease)}
+        os.environ |= said  # its projects are looked at here too
+        self.farm = LocalFarm(self.directory / "farm", CONFIG, said)
         draw = random.Random(self.script.seed + 1)
         self.mail = MoodyServer(draw, partial(self.reactor.callFromThread, self._mail_came))
         self.threads = Threads(self.reactor, 4, "chaos")
@@ -121,6 +125,8 @@ class Run:
     async def _begin(self) -> None:
         script, directory, shape = self.script, self.directory, self.script.shape
         commits = make_repository(directory / "chaos.git", script.revisions)
+        # A port that no outgoing connection takes while the mail server is away.
+        self.mail.port = free_ports()["BUILDTOOL_PB_PORT"]
         self.mail.start()
         self.farm.mail_port = self.mail.port
         ports = self.farm.ports
@@ -200,15 +206,46 @@ class Run:
                 await self._to_program(fault, program)
             finally:
                 program.busy = False
+        elif fault.trouble in (Trouble.DEAD, Trouble.NUMB):
+            await self._send_away(fault, self.programs[fault.target])
         elif fault.trouble is Trouble.POWER:
             await self._power_cut(fault.seconds)
         elif fault.trouble is Trouble.MAIL_AWAY:
-            self.mail.stop()
-            await self._rest(fault.seconds)
-            self.mail.start()
+            await self._without_mail(fault.seconds)
         else:
             await self._to_network(fault, self.proxies[fault.target])
         self.done[fault.trouble.value] = self.done.get(fault.trouble.value, 0) + 1
+
+    async def _without_mail(self, seconds: float) -> None:
+        if self._mail_is_away:
+            self.skipped += 1
+            return
+        self._mail_is_away = True
+        self.mail.stop()
+        await self._rest(seconds)
+        self.mail.start()
+        self._mail_is_away = False
+
+    async def _send_away(self, fault: Fault, program: Program) -> None:
+        """End or freeze a program until ``_call_back``; nothing else happens to it meanwhile."""
+        while program.busy:
+            await self._rest(LOOK)
+        program.busy = True
+        if fault.trouble is Trouble.DEAD:
+            self.kills += 1
+            program.kill()
+        else:
+            program.freeze()
+        self.away.append(program)
+
+    async def _call_back(self) -> None:
+        for program in self.away:
+            if program.frozen:
+                program.thaw()
+            else:
+                program.start()
+                await program.ready("registered")
+            program.busy = False
 
     async def _to_program(self, fault: Fault, program: Program) -> None:
         match fault.trouble:
@@ -298,8 +335,14 @@ class Run:
         unfinished = lambda: [one for one in self.requesters if one.doing != "has ended"]  # noqa: E731
         say(f"no more troubles; {len(unfinished())} requesters wait")
         until = self.reactor.seconds() + self.script.shape.settle
-        open_ends: list[str] = []
-        while (unfinished() or (open_ends := leftovers.open_ends(database))) and self.reactor.seconds() < until:
+        while (unfinished() or leftovers.open_ends(database)) and self.reactor.seconds() < until:
+            await self._rest(LOOK)
+        await self._call_back()
+        places = [self.directory / "farm" / "build" / name for name in self.script.shape.names()]
+        # Who comes back late has something to tell that nobody waits for any more.
+        while (
+            (open_ends := leftovers.open_ends(database)) or any(leftovers.in_spool(place) for place in places)
+        ) and self.reactor.seconds() < until:
             await self._rest(LOOK)
         left = [f"the database has {words}" for words in open_ends]
         left += await self._gone(partial(leftovers.of_builds, self.directory))
@@ -309,8 +352,8 @@ class Run:
             await self._stopped(self.programs[name])
         left += await self._gone(partial(leftovers.of_programs, self.directory, guard))
         left += leftovers.in_state(state) + leftovers.in_downloads(self.directory / "downloads")
-        for name in self.script.shape.names():
-            left += leftovers.in_build_dir(self.directory / "farm" / "build" / name)
+        for place in places:
+            left += leftovers.in_build_dir(place)
         left += leftovers.in_database(database)
         return left + leftovers.by_fsck(self.farm.root, self.farm.environment())
 

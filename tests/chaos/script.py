@@ -21,13 +21,18 @@ class Manner(enum.Enum):
 
 
 class Trouble(enum.Enum):
-    """What can go wrong. Those that end a program start it again after ``seconds``."""
+    """What can go wrong. Those that end a program start it again after ``seconds``.
+
+    DEAD and NUMB happen once, to a build server that comes back only when everybody has been told.
+    """
 
     KILL = "kill -9"
     FREEZE = "SIGSTOP"
     RESTART = "SIGTERM"
     DRAIN = "SIGHUP"
     POWER = "kill -9, all at once"
+    DEAD = "kill -9, for long"
+    NUMB = "SIGSTOP, for long"
     CUT = "connections cut"
     HOLE = "connections hang"
     MAIL_AWAY = "mail server away"
@@ -64,7 +69,8 @@ class Shape:
     """How much of everything; ``seconds`` is how long things go wrong, ``pause`` the mean between two troubles.
 
     ``settle`` is how long the farm has to come to rest afterwards, ``patience`` and ``largest`` bound what a build
-    rests and makes, ``longest`` is how many seconds a program may be down, frozen or out of reach.
+    rests and makes, ``longest`` is how many seconds a program may be down, frozen or out of reach: longer than the
+    ``lease``.
     """
 
     requests: int
@@ -77,6 +83,7 @@ class Shape:
     patience: float = 8.0
     largest: int = 3 * 1024 * 1024
     longest: float = 12.0
+    lease: int = 8
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the build servers."""
@@ -96,7 +103,8 @@ SHORT = Shape(
     pause=1.0,
     patience=1.5,
     largest=256 * 1024,
-    longest=2.0,
+    longest=4.5,
+    lease=3,
 )
 """What a test can wait for."""
 
@@ -202,4 +210,6 @@ def _faults(draw: random.Random, shape: Shape) -> tuple[Fault, ...]:
         # Mostly short; now and then longer than the lease.
         seconds = shape.longest * draw.random() ** 3
         found.append(Fault(at, trouble, target or draw.choice(shape.names()), seconds))
-    return tuple(found)
+    away = draw.choice((Trouble.DEAD, Trouble.NUMB))
+    found.append(Fault(shape.seconds * (0.3 + 0.5 * draw.random()), away, draw.choice(shape.names()), 0.0))
+    return tuple(sorted(found, key=lambda fault: fault.at))
