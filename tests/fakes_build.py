@@ -297,7 +297,7 @@ def order(build_id: int = 1, epoch: int = 1, **changes: object) -> Order:
     """Return an order for that project."""
     plain = Order(
         build_id, epoch, "paint", "", COMMIT, 3, (("colour", "red"),), PLATFORM, OfferKind.NATIVE,
-        "log-ticket", "artifact-ticket", f"{BASE}/logs/{build_id}/{epoch}", f"{BASE}/uploads/{build_id}/{epoch}",
+        "log-ticket", "artifact-ticket", f"{BASE}/logs/{build_id}/{epoch}",
     )  # fmt: skip
     return evolve(plain, **changes)  # type: ignore[arg-type] # the tests say what they change
 
