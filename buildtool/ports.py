@@ -168,7 +168,8 @@ class BrokerStore(Protocol):
 class OutgoingMail:
     """A mail of the outbox that is due, with all that its body tells, and how often it was tried.
 
-    ``artifacts`` are those of a summary's Requests.
+    ``artifacts`` are those of a summary's Requests. ``server`` is the build server that a mail to its owner is about,
+    as it is now, and ``lost`` what it was building when contact was lost.
     """
 
     mail: Mail
@@ -178,6 +179,8 @@ class OutgoingMail:
     attempts: tuple[Attempt, ...]
     tries: int
     artifacts: tuple[Artifact, ...] = ()
+    server: Server | None = None
+    lost: tuple[Running, ...] = ()
 
 
 class OutboxStore(Protocol):

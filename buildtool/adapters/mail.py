@@ -261,7 +261,7 @@ class Mailer(Service):
         now = self._wall.wall()
         subject, body = self._render(outgoing, now)
         mail = outgoing.mail
-        extra = {"X-Buildtool-Outcome": mail.outcome.value}
+        extra = {"X-Buildtool-Server": mail.server} if mail.server else {"X-Buildtool-Outcome": mail.outcome.value}
         if mail.build_id is not None:
             extra["X-Buildtool-Build"] = str(mail.build_id)
         return compose(self._settings.sender, mail.email, subject, body, key=mail.key, now=now, extra=extra)

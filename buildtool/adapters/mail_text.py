@@ -21,7 +21,7 @@ from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request,
 from buildtool.domain.options import Canonical, written
 from buildtool.domain.platforms import Value
 from buildtool.errors import InternalError
-from buildtool.ports import OutgoingMail
+from buildtool.ports import OutgoingMail, Running
 
 WIDTH = 78
 """The longest line of prose, in characters."""
@@ -43,6 +43,7 @@ NONE_KNOWN: Defaults = {}
 _OPTIONS_IN_SUBJECT = 3
 _REQUESTS_SHOWN = 20
 _TEXT_SHOWN = 600
+_REASON_SHOWN = 900
 _LINE_SHOWN = 400
 _URL_SHOWN = 2000
 _LABEL = 11
@@ -77,6 +78,8 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
     The subject names what was asked for besides the ``defaults`` of the project's compile options.
     """
     outcome = outgoing.mail.outcome
+    if outgoing.mail.server:
+        return _render_missing(outgoing, now)
     if outgoing.mail.summary:
         return _render_summary(outgoing, links)
     if outcome not in _VERB:
@@ -119,6 +122,32 @@ def _render_summary(outgoing: OutgoingMail, links: Links) -> tuple[str, str]:
         address=plain(outgoing.mail.email),
     )
     return plain(subject, 150), body
+
+
+def _render_missing(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
+    """Return subject and body of the mail to the owner of a build server that is missing."""
+    server, name = outgoing.server, plain(outgoing.mail.server, 80)
+    since = server.missing_since if server is not None else 0.0
+    heard = since or (server.last_seen if server is not None else 0.0) or outgoing.mail.created_at
+    back = server is not None and not since
+    body = _template("missing").render(
+        headline=_wrapped(f"Your build server {name} is missing: it was last heard of at {_time(heard)}."),
+        back=_wrapped(f"It has been heard of again since, or said good-bye ({_time(heard)}).") if back else "",
+        lasted=_duration(max(0.0, now - heard)),
+        building=[_wrapped(_lost(it), indent="  ") for it in outgoing.lost],
+        prose=_wrapped,
+        name=name,
+        command=f"bin/buildserver.py --name {shlex.quote(name)}",
+        address=plain(outgoing.mail.email),
+    )
+    return plain(f"[build farm] {name} is missing since {_time(heard)}", 150), body
+
+
+def _lost(it: Running) -> str:
+    spec = it.build.spec
+    begun = it.attempt.accepted_at or it.attempt.offered_at
+    what = f"{plain(spec.project)} {plain(spec.revision)[:12]} for {_machine(it.attempt.platform)}"
+    return f"build {it.build.id}: {what}, begun {_time(begun)}"
 
 
 def _asked_values(request: Request) -> dict[str, Value]:
@@ -188,6 +217,7 @@ class _Told:
     """What there is to tell, whichever rows the mail has: a Build, an Artifact, Requests."""
 
     def __init__(self, outgoing: OutgoingMail) -> None:
+        self.outcome = outgoing.mail.outcome
         self.build: Build | None = outgoing.build
         self.artifact: Artifact | None = outgoing.artifact
         self.requests = outgoing.requests
@@ -232,7 +262,11 @@ class _Told:
         """Why it ended so."""
         own = next((request.reason for request in self.requests if request.reason), "")
         deciding = self.deciding.reason if self.deciding else ""
-        return plain((self.build.reason if self.build else "") or own or deciding)
+        of_build = self.build.reason if self.build else ""
+        # What a Request waited for stands on the Request: of its Build it is only known that nobody was left.
+        ended_alone = self.outcome in (RequestState.EXPIRED, RequestState.CANCELLED)
+        first = own if ended_alone and own else of_build
+        return plain(first or own or deciding, _REASON_SHOWN)
 
     def rows(self) -> Iterable[tuple[str, str]]:
         """Return the facts as pairs of a label and a value."""

@@ -11,13 +11,16 @@ from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select,
 
 from buildtool.adapters import rows
 from buildtool.adapters.database import Database
-from buildtool.adapters.schema import UNSENT, artifacts, attempts, builds, outbox, requests
+from buildtool.adapters.schema import UNSENT, artifacts, attempts, builds, outbox, requests, servers
 from buildtool.adapters.stores import chunks
-from buildtool.domain.model import Attempt, Build, Mail, Request
+from buildtool.domain.model import Attempt, AttemptEnd, Build, Mail, Request, Server
 from buildtool.errors import NotFound
-from buildtool.ports import OutgoingMail
+from buildtool.ports import OutgoingMail, Running
 
 V = TypeVar("V")
+
+LOST_MOST = 20
+"""How many Builds a mail about a missing build server names."""
 
 _DUE = (
     select(outbox)
@@ -33,6 +36,23 @@ _ATTEMPTS = (
     select(attempts)
     .where(attempts.c.build_id.in_(bindparam("keys", expanding=True)))
     .order_by(attempts.c.build_id, attempts.c.epoch)
+)
+_SERVERS = select(servers).where(servers.c.name.in_(bindparam("keys", expanding=True)))
+
+LOOKED_AT = 20_000
+"""Among how many of the newest Builds are those looked for that a missing build server had."""
+
+_NEWEST_BUILD = select(func.coalesce(func.max(builds.c.id), 0)).scalar_subquery()
+_LOST_WITH = (
+    select(attempts)
+    .where(
+        attempts.c.build_id > _NEWEST_BUILD - LOOKED_AT,
+        attempts.c.server == bindparam("name"),
+        attempts.c.session == bindparam("session"),
+        attempts.c.end == AttemptEnd.LOST.value,
+    )
+    .order_by(attempts.c.build_id)
+    .limit(LOST_MOST)
 )
 
 
@@ -97,6 +117,11 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
     for chunk in chunks(built):
         for row in connection.execute(_ATTEMPTS, {"keys": chunk}):
             tried[row.build_id].append(rows.attempt_of(row))
+    missing = {
+        row.name: rows.server_of(row)
+        for chunk in chunks(dict.fromkeys(mail.server for mail, _ in due if mail.server))
+        for row in connection.execute(_SERVERS, {"keys": chunk})
+    }
     return [
         OutgoingMail(
             mail,
@@ -106,9 +131,22 @@ def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
             tuple(tried[mail.build_id]),
             tries,
             tuple(found[key] for key in summed[mail.key] if key in found),
+            missing.get(mail.server),
+            _lost_with(missing.get(mail.server), connection),
         )
         for mail, tries in due
     ]
+
+
+def _lost_with(server: Server | None, connection: Connection) -> tuple[Running, ...]:
+    """What a build server had in its newest Session that was given up since it is missing."""
+    if server is None:
+        return ()
+    wanted = {"name": server.name, "session": server.session}
+    tried = [rows.attempt_of(row) for row in connection.execute(_LOST_WITH, wanted)]
+    known = connection.execute(_BUILDS, {"keys": [attempt.build_id for attempt in tried]}) if tried else ()
+    of_id = {row.id: rows.build_of(row) for row in known}
+    return tuple(Running(attempt, of_id[attempt.build_id]) for attempt in tried)
 
 
 def _get(found: dict[int, V], key: int | None) -> V | None:

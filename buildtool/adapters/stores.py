@@ -368,7 +368,7 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
     for mail in mails:
         told = there.get(mail.key, ())
         both = tuple(dict.fromkeys((*told, *mail.request_ids)))
-        if both != told:
+        if mail.key not in there or both != told:
             there[mail.key] = both
             changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
     if changed:

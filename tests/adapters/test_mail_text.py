@@ -4,6 +4,7 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -12,10 +13,18 @@ from hypothesis import strategies as st
 
 from buildtool.adapters.mail import compose
 from buildtool.adapters.mail_text import LOG_BYTES, LOG_LINES, WIDTH, Links, log_end, plain, render, render_test
-from buildtool.domain.model import AttemptEnd, BuildState, RequestState
+from buildtool.domain.model import (
+    AttemptEnd,
+    AttemptState,
+    BuildState,
+    Capability,
+    Mail,
+    RequestState,
+    Server,
+)
 from buildtool.domain.platforms import Value
 from buildtool.errors import InternalError
-from buildtool.ports import OutgoingMail
+from buildtool.ports import OutgoingMail, Running
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
 from tests.support.smtp import parse
 
@@ -134,6 +143,63 @@ def test_an_expired_request_is_told_until_when_it_waited_and_for_what() -> None:
     body = told(expired())[1]
     assert "2023-11-21 22:13 UTC" in body
     assert "  No build server with arch=ppc came." in body
+
+
+def test_an_expired_request_is_told_why_nobody_built_it_which_stands_on_the_request() -> None:
+    """Of its Build it is only known that nobody waited any more."""
+    why = "no build server took it before the request expired: anna lacks tool ppc-gcc; bert is paused: by hand"
+    mail = evolve(expired(), requests=(evolve(request(), reason=why),))
+    body = " ".join(told(mail)[1].split())
+    assert "anna lacks tool ppc-gcc; bert is paused: by hand." in body
+    assert "no build server with arch=ppc came" not in body
+
+
+def test_who_waited_for_a_build_that_the_operator_aborted_is_told_the_reason() -> None:
+    reason = "aborted by the operator: the branch was wrong"
+    made = evolve(build(BuildState.CANCELLED), deciding_epoch=None, reason=reason)
+    subject, body = told(evolve(cancelled(), build=made, requests=(evolve(request(), reason=reason),)))
+    assert subject.startswith("[lua] cancelled: v5.4")
+    assert "  Aborted by the operator: the branch was wrong." in body
+    assert "Ask again" in body
+
+
+def missing(**changed: Any) -> OutgoingMail:
+    """The mail to the owner of orion, which is missing for an hour; ``changed`` is how it stands now."""
+    mail = Mail("missing:orion:4:o@example.org", "o@example.org", None, (), RequestState.WAITING, WALL, server="orion")
+    capability = Capability((), (), (), admin="Olga <o@example.org>")
+    server = Server("orion", 4, capability, False, WALL - 3_600, WALL - 3_600, missing_since=WALL - 3_600)
+    had = Running(evolve(attempt(end=AttemptEnd.LOST), state=AttemptState.MISSING), build(BuildState.QUEUED))
+    return OutgoingMail(mail, None, (), None, (), 0, server=evolve(server, **changed), lost=(had,))
+
+
+def test_the_owner_of_a_missing_build_server_is_told_which_since_when_what_it_built_and_how_to_hear_no_more() -> None:
+    subject, body = told(missing())
+    words = " ".join(body.split())
+    assert subject == "[build farm] orion is missing since 2023-11-14 21:13 UTC"
+    assert "last heard of at 2023-11-14 21:13 UTC" in words
+    assert "build 12: lua 3f2a1b9c4d5e for linux ppc" in words
+    assert "bin/buildserver.py --name orion" in body
+    for word in ("SIGTERM", "--admin", "o@example.org"):
+        assert word in words
+    assert all(len(line) <= WIDTH for line in body.splitlines())
+
+
+def test_an_owner_whose_build_server_is_back_when_the_mail_goes_out_is_told_so() -> None:
+    body = " ".join(told(missing(connected=True, missing_since=0.0, last_seen=WALL + 50))[1].split())
+    assert "heard of again since" in body
+    assert "expects it any time" not in body
+    assert told(evolve(missing(), server=None, lost=()))[0].startswith("[build farm] orion is missing")
+
+
+@given(HOSTILE, HOSTILE)
+def test_nothing_that_a_build_server_says_of_itself_breaks_the_form_of_the_mail_about_it(name: str, ref: str) -> None:
+    mail = missing()
+    spec = evolve(build().spec, project=ref, revision=ref)
+    had = Running(mail.lost[0].attempt, evolve(build(), spec=spec))
+    subject, body = told(evolve(mail, mail=evolve(mail.mail, server=name or "x"), lost=(had,)))
+    read = parse(compose("farm@example.org", "o@example.org", subject, body, key="k", now=WALL))
+    assert read.get_content() == body
+    assert body.replace("\n", "").isprintable()
 
 
 def test_one_mail_tells_of_all_requests_of_its_address_and_what_each_asked_for() -> None:

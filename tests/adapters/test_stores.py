@@ -23,6 +23,7 @@ from buildtool.domain.messages import Happened
 from buildtool.domain.model import (
     Artifact,
     Attempt,
+    AttemptEnd,
     AttemptState,
     Build,
     BuildState,
@@ -35,7 +36,7 @@ from buildtool.domain.model import (
     Shelf,
 )
 from buildtool.errors import ConflictingRow, NotFound
-from buildtool.ports import Answered, Row
+from buildtool.ports import Answered, Row, Running
 from tests import strategies
 from tests.support.inline import run
 
@@ -388,6 +389,17 @@ def test_a_mail_without_a_build_is_due_too(files: Files) -> None:
     files.commit(evolve(MAIL, build_id=None, request_ids=(77,)))
     (due,) = run(files.outbox.due(10.0, 5))
     assert (due.build, due.requests, due.artifact, due.attempts) == (None, (), None, ())
+
+
+def test_a_mail_about_a_missing_build_server_comes_with_what_it_had_in_its_last_session(files: Files) -> None:
+    had = evolve(ATTEMPT, state=AttemptState.MISSING, end=AttemptEnd.LOST, server="anna", session=4, log_tail="")
+    earlier = evolve(had, epoch=had.epoch + 1, session=3, state=AttemptState.ENDED)
+    other = evolve(had, epoch=had.epoch + 2, server="bert")
+    anna = evolve(SERVER, name="anna", session=4, connected=False, missing_since=5.0)
+    about = evolve(MAIL, key="missing:anna:4", build_id=None, request_ids=(), server="anna")
+    files.commit(BUILD, had, earlier, other, anna, about)
+    (due,) = run(files.outbox.due(10.0, 5))
+    assert (due.server, due.lost) == (anna, (Running(had, BUILD),))
 
 
 def test_mails_are_tried_when_they_are_due_the_longest_due_first(files: Files) -> None:
