@@ -251,7 +251,6 @@ class RealBuilds(TestCase):
             "t",
             "t",
             f"{BASE}/{build_id}",
-            BASE,
         )
 
     async def finished(self, server: BuildServer) -> None:
