@@ -25,13 +25,14 @@ from buildtool.domain.messages import (
     Explain,
     Happened,
     Reconfigured,
+    RequestMoved,
     Restarted,
     Submitted,
     SubmittedTogether,
     Tick,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Policy
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Policy, RequestState
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
@@ -95,6 +96,7 @@ class Broker:
     _wake: IDelayedCall | None = field(default=None, init=False)
     _trouble: str = field(default="", init=False)
     _in_doubt: bool = field(default=False, init=False)
+    _untold: list[RequestMoved] = field(factory=list, init=False)
     _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
     _policies: dict[str, Policy] | None = field(default=None, init=False)
@@ -193,6 +195,7 @@ class Broker:
             if self._in_doubt:
                 await self._rebuild()
                 self._in_doubt = False
+                self._tell_late()
             gone = await self._prepare(batch, now)
             entries = [*(_Entry(event, None) for event in gone), *batch]
             happened = self._decide(entries, now)
@@ -200,7 +203,7 @@ class Broker:
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
                 happened.append(Happened("storage-back", "metaserver", self._trouble))
             if rows or happened:
-                await self._commit(rows, happened, now)
+                await self._commit(entries, rows, happened, now)
                 self._trouble = ""
         except ConflictingRow as error:
             self.state.rollback()
@@ -219,7 +222,9 @@ class Broker:
             self.state.committed()
             self._tell(entries, rows)
 
-    async def _commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+    async def _commit(
+        self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[Happened], now: float
+    ) -> None:
         """Commit, or raise and have the database read anew before anything else is decided.
 
         What fails may have taken effect all the same (the disk said no after it had written), and then memory is not
@@ -229,7 +234,23 @@ class Broker:
             await self.store.commit(rows, happened, now)
         except StorageUnavailable:
             self._in_doubt = True
+            self._untold = [
+                effect
+                for entry in entries
+                for effect in (entry.decision.effects if entry.decision is not None else ())
+                if isinstance(effect, RequestMoved) and effect.request.state is not RequestState.WAITING
+            ]
             raise
+
+    def _tell_late(self) -> None:
+        """Tell those who follow a Request that it has ended, if the commit of which nobody knew took effect.
+
+        Whatever else it asked for is repeated: an abort by the answer to a heartbeat, an order after its Lease.
+        """
+        untold, self._untold = self._untold, []
+        for effect in untold:
+            if effect.request.id not in self.state.requests:
+                self._guarded(self.performer.perform, effect)
 
     async def _take_alone(self, batch: list[_Entry]) -> None:
         """Retry the events of a failed batch one by one; one that fails alone is answered."""

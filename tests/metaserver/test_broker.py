@@ -15,6 +15,7 @@ from buildtool.domain.messages import (
     Hit,
     Queued,
     Registered,
+    RequestMoved,
     SessionOpened,
     Tick,
 )
@@ -123,6 +124,19 @@ class BatchTests(SynchronousTestCase):
         other = self.successResultOf(self.world.send(submitted("b", spec(1))))
         assert (other.request.id, other.build.id) == (2, 2)
         assert self.successResultOf(self.world.send(submitted("a"))).request_id == 1
+
+    def test_who_follows_a_request_hears_of_its_end_though_the_commit_of_it_seemed_to_fail(self) -> None:
+        self.world.send(Registered("anna", machine()))
+        asked = self.successResultOf(self.world.send(submitted("a"))).request
+        for took_effect in (False, True):
+            self.world.performed.effects.clear()
+            self.world.store.took_effect = took_effect
+            self.world.store.problems = [full_disk()]
+            self.failureResultOf(self.world.send(CancelRequested(asked.id)), StorageUnavailable)
+            assert self.world.performed.effects == []
+            self.world.send(Tick())
+            moves = [one for one in self.world.performed.effects if isinstance(one, RequestMoved)]
+            assert [one.request.state for one in moves] == [RequestState.CANCELLED] * took_effect
 
     def test_what_cannot_be_committed_is_a_problem_until_something_can(self) -> None:
         self.world.store.problems = [full_disk()]
