@@ -79,14 +79,15 @@ def in_state(state: Path) -> list[str]:
 
 def in_build_dir(place: Path) -> list[str]:
     """Return the files in a build server's directory that only a running build needs."""
-    found = [*_files(place / "slots"), *_files(place / "spool"), *_in_git(place / "mirrors")]
+    found = _in_git(place / "mirrors")
     found += [path for path in (place / "sources").rglob("*.lock") if path.is_file()]
+    return of_work(place) + _named(found, place)
+
+
+def of_work(place: Path) -> list[str]:
+    """Return what a build server still has to do: builds that run, and ends that it has not got rid of."""
+    found = [path for part in ("slots", "spool") if (place / part).exists() for path in (place / part).iterdir()]
     return _named(found, place)
-
-
-def in_spool(place: Path) -> list[str]:
-    """Return the ends of Attempts that a build server has not got rid of yet."""
-    return _named(_files(place / "spool"), place)
 
 
 def in_downloads(directory: Path) -> list[str]:

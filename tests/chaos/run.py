@@ -339,9 +339,9 @@ class Run:
             await self._rest(LOOK)
         await self._call_back()
         places = [self.directory / "farm" / "build" / name for name in self.script.shape.names()]
-        # Who comes back late has something to tell that nobody waits for any more.
+        # Who comes back late has something to build, or to tell, that nobody waits for any more.
         while (
-            (open_ends := leftovers.open_ends(database)) or any(leftovers.in_spool(place) for place in places)
+            (open_ends := leftovers.open_ends(database)) or any(leftovers.of_work(place) for place in places)
         ) and self.reactor.seconds() < until:
             await self._rest(LOOK)
         left = [f"the database has {words}" for words in open_ends]
