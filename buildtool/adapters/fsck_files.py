@@ -189,7 +189,7 @@ class StateFiles:
 
     def _bad(self, row: Row, check: str, what: str) -> Finding:
         missing = check == "artifact-missing"
-        mend = "--repair withdraws it" + ("" if missing else " and moves the file to quarantine/")
+        mend = "--repair withdraws it" + ("" if missing else " and moves the file to quarantine/ if it is damaged")
         return Finding(
             check,
             f"artifact {row.id} of build {row.build_id}",
@@ -205,7 +205,7 @@ class StateFiles:
         table = schema.artifacts
         connection.execute(update(table).where(table.c.id == row.id).values(withdrawn=f"--fsck: {what}"))
         path = stored_path(self.directory, row.digest)
-        if DIGEST.fullmatch(row.digest) and (path.exists() or path.is_symlink()):
+        if DIGEST.fullmatch(row.digest) and (path.exists() or path.is_symlink()) and not _sound(path, row.digest):
             move(self.directory, path)
 
     def unnamed(self, expected: Expected) -> list[Finding]:
@@ -304,6 +304,14 @@ class StateFiles:
 
     def _quarantining(self, path: Path) -> Repair:
         return lambda _connection: (move(self.directory, path), None)[1]
+
+
+def _sound(path: Path, digest: str) -> bool:
+    """Say whether a file has the bytes of its name: then it is the row that is wrong, and another may name the file."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and digest_of(path) == digest
+    except OSError:
+        return False
 
 
 def digest_of(path: Path) -> str:

@@ -342,3 +342,11 @@ def test_the_manual_lists_exactly_the_checks_and_here_each_is_planted() -> None:
     manual = (Path(__file__).resolve().parents[2] / "docs" / "operator.rst").read_text("utf-8")
     listed = set(re.findall(r"^``([a-z]+-[a-z]+(?:-[a-z]+)?)`` ", manual, re.MULTILINE))
     assert listed == {damage.check for damage in (*MENDED.values(), *EXPLAINED.values())}
+
+
+def test_a_row_with_a_wrong_size_does_not_take_the_file_from_another_that_is_right(state: Path) -> None:
+    copy_row(state, "artifacts", f"digest = '{DIGEST}'", id=99, size=5)
+    assert checks(look(state)) == {"artifact-size"}
+    assert not look(state, repair=True).damaged
+    assert stored(state).exists()
+    assert not look(state).findings
