@@ -68,12 +68,14 @@ class Links:
         self._arriving: list[Link] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
         self._pauses: set[Deferred[None]] = set()
+        self._desk: BuildServerDesk | None = None
         self._closed = False
 
     # --- connections ------------------------------------------------------------------------------------
 
     def arriving(self, server: str, broker: Guarded, orders: pb.RemoteReference, desk: BuildServerDesk) -> Link:
         """Return the link of a build server that is about to be registered."""
+        self._desk = desk
         link = Link(server, broker, orders, desk)
         broker.patient += 1
         broker.notifyOnDisconnect(lambda: self._lost(link))  # type: ignore[no-untyped-call]
@@ -108,9 +110,12 @@ class Links:
         link.silence = None
         link.broker.drop(f"build server {link.server} was not heard of for {self._silence:g} s")
 
+    def _arrives(self, server: str) -> bool:
+        return any(other.server == server for other in self._arriving)
+
     def _arrived(self, link: Link) -> None:
         self._arriving.remove(link)
-        if not any(other.server == link.server for other in self._arriving):
+        if not self._arrives(link.server):
             for key in [key for key in self._early if key[0] == link.server]:
                 del self._early[key]
 
@@ -136,11 +141,13 @@ class Links:
             link.silence.cancel()
             link.silence = None
         reason = link.goodbye or link.broker.why or "the connection was lost"
+        self._tell_gone(link.desk, link.server, session, reason, clean=bool(link.goodbye))
 
+    def _tell_gone(self, desk: BuildServerDesk, server: str, session: int, reason: str, *, clean: bool) -> None:
         async def tell() -> None:
-            await link.desk.disconnected(link.server, session, reason, clean=bool(link.goodbye))
+            await desk.disconnected(server, session, reason, clean=clean)
 
-        self._background(self._insist(tell, f"that {link.server} left", lambda: True))
+        self._background(self._insist(tell, f"that {server} left", lambda: True))
 
     def close(self) -> None:
         """Tell the desks nothing any more."""
@@ -161,6 +168,10 @@ class Links:
             await self._order(link, order)
 
         self._send(server, session, send)
+        if (server, session) not in self._links and self._desk is not None and not self._arrives(server):
+            # Its login was refused for a commit that took effect all the same, or the desk has not yet taken in that
+            # it left: it would be given orders for ever.
+            self._tell_gone(self._desk, server, session, "there is no connection to it", clean=False)
 
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
         """Tell the build server to stop an Attempt."""
@@ -180,7 +191,7 @@ class Links:
         link = self._links.get((server, session))
         if link is None:
             # Of a Session that is just being opened; of any other the desk hears, or has heard, that it ended.
-            if any(other.server == server for other in self._arriving):
+            if self._arrives(server):
                 self._early.setdefault((server, session), []).append(send)
         elif link.is_open:
             self._start(link, send)

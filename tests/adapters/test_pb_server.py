@@ -566,6 +566,16 @@ def test_a_connection_that_is_lost_while_its_login_is_committed_is_told_as_lost(
     farm.stop(link)
 
 
+def test_an_order_for_a_session_that_has_no_connection_is_answered_by_its_end() -> None:
+    """A login may have been refused although its commit took effect."""
+    farm = Farm()
+    link = farm.link(FakeOrders())
+    farm.gateway.dispatch("bert", 7, messages.order())
+    farm.ends.run()
+    assert farm.servers.heard[1:] == [("disconnected", "bert", 7, False)]
+    farm.stop(link)
+
+
 def test_a_gateway_that_closes_ends_all_connections_and_tells_the_desk_nothing() -> None:
     farm, orders = Farm(), FakeOrders()
     link = farm.link(orders)
