@@ -47,8 +47,9 @@ def listen_control(reactor: ReactorBase, directory: Path, factory: IProtocolFact
     """
     path = directory / NAME
     try:
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            path.unlink()
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise StorageUnavailable(f"{path} is no socket: the operator's socket belongs there, move it away")
+        path.unlink()
     except FileNotFoundError:
         pass
     except OSError as error:
