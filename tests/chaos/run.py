@@ -39,6 +39,9 @@ CONFIG = Path(__file__).resolve().parent / "config.py"
 LOOK = 0.5
 """Seconds between two looks at what should change by itself."""
 
+CALM_LOOKS = 6
+"""How many looks in a row find nothing to do before the farm is believed to be at rest."""
+
 
 def say(words: str) -> None:
     """Say what goes on, on stderr: the figures are on stdout."""
@@ -338,12 +341,14 @@ class Run:
         while (unfinished() or leftovers.open_ends(database)) and self.reactor.seconds() < until:
             await self._rest(LOOK)
         await self._call_back()
+        open_ends: list[str] = []
         places = [self.directory / "farm" / "build" / name for name in self.script.shape.names()]
-        # Who comes back late has something to build, or to tell, that nobody waits for any more.
-        while (
-            (open_ends := leftovers.open_ends(database)) or any(leftovers.of_work(place) for place in places)
-        ) and self.reactor.seconds() < until:
+        # Who comes back late has something to build, or to tell, that nobody waits for any more, and notices it later.
+        calm = 0
+        while calm < CALM_LOOKS and self.reactor.seconds() < until:
             await self._rest(LOOK)
+            open_ends = leftovers.open_ends(database)
+            calm = 0 if open_ends or any(leftovers.of_work(place) for place in places) else calm + 1
         left = [f"the database has {words}" for words in open_ends]
         left += await self._gone(partial(leftovers.of_builds, self.directory))
         say("at rest; the programs are stopped")
