@@ -124,7 +124,8 @@ class Broker:
         for artifact in snapshot.recent:
             self.state.durations.learn(artifact)
         self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
-        self.state.fresh_leases(self.clock.wall())
+        # By the clock as it was believed so far: a step that was not taken in yet shifts them afterwards.
+        self.state.fresh_leases(self._apart + self.timers.seconds())
 
     def problems(self) -> tuple[str, ...]:
         """Return what keeps the broker from taking anything in; it implements ``ports.Conditions``."""

@@ -268,6 +268,22 @@ class TimerTests(SynchronousTestCase):
             (attempt,) = world.store.all(Attempt)
             assert attempt.state is AttemptState.MISSING
 
+    def test_a_clock_that_is_set_while_a_commit_is_in_doubt_ends_no_lease(self) -> None:
+        for step in (3_600.0, -3_600.0):
+            world = World()
+            world.send(Registered("anna", machine()))
+            world.send(submitted("a"))
+            world.wall.now += step
+            world.store.took_effect = True
+            world.store.problems = [full_disk()]
+            self.failureResultOf(world.send(submitted("b")), StorageUnavailable)
+            world.pass_time(LEASE - 1)
+            (attempt,) = world.store.all(Attempt)
+            assert attempt.state is AttemptState.OFFERED
+            world.pass_time(SWEEP)
+            (attempt,) = world.store.all(Attempt)
+            assert attempt.state is AttemptState.MISSING
+
     def test_that_the_clock_was_set_is_not_forgotten_when_it_cannot_be_committed(self) -> None:
         world = World()
         world.send(Registered("anna", machine()))
