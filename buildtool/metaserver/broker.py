@@ -343,8 +343,9 @@ class Broker:
             return
         now = self.clock.wall()
         when = next_wake(self.state, now)
-        soonest = RETRY if self._trouble else 0.0
-        delay = SWEEP if when is None else min(SWEEP, max(soonest, when - now))
+        delay = SWEEP if when is None else min(SWEEP, max(0.0, when - now))
+        if self._trouble:
+            delay = RETRY
         self._wake = self.timers.callLater(delay, self._sweep)
 
     def _sweep(self) -> None:
