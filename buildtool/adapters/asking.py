@@ -129,7 +129,8 @@ class Asker:
     ) -> AsyncIterator[Answered]:
         """Send a request and give its answer; whatever is left of it afterwards is cut off.
 
-        ``wait`` is added to the seconds until the answer. Raises Unavailable.
+        ``wait`` is added to the seconds until the answer. Raises Unavailable, and BadUpload for a file that cannot be
+        read to its end: another try would not do.
         """
         if not _URL.fullmatch(url):
             raise Unavailable(f"{url[:200]!r} is not the address of a transfer port")
@@ -158,6 +159,10 @@ class Asker:
             response = Answered(url, answered, watch)
             yield response
         except _LOST as error:
+            if isinstance(error, RequestGenerationFailed) and any(
+                one.check(OSError, BadUpload) for one in error.reasons
+            ):
+                raise BadUpload(f"the file cannot be read to its end: {_reason(error)}") from error
             said = f"{site(url)} did nothing for too long" if watch.expired else f"{site(url)}: {_reason(error)}"
             raise Unavailable(f"{said}: try again") from error
         finally:

@@ -172,6 +172,19 @@ class UploadTests(ClientCase):
         self.file.unlink()
         await self.fails(BadUpload, self.send())
 
+    async def test_a_file_that_cannot_be_read_to_its_end_is_not_tried_for_ever(self) -> None:
+        self.file.write_bytes(DATA)
+        threads, file = self.client._executor, self.file
+
+        class Shrinking:
+            async def run(self, function: Callable[[], Any]) -> Any:
+                result = await threads.run(function)
+                os.truncate(file, 100_000)
+                return result
+
+        self.client._executor = Shrinking()
+        await self.fails(BadUpload, self.send())
+
     async def test_a_server_that_refuses_in_the_middle_is_heard(self) -> None:
         self.file.write_bytes(DATA * 20)
 
