@@ -66,8 +66,27 @@ def restart(turn: Turn) -> Noted:
     for attempt in list(turn.state.attempts.values()):
         if attempt.state is not AttemptState.MISSING:
             turn.state.lease(attempt.key, turn.now)
+    _wait_no_longer_than_ever(turn)
     turn.happened("metaserver-started", "metaserver")
     return Noted()
+
+
+def _wait_no_longer_than_ever(turn: Turn) -> None:
+    """Let nothing wait longer than it ever may: the clock may have been set back while the metaserver was away."""
+    state, now = turn.state, turn.now
+    for build in list(state.builds.values()):
+        latest = now + state.policy(build.spec.project).retry_most
+        if build.not_before > latest:
+            state.put(evolve(build, not_before=latest))
+    latest = now + max((policy.quarantine_most for policy in state.policies.values()), default=0.0)
+    for server in list(state.servers.values()):
+        if server.quarantined_until > latest:
+            state.put(evolve(server, quarantined_until=latest))
+    for refusal in list(state.refusals.values()):
+        policy = state.policy(state.builds[refusal.build_id].spec.project)
+        latest = now + max(policy.refusal_ttl, policy.refusal_first, policy.lost_ttl)
+        if refusal.until > latest:
+            state.put(evolve(refusal, until=latest))
 
 
 def look_at_absent(turn: Turn, name: str) -> None:

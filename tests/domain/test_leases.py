@@ -393,6 +393,22 @@ def test_a_clock_that_is_set_changes_no_lease_delay_refusal_or_quarantine() -> N
         assert ended.state is AttemptState.MISSING, "and a lease ends after its term, not an hour later"
 
 
+def test_a_clock_that_was_set_back_while_the_metaserver_was_away_lets_nothing_wait_longer_than_it_ever_may() -> None:
+    farm = Farm({"lua": evolve(POLICY, strikes=1)})
+    farm.login("anna")
+    asked = farm.ask()
+    farm.break_down("anna")
+    farm.login("bert")
+    farm.lose("bert")
+    assert farm.build_of(asked).not_before > farm.broker.now
+    farm.broker.now -= 86_400.0
+    farm.broker.crash()
+    now = farm.broker.now
+    assert farm.server("anna").quarantined_until == now + POLICY.quarantine_most
+    assert farm.build_of(asked).not_before == now + POLICY.retry_most
+    assert {row.until for row in farm.broker.state.refusals.values()} == {now + POLICY.refusal_ttl}
+
+
 def test_the_owner_of_a_machine_that_is_missing_for_an_hour_gets_one_mail() -> None:
     farm = Farm()
     farm.login("anna", evolve(machine(), admin="Ann Owner <ann@example.org>"))
