@@ -292,6 +292,8 @@ class Mailer(Service):
         self._troubles, self._away = 0, ""
 
     def _break_off(self) -> None:
+        if self._flying:
+            self._log.warn("cut off: mail under way, which is sent again after the next start")
         for delivery in self._flying:
             delivery.cancel()
 

@@ -31,6 +31,8 @@ from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
 
 __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 
+_log = Logger()
+
 STRANGER = Bounds(size=4 * 1024, items=100)
 """What one message may be until hello is said."""
 
@@ -441,6 +443,8 @@ class GuardedFactory(Factory):
 
     def close(self, why: str) -> None:
         """End all connections, each when everything is written."""
+        if self._connections:
+            _log.info("cut off: {count} connections, since {why}", count=len(self._connections), why=why)
         for connection in list(self._connections):
             connection.leave(why)
 

@@ -28,6 +28,8 @@ from twisted.web import http
 from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, StallWatch
 from buildtool.errors import BuildToolError, TooLong, Unavailable
 
+_log = Logger()
+
 MIN_PROGRESS = 64 * 1024
 """Bytes of a body that must arrive within the idle time-out: a peer that trickles is not waited for."""
 
@@ -478,6 +480,7 @@ class StreamingSite(http.HTTPFactory):
     async def disconnect(self) -> None:
         """Cut every connection, and return when all are gone: for the end of the program."""
         if self._open:
+            _log.info("cut off: {count} connections of the transfer port", count=len(self._open))
             self._waiting.append(Deferred())
             gone = self._waiting[-1]
             for channel in tuple(self._open):

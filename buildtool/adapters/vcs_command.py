@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable
@@ -24,6 +26,8 @@ import git
 
 OLDEST = (2, 32)
 """The oldest git that will do."""
+
+log = Logger()
 
 NOWHERE = Path(os.devnull)
 """A ``git_dir`` for what needs no repository, so that git looks for none in the directory it happens to run in."""
@@ -102,6 +106,8 @@ class GitCommand:
         with self._lock:
             self._closed = True
             running = tuple(self._running)
+        if running:
+            log.warn("cut off: git ({count} running)", count=len(running))
         for pid in running:
             signal_group(pid, signum)
 

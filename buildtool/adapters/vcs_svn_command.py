@@ -16,10 +16,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.adapters.vcs_svn_refs import Address
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef
+
+log = Logger()
 
 OLDEST = (1, 10)
 """The oldest svn that will do."""
@@ -114,6 +118,8 @@ class SvnCommand:
         with self._lock:
             self._closed = True
             running = tuple(self._running)
+        if running:
+            log.warn("cut off: svn ({count} running)", count=len(running))
         for pid in running:
             signal_group(pid, signum)
 

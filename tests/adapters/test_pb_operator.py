@@ -92,7 +92,7 @@ class SocketTests(TestCase):
         self.desk = FakeOperatorDesk()
 
     def serve(self) -> ControlPort:
-        factory = operator_factory(self.desk, reactor)  # type: ignore[arg-type] # the reactor is a module to mypy
+        factory = operator_factory(self.desk, reactor) # the reactor is a module to mypy
         port = listen_control(reactor, self.directory, factory)  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.addCleanup(factory.close, "the test is over")
@@ -100,7 +100,7 @@ class SocketTests(TestCase):
 
     async def operator(self) -> Operating:
         with at_control_socket(reactor, self.directory) as endpoint:  # type: ignore[arg-type]
-            there = await connect_operator(endpoint, "here", reactor)  # type: ignore[arg-type]
+            there = await connect_operator(endpoint, "here", reactor)
         self.addCleanup(there.close)
         return there
 
@@ -160,6 +160,6 @@ class SocketTests(TestCase):
         with at_control_socket(reactor, self.directory) as endpoint:  # type: ignore[arg-type]
             for role in ("requester", "build server", ""):
                 with self.assertRaises(Unauthorised):
-                    await greet(endpoint, "here", role, reactor)  # type: ignore[arg-type]
+                    await greet(endpoint, "here", role, reactor)
             with self.assertRaises(Unauthorised):
-                await connect_requester(endpoint, "here", reactor)  # type: ignore[arg-type]
+                await connect_requester(endpoint, "here", reactor)

@@ -327,7 +327,7 @@ class ReconfiguringTests(SynchronousTestCase):
         self.world = World()
         self.world.start({name: evolve(policy, options_digest="older") for name, policy in POLICIES.items()})
         self.successResultOf(self.world.send(Registered("anna", machine())))
-        assert isinstance(self.successResultOf(self.world.send(submitted(1, spec()))), Queued)
+        assert isinstance(self.successResultOf(self.world.send(submitted("c1", spec()))), Queued)
 
     def reconfigure(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.world.broker.reconfigure(POLICIES))
@@ -339,7 +339,7 @@ class ReconfiguringTests(SynchronousTestCase):
 
     def test_a_batch_in_flight_is_decided_by_what_held_when_it_began(self) -> None:
         self.world.store.held = []
-        asked = self.world.send(submitted(2, spec(1)))
+        asked = self.world.send(submitted("c2", spec(1)))
         taken = self.reconfigure()
         self.assertNoResult(taken)
         assert self.world.broker.state.policies != POLICIES
