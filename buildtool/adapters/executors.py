@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from buildtool.errors import Unavailable
+
 T = TypeVar("T")
 
 
@@ -36,9 +38,9 @@ class Threads:
         self._stopped = False
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns, or raise what it raises. Raises RuntimeError after ``stop``."""
+        """Return what ``function`` returns, or raise what it raises. Raises Unavailable after ``stop``."""
         if self._stopped:
-            raise RuntimeError(f"the threads for {self._name} have ended")
+            raise Unavailable(f"the program stops, its threads for {self._name} have ended: try again in a moment")
         waiting: Deferred[T] = Deferred()
         self._busy += 1
         if len(self._threads) < min(self._busy, self._size):

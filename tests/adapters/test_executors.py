@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.executors import Threads
+from buildtool.errors import Unavailable
 
 
 class InThreads(TestCase):
@@ -61,5 +62,5 @@ class InThreads(TestCase):
         threads.stop()
         assert done.is_set()
         await running
-        with self.assertRaisesRegex(RuntimeError, "have ended"):
+        with self.assertRaisesRegex(Unavailable, "have ended"):
             await threads.run(done.set)
