@@ -210,6 +210,7 @@ class Overheard:
 
     async def ended(self, message: Ended) -> Ok:
         session = self.session
+        self.world.watch.reporting(self.name, message)
         answer = await self.link.ended(message)
         self.world.watch.end_taken(self.name, session, message, answer)
         return answer
@@ -238,6 +239,7 @@ class WatchedSpool(Spool):
     async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
         kept = await super().keep(end, artifact)
         self._world.watch.keeps(self._name, (end.build_id, end.epoch))
+        self._world.tempt(self._name)
         return kept
 
 
@@ -301,6 +303,7 @@ class Builder:
         overheard.server = self.server
         self.link.orders = overheard
         world.trace.say(self.name, f"starts, life {self.lives}")
+        world.watch.begins(self.name)
         world.keep(self.link, self.server, bench, Deferred.fromCoroutine(self._begin()).addErrback(self._not_begun))
 
     async def _begin(self) -> None:

@@ -17,7 +17,7 @@ RATES = {
     "delay": 0.01, "loss": 0.02, "reorder": 0.02, "resend": 0.05, "slow_disk": 0.003, "full_disk": 0.004,
     "failed_write": 0.004, "failing_commit": 0.02, "refusal": 0.08, "mail_defer": 0.1, "mail_drop": 0.08,
     "mail_duplicate": 0.08, "requester_cancel": 0.08, "requester_leave": 0.15, "requester_resend": 0.1,
-    "lie_late": 0.3, "lie_double": 0.3, "lie_contradiction": 0.3, "lie_foreign": 0.3,
+    "crash_here": 0.02, "lie_late": 0.3, "lie_double": 0.3, "lie_contradiction": 0.3, "lie_foreign": 0.3,
 }  # fmt: skip
 """How likely a fault is where it could be, on average over all worlds."""
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.adapters.pb_client import Session, greet
 from buildtool.adapters.pb_door import Door
-from buildtool.domain.model import AttemptEnd, Held, HeldState
+from buildtool.domain.model import AttemptEnd, AttemptState, Held, HeldState
 from buildtool.errors import BuildToolError, Declined
 from buildtool.protocol import (
     AbortOrder,
@@ -61,7 +61,7 @@ class Liar:
     session: Session | None = None
     number: int = 0
     orders: dict[Key, Order] = field(factory=dict)
-    told: list[Key] = field(factory=list)
+    forgotten: set[Key] = field(factory=set)
     files: dict[str, bytes] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -89,6 +89,8 @@ class Liar:
             try:
                 session = await greet(endpoint, "meta:1", "build server", self.life)
                 held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
+                if rng.random() < 0.5:
+                    held = tuple(Held(*key) for key in self.orders)
                 welcome = await session.call("register", Register(self.name, capability, held), Welcome, _Ear(self))
             except BuildToolError:
                 await self.life.pause(rng.uniform(5.0, 60.0))
@@ -97,7 +99,7 @@ class Liar:
             until = world.time.now + rng.uniform(60.0, 3_000.0)
             while world.time.now < until and not session.broker.disconnected:
                 await self.life.pause(welcome.lease / 4)
-                mine = tuple(Held(*key) for key in self.orders)
+                mine = tuple(Held(*key) for key in self.orders if key not in self.forgotten)
                 held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
                 await self._say(session, "heartbeat", Heartbeat(held), Heard)
             self.session = None
@@ -124,6 +126,9 @@ class Liar:
     def _keys(self, most: int) -> list[Key]:
         """Return Attempts that may be anybody's."""
         rng = self.world.rng
+        live = [row.key for row in self.world.watch.attempts.values() if row.state is AttemptState.BUILDING]
+        if live and rng.random() < 0.6:  # it has good spies
+            return [rng.choice(live)]
         builds = max((key[0] for key in self.orders), default=3) + 2
         return list({(rng.randint(1, builds), rng.randint(1, 3)): None for _ in range(rng.randint(1, most))})
 
@@ -139,6 +144,8 @@ class Liar:
         if rng.random() < 0.1:
             await self.life.pause(rng.uniform(20.0, 200.0))
         self.orders[key] = order
+        if rng.random() < 0.3:
+            self.forgotten.add(key)  # it says nothing of it until it reports
         self._go(self._lie(order))
         return Accepted(*key)
 
@@ -147,7 +154,9 @@ class Liar:
         await self.life.pause(rng.uniform(0.1, 60.0))
         key = (order.build_id, order.epoch)
         first = await self._report(order)
-        if faults.happens("lie_late"):
+        if key in self.forgotten:
+            faults.count("lie_late")
+        if key in self.forgotten or faults.happens("lie_late"):
             await self.life.pause(rng.uniform(0.5, 4.0) * world.lease)
         if first is not None:
             await self._tell(first)

@@ -46,6 +46,9 @@ OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 SLACK = 20.0
 """Seconds by which a message may be late."""
 
+SAID = (AttemptEnd.FAILED, AttemptEnd.RETURNED)
+"""How an Attempt ends only because its server says so."""
+
 HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
 RUNS = (AttemptState.OFFERED, AttemptState.BUILDING)
 
@@ -90,6 +93,7 @@ class Watch:
     dropped: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
     paused: dict[str, str] = field(factory=dict)
     perhaps_paused: dict[str, set[str]] = field(factory=dict)
+    reported: dict[tuple[str, tuple[int, int]], set[AttemptEnd]] = field(factory=dict)
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     _before: dict[str, Server] = field(factory=dict)
@@ -133,7 +137,9 @@ class Watch:
                 if type(row) is kind:
                     self._put(row, now)
         for row in rows:
-            if type(row) is Request:
+            if type(row) is Server:
+                self._check_session(row)
+            elif type(row) is Request:
                 self._check_request(row, now)
             elif type(row) is Build:
                 self._check_build(row, self._builds_before.get(row.id))
@@ -274,6 +280,9 @@ class Watch:
         if row.end is AttemptEnd.REFUSED:
             self._refused[row.build_id, row.server] = self.trace.now
         build = self.builds[row.build_id]
+        if row.end in SAID and row.server in self.honest:
+            said = row.end in self.reported.get((row.server, row.key), ())
+            self._check(said, f"attempt {row.key} ended {row.end.value}, and {row.server} never said so")
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
             self._check(truth.fails, f"attempt {row.key} on {row.server} failed, and nothing is wrong with that build")
@@ -302,6 +311,13 @@ class Watch:
             attempt = self.attempts.get((row.id, row.epoch))
             live = attempt is not None and attempt.state is not AttemptState.ENDED
             self._check(live, f"build {row.id} runs, and no attempt of it does")
+
+    def _check_session(self, row: Server) -> None:
+        """What a server did not bring to its new Session is not believed any more."""
+        for attempt in self.attempts.values():
+            if attempt.server == row.name and attempt.state in HOLDS_SLOT and row.connected:
+                ours = attempt.session == row.session
+                self._check(ours, f"attempt {attempt.key} on {row.name} is of session {attempt.session}, which is over")
 
     def _check_confirmed(self, row: Build) -> None:
         """A failure is final once it was repeated, unless nobody is there who could."""
@@ -416,10 +432,19 @@ class Watch:
         """An honest build server was told what is to become of what it has."""
         for one in verdicts:
             if one.verdict is Verdict.DROP:
-                self.dropped[server, (one.build_id, one.epoch)] = self.trace.now
+                self.dropped.setdefault((server, (one.build_id, one.epoch)), self.trace.now)
                 self.kept.get(server, set()).discard((one.build_id, one.epoch))
         for key in self.held.get(server, ()):
             self._heard[server, key] = self.trace.now
+
+    def reporting(self, server: str, message: Ended) -> None:
+        """An honest build server is about to say how an Attempt ended."""
+        self.reported.setdefault((server, (message.build_id, message.epoch)), set()).add(message.end)
+
+    def begins(self, server: str) -> None:
+        """A life of an honest build server begins: after a loss of power what it had dropped may be there again."""
+        for key in [key for key in self.dropped if key[0] == server]:
+            del self.dropped[key]
 
     def keeps(self, server: str, key: tuple[int, int]) -> None:
         """An honest build server has an end on its disk."""

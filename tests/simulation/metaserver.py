@@ -54,7 +54,7 @@ class Metaserver:
         """Open everything, take up what was open, and listen. Raises BuildToolError."""
         world, life, settings = self.world, self.life, self.world.settings
         clock, key, disk = world.wall, world.key, self.machine.executor(life)
-        database = SimulatedDatabase(world.rows, life, world.faults, world.watch.committed)
+        database = SimulatedDatabase(world.rows, life, world.faults, world.committed)
         store = SqlBrokerStore(database)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
         logs = LogStore(self.machine.directory, disk, self.machine.disk)

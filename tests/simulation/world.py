@@ -24,7 +24,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
 from tests.simulation.invariants import Spoilt, Watch, path_of
 from tests.simulation.machine import Machine
-from tests.simulation.mailserver import MailServer
+from tests.simulation.mailserver import Letter, MailServer
 from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
 from tests.simulation.projects import ARCHES, COLOURS, REVISIONS, Resolver, Times, Truths
@@ -92,7 +92,7 @@ class World:
             self.network.node(name)
         self.machine = Machine("meta", self.faults, lambda: self.crash_metaserver(silently=True))
         self.watch = Watch(self.trace, self.settings.projects[0], self.truths, self._file_of, self.lease)
-        self.mail = MailServer(self.faults, self.trace, self.watch.arrived)
+        self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
@@ -132,6 +132,15 @@ class World:
         )
         machine.failed = lambda: self._builder_down(builder, silently=True)
         return builder
+
+    def _mail_arrived(self, letter: Letter) -> None:
+        self.watch.arrived(letter)
+        self.tempt("meta")
+
+    def committed(self, transaction: tuple[Any, ...]) -> None:
+        self.watch.committed(transaction)
+        if transaction[0] == "_commit" and self.rng.random() < 0.1:
+            self.tempt("meta")
 
     def _file_of(self, digest: str) -> bytes | None:
         return self.machine.read(path_of(self.machine.directory, digest))
@@ -258,6 +267,18 @@ class World:
             _Armed(builder.life, self.rng.randint(1, 60), lambda: self._builder_down(builder, silently=silently))
         )
 
+    def tempt(self, name: str) -> None:
+        """Something has just been done that a crash in the next few steps must not undo, nor do twice."""
+        if not self.faults.happens("crash_here", count=False):
+            return
+        metaserver = self.metaserver
+        if name == "meta" and metaserver is not None:
+            self._armed.append(_Armed(metaserver.life, self.rng.randint(1, 5), self.crash_metaserver))
+        for builder in self.builders:
+            if builder.name == name and builder.running:
+                act = partial(self._builder_down, builder, silently=False)
+                self._armed.append(_Armed(builder.life, self.rng.randint(1, 14), act))
+
     def _builder_down(self, builder: Builder, *, silently: bool) -> None:
         if builder.running:
             self.faults.count("server_crash")
@@ -295,6 +316,9 @@ class World:
         self.faults.count("partition")
         name = self.rng.choice([*(one.name for one in self.builders), *(one.name for one in self.requesters)])
         seconds = self.rng.choice((10.0, 100.0, 600.0)) * (0.5 + self.rng.random())
+        busy = [one.name for one in self.builders if one.running and one.server.running]
+        if busy and self.rng.random() < 0.5:
+            name, seconds = self.rng.choice(busy), self.lease * self.rng.uniform(1.2, 4.0)
         self.trace.say("network", f"{name} and the metaserver are parted for {seconds:.0f} s")
         self.network.part(name, "meta", seconds)
 
