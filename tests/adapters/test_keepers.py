@@ -222,6 +222,14 @@ class Bursts(Kept):
 
 
 class Disasters(Kept):
+    async def test_a_command_that_stops_its_keeper_can_be_ended_all_the_same(self) -> None:
+        running = self.start(shell("kill -STOP $PPID; echo ready; exec sleep 600"))
+        await self.output.seen(b"ready")
+        running.stop("cancelled")
+        ended = await running.ended
+        self.assertEqual((ended.cause, ended.signal), ("stopped", signal.SIGTERM))
+        await self.nothing_left()
+
     async def test_when_a_keeper_is_killed_its_command_and_daemon_are_ended_and_it_counts_as_killed(self) -> None:
         running = self.start(daemon("deaf", then=LINGER))
         await self.output.seen(b"\n")
