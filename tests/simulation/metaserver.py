@@ -66,7 +66,7 @@ class Metaserver:
         tickets = TicketOffice(settings, clock, key)
         gateway = Gateway(life, silence=world.lease)
         shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
-        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
+        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts)
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
         server_desk = ServerDesk(settings, broker, shelving, tickets)
