@@ -147,7 +147,7 @@ class Metaserver:
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
-        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets)
+        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, timers)
         broker = Broker(state, store, clock, timers, shelving, acts)
         closing.add("what decisions asked for", acts.settle)
         closing.add("the transaction in flight", broker.stop)

@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildtool.domain.messages import (
@@ -38,9 +40,10 @@ from buildtool.domain.model import (
     BuildSpec,
     Capability,
     Held,
+    RequestState,
 )
 from buildtool.domain.tickets import Ticket, TicketKind, sign
-from buildtool.errors import Fenced, InternalError, NotFound, UsageError
+from buildtool.errors import Fenced, InternalError, NotFound, StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker, wasted
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
@@ -83,6 +86,9 @@ CAPABILITY_LIMIT = 64 * 1024
 
 WORD_LIMIT = 400
 """Most characters of one property's value: reasons for waiting quote it."""
+
+TELL_AGAIN = 5.0
+"""Seconds before a requester who waits is told again of an end that could not be read."""
 
 KNOWN_SERVERS = 1_000
 """Most names of build servers, connected or not, that are remembered: a peer may not grow that without bound."""
@@ -240,7 +246,9 @@ class Acts:
     artifacts: ArtifactFiles
     teller: Teller
     tickets: TicketOffice
+    timers: IReactorTime
     _running: set[Deferred[None]] = field(factory=set, init=False)
+    _pauses: set[Deferred[None]] = field(factory=set, init=False)
 
     def perform(self, effect: Effect) -> None:
         """Do one act, in the order of the decisions."""
@@ -271,11 +279,29 @@ class Acts:
         self._background(self.logs.finish(build_id, epoch), what)
 
     async def settle(self) -> None:
-        """Wait for what runs in the background."""
+        """Wait for what runs in the background; nothing is tried again any more."""
+        for pause in list(self._pauses):
+            pause.cancel()
         await DeferredList(list(self._running))
 
     async def _tell(self, effect: RequestMoved) -> None:
-        self.followers.moved(await self.teller.told(effect.request))
+        """Tell who follows a Request how it stands; of its end again until it can be read what there is to tell."""
+        while self.followers.follows(effect.request.id):
+            try:
+                told = await self.teller.told(effect.request)
+            except StorageUnavailable as error:
+                if effect.request.state is RequestState.WAITING:
+                    raise
+                log.warn("the end of request {id} is told later: {why}", id=effect.request.id, why=error)
+                pause: Deferred[None] = deferLater(self.timers, TELL_AGAIN)
+                self._pauses.add(pause)
+                try:
+                    await pause
+                finally:
+                    self._pauses.discard(pause)
+            else:
+                self.followers.moved(told)
+                return
 
     def _background(self, act: Coroutine[Any, Any, None], what: str) -> None:
         def failed(failure: object) -> None:
