@@ -92,7 +92,7 @@ class SocketTests(TestCase):
         self.desk = FakeOperatorDesk()
 
     def serve(self) -> ControlPort:
-        factory = operator_factory(self.desk, reactor) # the reactor is a module to mypy
+        factory = operator_factory(self.desk, reactor)
         port = listen_control(reactor, self.directory, factory)  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.addCleanup(factory.close, "the test is over")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_sighup_takes_another_configuration_over_whole_or_not_at_all(control: Co
     config.write_text(own)
     control.farm.config = config
     control.farm.start_mail()
-    metaserver = control.farm.start_metaserver()
+    metaserver = control.farm.start_metaserver("--web")
     control.server("anna")
     config.write_text(own + "public_url = 'https://farm.example'\npb_port = 4\nmail = 3\n")
     metaserver.send(signal.SIGHUP)
@@ -114,12 +115,25 @@ def test_sighup_takes_another_configuration_over_whole_or_not_at_all(control: Co
     metaserver.send(signal.SIGHUP)
     metaserver.wait_for(r"error the configuration stays as it was: lease cannot be changed")
     assert control.ask("ann@example.org")["page_url"].startswith("http://127.0.0.1")
-    config.write_text(
-        own.replace("\n", "") + "\nprojects[0] = __import__('attrs').evolve(projects[0], artifact_limit=7)\n"
-    )
+    another = "projects.append(__import__('attrs').evolve(projects[0], name='second'))\n"
+    config.write_text(f"{own}public_url = 'https://farm.example'\n{another}")
     metaserver.send(signal.SIGHUP)
-    metaserver.wait_for(r"info  the configuration was read again and holds now: .*, greeter")
+    metaserver.wait_for(r"info  the configuration was read again and holds now: .*, greeter, second")
     assert standing(control)["servers_connected"] == 1, "nobody's connection ended"
+    assert ">second<" in shown(control, "/builds")
+    assert "https://farm.example/buildservers" in shown(control, "/buildservers")
+    asked = control.ask("--project=second", "bob@example.org")
+    assert (asked["answer"], asked["page_url"][:20]) == ("queued", "https://farm.example")
+    control.server("bert").wait_for(rf"build {asked['build_id']}\.1 succeeded")
+    control.farm.programs[0].wait_for("mail for bob@example.org")
+    assert "https://farm.example/build/" in control.mail_to("bob@example.org").get_content()
+
+
+def shown(farm: Control, path: str) -> str:
+    """A page of the farm."""
+    with urllib.request.urlopen(farm.farm.public_url + path, timeout=20) as page:  # noqa: S310 - its own
+        text: str = page.read().decode()
+    return text
 
 
 @contextmanager
