@@ -123,7 +123,8 @@ class WaitingTold:
 class Standing:
     """How everything stands. The lists are bounded, the counts are exact.
 
-    ``draining`` says that the metaserver ends once nothing runs; ``waiting`` is in the order of the queue.
+    ``draining`` says that the metaserver ends once nothing runs; ``waiting`` is in the order of the queue. How much
+    mail is left is None while the database cannot be read, which ``problems`` says.
     """
 
     requests: int
@@ -131,8 +132,8 @@ class Standing:
     builds_waiting: int
     servers_connected: int
     servers_known: int
-    mail_unsent: int
-    mail_refused: int
+    mail_unsent: int | None
+    mail_refused: int | None
     draining: bool
     problems: tuple[str, ...]
     stands: tuple[ServerStands, ...]

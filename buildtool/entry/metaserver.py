@@ -112,8 +112,8 @@ def _make_room() -> None:
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
     _make_room()
     metaserver = Metaserver(settings, reactor, pages, stop.ask)
-    await metaserver.start()
     on_hangup(reactor, metaserver.reload)
+    await metaserver.start()
     log.info(
         "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
         pb=settings.pb_port,

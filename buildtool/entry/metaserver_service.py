@@ -102,6 +102,7 @@ class Metaserver:
     ask_stop: Callable[[str], None] = _unasked
     _closing: Closing = field(init=False)
     _reloading: Reloading | None = field(default=None, init=False)
+    _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
     _mailer: Mailer | None = field(default=None, init=False)
 
@@ -115,6 +116,8 @@ class Metaserver:
         except BaseException:
             await self.stop()
             raise
+        if self._reload_later:
+            await self.reload()
 
     async def stop(self) -> None:
         """Listen no more, finish what is in flight, let go of the state directory: what was made last goes first.
@@ -126,8 +129,13 @@ class Metaserver:
         await self._closing.close()
 
     async def reload(self) -> None:
-        """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which."""
-        if self._reloading is not None:
+        """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which.
+
+        While the metaserver starts, that waits until it has.
+        """
+        if self._reloading is None:
+            self._reload_later = True
+        else:
             await self._reloading.reload()
 
     async def _start(self) -> None:

@@ -131,7 +131,7 @@ def standing_lines(told: Standing) -> list[str]:
         f"{_count(told.builds_running, 'build runs', 'builds run')}, {_count(told.builds_waiting, 'waits', 'wait')}",
         _count(told.requests, "request waits", "requests wait"),
         f"{connected} connected",
-        f"{_count(told.mail_unsent, 'mail is', 'mails are')} to be sent, {told.mail_refused} refused",
+        _mail(told.mail_unsent, told.mail_refused),
     )
     found = ["; ".join(counts)]
     if told.draining:
@@ -159,6 +159,12 @@ def standing_lines(told: Standing) -> list[str]:
         found += [f"    {line}" for line in wait.why]
     found += _more(told.builds_waiting - len(told.waiting))
     return found
+
+
+def _mail(unsent: int | None, refused: int | None) -> str:
+    if unsent is None or refused is None:
+        return "how much mail is left is not known"
+    return f"{_count(unsent, 'mail is', 'mails are')} to be sent, {refused} refused"
 
 
 def _row(one: ServerStands) -> tuple[str, str, str]:

@@ -35,7 +35,7 @@ from buildtool.domain.model import Artifact, AttemptState, Build, BuildState, De
 from buildtool.domain.options import digest_of
 from buildtool.domain.state import State
 from buildtool.domain.waiting import lines, why
-from buildtool.errors import InternalError, NotFound, UsageError
+from buildtool.errors import InternalError, NotFound, StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.operator_protocol import (
     AbortBuild,
@@ -86,8 +86,14 @@ class OperatorDesk:
     # --- how everything stands ----------------------------------------------------------------------------
 
     async def standing(self) -> Standing:
-        """Say how everything stands. Raises StorageUnavailable."""
-        unsent, refused = await self.history.mail_left()
+        """Say how everything stands, as far as that is known while the database cannot be read."""
+        unsent: int | None = None
+        refused: int | None = None
+        troubles = list(self.conditions.problems())
+        try:
+            unsent, refused = await self.history.mail_left()
+        except StorageUnavailable as error:
+            troubles.append(f"the database cannot be read: {error}")
         state, now = self.broker.state, self.clock.wall()
         servers = sorted(state.servers.values(), key=lambda server: (not server.connected, server.name))
         live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
@@ -102,7 +108,7 @@ class OperatorDesk:
             mail_unsent=unsent,
             mail_refused=refused,
             draining=bool(self._draining),
-            problems=tuple(_short(line) for line in self.conditions.problems()[:PROBLEMS_SHOWN]),
+            problems=tuple(_short(line) for line in troubles[-PROBLEMS_SHOWN:]),
             stands=tuple(_stands(state, server, now) for server in servers[:SERVERS_SHOWN]),
             running=tuple(
                 RunningTold(

@@ -19,6 +19,7 @@ from buildtool.domain.messages import (
 )
 from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.domain.state import State
+from buildtool.entry.operator import standing_lines
 from buildtool.errors import NotFound, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.operator import WAITING_SHOWN, OperatorDesk
@@ -41,7 +42,7 @@ from tests.domain.worlds import OPTIONS, POLICIES, REVISIONS, machine, spec, sub
 from tests.fakes_build import plan
 from tests.metaserver.deliveries import deliver_all
 from tests.metaserver.test_server_desk import settings
-from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
 T = TypeVar("T")
 ANN = "ann (uid 7)"
@@ -67,8 +68,11 @@ class History:
 
     store: MemoryStore
     mails: tuple[int, int] = (0, 0)
+    problem: Exception | None = None
 
     async def mail_left(self) -> tuple[int, int]:
+        if self.problem is not None:
+            raise self.problem
         return self.mails
 
     async def artifacts_by(self, server: str, after: int, limit: int) -> list[Artifact]:
@@ -150,6 +154,14 @@ class StandingTests(OperatorCase):
         assert {one.state for one in told.stands} == {"building", "paused", "missing"}
         (run,) = told.running
         assert (run.project, run.revision, run.seconds) == ("lua", REVISIONS[0], 90.0)
+
+    def test_it_is_told_too_while_the_database_cannot_be_read(self) -> None:
+        self.login("anna")
+        self.history.problem = full_disk()
+        told = self.standing()
+        assert (told.servers_connected, told.mail_unsent) == (1, None)
+        assert told.problems == ("the database cannot be read: database or disk is full",)
+        assert "how much mail is left is not known" in standing_lines(told)[0]
 
     def test_what_waits_is_told_in_the_order_of_the_queue_with_the_reasons(self) -> None:
         for number in (2, 0, 1):
