@@ -7,6 +7,7 @@ artifact whose file is gone is withdrawn, so that it is built again.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,10 @@ from twisted.logger import Logger
 
 from buildtool.adapters import rows, schema
 from buildtool.adapters.database import Database
-from buildtool.adapters.disk import storage_unavailable
+from buildtool.adapters.disk import exists, storage_unavailable
 from buildtool.adapters.files import DIGEST
 from buildtool.adapters.patrol import Patrol
+from buildtool.adapters.quarantine import stored_path
 from buildtool.adapters.shelving import Shelving
 from buildtool.domain.model import Artifact
 
@@ -112,14 +114,25 @@ class Sweep:
             if not anything:
                 self._empty = True
                 return
-            for artifact in await self.shelving.executor.run(partial(self._absent, found)):
+            try:
+                absent = await self.shelving.executor.run(partial(self._absent, found))
+            except OSError as error:
+                raise storage_unavailable("look at the artifacts", error) from error
+            for artifact in absent:
                 log.error("artifact {id} ({digest}) has no file", id=artifact.id, digest=artifact.digest)
                 await self.gone(artifact, "its file is absent or has another size")
             after = found[-1].id
             await patrol.rest(PAUSE)
 
     def _absent(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
-        return [artifact for artifact in artifacts if not self.shelving.present(artifact.digest, artifact.size)]
+        """Return those that are not there. Raises OSError where the disk cannot say so: it may be back in a moment."""
+        missed = [artifact for artifact in artifacts if not self.shelving.present(artifact.digest, artifact.size)]
+        disk, directory = self.shelving.disk, self.shelving.directory
+        if missed and not disk.names(directory / "artifacts"):
+            raise OSError(errno.ENODEV, "artifacts/ has become empty: is its disk mounted?")
+        for digest in (artifact.digest for artifact in missed if DIGEST.fullmatch(artifact.digest)):
+            exists(disk, stored_path(directory, digest))
+        return missed
 
     async def _names(self, directory: Path) -> list[str]:
         def read() -> list[str]:

@@ -1,14 +1,19 @@
 """The sweep finds files without rows and rows without files, takes its time, and never takes what somebody delivers."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from buildtool.adapters.disk import RealDisk, Status
 from buildtool.adapters.executors import Inline
+from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.fsck import Checkup
+from buildtool.adapters.patrol import Patrol
 from buildtool.adapters.shelving import Shelving
 from buildtool.adapters.sweep import AT_ONCE, EVERY, GRACE, PAUSE, Sweep
 from tests.adapters import states
@@ -87,6 +92,30 @@ class TestSweep(KeepingCase):
         shutil.move(aside, self.state / "artifacts")
         self.pass_time(2 * EVERY, 5.0)
         assert self.sweep.problems() == ()
+        assert self.withdrawn == []
+
+    def test_a_disk_that_cannot_be_read_or_goes_away_in_the_middle_of_a_sweep_withdraws_nothing(self) -> None:
+        """What a directory holds may be known, while the files are out of reach for a moment."""
+
+        class Dying(RealDisk):
+            def look(self, path: Path) -> Status:
+                raise OSError(errno.EIO, "Input/output error", str(path))
+
+        disk = Dying()
+        artifacts = ArtifactStore(self.state, Inline(), disk)
+        self.sweep.shelving = Shelving(self.state, artifacts, Inline(), disk)
+        self.sweeps(2 * EVERY)
+        assert self.withdrawn == []
+
+        class Unmounted(Sweep):
+            async def _files(self, patrol: Patrol) -> bool:
+                found = await super()._files(patrol)
+                shutil.rmtree(self.shelving.directory / "artifacts")
+                (self.shelving.directory / "artifacts").mkdir()
+                return found
+
+        self.sweep = Unmounted(self.database, self.shelving, self.gone)
+        self.sweeps(EVERY)
         assert self.withdrawn == []
 
     def test_it_looks_at_a_few_at_a_time_and_pauses_between(self) -> None:
