@@ -64,3 +64,11 @@ class InThreads(TestCase):
         await running
         with self.assertRaisesRegex(Unavailable, "have ended"):
             await threads.run(done.set)
+
+    async def test_a_function_that_hangs_is_waited_for_no_longer_than_is_said(self) -> None:
+        threads, gate = self.threads(1), threading.Event()
+        running = Deferred.fromCoroutine(threads.run(lambda: gate.wait(30)))
+        assert threads.stop(0.05) is False
+        gate.set()
+        assert threads.stop(20.0) is True
+        await running

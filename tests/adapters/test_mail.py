@@ -299,6 +299,42 @@ class TestMailer(MailerCase):
         assert parsedate_to_datetime(message["Date"]).timestamp() == WALL
 
 
+class TestConfiguring(MailerCase):
+    """Settings that change while the mailer runs."""
+
+    def configure(self, mailer: Mailer, settings: MailSettings | None) -> Post:
+        post = Post()
+        mailer.configure(settings, lambda mail, _now: (f"anew {mail.mail.key}", "body\n"), post)
+        return post
+
+    def test_what_waits_for_a_mail_server_is_sent_when_there_is_one(self) -> None:
+        mailer = self.start("a", settings=None)
+        assert self.outbox.done == {}
+        post = self.configure(mailer, SETTINGS)
+        assert (self.outbox.done, self.post.tried) == ({"key-a": "sent"}, [])
+        assert b"anew key-a" in post.messages[0]
+
+    def test_what_waits_because_the_old_one_is_away_is_sent_by_the_new_one_at_once(self) -> None:
+        self.post.away = True
+        mailer = self.start("a")
+        assert mailer.problems()
+        self.configure(mailer, SETTINGS)
+        self.clock.advance(PACE.pause.most)
+        assert (self.outbox.done, mailer.problems()) == ({"key-a": "sent"}, ())
+
+    def test_without_a_mail_server_what_waits_is_kept_until_there_is_one_again(self) -> None:
+        mailer = self.start()
+        self.configure(mailer, None)
+        self.outbox.put(*mails("a"))
+        mailer.nudge()
+        self.clock.pump([1.0] * 300)
+        assert (list(self.outbox.waiting), self.post.tried) == (["key-a"], [])
+        self.configure(mailer, SETTINGS)
+        assert self.outbox.done == {"key-a": "sent"}
+        self.successResultOf(mailer.stopService())  # type: ignore[arg-type]
+        assert self.clock.getDelayedCalls() == []
+
+
 class TestStopping(MailerCase):
     def test_a_stop_at_rest_is_immediate_and_leaves_no_timer(self) -> None:
         mailer = self.start("a")
