@@ -215,11 +215,14 @@ class BuildServer:
         self._deliveries.stop()
 
     async def _idle(self) -> None:
-        """Wait until no Attempt has a slot."""
-        while self._open:
+        """Wait until no Attempt runs. An order that is still looked at will be declined: nobody waits for checkers."""
+        while self._runs():
             waiter: Deferred[None] = Deferred()
             self._waiting.append(waiter)
             await waiter
+
+    def _runs(self) -> bool:
+        return any(held.run is not None for held in self._open.values())
 
     def _announce_draining(self, welcome: Welcome) -> None:
         saying = Deferred.fromCoroutine(self._say_draining(welcome))
@@ -330,7 +333,7 @@ class BuildServer:
         self._free.sort()
         if parcel is not None:
             self._deliveries.offer(parcel)
-        if not self._open:
+        if not self._runs():
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.callback(None)

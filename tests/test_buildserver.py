@@ -395,6 +395,15 @@ class Stopping(Case):
         assert {told.end for told in at.link.told if isinstance(told, Ended)} == {AttemptEnd.RETURNED}
         assert len(at.link.told) == 2
 
+    def test_handing_back_and_draining_wait_for_no_checker_that_hangs(self) -> None:
+        for leave in (lambda at: at.server.hand_back("bye"), lambda at: at.server.drain("bye")):
+            at = place(checkers=(yes,))
+            at.workshop.hold = Deferred()
+            taking = Deferred.fromCoroutine(at.server.build(order()))
+            self.successResultOf(Deferred.fromCoroutine(leave(at)))
+            at.workshop.hold.callback(None)
+            assert str(self.failureResultOf(taking, Declined).value) == "bye"
+
     def test_handing_back_nothing_is_done_at_once(self) -> None:
         at = place()
         self.successResultOf(Deferred.fromCoroutine(at.server.hand_back("bye")))

@@ -61,6 +61,9 @@ PROGRAM = "buildserver.py"
 MOST_BUILDS = 64
 THREADS = 8
 
+THREADS_GRACE = 5.0
+"""Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -289,7 +292,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
-        closing.callback(pool.stop)
+        closing.callback(pool.stop, THREADS_GRACE)
         mirror = GitMirror(place.mirrors, pool)
         closing.callback(mirror.close)
         svn = SvnCommand(place.subversion)
