@@ -33,7 +33,7 @@ simulate: venv  ## the farm on a virtual clock under every fault: SEEDS=100 worl
 	@$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100)) $(ARGS)
 
 mutants: venv  ## switch one guard off at a time and say which seed of the simulation notices
-	@$(RUN) -m tests.simulation.mutants $(ARGS)
+	@$(RUN) -m tests.simulation.hunting $(ARGS)
 
 chaos: venv  ## kill, freeze and cut off real programs for MINUTES=3 (SEED=n): every request still ends once
 	@$(RUN) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

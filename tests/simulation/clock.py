@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -142,3 +143,12 @@ class Wall:
 
     def wall(self) -> float:
         return self.offset + self._time.now
+
+
+@define(eq=False)
+class Armed:
+    """A crash that comes after so many more steps of its victim."""
+
+    life: Life
+    steps: int
+    act: Callable[[], None]

@@ -1,0 +1,228 @@
+"""What befalls a world, and when: questions, crashes, cut wires, clocks, the operator, and files that are spoilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buildtool.domain.messages import BuildAborted, ServerPaused, ServerResumed
+from buildtool.errors import BuildToolError
+from buildtool.protocol import Submit
+from tests.simulation.clock import Armed
+from tests.simulation.ledger import Spoilt, path_of
+from tests.simulation.projects import ARCHES, COLOURS, REVISIONS
+from tests.simulation.requesters import Requester
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+@define(eq=False)
+class Blows:
+    """Everything that goes wrong by itself, drawn from the world's seed. ``plan`` decides when which blow falls."""
+
+    world: World
+
+    def plan(self) -> None:
+        """Decide when which blow falls."""
+        rng = self.world.rng
+        hours = self.world.active_until / 3_600.0
+        blows: tuple[tuple[Callable[[], None], float], ...] = (
+            (self._submission, 8.0 * rng.choice((0.5, 1.0, 2.0))),
+            (self._crash_metaserver_soon, rng.choice((0.0, 1.0, 3.0))),
+            (self._crash_builder, rng.choice((0.0, 1.0, 2.0))),
+            (self._cut, rng.choice((0.0, 1.0, 3.0))),
+            (self._go_silent, rng.choice((0.0, 1.0, 2.0))),
+            (self._part, rng.choice((0.0, 1.0, 2.0))),
+            (self._herd, rng.choice((0.0, 0.5, 1.5))),
+            (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
+            (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
+            (self._abort_build, rng.choice((0.0, 0.5))),
+            (self._spoil_artifact, rng.choice((0.0, 1.0))),
+            (self._move_head, 1.0),
+            (self._stop_builder, rng.choice((0.0, 0.5))),
+        )
+        for blow, rate in blows:
+            for _ in range(min(40, int(rate * hours + rng.random()))):
+                self.world.time.call(rng.uniform(1.0, self.world.active_until), partial(self._strike, blow))
+
+    def _strike(self, blow: Callable[[], None]) -> None:
+        if self.world.faults.on:
+            blow()
+
+    def _submission(self) -> None:
+        rng = self.world.rng
+        count = rng.choice((1, 1, 1, 1, 2, 3))
+        requester = rng.choice(self.world.requesters)
+        requester.ask(tuple(self._submit(requester) for _ in range(count)))
+        if rng.random() < 0.3:
+            self._submission()
+
+    def _submit(self, requester: Requester) -> Submit:
+        rng = self.world.rng
+        ref = rng.choice(("", "main", *REVISIONS[:3]))
+        system: dict[str, Any] = {}
+        if rng.random() < 0.2:
+            system["arch"] = rng.choice(ARCHES)
+        if rng.random() < 0.2:
+            system["memory"] = rng.choice((512, 2048, 8192))
+        return Submit(
+            client_id=f"{rng.getrandbits(128):032x}",
+            project="paint",
+            email=requester.email,
+            source="",
+            revision=ref,
+            revrange=rng.choice(("", "", "", "1", "2")),
+            compile={"colour": rng.choice(COLOURS)} if rng.random() < 0.7 else {},
+            system=system,
+            local={"os": "linux", "arch": "x86_64"},
+            force=rng.random() < 0.05,
+        )
+
+    def _crash_metaserver_soon(self) -> None:
+        """Crash it in one of its next steps, most of them in the middle of something."""
+        metaserver = self.world.metaserver
+        if metaserver is None or metaserver.life.ended:
+            return
+        if self.world.rng.random() < 0.7:
+            self._submission()
+        if self.world.rng.random() < 0.3:
+            self.world.machine.fails_soon = True  # the power goes between two operations of its disk
+            return
+        silently = self.world.rng.random() < 0.3
+        act = lambda: self.world.crash_metaserver(silently=silently)  # noqa: E731
+        self.world.armed.append(Armed(metaserver.life, self.world.rng.randint(1, 80), act))
+
+    def _crash_builder(self) -> None:
+        builder = self.world.rng.choice(self.world.builders)
+        if not builder.running:
+            return
+        if self.world.rng.random() < 0.3:
+            builder.machine.fails_soon = True
+            return
+        silently = self.world.rng.random() < 0.3
+        self.world.armed.append(
+            Armed(
+                builder.life, self.world.rng.randint(1, 60), lambda: self.world.builder_down(builder, silently=silently)
+            )
+        )
+
+    def _stop_builder(self) -> None:
+        builder = self.world.rng.choice(self.world.builders)
+        if builder.running:
+            builder.stop(drains=self.world.rng.random() < 0.3)
+            self.world.time.call(self.world.rng.uniform(30.0, 600.0), lambda: self.world.start_builder(builder))
+
+    def _cut(self) -> None:
+        if self.world.network.wires:
+            self.world.faults.count("loss")
+            wire = self.world.rng.choice(self.world.network.wires)
+            self.world.trace.say("network", f"{wire.near.here} loses its connection")
+            wire.cut()
+
+    def _go_silent(self) -> None:
+        wires = [wire for wire in self.world.network.wires if not wire.silent]
+        if wires:
+            self.world.faults.count("half_open")
+            wire = self.world.rng.choice(wires)
+            self.world.trace.say("network", f"the connection of {wire.near.here} is half-open")
+            wire.go_silent()
+
+    def _part(self) -> None:
+        self.world.faults.count("partition")
+        name = self.world.rng.choice(
+            [*(one.name for one in self.world.builders), *(one.name for one in self.world.requesters)]
+        )
+        seconds = self.world.rng.choice((10.0, 100.0, 600.0)) * (0.5 + self.world.rng.random())
+        busy = [one.name for one in self.world.builders if one.running and one.server.running]
+        if busy and self.world.rng.random() < 0.5:
+            name, seconds = self.world.rng.choice(busy), self.world.lease * self.world.rng.uniform(1.2, 4.0)
+        self.world.trace.say("network", f"{name} and the metaserver are parted for {seconds:.0f} s")
+        self.world.network.part(name, "meta", seconds)
+
+    def _herd(self) -> None:
+        """All connections break at once, and everybody comes back, with questions, in the same moment."""
+        self.world.faults.count("herd")
+        self.world.trace.say("network", "everybody loses the connection")
+        for wire in list(self.world.network.wires):
+            wire.cut()
+        for _ in range(6):
+            self._submission()
+
+    def _set_clock(self) -> None:
+        """Somebody sets the metaserver's clock."""
+        self.world.faults.count("clock_step")
+        seconds = self.world.rng.choice((-3_600.0, 3_600.0, 40.0, -40.0, 90_000.0))
+        self.world.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
+        self.world.wall.offset += seconds
+
+    def _pause_server(self) -> None:
+        """The operator lets a server take nothing, and lets it take builds again later."""
+        name = self.world.rng.choice(self.world.builders).name
+        if name in self.world.watch.servers and not self.world.watch.paused.get(name):
+            self._operate(ServerPaused(name, "by hand"), name, "by hand")
+            self.world.time.call(self.world.rng.uniform(60.0, 2_000.0), lambda: self._resume(name))
+
+    def _resume(self, name: str) -> None:
+        self._operate(ServerResumed(name), name, "")
+
+    def _operate(self, event: ServerPaused | ServerResumed, name: str, paused: str) -> None:
+        """Let the operator do something to a server, again until it is known to be done."""
+        metaserver, perhaps = self.world.metaserver, self.world.watch.perhaps_paused
+        if metaserver is None or not metaserver.serving or metaserver.life.ended:
+            self.world.time.call(60.0, lambda: self._operate(event, name, paused))
+            return
+        perhaps[name] = {*perhaps.get(name, {self.world.watch.paused.get(name, "")}), paused}
+        known: list[object] = []
+
+        def done(result: object) -> None:
+            known.append(result)
+            if not isinstance(result, Failure):
+                self.world.watch.paused[name] = paused
+                perhaps.pop(name, None)
+
+        def look() -> None:
+            if not known or isinstance(known[0], Failure):
+                self._operate(event, name, paused)
+
+        self.world.time.call(60.0, look)
+        self.world.keep(Deferred.fromCoroutine(metaserver.broker.send(event)).addBoth(done))
+
+    def _abort_build(self) -> None:
+        """The operator ends a build, once; whoever waits for it is mailed."""
+        metaserver, watch = self.world.metaserver, self.world.watch
+        if metaserver is None or not metaserver.serving or metaserver.life.ended or not watch.open_keys:
+            return
+        build_id = self.world.rng.choice(list(watch.open_keys.values()))
+        watch.aborted.add(build_id)
+        self.world.trace.say("operator", f"aborts build {build_id}")
+        act = Deferred.fromCoroutine(metaserver.broker.send(BuildAborted(build_id, "by hand")))
+        self.world.keep(act.addErrback(lambda failure: failure.trap(BuildToolError)))
+
+    def _spoil_artifact(self) -> None:
+        """A file of the cache is deleted, or overwritten, or its disk turns a bit over, which nobody can see."""
+        watch, spoilt = self.world.watch, self.world.watch.spoilt
+        here = [row for row in watch.artifacts.values() if not row.withdrawn and row.digest not in spoilt]
+        if not here:
+            return
+        digest = self.world.rng.choice(here).digest
+        path, how = path_of(self.world.machine.directory, digest), self.world.rng.choice(tuple(Spoilt))
+        data = self.world.machine.read(path)
+        if data is None:
+            return
+        self.world.trace.say("meta", f"the file of {digest[:12]} is {how.value}")
+        spoilt[digest] = (how, self.world.time.now)
+        if how is Spoilt.DELETED:
+            self.world.machine.lose(path)
+        elif how is Spoilt.OVERWRITTEN:
+            self.world.machine.disk.put(path, data[::-1])
+        else:
+            self.world.machine.disk.damage(path)
+
+    def _move_head(self) -> None:
+        self.world.resolver.head = min(self.world.resolver.head + 1, len(REVISIONS) - 1)
