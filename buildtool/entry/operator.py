@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import asdict
 from twisted.internet.base import ReactorBase
+from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
 from buildtool.adapters.control_socket import at_control_socket
@@ -108,7 +109,9 @@ async def _asked(
     except NotRunning as error:
         raise NotRunning(f"{error}; {start}") from error
     except Unavailable as error:
-        raise NotRunning(f"no metaserver runs with {settings.state_dir}: {error}; {start}") from error
+        if isinstance(error.__cause__, NobodyListens):  # one that was killed leaves its socket behind
+            raise NotRunning(f"no metaserver runs with {settings.state_dir}; {start}") from error
+        raise NotRunning(f"the metaserver of {settings.state_dir} does not answer: {error}") from error
     try:
         await ask(there)
     finally:

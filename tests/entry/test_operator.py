@@ -1,6 +1,8 @@
 """What bin/metaserver makes of the operator's flags, and of what the running metaserver says."""
 
 import argparse
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +117,20 @@ def test_a_metaserver_that_does_not_run_is_said_with_how_to_start_it(tmp_path: P
         nobody = f"no metaserver runs with {tmp_path / 'state'}"
         assert done.stderr == f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n"
     assert list(tmp_path.iterdir()) == [config], "asking makes nothing"
+
+
+def test_a_metaserver_that_was_killed_is_said_not_to_run_although_its_socket_is_there(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("state_dir = 'state'\n")
+    (tmp_path / "state").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.path.relpath(tmp_path / "state" / "control"))
+    done = subprocess.run(
+        [sys.executable, "bin/metaserver", "--config", str(config), "--status"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    nobody = f"no metaserver runs with {tmp_path / 'state'}"
+    assert (done.returncode, done.stderr) == (
+        7,
+        f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n",
+    )
