@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from email.message import EmailMessage
 from functools import partial
@@ -18,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived, readBody
 
 from buildtool.adapters.detect import DETECTORS
@@ -38,6 +40,9 @@ from tests.chaos.sources import make_repository
 CONFIG = Path(__file__).resolve().parent / "config.py"
 LOOK = 0.5
 """Seconds between two looks at what should change by itself."""
+
+NOT_NOW = (1, 7)
+"""Exit codes of an operator's word that will be heard later: no metaserver runs, or it went while it was asked."""
 
 CALM_LOOKS = 6
 """How many looks in a row find nothing to do before the farm is believed to be at rest."""
@@ -211,6 +216,12 @@ class Run:
                 program.busy = False
         elif fault.trouble in (Trouble.DEAD, Trouble.NUMB):
             await self._send_away(fault, self.programs[fault.target])
+        elif fault.trouble is Trouble.RELOAD:
+            self._reload()
+        elif fault.trouble is Trouble.PAUSE:
+            await self._by_hand("--pause", fault.target)
+            await self._rest(fault.seconds)
+            await self._by_hand("--resume", fault.target)
         elif fault.trouble is Trouble.POWER:
             await self._power_cut(fault.seconds)
         elif fault.trouble is Trouble.MAIL_AWAY:
@@ -266,6 +277,27 @@ class Run:
             program.thaw()
         else:
             program.start()
+
+    def _reload(self) -> None:
+        metaserver = self.programs[METASERVER]
+        if metaserver.busy or b"ready" not in metaserver.log.read_bytes():
+            self.skipped += 1  # what is still being loaded does not know the signal yet
+        else:
+            metaserver.send(signal.SIGHUP)
+
+    async def _by_hand(self, *words: str) -> None:
+        """Let the operator say something, again while no metaserver runs that could hear it."""
+        argv = [str(self.farm.root / "bin" / "metaserver"), *words]
+        for _ in range(30):
+            said, problem, code = await getProcessOutputAndValue(
+                sys.executable, argv, env=self.farm.environment(), reactor=self.reactor
+            )
+            if not code:
+                return
+            if code not in NOT_NOW:
+                break
+            await self._rest(LOOK)
+        self.problems.append(f"bin/metaserver {' '.join(words)} ended with {code}: {problem.decode()}{said.decode()}")
 
     async def _power_cut(self, seconds: float) -> None:
         """Kill every program that is not being dealt with, and start them all again."""

@@ -30,6 +30,8 @@ class Trouble(enum.Enum):
     FREEZE = "SIGSTOP"
     RESTART = "SIGTERM"
     DRAIN = "SIGHUP"
+    RELOAD = "SIGHUP, which means to read the configuration"
+    PAUSE = "paused by hand"
     POWER = "kill -9, all at once"
     DEAD = "kill -9, for long"
     NUMB = "SIGSTOP, for long"
@@ -52,6 +54,8 @@ _WEIGHTS: dict[tuple[Trouble, str], int] = {
     (Trouble.RESTART, ""): 7,
     (Trouble.RESTART, METASERVER): 5,
     (Trouble.DRAIN, ""): 4,
+    (Trouble.RELOAD, METASERVER): 3,
+    (Trouble.PAUSE, ""): 3,
     (Trouble.POWER, EVERYTHING): 3,
     (Trouble.CUT, ""): 10,
     (Trouble.CUT, REQUESTERS): 4,
