@@ -199,11 +199,14 @@ class _Nursery:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                _quietly(pid, signal.SIGCONT, whole=False)  # by its command, which nobody could end any more
+                continue
             control = self._keepers.pop(pid, None)
             if control is not None and status == 0:
                 control.close()

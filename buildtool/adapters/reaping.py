@@ -267,8 +267,6 @@ class Kept:
     def send(self, signum: signal.Signals) -> None:
         """Have everything signalled; after SIGKILL the keeper goes on until nothing is left."""
         self._keeper.signal(signum)
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(self._keeper_pid, signal.SIGCONT)  # the command may have stopped its parent
 
     def gone(self, *, thorough: bool) -> bool:
         """Say whether nothing is left: neither of its children nor of what left them."""
