@@ -85,7 +85,7 @@ def with_file(disk: Disk, path: Path, use: Callable[[int], object]) -> object:
 
 
 def simulated(seed: int = 0) -> SimulatedDisk:
-    disk = SimulatedDisk(random.Random(seed))  # noqa: S311 - a seed is to repeat what it draws
+    disk = SimulatedDisk(random.Random(seed))
     make_directories(disk, TOP)
     return disk
 
