@@ -271,7 +271,13 @@ class World:
     def _rests(self) -> bool:
         if any(requester.busy for requester in self.requesters) or self.watch.open():
             return False
-        return not self._unsent() and all(builder.running and builder.idle for builder in self.builders)
+        if not all(builder.running and builder.idle for builder in self.builders):
+            return False
+        return not self._unsent() and all(self._connections(builder) == 1 for builder in self.builders)
+
+    def _connections(self, builder: Builder) -> int:
+        wires = self.network.between(builder.name, "meta")
+        return sum(wire.near.open and wire.far.open and not wire.silent for wire in wires)
 
     def _unsent(self) -> dict[str, str]:
         found = self.rows.ask("SELECT key, last_error FROM outbox WHERE sent_at IS NULL AND refused_at IS NULL")
@@ -283,9 +289,8 @@ class World:
         if self.metaserver is not None:
             self.watch.compare(self.rows.ask, self.metaserver.state)
         for builder in self.builders:
-            wires = [wire for wire in self.network.between(builder.name, "meta") if wire.open and not wire.silent]
-            if len(wires) != 1:
-                self.watch.wrong(f"at rest {builder.name} has {len(wires)} connections")
+            if self._connections(builder) != 1:
+                self.watch.wrong(f"at rest {builder.name} has {self._connections(builder)} connections")
             if not builder.running or not builder.idle:
                 self.watch.wrong(f"at rest {builder.name} still builds, or delivers, or does not run")
         for requester in self.requesters:
