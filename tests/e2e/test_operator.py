@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -11,10 +12,12 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 from buildtool.entry.local_farm import Program
@@ -203,19 +206,45 @@ def test_the_metaserver_ends_in_time_whatever_is_connected(control: Control) -> 
         follower.kill()
 
 
-def test_the_metaserver_ends_in_time_while_a_repository_does_not_answer(control: Control) -> None:
+STUBBORN = """\
+#!{python}
+import signal, sys, time
+if "version" in sys.argv[-1]:
+    print("git version 2.40.1")
+else:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    open({deaf!r}, "w").close()
+    time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["a git that obeys", "one that does not"])
+def test_the_metaserver_ends_in_time_while_a_repository_does_not_answer(control: Control, stubborn: bool) -> None:
     with deaf() as port:
         control.farm.extra["E2E_REPOSITORY"] = f"git://127.0.0.1:{port}/greeter.git"
+        ignores = control.directory / "ignores"
+        if stubborn:
+            git = control.directory / "own" / "git"
+            git.parent.mkdir()
+            git.write_text(STUBBORN.format(python=sys.executable, deaf=str(ignores)))
+            git.chmod(0o755)
+            control.farm.extra["PATH"] = f"{git.parent}:{os.environ['PATH']}"
         metaserver = control.farm.start_metaserver()
         asking = control.farm.start("asking", [str(control.farm.root / "bin" / "startcompile.py"), "ann@example.org"])
-        before = set(children(metaserver.process.pid))
-        while not before:
-            before = set(children(metaserver.process.pid))
-            time.sleep(0.05)
+        wait_until(ignores.exists if stubborn else lambda: bool(children(metaserver.process.pid)))
+        gits = children(metaserver.process.pid)
         assert metaserver.stop(seconds=IN_TIME) == 0
         assert any(re.search(r"cut off: git \(\d+ running\)", line) for line in metaserver.lines), metaserver.lines
-        assert not any(Path(f"/proc/{pid}").exists() for pid in before), "no git is left"
+        assert not any(Path(f"/proc/{pid}").exists() for pid in gits), "no git is left"
         asking.kill()
+
+
+def wait_until(so: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Look again and again until something is so."""
+    until = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.05)
 
 
 def children(pid: int) -> list[int]:
