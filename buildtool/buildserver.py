@@ -28,6 +28,9 @@ from buildtool.protocol import AbortOrder, Accepted, Draining, Ended, Ok, Order,
 # A full id of git, or of Subversion.
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
 _TELL_AGAIN = 5.0
+CHECKERS_PATIENCE = 20.0
+"""Seconds that a client checker has; the metaserver waits for 30 until an order is answered."""
+
 
 LEAVING = 10.0
 """Seconds that what is finished has to be taken when the program ends; it stays on disk otherwise."""
@@ -295,7 +298,11 @@ class BuildServer:
         for checker in project.client_checkers:
             name = getattr(checker, "__name__", "a client checker")
             try:
-                reason = await self._pool.run(partial(checker, checked))
+                asked = Deferred.fromCoroutine(self._pool.run(partial(checker, checked)))
+                reason = await asked.addTimeout(CHECKERS_PATIENCE, self._tools.clock)
+            except defer.TimeoutError as error:
+                self._log.warn("{checker} of {project} has not answered", checker=name, project=project.name)
+                raise Declined(f"{name} of {project.name} does not answer here") from error
             except Exception as error:
                 self._log.failure("{checker} of {project} raised", checker=name, project=project.name)
                 raise Declined(f"{name} of {project.name} raised {type(error).__name__} here") from error

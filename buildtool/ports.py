@@ -346,7 +346,7 @@ class ArtifactFiles(Protocol):
     """Artifact bytes by digest, and uploads on their way there."""
 
     def present(self, digest: str, size: int) -> bool:
-        """Say whether the file of this digest is there with this size."""
+        """Say whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""

@@ -15,7 +15,7 @@ from buildtool.domain.model import Judged, Offer, OfferKind, canonical
 from buildtool.domain.options import ProjectOptions, choice, standard
 from buildtool.domain.platforms import Value
 from buildtool.errors import BadOffset, BuildToolError, Unavailable
-from buildtool.ports import PackedFile, SlotPlace, Spooled
+from buildtool.ports import Executor, PackedFile, SlotPlace, Spooled
 from buildtool.project import Checked, ClientChecker, Project
 from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
@@ -345,6 +345,7 @@ def place(
     spool: FakeSpool | None = None,
     room: Room | None = None,
     session: int = 1,
+    pool: Executor | None = None,
 ) -> Place:
     """Return a build server, connected unless ``session`` is 0; ``script`` says how its commands end.
 
@@ -359,7 +360,7 @@ def place(
     offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
     deliveries = Deliveries(spool, link, uploads, clock, room)
-    server = BuildServer(offered, tools, link, deliveries, Immediate())
+    server = BuildServer(offered, tools, link, deliveries, pool or Immediate())
     built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
     link.away = not session
     Deferred.fromCoroutine(deliveries.restore())

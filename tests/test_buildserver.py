@@ -1,6 +1,7 @@
 """The build server's shell: what it takes, how it says whose failure it was, and that it always says an end."""
 
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.attempt import artifact_name, brief
-from buildtool.buildserver import LEAVING
+from buildtool.buildserver import CHECKERS_PATIENCE, LEAVING
 from buildtool.delivering import WRONG, Room
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
 from buildtool.errors import (
@@ -403,6 +404,17 @@ class Stopping(Case):
             self.successResultOf(Deferred.fromCoroutine(leave(at)))
             at.workshop.hold.callback(None)
             assert str(self.failureResultOf(taking, Declined).value) == "bye"
+
+    def test_a_client_checker_that_hangs_keeps_no_slot(self) -> None:
+        class Hanging:
+            async def run(self, _function: object) -> Any:
+                await Deferred[None]()
+
+        at = place(checkers=(yes,), pool=Hanging())
+        taking = Deferred.fromCoroutine(at.server.build(order()))
+        at.clock.advance(CHECKERS_PATIENCE)
+        assert "does not answer here" in str(self.failureResultOf(taking, Declined).value)
+        assert at.server.running == 0
 
     def test_handing_back_nothing_is_done_at_once(self) -> None:
         at = place()

@@ -266,8 +266,10 @@ class ArtifactStore:
             return False
         try:
             stamp = _stamp(self.disk.look(self._path(digest)))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise storage_unavailable("look at an artifact", error) from error
         return stamp.size == size and self._verdicts.get(digest) != (stamp, False)
 
     async def open(self, digest: str) -> Stored:

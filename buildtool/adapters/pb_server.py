@@ -265,6 +265,7 @@ class BuildServerDoor(Door):
     _desk: BuildServerDesk
     _links: Links
     _link: Link | None = field(default=None, init=False)
+    _beating: bool = field(default=False, init=False)
 
     async def remote_register(self, message: Register, orders: pb.RemoteReference) -> Welcome:
         """Open a Session; orders come to ``orders``. Raises Unauthorised for somebody else's name."""
@@ -296,8 +297,14 @@ class BuildServerDoor(Door):
     async def remote_heartbeat(self, message: Heartbeat) -> Heard:
         """The build server lives. Raises Fenced for an older Session."""
         server, session = self._session()
+        if self._beating:
+            raise UsageError("one heartbeat at a time: wait for the answer to the last one")
         self._links.heard(server, session)
-        return await self._desk.heartbeat(server, session, message)
+        self._beating = True
+        try:
+            return await self._desk.heartbeat(server, session, message)
+        finally:
+            self._beating = False
 
     async def remote_draining(self, message: Draining) -> Ok:
         """The build server takes no more orders."""

@@ -37,7 +37,7 @@ class Shelving:
     _locks: KeyedLocks = field(factory=KeyedLocks, init=False)
 
     def present(self, digest: str, size: int) -> bool:
-        """Say whether the file of this digest is there with this size."""
+        """Say whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
         return self.store.present(digest, size)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:

@@ -28,6 +28,9 @@ SWEEP_AFTER = 60.0
 SCRUB_AFTER = 600.0
 """Seconds after the start at which they begin: a start has more urgent things to do."""
 
+FINISH_EVERY = 3_600.0
+"""Seconds between looks for logs that should have been finished."""
+
 Send = Callable[[ArtifactGone], Awaitable[object]]
 """Gives an event to the broker."""
 
@@ -56,8 +59,18 @@ class Housekeeping:
         self.shelving = Shelving(self.directory, self.artifacts, self.executor)
         self.conditions = Conditions(self.directory, self.database, self.executor)
 
-    def begin(self, store: BrokerStore, send: Send, sources: Sequence[Source]) -> None:
-        """Look at how things stand, and from now on now and then at everything else."""
+    def begin(
+        self, store: BrokerStore, send: Send, finish_logs: Callable[[], Awaitable[None]], sources: Sequence[Source]
+    ) -> None:
+        """Look at how things stand, and from now on now and then at everything else.
+
+        ``finish_logs`` compresses what could not be when its Attempt ended: the disk was full, or the end in doubt.
+        """
+
+        async def finish(_patrol: Patrol) -> float:
+            await finish_logs()
+            return FINISH_EVERY
+
         self._store, self._send = store, send
         sweep = Sweep(self.database, self.shelving, self._gone)
         scrub = Scrub(self.database, self.shelving, self.damaged)
@@ -66,6 +79,7 @@ class Housekeeping:
             ("the look at how things stand", self.conditions.round_, 0.0),
             ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
+            ("finishing logs", finish, FINISH_EVERY),
             ("the scrubber of logs", LogScrub(self.directory, self.logs, self.executor).round_, SCRUB_AFTER),
         ):
             patrol = Patrol(name, self.timers, round_)

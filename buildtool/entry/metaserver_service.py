@@ -169,10 +169,14 @@ class Metaserver:
 
         await broker.start()
         await artifacts.start(keep=state.attempts)
-        for left in await logs.unfinished():
-            if not lives(*left):
-                acts.finish_log(*left)
-        keeping.begin(store, broker.send, (broker.problems, mailer.problems))
+
+        async def finish_logs() -> None:
+            for left in await logs.unfinished():
+                if not lives(*left):
+                    acts.finish_log(*left)
+
+        await finish_logs()
+        keeping.begin(store, broker.send, finish_logs, (broker.problems, mailer.problems))
         closing.add("the look after files and rows", keeping.stop)
         closing.add("the connections of the control port", gateway.close)
         site = TransferSite(timers, stored.key, clock, artifacts, logs, Oversight(lives, keeping.corrupt))

@@ -78,7 +78,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_BUILDS = 256
 _MOST_OFFERS = 64
-_MOST_HELD = 1_000
+_MOST_HELD = 512
 _MOST_SECONDS = 366 * 86_400.0
 
 CAPABILITY_LIMIT = 64 * 1024

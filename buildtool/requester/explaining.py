@@ -14,7 +14,6 @@ _VERDICTS = {
     "hit": "hit: there is an artifact that satisfies this",
     "joined": "join: build {build} would be waited for",
     "dispatched": "dispatch: {server} would build it at once",
-    "queued": "queue: no build server could take it now",
     "known-failure": "failed before, in build {build}: {reason}",
     "": "it has just ended: ask again",
     BuildState.QUEUED.value: "build {build} waits",
@@ -22,9 +21,15 @@ _VERDICTS = {
 }
 
 
+_WOULD_QUEUE = "queue: no build server could take it now"
+"""The verdict on what nobody has asked for yet, so that it has no build."""
+
+
 def explained(said: Explanation) -> list[str]:
     """Return an explanation for people, the verdict first."""
     verdict = _VERDICTS.get(said.verdict, "{verdict}{colon}{reason}")
+    if said.verdict == BuildState.QUEUED.value and said.build_id is None:
+        verdict = _WOULD_QUEUE
     head = verdict.format(
         build=said.build_id,
         server=clean(said.server),

@@ -115,6 +115,17 @@ def published(store: ArtifactStore) -> bytes | None:
         stored.close()
 
 
+def test_a_disk_that_does_not_answer_does_not_say_that_an_artifact_is_gone() -> None:
+    disk = SimulatedDisk(random.Random(0))  # noqa: S311 - it is to repeat what it draws
+    store = artifacts(disk, KEY)
+    deliver(store)
+    disk.fault = lambda _operation: Fault.ERROR
+    with pytest.raises(StorageUnavailable):
+        store.present(DIGEST, len(WHOLE))
+    disk.fault = lambda _operation: None
+    assert store.present(DIGEST, len(WHOLE))
+
+
 def check_settled(disk: SimulatedDisk, store: ArtifactStore) -> None:
     """It is there whole, and nothing else is."""
     assert published(store) == WHOLE

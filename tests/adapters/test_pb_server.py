@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
 from buildtool import wire
@@ -44,6 +45,7 @@ from buildtool.protocol import (
     Draining,
     Ended,
     Follow,
+    Heard,
     Heartbeat,
     Ok,
     Register,
@@ -642,6 +644,20 @@ def test_heartbeats_say_what_is_held_and_are_never_more_than_a_quarter_of_the_le
         assert farm.servers.beats == [("anna", 1, Heartbeat(HELD))] * count
     farm.stop(link)
     assert not farm.clock.getDelayedCalls(), "nothing beats when the service has stopped"
+
+
+def test_a_second_heartbeat_before_the_answer_to_the_first_is_refused() -> None:
+    """Each takes the metaserver's time, and nothing else bounds how many a peer sends."""
+    farm = Farm()
+    session = farm.result(greet(farm.ends, WHERE, "build server", farm.clock))  # type: ignore[arg-type]
+    farm.result(session.call("register", messages.register("anna"), Welcome, pb.Referenceable()))
+    farm.servers.deaf = Deferred()
+    first = Deferred.fromCoroutine(session.call("heartbeat", Heartbeat(), Heard))
+    with pytest.raises(UsageError, match="one heartbeat at a time"):
+        farm.result(session.call("heartbeat", Heartbeat(), Heard))
+    farm.servers.deaf.callback(None)
+    assert farm.ends.outcome(first) == Heard()
+    session.close()
 
 
 def test_the_verdicts_of_a_heartbeat_reach_the_orders() -> None:

@@ -26,7 +26,7 @@ from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.domain.messages import Event, Queued, Submitted
 from buildtool.domain.state import State
-from buildtool.entry.housekeeping import Housekeeping
+from buildtool.entry.housekeeping import FINISH_EVERY, Housekeeping
 from buildtool.errors import Damaged, StorageUnavailable
 from buildtool.metaserver.broker import Broker
 from tests.adapters import states
@@ -51,6 +51,7 @@ class World:
     artifacts: ArtifactStore = field(init=False)
     keeping: Housekeeping = field(init=False)
     broker: Broker = field(init=False)
+    finished: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.database = run(Database.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
@@ -63,8 +64,12 @@ class World:
         self.keeping.conditions.low = 0
         self.broker = Broker(State(POLICIES), store, self.wall, self.clock, self.keeping.shelving, Performed())
         run(self.broker.start())
-        self.keeping.begin(store, self.broker.send, (self.broker.problems,))
+        self.keeping.begin(store, self.broker.send, self.finish_logs, (self.broker.problems,))
         self.pass_time(1)
+
+    async def finish_logs(self) -> None:
+        """What could not be compressed when its Attempt ended."""
+        self.finished += 1
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -112,6 +117,13 @@ def world(tmp_path: Path) -> Iterator[World]:
         made = World(tmp_path / "state")
         yield made
         made.close()
+
+
+def test_logs_that_could_not_be_finished_when_their_attempts_ended_are_looked_for_now_and_then(world: World) -> None:
+    world.clock.advance(FINISH_EVERY)
+    assert world.finished == 1
+    world.clock.advance(FINISH_EVERY)
+    assert world.finished == 2
 
 
 @contextlib.contextmanager
