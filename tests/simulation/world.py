@@ -271,6 +271,8 @@ class World:
     def _rests(self) -> bool:
         if any(requester.busy for requester in self.requesters) or self.watch.open():
             return False
+        if self.metaserver is None or not self.metaserver.serving or self.metaserver.broker._busy:
+            return False
         if not all(builder.running and builder.idle for builder in self.builders):
             return False
         return not self._unsent() and all(self._connections(builder) == 1 for builder in self.builders)
