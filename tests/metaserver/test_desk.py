@@ -6,11 +6,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.state import State
-from buildtool.errors import Overloaded
+from buildtool.errors import Overloaded, UnknownProject
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Addresses, Teller
+from buildtool.project import Project
 from buildtool.protocol import Cancel, Submit, Told
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_server_desk import settings
@@ -21,7 +22,11 @@ from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
 class Resolver:
     """``ports.SourceResolver``: every ref is one commit, every range accepts ten."""
 
+    hold: Deferred[None] | None = None
+
     async def resolve(self, url: str, ref: str) -> str:
+        if self.hold is not None:
+            await self.hold
         return COMMIT
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
@@ -36,6 +41,7 @@ class World:
     """A desk over a broker and in-memory stores."""
 
     store: MemoryStore = field(factory=MemoryStore)
+    resolver: Resolver = field(factory=Resolver)
     desk: Desk = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -47,7 +53,7 @@ class World:
         deployment = evolve(settings(), projects=(one,))
         explainer = Explainer(state, self.store, teller)
         self.desk = Desk(
-            deployment, broker, self.store, Resolver(), teller, explainer, broker, open_limit=3, wanted_limit=25
+            deployment, broker, self.store, self.resolver, teller, explainer, broker, open_limit=3, wanted_limit=25
         )
 
     def submit(self, number: int, revrange: str = "") -> Deferred[Told]:
@@ -70,3 +76,30 @@ class RoomTests(SynchronousTestCase):
             self.successResultOf(world.submit(number, "9"))
         self.failureResultOf(world.submit(2, "9"), Overloaded)
         self.successResultOf(world.submit(3))
+
+
+class ReconfiguredTests(SynchronousTestCase):
+    """A configuration that is taken over while a repository is asked holds for what was asked for before, too."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.resolver.hold = Deferred()
+        self.asked = self.world.submit(1)
+        self.assertNoResult(self.asked)
+
+    def take(self, *projects: Project) -> None:
+        self.world.desk.settings = evolve(self.world.desk.settings, projects=projects)
+        assert self.world.resolver.hold is not None
+        self.world.resolver.hold.callback(None)
+
+    def test_what_is_asked_for_is_understood_by_the_new_one(self) -> None:
+        one = project()
+        self.take(evolve(one, recipe=evolve(one.recipe, version=one.recipe.version + 1)))
+        self.successResultOf(self.asked)
+        (build,) = self.world.desk.broker.state.builds.values()
+        assert build.spec.recipe_version == one.recipe.version + 1
+
+    def test_a_project_that_is_gone_is_refused(self) -> None:
+        self.take()
+        self.failureResultOf(self.asked, UnknownProject)
+        assert self.world.desk.broker.state.requests == {}
