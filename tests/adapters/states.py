@@ -27,9 +27,9 @@ from buildtool.domain.model import (
     RequestState,
 )
 from tests.support.inline import run
-from tests.web import farm
+from tests.web import fake_pages, farm
 
-NOW = farm.NOW
+NOW = fake_pages.NOW
 BYTES = b"PK these are the bytes of an artifact " * 2_000
 DIGEST = hashlib.sha256(BYTES).hexdigest()
 LOG = b"".join(b"cc -c %s.c\n" % hashlib.sha256(bytes([number])).hexdigest().encode() for number in range(200)) * 40

@@ -89,7 +89,7 @@ def cut_log(state: Path) -> None:
 class Damage:
     """What is planted, what it is called, and what a person reads of it."""
 
-    plant: Callable[[Path], None]
+    plant: Callable[[Path], object]
     check: str
     says: str
     besides: frozenset[str] = frozenset()

@@ -26,7 +26,8 @@ def nursery(theirs: socket.socket) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_nursery_ends_in_silence_when_nobody_has_read_or_will_read_that_it_is_ready(ready: bool) -> None:
     """What was not read is lost with the connection, which then does not end but breaks."""
-    require_that(present=sys.platform.startswith("linux"), what="there are no subreapers", remedy="run this test on Linux")
+    linux = sys.platform.startswith("linux")
+    require_that(present=linux, what="there are no subreapers", remedy="run this test on Linux")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with nursery(theirs) as process:
         theirs.close()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
@@ -96,7 +97,7 @@ class UploadTests(TransferCase):
 
     async def test_an_upload_for_the_case_that_nothing_is_there_takes_nothing_away(self) -> None:
         """It hears where to go on instead; where nothing is there, it is taken."""
-        new = {"If-None-Match": "*"}
+        new: dict[str, Any] = {"If-None-Match": "*"}
         await self.upload(DATA[:100], 0, len(DATA), DIGEST)
         code, headers, text = await self.upload(DATA, **new)
         assert (code, headers["Upload-Offset"]) == (412, "100")

@@ -25,6 +25,7 @@ from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.domain.messages import Event, Queued, Submitted
+from buildtool.domain.model import RequestState
 from buildtool.domain.state import State
 from buildtool.entry.housekeeping import FINISH_EVERY, Housekeeping
 from buildtool.errors import Damaged, StorageUnavailable
@@ -256,7 +257,7 @@ def test_a_corrupt_artifact_is_quarantined_withdrawn_and_built_again(tmp_path: P
     (state / "quarantine" / f"{DIGEST}.zip").unlink()
     world.pass_time(10)
     assert world.problems == ()
-    demand = states.request(99, states.DONE, states.RequestState.WAITING).demand
+    demand = states.request(99, states.DONE, RequestState.WAITING).demand
     assert isinstance(world.send(Submitted("again", "body", "ada@example.org", demand)), Queued)
     world.close()
 
