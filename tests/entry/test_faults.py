@@ -207,7 +207,7 @@ def test_while_nothing_can_be_kept_it_is_refused_with_the_reason_and_told_and_th
             with pytest.raises(StorageUnavailable, match=f"nothing was accepted: .*{says}"):
                 ask_for_much(world)
             world.pass_time(40)
-            assert any(says in line for line in world.problems)
+            assert any(says in line for line in world.keeping.conditions.problems())
         assert [line for line in said if line.startswith("trouble: ") and says in line]
         world.pass_time(70)
     assert world.problems == ()
