@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.adapters.descriptors import allow_open
@@ -111,6 +112,7 @@ def _make_room() -> None:
 
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
     _make_room()
+    Deferred.fromCoroutine(_in_time(stop))
     metaserver = Metaserver(settings, reactor, pages, stop.ask)
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
@@ -122,9 +124,14 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages:
         state=settings.state_dir,
     )
     log.info("stopping: {reason}", reason=await stop.asked())
-    last_resort(PROGRAM)
     await metaserver.stop()
     return EXIT_OK
+
+
+async def _in_time(stop: Stop) -> None:
+    """See to it that the program ends in time once it is asked to, also while it starts."""
+    await stop.asked()
+    last_resort(PROGRAM)
 
 
 async def _mail(settings: Settings, address: str, reactor: ReactorBase) -> int:
