@@ -8,10 +8,11 @@ import attrs
 import pytest
 from attrs import define, field
 from twisted.internet import error
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
@@ -333,6 +334,16 @@ def test_connecting_does_not_take_for_ever() -> None:
     farm.clock.advance(11)
     with pytest.raises(Unavailable, match="no connection within 10 s"):
         farm.ends.outcome(waiting)
+
+
+def test_connecting_that_is_broken_off_ends_as_whatever_else_is_broken_off() -> None:
+    """An interrupted program, or a build server that stops while it tries to log in, has no defect."""
+    reactor = MemoryReactorClock()
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 23432)
+    waiting = Deferred.fromCoroutine(connect_requester(endpoint, WHERE, reactor))
+    waiting.cancel()
+    with pytest.raises(CancelledError):
+        Farm().ends.outcome(waiting)
 
 
 class _Says(Protocol):
