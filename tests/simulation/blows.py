@@ -39,6 +39,7 @@ class Blows:
             (self._cut, rng.choice((0.0, 1.0, 3.0))),
             (self._go_silent, rng.choice((0.0, 1.0, 2.0))),
             (self._part, rng.choice((0.0, 1.0, 2.0))),
+            (self._freeze, rng.choice((0.0, 0.5, 1.5))),
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
             (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
             (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
@@ -131,7 +132,20 @@ class Blows:
             self.world.faults.count("half_open")
             wire = self.world.rng.choice(wires)
             self.world.trace.say("network", f"the connection of {wire.near.here} is half-open")
-            wire.go_silent()
+            wire.go_silent(for_ever=self.world.rng.random() < 0.3)
+
+    def _freeze(self) -> None:
+        """A program does nothing for a while, though its system does: SIGSTOP, or a machine that swaps."""
+        lives = [builder.life for builder in self.world.builders if builder.running]
+        if self.world.metaserver is not None:
+            lives.append(self.world.metaserver.life)
+        running = [life for life in lives if not life.ended]
+        if running:
+            life = self.world.rng.choice(running)
+            seconds = self.world.rng.choice((3.0, 60.0, 400.0)) * (0.5 + self.world.rng.random())
+            self.world.faults.count("freeze")
+            self.world.trace.say("world", f"{life.name} is frozen for {seconds:.0f} s")
+            life.frozen_until = self.world.time.now + seconds
 
     def _part(self) -> None:
         self.world.faults.count("partition")

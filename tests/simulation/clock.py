@@ -92,6 +92,10 @@ class VirtualTime:
         if self.next_time() is None:
             return False
         when, _, call = heapq.heappop(self._queue)
+        if call.life is not None and call.life.frozen_until > when and not call.life.ended:
+            call.time = call.life.frozen_until
+            self.push(call)
+            return False
         call.called = True
         if call.life is not None and call.life.ended:
             self.graveyard.append(call)
@@ -115,6 +119,12 @@ class Life:
         self.time = time
         self.name = name
         self.ended = False
+        self.frozen_until = 0.0
+
+    @property
+    def frozen(self) -> float:
+        """How many seconds it still does nothing, as after SIGSTOP; its system goes on."""
+        return max(0.0, self.frozen_until - self.time.now)
 
     def seconds(self) -> float:
         return self.time.now

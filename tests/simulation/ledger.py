@@ -90,6 +90,7 @@ class Ledger:
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     _before: dict[str, Server] = field(factory=dict)
+    _ended_at_once: Counter[str] = field(factory=Counter)
     _builds_before: dict[int, Build] = field(factory=dict)
     _refused: dict[tuple[int, str], float] = field(factory=dict)
     _heard: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
@@ -120,6 +121,7 @@ class Ledger:
         self.commits += 1
         rows, happened, now = arguments
         self._before.clear()
+        self._ended_at_once = Counter(row.server for row in rows if type(row) is Attempt)
         self._builds_before = {
             row.id: self.builds[row.id] for row in rows if type(row) is Build and row.id in self.builds
         }
@@ -257,6 +259,7 @@ class Ledger:
             server, before = self.servers[row.server], self._before.get(row.server, self.servers[row.server])
             back = server.strikes < before.strikes or server.quarantined_until < before.quarantined_until
             back = back or not (before.strikes or before.quarantined_until)
+            back = back or self._ended_at_once[row.server] > 1  # another may have been struck in the same batch
             self._check(back, f"{what} came back, and its strike stays")
         elif (
             (old.state, row.state) == (AttemptState.MISSING, AttemptState.ENDED) and row.end is AttemptEnd.LOST and held

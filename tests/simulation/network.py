@@ -124,6 +124,10 @@ class End:
             # Its system says that nobody is there, unless the whole machine is gone.
             self.wire.end(self, error.ConnectionLost(), None)
             return
+        if other.life.frozen:
+            self._out.insert(0, data)
+            self._sending = self.wire.time.call(other.life.frozen, self._arrive_late)
+            return
         other.take(data)
 
     def take(self, data: bytes) -> None:
@@ -155,7 +159,9 @@ class End:
             self.open = False
             if self._sending is not None and self._sending.active():
                 self._sending.cancel()
-            if not self.life.ended:
+            if self.life.frozen:
+                self.wire.time.call(self.life.frozen, lambda: self.protocol.connectionLost(Failure(why)), self.life)
+            elif not self.life.ended:
                 self.protocol.connectionLost(Failure(why))
 
 
@@ -329,6 +335,9 @@ class Endpoint:
         if connecting.called:
             return
         host = network.hosts.get(self._there)
+        if host is not None and host.life.frozen and not host.life.ended:
+            network.time.call(host.life.frozen, lambda: self._arrive(connecting, factory), self._life)
+            return
         far = None
         if host is not None and not host.life.ended:
             far = host.factory.buildProtocol(IPv4Address("TCP", self._here, 1))

@@ -18,7 +18,7 @@ from buildtool.adapters.flow import Inlet
 from buildtool.adapters.streaming import Answer, Content, Refusal
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
 from tests.simulation.clock import Life
-from tests.simulation.network import CONNECT_TIMEOUT, Network
+from tests.simulation.network import CONNECT_TIMEOUT, Host, Network
 
 PIECES = 3
 ANSWER_TIMEOUT = 20.0
@@ -113,9 +113,8 @@ class Transfers:
             raise _error(answer)
         return answer
 
-    async def _once(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, whole: bool = True
-    ) -> Answer:
+    async def _reached(self) -> Host:
+        """Return who listens, once a connection could be made. Raises Unavailable."""
         network, there = self._network, "meta"
         until = network.parted_until(self._here, there)
         if until > network.time.now:
@@ -126,6 +125,17 @@ class Transfers:
         host = network.hosts.get("transfer")
         if host is None or host.life.ended:
             raise Unavailable("nothing listens there: try again")
+        if host.life.frozen:
+            await self._life.pause(min(host.life.frozen, ANSWER_TIMEOUT))
+            if host.life.frozen or host.life.ended:
+                raise Unavailable("did nothing for too long: try again")
+        return host
+
+    async def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, whole: bool = True
+    ) -> Answer:
+        network, there = self._network, "meta"
+        host = await self._reached()
         answered: Deferred[Answer | None] = Deferred()
         spoken = Spoken(method, url, headers)
         life = host.life
