@@ -1,6 +1,7 @@
 """``make chaos``: some minutes of it. MINUTES and SEED say how many, and which; the last line is JSON.
 
-Exit code 0 when every request ended once and nothing was left over, 1 when not; 2 for a wrong command line.
+Exit code 0 when every request ended once and nothing was left over, 1 when not; 2 for a wrong command line or a
+machine without what it takes.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ def main() -> int:
     if said.list:
         print("\n".join(fault.words() for fault in script.faults))
         return 0
+    missing = [name for name in ("git", "gcc") if shutil.which(name) is None]
+    if missing or not Path("/proc/self/environ").exists():
+        say(f"it takes git, gcc and /proc; there is no {missing[0] if missing else '/proc'} here")
+        return 2
     again = f"make chaos SEED={seed} " + ("ARGS=--short" if said.short else f"MINUTES={said.minutes:g}")
     say(f"seed {seed}; again: {again}")
     directory = said.directory.resolve() / f"run-{seed}-{secrets.token_hex(3)}"
