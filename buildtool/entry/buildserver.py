@@ -179,7 +179,10 @@ def _parser() -> argparse.ArgumentParser:
         "--time-limit", type=_number(1, 10**7), metavar="S", help="seconds that one build may take here (default: any)"
     )
     parser.add_argument(
-        "--admin", default="", metavar="TEXT", help="whom to ask about this machine; shown to everybody"
+        "--admin",
+        default="",
+        metavar="TEXT",
+        help="whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing",
     )
     parser.add_argument(
         "--maxdelay", type=_number(1, 86400), default=300, metavar="S", help="most seconds between logins (default 300)"

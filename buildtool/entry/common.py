@@ -72,7 +72,8 @@ def command_line(
     program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES
 ) -> argparse.ArgumentParser:
     """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with example and codes."""
-    meanings = "\n".join(f"  {code}  {meaning}" for code, meaning in codes.items())
+    width = max(len(str(code)) for code in codes)
+    meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in codes.items())
     parser = _CommandLine(
         prog=program,
         description=description,
@@ -86,7 +87,7 @@ def command_line(
         metavar="FILE",
         help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
     )
-    parser.add_argument("--version", action="version", version=software())
+    parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
     parser.add_argument("--verbose", action="store_true", help="log what the libraries say too")
     return parser
 

@@ -16,10 +16,10 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="S", help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, metavar="S", help="run this one and show its trace")
     parser.add_argument("--processes", type=int, metavar="N", help="(default: one for each processor)")
-    parser.add_argument("--worker", type=int, nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=int, nargs="+", help=argparse.SUPPRESS)
     said = parser.parse_args()
-    if said.worker is not None:
-        work(said.worker)
+    if said.share is not None:
+        work(said.share)
     if said.seed is not None:
         replay(said.seed)
     ended = 0

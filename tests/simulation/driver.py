@@ -62,12 +62,12 @@ def simulate(
     chunks = [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
     def run(chunk: Sequence[int]) -> list[Report]:
-        words = [sys.executable, "-m", "tests.simulation", "--worker", *map(str, chunk)]
+        words = [sys.executable, "-m", "tests.simulation", "--share", *map(str, chunk)]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         reports = []
-        with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as worker:
-            assert worker.stdout is not None
-            for line in worker.stdout:
+        with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
                 reports.append(_report(json.loads(line)))
                 done(reports[-1])
         if [report.seed for report in reports] != list(chunk):
