@@ -38,6 +38,9 @@ OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 SLACK = 20.0
 """Seconds by which a message may be late."""
 
+IDLE = 120.0
+"""Seconds for which a build may wait beside a server that could take it, once nothing goes wrong any more."""
+
 SAID = (AttemptEnd.FAILED, AttemptEnd.RETURNED)
 """How an Attempt ends only because its server says so."""
 
@@ -90,6 +93,7 @@ class Ledger:
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     _before: dict[str, Server] = field(factory=dict)
+    _idle: dict[int, float] = field(factory=dict)
     _ended_at_once: Counter[str] = field(factory=Counter)
     _builds_before: dict[int, Build] = field(factory=dict)
     _refused: dict[tuple[int, str], float] = field(factory=dict)
@@ -314,6 +318,28 @@ class Ledger:
             if attempt.server == row.name and attempt.state in HOLDS_SLOT and row.connected:
                 ours = attempt.session == row.session
                 self._check(ours, f"attempt {attempt.key} on {row.name} is of session {attempt.session}, which is over")
+
+    def check_waiting(self, wall: float) -> None:
+        """No build waits for long while a server is there that could take it: wake-ups are not lost."""
+        waiting = [self.builds[build_id] for build_id in self.open_keys.values()]
+        for build in waiting:
+            if build.state is not BuildState.QUEUED or build.not_before > wall:
+                self._idle.pop(build.id, None)
+                continue
+            idle = [server.name for server in self.servers.values() if self._could_take(server, build, wall)]
+            since = (
+                self._idle.setdefault(build.id, self.trace.now) if idle else self._idle.pop(build.id, self.trace.now)
+            )
+            waits = self.trace.now - since
+            self._check(waits < IDLE, f"build {build.id} waits, and {idle} could take it for {waits:.0f} s")
+
+    def _could_take(self, server: Server, build: Build, wall: float) -> bool:
+        refusal = self.refusals.get((build.id, server.name))
+        free = server.takes and self.slots[server.name] < server.capability.max_builds
+        if not free or server.name in build.failed_on or (refusal is not None and refusal.until > wall):
+            return False
+        skill = ProjectSkill(build.spec.project, build.spec.recipe_version, self._policy.options_digest)
+        return isinstance(can_build(build.spec, server.capability, skill, self._comparisons), Offer)
 
     def _check_confirmed(self, row: Build) -> None:
         """A failure is final once it was repeated, unless nobody is there who could."""

@@ -20,7 +20,7 @@ from buildtool.adapters.pb_links import Links
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.buildserver import BuildServer
 from buildtool.delivering import Deliveries
-from buildtool.domain import admission, dispatching, leases, outcomes, state, turn
+from buildtool.domain import admission, dispatching, leases, outcomes, scheduler, state, turn
 from buildtool.domain.messages import Noted
 from buildtool.domain.model import (
     Attempt,
@@ -208,6 +208,11 @@ def pause_undone() -> Sequence[Change]:
         turn.state.put(evolve(turn.state.servers[name], paused=""))
 
     return [(outcomes, "_absolve", absolve)]
+
+
+@_mutant("a slot that is free again is filled")
+def free_slot_forgotten() -> Sequence[Change]:
+    return [(module, "fill", lambda turn, name: None) for module in (outcomes, leases, scheduler)]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")

@@ -235,8 +235,10 @@ class World:
             if due is None or due > deadline or self.steps > STEPS_MOST:
                 break
             self._step()
-            if not self.faults.on and self.steps % 50 == 0 and self._rests():
-                break
+            if not self.faults.on and self.steps % 50 == 0:
+                self.watch.check_waiting(self.wall.wall())
+                if self._rests():
+                    break
         if not self.watch.violations:
             self._check_rest()
 
