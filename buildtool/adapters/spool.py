@@ -160,6 +160,7 @@ def _entries(disk: Disk, directory: Path) -> tuple[list[Spooled], list[str]]:
         try:
             try:
                 found.append((_age(disk, place), _entry(disk, place)))
+                said += _made_durable(disk, place)
             except _NotWhole as wrong:
                 remove(disk, place)
                 said.append(f"{place} was deleted: {wrong}")
@@ -177,7 +178,7 @@ def _age(disk: Disk, place: Path) -> int:
 
 
 def _entry(disk: Disk, place: Path) -> Spooled:
-    """Return one entry, and make durable what a killed program may have left undurable. Raises _NotWhole, OSError."""
+    """Return one entry. Raises _NotWhole, OSError."""
     end = _message(read_whole(disk, place / END, _END_LIMIT + 1))
     if place.name != f"{end.build_id}-{end.epoch}":
         raise _NotWhole(f"it holds the end of build {end.build_id}.{end.epoch}")
@@ -193,8 +194,16 @@ def _entry(disk: Disk, place: Path) -> Spooled:
             raise _NotWhole("its artifact is missing") from None
         if size != end.size:
             raise _NotWhole(f"its artifact has {size} bytes, not {end.size}")
-    disk.sync_directory(place)
     return Spooled(end, artifact)
+
+
+def _made_durable(disk: Disk, place: Path) -> list[str]:
+    """Sync what a killed program may have left undurable; return what there is to say. To be offered needs it not."""
+    try:
+        disk.sync_directory(place)
+    except OSError as error:
+        return [f"{place} may not outlive a loss of power: {error.strerror or error}"]
+    return []
 
 
 def _message(data: bytes) -> Done | Ended:

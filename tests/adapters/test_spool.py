@@ -314,3 +314,15 @@ def test_a_directory_that_cannot_be_made_is_the_machines_fault(tmp_path: Path) -
     for act in (spool.entries(), spool.keep(OTHER), spool.drop(7, 2)):
         with pytest.raises(MachineFault):
             do(act)
+
+
+def test_what_was_read_whole_is_offered_although_it_cannot_be_synced_now() -> None:
+    """The metaserver would hear that the server came back without it, and have it built again."""
+    machine = Machine()
+    do(machine.spool.keep(DONE, machine.output))
+    machine.disk.fault = lambda operation: (
+        Fault.ERROR if (operation.name, Path(operation.path).name) == ("sync_directory", "7-2") else None
+    )
+    with listening() as said:
+        assert [one.end for one in do(machine.spool.entries())] == [DONE]
+    assert any("may not outlive a loss of power" in line for line in said)
