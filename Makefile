@@ -26,13 +26,13 @@ sources: venv  ## the example's sources as a git repository, for a farm by hand:
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
-bench: venv  ## take the figures of docs/performance.rst (ARGS="hits upload" takes those whose names begin so)
+bench: venv  ## measure the real programs, into bench-results/ (ARGS="hits upload" takes what begins so)
 	@$(RUN) -m tests.benchmarks $(ARGS)
 
 simulate: venv  ## the farm on a virtual clock under every fault: SEEDS=100 worlds, or the trace of one (SEED=n)
 	@$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),100)) $(ARGS)
 
-mutants: venv  ## switch one guard off at a time and say which seed of the simulation notices
+mutants: venv  ## switch one guard off at a time and say which seed of the simulation notices (ARGS="NAME" takes one)
 	@$(RUN) -m tests.simulation.hunting $(ARGS)
 
 chaos: venv  ## kill, freeze and cut off real programs for MINUTES=3 (SEED=n): every request still ends once
@@ -55,7 +55,7 @@ lock: venv  ## refresh requirements.txt: the newest versions that fit setup.cfg,
 	@.ci/lock
 	@$(MAKE) --no-print-directory venv
 
-clean:  ## remove what the other targets left behind, except .venv and downloads
+clean:  ## remove what the other targets left behind, except .venv, downloads and bench-results
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp* .demo .bench .chaos
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
