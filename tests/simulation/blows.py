@@ -117,7 +117,6 @@ class Blows:
         builder = self.world.rng.choice(self.world.builders)
         if builder.running:
             builder.stop(drains=self.world.rng.random() < 0.3)
-            self.world.time.call(self.world.rng.uniform(30.0, 600.0), lambda: self.world.start_builder(builder))
 
     def _cut(self) -> None:
         if self.world.network.wires:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.disk import Mode, make_directories
+from buildtool.adapters.disk import Disk, Mode, make_directories
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.pb_link import Backoff, BuildServerLink
 from buildtool.adapters.spool import Spool
@@ -39,7 +39,6 @@ from buildtool.protocol import (
 from tests.fakes_build import Exit
 from tests.simulation import projects
 from tests.simulation.clock import Life
-from tests.simulation.disk import SimulatedDisk
 from tests.simulation.machine import Machine
 from tests.simulation.transfers import SimulatedUploads
 
@@ -232,19 +231,10 @@ class Overheard:
 class WatchedSpool(Spool):
     """A spool with a witness of what is on its disk."""
 
-    def __init__(self, world: World, name: str, directory: Path, executor: Executor, disk: SimulatedDisk) -> None:
+    def __init__(self, world: World, name: str, directory: Path, executor: Executor, disk: Disk) -> None:
         super().__init__(directory, executor, disk)
-        self._simulated = disk
         self._world = world
         self._name = name
-
-    async def entries(self) -> Sequence[Spooled]:
-        counts = self._simulated.counts
-        before = counts["error"] + counts["full"]
-        found = await super().entries()
-        if counts["error"] + counts["full"] > before:  # what the disk did not let it read waits for the next start
-            self._world.watch.finds(self._name, [(one.end.build_id, one.end.epoch) for one in found])
-        return found
 
     async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
         kept = await super().keep(end, artifact)
@@ -361,6 +351,8 @@ class Builder:
                 life.ended = True
                 self.machine.killed()
                 self.world.network.machine_gone(life, silently=False)
+                # Its owner wants the machine back for a while only.
+                self.world.time.call(300.0 * self.world.rng.random(), lambda: self.world.start_builder(self))
 
         Deferred.fromCoroutine(leave()).addBoth(gone)
 

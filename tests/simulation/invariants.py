@@ -123,10 +123,6 @@ class Watch(Ledger):
         for key in [key for key in self.dropped if key[0] == server]:
             del self.dropped[key]
 
-    def finds(self, server: str, keys: Sequence[tuple[int, int]]) -> None:
-        """An honest build server has of what it kept only this, since its disk failed while it looked."""
-        self.kept.get(server, set()).intersection_update(keys)
-
     def keeps(self, server: str, key: tuple[int, int]) -> None:
         """An honest build server has an end on its disk."""
         self.kept.setdefault(server, set()).add(key)
