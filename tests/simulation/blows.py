@@ -144,7 +144,7 @@ class Blows:
             seconds = self.world.rng.choice((3.0, 60.0, 400.0)) * (0.5 + self.world.rng.random())
             self.world.faults.count("freeze")
             self.world.trace.say("world", f"{life.name} is frozen for {seconds:.0f} s")
-            life.frozen_until = self.world.time.now + seconds
+            life.frozen_until = max(life.frozen_until, self.world.time.now + seconds)
 
     def _part(self) -> None:
         self.world.faults.count("partition")
@@ -190,14 +190,16 @@ class Blows:
         if metaserver is None or not metaserver.serving or metaserver.life.ended:
             self.world.time.call(60.0, lambda: self._operate(event, name, paused))
             return
-        perhaps[name] = {*perhaps.get(name, {self.world.watch.paused.get(name, "")}), paused}
+        asked = (metaserver.life, paused)
+        perhaps.setdefault(name, []).append(asked)
         known: list[object] = []
 
         def done(result: object) -> None:
             known.append(result)
             if not isinstance(result, Failure):
                 self.world.watch.paused[name] = paused
-                perhaps.pop(name, None)
+                perhaps[name].remove(asked)
+                perhaps[name] = [other for other in perhaps[name] if not other[0].ended]
 
         def look() -> None:
             if not known or isinstance(known[0], Failure):

@@ -31,6 +31,7 @@ from buildtool.domain.model import (
     Server,
 )
 from buildtool.project import Project
+from tests.simulation.clock import Life
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace
 
@@ -88,7 +89,7 @@ class Ledger:
     kept: dict[str, set[tuple[int, int]]] = field(factory=dict)
     dropped: dict[tuple[str, tuple[int, int]], float] = field(factory=dict)
     paused: dict[str, str] = field(factory=dict)
-    perhaps_paused: dict[str, set[str]] = field(factory=dict)
+    perhaps_paused: dict[str, list[tuple[Life, str]]] = field(factory=dict)
     reported: dict[tuple[str, tuple[int, int]], set[AttemptEnd]] = field(factory=dict)
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
@@ -169,7 +170,7 @@ class Ledger:
         old = self.servers.get(row.name)
         self._check(old is None or row.session >= old.session, f"session of {row.name} goes back")
         self._before[row.name] = old if old is not None else row
-        may_be = self.perhaps_paused.get(row.name, {self.paused.get(row.name, "")})
+        may_be = {self.paused.get(row.name, ""), *(paused for _, paused in self.perhaps_paused.get(row.name, ()))}
         self._check(row.paused in may_be, f"{row.name} is paused {row.paused!r}, which nobody asked for")
         self.servers[row.name] = row
 
@@ -228,6 +229,8 @@ class Ledger:
             self.wrong(f"{where}: there is no such build or server")
             return
         # A batch holds several decisions: what began in one may be called off in the next, and servers may leave.
+        if row.state is AttemptState.ENDED and row.end is AttemptEnd.LOST:
+            return
         self._check(row.state in (AttemptState.OFFERED, AttemptState.ABORTING), f"{where} begins {row.state.value}")
         wanted = build.state is BuildState.RUNNING or row.state is AttemptState.ABORTING
         self._check(wanted, f"{where}: its build has ended, or waits ({build.state.value})")
