@@ -15,6 +15,7 @@ from buildtool.domain.model import (
     AttemptEnd,
     AttemptState,
     Held,
+    HeldState,
     Judged,
     RequestState,
     Verdict,
@@ -102,6 +103,8 @@ class Watch(Ledger):
         """An honest build server is about to say what it has."""
         self.held[server] = {one.key: one.state for one in held}
         for one in held:
+            if one.state is HeldState.ENDED:
+                continue  # it was stopped, and says so as soon as anybody listens
             since = self.trace.now - self.dropped.get((server, one.key), self.trace.now)
             self._check(since < 2 * SLACK, f"{server} still has {one.key}, {since:.0f} s after it was told to drop it")
 
