@@ -250,6 +250,8 @@ class Deliveries:
         """Try once to have it taken; then wait before the next try."""
         if parcel.aborted and isinstance(parcel.kept.end, Done):
             await self._end_otherwise(parcel, AttemptEnd.ABORTED, parcel.aborted)
+        if self._welcome is None:
+            self._say_why(parcel, "there is no connection to the metaserver")
         try:
             welcome = await self._breakable(parcel, self._session())
             await self._breakable(parcel, self._send_log(parcel, welcome))
@@ -326,6 +328,8 @@ class Deliveries:
         else:
             if answer.stale:
                 self._log.info("the end of build {build}.{epoch} came too late", build=end.build_id, epoch=end.epoch)
+            elif parcel.said:
+                self._log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
         parcel.taken = True
 
     async def _end_otherwise(self, parcel: Parcel, end: AttemptEnd, reason: str) -> None:

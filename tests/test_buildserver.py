@@ -501,6 +501,18 @@ class WithoutTheMetaserver(Case):
             "build 1.1 is not delivered yet: the database is locked",
         ]
 
+    def test_what_waits_for_the_metaserver_is_said_and_that_it_went(self) -> None:
+        at = place()
+        with listening() as said:
+            self.take(at)
+            at.lose()
+            at.commands.started[0].end(FAILED)
+            at.pass_time(20)
+            assert "build 1.1 is not delivered yet: there is no connection to the metaserver" in said
+            at.connect(2, [Judged(1, 1, DELIVER)])
+            at.pass_time(20)
+        assert "build 1.1 is delivered now" in said
+
     def test_a_build_server_that_is_started_again_delivers_what_it_finds(self) -> None:
         """It says so at its login; it has no ticket any more, and asks for one."""
         before = place(max_builds=2)

@@ -118,7 +118,7 @@ def _waits(state: State, build: Build, ahead: int, now: float) -> Estimate | Non
         server = state.servers[name]
         waits = _free_in(state, server, now)
         found = state.durations.expected(build.spec.project, offer.platform, name)
-        if found is None or waits is None or server.quarantined_until > now:
+        if found is None or waits is None or state.holding or not server.takes:
             continue
         usual = found if usual is None or found.seconds < usual.seconds else usual
         slots += waits

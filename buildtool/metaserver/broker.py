@@ -32,7 +32,7 @@ from buildtool.domain.messages import (
     Tick,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Policy, RequestState
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Policy, RequestState
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
@@ -110,6 +110,10 @@ class Broker:
         for name in sorted(waiting.keys() - self.state.policies.keys()):
             words = {"name": name, "count": waiting[name]}
             log.warn("project {name} is not configured: its open builds ({count}) wait until it is, or expire", **words)
+        if self.state.builds:
+            running = sum(build.state is BuildState.RUNNING for build in self.state.builds.values())
+            queued = len(self.state.builds) - running
+            log.info("taken over: {running} builds that run, {queued} that wait", running=running, queued=queued)
         await self.send(Restarted())
 
     async def _rebuild(self) -> None:

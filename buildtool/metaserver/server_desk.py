@@ -41,6 +41,7 @@ from buildtool.domain.model import (
     Capability,
     Held,
     RequestState,
+    Verdict,
 )
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 from buildtool.errors import Fenced, InternalError, NotFound, StorageUnavailable, UsageError
@@ -124,7 +125,10 @@ class ServerDesk:
         answer = await self.broker.send(Registered(message.server, capability, message.held))
         if not isinstance(answer, SessionOpened):
             raise InternalError("the metaserver answered a login with something else")
-        log.info("build server {name} connected, session {session}", name=message.server, session=answer.session)
+        on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
+        with_what = f"; of the {len(message.held)} builds that it has {on} go on" if message.held else ""
+        words = {"name": message.server, "session": answer.session, "with_what": with_what}
+        log.info("build server {name} connected, session {session}{with_what}", **words)
         projects = self.settings.projects
         return Welcome(
             session=answer.session,
@@ -254,6 +258,7 @@ class Acts:
         """Do one act, in the order of the decisions."""
         match effect:
             case Dispatch():
+                _say_given(effect.attempt, effect.build)
                 self.servers.dispatch(effect.attempt.server, effect.attempt.session, self._order(effect))
             case Abort():
                 order = AbortOrder(effect.build_id, effect.epoch, effect.reason)
@@ -267,7 +272,8 @@ class Acts:
                     self._background(self._tell(effect), f"telling followers of request {effect.request.id}")
 
     def attempt_ended(self, attempt: Attempt) -> None:
-        """Compress the log; throw away what was uploaded in vain."""
+        """Say it; compress the log; throw away what was uploaded in vain."""
+        _say_ended(attempt)
         self.finish_log(attempt.build_id, attempt.epoch)
         if wasted(attempt):
             what = f"discarding what build {attempt.build_id}, epoch {attempt.epoch}, uploaded"
@@ -315,6 +321,18 @@ class Acts:
     def _order(self, effect: Dispatch) -> Order:
         attempt, build = effect.attempt, effect.build
         return make_order(attempt, build, self.tickets, self.teller)
+
+
+def _say_given(attempt: Attempt, build: Build) -> None:
+    words = {"build": build.id, "epoch": attempt.epoch, "project": build.spec.project, "name": attempt.server}
+    log.info("build {build}.{epoch} of {project} is given to {name}", **words)
+
+
+def _say_ended(attempt: Attempt) -> None:
+    end = attempt.end.value if attempt.end is not None else "over"
+    why = f": {attempt.reason}" if attempt.reason else ""
+    words = {"build": attempt.build_id, "epoch": attempt.epoch, "name": attempt.server, "end": end, "why": why}
+    log.info("build {build}.{epoch} on {name}: {end}{why}", **words)
 
 
 def check_bounded(capability: Capability) -> None:

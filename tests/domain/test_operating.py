@@ -30,6 +30,18 @@ def test_a_paused_server_is_given_nothing_until_it_is_resumed_and_says_why() -> 
     assert farm.running_on(asked) == "anna"
 
 
+def test_no_start_is_promised_on_servers_that_take_nothing_now() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    farm.deliver("anna")
+    farm.send(ServerPaused("anna", "by hand"))
+    asked = farm.ask(spec(1))
+    assert farm.why(asked).estimate is None
+    farm.send(ServerResumed("anna"))
+    assert farm.running_on(asked) == "anna"
+
+
 def test_the_end_of_a_quarantine_a_login_and_a_restart_leave_a_pause_as_it_is() -> None:
     farm = Farm({"lua": evolve(POLICY, strikes=1)})
     farm.login("anna")

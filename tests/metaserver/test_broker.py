@@ -100,10 +100,11 @@ class BatchTests(SynchronousTestCase):
             self.world.send(submitted(f"c{number}", spec(number)))
         with listening() as said:
             self.world.start()
-        assert said == []
+        taken_over = "taken over: 0 builds that run, 2 that wait"
+        assert said == [taken_over]
         with listening() as said:
             self.world.start({})
-        assert said == ["project lua is not configured: its open builds (2) wait until it is, or expire"]
+        assert said == ["project lua is not configured: its open builds (2) wait until it is, or expire", taken_over]
 
     def test_a_failed_commit_leaves_everything_as_it_was_and_says_so(self) -> None:
         self.world.send(Registered("anna", machine()))

@@ -11,12 +11,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.messages import AttemptAccepted
-from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Offer, Server
+from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Held, Offer, Server, Verdict
 from buildtool.domain.state import State
-from buildtool.errors import UsageError
+from buildtool.errors import Fenced, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WORD_LIMIT, ServerDesk, TicketOffice
-from buildtool.protocol import Done, Ended, Register, Welcome
+from buildtool.protocol import Done, Ended, Heard, Heartbeat, Register, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
 from tests.support.logs import listening
@@ -90,6 +90,25 @@ class RegisteringTests(SynchronousTestCase):
         assert str(KNOWN_SERVERS) in self.refused("one-more", machine())
         assert self.successResultOf(self.register("s7", machine())).session == 2
         assert len(state.servers) == KNOWN_SERVERS
+
+    def test_what_a_server_brings_back_is_judged_renewed_and_said_in_the_log(self) -> None:
+        self.successResultOf(self.register("anna", machine()))
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
+        held = (Held(1, 1), Held(9, 1))
+        with listening() as said:
+            again = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine(), held)))
+            welcome = self.successResultOf(again)
+        assert [one.verdict for one in welcome.verdicts] == [Verdict.GO_ON, Verdict.DROP]
+        assert "build server anna connected, session 2; of the 2 builds that it has 1 go on" in said
+        beat = self.world.desk.heartbeat("anna", 2, Heartbeat(held[:1]))
+        assert self.successResultOf(Deferred.fromCoroutine(beat)) == Heard()
+        late = self.world.desk.heartbeat("anna", 1, Heartbeat(held[:1]))
+        self.failureResultOf(Deferred.fromCoroutine(late), Fenced)
+
+    def test_more_than_a_server_can_have_or_the_same_twice_is_refused(self) -> None:
+        for held in ((Held(1, 1), Held(1, 1)), tuple(Held(number, 1) for number in range(513))):
+            register = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine(), held)))
+            assert "each once" in str(self.failureResultOf(register, UsageError).value)
 
     @given(st.sampled_from(["", "-x", "a/b", "..", "a b", "a\n", "é", "a" * 64]))
     def test_a_name_that_could_not_be_a_files_is_refused(self, name: str) -> None:
