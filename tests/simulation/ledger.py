@@ -322,8 +322,11 @@ class Ledger:
                 ours = attempt.session == row.session
                 self._check(ours, f"attempt {attempt.key} on {row.name} is of session {attempt.session}, which is over")
 
-    def check_waiting(self, wall: float) -> None:
+    def check_waiting(self, wall: float, *, awake: bool) -> None:
         """No build waits for long while a server is there that could take it: wake-ups are not lost."""
+        if not awake:
+            self._idle.clear()
+            return
         waiting = [self.builds[build_id] for build_id in self.open_keys.values()]
         for build in waiting:
             if build.state is not BuildState.QUEUED or build.not_before > wall:

@@ -236,7 +236,8 @@ class World:
                 break
             self._step()
             if not self.faults.on and self.steps % 50 == 0:
-                self.watch.check_waiting(self.wall.wall())
+                awake = self.metaserver is not None and not self.metaserver.life.frozen
+                self.watch.check_waiting(self.wall.wall(), awake=awake)
                 if self._rests():
                     break
         if not self.watch.violations:
