@@ -29,7 +29,8 @@ class DirectoryLock:
         except OSError as error:
             holder = os.read(self._file, 100).decode(errors="replace").strip() or "another process"
             os.close(self._file)
-            raise StorageUnavailable(f"{directory} is used by {holder}: one {owner} at a time may use it") from error
+            words = f"one {owner.partition(' ')[0]} at a time may use it, so stop that one first"
+            raise StorageUnavailable(f"{directory} is used by {holder}: {words}") from error
         os.ftruncate(self._file, 0)
         os.write(self._file, f"{owner}, process {os.getpid()}\n".encode())
 
