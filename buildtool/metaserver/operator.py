@@ -250,7 +250,7 @@ class OperatorDesk:
         if not given_out:
             (artifact, *_) = artifacts
             files = await self._delete(artifact.digest)
-            words = f"artifact {artifact.id} is not given out already: {artifact.withdrawn}"
+            words = f"artifact {artifact.id} is given out no more, since it was withdrawn before: {artifact.withdrawn}"
             return Acted((words,) if not files else (words, "its file is deleted"), bool(files), artifact.build_id)
         files = await self._withdraw(given_out, reason, by)
         return Acted((_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out))

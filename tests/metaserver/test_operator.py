@@ -279,6 +279,14 @@ class PurgeTests(OperatorCase):
         assert self.events("artifact-withdrawn") == [f"{row.withdrawn}; by {ANN}"]
         assert isinstance(self.done(self.broker.send(submitted("again", spec(0)))), Dispatched)
 
+    def test_an_artifact_that_was_purged_before_is_said_to_have_been(self) -> None:
+        self.login("anna")
+        artifact = self.built(0)
+        self.done(self.desk.purge(PurgeArtifact(str(artifact.id), "it was infected"), ANN))
+        (first, *_) = self.done(self.desk.purge(PurgeArtifact(str(artifact.id), ""), ANN)).words
+        before = "it was withdrawn before: purged by the operator: it was infected"
+        assert first == f"artifact {artifact.id} is given out no more, since {before}"
+
     def test_a_file_stays_while_another_artifact_has_the_same_bytes(self) -> None:
         self.login("anna")
         first, second = self.built(0), self.built(1)
