@@ -299,7 +299,7 @@ class Run:
 def judge(
     command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, *, donor_first: bool
 ) -> None:
-    """Raise Stopped with whose failure it is, unless the command succeeded (design.md section 4, "Failure").
+    """Raise Stopped with whose failure it is, unless the command succeeded (docs/integrator.rst).
 
     ``tail`` is the end of the log; ``donor_first`` says whether the donor's time limit is the nearer one.
     """

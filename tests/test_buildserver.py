@@ -190,7 +190,7 @@ class WhoseFailure(Case):
         assert "is for s390x, not for x86_64" in told.reason
 
     def test_each_way_to_end_has_its_owner(self) -> None:
-        """The table of design.md section 4: what is the project's, what is the machine's."""
+        """The table of docs/integrator.rst: what is the project's, what is the machine's."""
         missing = "cannot start 'make': no such program in PATH=/usr/bin"
         cases = {
             Exit(None, "time limit", 9, "ran longer than its limit of 9 s"): AttemptEnd.FAILED,

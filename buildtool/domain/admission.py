@@ -1,4 +1,4 @@
-"""How a Request comes in: hit, join, remembered failure, or a new Build (design.md section 4, "Admission")."""
+"""How a Request comes in: hit, join, remembered failure, or a new Build (docs/architecture.rst)."""
 
 from __future__ import annotations
 

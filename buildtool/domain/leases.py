@@ -2,7 +2,7 @@
 
 A lost connection ends nothing. An Attempt is believed alive for a full term after it was last heard of; when its Lease
 ends it is *missing*: its Build waits for somebody else. One that comes back before that happened goes on at the same
-epoch, and what its absence had cost is taken back (design.md section 4, "Leases").
+epoch, and what its absence had cost is taken back (docs/adr/0009-leases.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who satisfies whom, who can build what, and the reason for every no.
 
-Comparison has a direction (design.md section 4): a requirement *libc at most 2.36* is met by a binary that needs
+Comparison has a direction (docs/integrator.rst): a requirement *libc at most 2.36* is met by a binary that needs
 2.31; a requirement *memory at least 4096* by a machine that has 8192.
 """
 

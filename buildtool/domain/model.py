@@ -1,4 +1,4 @@
-"""Frozen values: what is asked, built, stored and offered. See design.md section 2 for the words."""
+"""Frozen values: what is asked, built, stored and offered. docs/architecture.rst lists the words."""
 
 from __future__ import annotations
 

@@ -328,7 +328,7 @@ def _standard() -> dict[str, Property]:
 
 
 STANDARD: dict[str, Property] = _standard()
-"""The properties that most projects need, by name; see design.md section 4 for their roles and directions."""
+"""The properties that most projects need, by name; see docs/integrator.rst for their roles and directions."""
 
 
 def standard(*names: str) -> tuple[Property, ...]:

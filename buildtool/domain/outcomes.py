@@ -1,4 +1,4 @@
-"""What the end of an Attempt means: for its Build, its Requests, and its server (design.md section 4, "Failure")."""
+"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ SHELVES_KEPT = 20_000
 
 
 LEASE = 60.0
-"""Seconds for which an Attempt is believed alive after it was heard of (design.md section 4, "Leases")."""
+"""Seconds for which an Attempt is believed alive after it was heard of (docs/adr/0009-leases.md)."""
 
 OWNER_TOLD_AFTER = 3_600.0
 """Seconds after which the owner of a build server is told that it is missing."""
