@@ -121,11 +121,19 @@ def _translated(path: Path) -> Iterator[None]:
         # Raised by the driver before the database sees the value.
         raise ConflictingRow(f"{path} refuses a row: it cannot hold a value ({error})") from error
     except sqlite3.DatabaseError as error:  # from BEGIN, which goes past SQLAlchemy
-        raise StorageUnavailable(f"{path} cannot be used: {error}") from error
+        raise _unusable(path, error) from error
     except exc.DatabaseError as error:
         if isinstance(error, exc.ProgrammingError | exc.NotSupportedError | exc.InternalError):
             raise
-        raise StorageUnavailable(f"{path} cannot be used: {error.orig}") from error
+        raise _unusable(path, error.orig) from error
+
+
+def _unusable(path: Path, problem: BaseException | None) -> StorageUnavailable:
+    """Return the error for what SQLite cannot do; a file that is damaged does not mend by itself."""
+    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest of the bits tell details
+    damaged = code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    advice = "; restore a backup, unless bin/metaserver --fsck --repair mends it" if damaged else ""
+    return StorageUnavailable(f"{path} cannot be used: {problem}{advice}")
 
 
 def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: str) -> Engine:

@@ -114,15 +114,16 @@ def test_a_wrong_statement_is_a_defect_and_not_called_a_storage_problem(database
 
 
 def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageUnavailable, match=r"missing/db\.sqlite cannot be used: unable to open"):
+    with pytest.raises(StorageUnavailable, match=r"missing/db\.sqlite cannot be used: unable to open[^;]*\Z"):
         run(Database.open(tmp_path / "missing" / "db.sqlite", Inline()))
 
 
-def test_a_file_that_is_no_database_is_named(path: Path) -> None:
+def test_a_file_that_is_no_database_is_named_with_what_to_do(path: Path) -> None:
     path.write_text("this is no database, whatever its name says\n" * 100)
-    with pytest.raises(StorageUnavailable, match="cannot be used: file is not a database"):
+    words = "cannot be used: file is not a database; restore a backup, unless bin/metaserver --fsck --repair mends it"
+    with pytest.raises(StorageUnavailable, match=words):
         run(Database.open(path, Inline()))
-    with pytest.raises(StorageUnavailable, match="cannot be used: file is not a database"):
+    with pytest.raises(StorageUnavailable, match=words):
         run(Database.reading(path, Inline()).run(noted))
 
 
