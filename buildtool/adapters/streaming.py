@@ -345,6 +345,7 @@ class StreamingChannel(http.HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()
+        self._log = Logger("twisted.web.http")  # else what Twisted says there of time-outs counts as ours
         self.lingering = False
         self._thrown_away = 0
         self._ending: IDelayedCall | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
@@ -51,6 +52,10 @@ class _Channel(http.HTTPChannel):
     """One connection, counted by its site."""
 
     site: PagesSite
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._log = Logger("twisted.web.http")  # else what Twisted says there of time-outs counts as ours
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

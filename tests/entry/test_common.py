@@ -12,11 +12,15 @@ import pytest
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel
 
+from buildtool.adapters.streaming import StreamingChannel
 from buildtool.entry.common import EXIT_FAILED, Stop, _Lines, _Program, event_line, exit_code, refuse
+from buildtool.entry.web_site import _Channel
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -164,6 +168,23 @@ class Signals(SynchronousTestCase):
             running._told(signal.SIGTERM)
             assert stopped == ended
         assert running.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("channel", [_Channel, StreamingChannel])
+def test_what_twisted_says_of_a_visitor_that_was_too_slow_is_not_taken_for_ours(channel: type[HTTPChannel]) -> None:
+    quiet, verbose = StringIO(), StringIO()
+    observers = [_Lines(quiet, verbose=False), _Lines(verbose, verbose=True)]
+    made = channel()  # type: ignore[no-untyped-call]
+    made.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    made.abortTimeout = None
+    for observer in observers:
+        globalLogPublisher.addObserver(observer)
+    try:
+        made.timeoutConnection()  # type: ignore[no-untyped-call]
+    finally:
+        for observer in observers:
+            globalLogPublisher.removeObserver(observer)
+    assert (quiet.getvalue(), verbose.getvalue().count("Timing out client")) == ("", 1)
 
 
 def test_levels_below_warning_of_the_libraries_are_left_out() -> None:
