@@ -47,9 +47,15 @@ def hunt(mutant: Mutant, most: int = SEEDS_MOST) -> tuple[int, str] | None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Hunt all mutants, or those that are named, and say which seed found which; 1 when one was not found."""
+    """Hunt all mutants, or those that are named, and say which seed found which; 1 when one was not found, 2 for
+    a name that is none.
+    """
     if len(names) == 3 and names[1].isdigit():
         work(names[0], int(names[1]), int(names[2]))
+    known = [mutant.name for mutant in MUTANTS]
+    if unknown := [name for name in names if name not in known]:
+        print(f"no such mutant: {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
     wanted = [mutant for mutant in MUTANTS if not names or mutant.name in names]
     missed = 0
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

@@ -3,13 +3,14 @@
 import random
 from typing import Any
 
+import pytest
 from twisted.internet import error
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from tests.simulation.clock import Life, VirtualTime
 from tests.simulation.faults import Faults
-from tests.simulation.hunting import hunt
+from tests.simulation.hunting import hunt, main
 from tests.simulation.mutants import MUTANTS, switched
 from tests.simulation.network import KEEP_ALIVE, Network
 from tests.simulation.trace import Trace
@@ -129,3 +130,13 @@ def test_a_missing_guard_is_noticed() -> None:
     """One of them here; ``make mutants`` hunts all."""
     (mutant,) = (one for one in MUTANTS if one.name == "told-before-commit")
     assert hunt(mutant) is not None
+
+
+@pytest.mark.parametrize("name", ["no-such", "--help"])
+def test_a_name_that_is_no_mutant_is_refused_with_those_that_there_are(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([MUTANTS[0].name, name]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"no such mutant: {name}; there are: {MUTANTS[0].name}, ")
