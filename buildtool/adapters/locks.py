@@ -11,6 +11,14 @@ from typing import Self
 from buildtool.errors import StorageUnavailable
 
 
+def holder(directory: Path) -> str:
+    """Return who took the lock of ``directory`` last, in words with its process id, or "" when that is not known."""
+    try:
+        return (directory / "lock").read_bytes()[:100].decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 class DirectoryLock:
     """Holds a directory for this process until it ends or closes the lock; a crash leaves nothing behind.
 

@@ -153,7 +153,7 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
     try:
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
-        raise Unavailable(f"it said nothing within {within:g} s") from problem
+        raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs") from problem
     except error.ConnectionClosed as problem:
         raise Unavailable(broker.why) from problem
 

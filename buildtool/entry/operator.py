@@ -10,10 +10,12 @@ from typing import Any
 
 from attrs import asdict
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
 from buildtool.adapters.control_socket import at_control_socket
+from buildtool.adapters.locks import holder
 from buildtool.adapters.pb_operator import Act, Operating, connect_operator
 from buildtool.domain.estimates import duration_words
 from buildtool.entry.common import EXIT_OK, Stop, refuse, run
@@ -101,7 +103,7 @@ def operate(said: argparse.Namespace) -> int:
 async def _asked(
     settings: Settings, reactor: ReactorBase, ask: Callable[[Operating], Coroutine[Any, Any, None]]
 ) -> None:
-    """Ask over the socket. Raises NotRunning, saying how to start one, and what the metaserver refused with."""
+    """Ask over the socket. Raises NotRunning, saying what to do about it, and what the metaserver refused with."""
     start = f"start it with bin/metaserver --config {settings.path}"
     try:
         with at_control_socket(IReactorUNIX(reactor), settings.state_dir) as endpoint:
@@ -111,11 +113,22 @@ async def _asked(
     except Unavailable as error:
         if isinstance(error.__cause__, NobodyListens):  # one that was killed leaves its socket behind
             raise NotRunning(f"no metaserver runs with {settings.state_dir}; {start}") from error
+        if _silent(error):
+            who = holder(settings.state_dir) or "its process id is not known"
+            hangs = f"the metaserver of {settings.state_dir} runs but says nothing, it may hang"
+            raise NotRunning(f"{hangs}: kill it ({who}; nothing is lost), then {start}") from error
         raise NotRunning(f"the metaserver of {settings.state_dir} does not answer: {error}") from error
     try:
         await ask(there)
     finally:
         there.close()
+
+
+def _silent(error: BaseException | None) -> bool:
+    """Say whether an error comes from an answer that did not come in time."""
+    while error is not None and not isinstance(error, TooLate):
+        error = error.__cause__
+    return error is not None
 
 
 async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:

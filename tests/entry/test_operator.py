@@ -6,10 +6,17 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.entry.operator import ACTS, add_flags, chosen, standing_lines
+from buildtool.adapters.locks import DirectoryLock
+from buildtool.entry.operator import ACTS, _asked, add_flags, chosen, standing_lines
+from buildtool.errors import NotRunning
 from buildtool.operator_protocol import (
     AbortBuild,
     Drain,
@@ -21,6 +28,7 @@ from buildtool.operator_protocol import (
     Standing,
     WaitingTold,
 )
+from buildtool.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -117,6 +125,27 @@ def test_a_metaserver_that_does_not_run_is_said_with_how_to_start_it(tmp_path: P
         nobody = f"no metaserver runs with {tmp_path / 'state'}"
         assert done.stderr == f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n"
     assert list(tmp_path.iterdir()) == [config], "asking makes nothing"
+
+
+def test_a_metaserver_that_hangs_is_said_to_run_with_the_process_to_kill(tmp_path: Path) -> None:
+    config, state = tmp_path / "config.py", tmp_path / "state"
+    config.write_text("state_dir = 'state'\n")
+    reactor = MemoryReactorClock()
+    with DirectoryLock(state, "metaserver"), socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(os.path.relpath(state / "control"))
+        asking = Deferred.fromCoroutine(_asked(load_settings(config, secrets=False), cast(ReactorBase, reactor), never))
+        ((_, factory, *_),) = reactor.unixClients
+        factory.buildProtocol(None).makeConnection(StringTransport())
+        reactor.advance(11)
+    problem = SynchronousTestCase().failureResultOf(asking, NotRunning).value
+    assert str(problem) == (
+        f"the metaserver of {state} runs but says nothing, it may hang: kill it (metaserver, process {os.getpid()}; "
+        f"nothing is lost), then start it with bin/metaserver --config {config}"
+    )
+
+
+async def never(_there: object) -> None:
+    raise AssertionError("there is nobody to ask")
 
 
 def test_a_metaserver_that_was_killed_is_said_not_to_run_although_its_socket_is_there(tmp_path: Path) -> None:
