@@ -5,8 +5,8 @@ import secrets
 from tests.simulation.driver import Summary, command, simulate
 from tests.simulation.faults import KINDS
 
-FIXED = range(30)
-FRESH = 20
+FIXED = range(25)
+FRESH = 15
 
 
 def _assert_sound(summary: Summary) -> None:
