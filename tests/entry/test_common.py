@@ -174,13 +174,13 @@ class Signals(SynchronousTestCase):
 def test_what_twisted_says_of_a_visitor_that_was_too_slow_is_not_taken_for_ours(channel: type[HTTPChannel]) -> None:
     quiet, verbose = StringIO(), StringIO()
     observers = [_Lines(quiet, verbose=False), _Lines(verbose, verbose=True)]
-    made = channel()  # type: ignore[no-untyped-call]
-    made.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
-    made.abortTimeout = None
+    made = channel()
+    made.makeConnection(StringTransport())
+    made.abortTimeout = None  # type: ignore[assignment]
     for observer in observers:
         globalLogPublisher.addObserver(observer)
     try:
-        made.timeoutConnection()  # type: ignore[no-untyped-call]
+        made.timeoutConnection()
     finally:
         for observer in observers:
             globalLogPublisher.removeObserver(observer)
