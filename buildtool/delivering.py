@@ -157,13 +157,12 @@ class Deliveries:
 
     async def restore(self) -> None:
         """Take up what an earlier run of this program could not deliver. Raises MachineFault."""
-        for kept in await self._spool.entries():
+        entries = await self._spool.entries()
+        if entries:
+            self._log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
+        for kept in entries:
             passes = Passes(kept.end.build_id, kept.end.epoch, self._link.renew, None)
             self.offer(Parcel(kept, passes))
-        if self._parcels:
-            self._log.info(
-                "finished builds of an earlier run that wait to be delivered: {count}", count=len(self._parcels)
-            )
 
     async def keep(self, finished: Finished) -> Parcel:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
