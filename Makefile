@@ -26,7 +26,7 @@ sources: venv  ## the example's sources as a git repository, for a farm by hand:
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
 
-bench: venv  ## measure the real programs, into bench-results/ (ARGS="hits upload" takes what begins so)
+bench: venv  ## take the figures of docs/performance.rst, into bench-results/ (ARGS="hits upload" takes what begins so)
 	@$(RUN) -m tests.benchmarks $(ARGS)
 
 simulate: venv  ## the farm on a virtual clock under every fault: SEEDS=100 worlds, or the trace of one (SEED=n)
