@@ -72,6 +72,15 @@ class BadArchive(BuildFailed):
     code = "bad-archive"
 
 
+class SourceUnusable(BuildFailed):
+    """The commit's sources cannot be laid out as they stand, here or anywhere: the message says what to mend.
+
+    A submodule's commit that was never pushed, a submodule without an address, a filter whose program is missing.
+    """
+
+    code = "source-unusable"
+
+
 class DecodeError(BuildToolError):
     """A peer sent something that is not what the protocol says. Nothing of it was used."""
 
