@@ -54,6 +54,12 @@ class MachineFault(BuildToolError):
     code = "machine-fault"
 
 
+class GitMissing(MachineFault):
+    """There is no git that can be run on this machine, or only one that is too old: git has to be installed."""
+
+    code = "git-missing"
+
+
 class BuildFailed(BuildToolError):
     """The project's own fault: a command failed or a promised deliverable is missing."""
 
@@ -79,6 +85,12 @@ class SourceUnusable(BuildFailed):
     """
 
     code = "source-unusable"
+
+
+class CommitGone(SourceUnusable):
+    """The commit is nowhere any more: neither its repository nor the metaserver has it. It has to be pushed again."""
+
+    code = "commit-gone"
 
 
 class DecodeError(BuildToolError):

@@ -6,9 +6,9 @@ metaserver (for requesters and build servers) and by the build server (for order
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
-from buildtool.domain.model import AttemptEnd, Capability, Held, Judged, OfferKind
+from buildtool.domain.model import ADDED, AttemptEnd, Capability, Held, Judged, OfferKind
 from buildtool.domain.options import Canonical
 from buildtool.domain.platforms import Value
 
@@ -340,18 +340,20 @@ class Done:
 
 @frozen
 class RenewTickets:
-    """Ask for fresh tickets for an Attempt whose old ones have expired."""
+    """Ask for fresh tickets for an Attempt whose old ones have expired; with ``source``, for one for its commit too."""
 
     build_id: int
     epoch: int
+    source: bool = field(default=False, metadata=ADDED)
 
 
 @frozen
 class Tickets:
-    """Fresh tickets."""
+    """Fresh tickets. ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>`` below the transfer URL."""
 
     log_ticket: str
     artifact_ticket: str
+    source_ticket: str = field(default="", metadata=ADDED)
 
 
 @frozen

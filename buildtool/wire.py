@@ -4,7 +4,8 @@ The shapes are the attrs classes of ``protocol`` and the values they hold; from 
 decoder are made per class, once. On the wire a value is a dictionary with its class's name under ``type`` and one
 entry per field, made of str, int, float, bool, None and lists only. Nothing may be missing, unknown, too long or of
 another type (a bool is no int). Versions are compared in ``Hello``, see ``protocol_of``: all other messages are
-exactly those of one version.
+exactly those of one version, but for fields that were ``ADDED`` to it. Those are left out where they say what their
+default says, so that peers who do not know them understand the rest, and may be missing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import cache
 import attrs
 from attrs import frozen
 
+from buildtool.domain.model import ADDED
 from buildtool.errors import DecodeError, EncodeError
 from buildtool.protocol import LOG_TAIL_LIMIT, TOGETHER
 
@@ -57,6 +59,7 @@ LIMITS: Mapping[str, int] = {
     "build_state": 40,
     "log_ticket": 400,
     "artifact_ticket": 400,
+    "source_ticket": 400,
 }
 """Most bytes of a string, by the name of its field in any message."""
 
@@ -173,12 +176,13 @@ def size_of(plain: Plain) -> int:
 @cache
 def _shape_of_class(cls: type) -> _Shape:
     hints = typing.get_type_hints(cls)
-    names = tuple(attribute.name for attribute in attrs.fields(cls))
-    shapes = tuple((name, _shape(hints[name], name)) for name in names)
+    shapes = tuple((one.name, _shape(hints[one.name], one.name)) for one in attrs.fields(cls))
+    added = _added(cls)
     encoders = tuple((name, shape.encode) for name, shape in shapes)
     decoders = tuple((name, shape.decode) for name, shape in shapes)
-    keys = frozenset((*names, "type"))
+    keys = frozenset((*dict(shapes), "type"))
     tag = cls.__name__
+    lacking = {name: shape.encode(added[name]) for name, shape in shapes if name in added}
 
     def encode_fields(value: Whole) -> Plain:
         if type(value) is not cls:
@@ -191,13 +195,13 @@ def _shape_of_class(cls: type) -> _Shape:
         except _Wrong as wrong:
             wrong.path.append(name)
             raise
-        return plain
+        return _without_defaults(plain, value, added) if added else plain
 
     def decode_fields(data: Plain) -> Whole:
         if type(data) is not dict or data.get("type") != tag:
             raise _Wrong(f"expected {tag}, got {_shown(data)}")
         if len(data) != len(keys) or not all(type(key) is str and key in keys for key in data):
-            raise _Wrong(_misfit(data, keys))
+            data = {**lacking, **_checked(data, keys, lacking)}
         values: list[Whole] = []
         name = ""
         try:
@@ -211,11 +215,23 @@ def _shape_of_class(cls: type) -> _Shape:
     return _Shape((dict,), encode_fields, decode_fields)
 
 
-def _misfit(data: dict[Plain, Plain], keys: frozenset[str]) -> str:
+def _added(cls: type) -> dict[str, Whole]:
+    """Return the fields that the protocol's first programs do not know, with their defaults."""
+    return {one.name: one.default for one in attrs.fields(cls) if one.metadata == ADDED}
+
+
+def _without_defaults(plain: dict[str, Plain], value: Whole, added: Mapping[str, Whole]) -> dict[str, Plain]:
+    return {name: one for name, one in plain.items() if name not in added or getattr(value, name) != added[name]}
+
+
+def _checked(data: dict[Plain, Plain], keys: frozenset[str], added: Mapping[str, Plain]) -> dict[Plain, Plain]:
     unknown = next((key for key in data if type(key) is not str or key not in keys), None)
     if unknown is not None:
-        return f"unknown field {_shown(unknown)}"
-    return f"field {min(keys - data.keys())} is missing"
+        raise _Wrong(f"unknown field {_shown(unknown)}")
+    missing = keys - data.keys() - added.keys()
+    if missing:
+        raise _Wrong(f"field {min(missing)} is missing")
+    return data
 
 
 def _shape(annotation: Whole, field: str) -> _Shape:  # noqa: PLR0911 - one line for each kind of annotation

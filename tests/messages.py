@@ -152,8 +152,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         seconds=strategies.durations,
         log_tail=_text,
     ),
-    "RenewTickets": st.builds(protocol.RenewTickets, _numbers, _numbers),
-    "Tickets": st.builds(protocol.Tickets, _text, _text),
+    "RenewTickets": st.builds(protocol.RenewTickets, _numbers, _numbers, st.booleans()),
+    "Tickets": st.builds(protocol.Tickets, _text, _text, _text),
     "Goodbye": st.builds(protocol.Goodbye, _text),
     "Ok": st.builds(protocol.Ok, st.booleans()),
 }

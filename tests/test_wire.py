@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool import protocol, wire
-from buildtool.domain.model import AttemptEnd, OfferKind
+from buildtool.domain.model import ADDED, AttemptEnd, OfferKind
 from buildtool.errors import DecodeError, EncodeError
 from buildtool.protocol import (
     LOG_TAIL_LIMIT,
@@ -79,7 +79,20 @@ def test_a_message_with_one_field_replaced_decodes_or_raises_a_decode_error(
         again = wire.decode(type(message), sent)
     except DecodeError:
         return
-    assert wire.encode(again) == sent
+    left_out = {one.name: one.default for one in attrs.fields(type(message)) if one.metadata == ADDED}
+    assert left_out | wire.encode(again) == left_out | sent
+
+
+@given(everything)
+def test_a_field_that_was_added_is_left_out_unless_it_says_something_and_may_be_missing(
+    message: attrs.AttrsInstance,
+) -> None:
+    sent = wire.encode(message)
+    for one in attrs.fields(type(message)):
+        if one.metadata == ADDED:
+            assert (one.name in sent) is (getattr(message, one.name) != one.default)
+            without = {key: value for key, value in sent.items() if key != one.name}
+            assert getattr(wire.decode(type(message), without), one.name) == one.default
 
 
 @given(everything)
@@ -87,7 +100,9 @@ def test_a_missing_and_an_unknown_field_are_refused_by_name(message: attrs.Attrs
     sent = wire.encode(message)
     with pytest.raises(DecodeError, match="surplus"):
         wire.decode(type(message), sent | {"surplus": 1})
-    for name in attrs.fields_dict(type(message)):
+    for name, field in attrs.fields_dict(type(message)).items():
+        if field.metadata == ADDED:
+            continue
         without = {key: value for key, value in sent.items() if key != name}
         with pytest.raises(DecodeError, match=f"{name} is missing"):
             wire.decode(type(message), without)

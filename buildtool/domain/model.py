@@ -12,6 +12,7 @@ from buildtool.domain.options import Canonical, Comparison, digest_of, written
 from buildtool.domain.platforms import Value
 
 __all__ = [
+    "ADDED",
     "ARTIFACT_NAME_LIMIT",
     "OFFER_RANK",
     "Artifact",
@@ -44,6 +45,9 @@ __all__ = [
     "evolve",
     "shown",
 ]
+
+ADDED = {"added": True}
+"""The ``metadata`` of a field, with a default, that peers of the same protocol's first programs do not know."""
 
 ARTIFACT_NAME_LIMIT = 200
 """The longest artifact file name, in characters."""
