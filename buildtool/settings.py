@@ -9,18 +9,19 @@ environment only.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from attrs import field, frozen
 
 from buildtool.configfile import CONFIG_VARIABLE, Execution, find_config, projects_of
+from buildtool.domain.addresses import valid_address
+from buildtool.domain.hosts import at_port, in_url, is_address, valid_bind, valid_host, valid_url
 from buildtool.domain.options import Option
-from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
+from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject, UsageError
 from buildtool.project import Project
 from buildtool.projectcheck import check_recipes
 
@@ -56,10 +57,8 @@ ENVIRONMENT: dict[str, str] = {
 STARTTLS = ("never", "opportunistic", "required")
 
 _SECRET_LIMIT = 4096
-_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/%-]*)?")
 _PORTS = range(1, 65536)
 _LEASES = range(2, 3601)
-_HOST_LIMIT = 253
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "mail", "projects"}
@@ -68,43 +67,60 @@ _MAIL = frozenset({"host", "port", "sender", "username", "password_file", "passw
 
 
 def _port(_instance: object, attribute: object, value: int) -> None:
+    _check_port(getattr(attribute, "name", "port"), value)
+
+
+def _check_port(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _PORTS:
-        name = getattr(attribute, "name", "port")
         raise ConfigurationError(f"{name} = {value!r} is not usable: a port is a whole number from 1 to 65535")
 
 
-def _host(_instance: object, attribute: object, value: str) -> None:
-    if (
-        not isinstance(value, str)
-        or not value
-        or len(value) > _HOST_LIMIT
-        or not value.isprintable()
-        or set(value) & set(" /@")
-    ):
-        name = getattr(attribute, "name", "host")
-        raise ConfigurationError(f"{name} = {value!r} is not usable: it is the name or address of a machine")
+def _host(value: object, what: str = "host =") -> str:
+    return _read(partial(valid_host, port="pb_port ="), value, what)
 
 
-def _address(_instance: object, _attribute: object, value: str) -> None:
-    if not isinstance(value, str) or not _is_address(value):
+def _mail_host(value: object, what: str = "mail: host =") -> str:
+    return _read(partial(valid_host, port="port ="), value, what)
+
+
+def _bind(value: object, what: str = "bind =") -> str:
+    return _read(valid_bind, value, what)
+
+
+def _public_url(value: object, what: str = "public_url =") -> str:
+    return _read(valid_url, value, what)
+
+
+def _transfer_url(value: object, what: str = "transfer_url =") -> str:
+    return _read(valid_url, value, what)
+
+
+def _sender(value: object, what: str = "mail: sender =") -> str:
+    try:
+        return valid_address(value if isinstance(value, str) else "")
+    except UsageError as error:
         raise ConfigurationError(
-            f"bind = {value!r} is not usable: it is an IP address of this machine, 0.0.0.0 for all"
-        )
+            f"{what} {value!r} is not usable: it is an address such as farm@example.org"
+        ) from error
 
 
-def _url(_instance: object, attribute: object, value: str) -> None:
-    name = getattr(attribute, "name", "url")
-    if isinstance(value, str) and _URL.fullmatch(value):
-        return
-    raise ConfigurationError(f"{name} = {value!r} is not usable: it is a URL such as http://farm.example.org:8080")
+def _read(read: Callable[[object, str], str], value: object, what: str) -> str:
+    """Return a host, an address or a URL in its one form. Raises ConfigurationError that begins with ``what``."""
+    try:
+        return read(value, what)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
 
 
-def _sender(_instance: object, _attribute: object, value: str) -> None:
-    if isinstance(value, str) and value.isprintable() and value.count("@") == 1 and " " not in value:
-        local, _, domain = value.partition("@")
-        if local and domain:
-            return
-    raise ConfigurationError(f"mail: sender = {value!r} is not usable: it is an address such as farm@example.org")
+_PLACES: Mapping[str, Callable[[object, str], str]] = {
+    "host": _host,
+    "bind": _bind,
+    "public_url": _public_url,
+    "transfer_url": _transfer_url,
+    "mail.host": _mail_host,
+    "mail.sender": _sender,
+}
+"""How the settings are read that name machines, wherever they come from."""
 
 
 def _lease(_instance: object, _attribute: object, value: int) -> None:
@@ -120,9 +136,9 @@ class MailSettings:
     certificate must hold.
     """
 
-    host: str = field(validator=_host)
+    host: str = field(converter=_mail_host)
     port: int = field(validator=_port)
-    sender: str = field(validator=_sender)
+    sender: str = field(converter=_sender)
     username: str = ""
     password: str = field(default="", repr=False)
     starttls: str = "opportunistic"
@@ -147,13 +163,13 @@ class Settings:
     """
 
     path: Path
-    host: str = field(validator=_host)
-    bind: str = field(validator=_address)
+    host: str = field(converter=_host)
+    bind: str = field(converter=_bind)
     pb_port: int = field(validator=_port)
     transfer_port: int = field(validator=_port)
     web_port: int = field(validator=_port)
-    public_url: str = field(validator=_url)
-    transfer_url: str = field(validator=_url)
+    public_url: str = field(converter=_public_url)
+    transfer_url: str = field(converter=_transfer_url)
     state_dir: Path
     build_dir: Path
     mail: MailSettings | None
@@ -205,20 +221,19 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     from_environment = _overrides()
     mail = _mail(path, given.pop("mail", None), from_environment, secrets=secrets)
     given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
-    host = given.get("host", "127.0.0.1")
+    host = _host(given.get("host", "127.0.0.1"))
     web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
-    if not isinstance(host, str):
-        raise ConfigurationError(f"host = {host!r} is not usable: it is the name or address of a machine")
-    shown = f"[{host}]" if ":" in host else host
+    for name, value in (("web_port", web_port), ("transfer_port", transfer_port)):
+        _check_port(name, value)  # before they are part of a URL, which would be blamed
     return Settings(
         path=path,
         host=host,
-        bind=given.get("bind", _default_bind(host)),  # type: ignore[arg-type] # validated by Settings
+        bind=given.get("bind", _default_bind(host)),
         pb_port=given.get("pb_port", 23432),  # type: ignore[arg-type] # validated by Settings
         transfer_port=transfer_port,  # type: ignore[arg-type] # validated by Settings
         web_port=web_port,  # type: ignore[arg-type] # validated by Settings
-        public_url=_trimmed(given.get("public_url", f"http://{shown}:{web_port}")),
-        transfer_url=_trimmed(given.get("transfer_url", f"http://{shown}:{transfer_port}")),
+        public_url=given.get("public_url", f"http://{in_url(host)}:{web_port}"),
+        transfer_url=given.get("transfer_url", f"http://{in_url(host)}:{transfer_port}"),
         state_dir=_directory(path, "state_dir", given.get("state_dir", "var/metaserver")),
         build_dir=_directory(path, "build_dir", given.get("build_dir", "var/buildserver")),
         mail=mail,
@@ -254,6 +269,8 @@ def _overrides() -> dict[str, object]:
             if not (said.isascii() and said.isdigit() and int(said[:9]) in _LEASES):
                 raise ConfigurationError(f"${variable} = {said!r} is not usable: a lease is from 2 to 3600 seconds")
             found[name] = int(said)
+        elif name in _PLACES:
+            found[name] = _PLACES[name](said, f"${variable} =")
         else:
             found[name] = said
     return found
@@ -290,9 +307,9 @@ def _mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets
             "mail: username goes with password_file or password_env, and neither without the other"
         )
     return MailSettings(
-        host=said["host"],  # type: ignore[arg-type] # validated by MailSettings, as all below
+        host=said["host"],
         port=said.get("port", 587 if username else 25),  # type: ignore[arg-type]
-        sender=said["sender"],  # type: ignore[arg-type]
+        sender=said["sender"],
         username=username,  # type: ignore[arg-type]
         password=password or "",
         # A password is never sent in the clear unless the operator says so.
@@ -338,21 +355,9 @@ def _directory(path: Path, name: str, value: object) -> Path:
     return path.parent / Path(value).expanduser()
 
 
-def _trimmed(url: object) -> str:
-    return url.rstrip("/") if isinstance(url, str) else url  # type: ignore[return-value] # refused by Settings
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _default_bind(host: str) -> str:
     """Listen where ``host`` says when it is an address; on a name, only locally until ``bind`` says more."""
-    return host if _is_address(host) else "127.0.0.1"
+    return host if is_address(host) else "127.0.0.1"
 
 
 # --- saying what was understood -------------------------------------------------------------------------
@@ -407,4 +412,4 @@ def _mail_words(mail: MailSettings | None) -> str:
     if mail is None:
         return "none: nobody is mailed; what would be sent is kept"
     login = f", logging in as {mail.username}" if mail.username else ""
-    return f"{mail.sender} by {mail.host}:{mail.port}, TLS {mail.starttls}{login}"
+    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {mail.starttls}{login}"

@@ -171,6 +171,37 @@ def test_any_text_is_settings_or_a_configuration_error(tmp_path_factory: pytest.
 
 # --- what is refused --------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BUILDTOOL_HOST", "http://farm", "$BUILDTOOL_HOST = 'http://farm' is not usable: it is a URL; say 'farm'"),
+        ("BUILDTOOL_BIND", "farm", "$BUILDTOOL_BIND = 'farm' is not usable: it is a name"),
+        ("BUILDTOOL_PUBLIC_URL", "farm", "$BUILDTOOL_PUBLIC_URL = 'farm' is not usable: it does not begin with http"),
+        ("BUILDTOOL_TRANSFER_URL", "http://[", "$BUILDTOOL_TRANSFER_URL = 'http://[' is not usable: its bracket is"),
+        ("BUILDTOOL_MAIL_HOST", "mail:25", "$BUILDTOOL_MAIL_HOST = 'mail:25' is not usable: a port is no part of it"),
+        ("BUILDTOOL_MAIL_SENDER", "farm", "$BUILDTOOL_MAIL_SENDER = 'farm' is not usable: it is an address such as"),
+    ],
+)
+def test_a_place_that_the_environment_names_wrongly_is_refused_under_the_variables_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(write(tmp_path, "host = 'other'"))
+    assert said in str(caught.value)
+
+
+def test_hosts_are_read_in_one_way_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILDTOOL_MAIL_HOST", "Bücher.example. ")
+    said = load_settings(write(tmp_path, "host = '[::1]'\nbind = '[::]'\npublic_url = 'https://Bücher.example/'"))
+    assert (said.host, said.bind) == ("::1", "::")
+    assert said.public_url == "https://xn--bcher-kva.example"
+    assert said.transfer_url == "http://[::1]:23433"
+    assert said.mail is not None
+    assert said.mail.host == "xn--bcher-kva.example"
+
+
 WRONG = {
     "pb_prot = 1": ": unknown setting 'pb_prot': did you mean 'pb_port'? (a helper's name starts with _)",
     "web_port = '80'": ": web_port = '80' is not usable: a port is a whole number from 1 to 65535",
@@ -178,13 +209,24 @@ WRONG = {
     "web_port = 65536": ": web_port = 65536 is not usable: a port is a whole number from 1 to 65535",
     "web_port = True": ": web_port = True is not usable: a port is a whole number from 1 to 65535",
     "web_port = 23432": ": pb_port and web_port are both 23432: each needs its own port",
-    "host = 1": ": host = 1 is not usable: it is the name or address of a machine",
-    "host = 'http://x'": ": host = 'http://x' is not usable: it is the name or address of a machine",
-    "bind = 'farm'": ": bind = 'farm' is not usable: it is an IP address of this machine, 0.0.0.0 for all",
-    "public_url = 'farm'": ": public_url = 'farm' is not usable: it is a URL such as http://farm.example.org:8080",
+    "host = 1": ": host = 1 is not usable: it is not text; say the name or address of a machine",
+    "host = 'http://x'": ": host = 'http://x' is not usable: it is a URL; say 'x'",
+    "host = 'farm:8080'": ": host = 'farm:8080' is not usable: a port is no part of it; say 'farm', and pb_port = 8080",
+    "bind = 'farm'":
+        ": bind = 'farm' is not usable: it is a name; say an IP address of this machine, or '0.0.0.0' for all of IPv4",
+    "public_url = 'farm'":
+        ": public_url = 'farm' is not usable: it does not begin with http:// or https://; "
+        "say a URL such as http://farm.example.org:8080",
     "public_url = 'http://['":
-        ": public_url = 'http://[' is not usable: it is a URL such as http://farm.example.org:8080",
-    "public_url = 5": ": public_url = 5 is not usable: it is a URL such as http://farm.example.org:8080",
+        ": public_url = 'http://[' is not usable: its bracket is not closed; "
+        "say a URL such as http://farm.example.org:8080",
+    "public_url = 5":
+        ": public_url = 5 is not usable: it is not text; say a URL such as http://farm.example.org:8080",
+    "transfer_url = 'http://x:0'":
+        ": transfer_url = 'http://x:0' is not usable: a port is a number from 1 to 65535; "
+        "say a URL such as http://farm.example.org:8080",
+    "mail = {'host': 'mail.example:587', 'sender': 'f@x'}":
+        ": mail: host = 'mail.example:587' is not usable: a port is no part of it; say 'mail.example', and port = 587",
     "state_dir = None": ": state_dir = None is not usable: it is a path",
     "state_dir = 'a\\0b'": ": state_dir = 'a\\x00b' is not usable: it is a path",
     "lease = 1": ": lease = 1 is not usable: it is a whole number of seconds from 2 to 3600",
@@ -207,6 +249,8 @@ WRONG = {
     "mail = {'hots': 'x'}": ": mail: unknown setting 'hots': did you mean 'host'?",
     "mail = {'host': 'x', 'sender': 'farm'}":
         ": mail: sender = 'farm' is not usable: it is an address such as farm@example.org",
+    "mail = {'host': 'x', 'sender': 'a..b@example.org'}":
+        ": mail: sender = 'a..b@example.org' is not usable: it is an address such as farm@example.org",
     "mail = {'host': 'x', 'sender': 'f@x', 'starttls': 'yes'}":
         ": mail: starttls = 'yes' is not one of never, opportunistic, required",
     "mail = {'host': 'x', 'sender': 'f@x', 'verify': 1}": ": mail: verify = 1 is not True or False",

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import (
     IConsumer,
@@ -30,7 +29,6 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
-    BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestGenerationFailed,
     RequestTransmissionFailed,
@@ -44,6 +42,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, Source, StallWatch
+from buildtool.adapters.reaching import SiteEndpoints
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -111,7 +110,7 @@ class Asker:
         self._patience = patience
         self._pool = HTTPConnectionPool(reactor)
         self._pool.cachedConnectionTimeout = 30  # less than the server waits, so that it is seldom the one to close
-        self._agent = Agent(reactor, connectTimeout=patience.connect, pool=self._pool)
+        self._agent = Agent.usingEndpointFactory(reactor, SiteEndpoints(reactor, patience.connect), self._pool)
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
@@ -182,16 +181,11 @@ class _OwnConnection:
     """
 
     def __init__(self, reactor: IReactorTime, patience: float) -> None:
-        self._reactor = reactor
-        self._patience = patience
+        self._sites = SiteEndpoints(reactor, patience)
         self._transports: list[Connection] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._patience)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Noticed(endpoint, self._transports)
+        return _Noticed(self._sites.endpointForURI(uri), self._transports)
 
     def cut(self) -> None:
         """End the connection if there is one."""

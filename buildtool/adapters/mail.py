@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.mail_text import render_test
 from buildtool.domain.addresses import valid_address
+from buildtool.domain.hosts import at_port
 from buildtool.errors import (
     ConfigurationError,
     MailDeferred,
@@ -332,7 +333,7 @@ async def mail_test(settings: MailSettings | None, address: str, deliver: Delive
     if settings is None:
         raise ConfigurationError("mail = None in config.py: no mail is sent; name a mail server there")
     address = valid_address(address)
-    server = f"{settings.host}:{settings.port}"
+    server = at_port(settings.host, settings.port)
     subject, body = render_test(address, server, now)
     answer = await deliver(address, compose(settings.sender, address, subject, body, key=key, now=now))
     return f"the mail server {server} took a test mail for {address}: {answer}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet import defer, ssl
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener, IReactorTCP, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -19,14 +18,14 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildtool.adapters.reaching import machine_at
 from buildtool.domain.addresses import valid_address
+from buildtool.domain.hosts import at_port
 from buildtool.errors import (
-    ConfigurationError,
     MailDeferred,
     MailRefused,
     MailServerTrouble,
     MailUndelivered,
-    UsageError,
 )
 from buildtool.settings import MailSettings
 
@@ -52,7 +51,7 @@ class SmtpDelivery:
     """Delivers through the mail server of ``settings``; called with an address and the bytes of a message.
 
     ``clock`` is what the time-outs run on. ``trust_root`` replaces the system's trusted authorities (which
-    ``SSL_CERT_FILE`` in the environment replaces too). Raises ConfigurationError for a sender that is no address.
+    ``SSL_CERT_FILE`` in the environment replaces too).
     """
 
     def __init__(
@@ -64,16 +63,12 @@ class SmtpDelivery:
         trust_root: object | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        try:
-            self._sender = valid_address(settings.sender)
-        except UsageError as error:
-            raise ConfigurationError(f"mail: sender: {error}") from error
         self._settings = settings
         self._reactor = reactor
         self._clock = clock
         self._trust_root = trust_root
         self._patience = patience
-        self._name = f"the mail server {settings.host}:{settings.port}"
+        self._name = f"the mail server {at_port(settings.host, settings.port)}"
 
     async def __call__(self, address: str, message: bytes) -> str:
         """Return what the server said when it took the mail.
@@ -100,8 +95,8 @@ class SmtpDelivery:
 
     async def _converse(self, exchange: _Exchange, message: bytes) -> None:
         settings = self._settings
-        endpoint = HostnameEndpoint(self._reactor, settings.host, settings.port, timeout=self._patience)
-        letter = _Letter(settings, self._context(), exchange, self._sender, message)
+        endpoint = machine_at(self._reactor, settings.host, settings.port, self._patience)
+        letter = _Letter(settings, self._context(), exchange, settings.sender, message)
         try:
             await endpoint.connect(letter)
         except DNSLookupError as error:
@@ -130,7 +125,13 @@ class SmtpDelivery:
             return None
         if not self._settings.verify:
             return ssl.CertificateOptions()
-        return ssl.optionsForClientTLS(self._settings.host, trustRoot=self._trust_root)  # type: ignore[arg-type]
+        try:
+            return ssl.optionsForClientTLS(self._settings.host, trustRoot=self._trust_root)  # type: ignore[arg-type]
+        except (UnicodeError, ValueError) as error:
+            raise MailServerTrouble(
+                f"{self._name}: there is no certificate for a name like this: give it one without _ in mail.host, "
+                "or set mail.verify or mail.starttls"
+            ) from error
 
 
 class _Exchange:
@@ -142,7 +143,7 @@ class _Exchange:
     def __init__(self, settings: MailSettings, address: str) -> None:
         self.settings = settings
         self.address = address
-        self.name = f"the mail server {settings.host}:{settings.port}"
+        self.name = f"the mail server {at_port(settings.host, settings.port)}"
         self.stage = "connecting"
         self.secured = False
         self.outcome: str | MailUndelivered | None = None

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildtool.adapters.pb_client import Session, greet
 from buildtool.adapters.pb_door import Door
@@ -161,9 +162,9 @@ class BuildServerLink(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
-    def _ended(self, failure: object) -> None:
-        if not getattr(failure, "check", lambda _: None)(defer.CancelledError):
-            self._log.failure("a defect in the connection to the metaserver", failure)  # type: ignore[arg-type]
+    def _ended(self, failure: Failure) -> None:
+        if not failure.check(defer.CancelledError):
+            self._log.failure("a defect in the connection to the metaserver", failure)
 
     async def _live(self) -> None:
         orders = self.orders
@@ -180,6 +181,13 @@ class BuildServerLink(Service):
             except BuildToolError as error:
                 reason = str(error)
                 failed += 1
+            except Exception as error:
+                # A defect must not end the logins: whatever it is may pass, and nobody would notice.
+                if isinstance(error, defer.CancelledError) and not self.running:
+                    raise
+                self._log.failure("a defect in the connection to the metaserver")
+                reason = f"a defect: {type(error).__name__}: {error}"
+                failed += 1
             else:
                 failed = 0
                 if self._clock.seconds() - began >= self._backoff.settled:
@@ -188,7 +196,7 @@ class BuildServerLink(Service):
                 return
             if failed and failed == self._backoff.retries:
                 self._log.error("{why}", why=reason)
-                self._final(NoContact(f"{failed} logins in a row failed, the last one so: {reason}"))
+                self._final(NoContact(f"{_logins(failed)} failed, the last one so: {reason}"))
                 return
             # What is held is lost for the metaserver when its lease ends before the next login.
             most = max(self._lease / 4, SOONEST) if orders.held() else math.inf
@@ -208,15 +216,24 @@ class BuildServerLink(Service):
             raise
         self._session, self._lease = session, welcome.lease
         self._log.info("registered at {where}, session {session}", where=self._where, session=welcome.session)
-        orders.connected(welcome)
-        beating = Deferred.fromCoroutine(self._beat(session, orders)).addErrback(self._ended)
+        beating: Deferred[None] | None = None
         try:
+            orders.connected(welcome)
+            beating = Deferred.fromCoroutine(self._beat(session, orders)).addErrback(self._unbeaten, session)
             reason = await session.closed()
         finally:
             self._session = None
-            beating.cancel()
+            session.close()  # it is gone already, unless a defect ends this
+            if beating is not None:
+                beating.cancel()
         orders.disconnected(reason)
         return reason
+
+    def _unbeaten(self, failure: Failure, session: Session) -> None:
+        """Drop a connection whose heartbeats have ended by a defect: another one is made, where they begin anew."""
+        self._ended(failure)
+        if not failure.check(defer.CancelledError):
+            session.broker.drop("the heartbeats ended by a defect of this program")
 
     async def _beat(self, session: Session, orders: Orders) -> None:
         """Say regularly that this build server lives and what it holds; drop a connection that does not answer."""
@@ -265,3 +282,7 @@ class BuildServerLink(Service):
         except Fenced as error:
             session.broker.drop(str(error))
             raise Unavailable(f"the Session at {self._where} is over: {error}") from error
+
+
+def _logins(count: int) -> str:
+    return "1 login" if count == 1 else f"{count} logins in a row"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from buildtool.domain.hosts import ascii_name
 from buildtool.errors import UsageError
 
 ADDRESS_LIMIT = 254
@@ -20,15 +21,17 @@ _DOMAIN = re.compile(rf"({_LABEL}\.)*(?![0-9]+\Z){_LABEL}\Z")
 
 
 def valid_address(text: str) -> str:
-    """Return the address in its canonical form, the domain in lower case. Raises UsageError, saying what is wrong.
+    """Return the address in its canonical form: the domain in lower case, and in ASCII (IDNA) without a dot at its end.
 
-    Taken is ``name@domain`` in ASCII: no quoting, comments, display names or address literals, and none of the
-    characters that old mail systems take for routes or programs (``!``, ``%``, ``|``).
+    Raises UsageError, saying what is wrong. Taken is ``name@domain``, the name in ASCII: no quoting, comments, display
+    names or address literals, and none of the characters that old mail systems take for routes or programs (``!``,
+    ``%``, ``|``).
     """
-    local, at, domain = text.rpartition("@")
+    local, at, domain = text.strip(" ").rpartition("@")
+    domain = ascii_name(domain) if len(domain) <= ADDRESS_LIMIT else domain
     if not text:
         wrong = "is empty"
-    elif len(text) > ADDRESS_LIMIT:
+    elif max(len(text), len(local) + 1 + len(domain)) > ADDRESS_LIMIT:
         wrong = f"is longer than {ADDRESS_LIMIT} characters"
     elif not at or not local or not domain:
         wrong = "is not a name, an @ and a domain"

@@ -16,7 +16,6 @@ from typing import BinaryIO
 from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 
 from buildtool.adapters.detect import Machine, detect_machine
@@ -25,6 +24,7 @@ from buildtool.adapters.executors import Threads
 from buildtool.adapters.groups import mark_for
 from buildtool.adapters.pb_link import KEEPALIVE, Backoff, BuildServerLink
 from buildtool.adapters.processes import Processes
+from buildtool.adapters.reaching import machine_at
 from buildtool.adapters.reaping import Keepers
 from buildtool.adapters.spool import Spool
 from buildtool.adapters.vcs import Checkouts
@@ -36,6 +36,7 @@ from buildtool.adapters.workshop import RecipeCommands, Slots, changing
 from buildtool.attempt import Tools
 from buildtool.buildserver import BuildServer, Offered
 from buildtool.delivering import Deliveries
+from buildtool.domain.hosts import at_port
 from buildtool.domain.model import Offer, OfferKind
 from buildtool.entry import draining
 from buildtool.entry.capability import Announced, announced, restricted
@@ -46,6 +47,7 @@ from buildtool.entry.common import (
     EXIT_UNAVAILABLE,
     Stop,
     command_line,
+    host_flag,
     refuse,
     run,
     software,
@@ -116,8 +118,8 @@ class Place:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    said = _parser().parse_args(arguments)
     try:
+        said = _parser().parse_args(arguments)
         settings = load_settings(said.config, secrets=False)
         name = _checked_name(said.name or socket.gethostname())
         place = Place(settings.build_dir / name)
@@ -171,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--toolchains", type=Path, metavar="FILE", help="a TOML file of toolchains that are not found by themselves"
     )
-    parser.add_argument("--host", default="", help="where the metaserver is (default: host of the configuration)")
+    parser.add_argument(
+        "--host", type=host_flag, default=None, help="where the metaserver is (default: host of the configuration)"
+    )
     parser.add_argument(
         "--port", type=_number(1, 65535), default=0, help="its control port (default: pb_port of the configuration)"
     )
@@ -319,10 +323,9 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             stop.ask(str(error))
 
         host, port = said.host or settings.host, said.port or settings.pb_port
-        endpoint = HostnameEndpoint(reactor, host, port)
         link = BuildServerLink(
-            endpoint,
-            f"{host}:{port}",
+            machine_at(reactor, host, port),
+            at_port(host, port),
             register,
             reactor,
             final=final,

@@ -20,6 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildtool.domain.hosts import valid_host
 from buildtool.errors import BuildToolError, ConfigurationError, NoContact, NotRunning, ProtocolMismatch, UsageError
 
 EXIT_OK = 0
@@ -90,6 +91,11 @@ def command_line(
     parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
     parser.add_argument("--verbose", action="store_true", help="log what the libraries say too")
     return parser
+
+
+def host_flag(text: str) -> str:
+    """Return the host that ``--host`` says, in its one form, for argparse. Raises UsageError."""
+    return valid_host(text, "--host", "--port")
 
 
 def exit_code(error: BuildToolError) -> int:

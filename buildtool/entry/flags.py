@@ -21,7 +21,7 @@ from buildtool.domain.addresses import valid_address
 from buildtool.domain.matching import platform_required
 from buildtool.domain.options import TOOL_OPTIONS, Kind, Option
 from buildtool.domain.platforms import Value
-from buildtool.entry.common import software, unknown_option
+from buildtool.entry.common import host_flag, software, unknown_option
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
 from buildtool.protocol import TOGETHER, AskWhy, Cancel
@@ -181,7 +181,7 @@ def _own_flags(*, add_help: bool = True) -> _Parser:
         help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
     )
     add("--project", metavar="NAME", help="which project, when the configuration has several")
-    add("--host", metavar="HOST", help="where the metaserver is (default: host of the configuration)")
+    add("--host", metavar="HOST", type=host_flag, help="where the metaserver is (default: host of the configuration)")
     add("--port", type=_port, metavar="PORT", help="its control port (default: pb_port of the configuration)")
     add("--output", metavar="FILE|DIR", help="where the artifact goes (default: its own name, here)")
     add("--no-download", dest="download", action="store_false", help="only say where the artifact is")

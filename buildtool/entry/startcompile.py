@@ -14,13 +14,14 @@ from pathlib import Path
 from attrs import define, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.detect import DETECTORS, Detected, Machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.adapters.reaching import machine_at
+from buildtool.domain.hosts import at_port
 from buildtool.domain.options import Role
 from buildtool.domain.platforms import Value
 from buildtool.entry.common import Stop, run
@@ -74,7 +75,7 @@ class _Errand:
         host, port = said.host or said.settings.host, said.port or said.settings.pb_port
 
         async def connect() -> Requesting:
-            return await connect_requester(HostnameEndpoint(reactor, host, port), f"{host}:{port}", timers)
+            return await connect_requester(machine_at(reactor, host, port), at_port(host, port), timers)
 
         place = FilePlace(self.place, files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)

@@ -8,12 +8,13 @@ from functools import partial
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.clock import WallClock
 from buildtool.adapters.pb_questions import MetaserverQuestions
+from buildtool.adapters.reaching import machine_at
+from buildtool.domain.hosts import at_port
 from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
 from buildtool.entry.listening import listen
 from buildtool.entry.web_site import Reader, web_site
@@ -58,14 +59,15 @@ def parser() -> argparse.ArgumentParser:
 async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: Stop) -> int:
     """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
     reader = Reader(reactor, settings.state_dir)
-    endpoint = HostnameEndpoint(reactor, settings.host, settings.pb_port)
-    questions = MetaserverQuestions(endpoint, f"{settings.host}:{settings.pb_port}", IReactorTime(reactor))
+    endpoint = machine_at(reactor, settings.host, settings.pb_port)
+    where = at_port(settings.host, settings.pb_port)
+    questions = MetaserverQuestions(endpoint, where, IReactorTime(reactor))
     try:
         await reader.pages.health()
         site = web_site(settings, reader.pages, reader.logs, WallClock(), questions, questions)
         listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")
-        where = listening.getHost()
-        _log.info("pages on http://{host}:{port}/", host=where.host, port=where.port)  # type: ignore[attr-defined]
+        at = listening.getHost()
+        _log.info("pages on http://{at}/", at=at_port(at.host, at.port))  # type: ignore[attr-defined] # TCP has both
         _log.info("{reason}", reason=await stop.asked())
         await maybeDeferred(listening.stopListening)
     finally:

@@ -143,9 +143,6 @@ class TestPlain(SmtpCase):
             await self.delivery(settings(server.port))("a@b>\r\nRCPT TO:<c@d", message())
         assert server.tries == 0
 
-    def test_a_sender_that_is_no_address_is_a_configuration_error(self) -> None:
-        self.assertRaises(ConfigurationError, self.delivery, settings(25, sender="a..b@example.org"))
-
 
 class TestSlow(SmtpCase):
     """Time-outs run on the clock that is handed in; no test waits for one."""

@@ -782,6 +782,62 @@ def test_as_many_failed_logins_in_a_row_as_are_allowed_are_final() -> None:
 # --- real sockets -----------------------------------------------------------------------------------------
 
 
+# --- defects ----------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Stumbling(FakeOrders):
+    """Orders, and what registers, that meet three defects at one of their steps, and none thereafter."""
+
+    where: str = ""
+    broken: list[Exception] = field(
+        factory=lambda: [ValueError("not foreseen"), LookupError("nor this"), CancelledError()]
+    )
+
+    def step(self, name: str) -> None:
+        if name == self.where and self.broken:
+            raise self.broken.pop(0)
+
+    def register(self) -> Register:
+        self.step("register")
+        return messages.register()
+
+    def connected(self, welcome: Welcome) -> None:
+        self.step("connected")
+        super().connected(welcome)
+
+    def disconnected(self, reason: str) -> None:
+        self.step("disconnected")
+        super().disconnected(reason)
+
+    def judged(self, verdicts: Any) -> None:
+        self.step("judged")
+        super().judged(verdicts)
+
+
+@pytest.mark.parametrize("where", ["register", "connected", "disconnected", "judged"])
+def test_a_defect_of_any_kind_in_a_build_servers_link_is_logged_and_it_logs_in_again(
+    where: str, expected_failures: LoggedFailures
+) -> None:
+    """Only what is meant to end a link ends it; whatever else happens may pass."""
+    farm, orders = Farm(), Stumbling(where=where)
+    backoff = Backoff(chance=lambda: 0.5)
+    link = BuildServerLink(farm.ends, WHERE, orders.register, farm.clock, final=farm.final.append, backoff=backoff)  # type: ignore[arg-type]
+    link.orders = orders
+    link.startService()
+    while orders.broken:
+        farm.ends.run()
+        if where == "disconnected":
+            farm.ends.cut()
+        farm.ends.advance(16.0)
+    farm.ends.advance(400.0)
+    assert farm.servers.heard[-1][:2] == ("registered", "anna")
+    assert orders.log[-1].startswith("session")
+    assert not farm.final
+    assert len(expected_failures.flush()) >= 2  # of what was cancelled there is only a line
+    farm.stop(link)
+
+
 class OverTcp(TestCase):
     """The same over TCP on loopback."""
 
