@@ -12,6 +12,8 @@ from statistics import median
 
 from attrs import define, field, frozen
 
+from tests.hostile.attacks import ATTACKS
+
 
 @frozen
 class Spec:
@@ -37,6 +39,9 @@ LIMITS = (
     Spec("limit_http_stream_at_60ms_mib_per_s", "MiB/s"),
     Spec("limit_klein_pages_per_s", "1/s"),
 )
+
+ATTACKED = {name: f"attack_{name}_ms_p99" for name in (*ATTACKS, "all")}
+"""The figure of what honest people notice meanwhile, by the name of the attack."""
 
 FIGURES = (
     *LIMITS,
@@ -64,6 +69,12 @@ FIGURES = (
     _most("herd_1000_registered_s", "s", 10),
     _most("herd_request_ms_p99", "ms", 1_000),
     Spec("page_requests_per_s", "1/s", "limit_klein_pages_per_s", 500),
+    Spec("attack_rest_ms_p99", "ms"),
+    *(_most(name, "ms", 250, "attack_rest_ms_p99") for name in ATTACKED.values()),
+    _most("attack_failed_visits", "", 0),
+    _most("attack_left_mib", "MiB", 50),
+    _most("attack_log_kib", "KiB", 1_024),
+    _most("attack_end_s", "s", 10),
 )
 
 HALF_OF_LIMIT = ("upload_at_60ms_mib_per_s",)
