@@ -184,6 +184,10 @@ def _new_build(turn: Turn, request: Request) -> Build:
 
 
 def _wait_for(turn: Turn, request: Request, build: Build, joined: Joined) -> Request:
+    """Let a Request wait for an open Build. Who asked before its place was given brings their own place along."""
+    if request.id < build.place:
+        build = evolve(build, place=request.id)
+        turn.state.put(build)
     waiting = evolve(request, build_id=build.id, joined=joined)
     turn.state.put(waiting)
     turn.tell(RequestMoved(waiting, build.state.value, build.epoch))

@@ -67,7 +67,7 @@ def key_of(row: Row) -> tuple[str, object]:
 
 @define
 class TestBroker:
-    """State, database and everything that was told."""
+    """State, database and everything that was told. ``mailed`` counts how often a mail of each key was written."""
 
     __test__ = False
 
@@ -77,6 +77,7 @@ class TestBroker:
     told: list[Effect] = field(factory=list)
     answers: list[Answer] = field(factory=list)
     dispatched: Counter[tuple[int, int]] = field(factory=Counter)
+    mailed: Counter[str] = field(factory=Counter)
     state: State = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -99,6 +100,7 @@ class TestBroker:
             self.state.rollback()
             return []
         self.rows.update({key_of(row): row for row in self.state.changes()})
+        self.mailed.update(row.key for row in self.state.changes() if isinstance(row, Mail))
         self.state.committed()
         self.told.extend(effects)
         self.answers.extend(answers)

@@ -361,6 +361,21 @@ def test_a_forced_request_joins_only_its_own_revision() -> None:
     assert isinstance(farm.ask(spec(1), near=1, force=True), JoinedBuild)
 
 
+def test_a_forced_request_that_is_admitted_anew_does_not_take_what_was_there_before() -> None:
+    farm = Farm()
+    farm.login("anna", machine(libc_version="2.31"))
+    farm.ask(spec(platform=OLD_LIBC))
+    old = farm.deliver("anna")
+    farm.ask(spec(platform=X86), force=True)
+    insists = farm.ask(spec(platform=OLD_LIBC), force=True)
+    assert farm.request(insists).joined is Joined.ATTEMPT
+
+    farm.end("anna", AttemptEnd.RETURNED)
+    assert farm.state(insists) is WAITING
+    again = farm.deliver(farm.running_on(insists))
+    assert farm.request(insists).artifact_id == again.id != old.id
+
+
 # --- artifacts complete whoever waits -------------------------------------------------------------------
 
 

@@ -393,6 +393,24 @@ def test_a_clock_that_is_set_changes_no_lease_delay_refusal_or_quarantine() -> N
         assert ended.state is AttemptState.MISSING, "and a lease ends after its term, not an hour later"
 
 
+def test_a_build_that_waits_to_be_tried_again_waits_as_long_when_the_clock_is_set() -> None:
+    for step in (3_600.0, -3_600.0, 0.5):
+        farm = Farm()
+        farm.login("anna")
+        asked = farm.ask()
+        farm.login("anna")
+        rest = farm.build_of(asked).not_before - farm.broker.now
+        assert rest > 0
+        farm.broker.now += step
+        farm.send(ClockStepped(step))
+        assert farm.build_of(asked).not_before - farm.broker.now == rest
+        farm.pass_time(rest / 2)
+        assert farm.running_on(asked) == ""
+        farm.login("bert")
+        farm.pass_time(rest / 2)
+        assert farm.running_on(asked) != ""
+
+
 def test_a_clock_that_was_set_back_while_the_metaserver_was_away_lets_nothing_wait_longer_than_it_ever_may() -> None:
     farm = Farm({"lua": evolve(POLICY, strikes=1)})
     farm.login("anna")
@@ -441,6 +459,18 @@ def test_a_restart_gives_the_owners_of_missing_machines_a_fresh_hour() -> None:
     assert farm.mails() == []
     farm.pass_time(1.0)
     assert [mail.email for mail in farm.mails()] == ["ann@example.org"]
+
+
+def test_an_owner_who_was_told_is_not_told_again_however_often_the_metaserver_starts() -> None:
+    farm = Farm()
+    farm.login("anna", evolve(machine(), admin="ann@example.org"))
+    farm.logout("anna")
+    farm.pass_time(OWNER_TOLD_AFTER)
+    for _ in range(3):
+        farm.broker.crash()
+        farm.pass_time(2 * OWNER_TOLD_AFTER)
+    assert list(farm.broker.mailed.values()) == [1]
+    assert sum(one.kind == "server-missing" for one in farm.broker.happened()) == 1
 
 
 def test_a_server_that_drains_finishes_what_it_has_and_is_given_nothing_more_until_it_comes_back() -> None:

@@ -159,6 +159,30 @@ def test_who_is_admitted_anew_does_not_overtake_an_older_build_that_waits_for_th
     assert farm.running_on(ranged) == ""
 
 
+def test_who_is_admitted_anew_keeps_their_place_before_who_came_later() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    ranged = farm.ask(spec(0), near=1)
+    younger = farm.ask(spec(3))
+    farm.fail("anna")
+    assert farm.running_on(ranged) == "anna"
+    assert farm.running_on(younger) == ""
+
+
+def test_who_is_admitted_anew_into_a_younger_build_brings_their_place_along() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    ranged = farm.ask(spec(0), near=1)
+    second = farm.ask(spec(3))
+    third = farm.ask(spec(0))
+    farm.fail("anna")
+    assert farm.build_of(third).id == farm.build_of(ranged).id
+    assert farm.running_on(ranged) == "anna"
+    assert farm.running_on(second) == ""
+
+
 def test_who_is_admitted_anew_does_not_overtake_the_build_whose_attempt_they_had_joined() -> None:
     farm = Farm()
     farm.login("anna", machine(memory=512))

@@ -259,9 +259,11 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-3_600.0, -100.0, 100.0, 3_600.0]))
     def the_clock_is_set(self, seconds: float) -> None:
+        before = self.waits()
         self.broker.now += seconds
         self.set_back = self.set_back or seconds < 0
         self.send(ClockStepped(seconds))
+        assert self.waits() == before, "whatever waits for a time waits as long as it would have"
         self.broker.advance(0.0, self.beat)
         self.count_ends()
 
@@ -519,6 +521,26 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert {build.id for build in builds} <= waited_for
 
     @invariant()
+    def nobody_waits_in_a_later_place_than_their_own(self) -> None:
+        """Whatever they had joined before and wait for now: ids of Requests rise in the order of admission."""
+        for request in self.broker.state.requests.values():
+            assert request.build_id is not None
+            assert self.broker.state.builds[request.build_id].place <= request.id
+
+    @invariant()
+    def who_insists_on_a_build_gets_one_that_was_not_there_when_they_asked(self) -> None:
+        for request in self.broker.all(Request):
+            if request.force and request.state is RequestState.SATISFIED and request.answer != "hit":
+                artifact = self.row(Artifact, request.artifact_id)
+                assert artifact.built_at >= request.admitted_at or self.set_back
+                assert artifact.id >= self.artifacts_before.get(request.id, 0)
+
+    @invariant()
+    def a_mail_is_written_once(self) -> None:
+        """Its row may be sent already: a second of the same key would be lost, or sent again."""
+        assert set(self.broker.mailed.values()) <= {1}
+
+    @invariant()
     def a_running_build_has_exactly_one_attempt_that_is_not_being_aborted(self) -> None:
         live = Counter(
             row.build_id
@@ -652,6 +674,18 @@ class SchedulerMachine(RuleBasedStateMachine):
             if server.connected and server.name not in self.silent and keys:
                 self.broker.send(HeldReported(server.name, server.session, tuple(Held(*key) for key in keys)))
 
+    def waits(self) -> dict[tuple[str, object], float]:
+        """How long everything that waits for a time has still to wait."""
+        state, now = self.broker.state, self.broker.now
+        until: dict[tuple[str, object], float] = {}
+        until |= {("build", key): row.not_before for key, row in state.builds.items()}
+        until |= {("quarantine", key): row.quarantined_until for key, row in state.servers.items()}
+        until |= {("owner", key): row.missing_since for key, row in state.servers.items()}
+        until |= {("refusal", key): row.until for key, row in state.refusals.items()}
+        until |= {("lease", key): lease.until for key, lease in state.leases.items()}
+        until |= {("overdue", key): lease.overdue for key, lease in state.leases.items()}
+        return {what: when - now for what, when in until.items() if when}
+
     def reachable(self, *states: AttemptState) -> list[Attempt]:
         """Live Attempts whose servers can report in the Session that they are bound to."""
         servers = self.broker.state.servers
@@ -688,7 +722,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             offer = state.verdict(state.builds[build.id], state.servers[name])
             assert isinstance(offer, Offer)
             assert (offer.platform, offer.kind) == (effect.attempt.platform, effect.attempt.kind)
-        mine = places.get(build.id, place_of(build))
+        mine = place_of(state.builds[build.id]) if build.id in state.builds else places.get(build.id, place_of(build))
         for other in state.builds.values():
             waits = other.state is BuildState.QUEUED and not other.not_before
             if waits and name in state.queue.capable(other) and not self.time_is_due(other.id, name):
