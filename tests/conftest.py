@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,26 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("buildtool")
+
+
+IGNORED = "BUILDTOOL_TESTS_IGNORE"
+"""Names the signals that whoever runs the tests had ignored, for the processes that pytest-xdist starts."""
+
+
+def _hand_down_no_ignored_signal() -> None:
+    """Go on ignoring what ``nohup`` or a shell's ``&`` let these tests ignore, but not in the programs that they start.
+
+    An ignored signal stays ignored in every program that is started; one that is caught is as it always was there.
+    """
+    told = set(os.environ.get(IGNORED, "").split())
+    for which in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(which) is signal.SIG_IGN or which.name in told:
+            told.add(which.name)
+            signal.signal(which, lambda *_: None)
+    os.environ[IGNORED] = " ".join(sorted(told))
+
+
+_hand_down_no_ignored_signal()
 
 
 def pytest_collection_finish() -> None:

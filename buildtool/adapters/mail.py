@@ -10,6 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from email.header import Header
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import partial
@@ -67,6 +68,10 @@ GIVE_UP_AFTER = 7 * 86_400.0
 
 GIVE_UP_TRIES = 24
 """How often a mail is tried at least before it is given up, so that a wall clock set wrong gives up none."""
+
+
+_WORD = 60
+"""The longest word of a subject, in characters, that is left to the ``email`` package to fold around."""
 
 
 @frozen
@@ -313,7 +318,7 @@ def compose(
     message = EmailMessage()
     message["From"] = sender
     message["To"] = address
-    message["Subject"] = subject
+    _set_subject(message, subject)
     message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
     message["Message-ID"] = f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
@@ -323,6 +328,18 @@ def compose(
     simple = body.isascii() and longest < 990  # noqa: PLR2004 - RFC 5322 allows 998 characters a line
     message.set_content(body, cte="7bit" if simple else "quoted-printable")
     return message.as_bytes()
+
+
+def _set_subject(message: EmailMessage, subject: str) -> None:
+    """Set a subject that reads back as it is. What is more than plain ASCII words is encoded as a whole here.
+
+    The ``email`` package loses spaces where it folds encoded words itself, and takes ``=?`` for the start of one: a
+    stranger's text would be decoded into characters that were taken out of it.
+    """
+    if subject.isascii() and "=?" not in subject and all(len(word) <= _WORD for word in subject.split(" ")):
+        message["Subject"] = subject
+    else:
+        message.set_raw("Subject", Header(subject, "utf-8", header_name="Subject").encode())
 
 
 async def mail_test(settings: MailSettings | None, address: str, deliver: Deliver, key: str, now: float) -> str:

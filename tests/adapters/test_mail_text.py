@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.adapters.mail import compose
@@ -258,10 +258,21 @@ def test_nothing_that_strangers_write_breaks_the_form_of_a_mail(
     subject, body = told(mail)
     read = parse(compose("farm@example.org", "alice@example.org", subject, body, key="k", now=WALL))
     assert read.get_content() == body
-    assert read["Subject"].split() == subject.split()
+    assert read["Subject"].strip() == subject.strip()
     assert len(read.keys()) == 9
     assert read.get_content_type() == "text/plain"
     assert body.replace("\n", "").isprintable()
+
+
+@given(st.text(st.sampled_from("aü=?_.;:() \u2028"), max_size=200) | st.text(st.sampled_from("ab =?qQ8"), max_size=200))
+@example("=?utf-8?q?=1b]0=3bpwned=07?=")
+@example("ü, (. b ;ü  ?) " * 9)
+@example("x" * 150)
+def test_a_subject_reads_back_as_it_was_with_every_space_and_nothing_in_it_is_taken_for_encoded(text: str) -> None:
+    subject = plain(f"[x] {text}", 150)
+    message = compose("farm@example.org", "alice@example.org", subject, "b\n", key="k", now=WALL)
+    assert str(parse(message)["Subject"]).strip() == subject.strip()
+    assert all(len(line) <= WIDTH for line in message.splitlines())
 
 
 @given(HOSTILE)

@@ -18,6 +18,8 @@ HOSTILE = st.text(st.sampled_from("ab-._+@ \r\n\t\"'<>(),:;\\|%!`é\x00[]1"), ma
 @example("a@b\nBcc: c@d")
 @example("a@b\n")
 @example("a#b/c=d'e@x.org")
+@example("/==#~&a-a_+.++&-++b_#b_.~b_b-'@1aaabbb--ab1a-abaa11.1aa.1b1a-1aaaa1--bbab1-a")
+@example("a" * 64 + "@" + "b-1." * 45 + "org")
 def test_whatever_is_accepted_is_the_same_address_in_a_header_and_in_the_envelope(text: str) -> None:
     try:
         address = valid_address(text)
@@ -25,8 +27,8 @@ def test_whatever_is_accepted_is_the_same_address_in_a_header_and_in_the_envelop
         return
     message = EmailMessage()
     message["To"] = address
-    head = bytes(message).decode("ascii")
-    assert head == f"To: {address}\n\n"
+    # A line may be folded at white space, of which there is only that after the colon (RFC 5322 section 2.2.3).
+    assert bytes(message).decode("ascii").replace("\n ", " ") in (f"To: {address}\n\n", f"To:  {address}\n\n")
     read = EmailMessage(policy=default)
     read["To"] = address
     (one,) = read["To"].addresses

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,11 +165,16 @@ def test_it_keeps_trying_while_there_is_no_metaserver_and_ends_when_told_to() ->
 
 
 def said_of(process: subprocess.Popen[str], words: str) -> str:
-    """Return the first line of stderr that says this."""
+    """Return the first line of stderr that says this. A program that does not is ended after a minute."""
     assert process.stderr is not None
-    for line in process.stderr:
-        if words in line:
-            return line
+    too_late = threading.Timer(60, process.kill)
+    too_late.start()
+    try:
+        for line in process.stderr:
+            if words in line:
+                return line
+    finally:
+        too_late.cancel()
     raise AssertionError(f"it ended without saying {words!r}")
 
 
