@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,14 +13,17 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool.blame import end_of
 from buildtool.buildlog import PATIENCE, LogPipe
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
 from buildtool.domain.options import digest_of
 from buildtool.domain.platforms import Value
-from buildtool.errors import BadTicket, BuildFailed, BuildToolError
+from buildtool.errors import BadTicket, BuildFailed, BuildToolError, ProjectMistake, RecipeMistake
 from buildtool.ports import (
     CommandEnd,
     Commands,
+    Halt,
+    Halted,
     PackedFile,
     RunningCommand,
     SlotPlace,
@@ -29,7 +33,8 @@ from buildtool.ports import (
 )
 from buildtool.project import Project
 from buildtool.protocol import Done, Ended, Order, RenewTickets, Tickets
-from buildtool.recipes import Command, Plan, Wanted
+from buildtool.raised import ask, at, defined
+from buildtool.recipes import Command, Plan, PlatformTools, Wanted
 
 STOP_PATIENCE = 3.0
 """Seconds that the log of a build that was stopped has to get through."""
@@ -101,7 +106,8 @@ class Passes:
 class Work:
     """One Attempt's order with what this machine's own configuration says about it.
 
-    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes.
+    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``mistake`` is what the
+    project's configuration did wrong before anything could begin.
     """
 
     order: Order
@@ -112,6 +118,25 @@ class Work:
     artifact_limit: int
     log_limit: int
     passes: Passes
+    mistake: ProjectMistake | None = None
+
+
+@frozen
+class TimeLimit:
+    """How long one build may take in all, in seconds, as it was given, and whether the donor or the project said so."""
+
+    seconds: float
+    donor: bool
+
+    @property
+    def end(self) -> AttemptEnd:
+        """How an Attempt ends that took longer."""
+        return AttemptEnd.LIMITED if self.donor else AttemptEnd.FAILED
+
+    def words(self) -> str:
+        """Return the limit for people, as it was given."""
+        whose = "the limit of this machine's owner" if self.donor else "the project's time limit"
+        return f"the build took longer than {self.seconds:g} s ({whose})"
 
 
 @frozen
@@ -139,14 +164,22 @@ class Run:
         self._tools = tools
         self.log = LogPipe(tools.clock, self._append, work.log_limit)
         self._stopped: Stopped | None = None
+        self._halt = Halt()
+        self._clearing = Halt()
         self._command: RunningCommand | None = None
         self._spent = 0.0
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
-        """End it: the running command's whole process group is told to go. May be repeated; the first counts."""
+        """End it: the running command's whole process group is told to go. May be repeated; the first counts.
+
+        One that is handed back keeps nobody waiting until its slot is empty, either.
+        """
+        if end is AttemptEnd.RETURNED:
+            self._clearing.ask(reason)
         if self._stopped is not None:
             return
         self._stopped = Stopped(end, reason)
+        self._halt.ask(reason)
         if self._command is not None:
             self._command.stop(reason)
 
@@ -163,22 +196,23 @@ class Run:
         return Finished(done, artifact, self.log, passes)
 
     async def clear(self) -> None:
-        """Empty the slot. Raises nothing."""
+        """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""
         try:
-            await self._tools.workshop.clear(self._work.slot)
+            await self._tools.workshop.clear(self._work.slot, self._clearing)
+        except Halted:
+            self._log.info("slot {slot} is cleaned at the next start", slot=self._work.slot)
         except BuildToolError as error:
             self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
 
     def _end_of(self, error: Exception) -> Stopped:
-        """Say whose failure it was. What is not clearly the project's is the machine's."""
+        """Say whose failure it was."""
         if self._stopped is not None:
             return self._stopped
         if isinstance(error, Stopped):
             return Stopped(error.end, brief(error.reason))
-        if isinstance(error, BuildFailed):
-            return Stopped(AttemptEnd.FAILED, brief(str(error)))
-        if isinstance(error, BuildToolError | OSError):
-            return Stopped(AttemptEnd.BROKEN, brief(str(error)))
+        end = end_of(error)
+        if end is not None:
+            return Stopped(end, brief(str(error) or type(error).__name__))
         self._log.failure("a defect while building {build}", build=self._work.order.build_id)
         return Stopped(AttemptEnd.BROKEN, "a defect of the build server: its own log has the details")
 
@@ -189,7 +223,9 @@ class Run:
         self.log.note(f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}")
         self.log.note(f"for {shown(order.platform)} ({order.kind.value})")
         self.log.note(f"with {shown(order.options) or 'no options'}")
-        place = await self._step(self._tools.workshop.prepare(self._work.slot))
+        if self._work.mistake is not None:
+            raise self._work.mistake
+        place = await self._step(self._tools.workshop.prepare(self._work.slot, self._halt))
         tree = await self._step(self._tools.sources.checkout(self._work.url, order.revision, self._work.slot))
         self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
         plan = self._plan(tree)
@@ -209,35 +245,27 @@ class Run:
             options=dict(order.options),
             platform=dict(order.platform),
             kind=order.kind.value,
-            tools=self._work.tools,
+            tools=PlatformTools(self._work.tools),
             source=tree,
             revision=order.revision,
             cpus=self._tools.cpus,
         )
-        try:
-            plan = recipe.plan(wanted)
-        except BuildToolError:
-            raise
-        except Exception as error:
-            # It runs with this machine's tools and configuration, so it may not be blamed on the project.
-            self._log.failure("the recipe of {project} raised", project=order.project)
-            raise Stopped(AttemptEnd.BROKEN, f"the recipe raised {type(error).__name__}: {error}") from error
+        plan: object = ask(f"the recipe of {order.project}", partial(recipe.plan, wanted))
         if not isinstance(plan, Plan):
-            raise Stopped(AttemptEnd.BROKEN, f"the recipe answered with a {type(plan).__name__}, not with a Plan")
+            said = f"the recipe of {order.project} answered with a {type(plan).__name__}, not with a Plan"
+            raise RecipeMistake(said + at(defined(recipe.plan)))
         return plan
 
     async def _run(self, command: Command, plan: Plan, tree: Path, place: SlotPlace) -> None:
         self._check()
-        project_left = self._work.project.time_limit - self._spent
-        donor_left = None if self._tools.time_limit is None else self._tools.time_limit - self._spent
-        donor_first = donor_left is not None and donor_left < project_left
+        limit = self._limit()
         self.log.note(f"[{command.words()}: {shlex.join(command.argv)}]")
         self._command = self._tools.commands.start(
             command.argv,
             tree / command.cwd,
             self._environment(place) | dict(plan.environment),
             on_output=self.log.write,
-            time_limit=max(0.01, donor_left if donor_left is not None and donor_first else project_left),
+            time_limit=max(0.01, limit.seconds - self._spent),
             silence_limit=self._work.project.silence_limit,
         )
         try:
@@ -245,22 +273,36 @@ class Run:
         finally:
             self._command = None
         self._spent += ended.seconds
-        self.log.note(f"[{command.words()}: {ended.detail} after {ended.seconds:.1f} s]")
+        detail = limit.words() if ended.cause == "time limit" else ended.detail
+        self.log.note(f"[{command.words()}: {detail} after {ended.seconds:.1f} s]")
         self._check()
-        judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), donor_first=donor_first)
+        judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), limit)
+
+    def _limit(self) -> TimeLimit:
+        """Return the limit that this build meets first: the project's, or the donor's own."""
+        project, donor = self._work.project.time_limit, self._tools.time_limit
+        return (
+            TimeLimit(donor, donor=True) if donor is not None and donor < project else TimeLimit(project, donor=False)
+        )
 
     def _environment(self, place: SlotPlace) -> dict[str, str]:
         own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
         return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
 
     async def _pack(self, plan: Plan, tree: Path, place: SlotPlace) -> tuple[PackedFile, Path, str]:
-        name = artifact_name(self._work.order)
+        name, limit = artifact_name(self._work.order), self._limit()
         output = place.output / name
-        packed = await self._step(self._tools.workshop.pack(tree, plan.deliverables, output))
-        limit = self._work.artifact_limit
-        if packed.size > limit:
-            raise BuildFailed(f"the artifact has {packed.size} bytes, more than the {limit} that are allowed")
-        self._check_arch(await self._step(self._tools.workshop.arches(output)))
+        # Packing counts as a command does: what is delivered may be as large as it likes, and so take as long.
+        timer = self._tools.clock.callLater(
+            max(0.01, limit.seconds - self._spent), self.stop, limit.end, f"packing: {limit.words()}"
+        )
+        try:
+            packing = self._tools.workshop.pack(tree, plan.deliverables, output, self._work.artifact_limit, self._halt)
+            packed = await self._step(packing)
+            self._check_arch(await self._step(self._tools.workshop.arches(output, self._halt)))
+        finally:
+            if timer.active():
+                timer.cancel()
         return packed, output, name
 
     def _check_arch(self, found: frozenset[str]) -> None:
@@ -280,7 +322,7 @@ class Run:
             raise self._stopped
 
     async def _step(self, step: Awaitable[T]) -> T:
-        """Do something that cannot be interrupted, unless the Attempt was stopped."""
+        """Do something, unless the Attempt was stopped; it may be halted in the middle."""
         if self._stopped is not None:
             if isinstance(step, Coroutine):
                 step.close()
@@ -296,12 +338,10 @@ class Run:
         return await self._work.passes.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
 
 
-def judge(
-    command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, *, donor_first: bool
-) -> None:
+def judge(command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, limit: TimeLimit) -> None:
     """Raise Stopped with whose failure it is, unless the command succeeded (docs/integrator.rst).
 
-    ``tail`` is the end of the log; ``donor_first`` says whether the donor's time limit is the nearer one.
+    ``tail`` is the end of the log; ``limit`` is the time limit that it had.
     """
     if ended.succeeded:
         return
@@ -312,8 +352,7 @@ def judge(
         own = ("/" in program and not program.startswith("/")) or "its directory" in ended.detail
         raise Stopped(AttemptEnd.FAILED if own else AttemptEnd.BROKEN, words)
     if ended.cause == "time limit":
-        whose = "the limit of this machine's owner" if donor_first else "the project's time limit"
-        raise Stopped(AttemptEnd.LIMITED if donor_first else AttemptEnd.FAILED, f"{words} ({whose})")
+        raise Stopped(limit.end, f"{command.words()}: {limit.words()}")
     if ended.killed_from_outside:
         raise Stopped(AttemptEnd.LIMITED, f"{words}: killed from outside, most likely for want of memory")
     if ended.cause == "exited":

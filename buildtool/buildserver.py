@@ -20,10 +20,20 @@ from twisted.logger import Logger
 from buildtool.attempt import Finished, Passes, Run, Tools, Work, brief
 from buildtool.delivering import Deliveries, Key, Parcel
 from buildtool.domain.model import AttemptEnd, Held, Judged, Offer, Verdict
-from buildtool.errors import BuildToolError, Declined, StorageUnavailable, Unavailable
+from buildtool.errors import (
+    BuildToolError,
+    Declined,
+    MachineFault,
+    ProjectMistake,
+    RecipeMistake,
+    StorageUnavailable,
+    Unavailable,
+    UsageError,
+)
 from buildtool.ports import Executor, MetaserverLink
 from buildtool.project import Checked, Project
 from buildtool.protocol import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
+from buildtool.raised import ask, at, defined
 
 # A full id of git, or of Subversion.
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
@@ -113,15 +123,21 @@ class BuildServer:
             raise Declined("this order was sent already, and is still being looked at")
         if self._stopping:
             raise Declined(self._stopping)
-        project, offer, url = self._understood(order)
+        project, offer = self._understood(order)
         if not self._free:
             raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
         if self._deliveries.full:
             raise Declined(self._deliveries.full)
         held = _Open(order, self._free.pop(0), welcome.session)
         self._open[key] = held
+        url, mistake = "", None
         try:
-            await self._ask_checkers(project, order)
+            try:
+                url = _url(project, order)
+                await self._ask_checkers(project, order)
+            except ProjectMistake as error:
+                # Declining would only send it round all machines, again and again: it begins, and ends with that.
+                mistake = error
             self._check_wanted(held)  # much may have happened while the checkers looked around
         except BaseException:
             self._release(held)
@@ -135,6 +151,7 @@ class BuildServer:
             artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
             log_limit=min(project.log_limit, welcome.log_limit),
             passes=Passes(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
+            mistake=mistake,
         )
         held.run = Run(work, self._tools)
         self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
@@ -248,7 +265,7 @@ class BuildServer:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _understood(self, order: Order) -> tuple[Project, Offer, str]:
+    def _understood(self, order: Order) -> tuple[Project, Offer]:
         """Return what this machine's own configuration says about an order. Raises Declined."""
         project = self._offered.projects.get(order.project)
         if project is None:
@@ -265,16 +282,12 @@ class BuildServer:
             raise Declined(f"{order.revision[:80]!r} is not the full id of a commit or revision")
         try:
             values = project.options.compile_values(dict(order.options))
-            url = project.path_to_url(order.source)
-        except (BuildToolError, LookupError) as error:
-            raise Declined(brief(str(error.args[0] if error.args else error))) from error
-        except Exception as error:
-            self._log.failure("path_to_url of {project} raised", project=order.project)
-            raise Declined(f"path_to_url of {order.project} raised {type(error).__name__} here") from error
+        except UsageError as error:
+            raise Declined(brief(str(error))) from error
         if values != order.options:
             differs = f"describes the options of {order.project} differently"
             raise Declined(f"{differs}: update config.py or buildtool itself")
-        return project, offer, url
+        return project, offer
 
     def _check_wanted(self, held: _Open) -> None:
         if self._stopping or held.aborted:
@@ -283,7 +296,7 @@ class BuildServer:
             raise Declined("the session has ended")
 
     async def _ask_checkers(self, project: Project, order: Order) -> None:
-        """Raise Declined with what a client checker of the project says."""
+        """Raise Declined with what a client checker of the project says, RecipeMistake for one that is wrong itself."""
         if not project.client_checkers:
             return
         machine = await self._tools.workshop.machine()
@@ -298,14 +311,18 @@ class BuildServer:
         for checker in project.client_checkers:
             name = getattr(checker, "__name__", "a client checker")
             try:
-                asked = Deferred.fromCoroutine(self._pool.run(partial(checker, checked)))
+                question = partial(ask, f"{name} of {project.name}", partial(checker, checked))
+                asked = Deferred.fromCoroutine(self._pool.run(question))
                 reason = await asked.addTimeout(CHECKERS_PATIENCE, self._tools.clock)
             except defer.TimeoutError as error:
                 self._log.warn("{checker} of {project} has not answered", checker=name, project=project.name)
                 raise Declined(f"{name} of {project.name} does not answer here") from error
-            except Exception as error:
-                self._log.failure("{checker} of {project} raised", checker=name, project=project.name)
-                raise Declined(f"{name} of {project.name} raised {type(error).__name__} here") from error
+            except (MachineFault, MemoryError) as error:
+                raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
+            except RecipeMistake as error:
+                if isinstance(error.__cause__, OSError):  # it looked at this machine
+                    raise Declined(brief(str(error))) from error
+                raise
             if reason is not None:
                 raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
 
@@ -344,3 +361,18 @@ class BuildServer:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.callback(None)
+
+
+def _url(project: Project, order: Order) -> str:
+    """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
+    whom = f"path_to_url of {order.project}"
+    try:
+        url = ask(whom, partial(project.path_to_url, order.source))
+    except RecipeMistake as error:
+        cause = error.__cause__
+        if isinstance(cause, LookupError | UsageError):  # how it says that there is no such source
+            raise Declined(brief(str(cause.args[0] if cause.args else cause))) from error
+        raise
+    if not isinstance(url, str) or not url:
+        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
+    return url

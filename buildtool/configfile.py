@@ -11,15 +11,13 @@ from pathlib import Path
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.project import Project
 from buildtool.projectcheck import check_types
+from buildtool.raised import words
 
 CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
 """The environment variable that names the configuration file when ``--config`` does not."""
 
 SIZE_LIMIT = 1024 * 1024
 """Most bytes of a configuration file."""
-
-SAID_LIMIT = 500
-"""Most characters that are shown of an exception raised in one."""
 
 
 def find_config(path: Path | None = None) -> Path:
@@ -131,18 +129,9 @@ class Execution:
         elif isinstance(error, SystemExit):
             said = "the configuration ended the program"
         else:
-            said = _words(error)
+            said = words(error)
         kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
         return self._at(f"{path}:{lines[-1] if lines else 1}", said, kind)
-
-
-def _words(error: BaseException) -> str:
-    """Return what an exception of somebody else's says, even one that cannot say it; of bounded length."""
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - it is the error of an error, of which its name is all there is to know
-        said = ""
-    return f"{type(error).__name__}: {said}".rstrip(": ")[:SAID_LIMIT]
 
 
 def projects_of(value: object) -> tuple[Project, ...]:

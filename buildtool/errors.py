@@ -66,19 +66,44 @@ class BuildFailed(BuildToolError):
     code = "build-failed"
 
 
+class ToolMissing(MachineFault, KeyError):
+    """A recipe asked for a program of the platform's (``wanted.tools["CC"]``) that this machine has not."""
+
+    code = "tool-missing"
+
+    def __str__(self) -> str:
+        """Return the message as it is; a KeyError would show it as Python writes it."""
+        return Exception.__str__(self)
+
+
 class DeliverableMissing(BuildFailed):
     """The commands succeeded, but a file that the recipe promises to deliver is not there."""
 
     code = "deliverable-missing"
 
 
-class BadArchive(BuildFailed):
-    """A name or link in what should be packed points outside the tree or cannot be stored. It is so on any machine."""
+class ProjectMistake(BuildFailed):
+    """What only the project or its integrator can mend: the message says what and where.
+
+    No machine could do better, so it is final at once, is not repeated, and is held against no machine.
+    """
+
+    code = "project-mistake"
+
+
+class RecipeMistake(ProjectMistake):
+    """A project's ``config.py`` raised, or answered with something else than it should; with file and line of it."""
+
+    code = "recipe-mistake"
+
+
+class BadArchive(ProjectMistake):
+    """What should be packed cannot be: a name, a link, a file that may not be read. It is so on any machine."""
 
     code = "bad-archive"
 
 
-class SourceUnusable(BuildFailed):
+class SourceUnusable(ProjectMistake):
     """The commit's sources cannot be laid out as they stand, here or anywhere: the message says what to mend.
 
     A submodule's commit that was never pushed, a submodule without an address, a filter whose program is missing.

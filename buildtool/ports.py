@@ -685,6 +685,26 @@ class PackedFile(Protocol):
     def content_digest(self) -> str: ...
 
 
+class Halted(Exception):
+    """Work in a thread ended because it was told to; whoever told it knows why."""
+
+
+class Halt:
+    """Tells work that goes on in a thread to end: asked for in the reactor's thread, looked at between small steps."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def ask(self, reason: str) -> None:
+        """Let the work end at its next step. May be repeated; the first reason counts."""
+        self.reason = self.reason or reason or "stopped"
+
+    def check(self) -> None:
+        """Raise Halted once somebody has asked for that."""
+        if self.reason:
+            raise Halted(self.reason)
+
+
 @frozen
 class SlotPlace:
     """What one build has to itself besides its sources: a home directory, temporary space, room for the archive."""
@@ -695,18 +715,21 @@ class SlotPlace:
 
 
 class Workshop(Protocol):
-    """The build server's own files. Every method raises MachineFault when the disk does not let it."""
+    """The build server's own files. Every method raises MachineFault when the disk does not let it.
 
-    async def prepare(self, slot: int) -> SlotPlace:
+    Those that get a Halt end soon after it was asked for, and raise Halted.
+    """
+
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
         """Return fresh, empty directories for ``slot``."""
 
-    async def arches(self, archive: Path) -> frozenset[str]:
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
-        """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive too."""
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
+        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed and what it is the parent of too."""
 
-    async def clear(self, slot: int) -> None:
+    async def clear(self, slot: int, halt: Halt) -> None:
         """Delete what a build left in its directories."""
 
     async def machine(self) -> Mapping[str, Value]:

@@ -9,18 +9,27 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
+from typing import TypeVar
 
 from attrs import field, frozen
 
 from buildtool.domain.platforms import Value
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, ToolMissing
+
+ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
+"""The programs of a platform that a machine may have; those of a cross toolchain have HOST and RUN besides."""
+
+T = TypeVar("T")
 
 
 def _argv(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
         raise ConfigurationError(f"a command is a non-empty list of words, not {value!r}")
-    return tuple(str(word) for word in value)
+    words = tuple(str(word) for word in value if word is not None)
+    if len(words) < len(value) or not words[0] or any("\0" in word for word in words):
+        raise ConfigurationError(f"a command's words are texts, and the first names a program; {list(value)!r} are not")
+    return words
 
 
 @frozen
@@ -37,13 +46,60 @@ class Command:
 
 
 def _commands(value: Iterable[Command]) -> tuple[Command, ...]:
-    return tuple(value)
+    commands = _listed(value, "commands", "Command([...])")
+    for one in commands:
+        if not isinstance(one, Command):
+            raise ConfigurationError(f"a plan's commands are Command([...]), which {one!r} is not")
+    return commands
+
+
+def _deliverables(value: Iterable[str | PurePath]) -> tuple[str, ...]:
+    return tuple(_below_source(path, "deliverable") for path in _listed(value, "deliverables", "names of files"))
 
 
 def _texts(value: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ConfigurationError(f"a list of texts is needed, not the one text {value!r}")
+    texts = _listed(value, "machine_faults", "texts")
+    for one in texts:
+        if not isinstance(one, str):
+            raise ConfigurationError(f"machine_faults are regular expressions, which {one!r} is not")
+    return texts
+
+
+def _environment(value: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"a plan's environment is a dictionary of texts, not {value!r}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise ConfigurationError(f"a plan's environment holds texts: {name!r} with {text!r} is something else")
+        if not name or "=" in name or "\0" in name + text:
+            raise ConfigurationError(f"no environment can hold {name!r} with {text!r}")
+    return dict(value)
+
+
+def _listed(value: Iterable[T], what: str, of: str) -> tuple[T, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what} are a list of {of}, not the one {value!r}")
     return tuple(value)
+
+
+def _below_source(path: object, what: str) -> str:
+    """Return ``path`` in its plain form. Raises ConfigurationError for one that names nothing below the source."""
+    if not isinstance(path, str | PurePath) or not str(path) or "\0" in str(path):
+        raise ConfigurationError(f"a {what} is the name of a file or directory below the source, not {path!r}")
+    plain = PurePosixPath(path)
+    if plain.is_absolute() or ".." in plain.parts:
+        raise ConfigurationError(f"a recipe's paths lie below the source; {str(path)!r} does not")
+    return str(plain)
+
+
+class PlatformTools(dict[str, str]):
+    """The programs of a platform, as ``Wanted.tools`` has them: asking for one that a machine lacks is no mistake."""
+
+    def __missing__(self, role: str) -> str:
+        """Raise ToolMissing for a program that other machines have; KeyError for a name that there is not."""
+        if role in ROLES:
+            raise ToolMissing(f"this machine has no {role} for that platform")
+        raise KeyError(role)
 
 
 @frozen
@@ -88,16 +144,18 @@ class Plan:
     """
 
     commands: tuple[Command, ...] = field(converter=_commands)
-    deliverables: tuple[str, ...] = field(converter=_texts)
-    environment: Mapping[str, str] = field(factory=dict)
+    deliverables: tuple[str, ...] = field(converter=_deliverables)
+    environment: Mapping[str, str] = field(factory=dict, converter=_environment)
     machine_faults: tuple[str, ...] = field(default=(), converter=_texts)
 
     def __attrs_post_init__(self) -> None:
         if not self.commands or not self.deliverables:
             raise ConfigurationError("a recipe's plan needs at least one command and one deliverable")
-        for path in (*self.deliverables, *(command.cwd for command in self.commands)):
-            if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-                raise ConfigurationError(f"a recipe's paths lie below the source; {path!r} does not")
+        for command in self.commands:
+            _below_source(command.cwd, "command's directory")
+        for path in self.deliverables:
+            if path == "." or set("*?") & set(path):
+                raise ConfigurationError(f"a deliverable is the name of one file or directory, which {path!r} is not")
         for pattern in self.machine_faults:
             try:
                 re.compile(pattern)

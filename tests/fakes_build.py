@@ -14,8 +14,8 @@ from buildtool.delivering import Deliveries, Room
 from buildtool.domain.model import Judged, Offer, OfferKind, canonical
 from buildtool.domain.options import ProjectOptions, choice, standard
 from buildtool.domain.platforms import Value
-from buildtool.errors import BadOffset, BuildToolError, Unavailable
-from buildtool.ports import Executor, PackedFile, SlotPlace, Spooled
+from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
+from buildtool.ports import Executor, Halt, PackedFile, SlotPlace, Spooled
 from buildtool.project import Checked, ClientChecker, Project
 from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
@@ -97,7 +97,7 @@ async def _awaited(result: Awaitable[None]) -> None:
 class FakeSources:
     """Checks out by saying a path; ``error`` is what goes wrong, ``hold`` makes it wait for the test."""
 
-    error: BuildToolError | None = None
+    error: BaseException | None = None
     hold: Deferred[None] | None = None
     asked: list[tuple[str, str, int]] = field(factory=list)
 
@@ -119,9 +119,11 @@ class FakePacked:
 
 @define
 class FakeWorkshop:
-    """Keeps no files; ``pack_error`` is what goes wrong when packing."""
+    """Keeps no files; ``pack_error`` is what goes wrong when packing, ``packing`` makes it wait for the test."""
 
-    pack_error: BuildToolError | None = None
+    pack_error: Exception | None = None
+    packing: Deferred[None] | None = None
+    halts: list[Halt] = field(factory=list)
     prepare_error: BuildToolError | None = None
     packed: list[tuple[str, ...]] = field(factory=list)
     packed_arches: frozenset[str] = frozenset()
@@ -129,22 +131,29 @@ class FakeWorkshop:
     now: dict[str, Value] = field(factory=lambda: {"disk": 10_000})
     hold: Deferred[None] | None = None
 
-    async def prepare(self, slot: int) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
         if self.prepare_error is not None:
             raise self.prepare_error
         top = Path(f"/slots/{slot}")
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
-    async def arches(self, archive: Path) -> frozenset[str]:
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         return self.packed_arches
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
+        if self.packing is not None:
+            await self.packing
+            halt.check()
         if self.pack_error is not None:
             raise self.pack_error
+        if FakePacked().size > limit:
+            raise BuildFailed(f"the artifact has more than the {limit} bytes that are allowed")
         self.packed.append(tuple(names))
+        self.halts.append(halt)
         return FakePacked()
 
-    async def clear(self, slot: int) -> None:
+    async def clear(self, slot: int, halt: Halt) -> None:
+        halt.check()
         self.cleared.append(slot)
 
     async def machine(self) -> Mapping[str, Value]:

@@ -29,7 +29,7 @@ from buildtool.errors import (
 )
 from buildtool.project import Checked
 from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
-from buildtool.recipes import Plan, Recipe, Wanted
+from buildtool.recipes import Command, Plan, Recipe, Wanted
 from tests.fakes_build import BASE, COMMIT, FAILED, Exit, Place, order, place, project, yes
 from tests.support.logs import listening
 
@@ -141,13 +141,41 @@ class TakingOrders(Case):
         assert at.server.running == 0
         assert said == ["build 1.1 of paint declined: only 10000 MiB, 0 others run really"]
 
-    def test_a_client_checker_that_raises_says_no(self) -> None:
-        def broken(checked: Checked) -> str | None:
-            raise OSError("disk on fire")
+    def test_a_client_checker_that_the_machine_lets_down_says_no(self) -> None:
+        """It looks at the machine, so that may be why; another machine may do."""
+        for error in (OSError("disk on fire"), MachineFault("disk on fire")):
 
-        at = place(checkers=(broken,))
-        assert self.declined(at) == "broken of paint raised OSError here"
-        assert [f.type for f in self.flushLoggedErrors(OSError)] == [OSError]
+            def broken(checked: Checked, error: Exception = error) -> str | None:
+                raise error
+
+            assert "disk on fire" in self.declined(place(checkers=(broken,)))
+
+    def test_a_client_checker_or_mapping_that_is_wrong_ends_the_build_with_its_line(self) -> None:
+        """Declining would offer the build again and again, everywhere, until it expires."""
+
+        def broken(checked: Checked) -> str | None:
+            return undefined_name  # type: ignore[name-defined, no-any-return] # noqa: F821 - a mistake of theirs
+
+        def astray(source: str) -> str:
+            return [][len(source)].no
+
+        def mute(source: str) -> str:
+            return ""
+
+        line = broken.__code__.co_firstlineno + 1
+        cases = {
+            f"broken of paint raised NameError: name 'undefined_name' is not defined ({__file__}:{line})": place(
+                checkers=(broken,)
+            ),
+            f"path_to_url of paint answered '', not a URL ({__file__}:{mute.__code__.co_firstlineno})": place(
+                of=project(path_to_url=mute)
+            ),
+        }
+        for reason, at in cases.items():
+            self.take(at)
+            assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.MISTAKEN, reason)
+            assert at.sources.asked == []
+        assert self.declined(place(of=project(path_to_url=astray))) == "list index out of range"
 
     def test_nothing_is_taken_without_a_session(self) -> None:
         at = place()
@@ -178,7 +206,7 @@ class WhoseFailure(Case):
         at.workshop.pack_error = BadArchive("'program' cannot be packed: it is a link that leads out of the tree")
         self.take(at)
         told = self.end(at)
-        assert (told.end, told.reason) == (AttemptEnd.FAILED, str(at.workshop.pack_error))
+        assert (told.end, told.reason) == (AttemptEnd.MISTAKEN, str(at.workshop.pack_error))
 
     def test_programs_for_another_architecture_alone_are_the_projects_failure(self) -> None:
         """A recipe that forgets the cross compiler makes programs that run, but not where they are to."""
@@ -217,6 +245,8 @@ class WhoseFailure(Case):
             at = place(script=[Exit(seconds=10), over], time_limit=donor, of=project(time_limit=100.0))
             self.take(at)
             assert self.end(at).end is whose
+            assert f"the build took longer than {min(donor, 100.0):g} s" in self.end(at).reason
+            assert f"the build took longer than {min(donor, 100.0):g} s" in self.end(at).log_tail
             assert [c.time_limit for c in at.commands.started] == [min(donor, 100.0), min(donor, 100.0) - 10]
 
     def test_output_that_names_a_machine_fault_is_the_machines(self) -> None:
@@ -239,20 +269,58 @@ class WhoseFailure(Case):
         assert self.end(at).end is AttemptEnd.BROKEN
 
     def test_a_recipe_says_whose_fault_it_is_by_what_it_raises(self) -> None:
-        """MachineFault is the machine's, BuildFailed the project's; a defect of the recipe is not the project's."""
+        """MachineFault is the machine's, BuildFailed the project's; anything else is a mistake of the recipe."""
         for error, whose in (
             (MachineFault("needs a printer"), AttemptEnd.BROKEN),
             (BuildFailed("red does not exist before 2.0"), AttemptEnd.FAILED),
-            (KeyError("CC"), AttemptEnd.BROKEN),
+            (MemoryError(), AttemptEnd.LIMITED),
+            (KeyError("CC"), AttemptEnd.MISTAKEN),
+            (OSError(2, "no such file"), AttemptEnd.MISTAKEN),
+            (SystemExit(3), AttemptEnd.MISTAKEN),
+            (Unavailable("no"), AttemptEnd.MISTAKEN),
         ):
 
-            def raises(wanted: Wanted, error: Exception = error) -> Plan:
+            def raises(wanted: Wanted, error: BaseException = error) -> Plan:
                 raise error
 
             at = place(of=project(recipe=Recipe(3, raises)))
             self.take(at)
-            assert self.end(at).end is whose
-        assert len(self.flushLoggedErrors(KeyError)) == 1
+            told = self.end(at)
+            assert told.end is whose, error
+            assert whose is not AttemptEnd.MISTAKEN or f"{__file__}:" in told.reason
+
+    def test_a_recipe_that_is_wrong_is_named_with_the_last_line_of_theirs(self) -> None:
+        """Also where what raised is this program's own check of what they made."""
+
+        def no_deliverable(wanted: Wanted) -> Plan:
+            return Plan([Command(["make"])], deliverables=["*.h"])
+
+        def no_plan(wanted: Wanted) -> Plan:
+            return ["make"]  # type: ignore[return-value] # a mistake of theirs
+
+        first = no_deliverable.__code__.co_firstlineno
+        reasons = {
+            no_deliverable: "the recipe of paint: a deliverable is the name of one file or directory, "
+            f"which '*.h' is not ({__file__}:{first + 1})",
+            no_plan: f"the recipe of paint answered with a list, not with a Plan ({__file__}:{first + 3})",
+        }
+        for plan, reason in reasons.items():
+            at = place(of=project(recipe=Recipe(3, plan)))
+            self.take(at)
+            assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.MISTAKEN, reason)
+
+    def test_a_program_of_the_platform_that_a_machine_lacks_is_the_machines(self) -> None:
+        """Another machine may have it; a name that no machine could have is a mistake."""
+        for role, whose in (("CC", None), ("NM", AttemptEnd.BROKEN), ("GCC", AttemptEnd.MISTAKEN)):
+
+            def asks(wanted: Wanted, role: str = role) -> Plan:
+                return Plan([Command([wanted.tools[role]])], ["program"])
+
+            at = place(of=project(recipe=Recipe(3, asks)), script=[Exit()])
+            self.take(at)
+            at.pass_time()
+            (told,) = at.link.told
+            assert getattr(told, "end", None) is whose
 
     def test_a_defect_of_the_build_server_ends_the_attempt_too(self) -> None:
         """Nothing of it but that it happened is told; the details are in the build server's own log."""
@@ -273,7 +341,42 @@ class WhoseFailure(Case):
     def test_an_artifact_over_the_limit_is_the_projects_failure(self) -> None:
         at = place(script=[Exit(), Exit()], of=project(artifact_limit=999))
         self.take(at)
-        assert self.end(at).reason == "the artifact has 1000 bytes, more than the 999 that are allowed"
+        assert self.end(at).end is AttemptEnd.FAILED
+        assert self.end(at).reason == "the artifact has more than the 999 bytes that are allowed"
+
+    def test_packing_counts_towards_the_time_limits_and_is_told_as_they_were_given(self) -> None:
+        """A deliverable of a terabyte that takes no disk would hold the slot for hours."""
+        for donor, whose, said in (
+            (30.0, AttemptEnd.LIMITED, "packing: the build took longer than 30 s (the limit of this machine's owner)"),
+            (None, AttemptEnd.FAILED, "packing: the build took longer than 100 s (the project's time limit)"),
+        ):
+            at = place(script=[Exit(seconds=20), Exit()], time_limit=donor, of=project(time_limit=100.0))
+            at.workshop.packing = Deferred()
+            self.take(at)
+            at.pass_time(100.0)
+            assert at.link.told == []
+            at.workshop.packing.callback(None)
+            told = self.end(at)
+            assert (told.end, told.reason) == (whose, said)
+
+    def test_an_attempt_that_is_stopped_while_it_packs_ends_as_soon_as_that_has_noticed(self) -> None:
+        at = place(script=[Exit(), Exit()])
+        at.workshop.packing = Deferred()
+        self.take(at)
+        self.successResultOf(Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "nobody waits"))))
+        at.workshop.packing.callback(None)
+        assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.ABORTED, "nobody waits")
+        assert at.workshop.cleared == [0]
+
+    def test_a_machine_that_is_taken_back_does_not_wait_until_its_slots_are_empty(self) -> None:
+        """A million files take a while to delete; what is left goes before the slot is used again."""
+        at = place()
+        self.take(at)
+        leaving = Deferred.fromCoroutine(at.server.hand_back("SIGTERM"))
+        at.commands.started[0].end(Exit(None, "stopped", 1.0, "stopped"))
+        at.pass_time()
+        self.successResultOf(leaving)
+        assert at.workshop.cleared == []
 
 
 class Uploading(Case):

@@ -16,8 +16,9 @@ from docutils.core import publish_doctree
 
 from buildtool import settings
 from buildtool.configfile import CONFIG_VARIABLE
-from buildtool.domain.model import OfferKind, Policy
+from buildtool.domain.model import AttemptEnd, OfferKind, Policy
 from buildtool.domain.options import STANDARD, Kind
+from buildtool.domain.outcomes import RULES
 from buildtool.entry.common import EXIT_CODES
 from buildtool.entry.upkeep import METASERVER_CODES
 from buildtool.project import Checked, Project
@@ -381,6 +382,17 @@ def amount(words: str) -> float:
     number, _, unit = words.partition(" ")
     units = {"day": 86_400, "hour": 3_600, "minute": 60, "GiB": 1024**3, "MiB": 1024**2, "": 1}
     return int(number) * units[unit.removesuffix("s")]
+
+
+def test_the_integrator_is_told_of_every_end_and_whether_it_costs_a_strike() -> None:
+    table = rows(section("docs/integrator.rst", "The project, and whose failure it is"))
+    head = next(number for number, row in enumerate(table) if row[0] == "end")
+    told = {row[0]: row[2] for row in table[head + 1 : head + 1 + len(AttemptEnd)]}
+    assert set(told) == {end.value for end in AttemptEnd}
+    strikes = {name for name, said in told.items() if "a strike" in said}
+    assert strikes == {end.value for end, rule in RULES.items() if rule.strike}
+    projects = {name for name, said in told.items() if said.startswith("the project's")}
+    assert projects == {end.value for end in AttemptEnd if end not in RULES and end is not AttemptEnd.SUCCEEDED}
 
 
 def test_the_integrator_is_told_of_all_of_the_schedulers_figures_with_their_defaults() -> None:

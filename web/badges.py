@@ -47,6 +47,7 @@ _GOING: Mapping[AttemptState, Badge] = {
 _ENDED: Mapping[AttemptEnd, Badge] = {
     AttemptEnd.SUCCEEDED: Badge("ok", "succeeded"),
     AttemptEnd.FAILED: Badge("bad", "failed"),
+    AttemptEnd.MISTAKEN: Badge("bad", "mistake of the project"),
     AttemptEnd.LOST: Badge("quiet", "lost"),
     AttemptEnd.REFUSED: Badge("quiet", "refused"),
     AttemptEnd.RETURNED: Badge("quiet", "returned"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -9,13 +10,14 @@ import stat
 import threading
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from attrs import frozen
 
-from buildtool.errors import BadArchive, DeliverableMissing, MachineFault
+from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,11 +28,22 @@ LEVEL = 6
 _CHUNK = 256 * 1024
 _NAME_LIMIT = 1000
 _MEMBER_LIMIT = 100_000
+_LINKS_FOLLOWED = 40
 _ZIP64_FROM = 2**31 - 2**27  # data that deflate makes larger must still fit into 31 bits
 _UNIX = 3
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is not UTF-8 on disk, line separators
 _PLAIN, _EXECUTABLE, _LINK = "100644", "100755", "120000"
 _ATTRIBUTES = {_PLAIN: 0o100644, _EXECUTABLE: 0o100755, _LINK: 0o120777}
+
+_MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
+_CHANGED = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.ESTALE}
+)
+"""What reading a tree says that is not as it was a moment ago. Every other error is the disk's, or the machine's."""
+
+
+def _never() -> None:
+    """Go on."""
 
 
 @frozen
@@ -59,30 +72,41 @@ class Packed:
 
 @frozen
 class _Entry:
+    """What is to be packed. ``size``, ``inode`` and ``changed`` (ns) are as it was when it was looked at."""
+
     name: str
     path: Path
     mode: str
     target: str
+    size: int = 0
+    inode: tuple[int, int] = (0, 0)
+    changed: int = 0
 
 
-def make_zip(root: Path, names: Iterable[str], output: Path) -> Packed:
+def make_zip(
+    root: Path, names: Iterable[str], output: Path, limit: int | None = None, check: Callable[[], None] = _never
+) -> Packed:
     """Pack the files and whole directories called ``names`` below ``root`` into the zip ``output``. Blocks.
 
     Members are sorted by the bytes of their UTF-8 names, dated 1980-01-01, with mode 0644 or, if their owner may
     execute them, 0755. Directories have no members of their own, so empty ones are left out. Links stay links if
-    their target is inside the tree. ``output`` appears whole or not at all; it is not synced, since a build that a loss
+    what they lead to is packed too. ``output`` appears whole or not at all; it is not synced, since a build that a loss
     of power interrupts is made again.
 
     The manifest has a line ``MODE DIGEST NAME``, ended by a line feed, per member in order: MODE is 100644, 100755, or
     120000 for a link; DIGEST is the SHA-256 of the content, or of the link's target, in hex. The content digest is the
     SHA-256 of the UTF-8 manifest: it does not depend on how the zip was compressed.
 
-    Raises BadArchive for a name or link that leads out of the tree or cannot be stored, DeliverableMissing if a name
-    is not there, and MachineFault if the archive cannot be written.
+    Neither the files nor the zip may have more than ``limit`` bytes; a sparse file counts with its length. ``check`` is
+    called between small steps: what it raises ends the packing.
+
+    Raises BadArchive for what no machine could pack (a name or link that leads out of the tree or nowhere, or cannot be
+    stored, a file that may not be read or changes), DeliverableMissing if a name is not there, BuildFailed for what is
+    too long, and MachineFault if the archive cannot be written or the disk cannot be read.
     """
     try:
-        members = _collect(Path(os.path.realpath(root)), names)
-        return _replace(members, output)
+        members = _Collection(Path(os.path.realpath(root)), limit, check).of(names)
+        return _replace(members, output, limit, check)
     except OSError as error:
         raise MachineFault(f"cannot pack {error.filename or output}: {error.strerror or error}") from error
 
@@ -109,56 +133,124 @@ def check_name(name: str) -> str:
     return name
 
 
-def _replace(entries: Iterable[_Entry], output: Path) -> Packed:
+def _replace(entries: Iterable[_Entry], output: Path, limit: int | None, check: Callable[[], None]) -> Packed:
     temporary = output.with_name(f".{output.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("xb") as file:
-            hashed = _Hashing(file)
-            manifest = tuple(_write(hashed, entries))
+            hashed = _Hashing(file, limit)
+            manifest = tuple(_write(hashed, entries, check))
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
     return Packed(hashed.size, hashed.digest(), content_digest(manifest), manifest)
 
 
-def _collect(root: Path, names: Iterable[str]) -> list[_Entry]:
-    """Return what is to be packed, sorted and each once."""
-    found: dict[str, _Entry] = {}
-    for given in names:
-        name = check_name(given.removesuffix("/"))
-        if not os.path.lexists(root / name):
-            raise DeliverableMissing(f"{name!r} was promised, but it is not there")
-        if not _inside(root, Path(os.path.realpath((root / name).parent))):
-            raise BadArchive(f"{name!r} cannot be packed: a link leads out of the tree on the way to it")
-        before = len(found)
-        for entry in _walk(root, name):
-            found[entry.name] = entry
-            if len(found) > _MEMBER_LIMIT:
-                raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
-        if len(found) == before and name not in found and not any(one.startswith(f"{name}/") for one in found):
+class _Collection:
+    """What is to be packed of the tree ``root``, as it is found."""
+
+    def __init__(self, root: Path, limit: int | None, check: Callable[[], None]) -> None:
+        self._root = root
+        self._limit = limit
+        self._check = check
+        self._found: dict[str, _Entry] = {}
+        self._directories: set[str] = set()
+        self._size = 0
+
+    def of(self, names: Iterable[str]) -> list[_Entry]:
+        """Return what is to be packed, sorted and each once."""
+        for given in names:
+            self._add(check_name(given.removesuffix("/")))
+        for name in self._found:
+            self._check()
+            for parent in PurePosixPath(name).parents:
+                if str(parent) in self._found:
+                    raise BadArchive(f"{name!r} cannot be packed: {str(parent)!r} is packed too, as a link")
+                self._directories.add(str(parent))
+        for entry in self._found.values():
+            if entry.mode == _LINK:
+                self._check()
+                self._check_link(entry)
+        return sorted(self._found.values(), key=lambda entry: entry.name.encode())
+
+    def _add(self, name: str) -> None:
+        with _theirs(name):
+            if not os.path.lexists(self._root / name):
+                raise DeliverableMissing(f"{name!r} was promised, but it is not there")
+            if not _inside(self._root, Path(os.path.realpath((self._root / name).parent))):
+                raise BadArchive(f"{name!r} cannot be packed: a link leads out of the tree on the way to it")
+        before = len(self._found)
+        for entry in self._walk(name):
+            if entry.name not in self._found:
+                self._found[entry.name] = entry
+                self._measure(entry)
+        one_before = name in self._found or any(one.startswith(f"{name}/") for one in self._found)
+        if len(self._found) == before and not one_before:
             raise DeliverableMissing(f"{name!r} was promised, but it is an empty directory")
-    for name in found:
-        for parent in PurePosixPath(name).parents:
-            if str(parent) in found:
-                raise BadArchive(f"{name!r} cannot be packed: {str(parent)!r} is packed too, as a link")
-    return sorted(found.values(), key=lambda entry: entry.name.encode())
 
+    def _measure(self, entry: _Entry) -> None:
+        self._size += entry.size
+        if self._limit is not None and self._size > self._limit:
+            much = f"{entry.size} bytes" if entry.size > self._limit else f"{self._size} bytes with all before it"
+            raise BuildFailed(f"{entry.name!r} has {much}, more than the {self._limit} that an artifact may have")
+        if len(self._found) > _MEMBER_LIMIT:
+            raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
 
-def _walk(root: Path, name: str) -> Iterator[_Entry]:
-    """Yield the file or link called ``name``, or all of those in the directory."""
-    waiting = [name]
-    while waiting:
-        current = check_name(waiting.pop())
-        path = root / current
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            waiting.extend(f"{current}/{inner}" for inner in os.listdir(path))
-        elif stat.S_ISLNK(mode):
-            yield _Entry(current, path, _LINK, _target(root, path, current))
-        elif stat.S_ISREG(mode):
-            yield _Entry(current, path, _EXECUTABLE if mode & stat.S_IXUSR else _PLAIN, "")
-        else:
-            raise BadArchive(f"{current!r} cannot be packed: it is neither file, directory nor link")
+    def _walk(self, name: str) -> Iterator[_Entry]:
+        """Yield the file or link called ``name``, or all of those in the directory."""
+        waiting, directories = [name], 0
+        while waiting:
+            self._check()
+            current = check_name(waiting.pop())
+            path = self._root / current
+            with _theirs(current):
+                status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                directories += 1
+                self._list(path, current, waiting, directories)
+            elif stat.S_ISLNK(status.st_mode):
+                with _theirs(current):
+                    target = _target(self._root, path, current)
+                yield _Entry(current, path, _LINK, target)
+            elif stat.S_ISREG(status.st_mode):
+                mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
+                inode = (status.st_dev, status.st_ino)
+                yield _Entry(current, path, mode, "", status.st_size, inode, status.st_mtime_ns)
+            else:
+                raise BadArchive(f"{current!r} cannot be packed: it is neither file, directory nor link")
+
+    def _list(self, path: Path, current: str, waiting: list[str], directories: int) -> None:
+        with _theirs(current), os.scandir(path) as entries:
+            for entry in entries:
+                self._check()
+                waiting.append(f"{current}/{entry.name}")
+                if len(waiting) + directories > _MEMBER_LIMIT:
+                    raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
+
+    def _check_link(self, entry: _Entry) -> None:
+        """Raise BadArchive for a link that would lead nowhere where the archive is unpacked."""
+        followed = 0
+        done: list[str] = list(PurePosixPath(entry.name).parent.parts)
+        todo = list(reversed(entry.target.split("/")))
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                done = done[:-1]
+            elif part not in ("", "."):
+                done.append(part)
+            there = "/".join(done)
+            link = self._found.get(there)
+            if link is not None and link.mode == _LINK:
+                followed += 1
+                if followed > _LINKS_FOLLOWED:
+                    raise BadArchive(f"{entry.name!r} cannot be packed: it is a link that leads in a circle")
+                done.pop()
+                todo += reversed(link.target.split("/"))
+            elif done and there not in self._found and there not in self._directories:
+                there = f" ({there!r})" if there != entry.target else ""
+                raise BadArchive(
+                    f"{entry.name!r} cannot be packed: it is a link to {entry.target[:200]!r}, which is not delivered"
+                    f"{there[:200]}"
+                )
 
 
 def _target(root: Path, path: Path, name: str) -> str:
@@ -181,16 +273,34 @@ def _inside(root: Path, path: Path) -> bool:
     return path == root or root in path.parents
 
 
-def _write(stream: _Hashing, entries: Iterable[_Entry]) -> Iterator[Member]:
+@contextmanager
+def _theirs(name: str) -> Iterator[None]:
+    """Read something of the tree: what the tree itself does not let be read is the project's to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MAY_NOT:
+            raise BadArchive(
+                f"{name!r} cannot be packed: it may not be read ({error.strerror}): see its mode"
+            ) from error
+        if error.errno in _CHANGED:
+            raise _moving(name) from error
+        raise
+
+
+def _moving(name: str) -> BadArchive:
+    return BadArchive(f"{name!r} cannot be packed: it changed meanwhile, so something of the build still runs")
+
+
+def _write(stream: _Hashing, entries: Iterable[_Entry], check: Callable[[], None]) -> Iterator[Member]:
     """Write the zip, and yield its members as they are written."""
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
         for entry in entries:
-            with _content(entry) as content:
-                size = content.seek(0, os.SEEK_END)
-                content.seek(0)
-                # By name rather than by ZipInfo, since only so the archive's own level is used; the time is 1980 then.
-                with archive.open(entry.name, "w", force_zip64=size > _ZIP64_FROM) as member:
-                    digest, _ = _digest(content, member)
+            check()
+            # By name rather than by ZipInfo, since only so the archive's own level is used; the time is 1980 then.
+            long = entry.size > _ZIP64_FROM
+            with _content(entry) as content, archive.open(entry.name, "w", force_zip64=long) as member:
+                digest = _copy(content, member, entry, check)
             info = archive.getinfo(entry.name)
             info.create_system = _UNIX
             info.external_attr = _ATTRIBUTES[entry.mode] << 16
@@ -201,24 +311,45 @@ def _content(entry: _Entry) -> BinaryIO:
     if entry.mode == _LINK:
         return io.BytesIO(entry.target.encode())
     # Whatever came into the file's place since it was looked at is not followed and not waited for.
-    return os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    with _theirs(entry.name):
+        return os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
-def _digest(source: IO[bytes], copy: IO[bytes] | None = None) -> tuple[str, int]:
+def _copy(content: BinaryIO, member: IO[bytes], entry: _Entry, check: Callable[[], None]) -> str:
+    """Copy a file that stays as it was when it was looked at, and return its SHA-256. Raises BadArchive otherwise."""
+    hashed, size = hashlib.sha256(), 0
+    while True:
+        check()
+        with _theirs(entry.name):
+            chunk = content.read(_CHUNK)
+        if not chunk:
+            break
+        size += len(chunk)
+        if entry.mode != _LINK and size > entry.size:
+            raise _moving(entry.name)
+        hashed.update(chunk)
+        member.write(chunk)
+    if entry.mode != _LINK:
+        now = os.fstat(content.fileno())
+        if (now.st_size, now.st_mtime_ns, now.st_dev, now.st_ino) != (size, entry.changed, *entry.inode):
+            raise _moving(entry.name)
+    return hashed.hexdigest()
+
+
+def _digest(source: IO[bytes]) -> tuple[str, int]:
     hashed, size = hashlib.sha256(), 0
     while chunk := source.read(_CHUNK):
         hashed.update(chunk)
         size += len(chunk)
-        if copy is not None:
-            copy.write(chunk)
     return hashed.hexdigest(), size
 
 
 class _Hashing(io.RawIOBase):
     """Passes bytes on to a file and digests them; it cannot seek, so the zip is written from front to back."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], limit: int | None) -> None:
         self._file = file
+        self._limit = limit
         self._hashed = hashlib.sha256()
         self.size = 0
 
@@ -230,6 +361,8 @@ class _Hashing(io.RawIOBase):
         self._file.write(chunk)
         self._hashed.update(chunk)
         self.size += chunk.nbytes
+        if self._limit is not None and self.size > self._limit:
+            raise BuildFailed(f"the artifact has more than the {self._limit} bytes that are allowed")
         return chunk.nbytes
 
     def digest(self) -> str:

@@ -18,7 +18,7 @@ from buildtool.adapters.processes import CommandLine, Processes, Running
 from buildtool.adapters.trees import remove_tree
 from buildtool.domain.platforms import Value
 from buildtool.errors import MachineFault
-from buildtool.ports import Executor, SlotPlace
+from buildtool.ports import Executor, Halt, SlotPlace
 
 T = TypeVar("T")
 
@@ -40,43 +40,47 @@ class Slots:
         self._pool = pool
         self._machine = machine
 
-    async def clear_all(self) -> None:
-        """End and delete what an earlier run of the program left behind when it was killed. Raises MachineFault."""
+    async def clear_all(self, halt: Halt | None = None) -> None:
+        """End and delete what an earlier run of the program left behind when it was killed.
+
+        Raises MachineFault, and Halted soon after ``halt`` was asked for.
+        """
+        halted = halt if halt is not None else Halt()
 
         def clear() -> list[int]:
             ended = end_leftovers(self._directory)
-            remove_tree(self._directory)
+            remove_tree(self._directory, halted.check)
             return ended
 
         ended = await self._do("clean", self._directory, clear)
         if ended:
             self._log.warn("{count} processes of builds before the last crash were ended", count=len(ended))
 
-    async def prepare(self, slot: int) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
         """Return fresh, empty directories for ``slot``."""
         top = self._directory / f"slot-{slot:d}"
         place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
 
         def make() -> SlotPlace:
-            remove_tree(top)
+            remove_tree(top, halt.check)
             for directory in (place.home, place.temporary, place.output):
                 directory.mkdir(parents=True)
             return place
 
         return await self._do("prepare", top, make)
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path) -> Packed:
-        """Pack what a recipe delivers. Raises DeliverableMissing, BadArchive, MachineFault."""
-        return await self._pool.run(partial(make_zip, root, names, output))
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
+        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed, MachineFault, Halted."""
+        return await self._pool.run(partial(make_zip, root, names, output, limit, halt.check))
 
-    async def arches(self, archive: Path) -> frozenset[str]:
-        """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault."""
-        return await self._do("read", archive, partial(_arches, archive))
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
+        """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault, Halted."""
+        return await self._do("read", archive, partial(_arches, archive, halt))
 
-    async def clear(self, slot: int) -> None:
-        """Delete what a build left in its directories."""
+    async def clear(self, slot: int, halt: Halt) -> None:
+        """Delete what a build left in its directories. Raises MachineFault, Halted."""
         top = self._directory / f"slot-{slot:d}"
-        await self._do("clean", top, partial(remove_tree, top))
+        await self._do("clean", top, partial(remove_tree, top, halt.check))
 
     async def machine(self) -> Mapping[str, Value]:
         """Return the machine's properties as they are now."""
@@ -90,10 +94,11 @@ class Slots:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
 
 
-def _arches(archive: Path) -> frozenset[str]:
+def _arches(archive: Path, halt: Halt) -> frozenset[str]:
     found = set()
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
+            halt.check()
             if member.file_size >= HEAD and not member.is_dir():
                 with packed.open(member) as file:
                     found.add(elf_arch(file.read(HEAD)))

@@ -91,10 +91,14 @@ class AttemptState(enum.Enum):
 
 
 class AttemptEnd(enum.Enum):
-    """How an Attempt ended, which says whose failure it was."""
+    """How an Attempt ended, which says whose failure it was.
+
+    FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    MISTAKEN = "mistake of the project"
     LOST = "lost"
     REFUSED = "refused"
     RETURNED = "returned"

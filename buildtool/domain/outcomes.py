@@ -59,7 +59,7 @@ RULES: dict[AttemptEnd, EndRule] = {
     AttemptEnd.LIMITED: EndRule("reached its limit", suspect=True, remember="refusal_ttl"),
     AttemptEnd.ABORTED: EndRule("stopped it", remember="lost_ttl"),
 }
-"""The machine's ends. A refusal's memory doubles each time; the project's own failure is not in this table."""
+"""The machine's ends. A refusal's memory doubles each time; the project's own two ends are not in this table."""
 
 
 _NEVER_HAD = EndRule("did not get it", delay=True)
@@ -139,6 +139,8 @@ def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: st
     build = turn.state.builds[attempt.build_id]
     if how is AttemptEnd.FAILED:
         _project_failed(turn, build, closed)
+    elif how is AttemptEnd.MISTAKEN:
+        _project_mistaken(turn, build, closed)
     else:
         _machine_failed(turn, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
 
@@ -243,8 +245,20 @@ def _hand_out(turn: Turn, artifact: Artifact) -> None:
         close_if_unwanted(turn, build_id, f"build {artifact.build_id} made what was waited for")
 
 
-def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
-    failed = evolve(
+def _project_mistaken(turn: Turn, build: Build, attempt: Attempt) -> None:
+    """End a Build that no machine could make: neither repeated nor remembered, since it may be mended any moment.
+
+    What is wrong may stand in the configuration or in another repository, and mending it changes no revision. The
+    server's strikes stay as they are: it was not seen to do well either.
+    """
+    failed = _failed(build, attempt)
+    waiting = turn.state.waiters(build.id)
+    close_build(turn, failed, BuildState.FAILED, attempt.reason)
+    tell_unsuccessful(turn, waiting, RequestState.FAILED, attempt.reason)
+
+
+def _failed(build: Build, attempt: Attempt) -> Build:
+    return evolve(
         _begun(build, attempt.offered_at),
         failed_on=(*build.failed_on, attempt.server),
         deciding_epoch=attempt.epoch,
@@ -252,6 +266,10 @@ def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
         failed_platform=attempt.platform,
         failed_kind=attempt.kind,
     )
+
+
+def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
+    failed = _failed(build, attempt)
     policy = turn.state.policy(build.spec.project)
     turn.state.put(failed)
     if len(failed.failed_on) <= policy.confirm_failures and capable_elsewhere(turn, failed):

@@ -54,6 +54,7 @@ from buildtool.entry.common import (
 )
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.ports import Halt, Halted
 from buildtool.protocol import Register
 from buildtool.settings import Settings, load_settings, need_projects
 
@@ -305,7 +306,13 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         svn = SvnCommand(place.subversion)
         closing.callback(svn.close)
         slots = Slots(place.slots, pool, found.machine)
-        await slots.clear_all()
+        halt = Halt()
+        Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
+        try:
+            await slots.clear_all(halt)
+        except Halted:
+            log.info("stopping: {reason}; what an earlier run left is deleted at the next start", reason=stop.reason)
+            return EXIT_OK
         keepers = Keepers.where_possible(mark_for(place.slots))
         if keepers is not None:
             closing.callback(keepers.close)

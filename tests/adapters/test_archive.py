@@ -1,11 +1,14 @@
 """The same tree packs to the same bytes; nothing from outside the tree gets in; what was packed comes out again."""
 
+import errno
 import hashlib
 import os
 import resource
 import stat
 import subprocess
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -15,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.archive import Member, content_digest, make_zip, verify
-from buildtool.errors import BadArchive, DeliverableMissing, MachineFault
+from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
+from buildtool.ports import Halted
 from tests.support.packages import require
 
 PARTS = st.sampled_from(["a", "b", "bin", "lib.so.1", "é", "Z", "a b", "雪", "-x", "a.b"])
@@ -163,15 +167,27 @@ def test_a_name_that_leads_out_through_a_linked_directory_is_refused(tmp_path: P
         make_zip(root, ["dist/key"], tmp_path / "out.zip")
 
 
-def test_links_inside_the_tree_are_kept_dangling_ones_too(tmp_path: Path) -> None:
-    lay_out(tmp_path, {"lib/libx.so.1": (b"", False)})
-    (tmp_path / "lib" / "libx.so").symlink_to("libx.so.1")
-    (tmp_path / "lib" / "back").symlink_to("../lib")
-    (tmp_path / "lib" / "later").symlink_to("not-yet")
-    packed = make_zip(tmp_path, ["lib"], tmp_path / "out.zip")
-    assert [(member.mode, member.name) for member in packed.manifest] == [
-        ("120000", "lib/back"), ("120000", "lib/later"), ("120000", "lib/libx.so"), ("100644", "lib/libx.so.1"),
+def test_links_to_what_is_packed_are_kept(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"lib/libx.so.1.2": (b"", False), "share/x": (b"", False)})
+    for name, target in (("lib/libx.so.1", "libx.so.1.2"), ("lib/libx.so", "./libx.so.1"), ("lib/back", "../lib"),
+                         ("lib/x", "back/../share/x"), ("top", ".")):  # fmt: skip
+        (tmp_path / name).symlink_to(target)
+    packed = make_zip(tmp_path, ["lib", "share", "top"], tmp_path / "out.zip")
+    assert [member.name for member in packed.manifest if member.mode == "120000"] == [
+        "lib/back", "lib/libx.so", "lib/libx.so.1", "lib/x", "top"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["not-there", "libx.so", "../share/x", "../share", "empty", "hop", "self", "libx/y"])
+def test_a_link_to_what_is_not_packed_is_refused_by_both_names(tmp_path: Path, target: str) -> None:
+    """Where it is unpacked it would lead nowhere, whatever is there in the tree."""
+    lay_out(tmp_path, {"lib/a": (b"", False), "share/x": (b"", False), "libx/y": (b"", False)})
+    (tmp_path / "lib" / "empty").mkdir()
+    (tmp_path / "lib" / "hop").symlink_to("../share/x")
+    (tmp_path / "lib" / "self").symlink_to("self")
+    (tmp_path / "lib" / "link").symlink_to(target)
+    with pytest.raises(BadArchive, match=r"link.*(not delivered|circle|leads out)"):
+        make_zip(tmp_path, ["lib"], tmp_path / "out.zip")
 
 
 def test_a_member_below_a_packed_link_is_refused(tmp_path: Path) -> None:
@@ -229,6 +245,149 @@ def test_what_is_neither_file_nor_directory_nor_link_is_refused(tmp_path: Path) 
     os.mkfifo(tmp_path / "out" / "pipe")
     with pytest.raises(BadArchive, match="neither"):
         make_zip(tmp_path, ["out"], tmp_path / "out.zip")
+
+
+@contextmanager
+def anybody() -> Iterator[None]:
+    """Be a user to whom modes mean something: root may read everything."""
+    before = os.geteuid()
+    if not before:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o111, 0o311])
+@pytest.mark.parametrize("name", ["out/tool", "out/directory"])
+def test_what_may_not_be_read_is_the_projects_to_mend(mode: int, name: str) -> None:
+    """A build that installs its program as 0111 does so on every machine."""
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        root.chmod(0o777)
+        with anybody():
+            lay_out(root, {"out/tool": (b"x", False), "out/directory/file": (b"x", False)})
+            (root / name).chmod(mode)
+            try:
+                with pytest.raises(BadArchive, match=f"'{name}.*may not be read"):
+                    make_zip(root, ["out"], root / "out.zip")
+            finally:
+                (root / name).chmod(0o700)
+
+
+def test_a_file_that_the_disk_does_not_give_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading fails in two ways: what the tree forbids is the project's, what the disk cannot is not."""
+    lay_out(tmp_path, {"out/a": (b"a", False)})
+    for number, whose in ((errno.EIO, MachineFault), (errno.EMFILE, MachineFault), (errno.EACCES, BadArchive),
+                          (errno.ENOENT, BadArchive), (errno.ELOOP, BadArchive)):  # fmt: skip
+
+        def broken(path: Path, flags: int, number: int = number) -> int:
+            raise OSError(number, os.strerror(number), str(path))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("buildtool.adapters.archive.os.open", broken)
+            with pytest.raises(whose):
+                make_zip(tmp_path, ["out"], tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize("how", ["grows", "shrinks", "is replaced", "is rewritten", "goes", "becomes a pipe"])
+def test_a_deliverable_that_changes_while_it_is_packed_is_refused(tmp_path: Path, how: str) -> None:
+    root = tmp_path / "root"
+    lay_out(root, {"a": (b"a", False), "z": (b"z" * 300_000, False)})
+    last, steps = root / "z", 0
+
+    def meddle() -> None:
+        nonlocal steps
+        steps += 1
+        if steps != 6:  # the files were looked at, and the first is being written
+            return
+        match how:
+            case "grows":
+                with last.open("ab") as file:
+                    file.write(b"more")
+            case "shrinks":
+                os.truncate(last, 10)
+            case "is replaced":
+                (root / "new").write_bytes(b"z" * 300_000)
+                os.utime(root / "new", ns=(last.stat().st_atime_ns, last.stat().st_mtime_ns))
+                (root / "new").rename(last)
+            case "is rewritten":
+                last.write_bytes(b"y" * 300_000)
+            case _:
+                last.unlink()
+                if how != "goes":
+                    os.mkfifo(last)
+
+    with pytest.raises(BadArchive, match="'z' cannot be packed: it changed meanwhile"):
+        make_zip(root, ["a", "z"], tmp_path / "out.zip", None, meddle)
+    assert steps >= 6
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_what_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A sparse file of a terabyte takes no disk, and would be read for hours."""
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / "big").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(BuildFailed, match="'out/big' has 1099511627776 bytes, more than the 1000000 that"):
+        make_zip(tmp_path, ["out"], tmp_path / "out.zip", 1_000_000)
+    lay_out(tmp_path, {f"many/{number}": (b"x" * 1000, False) for number in range(11)})
+    with pytest.raises(BuildFailed, match="11000 bytes with all before it, more than the 10000 that"):
+        make_zip(tmp_path, ["many"], tmp_path / "out.zip", 10_000)
+    lay_out(tmp_path, {"noise": (os.urandom(9_990), False)})
+    with pytest.raises(BuildFailed, match="more than the 10000 bytes"):
+        make_zip(tmp_path, ["noise"], tmp_path / "out.zip", 10_000)
+
+
+@given(TREES, st.integers(0, 60))
+def test_packing_ends_at_whatever_step_it_is_told_to_and_leaves_nothing(
+    tree: dict[str, tuple[bytes, bool]], steps: int
+) -> None:
+    left = steps
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Halted("enough")
+
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        lay_out(root, tree)
+        try:
+            make_zip(root, ["top"], root / "out.zip", None, check)
+        except Halted:
+            assert [path.name for path in root.iterdir()] == ["top"]
+        else:
+            assert steps > len(tree)
+
+
+def test_packing_of_a_long_file_is_asked_often_whether_to_go_on(tmp_path: Path) -> None:
+    steps = 0
+
+    def check() -> None:
+        nonlocal steps
+        steps += 1
+
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(64 * 2**20)
+    make_zip(tmp_path, ["big"], tmp_path / "out.zip", None, check)
+    assert steps > 64
+
+
+def test_more_files_than_are_packed_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty directories count, too: they have no members, and are walked all the same."""
+    monkeypatch.setattr("buildtool.adapters.archive._MEMBER_LIMIT", 20)
+    lay_out(tmp_path, {f"files/{number}": (b"", False) for number in range(21)})
+    for number in range(21):
+        (tmp_path / "directories" / str(number)).mkdir(parents=True)
+    lay_out(tmp_path, {f"split/{number % 3}/{number}": (b"", False) for number in range(21)})
+    for name in ("files", "directories", "split"):
+        with pytest.raises(BadArchive, match="more than 20 files"):
+            make_zip(tmp_path, [name], tmp_path / "out.zip")
 
 
 def test_a_deliverable_that_is_not_there_or_empty_is_missing_by_name(tmp_path: Path) -> None:

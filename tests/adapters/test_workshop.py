@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.workshop import Slots
+from buildtool.ports import Halt
 from tests.support.inline import run
 from tests.support.packages import require, require_that
 
@@ -34,7 +35,7 @@ class StartingAnew(SynchronousTestCase):
     def setUp(self) -> None:
         self.top = Path(self.mktemp()).absolute() / "slots"
         self.slots = Slots(self.top, Inline(), {})
-        self.home = self.successResultOf(Deferred.fromCoroutine(self.slots.prepare(0))).home
+        self.home = self.successResultOf(Deferred.fromCoroutine(self.slots.prepare(0, Halt()))).home
 
     def test_what_a_killed_program_left_running_is_ended_and_its_files_are_gone(self) -> None:
         """Nothing of a build of before may write into the slot that the next build is given."""
@@ -59,9 +60,12 @@ def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Pat
     for compiler, name in (("gcc", "here"), ("powerpc-linux-gnu-gcc", "there")):
         subprocess.run([compiler, "-o", tmp_path / name, tmp_path / "main.c"], check=True)
     slots = Slots(tmp_path / "slots", Inline(), {})
-    run(slots.pack(tmp_path, ["main.c", "there"], tmp_path / "one.zip"))
-    run(slots.pack(tmp_path, ["main.c", "here", "there"], tmp_path / "two.zip"))
-    run(slots.pack(tmp_path, ["main.c"], tmp_path / "none.zip"))
-    assert run(slots.arches(tmp_path / "one.zip")) == {"ppc"}
-    assert run(slots.arches(tmp_path / "two.zip")) == {"ppc", elf_arch(Path("/proc/self/exe").read_bytes()[:HEAD])}
-    assert run(slots.arches(tmp_path / "none.zip")) == frozenset()
+    run(slots.pack(tmp_path, ["main.c", "there"], tmp_path / "one.zip", 10**9, Halt()))
+    run(slots.pack(tmp_path, ["main.c", "here", "there"], tmp_path / "two.zip", 10**9, Halt()))
+    run(slots.pack(tmp_path, ["main.c"], tmp_path / "none.zip", 10**9, Halt()))
+    assert run(slots.arches(tmp_path / "one.zip", Halt())) == {"ppc"}
+    assert run(slots.arches(tmp_path / "two.zip", Halt())) == {
+        "ppc",
+        elf_arch(Path("/proc/self/exe").read_bytes()[:HEAD]),
+    }
+    assert run(slots.arches(tmp_path / "none.zip", Halt())) == frozenset()

@@ -19,6 +19,48 @@ X86 = {"os": "linux", "arch": "x86_64"}
 BREAKAGES = (AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST)
 
 
+# --- what only the project can mend ---------------------------------------------------------------------
+
+
+def test_a_mistake_of_the_project_is_final_at_once_and_costs_no_machine_a_strike() -> None:
+    """Three such commits quarantined a machine, and three machines could not say whose fault it was."""
+    farm = Farm()
+    farm.login("anna")
+    farm.login("bert")
+    for revision in range(POLICY.strikes + 1):
+        asked = farm.ask(spec(revision))
+        name = farm.running_on(asked)
+        farm.break_down(name, AttemptEnd.MISTAKEN, "NameError in config.py:3")
+        assert farm.ends_told(asked) == [FAILED]
+        assert farm.build_of(asked).reason == "NameError in config.py:3"
+    assert [farm.server(name).strikes for name in ("anna", "bert")] == [0, 0]
+    assert farm.server("anna").takes
+    assert farm.server("bert").takes
+
+
+def test_a_mistake_is_not_remembered_since_it_may_be_mended_without_a_new_revision() -> None:
+    farm = Farm()
+    farm.login("anna")
+    first = farm.ask()
+    farm.break_down("anna", AttemptEnd.MISTAKEN, "a submodule's commit is nowhere")
+    again = farm.ask()
+    assert farm.state(first) is FAILED
+    assert farm.running_on(again) == "anna"
+    farm.deliver("anna")
+    assert farm.ends_told(again) == [SATISFIED]
+
+
+def test_a_mistake_neither_adds_a_strike_nor_takes_one_back() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    farm.break_down("anna")
+    asked = farm.ask(spec(1))
+    farm.break_down("anna", AttemptEnd.MISTAKEN)
+    assert farm.state(asked) is FAILED
+    assert farm.server("anna").strikes == 1
+
+
 # --- the project's own failure --------------------------------------------------------------------------
 
 

@@ -62,6 +62,7 @@ from buildtool.domain.model import (
     Offer,
     Request,
     RequestState,
+    Server,
     Verdict,
     canonical,
 )
@@ -104,7 +105,7 @@ SPECS = st.builds(
 )
 MACHINE_ENDS = [AttemptEnd.REFUSED, AttemptEnd.RETURNED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
 SUSPECT_ENDS = [AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.LOST]
-HOW = ["deliver", "deliver", "deliver", "fail", "fail", "break"]
+HOW = ["deliver", "deliver", "deliver", "fail", "fail", "break", "mistake"]
 COMMITS = st.sampled_from([True, True, True, True, False])
 EMAILS = st.sampled_from(["ann@example.org", "bob@example.org"])
 OPERATOR = "aborted by the operator"
@@ -332,6 +333,20 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert len(build.failed_on) <= 1 + POLICY.confirm_failures
 
     @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
+    @rule(data=st.data(), commit=COMMITS)
+    def be_mistaken(self, data: st.DataObject, commit: bool) -> None:
+        """What no machine could make ends at once, costs no machine anything, and is not remembered."""
+        attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
+        servers, remembered = list(self.broker.all(Server)), list(self.broker.all(FailedHere))
+        self.send(self.ending(attempt, AttemptEnd.MISTAKEN, "NameError in config.py:3"), commit=commit)
+        strikes = {row.name: (row.strikes, row.quarantines, row.quarantined_until) for row in self.broker.all(Server)}
+        assert strikes == {row.name: (row.strikes, row.quarantines, row.quarantined_until) for row in servers}
+        assert list(self.broker.all(FailedHere)) == remembered
+        if commit:
+            build = self.row(Build, attempt.build_id)
+            assert (build.state, build.deciding_epoch) == (BuildState.FAILED, attempt.epoch)
+
+    @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), how=st.sampled_from(MACHINE_ENDS), began=st.booleans(), commit=COMMITS)
     def break_down(self, data: st.DataObject, how: AttemptEnd, began: bool, commit: bool) -> None:
         attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
@@ -385,6 +400,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 batch.append(self.delivery(attempt))
             elif how == "fail":
                 batch.append(self.ending(attempt, AttemptEnd.FAILED, "make: error 2"))
+            elif how == "mistake":
+                batch.append(self.ending(attempt, AttemptEnd.MISTAKEN, "NameError"))
             else:
                 batch += [self.acceptance(attempt), self.ending(attempt, AttemptEnd.BROKEN, "the machine")]
         batch.insert(data.draw(st.integers(0, len(batch))), self.submission(wanted, near, False, "cid@example.org"))
@@ -583,8 +600,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         for build in self.broker.all(Build):
             ends = [row.end for row in self.broker.all(Attempt) if row.build_id == build.id]
             if build.state is BuildState.FAILED:
-                assert AttemptEnd.FAILED in ends
-                assert self.row(Attempt, (build.id, build.deciding_epoch)).end is AttemptEnd.FAILED
+                assert {AttemptEnd.FAILED, AttemptEnd.MISTAKEN} & set(ends)
+                deciding = self.row(Attempt, (build.id, build.deciding_epoch))
+                assert deciding.end in (AttemptEnd.FAILED, AttemptEnd.MISTAKEN)
             if build.state is BuildState.UNBUILDABLE:
                 assert len(set(build.broken_on)) >= POLICY.breakages
 

@@ -21,8 +21,8 @@ from buildtool.buildserver import BuildServer, Offered
 from buildtool.delivering import Deliveries
 from buildtool.domain.model import Held, Judged
 from buildtool.domain.platforms import Value
-from buildtool.errors import BadUpload, BuildToolError, MachineFault
-from buildtool.ports import Executor, Orders, PackedFile, SlotPlace, Spooled
+from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
+from buildtool.ports import Executor, Halt, Orders, PackedFile, SlotPlace, Spooled
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -118,18 +118,21 @@ class Workbench:
         await self.life.pause(self.world.rng.uniform(0.1, 3.0))
         return Path(f"/simulated/{self.builder.name}/tree-{slot}")
 
-    async def prepare(self, slot: int) -> SlotPlace:
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
         if self.world.faults.happens("full_disk"):
             raise MachineFault("no space left on device")
         top = self.builder.machine.directory / f"slot-{slot}"
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
-    async def arches(self, archive: Path) -> frozenset[str]:
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         return frozenset()
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path) -> PackedFile:
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
         revision, colour = self.made[root]
         await self.life.pause(0.2)
+        halt.check()
+        if self.world.truths.of(revision, colour).cannot:
+            raise BadArchive(f"{colour} paint runs out of the tree")
         stamp = f"{self.builder.name} {self.life.name} {self.world.time.now}"
         data = f"{colour} paint of {revision}, by {stamp}\n".encode() * self.builder.bulk
         try:
@@ -140,7 +143,7 @@ class Workbench:
         self.world.watch.packed(self.builder.name, digest, revision, colour)
         return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest())
 
-    async def clear(self, slot: int) -> None:
+    async def clear(self, slot: int, halt: Halt) -> None:
         await self.life.pause(0.01)
 
     async def machine(self) -> Mapping[str, Value]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 Key = tuple[int, int]
-ENDS = (AttemptEnd.FAILED, AttemptEnd.BROKEN, AttemptEnd.LIMITED, AttemptEnd.RETURNED, AttemptEnd.ABORTED)
+ENDS = tuple(end for end in AttemptEnd if end not in (AttemptEnd.SUCCEEDED, AttemptEnd.LOST, AttemptEnd.REFUSED))
 
 
 @define(eq=False)

@@ -42,7 +42,7 @@ SLACK = 20.0
 IDLE = 120.0
 """Seconds for which a build may wait beside a server that could take it, once nothing goes wrong any more."""
 
-SAID = (AttemptEnd.FAILED, AttemptEnd.RETURNED)
+SAID = (AttemptEnd.FAILED, AttemptEnd.MISTAKEN, AttemptEnd.RETURNED, AttemptEnd.BROKEN)
 """How an Attempt ends only because its server says so."""
 
 HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
@@ -289,6 +289,10 @@ class Ledger:
         if row.end is AttemptEnd.FAILED and row.server in self.honest:
             truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
             self._check(truth.fails, f"attempt {row.key} on {row.server} failed, and nothing is wrong with that build")
+        if row.end is AttemptEnd.MISTAKEN and row.server in self.honest:
+            truth = self.truths.of(build.spec.revision, str(dict(build.spec.options)["colour"]))
+            self._check(truth.cannot, f"attempt {row.key} on {row.server} is called a mistake, and is none")
+            self._check(build.state not in OPEN, f"build {build.id} is a mistake, and is tried again")
 
     def _check_artifact(self, row: Artifact) -> None:
         data = self.file_of(row.digest)
@@ -304,9 +308,12 @@ class Ledger:
 
     def _check_build(self, row: Build, old: Build | None) -> None:
         if row.state is BuildState.FAILED:
-            failed = [it for it in self.attempts.values() if it.build_id == row.id and it.end is AttemptEnd.FAILED]
-            self._check(failed, f"build {row.id} failed, and no attempt of it did: {row.reason}")
-            if old is None or old.state in OPEN:
+            ends = {it.end for it in self.attempts.values() if it.build_id == row.id}
+            mistaken = AttemptEnd.MISTAKEN in ends
+            self._check(
+                mistaken or AttemptEnd.FAILED in ends, f"build {row.id} failed, and no attempt of it did: {row.reason}"
+            )
+            if (old is None or old.state in OPEN) and not mistaken:
                 self._check_confirmed(row)
         if row.state is BuildState.SUCCEEDED:
             self._check(row.artifact_id in self.artifacts, f"build {row.id} succeeded without an artifact")

@@ -361,15 +361,28 @@ def no_confirmation() -> Sequence[Change]:
     return [(outcomes, "capable_elsewhere", lambda turn, build: False)]
 
 
-@_mutant("a machine's failure is not the project's")
-def machine_blamed_on_project() -> Sequence[Change]:
+def _ending_as(was: AttemptEnd, instead: AttemptEnd) -> Sequence[Change]:
     original = outcomes.end
 
     def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
-        blamed = AttemptEnd.FAILED if how is AttemptEnd.BROKEN else how
-        original(of, attempt, blamed, reason, log_tail)
+        original(of, attempt, instead if how is was else how, reason, log_tail)
 
     return [(outcomes, "end", end)]
+
+
+@_mutant("a machine's failure is not the project's")
+def machine_blamed_on_project() -> Sequence[Change]:
+    return _ending_as(AttemptEnd.BROKEN, AttemptEnd.FAILED)
+
+
+@_mutant("a mistake of the project is held against no machine")
+def mistake_blamed_on_machine() -> Sequence[Change]:
+    return _ending_as(AttemptEnd.MISTAKEN, AttemptEnd.BROKEN)
+
+
+@_mutant("a mistake of the project is final at once")
+def mistake_tried_again() -> Sequence[Change]:
+    return [(outcomes, "_project_mistaken", outcomes._project_failed)]
 
 
 @_mutant("a mail is marked as sent after the mail server took it")

@@ -37,10 +37,14 @@ def checker(checked: Checked) -> str | None:
 
 @frozen
 class Truth:
-    """What one build would do wherever it is made: fail or not, after so many seconds of work."""
+    """What one build would do wherever it is made: fail or not, after so many seconds of work.
+
+    What ``cannot`` be delivered is made and then not to be packed: a mistake, on every machine.
+    """
 
     fails: bool
     seconds: float
+    cannot: bool = False
 
 
 @frozen
@@ -104,7 +108,7 @@ class Truths:
         share = rng.choice((0.0, 0.15, 0.4))
         longest = rng.choice((20.0, 120.0, 600.0))
         self._known = {
-            (revision, colour): Truth(rng.random() < share, rng.uniform(1.0, longest))
+            (revision, colour): Truth(rng.random() < share, rng.uniform(1.0, longest), rng.random() < share / 3)
             for revision in REVISIONS
             for colour in COLOURS
         }
