@@ -306,12 +306,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         svn = SvnCommand(place.subversion)
         closing.callback(svn.close)
         slots = Slots(place.slots, pool, found.machine)
-        halt = Halt()
-        Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
-        try:
-            await slots.clear_all(halt)
-        except Halted:
-            log.info("stopping: {reason}; what an earlier run left is deleted at the next start", reason=stop.reason)
+        if not await _cleared(slots, stop):
             return EXIT_OK
         keepers = Keepers.where_possible(mark_for(place.slots))
         if keepers is not None:
@@ -376,6 +371,18 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     if errors:
         return refuse(PROGRAM, errors[0])
     return EXIT_OK
+
+
+async def _cleared(slots: Slots, stop: Stop) -> bool:
+    """Delete what an earlier run left; return False when told to stop meanwhile. Raises MachineFault."""
+    halt = Halt()
+    Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
+    try:
+        await slots.clear_all(halt)
+    except Halted:
+        log.info("stopping: {reason}; what an earlier run left is deleted at the next start", reason=stop.reason)
+        return False
+    return True
 
 
 async def _told_to_leave(server: BuildServer, stop: Stop, drain: Stop) -> bool:
