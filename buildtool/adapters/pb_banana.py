@@ -22,6 +22,9 @@ PREFIX_LIMIT = 10
 ITEM_WEIGHT = 64
 """Bytes of memory that one decoded item takes besides its own bytes, about."""
 
+TEXT_WEIGHT = 4
+"""Bytes of memory that one byte of text may take: Python keeps a whole text as wide as its widest character."""
+
 _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = range(0x80, 0x88)
 _HIGH_BIT = 0x80
 _FLOAT_SIZE = 8
@@ -59,6 +62,7 @@ class Expressions:
         self._open: list[tuple[int, list[object]]] = []
         self._size = 0
         self._items = 0
+        self.weights: list[int] = []
 
     @property
     def held(self) -> int:
@@ -66,8 +70,12 @@ class Expressions:
         return len(self._buffer) + self._size + ITEM_WEIGHT * self._items
 
     def feed(self, chunk: bytes) -> list[object]:
-        """Return the expressions that ``chunk`` completes. Raises Breach."""
+        """Return the expressions that ``chunk`` completes. Raises Breach.
+
+        ``weights`` then says of each how many bytes of memory it may take once it is understood.
+        """
         done: list[object] = []
+        self.weights = []
         if not self._buffer:
             rest = chunk[self._read(chunk, done) :]
         else:
@@ -160,6 +168,7 @@ class Expressions:
                 wanted, members = opened[-1] if opened else (0, done)
                 members.append(item)
             if not opened:
+                self.weights.append(TEXT_WEIGHT * size + ITEM_WEIGHT * items)
                 size = items = 0
         self._size, self._items, self._wanted = size, items, 0
         return end

@@ -1,9 +1,10 @@
 """A Perspective Broker connection that a hostile peer can neither grow, stall nor make noisy.
 
 Twisted's broker trusts its peer from the first byte on. This one counts: bytes and time until the peer has said
-hello, the size and shape of each message, calls that wait for their answers, answers that are not read, and
-connections; and it writes a bounded number of lines about whoever goes beyond. Before hello nothing but hello can be
-called, and at no time anything but the methods of objects that were handed out.
+hello, the size and shape of each message, and connections; and the memory that a message takes from its first byte
+until its answer is read: not complete, complete and not yet looked at, waiting for its answer, answered and not read.
+It writes a bounded number of lines about whoever goes beyond. Before hello nothing but hello can be called, and at no
+time anything but the methods of objects that were handed out.
 """
 
 # Perspective Broker has no annotations, and its methods are inherited here.
@@ -12,7 +13,7 @@ called, and at no time anything but the methods of objects that were handed out.
 from __future__ import annotations
 
 import socket
-from collections import Counter
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,8 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.budget import Budget
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
 
@@ -50,26 +53,32 @@ _ARGUMENTS = {b"version": 1, b"message": 6, b"answer": 2, b"error": 2, b"decref"
 
 _NAME_LIMIT = 40
 
+_LOOK_AFTER_GONE = 2.0
+"""Seconds between two looks whether a peer that is not listened to has gone: nothing else would tell."""
+
+_CLOSE_WAIT = 8
+"""The state in which Linux has a connection that its peer has ended; the first byte of ``TCP_INFO``."""
+
 
 @frozen
 class Limits:
     """How much of everything; times in seconds, sizes in bytes.
 
-    ``strangers`` are connections that have not said hello, ``per_address`` counts all from one address.
-    ``stranger_bytes`` and ``hello_time`` bound a stranger, ``idle_time`` a requester who neither asks nor waits,
-    ``stall_time`` how long somebody may leave our answers unread. ``calls`` of one peer run at once, further ones
-    are not read before. ``held`` bounds the memory of all unfinished messages together.
+    Of ``connections`` each network has a share, see ``Admitting``. ``stranger_bytes`` and ``hello_time`` bound a
+    stranger, ``idle_time`` a requester who neither asks nor waits, ``stall_time`` how long somebody may leave our
+    answers unread and ``unread`` how many bytes of them. ``calls`` of one peer run at once, and as many as take
+    ``waiting`` bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers.
     """
 
     connections: int = 2_000
-    per_address: int = 400
-    strangers: int = 128
     stranger_bytes: int = 8 * 1024
     hello_time: float = 10.0
     idle_time: float = 600.0
     stall_time: float = 60.0
     calls: int = 64
-    held: int = 64 * 1024**2
+    waiting: int = 4 * 1024**2
+    unread: int = 8 * 1024**2
+    held: int = 128 * 1024**2
 
 
 class Complaints:
@@ -145,8 +154,6 @@ class Guarded(pb.Broker):
         self.limits = limits or Limits()
         self.known = is_client
         self.why = ""
-        self.patient = 0
-        self.held = 0
         self.ready: Deferred[None] = Deferred()
         self._house = house
         self._expressions = Expressions(PEER if is_client else STRANGER)
@@ -154,7 +161,12 @@ class Guarded(pb.Broker):
         self._heard = clock.seconds()
         self._watch: IDelayedCall | None = None
         self._stall: IDelayedCall | None = None
+        self._gone: IDelayedCall | None = None
+        self._patient = 0
         self._calls = 0
+        self._queue: deque[tuple[object, int]] = deque()
+        self._weight = self._queued = self._waiting = self._unread = 0
+        self._working = self._paused = False
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -179,12 +191,13 @@ class Guarded(pb.Broker):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Stop counting, and tell those who asked to be told."""
         self.why = self.why or f"the connection{' to the metaserver' if self.isClient else ''} was {_how_lost(reason)}"
-        for timer in (self._watch, self._stall):
+        for timer in (self._watch, self._stall, self._gone):
             if timer is not None and timer.active():
                 timer.cancel()
         if self._house is not None:
             self._house.left(self)
         self._expressions = Expressions(STRANGER)
+        self._queue.clear()
         super().connectionLost(reason)
         if self.isClient and not self.ready.called:
             self.ready.errback(reason)
@@ -195,8 +208,7 @@ class Guarded(pb.Broker):
             return
         self.known = True
         self._expressions.bounds = bounds
-        if self._house is not None:
-            self._house.admitted(self)
+        self._stands()
         if self._watch is not None:
             self._watch.cancel()
         self._watch = self.clock.callLater(self.limits.idle_time, self._look)
@@ -219,6 +231,43 @@ class Guarded(pb.Broker):
         """Return the other side's address for people."""
         return address_of(self.transport.getPeer())
 
+    # --- how it stands ----------------------------------------------------------------------------------
+
+    @property
+    def patient(self) -> int:
+        """For how many things that may never happen the peer waits: orders, news of what it follows."""
+        return self._patient
+
+    @patient.setter
+    def patient(self, count: int) -> None:
+        self._patient = count
+        self._stands()
+
+    @property
+    def silent_for(self) -> float:
+        """For how many seconds nothing was heard of the peer."""
+        return self.clock.seconds() - self._heard
+
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory this connection's messages take, whatever state they are in."""
+        return self._expressions.held + self._queued + self._waiting + self._unread
+
+    def _stands(self) -> None:
+        if self._house is None:
+            return
+        if not self.known:
+            standing = Standing.STRANGER
+        elif self._stall is not None:
+            standing = Standing.BUSY
+        else:
+            standing = Standing.WAITS if self._patient or self._calls else Standing.IDLE
+        self._house.stands(self, standing)
+
+    def _account(self) -> None:
+        if self._house is not None and not self.disconnected:
+            self._house.holds(self)
+
     # --- what comes in ----------------------------------------------------------------------------------
 
     def dataReceived(self, chunk: bytes) -> None:
@@ -226,11 +275,17 @@ class Guarded(pb.Broker):
         if self.why or self.disconnected:
             return
         self._heard = self.clock.seconds()
+        if self._house is not None:
+            self._house.heard(self)
+        self._bounded(self._take, chunk)
+
+    def _bounded(self, act: Callable[..., None], *arguments: object) -> None:
+        """Do something with what the peer sent; whatever it provokes ends its connection, not the program."""
         try:
-            self._take(chunk)
+            act(*arguments)
         except Breach as breach:
             self.drop(str(breach))
-        except Exception:  # noqa: BLE001 - whatever a peer can provoke ends its connection, not the program
+        except Exception:  # noqa: BLE001 - see above
             self.complaints.defect(f"connection with {self.peer()}: a defect", Failure())
             self.drop("it ran into a defect of this program")
 
@@ -240,13 +295,52 @@ class Guarded(pb.Broker):
             if self._budget < 0:
                 raise Breach(f"sent {self.limits.stranger_bytes} bytes without a hello")
         expressions = self._expressions.feed(chunk)
-        before, self.held = self.held, self._expressions.held
-        if self._house is not None:
-            self._house.holds(self.held - before)
-        for expression in expressions:
-            if self.why:
-                return
-            self.callExpressionReceived(expression)
+        self._queue.extend(zip(expressions, self._expressions.weights, strict=True))
+        self._queued += sum(self._expressions.weights)
+        self._work()
+
+    def _work(self) -> None:
+        """Look at what is complete, one after the other, as long as the peer has not enough under way."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._queue and self._listens() and not (self.why or self.disconnected):
+                expression, self._weight = self._queue.popleft()
+                self._queued -= self._weight
+                self.callExpressionReceived(expression)
+        finally:
+            self._working = False
+        self._account()
+        self._flow()
+
+    def _listens(self) -> bool:
+        """Say whether more of the peer is looked at; one call, however large, may always wait for its answer."""
+        if self._stall is not None or self._calls >= self.limits.calls:
+            return False
+        return not self._calls or self._waiting < self.limits.waiting
+
+    def _flow(self) -> None:
+        """Read on, or do not, as what is under way asks for."""
+        pause = bool(self._queue) or not self._listens()
+        if self.why or self.disconnected or pause is self._paused:
+            return
+        self._paused = pause
+        if not pause:
+            self.transport.resumeProducing()
+            return
+        self.transport.pauseProducing()
+        if self._gone is None:
+            self._gone = self.clock.callLater(_LOOK_AFTER_GONE, self._look_after_gone)
+
+    def _look_after_gone(self) -> None:
+        self._gone = None
+        if not self._paused:
+            return
+        if has_ended(self.transport):
+            self.drop("it has gone while it waited for answers")
+        else:
+            self._gone = self.clock.callLater(_LOOK_AFTER_GONE, self._look_after_gone)
 
     def callExpressionReceived(self, obj: object) -> None:
         """Agree on the dialect first; then each expression is a command."""
@@ -287,21 +381,25 @@ class Guarded(pb.Broker):
         target = self.localObjects.get(object_id)
         if target is None:
             raise Breach("called an object that it was not given")
+        weight = self._weight
         result: Deferred[Any] = target.object.remoteMessageReceived(self, name.decode(), arguments, keywords)
         self._calls += 1
-        if self._calls == self.limits.calls:
-            self.transport.pauseProducing()
-        result.addBoth(self._answered)
+        self._waiting += weight
+        if self._calls == 1:
+            self._stands()
         if answer_required:
             result.addCallback(self._sendAnswer, request_id)
         result.addErrback(self._unanswerable)
+        result.addBoth(self._answered, weight)
 
-    def _answered(self, result: object) -> object:
+    def _answered(self, _result: object, weight: int) -> None:
         self._calls -= 1
+        self._waiting -= weight
         self._heard = self.clock.seconds()
-        if self._calls == self.limits.calls - 1 and self._stall is None and not self.disconnected:
-            self.transport.resumeProducing()
-        return result
+        if not self._calls:
+            self._stands()
+        if not self._working:
+            self._bounded(self._work)
 
     def _unanswerable(self, failure: Failure) -> None:
         self.complaints.defect(f"connection with {self.peer()}: an answer could not be made", failure)
@@ -309,14 +407,14 @@ class Guarded(pb.Broker):
 
     def proto_answer(self, requestID: object, netResult: object) -> None:
         """Give an answer to whoever waits for it."""
-        waiting = self._waiting(requestID)
+        waiting = self._asker(requestID)
         waiting.callback(self.unserialize(netResult))
 
     def proto_error(self, requestID: object, fail: object) -> None:
         """The other side failed to answer; whatever it says about that is not looked at."""
-        self._waiting(requestID).errback(Failure(pb.Error("the other side failed to answer")))
+        self._asker(requestID).errback(Failure(pb.Error("the other side failed to answer")))
 
-    def _waiting(self, request_id: object) -> Deferred[Any]:
+    def _asker(self, request_id: object) -> Deferred[Any]:
         found = self.waitingForAnswers.pop(request_id, None) if type(request_id) is int else None
         if found is None:
             raise Breach("answered what was not asked")
@@ -346,23 +444,32 @@ class Guarded(pb.Broker):
 
     def sendCall(self, *exp: object) -> None:
         """Send a command."""
-        self.transport.write(call_bytes(exp))
+        data = call_bytes(exp)
+        self.transport.write(data)
+        if self._stall is None:
+            return
+        self._unread += len(data)
+        self._account()
+        if self._unread > self.limits.unread:
+            self.drop(f"left {self._unread} bytes of answers unread")
 
     def pauseProducing(self) -> None:
         """Much is written that the peer has not read: hear nothing more from it until it has."""
-        self.transport.pauseProducing()
         if self._stall is None and not self.disconnected:
             self._stall = self.clock.callLater(
                 self.limits.stall_time, self.drop, f"left answers unread for {self.limits.stall_time:g} s"
             )
+            self._stands()
+        self._flow()
 
     def resumeProducing(self) -> None:
         """The peer reads again."""
         if self._stall is not None and self._stall.active():
             self._stall.cancel()
         self._stall = None
-        if self._calls < self.limits.calls:
-            self.transport.resumeProducing()
+        self._unread = 0
+        self._stands()
+        self._bounded(self._work)
 
     def _look(self) -> None:
         """Drop a peer that has neither said nor waited for anything for long, or look again later."""
@@ -387,65 +494,62 @@ class GuardedFactory(Factory):
         self._clock = clock
         self.limits = limits or Limits()
         self.complaints = Complaints(clock)
-        self._connections: set[Guarded] = set()
-        self._strangers = 0
-        self._addresses: Counter[str] = Counter()
-        self._held = 0
+        self._connections: Admitting[Guarded] = Admitting(self.limits.connections)
+        self._memory: Budget[Guarded] = Budget(self.limits.held)
 
     def buildProtocol(self, addr: IAddress | None) -> Guarded | None:
-        """Return the connection's protocol, or None (which closes it) when there are too many."""
-        full = self._full(_host(addr))
-        if full:
+        """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
+        try:
+            other = self._connections.make_room(_network(addr), self._clock.seconds())
+        except NoRoom as full:
             self.complaints.say(f"connection with {address_of(addr)} not taken: {full}")
             return None
+        if other is not None:
+            self._end(other, "it made room for somebody else, having been idle for longest")
         made = Guarded(self._clock, self.complaints, self.limits, is_client=False, house=self)
         made.factory = self
         made.localObjects[b"root"] = pb.Local(self._root(made))
         return made
 
-    def _full(self, host: str) -> str:
-        if len(self._connections) >= self.limits.connections:
-            return f"there are {len(self._connections)} already"
-        if self._strangers >= self.limits.strangers:
-            return f"{self._strangers} others have not said hello yet"
-        if self._addresses[host] >= self.limits.per_address:
-            return f"there are {self._addresses[host]} from its address already"
-        return ""
+    @property
+    def memory(self) -> int:
+        """About how many bytes of memory the messages of all connections take."""
+        return self._memory.total
 
     def arrived(self, connection: Guarded) -> None:
         """Count a connection."""
-        self._connections.add(connection)
-        self._addresses[_host(connection.transport.getPeer())] += 1
-        self._strangers += 1
+        self._connections.arrived(connection, _network(connection.transport.getPeer()), self._clock.seconds())
 
-    def admitted(self, connection: Guarded) -> None:
-        """It is no stranger any more."""
-        self._strangers -= 1
+    def heard(self, connection: Guarded) -> None:
+        """Note that something came from a connection."""
+        self._connections.heard(connection, self._clock.seconds())
+
+    def stands(self, connection: Guarded, standing: Standing) -> None:
+        """Note what a connection is doing."""
+        self._connections.stands(connection, standing, self._clock.seconds())
 
     def left(self, connection: Guarded) -> None:
-        """Forget a connection."""
+        """Forget a connection, and the memory that it took."""
+        self._memory.takes(connection, _network(connection.transport.getPeer()), 0)
+        self._connections.left(connection)
+
+    def holds(self, connection: Guarded) -> None:
+        """Count the memory that a connection takes, and close those that take most where that is too much."""
         if connection not in self._connections:
             return
-        self._connections.remove(connection)
-        self._held -= connection.held
-        host = _host(connection.transport.getPeer())
-        self._addresses[host] -= 1
-        if not self._addresses[host]:
-            del self._addresses[host]
-        if not connection.known:
-            self._strangers -= 1
+        self._memory.takes(connection, self._connections.network(connection), connection.held)
+        while (heaviest := self._memory.too_much()) is not None:
+            self._end(heaviest, f"its messages took {heaviest.held} bytes of memory, the most when there was no more")
 
-    def holds(self, more: int) -> None:
-        """An unfinished message has grown by ``more`` bytes. Raises Breach when all together are too much."""
-        self._held += more
-        if more > 0 and self._held > self.limits.held:
-            raise Breach("sent more than there is memory for")
+    def _end(self, connection: Guarded, why: str) -> None:
+        connection.drop(why)
+        self.left(connection)
 
     def close(self, why: str) -> None:
         """End all connections, each when everything is written."""
-        if self._connections:
+        if len(self._connections):
             _log.info("cut off: {count} connections, since {why}", count=len(self._connections), why=why)
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.leave(why)
 
 
@@ -467,5 +571,16 @@ def address_of(address: object) -> str:
     return f"{host}:{port}" if host is not None else str(address)[:80]
 
 
-def _host(address: object) -> str:
-    return str(getattr(address, "host", ""))
+def has_ended(transport: object) -> bool:
+    """Say whether the peer has ended the connection although not all it sent was read; False where nobody knows."""
+    found = getattr(transport, "socket", None)
+    if not isinstance(found, socket.socket) or not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        return found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[:1] == bytes((_CLOSE_WAIT,))
+    except OSError:
+        return False
+
+
+def _network(address: object) -> str:
+    return network_of(str(getattr(address, "host", "")))

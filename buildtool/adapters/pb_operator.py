@@ -41,7 +41,7 @@ __all__ = ["OPERATOR_ROLE", "Operating", "connect_operator", "operator_at", "ope
 
 OPERATOR_ROLE = "operator"
 
-LIMITS = Limits(connections=16, per_address=16, strangers=8)
+LIMITS = Limits(connections=16)
 
 ACT_TIMEOUT = 900.0
 """Seconds that an act may take: to purge what a build server made in a year means to delete many files."""

@@ -296,47 +296,87 @@ def test_silence_ends_at_the_time_for_a_hello() -> None:
     assert client.lost
 
 
-def test_strangers_are_bounded_and_make_room_when_they_go() -> None:
-    ends = wires(Limits(strangers=3))
-    first = [ends.raw() for _ in range(3)]
-    assert not ends.join(object())
-    assert first[0].transport is not None
-    first[0].transport.loseConnection()
+def test_silent_strangers_make_room_for_whoever_comes_and_talks() -> None:
+    """The longest silent one goes first, of the network that has most; nobody is turned away."""
+    ends = wires(Limits(connections=5))
+    silent = []
+    for _ in range(4):
+        silent.append(ends.raw())
+        ends.advance(0.1)
+    ends.address = "192.0.2.2"
+    other = ends.raw()
+    ends.address = "192.0.2.1"
+    ends.advance(2)
+    honest = [admitted(ends) for _ in range(3)]
+    assert [client.lost for client in silent] == [True, True, True, False]
+    assert not other.lost
+    assert not any(client.lost for client in honest)
+
+
+def test_whoever_waits_for_an_answer_keeps_the_place_and_who_wants_nothing_does_not() -> None:
+    clock = Clock()
+    desk = FakeRequesterDesk({12: messages.told()})
+    ends = Wires(clock, Gateway(clock, limits=Limits(connections=2)).factory(desk, FakeBuildServerDesk()))
+    waits = admitted(ends)
+    desk.hold = Deferred()
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
+    waits.transport.write(banana(call(1, b"status", ask))[4:])
     ends.run()
-    assert not ends.raw().lost
+    ends.advance(60)
+    idle = admitted(ends)
+    newcomer = admitted(ends)
+    assert (waits.lost, idle.lost, newcomer.lost) == (False, True, False)
 
 
-def test_connections_from_one_address_are_bounded_and_others_are_not_shut_out() -> None:
-    ends = wires(Limits(per_address=2))
-    ends.raw(), ends.raw()
-    assert not ends.join(object())
+def test_where_everybody_is_busy_a_network_with_few_connections_takes_from_one_with_many() -> None:
+    clock = Clock()
+    desk = FakeRequesterDesk({12: messages.told()})
+    ends = Wires(clock, Gateway(clock, limits=Limits(connections=3)).factory(desk, FakeBuildServerDesk()))
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
+    busy = []
+    for _ in range(3):
+        busy.append(admitted(ends))
+        desk.hold = desk.hold or Deferred()
+        busy[-1].transport.write(banana(call(1, b"status", ask))[4:])
+        ends.run()
+    assert not ends.join(object()), "from the same network there is nobody to take it from"
     ends.address = "192.0.2.2"
     assert not ends.raw().lost
-
-
-def test_all_connections_together_are_bounded() -> None:
-    ends = wires(Limits(connections=2))
-    ends.raw(), ends.raw()
-    ends.address = "192.0.2.2"
-    assert not ends.join(object())
+    assert [client.lost for client in busy] == [True, False, False]
 
 
 def test_unfinished_messages_of_all_connections_together_are_bounded() -> None:
     ends = wires(Limits(held=5_000))
     unfinished = banana() + b"\x10\x80" + b"\x08\x07\x82" + b"x" * 500  # sixteen strings, one half of the first
+    assert ends.server is not None
     clients = [ends.raw() for _ in range(20)]
     for client in clients:
         client.transport.write(unfinished)  # type: ignore[union-attr]
         ends.run()
+        assert ends.server.memory <= 5_000
     kept = [client for client in clients if not client.lost]
     assert 5 <= len(kept) <= 9
     for client in kept:
         client.transport.loseConnection()  # type: ignore[union-attr]
     ends.run()
+    assert ends.server.memory == 0, "what is gone is not counted any more"
     again = ends.raw()
     again.transport.write(unfinished)  # type: ignore[union-attr]
     ends.run()
-    assert not again.lost, "what is gone is not counted any more"
+    assert not again.lost
+
+
+def test_when_memory_is_short_the_largest_goes_and_small_ones_stay() -> None:
+    ends = wires(Limits(held=20_000))
+    honest = admitted(ends)
+    honest.transport.write(banana(call(1, b"status", {"type": "AskStatus"}))[4:50])
+    hostile = [admitted(ends) for _ in range(10)]
+    for client in hostile:
+        client.transport.write(b"\x05\x80" + b"\x10\x27\x82" + b"x" * 4_000)
+        ends.run()
+    assert not honest.lost
+    assert sum(client.lost for client in hostile) >= 5
+    assert "the most when there was no more" in ends.brokers()[1].why
 
 
 def test_a_thousand_hostile_connections_write_a_dozen_lines(lines: list[LogEvent]) -> None:
@@ -452,6 +492,74 @@ def test_calls_that_wait_for_their_answers_are_bounded_by_not_reading_on() -> No
     ends.run()
     assert paused == ["paused", "resumed"]
     assert client.received.count(b"satisfied") == 4
+
+
+def test_calls_that_come_in_one_piece_are_bounded_like_others() -> None:
+    """What was read with them waits its turn, and is counted as long as it does."""
+    clock = Clock()
+    desk = FakeRequesterDesk({12: messages.told()})
+    ends = Wires(clock, Gateway(clock, limits=Limits(calls=4)).factory(desk, FakeBuildServerDesk()))
+    client = admitted(ends)
+    desk.hold = Deferred()
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
+    client.transport.write(banana(*(call(1, b"status", ask, request=number) for number in range(50)))[4:])
+    ends.run()
+    broker = ends.brokers()[0]
+    assert broker._calls == 4
+    assert broker.held > 50 * 50
+    held, desk.hold = desk.hold, None
+    held.callback(None)
+    ends.run()
+    assert client.received.count(b"satisfied") == 50
+    assert broker.held == 0
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=12))
+def test_a_message_is_counted_from_its_first_byte_until_its_answer_is_read(cuts: list[int]) -> None:
+    clock = Clock()
+    desk = FakeRequesterDesk({12: messages.told()})
+    ends = Wires(clock, Gateway(clock).factory(desk, FakeBuildServerDesk()))
+    client = admitted(ends)
+    broker = ends.brokers()[0]
+    factory = ends.server
+    assert factory is not None
+    desk.hold = Deferred()
+    stream = banana(call(1, b"status", {"type": "AskStatus", "request_id": 12, "token": "abcdef"}))[4:]
+    at = 0
+    for size in cuts:
+        client.transport.write(stream[at : at + size])
+        at += size
+        ends.run()
+        assert broker.held >= min(at, len(stream))
+        assert factory.memory == broker.held
+    client.transport.write(stream[at:])
+    ends.run()
+    assert factory.memory == broker.held >= len(stream)
+    broker.pauseProducing()  # it does not read
+    held, desk.hold = desk.hold, None
+    held.callback(None)
+    assert factory.memory == broker.held > 0
+    broker.resumeProducing()
+    ends.run()
+    assert factory.memory == broker.held == 0
+
+
+def test_whoever_asks_for_much_and_reads_nothing_is_dropped_before_it_takes_much_memory() -> None:
+    clock = Clock()
+    desk = FakeRequesterDesk({12: messages.told()})
+    ends = Wires(clock, Gateway(clock, limits=Limits(unread=2_000)).factory(desk, FakeBuildServerDesk()))
+    client = admitted(ends)
+    broker = ends.brokers()[0]
+    desk.hold = Deferred()
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
+    client.transport.write(banana(*(call(1, b"status", ask, request=number) for number in range(50)))[4:])
+    ends.run()
+    broker.pauseProducing()
+    held, desk.hold = desk.hold, None
+    held.callback(None)
+    ends.run()
+    assert client.lost
+    assert "bytes of answers unread" in broker.why
 
 
 def test_the_server_listens_to_no_more_of_a_dropped_connection() -> None:
