@@ -41,11 +41,11 @@ class Connection(Source, Protocol):
 class Inlet:
     """An asynchronous iterator over bytes that the reactor feeds; each step gives all that waited, as a list.
 
-    While one batch is worked on (in a thread, say) the next one gathers; above ``high`` bytes the source is
-    paused. One consumer only.
+    While one batch is worked on (in a thread, say) the next one gathers; above as many bytes as ``high`` says then the
+    source is paused. One consumer only.
     """
 
-    def __init__(self, source: Source, high: int = HIGH_WATER) -> None:
+    def __init__(self, source: Source, high: Callable[[], int] = lambda: HIGH_WATER) -> None:
         self._source = source
         self._high = high
         self._waiting: list[bytes] = []
@@ -61,7 +61,7 @@ class Inlet:
             return
         self._waiting.append(data)
         self._size += len(data)
-        if self._size >= self._high:
+        if self._size >= self._high():
             # Said every time: somebody else (HTTP's own flow control) may have resumed the source meanwhile.
             self._paused = True
             self._source.pauseProducing()

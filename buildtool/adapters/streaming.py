@@ -25,7 +25,8 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, StallWatch
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.flow import HIGH_WATER, PIECE, Connection, Inlet, Outlet, StallWatch
 from buildtool.errors import BuildToolError, TooLong, Unavailable
 
 _log = Logger()
@@ -33,20 +34,27 @@ _log = Logger()
 MIN_PROGRESS = 64 * 1024
 """Bytes of a body that must arrive within the idle time-out: a peer that trickles is not waited for."""
 
+BODIES = 16 * 1024 * 1024
+"""Bytes of bodies, coming and going, that wait in memory for all connections together, about: each has a part of it."""
+
+LEAST_PART = 16 * 1024
+"""Bytes of a body that one connection may always have in memory."""
+
 LINGER_BYTES = 8 * 1024 * 1024
 """What a refused peer may still send before it is left to block."""
 
 
 @frozen
 class Limits:
-    """Bounds of one site: connections at once, and seconds.
+    """Bounds of one site: connections at once (of which each network has a share, see ``Admitting``), and seconds.
 
-    ``idle``: between requests, for a request's headers, and for each MIN_PROGRESS bytes of a body. ``stall``: for a
-    reader to take something of an answer (kernel buffers make slow readers look idle for a while). ``linger``: how
-    long a refused peer is listened to.
+    ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
+    each MIN_PROGRESS bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make slow
+    readers look idle for a while). ``linger``: how long a refused peer is listened to.
     """
 
     connections: int = 400
+    stranger: float = 20.0
     idle: float = 60.0
     stall: float = 300.0
     linger: float = 5.0
@@ -127,7 +135,7 @@ class StreamingRequest(http.Request):
         self.query = ""
         self.refused = False
         self._started = False
-        self._body = Inlet(_Transport(self))
+        self._body = Inlet(_Transport(self), lambda: self.site.part(HIGH_WATER))
         self._arrived = 0
         self._complete = False
         self._admission: Admission | None = None
@@ -166,6 +174,8 @@ class StreamingRequest(http.Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         self._complete = True
+        if self.channel is not None:
+            self.channel.stands(Standing.WAITS)
         if self._early is not None:
             self._start_answer(self._early)
             return
@@ -193,6 +203,11 @@ class StreamingRequest(http.Request):
     def when_lost(self, call: Callable[[], object]) -> None:
         """Call ``call`` when the connection is lost before the answer is finished."""
         self._on_lost.append(call)
+
+    def waits_for_news(self) -> None:
+        """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+        if self.channel is not None:
+            self.channel.stands(Standing.BUSY)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -284,16 +299,18 @@ class StreamingRequest(http.Request):
         self.registerProducer(outlet, True)
         watch = StallWatch(self.site.reactor, self.site.limits.stall, self.abort)
         position, end = content.start, content.end
-        pending = _reading(content, position, end)
+        pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
+        self._flows()
         try:
             while position < end:
                 piece = await pending
                 if not piece or not await outlet.ready():
                     return False
                 position += len(piece)
-                pending = _reading(content, position, end)
+                pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
                 self.write(piece)
                 watch.progress()
+                self._flows()
             return await outlet.ready()
         except BuildToolError as error:
             self._log.warn("an answer was cut off: {error}", error=str(error))
@@ -305,6 +322,10 @@ class StreamingRequest(http.Request):
             if self.channel is not None:
                 self.unregisterProducer()
 
+    def _flows(self) -> None:
+        if self.channel is not None:
+            self.channel.stands(Standing.BUSY)
+
     def _defect(self, failure: Failure) -> None:
         self._log.failure("an answer could not be sent: {path}", failure=failure, path=self.path)
         self.abort()
@@ -312,7 +333,7 @@ class StreamingRequest(http.Request):
 
 def _reading(content: Content, position: int, end: int) -> Deferred[bytes]:
     async def read() -> bytes:
-        return await content.read(position, min(PIECE, end - position)) if position < end else b""
+        return await content.read(position, end - position) if position < end else b""
 
     return Deferred.fromCoroutine(read())
 
@@ -356,9 +377,17 @@ class StreamingChannel(http.HTTPChannel):
         """Read more at once than Twisted usually does: what comes here is mostly long."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
+        self.setTimeout(min(self.site.limits.stranger, self.site.limits.idle))
+
+    def stands(self, standing: Standing) -> None:
+        """Note what the peer is doing, and that it does it now."""
+        self.site.admitting.stands(self, standing, self.site.reactor.seconds())
 
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: see ``Limits.idle``."""
+        if self._busy:  # what trickles in before a request is complete makes nobody's place safer
+            self.site.admitting.heard(self, self.site.reactor.seconds())
+        self.transport.bufferSize = self.site.part(PIECE)
         self._progress += len(data)
         if not self._busy or self._progress >= MIN_PROGRESS:
             self._busy = True
@@ -378,7 +407,8 @@ class StreamingChannel(http.HTTPChannel):
             return False
 
     def allHeadersReceived(self) -> None:
-        self.resetTimeout()
+        self.setTimeout(self.site.limits.idle)
+        self.stands(Standing.BUSY)
         request = self.requests[-1]
         request.begin(self._command, self._path, self._version, self.length)
         if not self.lingering:
@@ -402,6 +432,7 @@ class StreamingChannel(http.HTTPChannel):
             return
         self._busy = False
         self._progress = 0
+        self.stands(Standing.IDLE)
         super().requestDone(request)
 
     def linger(self) -> None:
@@ -446,12 +477,23 @@ class StreamingSite(http.HTTPFactory):
         super().__init__(timeout=limits.idle, reactor=reactor)
         self.routes = routes
         self.limits = limits
+        self.admitting: Admitting[StreamingChannel] = Admitting(limits.connections)
         self._open: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
 
+    def part(self, most: int) -> int:
+        """Return how many bytes of a body each connection may have in memory now, ``most`` while there are few."""
+        return max(LEAST_PART, min(most, BODIES // max(1, len(self.admitting))))
+
     def buildProtocol(self, addr: IAddress | None) -> StreamingChannel | None:  # type: ignore[override]
-        if len(self._open) >= self.limits.connections:
+        """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
+        network, now = network_of(str(getattr(addr, "host", ""))), self.reactor.seconds()
+        try:
+            other = self.admitting.make_room(network, now)
+        except NoRoom:
             return None
+        if other is not None:
+            other.transport.abortConnection()
         channel = StreamingChannel()
         channel.site = self
         channel.factory = self
@@ -459,6 +501,7 @@ class StreamingSite(http.HTTPFactory):
         channel.callLater = self.reactor.callLater  # type: ignore[method-assign, assignment]
         channel.timeOut = self.timeOut  # type: ignore[assignment]
         self._open.add(channel)
+        self.admitting.arrived(channel, network, now)
         return channel
 
     def startFactory(self) -> None:
@@ -472,6 +515,7 @@ class StreamingSite(http.HTTPFactory):
 
     def gone(self, channel: StreamingChannel) -> None:
         """A connection has ended."""
+        self.admitting.left(channel)
         self._open.discard(channel)
         if not self._open:
             waiting, self._waiting = self._waiting, []

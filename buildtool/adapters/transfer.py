@@ -308,6 +308,8 @@ class _Logs:
         self, request: StreamingRequest, _body: Inlet, build_id: int, epoch: int, offset: int, wait: float
     ) -> Answer:
         deadline = self._reactor.seconds() + wait
+        if wait:
+            request.waits_for_news()
         while True:
             changed = self._logs.changed(build_id, epoch)
             request.when_lost(changed.cancel)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.logs import LogStore
@@ -28,8 +30,15 @@ BODY_LIMIT = 64 * 1024
 IDLE = 60
 """Seconds after which a connection that asks nothing is closed."""
 
+STRANGER = 20
+"""Seconds that the headers of a connection's first request may take."""
+
 CONNECTIONS = 400
-"""Most connections at once: visitors may not take the descriptors that the control and transfer ports need."""
+"""Most connections at once: visitors may not take the descriptors that the control and transfer ports need. Of these
+each network has a share, see ``Admitting``."""
+
+UNREAD = 128 * 1024
+"""Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
 
 LOG_READERS = 2
 """Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
@@ -49,17 +58,58 @@ class _SmallRequest(Request):
 
 
 class _Channel(http.HTTPChannel):
-    """One connection, counted by its site."""
+    """One connection, counted by its site, which makes room for others when it is idle."""
 
     site: PagesSite
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._log = Logger("twisted.web.http")  # else what Twisted says there of time-outs counts as ours
+        self._clogged = False
+        self._unread = 0
+
+    def connectionMade(self) -> None:
+        """Wait a short while for the first request."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self.setTimeout(STRANGER)  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:
+        """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
+        LineReceiver.dataReceived(self, data)
+
+    def allHeadersReceived(self) -> None:
+        """Take a request."""
+        self.setTimeout(IDLE)  # type: ignore[no-untyped-call]
+        self.site.stands(self, Standing.BUSY)
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: http.Request) -> None:
+        """Be idle until the next request; take none from a visitor who does not read what was answered."""
+        self.site.stands(self, Standing.IDLE)
+        if self._unread > UNREAD:
+            self.persistent = False
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        super().write(data)  # type: ignore[no-untyped-call]
+        if self._clogged:
+            self._unread += len(data)
+
+    def pauseProducing(self) -> None:
+        """Count from now on: much is written that has not been read."""
+        self._clogged = True
+        super().pauseProducing()  # type: ignore[no-untyped-call]
+
+    def resumeProducing(self) -> None:
+        """Go on: everything that was written has been read."""
+        self._clogged, self._unread = False, 0
+        self.site.admitting.heard(self, self.site.now())
+        super().resumeProducing()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.site.gone()
+        self.site.admitting.left(self)
 
 
 class PagesSite(Site):
@@ -70,20 +120,28 @@ class PagesSite(Site):
 
     def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
         super().__init__(root, requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
-        self.most = most
-        self._connections = 0
+        self.admitting: Admitting[_Channel] = Admitting(most)
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:  # type: ignore[override]
-        """Return the connection's protocol, or None (which closes it) when there are too many."""
-        if self._connections >= self.most:
+    def now(self) -> float:
+        """Return the time by which idleness is measured."""
+        return self.reactor.seconds()
+
+    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
+        """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
+        network = network_of(str(getattr(addr, "host", "")))
+        try:
+            other = self.admitting.make_room(network, self.now())
+        except NoRoom:
             return None
-        self._connections += 1
-        made: IProtocol = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        if other is not None:
+            ITCPTransport(other.transport).abortConnection()
+        made: _Channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        self.admitting.arrived(made, network, self.now())
         return made
 
-    def gone(self) -> None:
-        """A connection has ended."""
-        self._connections -= 1
+    def stands(self, channel: _Channel, standing: Standing) -> None:
+        """Note what a visitor does."""
+        self.admitting.stands(channel, standing, self.now())
 
     def log(self, request: http.Request) -> None:
         """Log nothing."""

@@ -249,16 +249,23 @@ class RefusedUploadTests(TransferCase):
 class BusyTests(TransferCase):
     limits = Limits(connections=3, idle=0.3, linger=0.05)
 
-    async def test_more_connections_than_allowed_are_closed_at_once(self) -> None:
+    async def test_a_silent_connection_makes_room_for_whoever_comes(self) -> None:
         held = [await self.talk() for _ in range(3)]
+        for _ in range(5):
+            assert (await self.ask("GET", "/"))[0] == 404
+        await held[0].closed
+        assert held[0].heard == b""
+
+    async def test_where_all_are_busy_one_more_is_closed_at_once(self) -> None:
+        put = head("PUT", "/uploads/7/1", {**promise(0, 5, DIGEST), "Content-Length": "5"})
+        busy = [await self.talk(put + b"x") for _ in range(3)]
+        while not all(channel.requests for channel in self.site._open):
+            await next_turn()
         over = await self.talk()
         await over.closed
         assert over.heard == b""
-        held[0].transport.loseConnection()  # type: ignore[union-attr]
-        await held[0].closed
-        while len(self.site._open) == 3:
-            await next_turn()
-        assert (await self.ask("GET", "/"))[0] == 404
+        for talk in busy:
+            await talk.closed
 
     async def test_who_says_nothing_or_not_enough_is_cut_off(self) -> None:
         silent = await self.talk()

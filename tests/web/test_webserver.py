@@ -13,12 +13,18 @@ import pytest
 from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, ResponseFailed
+from twisted.web.resource import Resource
+from twisted.web.server import Request
 
 from buildtool.adapters.clock import WallClock
 from buildtool.adapters.database import Database
@@ -26,7 +32,7 @@ from buildtool.adapters.executors import Inline
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.entry.listening import listen
-from buildtool.entry.web_site import BODY_LIMIT, Reader, web_site
+from buildtool.entry.web_site import BODY_LIMIT, PagesSite, Reader, web_site
 from buildtool.protocol import Explanation
 from buildtool.settings import Settings, describe, load_settings
 from tests.support.inline import run
@@ -154,19 +160,53 @@ class OverSockets(TestCase):
         await visitor.ended
         self.assertEqual(visitor.received, b"")
 
-    async def test_visitors_do_not_take_every_descriptor(self) -> None:
-        """Connections beyond the limit are closed at once; there is room again when one has gone."""
-        self.site.most = 3
+    async def test_silent_visitors_make_room_for_whoever_comes(self) -> None:
+        """However many hold a connection and say nothing, every other visitor is answered."""
+        self.site.admitting.most = 3
         endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.number)
         idle: list[Any] = [await connectProtocol(endpoint, Silent()) for _ in range(3)]
-        refused: Any = await connectProtocol(endpoint, Silent())
-        await refused.ended
-        self.assertFalse(any(visitor.ended.called for visitor in idle))
-        for visitor in idle:
-            visitor.transport.write(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        while len(self.site.admitting) < 3:
+            await deferLater(reactor, 0)
+        for _ in range(5):
+            self.assertEqual((await self.get("/health"))[0], 200)
+        await idle[0].ended
+        self.assertEqual(idle[0].received, b"")
+        for visitor in idle[1:]:
+            visitor.transport.abortConnection()
             await visitor.ended
-            self.assertTrue(visitor.received.startswith(b"HTTP/1.1 200 "), visitor.received)
-        self.assertEqual((await self.get("/health"))[0], 200)
+        while len(self.site.admitting):
+            await deferLater(reactor, 0)
+
+
+class LongPage(Resource):
+    """The same long text at every address."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        return b"x" * 60_000
+
+
+class Deaf(StringTransport):
+    """A connection whose peer reads nothing: what is written stays, and whoever writes is told so."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if len(self.value()) > 64 * 1024 and self.producer is not None:
+            self.producer.pauseProducing()
+
+
+@pytest.mark.parametrize(("transport", "answers"), [(Deaf, 4), (StringTransport, 500)])
+def test_who_reads_no_answers_is_not_answered_without_end(transport: type[StringTransport], answers: int) -> None:
+    """Requests that come in one piece are answered as long as what was answered is read."""
+    channel = PagesSite(LongPage()).buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+    assert channel is not None
+    visitor = transport()
+    channel.makeConnection(visitor)
+    for _ in range(500):
+        channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert visitor.value().count(b"HTTP/1.1 200 OK") == answers
+    channel.connectionLost(Failure(ConnectionDone()))
 
 
 # --- the program -----------------------------------------------------------------------------------------------
