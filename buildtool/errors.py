@@ -30,6 +30,12 @@ class EmptySecret(ConfigurationError):
     code = "empty-secret"
 
 
+class DatabaseLost(ConfigurationError):
+    """Artifacts or logs are there and the database that knows them is not: a start would forget all of them."""
+
+    code = "database-lost"
+
+
 class UnknownProject(UsageError):
     """No project of that name is configured. The message lists those that are."""
 

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -64,9 +65,9 @@ class Backup:
         Raises UsageError for a target that is in use, StorageUnavailable when there is nothing to copy or no room.
         """
         self._check()
-        reading = Database.reading(self.source / DATABASE, Inline())
+        reading = Database.reading(self.source / DATABASE, Inline(), older=True)
         try:
-            await reading.run(lambda _connection: None)  # that it is a database of this version
+            await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one
         finally:
             await reading.close()
         staging = self.target.with_name(f".{self.target.name}.{secrets.token_hex(4)}.partial")
@@ -120,6 +121,7 @@ class Backup:
             copy.execute("BEGIN")
             why = "its file was not there when this copy was made"
             copy.executemany(f"UPDATE artifacts SET withdrawn = '{why}' WHERE id = ?", absent)  # noqa: S608 - our words
+            _mark(copy)
             copy.execute("COMMIT")
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return kept, size, len(absent)
@@ -197,6 +199,13 @@ def _copy_database(source: Path, target: Path) -> None:
     ):
         old.backup(new)
     target.chmod(0o600)
+
+
+def _mark(copy: sqlite3.Connection) -> None:
+    """Write into a copy that it is one, so that who starts on it gives out no token that was given before."""
+    if copy.execute("SELECT count(*) FROM sqlite_master WHERE name = 'tenure'").fetchone()[0]:
+        when = f"made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        copy.execute("UPDATE tenure SET copied = ?", (when,))
 
 
 def _pour(old: BinaryIO, new: BinaryIO) -> str:

@@ -6,6 +6,7 @@ returned from survives a loss of power. Anybody else reads (``Database.reading``
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -32,7 +33,11 @@ PATIENCE = 5.0
 
 
 class Database:
-    """One database file. Made by ``open`` (the metaserver) or ``reading`` (everybody else)."""
+    """One database file. Made by ``open`` (the metaserver) or ``reading`` (everybody else).
+
+    ``lost`` says why it is no longer this process's to write to, as the last transaction found, or is empty;
+    ``taken_over`` whether that is because another process has it.
+    """
 
     def __init__(self, path: Path, engine: Engine, executor: Executor) -> None:
         self.path = path
@@ -40,6 +45,11 @@ class Database:
         self._executor = executor
         self._own = threading.local()
         self._connections: list[Connection] = []
+        self._term: int | None = None
+        self._file: os.stat_result | None = None
+        self._paths = str(path), f"{path}-wal"
+        self.lost = ""
+        self.taken_over = False
 
     @classmethod
     async def open(cls, path: Path, executor: Executor, patience: float = PATIENCE) -> Self:
@@ -49,29 +59,48 @@ class Database:
         for. Raises NewerDatabase for one that a newer version of this program wrote, StorageUnavailable for one
         that cannot be opened, or that is something else.
         """
-        engine = _engine(partial(_connect, path, patience), 1, "BEGIN IMMEDIATE")
-        database = cls(path, engine, executor)
+        made = False
+
+        def connect() -> sqlite3.Connection:
+            # One that was opened and is gone is not made anew: nobody would miss what was in it.
+            return _connect(path, patience, "rw" if made else "rwc")
+
+        database = cls(path, _engine(connect, 1, "BEGIN IMMEDIATE"), executor)
         try:
             await database.run(partial(_upgrade, path))
         except BaseException:
             await database.close()
             raise
+        made = True
         return database
 
     @classmethod
-    def reading(cls, path: Path, executor: Executor, connections: int = 1) -> Self:
+    def reading(cls, path: Path, executor: Executor, connections: int = 1, *, older: bool = False) -> Self:
         """Return a database that is only read, with as many ``connections`` as ``executor`` has threads.
 
         Nothing is opened yet: while the file is missing, older or newer, each ``run`` raises StorageUnavailable
-        or NewerDatabase, and the first one after the metaserver has made it good succeeds.
+        or NewerDatabase, and the first one after the metaserver has made it good succeeds. With ``older``, one
+        that this program could upgrade is read as it is.
         """
-        return cls(path, _engine(partial(_connect_reading, path), connections, "BEGIN"), executor)
+        return cls(path, _engine(partial(_connect_reading, path, older), connections, "BEGIN"), executor)
+
+    async def hold(self, term: int) -> None:
+        """Write from now on only while this term is the newest, and the file is the one that lies at the path.
+
+        Each transaction looks before it commits. Raises StorageUnavailable when it is not so even now.
+        """
+
+        def begin(_connection: Connection) -> None:
+            self._file, self._term = os.stat(self._paths[0]), term  # noqa: PTH116 - Path.stat costs twice as much
+
+        await self.run(begin)
 
     async def run(self, function: Callable[[Connection], T]) -> T:
         """Run ``function`` as one transaction and return what it returns: plain values, nothing tied to it.
 
         Committed when it returns, rolled back when it raises. Raises StorageUnavailable when the database is
-        locked, full, read-only or damaged, ConflictingRow when it refuses a row for good.
+        locked, full, read-only, damaged, or no longer the one that was opened, ConflictingRow when it refuses a row
+        for good.
         """
         return await self._executor.run(partial(self._transaction, function))
 
@@ -81,13 +110,24 @@ class Database:
 
     def _transaction(self, function: Callable[[Connection], T]) -> T:
         with _translated(self.path):
-            connection = self._connection()
             try:
-                with connection.begin():
-                    return function(connection)
+                return self._in_transaction(function)
             except (exc.DatabaseError, sqlite3.DatabaseError):
-                self._drop(connection)
+                if self._term is not None:
+                    self.lost = self._where_it_is()
                 raise
+
+    def _in_transaction(self, function: Callable[[Connection], T]) -> T:
+        connection = self._connection()
+        try:
+            with connection.begin():
+                result = function(connection)
+                if self._term is not None:
+                    self._check_hold(connection)
+                return result
+        except (exc.DatabaseError, sqlite3.DatabaseError):
+            self._drop(connection)
+            raise
 
     def _connection(self) -> Connection:
         """Return this thread's own connection: to take one from a pool every time costs more than a small read."""
@@ -97,9 +137,46 @@ class Database:
             self._connections.append(found)
         return found
 
+    def _check_hold(self, connection: Connection) -> None:
+        """Raise StorageUnavailable, before anything is committed, where that would go to nobody or overwrite another's.
+
+        What the file system says costs some microseconds, and the row is read under the lock that the commit needs.
+        """
+        self.lost = self._where_it_is() or self._who_holds_it(connection)
+        if self.lost:
+            raise StorageUnavailable(f"{self.path} {self.lost}")
+
+    def _where_it_is(self) -> str:
+        """Return what has become of the files that are open, or "" while they lie at their paths."""
+        if self._file is None:
+            return ""
+        try:
+            if not os.path.samestat(os.stat(self._paths[0]), self._file):  # noqa: PTH116
+                return "is another file than the one that was opened: it was replaced while it was in use"
+            there = os.stat(self._paths[1])  # noqa: PTH116
+        except FileNotFoundError:
+            return "is gone: it was deleted or moved while it was in use"
+        except OSError as error:
+            return f"cannot be looked at: {error.strerror}"
+        opened = getattr(self._own, "log", None)
+        if opened is None:
+            self._own.log = there
+        elif not os.path.samestat(there, opened):
+            return "has another write-ahead log than the one that was opened: it was replaced while it was in use"
+        return ""
+
+    def _who_holds_it(self, connection: Connection) -> str:
+        """Return who else has taken a newer term, or "" while this process's is the newest."""
+        row = connection.connection.cursor().execute("SELECT term, holder FROM tenure").fetchone()
+        if row is not None and row[0] == self._term:
+            return ""
+        self.taken_over = True
+        who = f"by {row[1]}" if row is not None and row[1] else "by another"
+        return f"was taken over {who}: this metaserver writes nothing more"
+
     def _drop(self, connection: Connection) -> None:
         """Let a connection go that had an error: the next transaction begins with a fresh one."""
-        self._own.connection = None
+        self._own.connection = self._own.log = None
         self._connections.remove(connection)
         connection.close()
 
@@ -147,14 +224,14 @@ def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: 
     return engine
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
-    return _prepared(_driver(path, "rwc", patience), partial(_prepare_writing, path))
+def _connect(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connection:
+    return _prepared(_driver(path, mode, patience), partial(_prepare_writing, path))
 
 
-def _connect_reading(path: Path) -> sqlite3.Connection:
+def _connect_reading(path: Path, older: bool) -> sqlite3.Connection:  # noqa: FBT001 - bound before it is called
     if not path.exists():
         raise StorageUnavailable(f"there is no database at {path} yet: start bin/metaserver, which makes it")
-    return _prepared(_driver(path, "ro", PATIENCE), partial(_prepare_reading, path))
+    return _prepared(_driver(path, "ro", PATIENCE), partial(_prepare_reading, path, older))
 
 
 def _prepared(connection: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -174,13 +251,13 @@ def _prepare_writing(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _prepare_reading(path: Path, connection: sqlite3.Connection) -> None:
+def _prepare_reading(path: Path, older: bool, connection: sqlite3.Connection) -> None:  # noqa: FBT001
     connection.execute("PRAGMA query_only=ON")
     tables = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
     if not connection.execute(tables).fetchone()[0]:
         raise StorageUnavailable(f"{path} has no tables yet: start bin/metaserver, which makes them")
     (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    if revision != REVISION:
+    if revision != REVISION and not (older and _known(revision)):
         raise _other(path, revision)
 
 

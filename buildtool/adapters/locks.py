@@ -1,22 +1,54 @@
-"""One process at a time may own a directory."""
+"""One process at a time may own a directory.
+
+What is locked is the directory itself, whatever its name is and whatever becomes of the files in it; the file ``lock``
+says who holds it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from buildtool.errors import StorageUnavailable
 
+DATABASE = "buildtool.sqlite"
+
+
+def me(owner: str, now: float) -> str:
+    """Return this process in words: its program, process id, host, and since when it holds what it holds."""
+    since = datetime.fromtimestamp(now, UTC)
+    return f"{owner}, process {os.getpid()} on {os.uname().nodename}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+
 
 def holder(directory: Path) -> str:
-    """Return who took the lock of ``directory`` last, in words with its process id, or "" when that is not known."""
+    """Return who took the lock of ``directory`` last, in words, or "" when neither its file nor its database says."""
     try:
-        return (directory / "lock").read_bytes()[:100].decode(errors="replace").strip()
+        file = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            said = os.read(file, 300).decode(errors="replace").strip()
+        finally:
+            os.close(file)
     except OSError:
+        said = ""
+    return said or _in_database(directory / DATABASE)
+
+
+def _in_database(path: Path) -> str:
+    """Return who took the last term of a database, as far as it can be read."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=1.0)) as asked:
+            row = asked.execute("SELECT holder FROM tenure").fetchone()
+    except sqlite3.Error:
         return ""
+    return str(row[0]) if row else ""
 
 
 class DirectoryLock:
@@ -26,25 +58,28 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path, owner: str) -> None:
-        path = directory / "lock"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._held = [_locked(directory, os.O_RDONLY | os.O_DIRECTORY)]
+            try:
+                self._held.append(_locked(directory / "lock", os.O_RDWR | os.O_CREAT))
+            except BaseException:
+                self.close()
+                raise
+        except BlockingIOError as error:
+            words = f"one {owner.partition(' ')[0]} at a time may use it, so stop that one first"
+            raise StorageUnavailable(
+                f"{directory} is used by {holder(directory) or 'another process'}: {words}"
+            ) from error
         except OSError as error:
             raise StorageUnavailable(f"{directory} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(self._file, 100).decode(errors="replace").strip() or "another process"
-            os.close(self._file)
-            words = f"one {owner.partition(' ')[0]} at a time may use it, so stop that one first"
-            raise StorageUnavailable(f"{directory} is used by {holder}: {words}") from error
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{owner}, process {os.getpid()}\n".encode())
+        os.ftruncate(self._held[-1], 0)
+        os.write(self._held[-1], f"{me(owner, time.time())}\n".encode())
 
     def close(self) -> None:
         """Let others have the directory."""
-        os.close(self._file)
+        while self._held:
+            os.close(self._held.pop())
 
     def __enter__(self) -> Self:
         return self
@@ -53,3 +88,19 @@ class DirectoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _locked(path: Path, flags: int) -> int:
+    """Open and lock what has this name, and has it still once it is locked. Raises BlockingIOError, OSError."""
+    while True:
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW * (not flags & os.O_DIRECTORY), 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass  # it was taken away meanwhile
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -279,4 +279,32 @@ events = Table(
     _text("detail"),
     # A number that was pruned is never given again, so that a reader can resume by it.
     sqlite_autoincrement=True,
+)
+
+incarnations = Table(
+    "incarnations",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=False),
+    _text("id"),
+    _number("first_request"),
+    _number("first_build"),
+    _time("began"),
+    _text("reason"),
+)
+
+# One row: who may write, and where the directory lay when they began.
+tenure = Table(
+    "tenure",
+    metadata,
+    _identity(),
+    _number("term"),
+    _text("holder"),
+    _time("since"),
+    _time("beat"),
+    _text("directory"),
+    _text("database"),
+    _text("machine"),
+    _text("sign"),
+    _text("fingerprint"),
+    _text("copied"),
 )

@@ -1,8 +1,9 @@
 """The sweep over artifact files and rows, for what events have missed: files that no row names, rows without a file.
 
 A file is published before its row is committed, so a crash between the two leaves one without a row. It is deleted when
-no row came for an hour: a build server that still holds the Attempt delivers again, which gives it a fresh hour. An
-artifact whose file is gone is withdrawn, so that it is built again.
+no row came for an hour: a build server that still holds the Attempt delivers again, which gives it a fresh hour. Where
+that would be most of the files there are, it is rather the database that is wrong, and nothing is deleted. An artifact
+whose file is gone is withdrawn, so that it is built again.
 """
 
 from __future__ import annotations
@@ -62,11 +63,12 @@ class Sweep:
     shelving: Shelving
     gone: Gone
     _empty: bool = field(default=False, init=False)
+    _strange: str = field(default="", init=False)
 
     def problems(self) -> tuple[str, ...]:
-        """Return what kept the last sweep from withdrawing anything."""
+        """Return what kept the last sweep from withdrawing or deleting anything."""
         said = "artifacts/ is empty, though there are artifacts: is its disk mounted? nothing is withdrawn for that"
-        return (said,) if self._empty else ()
+        return tuple(line for line in (said if self._empty else "", self._strange) if line)
 
     async def round_(self, patrol: Patrol) -> float:
         """Do one sweep. Raises StorageUnavailable, CancelledError."""
@@ -76,23 +78,43 @@ class Sweep:
 
     async def _files(self, patrol: Patrol) -> bool:
         """Look for files without rows; say whether there was any file at all."""
-        orphans, still, anything = self.shelving.orphans, set[str](), False
+        orphans, still, due, unnamed, count = self.shelving.orphans, set[str](), list[str](), 0, 0
         for directory in await self._names(self.shelving.directory / "artifacts"):
             digests = [
                 name.removesuffix(".zip")
                 for name in await self._names(self.shelving.directory / "artifacts" / directory)
                 if name.endswith(".zip") and DIGEST.fullmatch(name[:-4]) and name.startswith(directory)
             ]
-            anything = anything or bool(digests)
+            count += len(digests)
             for start in range(0, len(digests), AT_ONCE):
-                still |= await self._look(patrol, digests[start : start + AT_ONCE])
+                found = await self._look(patrol, digests[start : start + AT_ONCE])
+                unnamed += len(found)
+                still |= found & orphans.keys()
+                due += [digest for digest in sorted(found) if self._is_old(patrol, digest)]
                 await patrol.rest(PAUSE)
         for digest in orphans.keys() - still:
             orphans.pop(digest, None)
-        return anything
+        await self._delete(patrol, due, unnamed, count)
+        return count > 0
+
+    async def _delete(self, patrol: Patrol, due: Sequence[str], unnamed: int, count: int) -> None:
+        """Delete what no row named for long enough, unless no row names most of what is there."""
+        self._strange = ""
+        if due and 2 * unnamed > count:
+            whose = "1 file" if count == 1 else f"{count} files"
+            self._strange = (
+                f"no row names {unnamed} of the {whose} in artifacts/, so none is deleted: is this the right database? "
+                "restore a backup of it, or have bin/metaserver --fsck --repair move them to quarantine/"
+            )
+            return
+        for number, digest in enumerate(due, 1):
+            if await self.shelving.remove_orphan(digest):
+                log.warn("artifact file {digest} is deleted: no row named it for an hour", digest=digest)
+            if number % AT_ONCE == 0:
+                await patrol.rest(PAUSE)
 
     async def _look(self, patrol: Patrol, digests: Sequence[str]) -> set[str]:
-        """Look at a few files; return those that are without a row and not old enough to be deleted."""
+        """Look at a few files; return those that are without a row, of which not more are remembered than may be."""
         orphans = self.shelving.orphans
         now = patrol.timers.seconds()
         for digest in digests:  # before the rows are asked: who publishes meanwhile takes it out again
@@ -101,11 +123,11 @@ class Sweep:
         known = await self.database.run(partial(_known, digests))
         for digest in known:
             orphans.pop(digest, None)
-        for digest in digests:
-            since = orphans.get(digest)
-            if since is not None and now - since >= GRACE and await self.shelving.remove_orphan(digest):
-                log.warn("artifact file {digest} is deleted: no row named it for an hour", digest=digest)
-        return {digest for digest in digests if digest in orphans}
+        return set(digests) - known
+
+    def _is_old(self, patrol: Patrol, digest: str) -> bool:
+        since = self.shelving.orphans.get(digest)
+        return since is not None and patrol.timers.seconds() - since >= GRACE
 
     async def _rows(self, patrol: Patrol, *, anything: bool) -> None:
         """Withdraw what has no file. If there is no file at all, a disk is more likely to be missing."""

@@ -38,6 +38,7 @@ from buildtool.adapters.streaming import (
     StreamingRequest,
     StreamingSite,
 )
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.tickets import Ticket, TicketKind, read
 from buildtool.errors import (
     BadOffset,
@@ -98,19 +99,19 @@ class Oversight:
 
 
 class TransferSite(StreamingSite):
-    """The factory to listen with on the transfer port. ``key`` signs tickets."""
+    """The factory to listen with on the transfer port. ``keys`` sign tickets."""
 
     def __init__(
         self,
         reactor: IReactorTime,
-        key: bytes,
+        keys: Keys,
         clock: Clock,
         artifacts: ArtifactStore,
         logs: LogStore,
         broker: Oversight,
         limits: Limits | None = None,
     ) -> None:
-        tickets = _Tickets(key, clock)
+        tickets = _Tickets(keys, clock)
         uploads = _Uploads(tickets, artifacts, broker.lives)
         downloads = _Downloads(artifacts, broker.corrupt)
         super().__init__(reactor, _Routes(uploads, _Logs(tickets, logs, reactor), downloads, clock), limits or Limits())
@@ -154,15 +155,15 @@ class _Routes:
 class _Tickets:
     """Reads the ticket of a request and compares it with what the request is about."""
 
-    def __init__(self, key: bytes, clock: Clock) -> None:
-        self._key = key
+    def __init__(self, keys: Keys, clock: Clock) -> None:
+        self._keys = keys
         self._clock = clock
 
     def check(self, request: StreamingRequest, kind: TicketKind, build_id: int, epoch: int) -> Ticket:
         scheme, _, text = (request.header("Authorization") or "").partition(" ")
         if scheme.lower() != "ticket" or not text:
             raise BadTicket("a ticket is needed here: send the header Authorization: Ticket <text>")
-        ticket = read(text.strip(), self._key, self._clock.wall())
+        ticket = read(text.strip(), self._keys.build(build_id), self._clock.wall())
         if (ticket.kind, ticket.build_id, ticket.epoch) != (kind, build_id, epoch):
             raise Refusal(
                 http.FORBIDDEN,

@@ -99,7 +99,7 @@ def look_at_absent(turn: Turn, name: str) -> None:
     turn.happened("server-missing", f"server/{name}", f"not heard of for {turn.now - server.missing_since:.0f} s")
     owner = find_address(server.capability.admin)
     if owner is not None:
-        key = f"missing:{name}:{server.session}:{owner}"
+        key = turn.mail_key(f"missing:{name}:{server.session}:{owner}")
         turn.state.append(Mail(key, owner, None, (), RequestState.WAITING, turn.now, server=name))
         turn.tell(MailWritten())
 

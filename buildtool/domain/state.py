@@ -85,10 +85,12 @@ class State:
     acceptable revisions of all open Requests together, of which each takes memory. ``leases`` says until when each
     Attempt is believed alive, and when it is overdue; they are not in the database, since after a start each is given a
     fresh full term. ``absent`` names the servers that contact was lost with. While ``holding``, no Build starts.
+    ``incarnation`` is the life of the state directory, which mails are told apart by.
     """
 
-    def __init__(self, policies: Mapping[str, Policy], lease: float = LEASE) -> None:
+    def __init__(self, policies: Mapping[str, Policy], lease: float = LEASE, incarnation: str = "") -> None:
         self.lease_term = lease
+        self.incarnation = incarnation
         self.holding = False
         self._configure(policies)
         self.clear()

@@ -46,6 +46,10 @@ class Turn:
         """Add a row to the events table."""
         self.effects.append(Happened(kind, subject, detail))
 
+    def mail_key(self, about: str) -> str:
+        """Return the key of a mail: what it is about, and in which life of the state directory (``incarnations``)."""
+        return f"{self.state.incarnation}:{about}" if self.state.incarnation else about
+
     def finish(self) -> None:
         """Write the mails that the decision collected, one for each address, Build and outcome."""
         for mail in self.mails.values():
@@ -146,7 +150,7 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
     mail = turn.mails.get(together)
     if mail is None:
         # A Request ends once, so its id makes the key unique: who is told of the same Build later gets another mail.
-        key = f"{build_id or 0}:{ended.state.value}:{ended.id}:{ended.email}"
+        key = turn.mail_key(f"{build_id or 0}:{ended.state.value}:{ended.id}:{ended.email}")
         turn.mails[together] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now)
     else:
         turn.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
@@ -156,6 +160,6 @@ def _sum_up(turn: Turn, ended: Request, group: int) -> None:
     """Write the one mail about Requests that were made together, once the last of them has ended."""
     if turn.state.group_open.get(group):
         return
-    key = f"together:{group}:{ended.email}"
+    key = turn.mail_key(f"together:{group}:{ended.email}")
     members = tuple(range(group, group + ended.group_size))
     turn.mails[key] = Mail(key, ended.email, None, members, ended.state, turn.now, summary=True)

@@ -82,9 +82,13 @@ class Housekeeping:
             ("finishing logs", finish, FINISH_EVERY),
             ("the scrubber of logs", LogScrub(self.directory, self.logs, self.executor).round_, SCRUB_AFTER),
         ):
-            patrol = Patrol(name, self.timers, round_)
-            self._patrols.append(patrol)
-            patrol.start(delay)
+            self.patrol(name, round_, delay)
+
+    def patrol(self, name: str, round_: Callable[[Patrol], Awaitable[float]], delay: float = 0.0) -> None:
+        """Do rounds of ``round_``, the first in ``delay`` seconds, until ``stop``."""
+        patrol = Patrol(name, self.timers, round_)
+        self._patrols.append(patrol)
+        patrol.start(delay)
 
     async def stop(self) -> None:
         """Do nothing more."""

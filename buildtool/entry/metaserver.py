@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from buildtool.adapters.descriptors import allow_open
 from buildtool.entry import operator, upkeep
 from buildtool.entry.closing import last_resort
-from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
-from buildtool.entry.metaserver_service import Metaserver, send_test_mail
+from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, refuse, run
+from buildtool.entry.metaserver_service import Beginning, Metaserver, send_test_mail
 from buildtool.entry.reloading import on_hangup
 from buildtool.errors import BuildToolError
 from buildtool.settings import Settings, check_projects, describe, load_settings
@@ -43,9 +43,10 @@ def main() -> int:
         return EXIT_OK
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
+    beginning = Beginning(arguments.accept_new_database, arguments.restored)
     return run(
         PROGRAM,
-        lambda reactor, stop: _serve(settings, reactor, stop, pages=arguments.web),
+        lambda reactor, stop: _serve(settings, reactor, stop, beginning, pages=arguments.web),
         verbose=arguments.verbose,
     )
 
@@ -69,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backup", metavar="DIR", type=Path, help="copy the state directory to DIR, also while it is used, and end"
     )
+    parser.add_argument(
+        "--restored",
+        action="store_true",
+        help="this state directory comes from a snapshot of a machine",
+    )
+    parser.add_argument(
+        "--accept-new-database", action="store_true", help="start with an empty database beside files of an earlier one"
+    )
     parser.add_argument("--json", action="store_true", help="answer for programs, where something is asked for")
     operator.add_flags(parser)
     return parser
@@ -81,6 +90,9 @@ def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     if arguments.repair and not arguments.fsck:
         parser.error("--repair says what --fsck does with what it finds: say --fsck --repair")
     asked = operator.chosen(parser, arguments)
+    start = next((name for name in ("restored", "accept_new_database") if getattr(arguments, name)), "")
+    if start and (asked or arguments.fsck or arguments.backup is not None or arguments.check_config):
+        parser.error(f"--{start.replace('_', '-')} says how the metaserver starts: say it alone, or with --web")
     if asked and (arguments.fsck or arguments.backup is not None):
         parser.error("--fsck and --backup are not asked of the metaserver that runs: say them alone")
     if arguments.json and not arguments.fsck and arguments.backup is None and not asked:
@@ -110,10 +122,10 @@ def _make_room() -> None:
         )
 
 
-async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages: bool) -> int:
+async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
     _make_room()
     Deferred.fromCoroutine(_in_time(stop))
-    metaserver = Metaserver(settings, reactor, pages, stop.ask)
+    metaserver = Metaserver(settings, reactor, pages, stop.ask, beginning)
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
     log.info(
@@ -125,7 +137,7 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, *, pages:
     )
     log.info("stopping: {reason}", reason=await stop.asked())
     await metaserver.stop()
-    return EXIT_OK
+    return EXIT_FAILED if metaserver.lost else EXIT_OK
 
 
 async def _in_time(stop: Stop) -> None:

@@ -15,13 +15,15 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTCP, IReactorT
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from buildtool.adapters import tenure
 from buildtool.adapters.clock import WallClock
 from buildtool.adapters.control_socket import listen_control
 from buildtool.adapters.database import Database
+from buildtool.adapters.evidence import check_not_lost
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.keyfile import load_key
-from buildtool.adapters.locks import DirectoryLock
+from buildtool.adapters.locks import DATABASE, DirectoryLock
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.mail import Deliver, Mailer, Pace, Render, mail_test
 from buildtool.adapters.mail_smtp import SmtpDelivery
@@ -37,8 +39,11 @@ from buildtool.adapters.vcs import Resolvers
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn import SvnResolver
 from buildtool.adapters.vcs_svn_command import SvnCommand
+from buildtool.domain.incarnations import Keys
+from buildtool.domain.model import Policy
 from buildtool.domain.state import State
 from buildtool.entry.closing import Closing
+from buildtool.entry.holding import Holding
 from buildtool.entry.housekeeping import Housekeeping
 from buildtool.entry.listening import listen
 from buildtool.entry.reloading import Reloading
@@ -82,11 +87,23 @@ class _Stored:
     """What lies in the state directory, open. ``threads`` write, sync and hash files."""
 
     directory: Path
-    key: bytes
+    keys: Keys
     database: Database
     artifacts: ArtifactStore
     logs: LogStore
     threads: Threads
+    holding: Holding
+
+
+@frozen
+class Beginning:
+    """What a start is told of its state directory.
+
+    ``accept_new`` lets it make a database beside files of an earlier one, ``restored`` says that it may be a copy.
+    """
+
+    accept_new: bool = False
+    restored: bool = False
 
 
 @define
@@ -100,11 +117,13 @@ class Metaserver:
     reactor: ReactorBase
     pages: bool = False
     ask_stop: Callable[[str], None] = _unasked
+    beginning: Beginning = Beginning()
     _closing: Closing = field(init=False)
     _reloading: Reloading | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
     _mailer: Mailer | None = field(default=None, init=False)
+    _holding: Holding | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._closing = Closing(IReactorTime(self.reactor))
@@ -128,6 +147,11 @@ class Metaserver:
             self._mail_ends = self._mailer.stopService()
         await self._closing.close()
 
+    @property
+    def lost(self) -> bool:
+        """Whether its state directory was not its own any more when it ended."""
+        return self._holding is not None and bool(self._holding.lost or self._holding.database.lost)
+
     async def reload(self) -> None:
         """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which.
 
@@ -149,9 +173,9 @@ class Metaserver:
         self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, self.reactor), pace)
         closing.add("mail under way", self._mail_ended)
 
-        state = State({project.name: project.scheduling() for project in settings.projects}, float(settings.lease))
-        teller = Teller(state, store, addresses, stored.key, clock.wall)
-        tickets = TicketOffice(settings, clock, stored.key)
+        state = State(_policies(settings), float(settings.lease), stored.keys.incarnations.current)
+        teller = Teller(state, store, addresses, stored.keys, clock.wall)
+        tickets = TicketOffice(settings, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
@@ -176,10 +200,11 @@ class Metaserver:
                     acts.finish_log(*left)
 
         await finish_logs()
-        keeping.begin(store, broker.send, finish_logs, (broker.problems, mailer.problems))
+        keeping.patrol("the look whose the state directory is", stored.holding.round_)
+        keeping.begin(store, broker.send, finish_logs, (stored.holding.problems, broker.problems, mailer.problems))
         closing.add("the look after files and rows", keeping.stop)
         closing.add("the connections of the control port", gateway.close)
-        site = TransferSite(timers, stored.key, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
+        site = TransferSite(timers, stored.keys, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
         closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
@@ -191,7 +216,7 @@ class Metaserver:
             mailer.configure(*mailing(settings, self.reactor))
             if show is not None:
                 show(settings)
-            await broker.reconfigure({project.name: project.scheduling() for project in settings.projects})
+            await broker.reconfigure(_policies(settings))
 
         self._reloading = Reloading(settings, take)
         self._operate(operator_desk, timers)
@@ -200,13 +225,32 @@ class Metaserver:
     async def _open(self, directory: Path) -> _Stored:
         """Take hold of the state directory and open what lies in it."""
         self._closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
+        if not self.beginning.accept_new:
+            check_not_lost(directory)
         key = load_key(directory / "key")
         database_threads, file_threads = self._pool(1, "database"), self._pool(FILE_THREADS, "files")
-        database = await Database.open(directory / "buildtool.sqlite", database_threads)
+        database = await Database.open(directory / DATABASE, database_threads)
         self._closing.add("the database", database.close)
+        keys, holding = await self._hold(database, key)
         logs = LogStore(directory, file_threads)
         await logs.start()
-        return _Stored(directory, key, database, ArtifactStore(directory, file_threads), logs, file_threads)
+        return _Stored(directory, keys, database, ArtifactStore(directory, file_threads), logs, file_threads, holding)
+
+    async def _hold(self, database: Database, key: bytes) -> tuple[Keys, Holding]:
+        """Take the database for this process; say what the operator should know of how it was found."""
+        directory, restored = database.path.parent, self.beginning.restored
+        begun = await tenure.begin(database, directory, key, time.time(), restored=restored)
+        self._closing.add("the hold on the database", lambda: tenure.end(database))
+        if begun.anew:
+            log.warn("tokens and mails of what is asked for from now on are told apart: {why}", why=begun.anew)
+        holding = self._holding = Holding(database, IReactorTime(self.reactor), self.ask_stop)
+        if begun.rekeyed:
+            holding.notice = (
+                f"{directory / 'key'} is not the key of the last start: cancel ids and tickets from before it hold no "
+                "more; put that key back from a backup, or restart once more to have this one taken for granted"
+            )
+            log.error("{notice}", notice=holding.notice)
+        return Keys(key, begun.incarnations), holding
 
     def _sources(self, directory: Path) -> Resolvers:
         threads = Threads(self.reactor, VCS_THREADS, "version control")
@@ -216,7 +260,7 @@ class Metaserver:
 
     def _show(self, stored: _Stored, desk: Desk) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
-        reading = Database.reading(stored.directory / "buildtool.sqlite", self._pool(1, "reading"))
+        reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
         pages, questions, clock = SqlPages(reading), DeskQuestions(desk), WallClock()
         site = web_site(self.settings, pages, stored.logs, clock, questions, desk)
@@ -261,6 +305,10 @@ class Metaserver:
     async def _mail_ended(self) -> None:
         if self._mail_ends is not None:
             await self._mail_ends
+
+
+def _policies(settings: Settings) -> dict[str, Policy]:
+    return {project.name: project.scheduling() for project in settings.projects}
 
 
 async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:

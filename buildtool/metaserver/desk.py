@@ -272,7 +272,7 @@ class Desk:
         return found
 
     def _check_token(self, request_id: int, token: str) -> None:
-        if not token_matches(request_id, token, self.teller.key):
+        if not token_matches(request_id, token, self.teller.keys.request(request_id)):
             raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
 
     def _pin(self, url: str, commit: str) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import (
     Abort,
     Answer,
@@ -219,19 +220,20 @@ class ServerDesk:
 
 @define
 class TicketOffice:
-    """Signs transfer tickets under the metaserver's key."""
+    """Signs transfer tickets under the metaserver's keys."""
 
     settings: Settings
     clock: Clock
-    key: bytes
+    keys: Keys
 
     def both(self, spec: BuildSpec, build_id: int, epoch: int) -> Tickets:
         """Return a log and an artifact ticket, bounded by the project's limits."""
         project = self.settings.project(spec.project)
         expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)
+        key = self.keys.build(build_id)
 
         def ticket(kind: TicketKind, most: int) -> str:
-            return sign(Ticket(kind, build_id, epoch, most, expires), self.key)
+            return sign(Ticket(kind, build_id, epoch, most, expires), key)
 
         return Tickets(
             log_ticket=ticket(TicketKind.LOG, project.log_limit + LOG_SLACK),

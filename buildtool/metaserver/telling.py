@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import define, frozen
 
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.model import Artifact, Build, BuildState, Request
 from buildtool.domain.state import State
 from buildtool.domain.tickets import cancel_token
@@ -41,7 +42,7 @@ class Teller:
     state: State
     store: BrokerStore
     addresses: Addresses
-    key: bytes
+    keys: Keys
     now: Callable[[], float]
 
     async def told(self, request: Request, artifact: Artifact | None = None) -> Told:
@@ -63,7 +64,7 @@ class Teller:
         waits = build is not None and build.id in self.state.builds and build.state is BuildState.QUEUED
         return Told(
             request_id=request.id,
-            token=cancel_token(request.id, self.key),
+            token=cancel_token(request.id, self.keys.request(request.id)),
             answer=request.answer,
             state=request.state.value,
             project=spec.project,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from buildtool.adapters import sweep
 from buildtool.adapters.disk import RealDisk, Status
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.files import ArtifactStore
@@ -45,6 +46,30 @@ class TestSweep(KeepingCase):
         assert not stored(self.state, digest).exists()
         assert stored(self.state).exists()
         assert run(Checkup(self.state, states.NOW).run(repair=False)).findings == ()
+
+    def test_most_of_what_is_there_is_never_deleted_and_the_operator_is_told(self) -> None:
+        """As when the database was lost, or is another: whoever has the right one finds all files still there."""
+        digests = [self.orphan(b"%d" % number) for number in range(3)]
+        self.sweeps(3 * GRACE)
+        assert all(stored(self.state, digest).exists() for digest in digests)
+        (told,) = self.sweep.problems()
+        assert told.startswith("no row names 3 of the 4 files in artifacts/, so none is deleted")
+        self.commit(*(states.artifact(states.DONE, 2 + number, b"%d" % number) for number in range(2)))
+        self.pass_time(2 * EVERY, 5.0)
+        assert [stored(self.state, digest).exists() for digest in digests] == [True, True, False]
+        assert self.sweep.problems() == ()
+
+    def test_the_last_file_there_is_stays_though_no_row_names_it(self) -> None:
+        states.spoil(self.state, "UPDATE requests SET artifact_id = NULL", "DELETE FROM artifacts")
+        self.sweeps(3 * GRACE)
+        assert stored(self.state).exists()
+        assert "no row names 1 of the 1 file in artifacts/" in self.sweep.problems()[0]
+
+    def test_more_files_than_are_remembered_are_counted_all(self) -> None:
+        self.patch(sweep, "ORPHANS_MOST", 2)
+        digests = [self.orphan(b"%d" % number) for number in range(7)]
+        self.sweeps(3 * GRACE)
+        assert all(stored(self.state, digest).exists() for digest in digests)
 
     def test_a_file_whose_row_comes_late_stays(self) -> None:
         digest = self.orphan(b"its row comes")

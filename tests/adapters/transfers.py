@@ -18,6 +18,7 @@ from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.streaming import Limits
 from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 
 KEY = bytes(range(32))
@@ -109,7 +110,7 @@ class TransferCase(TestCase):
             return (build_id, epoch) not in self.ended
 
         broker = Oversight(lives, self.corrupt.append)
-        self.site = TransferSite(reactor, KEY, StoppedClock(), self.artifacts, self.logs, broker, self.limits)
+        self.site = TransferSite(reactor, Keys(KEY), StoppedClock(), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.addCleanup(self.unlisten)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -138,9 +139,11 @@ def test_a_metaserver_that_hangs_is_said_to_run_with_the_process_to_kill(tmp_pat
         factory.buildProtocol(None).makeConnection(StringTransport())
         reactor.advance(11)
     problem = SynchronousTestCase().failureResultOf(asking, NotRunning).value
-    assert str(problem) == (
-        f"the metaserver of {state} runs but says nothing, it may hang: kill it (metaserver, process {os.getpid()}; "
-        f"nothing is lost), then start it with bin/metaserver --config {config}"
+    assert re.fullmatch(
+        f"the metaserver of {re.escape(str(state))} runs but says nothing, it may hang: kill it "
+        rf"\(metaserver, process {os.getpid()} on \S+, since [-0-9]+ [:0-9]+ UTC; nothing is lost\), "
+        f"then start it with bin/metaserver --config {re.escape(str(config))}",
+        str(problem),
     )
 
 

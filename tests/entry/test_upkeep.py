@@ -87,8 +87,9 @@ def test_fsck_leaves_a_state_directory_alone_that_a_metaserver_uses(state: Path)
     with DirectoryLock(state, "metaserver"):
         done = metaserver(state, "--fsck", "--repair")
     assert done.returncode == 1
-    used = f"state is used by metaserver, process {os.getpid()}"
-    assert done.stderr.endswith(f"{used}: one metaserver at a time may use it, so stop that one first\n")
+    used = f"state is used by metaserver, process {os.getpid()} on {os.uname().nodename}, since "
+    assert used in done.stderr
+    assert done.stderr.endswith(" UTC: one metaserver at a time may use it, so stop that one first\n")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import RequestMoved
 from buildtool.domain.model import Request, RequestState
 from buildtool.domain.state import State
@@ -46,7 +47,9 @@ class Unreadable(MemoryStore):
 class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.followers, self.store = Clock(), Followers(), Unreadable()
-        teller = Teller(State(POLICIES), self.store, Addresses("http://files", "http://farm"), b"k" * 32, lambda: 0.0)
+        teller = Teller(
+            State(POLICIES), self.store, Addresses("http://files", "http://farm"), Keys(b"k" * 32), lambda: 0.0
+        )
         others = cast("Any", None)
         self.acts = Acts(others, self.followers, others, others, others, teller, others, self.clock)
         event = submitted("a")

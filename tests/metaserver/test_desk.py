@@ -5,6 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.state import State
 from buildtool.errors import Overloaded, UnknownProject
 from buildtool.metaserver.broker import Broker
@@ -49,7 +50,7 @@ class World:
         state, wall = State({one.name: one.scheduling()}), WallClock()
         broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
         assert Deferred.fromCoroutine(broker.start()).called
-        teller = Teller(state, self.store, Addresses("http://files", "http://pages"), b"k" * 32, wall.wall)
+        teller = Teller(state, self.store, Addresses("http://files", "http://pages"), Keys(b"k" * 32), wall.wall)
         deployment = evolve(settings(), projects=(one,))
         explainer = Explainer(state, self.store, teller)
         self.desk = Desk(

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import AttemptAccepted
 from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Held, Offer, Server, Verdict
 from buildtool.domain.state import State
@@ -58,7 +59,7 @@ class World:
         clock = WallClock()
         self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
         assert Deferred.fromCoroutine(self.broker.start()).called
-        self.desk = ServerDesk(settings(), self.broker, self.files, TicketOffice(settings(), clock, b"k" * 32))
+        self.desk = ServerDesk(settings(), self.broker, self.files, TicketOffice(settings(), clock, Keys(b"k" * 32)))
 
 
 class RegisteringTests(SynchronousTestCase):

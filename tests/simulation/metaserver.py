@@ -20,6 +20,7 @@ from buildtool.adapters.shelving import Shelving
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.adapters.sweep import Sweep
 from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import ArtifactGone
 from buildtool.domain.model import Artifact
 from buildtool.domain.state import State
@@ -53,7 +54,7 @@ class Metaserver:
     async def start(self) -> None:
         """Open everything, take up what was open, and listen. Raises BuildToolError."""
         world, life, settings = self.world, self.life, self.world.settings
-        clock, key, disk = world.wall, world.key, self.machine.executor(life)
+        clock, keys, disk = world.wall, Keys(world.key), self.machine.executor(life)
         database = SimulatedDatabase(world.rows, life, world.faults, world.committed)
         store = SqlBrokerStore(database)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
@@ -62,8 +63,8 @@ class Metaserver:
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         addresses = Addresses(settings.transfer_url, settings.public_url)
-        teller = Teller(state, store, addresses, key, clock.wall)
-        tickets = TicketOffice(settings, clock, key)
+        teller = Teller(state, store, addresses, keys, clock.wall)
+        tickets = TicketOffice(settings, clock, keys)
         gateway = Gateway(life, silence=world.lease)
         shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
@@ -95,7 +96,7 @@ class Metaserver:
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
             acts.finish_log(*left)
         self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
-        site = TransferSite(life, key, clock, artifacts, logs, Oversight(lives, corrupt))
+        site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
         world.network.listen("meta", life, gateway.factory(desk, server_desk))

@@ -1,0 +1,134 @@
+"""The state directory is not believed blindly: real metaservers on what was copied, moved, deleted, emptied."""
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildtool.entry.local_farm import Program
+from tests.e2e.control import Control
+
+
+@pytest.fixture
+def running(control: Control) -> Control:
+    """A farm whose metaserver serves the pages too."""
+    control.farm.start_metaserver("--web")
+    return control
+
+
+def health(control: Control) -> dict[str, Any]:
+    try:
+        with urllib.request.urlopen(f"{control.farm.public_url}/health", timeout=20) as told:  # noqa: S310 - http
+            said = told.read()
+    except urllib.error.HTTPError as refused:
+        said = refused.read()
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def state_of(control: Control) -> Path:
+    return Path(control.farm.directory / "metaserver")
+
+
+def metaserver(control: Control) -> Program:
+    (found, *_) = [program for program in control.farm.programs if program.name == "metaserver"]
+    return found
+
+
+def start(control: Control, *words: str) -> Program:
+    """Start a metaserver that may not come up."""
+    return control.farm.start("metaserver", [str(control.farm.root / "bin" / "metaserver"), "--web", *words])
+
+
+def test_a_second_metaserver_is_refused_although_the_lock_was_removed(running: Control) -> None:
+    first = metaserver(running)
+    (state_of(running) / "lock").unlink()
+    second = start(running)
+    assert second.ended() == 1
+    (said,) = second.lines
+    assert re.search(rf"is used by metaserver, process {first.process.pid} on \S+, since .* UTC: one metaserver", said)
+    assert running.ask("ann@example.org")["state"] == "waiting"
+
+
+def test_nothing_is_accepted_into_a_directory_that_was_moved_and_all_is_well_when_it_is_back(running: Control) -> None:
+    accepted = running.ask("ann@example.org")
+    state, aside = state_of(running), running.directory / "aside"
+    state.rename(aside)
+    assert "is gone" in running.refused("bob@example.org", code=8)
+    metaserver(running).wait_for("nothing is accepted any more: .* is gone")
+    assert any("nothing is accepted any more" in line for line in health(running)["problems"])
+    aside.rename(state)
+    metaserver(running).wait_for("is there again, and this metaserver goes on")
+    assert running.ask("cid@example.org", "--greeting=goodbye")["request_id"] == accepted["request_id"] + 1
+    assert running.ask("--cancel", accepted["cancel_id"])["state"] == "cancelled"
+
+
+def test_a_directory_that_was_deleted_or_replaced_takes_nothing_and_ends_the_metaserver(
+    running: Control,
+) -> None:
+    state = state_of(running)
+    shutil.copytree(state, running.directory / "copy", ignore=shutil.ignore_patterns("control"))
+    state.rename(running.directory / "aside")
+    (running.directory / "copy").rename(state)
+    assert "is another file than the one that was opened" in running.refused("bob@example.org", code=8)
+    shutil.rmtree(state)
+    assert "is gone" in running.refused("bob@example.org", code=8)
+    assert metaserver(running).stop() == 1
+    assert not state.exists(), "it makes nothing in its place"
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_start_beside_artifacts_whose_database_is_lost_is_refused_unless_it_is_meant(
+    running: Control, *, emptied: bool
+) -> None:
+    running.server("anna")
+    running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    assert metaserver(running).stop() == 0
+    state = state_of(running)
+    for path in state.glob("buildtool.sqlite*"):
+        path.unlink()
+    if emptied:
+        (state / "buildtool.sqlite").touch()
+    refused = start(running)
+    assert refused.ended() == 2
+    (said,) = refused.lines
+    assert re.search(
+        rf"buildtool.sqlite is {'empty' if emptied else 'missing'}, and a start would forget what an earlier one knew "
+        r"\(1 artifact, \d logs?\): .* or say --accept-new-database if a new one is meant",
+        said,
+    )
+    start(running, "--accept-new-database").wait_for("ready:")
+    assert len(list((state / "artifacts").rglob("*.zip"))) == 1
+
+
+def test_an_old_cancel_id_fits_no_request_of_a_restored_backup_but_its_own(running: Control) -> None:
+    """Numbers that were given after the backup are given again; what was asked for before it can be taken back."""
+    farm = running.farm
+    before = running.ask("ann@example.org")
+    backup = farm.start("backup", [str(farm.root / "bin" / "metaserver"), "--backup", str(farm.directory / "copy")])
+    assert backup.ended() == 0
+    after = running.ask("--greeting=goodbye", "bob@example.org")
+    metaserver(running).stop()
+    shutil.rmtree(state_of(running))
+    shutil.copytree(farm.directory / "copy", state_of(running))
+    again = start(running)
+    again.wait_for("it is a backup, made ")
+    again.wait_for("ready:")
+    stranger = running.ask("--force", "--greeting=goodbye", "cid@example.org")
+    assert stranger["request_id"] == after["request_id"]
+    assert stranger["cancel_id"] != after["cancel_id"]
+    assert "is not the token of request" in running.refused("--cancel", after["cancel_id"], code=8)
+    assert running.ask("--cancel", before["cancel_id"])["state"] == "cancelled"
+    assert running.ask("--cancel", stranger["cancel_id"])["state"] == "cancelled"
+    # A plain restart is no new life, nor is a move.
+    again.stop()
+    state_of(running).rename(farm.directory / "elsewhere")
+    farm.extra["BUILDTOOL_STATE_DIR"] = str(farm.directory / "elsewhere")
+    moved = start(running)
+    moved.wait_for("ready:")
+    assert not any("told apart" in line for line in moved.lines)
