@@ -7,7 +7,6 @@ goes on, and what does not fit is left out of the middle.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildtool.domain.text import block
 from buildtool.errors import BadOffset, BadTicket, BuildToolError, StorageUnavailable, Unavailable
 from buildtool.protocol import LOG_TAIL_LIMIT
 
@@ -34,8 +34,6 @@ PATIENCE = 30.0
 """Seconds without progress after which a metaserver counts as away."""
 
 _RETRY_FIRST, _RETRY_MOST = 0.25, 5.0
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 Send = Callable[[int, bytes], Awaitable[int]]
 """Appends bytes at an offset and returns the log's length there. Raises BuildToolError."""
@@ -273,6 +271,6 @@ class LogPipe:
 
 
 def clean(data: bytes) -> str:
-    """Return output as text for people: undecodable bytes replaced; escapes and control characters taken out."""
-    text = _ESCAPES.sub("", data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n"))
-    return _CONTROLS.sub("", text)
+    """Return output as harmless lines for people; undecodable bytes and control characters are replaced."""
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return block(text, len(text))

@@ -189,4 +189,4 @@ def test_the_end_of_a_log_is_clean_text_of_bounded_size(data: bytes) -> None:
 
 
 def test_escapes_and_progress_bars_become_plain_lines() -> None:
-    assert clean(b"\x1b[31mred\x1b[0m\r\n10%\r20%\r\n\x00\xff\x1b]0;title\x07.") == "red\n10%\n20%\n\ufffd."
+    assert clean(b"\x1b[31mred\x1b[0m\r\n10%\r20%\r\n\x00\xff\x1b]0;title\x07.") == "red\n10%\n20%\n\ufffd\ufffd."

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from buildtool.domain.text import LINE_LIMIT
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -311,7 +312,7 @@ def test_a_log_that_cannot_be_shown_is_said_once() -> None:
     it = errand(messages.waiting())
     it.downloads.log_failing = [DecodeError("\x1b[31mdamaged")]
     found = it.begin(foreground=True)
-    assert it.console.said[-1] == "the log cannot be shown: \N{REPLACEMENT CHARACTER}[31mdamaged"
+    assert it.console.said[-1] == "the log cannot be shown: damaged"
     it.metaserver.move(messages.told(answer="dispatched", build_id=17, log_url=LOG))
     it.clock.advance(0)
     assert found[0].exit is Exit.OK
@@ -400,7 +401,7 @@ def test_whatever_is_told_becomes_lines_that_do_a_terminal_no_harm(before: Any, 
 @given(st.text())
 def test_clean_text_is_one_bounded_printable_line(text: str) -> None:
     assert lines.clean(text).isprintable()
-    assert len(lines.clean(text)) <= lines.MAX_LINE
+    assert len(lines.clean(text)) <= LINE_LIMIT
 
 
 def test_every_exit_code_has_a_meaning_and_every_error_an_exit_code() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -11,17 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from buildtool import __version__
+from buildtool.domain.text import block
 
 from .urls import Urls
 from .views import BuildRow
-
-_UNSHOWABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef]|[\ufffe\uffff"
-    + "".join(chr(plane << 16 | last) for plane in range(1, 17) for last in (0xFFFE, 0xFFFF))
-    + "]"
-)
-"""Characters that no HTML page may hold (controls, half surrogates, noncharacters), or that turn the direction of
-the text after them."""
 
 ROWS_KEPT = 1_000
 """How many rows of lists of builds are kept as they were rendered: from one visit to the next, most look the same."""
@@ -30,13 +22,13 @@ PAGES = ("status", "builds", "servers", "build", "error")
 
 
 def showable(value: object) -> object:
-    """Return ``value`` with a replacement character for each that a page may not hold.
+    """Return ``value`` without what a page may not hold, or what turns the direction of the text after it.
 
     What a macro made is Markup, not str, and went through here in parts. Nearly all text is printable throughout,
     which is found out much faster than by searching.
     """
     if type(value) is str and not value.isprintable():
-        return _UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        return block(value, len(value))
     return value
 
 

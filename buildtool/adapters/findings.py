@@ -7,6 +7,8 @@ from collections.abc import Callable
 from attrs import field, frozen
 from sqlalchemy import Connection
 
+from buildtool.domain.text import one_line
+
 Repair = Callable[[Connection], None]
 """Mends one finding inside a transaction of the database; files are moved right before it is committed."""
 
@@ -35,5 +37,4 @@ class Finding:
     def line(self) -> str:
         """All of it for people."""
         end = "mended" if self.mended else f"to mend: {self.mend}"
-        text = f"{self.check}: {self.where}: {self.what}; {self.means}; {end}"
-        return " ".join(text.split())
+        return one_line(f"{self.check}: {self.where}: {self.what}; {self.means}; {end}")

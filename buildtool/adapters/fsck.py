@@ -21,6 +21,7 @@ from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.findings import Finding
 from buildtool.adapters.fsck_files import Progress, StateFiles, silent
+from buildtool.domain.text import one_line
 from buildtool.errors import ConflictingRow, StorageUnavailable
 
 T = TypeVar("T")
@@ -150,7 +151,9 @@ def _rows(connection: Connection) -> int:
 def _repaired(finding: Finding, repair: Callable[[Connection], None], now: float, connection: Connection) -> None:
     repair(connection)
     connection.execute(
-        insert(schema.events).values(at=now, kind=f"fsck-{finding.check}", subject=finding.where, detail=finding.mend)
+        insert(schema.events).values(
+            at=now, kind=f"fsck-{finding.check}", subject=one_line(finding.where), detail=finding.mend
+        )
     )
 
 

@@ -6,7 +6,6 @@ is made printable before it meets a template.
 
 from __future__ import annotations
 
-import re
 import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from buildtool.domain.matching import bound, comparison_of
 from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request, RequestState
 from buildtool.domain.options import Canonical, written
 from buildtool.domain.platforms import Value
+from buildtool.domain.text import log_line, printable
 from buildtool.errors import InternalError
 from buildtool.ports import OutgoingMail, Running
 
@@ -47,7 +47,6 @@ _REASON_SHOWN = 900
 _LINE_SHOWN = 400
 _URL_SHOWN = 2000
 _LABEL = 11
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 
 _VERB = {
     RequestState.SATISFIED: "built",
@@ -194,18 +193,17 @@ def render_test(address: str, server: str, now: float) -> tuple[str, str]:
 
 
 def plain(text: str, limit: int = _TEXT_SHOWN) -> str:
-    """Return ``text`` as one printable line of at most ``limit`` characters; ``?`` stands for what is not printable."""
-    line = "".join(char if char.isprintable() else " " if char in "\t\n\r" else "?" for char in text[: limit + 1])
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    """Return ``text`` as one printable line of at most ``limit`` characters."""
+    return printable(text, limit)
 
 
 def log_end(tail: str) -> list[str]:
     """Return the last lines of a log for people: no control sequences, of a progress display its last state only."""
-    text = _ESCAPES.sub("", tail[-8 * LOG_BYTES :]).replace("\r\n", "\n").rstrip()
+    text = tail[-8 * LOG_BYTES :].rstrip()
     lines: list[str] = []
     room = LOG_BYTES
     for raw in reversed(text.split("\n") if text else []):
-        line = plain(raw.rstrip("\r").rpartition("\r")[2].expandtabs(), _LINE_SHOWN).rstrip()
+        line = log_line(raw, _LINE_SHOWN).rstrip()
         room -= len(line.encode()) + 1
         if room < 0 or len(lines) == LOG_LINES:
             break

@@ -19,10 +19,15 @@ from buildtool.domain.model import (
     RequestState,
 )
 from buildtool.domain.state import State
+from buildtool.domain.text import one_line
 from buildtool.domain.waiting import lines, why
 
 WHY_LIMIT = 600
 """Most characters of why nobody built something, in the reason that is mailed."""
+
+
+DETAIL_LIMIT = 600
+"""Most characters of an event's detail: a peer may have written it."""
 
 
 @define
@@ -44,7 +49,7 @@ class Turn:
 
     def happened(self, kind: str, subject: str, detail: str = "") -> None:
         """Add a row to the events table."""
-        self.effects.append(Happened(kind, subject, detail))
+        self.effects.append(Happened(kind, subject, one_line(detail, DETAIL_LIMIT)))
 
     def mail_key(self, about: str) -> str:
         """Return the key of a mail: what it is about, and in which life of the state directory (``incarnations``)."""

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.domain.hosts import valid_host
+from buildtool.domain.text import one_line
 from buildtool.errors import BuildToolError, ConfigurationError, NoContact, NotRunning, ProtocolMismatch, UsageError
 
 EXIT_OK = 0
@@ -38,6 +39,9 @@ EXIT_CODES = {
 
 SAME_SIGNAL = 1.0
 """Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
+
+LOG_LINE = 1_000
+"""The most characters of what an event says, of its error's message, and of where that came from, in its line."""
 
 _FRAMES = 12
 _EXIT_SIGNAL = 128
@@ -57,7 +61,7 @@ class _CommandLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
         line = unknown_option(self, words.split()[0]) if words else f"{what} (--help shows an example)"
-        self.exit(EXIT_USAGE, f"{self.prog}: {' '.join(line.split())}\n")
+        self.exit(EXIT_USAGE, f"{self.prog}: {one_line(line)}\n")
 
 
 def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
@@ -109,7 +113,7 @@ def exit_code(error: BuildToolError) -> int:
 
 def refuse(program: str, error: BuildToolError) -> int:
     """Say on stderr, in one line, why a program ends, and return its exit code."""
-    print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"{program}: {one_line(str(error))}", file=sys.stderr)
     return exit_code(error)
 
 
@@ -147,18 +151,18 @@ def event_line(event: LogEvent) -> str:
     """Return an event as one line: local time, level, words, and for a failure where it came from."""
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(event.get("log_time", 0.0)))
     level = (event.get("log_level") or LogLevel.info).name
-    words = formatEvent(event)
+    words = one_line(formatEvent(event), LOG_LINE)
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
-        words = (
-            f"{words}: {failure.type.__name__ if failure.type else ''}: {failure.getErrorMessage()}{_where(failure)}"
-        )
-    return f"{when} {level:<5} {' '.join(words.split())}\n"
+        said = one_line(failure.getErrorMessage(), LOG_LINE)
+        kind = failure.type.__name__ if failure.type else ""
+        words = f"{words}: {kind}: {said} {one_line(_where(failure), LOG_LINE)}".rstrip()
+    return f"{when} {level:<5} {words}\n"
 
 
 def _where(failure: Failure) -> str:
     frames = [f"{Path(name).name}:{line} {method}" for method, name, line, *_ in failure.frames[-_FRAMES:]]
-    return f" (at {' < '.join(reversed(frames))})" if frames else ""
+    return f"(at {' < '.join(reversed(frames))})" if frames else ""
 
 
 # --- running --------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from buildtool.domain.model import BuildState
+from buildtool.domain.text import log_line, printable
 from buildtool.protocol import Told
 from buildtool.requester.lines import clean, ended, waits
 
@@ -54,8 +55,7 @@ class LogText:
 
 def _harmless(line: str) -> str:
     """Return a line of a log without anything that moves the cursor or colours the terminal."""
-    line = line.rstrip("\r").rpartition("\r")[2].expandtabs()[:LINE_LIMIT]
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return log_line(line, LINE_LIMIT)
 
 
 class SilentConsole:
@@ -87,7 +87,7 @@ class PlainConsole(SilentConsole):
     def say(self, line: str) -> None:
         """Show one line."""
         try:
-            print(line, file=self._stream, flush=True)
+            print(printable(line, LINE_LIMIT), file=self._stream, flush=True)
         except (OSError, ValueError):
             return  # a closed pipe: the errand goes on
 
@@ -123,7 +123,7 @@ class TerminalConsole(SilentConsole):
 
     def say(self, line: str) -> None:
         """Show one line."""
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(printable(line, LINE_LIMIT)), soft_wrap=True)
 
     def log(self, data: bytes) -> None:
         """Show the lines of the log, dimmed."""

@@ -10,6 +10,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTCP
 
 from buildtool.adapters.mailbox import MailboxServer
+from buildtool.domain.text import printable
 from buildtool.entry.common import EXIT_OK, Stop, run
 
 PROGRAM = "mailbox"
@@ -23,7 +24,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     def received(recipient: str) -> None:
-        print(f"mail for {recipient}", flush=True)
+        print(f"mail for {printable(recipient)}", flush=True)
 
     async def serve(reactor: ReactorBase, stop: Stop) -> int:
         server = MailboxServer(IReactorTCP(reactor), arguments.directory, port=arguments.port, received=received)

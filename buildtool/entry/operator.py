@@ -18,6 +18,7 @@ from buildtool.adapters.control_socket import at_control_socket
 from buildtool.adapters.locks import holder
 from buildtool.adapters.pb_operator import Act, Operating, connect_operator
 from buildtool.domain.estimates import duration_words
+from buildtool.domain.text import printable
 from buildtool.entry.common import EXIT_OK, Stop, refuse, run
 from buildtool.errors import BuildToolError, NotRunning, Unavailable
 from buildtool.operator_protocol import (
@@ -134,10 +135,10 @@ def _silent(error: BaseException | None) -> bool:
 async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
     if act is None:
         standing = await there.standing()
-        print(json.dumps(asdict(standing)) if as_json else "\n".join(standing_lines(standing)))
+        print(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
         return
     acted = await there.act(act)
-    print(json.dumps(asdict(acted)) if as_json else "\n".join(acted.words))
+    print(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
 
 
 def standing_lines(told: Standing) -> list[str]:

@@ -24,6 +24,7 @@ from buildtool.adapters.reaching import machine_at
 from buildtool.domain.hosts import at_port
 from buildtool.domain.options import Role
 from buildtool.domain.platforms import Value
+from buildtool.domain.text import one_line
 from buildtool.entry.common import Stop, run
 from buildtool.entry.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.entry.flags import PROGRAM, Asked, Helped, Said, check_platform, parse
@@ -216,7 +217,7 @@ def _report(result: Result, *, wants_json: bool) -> int:
         if wants_json:
             print(json.dumps(as_json(result), sort_keys=True), flush=True)
         if result.error is not None:
-            print(f"{PROGRAM}: {' '.join(str(result.error).split())}", file=sys.stderr, flush=True)
+            print(f"{PROGRAM}: {one_line(str(result.error))}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: not worth a word at the end
     return int(result.exit)

@@ -34,6 +34,7 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import Artifact, AttemptState, Build, BuildState, Demand, FailedHere, Server
 from buildtool.domain.options import digest_of
 from buildtool.domain.state import State
+from buildtool.domain.text import one_line
 from buildtool.domain.waiting import lines, why
 from buildtool.errors import InternalError, NotFound, StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker
@@ -309,8 +310,7 @@ def _purged(count: int, files: int) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + "…"
+    return one_line(text, WORDS_SHOWN)
 
 
 def _project(build: Build | None) -> str:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from buildtool.domain.model import BuildState, RequestState, shown
+from buildtool.domain.text import one_line
 from buildtool.protocol import Found, Told
 
 __all__ = ["answered", "clean", "ended", "how_to_go_on", "moved", "request_id_words", "waits"]
 
-MAX_LINE = 1_000
-"""The longest line that is shown of what came over the wire, in characters."""
-
-
-def clean(text: str) -> str:
-    """Return text from elsewhere as one harmless line: nothing in it moves the cursor or colours the terminal."""
-    line = " ".join(text.split())
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
+clean = one_line
+"""Makes one harmless line of a text that came over the wire."""
 
 
 def request_id_words(told: Told) -> str:

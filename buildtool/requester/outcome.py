@@ -9,6 +9,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.domain.model import RequestState
+from buildtool.domain.text import one_line
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -106,7 +107,7 @@ def as_json(result: Result) -> dict[str, object]:
     told, error = result.told, result.error
     found: dict[str, object] = {
         "exit": int(result.exit),
-        "error": None if error is None else {"code": error.code, "message": " ".join(str(error).split())},
+        "error": None if error is None else {"code": error.code, "message": one_line(str(error))},
         "milliseconds": round(result.milliseconds, 1),
         "path": result.path or None,
     }

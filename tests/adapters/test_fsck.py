@@ -1,5 +1,6 @@
 """--fsck finds every damage that is planted, says in one line what it means, and mends what can be mended."""
 
+import os
 import re
 import shutil
 import sqlite3
@@ -310,6 +311,26 @@ def test_a_damaged_artifact_is_kept_in_quarantine_and_its_row_withdrawn(state: P
     with opened(state) as connection:
         (why,) = connection.execute("SELECT withdrawn FROM artifacts").fetchone()
     assert why.startswith("--fsck: the bytes of artifacts/")
+
+
+NAMES = [b"\xff\xfe.zip", b"\x1b]0;pwned\x07\x1b[2J", "\u202egnp.\u2028\x9b31m".encode(), b"two\nlines"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("where", ["artifacts", "logs", "incoming"])
+def test_whatever_a_file_is_called_it_is_told_in_one_harmless_line_and_moved_away(
+    state: Path, where: str, name: bytes
+) -> None:
+    (state / where).mkdir(exist_ok=True)
+    path = state / where / os.fsdecode(name)
+    path.write_bytes(b"x")
+    (finding,) = look(state).findings
+    assert finding.line.isprintable()
+    finding.line.encode()
+    (mended,) = look(state, repair=True).findings
+    assert mended.mended
+    assert not path.exists()
+    assert not look(state).findings
 
 
 def test_each_mend_is_noted_among_the_events(state: Path) -> None:
