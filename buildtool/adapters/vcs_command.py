@@ -9,15 +9,18 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, BinaryIO, cast
 
 from twisted.logger import Logger
 
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
-from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable
+from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
 
 # GitPython runs git when it is imported, and refuses to be imported where there is none. A machine without git is told
 # so when it first needs it, in one line.
@@ -31,6 +34,9 @@ log = Logger()
 
 NOWHERE = Path(os.devnull)
 """A ``git_dir`` for what needs no repository, so that git looks for none in the directory it happens to run in."""
+
+_NO_SUCH_PROGRAM = 127
+"""The exit code of env(1) when it does not find git; git itself never ends with it."""
 
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
 _SETTINGS = """\
@@ -80,26 +86,32 @@ class GitCommand:
         url: str | None = None,
         limit: float = 300.0,
         on_line: Callable[[bytes], None] | None = None,
+        given: bytes | IO[bytes] | None = None,
     ) -> Answer:
         """Run ``git arguments`` in a bare repository or a work tree; ``url`` is then what ``origin`` stands for.
 
-        ``on_line`` takes the output line by line instead of keeping it. The URL travels in the environment, so that
-        a password in it shows in no process list. Raises TimedOut after ``limit`` seconds, MachineFault if git
-        itself cannot be run.
+        ``on_line`` takes the output line by line instead of keeping it; ``given`` is what git
+        reads, or a file at the place where it begins. The URL travels in the environment, so that a password in it
+        shows in no process list. Raises TimedOut after ``limit`` seconds, GitMissing, and MachineFault if git cannot
+        be run for another reason.
         """
         self._prepare()
         place = [] if git_dir is None else [f"--git-dir={git_dir}"]
         place += [] if tree is None else ["-C", str(tree)]
         environment = self._environment(url)
-        process = self._start([*_cleaning(environment), "git", *place, *arguments], environment)
+        with _input(given) as stream:
+            process = self._start([*_cleaning(environment), "git", *place, *arguments], environment, stream)
         try:
-            return read(process, "git", limit, on_line)
+            answer = read(process, "git", limit, on_line)
         except TimedOut as error:
             raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
         finally:
             end(process)
             with self._lock:
                 self._running.discard(process.pid)
+        if answer.code == _NO_SUCH_PROGRAM:
+            raise _missing()
+        return answer
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that runs and start no more: for the program's own end. KILL leaves none."""
@@ -111,14 +123,24 @@ class GitCommand:
         for pid in running:
             signal_group(pid, signum)
 
-    def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: list[str], environment: Mapping[str, str], stream: IO[bytes] | None
+    ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise MachineFault("the program is shutting down")
             try:
-                started = git.Git().execute(command, as_process=True, env=dict(environment), start_new_session=True)
-            except (git.GitCommandNotFound, OSError) as error:
-                raise MachineFault("git cannot be run: is it installed and in PATH?") from error
+                started = git.Git().execute(
+                    command,
+                    cast("BinaryIO | None", stream),
+                    as_process=True,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            except git.GitCommandNotFound as error:
+                raise _missing() from error
+            except OSError as error:
+                raise MachineFault(f"git cannot be run: {error.strerror}") from error
             process = started.proc
             if process is None:
                 raise MachineFault("git cannot be run: it ended before it began")
@@ -130,12 +152,7 @@ class GitCommand:
         with self._lock:
             if self._ready:
                 return
-            version = tuple(git.Git().version_info)
-            if not version:
-                raise MachineFault("git is not installed, or not in PATH: install git")
-            if version[:2] < OLDEST:
-                said, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
-                raise MachineFault(f"git {said} is too old: {needed} or newer is needed")
+            check_git()
             try:
                 self._settings.parent.mkdir(parents=True, exist_ok=True)
                 fresh = self._settings.with_name(f"{self._settings.name}.{os.getpid()}")
@@ -161,6 +178,35 @@ class GitCommand:
         if url is not None:
             environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": url}
         return environment
+
+
+def check_git() -> None:
+    """Raise GitMissing unless this machine has a git that will do. Blocks for some milliseconds."""
+    try:
+        version = tuple(git.Git().version_info)
+    except (git.GitCommandError, OSError) as error:
+        raise _missing() from error
+    if not version:
+        raise _missing()
+    if version[:2] < OLDEST:
+        said, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
+        raise GitMissing(f"git {said} is too old: {needed} or newer is needed")
+
+
+def _missing() -> GitMissing:
+    return GitMissing("git is not installed on this machine, or not in PATH: install git")
+
+
+@contextmanager
+def _input(given: bytes | IO[bytes] | None) -> Iterator[IO[bytes] | None]:
+    """Give what a process can read from. A file and not a pipe: nobody has to write while the answer is read."""
+    if not isinstance(given, bytes):
+        yield given
+        return
+    with tempfile.TemporaryFile() as stream:
+        stream.write(given)
+        stream.seek(0)
+        yield stream
 
 
 def _cleaning(environment: Mapping[str, str]) -> list[str]:

@@ -2,24 +2,33 @@
 
 One mirror per repository address, kept by fetching. Refs are asked of the origin every time; a full id that is
 mirrored needs no network. A moved branch costs two git processes, an unmoved one a single one, a known id none.
+
+Ids and names are two things. A text of as many hex digits as the repository's ids have is an id, whatever branches are
+called; every other text is a name first, and an abbreviated id if there is no such name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import signal
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from attrs import define, field, frozen
-from twisted.internet.defer import DeferredLock
+from attrs import frozen
 
+from buildtool.adapters.asker import NOBODY, working_for
+from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
+from buildtool.adapters.vcs_lines import Lines
+from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
+from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unlock
+from buildtool.adapters.vcs_objects import Kind, Unreadable
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
     REVRANGE_LIMIT,
@@ -31,11 +40,11 @@ from buildtool.adapters.vcs_refs import (
     may_be_short_id,
     parse_revrange,
 )
-from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.adapters.vcs_wanted import Wanted
+from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef
 from buildtool.ports import Executor
 
-KNOWN_LIMIT = 20_000
-"""How many commit ids are remembered per mirror as being there."""
+__all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
 
 LIST_LIMIT = 120.0
 """Seconds that a repository has to tell what its refs are."""
@@ -43,62 +52,30 @@ LIST_LIMIT = 120.0
 FETCH_LIMIT = 1800.0
 """Seconds that a fetch may take; one that stalls ends earlier."""
 
-_ID = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-_SHA256_DIGITS = 64
+ABSENT_FOR = 60.0
+"""Seconds for which an origin that has not changed is not asked again for an id that it did not give out."""
+
+ABSENT_LIMIT = 10_000
+"""How many ids are remembered per program as not being given out."""
+
+NAMED = 100
+"""Most refs that an origin is asked for by name at once; for more it tells all."""
+
+T = TypeVar("T")
+
 _TIPS_READ = 50_000
 _ATTEMPTS = 3
-_OF_SUBMODULES = re.compile(r"submodule\..*\.(?:url|active)\n", re.DOTALL)
-_NOT_THERE = ("not our ref", "unadvertised object", "couldn't find remote ref")
+_ALL = ""
+"""Among the names that an origin is asked for: all that it has."""
 _EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
-class _NotThereError(RepositoryUnreachable):
-    """The origin answered that it does not have, or does not give out, what it was asked for."""
-
-
 @frozen
-class _Listed:
-    """A ref at the origin: its full name, what it points at, and the commit behind an annotated tag."""
+class _Fetched:
+    """The ids that a fetch brought or confirmed, as far as they are worth reading, and which of them are branches'."""
 
-    name: str
-    target: str
-    peeled: str
-
-
-@define
-class Mirror:
-    """One repository's mirror on disk, and what is known of it without asking git.
-
-    Whoever fetches into it, or adds a work tree to it, holds ``lock``.
-    """
-
-    url: str
-    path: Path
-    lock: DeferredLock = field(factory=DeferredLock)
-    known: OrderedDict[str, None] = field(factory=OrderedDict)
-    pinned: OrderedDict[str, None] = field(factory=OrderedDict)
-
-    @property
-    def settings(self) -> Path:
-        """Where the mirror's own configuration is kept as it was made, for ``GitMirror.restore``."""
-        return self.path.with_suffix(".config")
-
-    def forget(self) -> None:
-        """Believe nothing of what is in the mirror."""
-        self.known.clear()
-        self.pinned.clear()
-
-    def remember(self, commit: str) -> str:
-        """Note that ``commit`` is a commit of the mirror, and return it."""
-        return _remember(self.known, commit)
-
-
-def _remember(ids: OrderedDict[str, None], commit: str) -> str:
-    ids[commit] = None
-    ids.move_to_end(commit)
-    if len(ids) > KNOWN_LIMIT:
-        ids.popitem(last=False)
-    return commit
+    ids: frozenset[str]
+    branches: frozenset[str]
 
 
 class GitMirror:
@@ -111,9 +88,15 @@ class GitMirror:
         self._directory = directory
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
-        self._listings: Rounds[dict[str, str]] = Rounds()
-        self._fetches: Rounds[frozenset[str]] = Rounds()
+        self._listings: Batches[str, Listing] = Batches()
+        self._looks: Batches[str, Mapping[str, Kind]] = Batches()
+        self._fetches: Rounds[_Fetched] = Rounds()
+        self._refreshes: Rounds[Listing] = Rounds()
+        self._wanted: dict[str, Wanted] = {}
+        self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self.command = GitCommand(directory / "gitconfig")
+        self.keeper = MirrorKeeper(self.command)
+        self._lines = Lines(self.command, pool)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
@@ -125,7 +108,7 @@ class GitMirror:
         if found is None:
             check_url(url)
             found = self._mirrors[url] = Mirror(url, self._directory / f"{directory_name(url)}.git")
-            _unlock(found.path)
+            unlock(found.path)
         return found
 
     async def restore(self, url: str) -> None:
@@ -141,7 +124,7 @@ class GitMirror:
         own = mirror.path / "config"
         try:
             wanted = mirror.settings.read_bytes()
-            if own.read_bytes() == wanted or self._harmless(mirror):
+            if own.read_bytes() == wanted or self.keeper.is_harmless(mirror):
                 return
             fresh = mirror.settings.with_suffix(".new")
             fresh.write_bytes(wanted)
@@ -152,38 +135,31 @@ class GitMirror:
         except OSError as error:
             raise MachineFault(f"cannot restore the mirror {mirror.path}: {error.strerror}") from error
 
-    def _harmless(self, mirror: Mirror) -> bool:
-        """Whether the settings differ (blocking) only by what git itself notes of submodules."""
-
-        def names(path: Path) -> set[str] | None:
-            answer = self.command.run(("config", "--file", str(path), "--null", "--list"), git_dir=NOWHERE)
-            entries = answer.text.split("\0")
-            return None if answer.code else {entry for entry in entries if not _OF_SUBMODULES.match(entry)}
-
-        now = names(mirror.path / "config")
-        return now is not None and now == names(mirror.settings)
-
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of the commit that ``ref`` is at the origin now.
 
         ``ref`` is ``HEAD``, a branch, a tag, a full ref name, or a commit id (abbreviated if that is unambiguous).
-        Raises UnknownRef, RepositoryUnreachable.
+        A text as long as the repository's ids, in hex digits, is always an id: ``refs/heads/...`` names a branch that
+        is called like one. Raises UnknownRef, RepositoryUnreachable.
         """
         mirror = self.mirror(url)
         check_ref(ref, url)
-        if is_full_id(ref):
+        if is_full_id(ref) and len(ref) == await self._digits(mirror):
             return await self._resolve_id(mirror, ref.lower())
         for _ in range(_ATTEMPTS):
-            there = await self._list(mirror, ref)
-            listed = _choose(there, ref, url)
+            listing = await self._list(mirror, meanings(ref))
+            if is_full_id(ref) and len(ref) == listing.digits:
+                return await self._resolve_id(mirror, ref.lower())
+            listed = listing.choose(ref, url)
             if listed is None:
                 break
-            if await self._obtain(mirror, listed):
-                return await self._commit_of(mirror, listed)
+            found = await self._obtain(mirror, listed)
+            if found is not None:
+                return found
         else:
             raise RepositoryUnreachable(f"{mask(url)} changes faster than it can be fetched: try again")
         if may_be_short_id(ref):
-            return await self._resolve_short(mirror, ref.lower(), len(there.get("HEAD", "")))
+            return await self._resolve_short(mirror, ref.lower())
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
 
     async def fetch_commit(self, url: str, commit: str) -> None:
@@ -191,18 +167,23 @@ class GitMirror:
 
         Raises UnknownRef, RepositoryUnreachable.
         """
-        await self.resolve(url, _full(commit, url))
+        await self._resolve_id(self.mirror(url), _full(commit, url))
 
     async def pin(self, url: str, commit: str) -> None:
-        """Keep ``commit``, which is in the mirror, whatever is deleted or overwritten at the origin."""
+        """Keep ``commit``, which is in the mirror, whatever is deleted or overwritten at the origin.
+
+        Raises UnknownRef, RepositoryUnreachable.
+        """
         mirror = self.mirror(url)
         commit = _full(commit, url)
-        if commit in mirror.pinned:
-            return
-        answer = await self._git(mirror, "update-ref", f"refs/pins/{commit}", commit)
-        if answer.code:
-            raise UnknownRef(f"commit {commit} of {mask(url)} cannot be pinned: {explain(answer)}")
-        _remember(mirror.pinned, commit)
+        with working_for(NOBODY):  # whoever asked may be gone before it is done
+            why = await self._locked(mirror, lambda: self._pin(mirror, commit))
+            if why:
+                # It was there once, or nobody would want it kept: the mirror was made anew meanwhile.
+                await self._resolve_id(mirror, commit)
+                why = await self._locked(mirror, lambda: self._pin(mirror, commit))
+        if why:
+            raise UnknownRef(f"commit {commit} of {mask(url)} cannot be pinned: {why}")
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
         """Return the commits that ``revrange`` accepts, nearest to ``commit`` first; ``commit`` itself is the first.
@@ -219,9 +200,9 @@ class GitMirror:
         if asked == Near(0):
             return (commit,)
         if isinstance(asked, Near):
-            return await self._near(mirror, commit, asked.steps)
+            return await self._read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
         first = await self.resolve(url, asked.first)
-        line = await self._line(mirror, commit, REVRANGE_LIMIT)
+        line = (await self._read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]
         if first not in line:
             raise UnknownRef(
                 f"{asked.first!r} ({first[:12]}) is not among the last {REVRANGE_LIMIT} commits "
@@ -229,134 +210,183 @@ class GitMirror:
             )
         return tuple(line[: line.index(first) + 1])
 
-    async def _near(self, mirror: Mirror, commit: str, steps: int) -> tuple[str, ...]:
-        older = await self._line(mirror, commit, steps + 1)
-        distance = {commit: 0}
+    async def refresh(self, url: str) -> None:
+        """See to it that the mirror has every branch and tag as they are now. Raises RepositoryUnreachable."""
+        await self._refresh(self.mirror(url))
 
-        def child(line: bytes) -> None:
-            # Parents come before their children, so one pass finds every line that starts at the commit.
-            ids = line.decode("ascii").split(" ")
-            if len(ids) > 1 and distance.get(ids[1], steps) < steps and len(distance) <= REVRANGE_LIMIT:
-                distance[ids[0]] = distance[ids[1]] + 1
+    # --- ids --------------------------------------------------------------------------------------------
 
-        def walk() -> Answer:
-            order = ("--first-parent", "--parents", "--reverse", "--topo-order")
-            arguments = ("rev-list", *order, "--branches", f"^{commit}")
-            return self.command.run(arguments, git_dir=mirror.path, on_line=child)
-
-        _require(await self._pool.run(walk), mirror)
-        ranked = [(near, 0, one) for near, one in enumerate(older)]
-        ranked += [(near, 1, one) for one, near in distance.items() if near]
-        if len(ranked) > REVRANGE_LIMIT:
-            raise UsageError(f"revrange {steps} accepts more than {REVRANGE_LIMIT} revisions here: choose fewer steps")
-        return tuple(one for _, _, one in sorted(ranked))
-
-    async def _line(self, mirror: Mirror, commit: str, most: int) -> list[str]:
-        """Return ``commit`` and its first-parent ancestors, newest first."""
-        arguments = ("rev-list", "--first-parent", f"--max-count={most}", "--end-of-options", commit)
-        answer = _require(await self._git(mirror, *arguments), mirror)
-        return answer.text.split()
+    async def _digits(self, mirror: Mirror) -> int:
+        """Return how long the repository's ids are; 0 for one that is not mirrored and has nothing."""
+        return mirror.digits or (await self._list(mirror, ())).digits
 
     async def _resolve_id(self, mirror: Mirror, commit: str) -> str:
         if commit in mirror.known:
             return commit
-        found = await self._look_up(mirror, commit)
+        found = await self._commit(mirror, commit)
         if found is None:
-            await self._fetch(mirror, len(commit))
-            found = await self._look_up(mirror, commit)
-        if found is None and await self._fetch_one(mirror, commit, f"refs/fetched/{commit}", len(commit)):
-            found = await self._look_up(mirror, commit)
+            listing = await self._refresh(mirror)
+            found = await self._commit(mirror, commit)
+            if found is None and await self._ask_for(mirror, commit, listing):
+                found = await self._commit(mirror, commit)
         if found is None:
-            raise UnknownRef(f"{mask(mirror.url)} has no commit {commit}")
+            raise UnknownRef(f"{mask(mirror.url)} has no commit {commit}{_shallow(mirror)}")
         return found
 
-    async def _resolve_short(self, mirror: Mirror, prefix: str, id_length: int) -> str:
-        found = await self._look_up(mirror, prefix)
-        if found is None:
-            await self._fetch(mirror, id_length)
-            found = await self._look_up(mirror, prefix)
-        if found is None:
-            raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}")
-        return found
+    async def _resolve_short(self, mirror: Mirror, prefix: str) -> str:
+        await self._refresh(mirror)
+        commits = await self._read(mirror, lambda: self._pool.run(lambda: self._abbreviated(mirror, prefix)))
+        if len(commits) > 1:
+            raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
+        if not commits:
+            raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}{_shallow(mirror)}")
+        return mirror.remember(commits.pop())
 
-    async def _look_up(self, mirror: Mirror, object_id: str) -> str | None:
-        """Return the commit that a full or abbreviated id names in the mirror, or None."""
+    def _abbreviated(self, mirror: Mirror, prefix: str) -> set[str]:
+        """Return (blocking) the commits that are meant by an abbreviation of their ids or of their tags'."""
         if not mirror.path.exists():
+            return set()
+        objects = self.keeper.objects(mirror)
+        kinds = objects.kinds(objects.beginning(prefix)).values()
+        return {kind.commit for kind in kinds if kind.commit is not None}
+
+    async def _commit(self, mirror: Mirror, object_id: str) -> str | None:
+        """Return the commit that a full id names in the mirror, or leads to; None when nothing is there.
+
+        Raises UnknownRef for the id of something else.
+        """
+        kind = (await self._looks.ask(mirror.url, (object_id,), lambda ids: self._look(mirror, ids))).get(object_id)
+        if kind is None:
             return None
-        answer = await self._git(mirror, "rev-parse", "--verify", "--end-of-options", f"{object_id}^{{commit}}")
-        if "is ambiguous" in answer.err:
-            raise UnknownRef(f"{object_id!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
-        # A prefix could also be the name of some ref of the mirror: only what it abbreviates is meant.
-        if answer.code or not (is_full_id(object_id) or answer.text.startswith(object_id)):
-            return None
-        return mirror.remember(answer.text)
+        if kind.commit is None:
+            raise UnknownRef(f"{object_id} of {mask(mirror.url)} is no commit, but a {kind.name}")
+        return mirror.remember(kind.commit)
 
-    async def _list(self, mirror: Mirror, ref: str) -> dict[str, str]:
-        """Return what the origin has under the names that ``ref`` may mean, each with the id it points at."""
-        names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-        wanted = {"HEAD", *names, *(f"{name}^{{}}" for name in names)}
+    async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, Kind]:
+        def look() -> Mapping[str, Kind]:
+            try:
+                return self.keeper.objects(mirror).kinds(ids)
+            except Unreadable:
+                return {}  # what follows, a fetch, sees to the mirror first
 
-        def ask() -> dict[str, str]:
-            listed: dict[str, str] = {}
+        return await self._pool.run(look) if mirror.digits else {}
 
-            def line(text: bytes) -> None:
-                object_id, _, name = text.partition(b"\t")
-                if _ID.match(object_id) and name.decode("utf-8", "replace") in wanted:
-                    listed[name.decode("utf-8")] = object_id.decode("ascii")
+    async def _ask_for(self, mirror: Mirror, object_id: str, listing: Listing | None = None) -> bool:
+        """Ask the origin for an object by its id alone; False where it does not give it out.
 
-            arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", *sorted(wanted))
-            self._network(mirror, arguments, NOWHERE, LIST_LIMIT, line)
-            return listed
-
-        return await self._listings.share(f"{ref} {mirror.url}", lambda: self._pool.run(ask))
-
-    async def _obtain(self, mirror: Mirror, listed: _Listed) -> bool:
-        """See to it that what was listed is in the mirror; False if the origin has changed meanwhile."""
-        if listed.peeled in mirror.known:
+        ``listing`` is what the origin had, with which what it did not give out is remembered.
+        """
+        key, now = (mirror.url, object_id), time.monotonic()
+        absent = self._absent.get(key)
+        if absent is not None and listing is not None and absent[0] == listing.state and now < absent[1] + ABSENT_FOR:
+            return False
+        wanted = self._wanted.get(mirror.url)
+        if wanted is None:
+            wanted = self._wanted[mirror.url] = Wanted(lambda ids: self._fetch_ids(mirror, ids))
+        if await wanted.get(object_id):
+            self._absent.pop(key, None)
             return True
-        size = len(listed.target)
-        usual = listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD"
-        if usual and listed.target in await self._fetch(mirror, size):
-            return True
-        # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
-        kept = f"refs/fetched/{listed.target}"
-        await self._fetch_one(mirror, listed.target, kept, size)
-        return await self._look_up(mirror, listed.target) is not None
+        if listing is not None:
+            self._absent[key] = (listing.state, now)
+            if len(self._absent) > ABSENT_LIMIT:
+                self._absent.popitem(last=False)
+        return False
 
-    async def _commit_of(self, mirror: Mirror, listed: _Listed) -> str:
+    # --- names ------------------------------------------------------------------------------------------
+
+    async def _list(self, mirror: Mirror, names: Sequence[str]) -> Listing:
+        """Return what the origin has under these full names, each with the id it points at; ``_ALL`` for all names."""
+
+        async def ask(all_names: frozenset[str]) -> Listing:
+            some = _ALL not in all_names and len(all_names) <= NAMED
+            wanted = sorted({"HEAD", *(name for one in all_names if one for name in (one, f"{one}^{{}}"))})
+            reader = Reader(frozenset(wanted))
+            arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", *(wanted if some else ()))
+            await self._pool.run(lambda: self._network(mirror, arguments, NOWHERE, LIST_LIMIT, reader.line))
+            return reader.listing()
+
+        return await self._listings.ask(mirror.url, names, ask)
+
+    async def _obtain(self, mirror: Mirror, listed: Listed) -> str | None:
+        """Return the commit of what was listed, which is then in the mirror; None if the origin changed meanwhile.
+
+        Raises UnknownRef where it leads to no commit.
+        """
         if listed.peeled in mirror.known:
             return listed.peeled
-        if listed.name.startswith("refs/heads/") or listed.name == "HEAD":
-            return mirror.remember(listed.peeled)
-        found = await self._look_up(mirror, listed.target)  # a tag may point at anything
-        if found is None:
-            raise UnknownRef(f"{listed.name} of {mask(mirror.url)} is no commit")
+        target = listed.target
+        if not mirror.known and (found := await self._commit(mirror, target)) is not None:
+            return found  # the program has just begun
+        if listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD":
+            fetched = await self._fetch(mirror, len(target))
+            if target in fetched.branches:
+                return mirror.remember(target)  # git makes no branch of anything but a commit
+        found = await self._commit(mirror, target)
+        if found is None and await self._ask_for(mirror, target):
+            # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
+            found = await self._commit(mirror, target)
         return found
 
-    async def _fetch(self, mirror: Mirror, id_length: int) -> frozenset[str]:
+    # --- the origin -------------------------------------------------------------------------------------
+
+    async def _refresh(self, mirror: Mirror) -> Listing:
+        """Fetch what the origin has, unless the mirror has it, and return what it has; shared by all who ask."""
+
+        async def refresh() -> Listing:
+            listing = await self._list(mirror, (_ALL,))
+            if listing.digits and await self._locked(mirror, lambda: self._tips(mirror)) != listing.tips:
+                await self._fetch(mirror, listing.digits)
+            return listing
+
+        return await self._refreshes.share(mirror.url, refresh)
+
+    def _tips(self, mirror: Mirror) -> str:
+        """Return (blocking) what a listing of the mirror's branches and tags would say; "" where there is no mirror."""
+        if not mirror.path.exists():
+            return ""
+        reader = Reader()
+        arguments = ("for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags")
+        answer = self.command.run(arguments, git_dir=mirror.path, on_line=reader.line)
+        return "" if answer.code else reader.listing().tips
+
+    async def _fetch(self, mirror: Mirror, digits: int) -> _Fetched:
         """Fetch all branches and tags and return the ids they point at; a run that began after now is shared."""
 
-        def fetch() -> frozenset[str]:
-            self._create(mirror, id_length)
-            arguments = ("fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-recurse-submodules")
-            self._network(mirror, (*arguments, "origin", *_EVERYTHING), mirror.path, FETCH_LIMIT)
+        def fetch() -> _Fetched:
+            answer = self._fetching(mirror, digits, _EVERYTHING, all_of_it=True)
+            if answer.code:
+                raise unreachable(mirror.url, answer)
+            self._lines.moved(mirror)
             return _fetched(mirror.path)
 
-        return await self._fetches.share(mirror.url, lambda: mirror.lock.run(self._pool.run, fetch))
+        return await self._fetches.share(mirror.url, lambda: self._locked(mirror, fetch))
 
-    async def _fetch_one(self, mirror: Mirror, object_id: str, kept: str, id_length: int) -> bool:
-        """Fetch one object by its id, if the origin gives it out, and keep it under a ref; False if it does not."""
+    async def _fetch_ids(self, mirror: Mirror, ids: Sequence[str]) -> bool:
+        """Fetch objects by their ids and keep them under refs; False if the origin does not give all of them out."""
+        specs = tuple(f"+{one}:refs/fetched/{one}" for one in ids)
+        answer = await self._locked(mirror, lambda: self._fetching(mirror, len(ids[0]), specs, all_of_it=False))
+        if answer.code:
+            await self._list(mirror, ())  # or it does not answer at all
+        return answer.code == 0
 
-        def fetch() -> bool:
-            self._create(mirror, id_length)
-            arguments = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", f"+{object_id}:{kept}")
+    def _fetching(self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool) -> Answer:
+        """Fetch (blocking). Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more.
+
+        An id that the origin does not have is no reason to read a whole mirror.
+        """
+        self.keeper.make(mirror, digits)
+        usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
+        while True:
+            # What an origin that is shallow itself has, the mirror has; once there is more, it has more.
+            deeper = ("--unshallow",) if (mirror.path / "shallow").exists() else ()
+            words = (*usual, *deeper, *(("--prune",) if all_of_it else ()), "origin", *specs)
             try:
-                self._network(mirror, arguments, mirror.path, FETCH_LIMIT)
-            except _NotThereError:
-                return False
-            return True
-
-        return await mirror.lock.run(self._pool.run, fetch)
+                answer = self.command.run(words, git_dir=mirror.path, url=mirror.url, limit=FETCH_LIMIT)
+            except TimedOut as error:
+                raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
+            if answer.code == 0 or not all_of_it or not self.keeper.see_to(mirror, thorough=True):
+                self._repay(mirror)
+                return answer
 
     def _network(
         self,
@@ -372,29 +402,60 @@ class GitMirror:
         except TimedOut as error:
             raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
         if answer.code:
-            if any(words in answer.err for words in _NOT_THERE):
-                raise _NotThereError(f"cannot read {mask(mirror.url)}: {explain(answer)}")
             raise unreachable(mirror.url, answer)
         return answer
 
-    def _create(self, mirror: Mirror, id_length: int) -> None:
-        """Make the mirror (blocking) if it is not there; a mirror that is there is whole."""
-        if mirror.path.exists():
-            return
-        new = mirror.path.with_name(f"{mirror.path.name}.new")
-        try:
-            shutil.rmtree(new, ignore_errors=True)
-            new.parent.mkdir(parents=True, exist_ok=True)
-            form = "sha256" if id_length == _SHA256_DIGITS else "sha1"
-            arguments = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
-            _require(self.command.run(arguments), mirror)
-            shutil.copyfile(new / "config", mirror.settings)
-            new.rename(mirror.path)
-        except OSError as error:
-            raise MachineFault(f"cannot make the mirror {mirror.path}: {error.strerror}") from error
+    # --- the mirror -------------------------------------------------------------------------------------
 
-    async def _git(self, mirror: Mirror, *arguments: str) -> Answer:
-        return await self._pool.run(lambda: self.command.run(arguments, git_dir=mirror.path))
+    async def _locked(self, mirror: Mirror, act: Callable[[], T]) -> T:
+        """Do in a thread, alone in the mirror and after it was seen to, what writes in it."""
+
+        def run() -> T:
+            self.keeper.see_to(mirror)
+            try:
+                return act()
+            finally:
+                if mirror.path.exists():
+                    self.keeper.left(mirror)
+
+        return await mirror.lock.run(self._pool.run, run)
+
+    async def _read(self, mirror: Mirror, act: Callable[[], Awaitable[T]]) -> T:
+        """Do what reads in the mirror; where that fails, see to the mirror and do it again. Raises MachineFault."""
+        try:
+            return await act()
+        except Unreadable:
+            await self._locked(mirror, lambda: self.keeper.see_to(mirror, thorough=True))
+            await self._refresh(mirror)
+        try:
+            return await act()
+        except Unreadable as error:
+            raise MachineFault(f"the mirror {mirror.path} of {mask(mirror.url)} is unusable: {error}") from error
+
+    def _pin(self, mirror: Mirror, commit: str) -> str:
+        """Pin a commit (blocking) and return what kept that from being done, "" if nothing did."""
+        if commit in mirror.pinned:
+            return ""
+        arguments = ("update-ref", f"refs/pins/{commit}", commit)
+        if not mirror.path.exists() or len(commit) != mirror.digits:
+            return "it is not there"
+        answer = self.command.run(arguments, git_dir=mirror.path)
+        if answer.code:
+            return explain(answer)
+        remember(mirror.pinned, commit)
+        return ""
+
+    def _repay(self, mirror: Mirror) -> None:
+        """Pin again (blocking) what was pinned in a mirror that had to be made anew, as far as it is there by now."""
+        if not mirror.owed:
+            return
+        try:
+            there = self.keeper.objects(mirror).kinds(sorted(mirror.owed))
+        except Unreadable:
+            return
+        for one in there:
+            if not self._pin(mirror, one):
+                mirror.owed.discard(one)
 
 
 def directory_name(url: str) -> str:
@@ -403,39 +464,26 @@ def directory_name(url: str) -> str:
     return f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
-def _choose(there: dict[str, str], ref: str, url: str) -> _Listed | None:
-    """Pick what ``ref`` means among the names that the origin has."""
-    exact = ref == "HEAD" or ref.startswith("refs/")
-    names = [ref] if exact else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-    found = [_Listed(name, there[name], there.get(f"{name}^{{}}", there[name])) for name in names if name in there]
-    if len({one.peeled for one in found}) > 1:
-        raise UnknownRef(f"{ref!r} is a branch and a tag of {mask(url)}: say refs/heads/{ref} or refs/tags/{ref}")
-    return found[0] if found else None
-
-
 def _full(commit: str, url: str) -> str:
     if not is_full_id(commit):
         raise UnknownRef(f"{commit[:80]!r} is not a full commit id of {mask(url)}")
     return commit.lower()
 
 
-def _require(answer: Answer, mirror: Mirror) -> Answer:
-    """Pass on the answer of what can fail only if this machine's mirror or disk is at fault."""
-    if answer.code:
-        raise MachineFault(f"the mirror {mirror.path} of {mask(mirror.url)} is unusable: {explain(answer)}")
-    return answer
+def _shallow(mirror: Mirror) -> str:
+    """Return what is added where something was not found, though it may have been in a history that was cut off."""
+    if not (mirror.path / "shallow").exists():
+        return ""
+    return "; it is a shallow repository, which has only the last part of its history"
 
 
-def _fetched(path: Path) -> frozenset[str]:
-    """Return the ids that the last fetch brought or confirmed, as far as they are worth reading."""
-    found = set()
+def _fetched(path: Path) -> _Fetched:
+    """Return what the last fetch brought or confirmed."""
+    ids, branches = set(), set()
     with (path / "FETCH_HEAD").open("rb") as lines:
         for _, line in zip(range(_TIPS_READ), lines, strict=False):
-            found.add(line.partition(b"\t")[0].decode("ascii", "replace"))
-    return frozenset(found)
-
-
-def _unlock(path: Path) -> None:
-    """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs yet."""
-    for lock in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock")):
-        lock.unlink(missing_ok=True)
+            one, _, rest = line.decode("ascii", "replace").partition("\t")
+            ids.add(one)
+            if rest.partition("\t")[2].startswith("branch '"):
+                branches.add(one)
+    return _Fetched(frozenset(ids), frozenset(branches))

@@ -13,12 +13,17 @@ from typing import IO
 
 from attrs import frozen
 
+from buildtool.adapters.asker import hung_up
+from buildtool.adapters.fair_pool import worked_for
 from buildtool.errors import BuildToolError, MachineFault
 
 OUT_LIMIT = 8 * 1024 * 1024
 """The most bytes of answer that are kept; what is longer is read line by line or is an error."""
 
 _ERR_LIMIT = 16 * 1024
+
+_LOOK = 0.5
+"""Seconds between two looks whether anybody still waits for the answer."""
 
 
 @frozen
@@ -42,12 +47,16 @@ class TimedOut(BuildToolError):
 
 
 def read(
-    process: subprocess.Popen[bytes], program: str, limit: float, on_line: Callable[[bytes], None] | None = None
+    process: subprocess.Popen[bytes],
+    program: str,
+    limit: float,
+    on_line: Callable[[bytes], None] | None = None,
 ) -> Answer:
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
-    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it. Raises TimedOut, and
-    MachineFault for an answer without end. The process is the caller's to ``end``.
+    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it. Raises TimedOut,
+    MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a ``FairPool``). The
+    process is the caller's to ``end``.
     """
     deadline = time.monotonic() + limit
     out, err = bytearray(), bytearray()
@@ -56,9 +65,8 @@ def read(
             if stream is not None:
                 selector.register(stream, selectors.EVENT_READ, kept)
         while selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimedOut("")
+            ready = selector.select(min(_LOOK, max(0.0, deadline - time.monotonic())))
+            _check_waited_for(deadline, ready=bool(ready))
             for key, _ in ready:
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
@@ -72,6 +80,15 @@ def read(
     return Answer(
         _exit_code(process, max(0.1, deadline - time.monotonic())), bytes(out), err.decode("utf-8", "replace")
     )
+
+
+def _check_waited_for(deadline: float, *, ready: bool) -> None:
+    """Raise TimedOut when it is too late, Unavailable when nobody waits any more."""
+    waits = worked_for()
+    if waits is not None and waits.gone:
+        raise hung_up()
+    if not ready and time.monotonic() >= deadline:
+        raise TimedOut("")
 
 
 def _exit_code(process: subprocess.Popen[bytes], patience: float) -> int:

@@ -1,0 +1,303 @@
+"""A mirror on disk: made, found to be as it was left, and made anew when it is not.
+
+A mirror that any disk, hand or program has damaged must neither answer wrongly nor be taken for a fault of its origin.
+So before it is written to, and whenever git fails in it, it is compared with how it was left (``stamp``); one that
+differs is read through, and one in which anything is not as its name says is made anew from all that can be read.
+Everything here blocks, and whoever calls it holds the mirror's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from buildtool.adapters.trees import remove_tree
+from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
+from buildtool.adapters.vcs_loose import loose
+from buildtool.adapters.vcs_objects import SHA1_DIGITS, SHA256_DIGITS, Objects
+from buildtool.adapters.vcs_process import TimedOut
+from buildtool.adapters.vcs_refs import mask
+from buildtool.adapters.vcs_salvage import salvage
+from buildtool.errors import MachineFault
+
+KNOWN_LIMIT = 20_000
+"""How many commit ids are remembered per mirror as being there."""
+
+READ_LIMIT = 3_600.0
+"""Seconds that reading a whole mirror through may take."""
+
+SOUND_FOR = 600.0
+"""Seconds for which a mirror that was read through and found sound is not suspected again."""
+
+log = Logger()
+
+_HEAD = b"ref: refs/heads/main\n"
+_OF_SUBMODULES = re.compile(r"submodule\..*\.(?:url|active)\n", re.DOTALL)
+_PASSING = frozenset({"FETCH_HEAD", "worktrees", "gc.log", "gc.pid"})
+"""What is in a mirror and says nothing of its state."""
+
+
+@define(eq=False)
+class Mirror:
+    """One repository's mirror on disk, and what is known of it without asking git.
+
+    Whoever writes in it, or adds a work tree to it, holds ``lock``. ``owed`` are pins that got lost with a mirror that
+    was made anew, and are set again once their commits are there. Before ``sound_until``, in seconds of the monotonic
+    clock, it is not read through again only because git failed in it.
+    """
+
+    url: str
+    path: Path
+    lock: DeferredLock = field(factory=DeferredLock)
+    known: OrderedDict[str, None] = field(factory=OrderedDict)
+    pinned: OrderedDict[str, None] = field(factory=OrderedDict)
+    owed: set[str] = field(factory=set)
+    sound_until: float = float("-inf")
+
+    @property
+    def settings(self) -> Path:
+        """Where the mirror's own configuration is kept as it was made, for ``GitMirror.restore``."""
+        return self.path.with_suffix(".config")
+
+    @property
+    def stamp(self) -> Path:
+        """Where is kept how the mirror was left."""
+        return self.path.with_suffix(".stamp")
+
+    @property
+    def old(self) -> Path:
+        """Where a damaged mirror is while another one takes its place."""
+        return self.path.with_name(f"{self.path.name}.old")
+
+    @property
+    def digits(self) -> int:
+        """How long the mirror's ids are, in hex digits; 0 when it was not made yet."""
+        try:
+            said = self.settings.read_bytes()
+        except OSError:
+            return 0
+        return SHA256_DIGITS if b"sha256" in said else SHA1_DIGITS
+
+    def forget(self) -> None:
+        """Believe nothing of what is in the mirror; what was pinned is owed."""
+        self.owed.update(self.pinned)
+        self.known.clear()
+        self.pinned.clear()
+
+    def remember(self, commit: str) -> str:
+        """Note that ``commit`` is a commit of the mirror, and return it."""
+        return remember(self.known, commit)
+
+
+def remember(ids: OrderedDict[str, None], commit: str) -> str:
+    """Note ``commit`` among ``ids``, of which the oldest goes when they are too many, and return it."""
+    ids[commit] = None
+    ids.move_to_end(commit)
+    if len(ids) > KNOWN_LIMIT:
+        ids.popitem(last=False)
+    return commit
+
+
+class MirrorKeeper:
+    """Makes mirrors, and sees to it that they are sound."""
+
+    def __init__(self, command: GitCommand) -> None:
+        self._command = command
+
+    def objects(self, mirror: Mirror) -> Objects:
+        """Return what asks the mirror about its objects."""
+        return Objects(self._command, mirror.path, mirror.digits)
+
+    def make(self, mirror: Mirror, digits: int) -> None:
+        """Make the mirror unless it is there with ids of so many digits. Raises MachineFault."""
+        if mirror.path.exists():
+            if mirror.digits == digits:
+                return
+            log.warn("{url} has ids of another kind than before: its mirror is made anew", url=mask(mirror.url))
+            self._attempt(mirror, lambda: remove_tree(mirror.path))
+            mirror.forget()
+            mirror.owed.clear()
+        self._attempt(mirror, lambda: self._init(mirror, digits).rename(mirror.path))
+        self.left(mirror)
+
+    def see_to(self, mirror: Mirror, *, thorough: bool = False) -> bool:
+        """See to it that the mirror is sound if it is there; return whether it had to be made anew.
+
+        One that is as it was left is not read, unless ``thorough`` and not read just before. Raises MachineFault.
+        """
+        if mirror.path.exists():
+            self._attempt(mirror, lambda: unlock(mirror.path))
+            as_left = self._is_as_left(mirror)
+            if as_left and not (thorough and time.monotonic() >= mirror.sound_until):
+                return False
+            why = self._fault(mirror)
+            if not why:
+                mirror.sound_until = time.monotonic() + SOUND_FOR
+                if not as_left:
+                    mirror.forget()
+                    self.left(mirror)
+                return False
+        elif mirror.old.exists():
+            why = "it was being made anew when the program ended"
+        elif mirror.digits:
+            why = "it is gone"
+        else:
+            return False
+        self._make_anew(mirror, why)
+        return True
+
+    def left(self, mirror: Mirror) -> None:
+        """Note how the mirror is: whatever differs from that later was not done by this program."""
+        fresh = mirror.stamp.with_suffix(".stamp-new")
+
+        def write() -> None:
+            fresh.write_text(stamp(mirror.path), encoding="ascii")
+            fresh.replace(mirror.stamp)
+
+        self._attempt(mirror, write)
+
+    def is_harmless(self, mirror: Mirror) -> bool:
+        """Whether the settings differ only by what git itself notes of submodules."""
+
+        def names(path: Path) -> set[str] | None:
+            answer = self._command.run(("config", "--file", str(path), "--null", "--list"), git_dir=NOWHERE)
+            entries = answer.text.split("\0")
+            return None if answer.code else {entry for entry in entries if not _OF_SUBMODULES.match(entry)}
+
+        now = names(mirror.path / "config")
+        return now is not None and now == names(mirror.settings)
+
+    def _is_as_left(self, mirror: Mirror) -> bool:
+        try:
+            return mirror.stamp.read_text(encoding="ascii") == stamp(mirror.path)
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    def _fault(self, mirror: Mirror) -> str:
+        """Read the whole mirror and return what is wrong with it, "" if nothing is."""
+        try:
+            if (mirror.path / "HEAD").read_bytes() != _HEAD:
+                return "its HEAD is not as it was made"
+            changed = (mirror.path / "config").read_bytes() != mirror.settings.read_bytes()
+            if changed and not self.is_harmless(mirror):
+                return "its configuration is not as it was made"
+            return self._fault_of_packs(mirror) or self._fault_of_files(mirror) or self._fault_of_links(mirror)
+        except OSError as error:
+            return f"{error.strerror}: {error.filename}"
+        except TimedOut as error:
+            raise MachineFault(f"cannot read the mirror {mirror.path} through: {error}") from error
+
+    def _fault_of_packs(self, mirror: Mirror) -> str:
+        names = {one.name for one in (mirror.path / "objects" / "pack").iterdir()}
+        packs = {name.removesuffix(".pack") for name in names if name.endswith(".pack")}
+        lone = packs ^ {name.removesuffix(".idx") for name in names if name.endswith(".idx")}
+        if lone:
+            return f"of {min(lone)} either pack or index is missing"
+        if not packs:
+            return ""
+        indexes = [str(mirror.path / "objects" / "pack" / f"{one}.idx") for one in sorted(packs)]
+        answer = self._command.run(("verify-pack", *indexes), git_dir=mirror.path, limit=READ_LIMIT)
+        return explain(answer) if answer.code else ""
+
+    def _fault_of_files(self, mirror: Mirror) -> str:
+        return next(
+            (f"the object {one} is damaged" for one, sound in loose(mirror.path, mirror.digits) if not sound), ""
+        )
+
+    def _fault_of_links(self, mirror: Mirror) -> str:
+        arguments = ("fsck", "--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress")
+        answer = self._command.run(arguments, git_dir=mirror.path, limit=READ_LIMIT)
+        return (explain(answer) if answer.err.strip() else answer.text.splitlines()[-1][:200]) if answer.code else ""
+
+    def _make_anew(self, mirror: Mirror, why: str) -> None:
+        """Put a new mirror with all that can be read of the old one in its place."""
+        words = {"path": mirror.path, "url": mask(mirror.url), "why": why}
+        log.warn("the mirror {path} of {url} is damaged, and made anew: {why}", **words)
+        digits = mirror.digits or likely_digits(mirror.path)
+        mirror.forget()
+
+        def replace() -> None:
+            if mirror.path.exists():
+                remove_tree(mirror.old)
+                mirror.path.rename(mirror.old)
+            new = self._init(mirror, digits)
+            if mirror.old.exists():
+                mirror.owed |= salvage(self._command, mirror.old, new, digits, mirror.owed)
+            new.rename(mirror.path)
+            remove_tree(mirror.old)
+
+        self._attempt(mirror, replace)
+        self.left(mirror)
+
+    def _init(self, mirror: Mirror, digits: int) -> Path:
+        """Return an empty repository that is to become the mirror."""
+        new = mirror.path.with_name(f"{mirror.path.name}.new")
+        remove_tree(new)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        form = "sha256" if digits == SHA256_DIGITS else "sha1"
+        arguments = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
+        answer = self._command.run(arguments)
+        if answer.code:
+            raise MachineFault(f"cannot make the mirror {mirror.path}: {explain(answer)}")
+        shutil.copyfile(new / "config", mirror.settings)
+        return new
+
+    def _attempt(self, mirror: Mirror, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            raise MachineFault(f"cannot keep the mirror {mirror.path}: {error.strerror}") from error
+
+
+def unlock(path: Path) -> None:
+    """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs."""
+    for parent, directories, names in os.walk(path):
+        if parent == str(path) and "worktrees" in directories:
+            directories.remove("worktrees")
+        for name in names:
+            if name.endswith(".lock"):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+def stamp(path: Path) -> str:
+    """Return a text that differs after anything in the mirror was written, removed or put in another's place."""
+    digest = hashlib.sha256()
+    for line in sorted(_states(path, "")):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _states(path: Path, inner: str) -> Iterator[bytes]:
+    with os.scandir(path) as entries:
+        for one in entries:
+            name = f"{inner}{one.name}"
+            if name in _PASSING or name.endswith(".lock"):
+                continue
+            if one.is_dir(follow_symlinks=False):
+                yield from _states(Path(one.path), f"{name}/")
+            else:
+                now = one.stat(follow_symlinks=False)
+                state = f"{name}\0{now.st_ino}\0{now.st_size}\0{now.st_mtime_ns}\0{now.st_ctime_ns}\n"
+                yield state.encode("utf-8", "surrogateescape")
+
+
+def likely_digits(path: Path) -> int:
+    """Return how long the ids of a repository are whose configuration is lost: its refs show it."""
+    texts: Iterable[Path] = (path / "packed-refs", *(path / "refs").rglob("*"))
+    for one in texts:
+        try:
+            if re.search(rb"(?m)^[0-9a-f]{64}(?: |$)", one.read_bytes()):
+                return SHA256_DIGITS
+        except OSError:
+            continue
+    return SHA1_DIGITS
