@@ -16,12 +16,17 @@ from buildtool.errors import Unavailable
 class Asker:
     """Somebody who waits for work. Made and told to leave in the reactor's thread."""
 
-    def __init__(self, name: str) -> None:
-        """``name`` says whose share the work counts against: two askers of one name share it."""
-        self.name = name
+    def __init__(self, address: str = "", connection: int = 0) -> None:
+        """``address`` and ``connection`` say whose share the work counts against."""
+        self.address = address
+        self.connection = connection
         self.gone = False
         self._told: dict[int, Callable[[], None]] = {}
         self._next = 0
+
+    def stand_in(self) -> Asker:
+        """Return another asker of the same share, who is not gone: for work that several may come to wait for."""
+        return Asker(self.address, self.connection)
 
     def leave(self) -> None:
         """Say that this asker waits for nothing any more: whatever was done for it alone ends."""
@@ -44,7 +49,7 @@ class Asker:
         return forget
 
 
-NOBODY = Asker("")
+NOBODY = Asker()
 """For whom the program works of its own accord; it never leaves."""
 
 _current: ContextVar[Asker] = ContextVar("asker", default=NOBODY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.asker import Asker, asker, hung_up
+from buildtool.adapters.turns import Turns
 from buildtool.ports import Executor
 
 T = TypeVar("T")
@@ -40,17 +41,17 @@ class _Task:
 
 
 class FairPool:
-    """Runs at most ``size`` functions at once in ``pool``, and of one asker's name at most all but one.
+    """Runs at most ``size`` functions at once in ``pool``, and from one address at most all but one.
 
-    Names take turns, so that whoever asks much waits behind its own questions only. A function whose asker leaves
-    before it began is not run; one that runs ends by itself (``vcs_command`` ends the process that it waits for).
+    Askers take turns, so that whoever asks much waits behind its own questions only. A function whose asker leaves
+    before it began is not run; one that runs ends by itself (``vcs_process`` ends the process that it waits for).
     """
 
     def __init__(self, pool: Executor, size: int) -> None:
         self._pool = pool
         self._size = size
         self._share = max(1, size - 1)
-        self._waiting: dict[str, deque[_Task]] = {}
+        self._waiting: Turns[_Task] = Turns()
         self._running: Counter[str] = Counter()
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -58,7 +59,7 @@ class FairPool:
         task = _Task(function, asker())
         if task.asker.gone:
             raise hung_up()
-        self._waiting.setdefault(task.asker.name, deque()).append(task)
+        self._waiting.put(task.asker, (task,))
         forget = task.asker.when_gone(lambda: self._drop(task))
         self._begin()
         try:
@@ -68,30 +69,24 @@ class FairPool:
         return result
 
     def _drop(self, task: _Task) -> None:
-        queue = self._waiting.get(task.asker.name, deque())
-        if task in queue:
-            queue.remove(task)
-            if not queue:
-                del self._waiting[task.asker.name]
+        if self._waiting.drop(task.asker, task):
             task.done.errback(hung_up())
 
     def _begin(self) -> None:
-        """Start what may start, one of each name in turn."""
+        """Start what may start."""
         while self._running.total() < self._size:
-            name = next((one for one in self._waiting if self._running[one] < self._share), None)
-            if name is None:
+            tasks = self._waiting.take(lambda address: self._running[address] >= self._share)
+            if not tasks:
                 return
-            queue = self._waiting.pop(name)
-            task = queue.popleft()
-            if queue:
-                self._waiting[name] = queue  # behind all others
-            self._running[name] += 1
+            task, *rest = tasks
+            self._waiting.put(task.asker, rest)
+            self._running[task.asker.address] += 1
             Deferred.fromCoroutine(self._pool.run(task.run)).addBoth(self._ended, task)
 
     def _ended(self, outcome: object, task: _Task) -> None:
-        self._running[task.asker.name] -= 1
-        if not self._running[task.asker.name]:
-            del self._running[task.asker.name]
+        self._running[task.asker.address] -= 1
+        if not self._running[task.asker.address]:
+            del self._running[task.asker.address]
         if isinstance(outcome, Failure):
             task.done.errback(outcome)
         else:

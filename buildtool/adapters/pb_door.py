@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 
 from buildtool import wire
+from buildtool.adapters.asker import working_for
 from buildtool.adapters.pb_guard import Breach, Guarded
 from buildtool.errors import BuildToolError, InternalError, Unavailable, by_code
 from buildtool.protocol import Refused
@@ -51,7 +52,8 @@ class Door(pb.Referenceable):
         sound = type(arguments) is tuple and len(arguments) == 1 + self.references.get(message, 0) and keywords == {}
         if not sound or not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
             raise Breach(f"called {message!r} in a wrong way")
-        answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
+        with working_for(broker.asker):
+            answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
         return broker.serialize(answer)
 
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:

@@ -28,6 +28,7 @@ from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
 from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.asker import Asker
 from buildtool.adapters.budget import Budget
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
@@ -154,6 +155,7 @@ class Guarded(pb.Broker):
         self.limits = limits or Limits()
         self.known = is_client
         self.why = ""
+        self.asker = Asker()
         self.ready: Deferred[None] = Deferred()
         self._house = house
         self._expressions = Expressions(PEER if is_client else STRANGER)
@@ -172,6 +174,7 @@ class Guarded(pb.Broker):
 
     def connectionMade(self) -> None:
         """Begin to count."""
+        self.asker = Asker(_network(self.transport.getPeer()), id(self))
         if self._house is not None:
             self._house.arrived(self)
         keep_alive(self.transport)
@@ -199,6 +202,7 @@ class Guarded(pb.Broker):
         self._expressions = Expressions(STRANGER)
         self._queue.clear()
         super().connectionLost(reason)
+        self.asker.leave()
         if self.isClient and not self.ready.called:
             self.ready.errback(reason)
 

@@ -62,13 +62,13 @@ class Rounds(Generic[T]):
             raise hung_up()
         waiting = self._next.get(key)
         if waiting is None:
-            first = _Sharers[T](Asker(asker().name))
+            first = _Sharers[T](asker().stand_in())
             mine = first.join()
-            self._next[key] = _Sharers(Asker(""))
+            self._next[key] = _Sharers(Asker())
             Deferred.fromCoroutine(self._run(key, act, first))
             return await mine
         if not waiting.waiting:
-            waiting.crowd = Asker(asker().name)
+            waiting.crowd = asker().stand_in()
         return await waiting.join()
 
     async def _run(self, key: str, act: Callable[[], Awaitable[T]], sharing: _Sharers[T]) -> None:
@@ -80,7 +80,7 @@ class Rounds(Generic[T]):
             except Exception:  # noqa: BLE001 - whatever it is, it belongs to those who asked
                 outcome = Failure()
             sharing.tell(outcome)
-            sharing, self._next[key] = self._next[key], _Sharers(Asker(""))
+            sharing, self._next[key] = self._next[key], _Sharers(Asker())
         del self._next[key]
 
 

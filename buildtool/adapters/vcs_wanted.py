@@ -13,11 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.asker import Asker, asker, hung_up, working_for
+from buildtool.adapters.turns import Turns
 
 
 @define(eq=False)
 class _Want:
     id: str
+    asker: Asker
     alone: bool = False
     told: Deferred[bool] = field(factory=Deferred)
 
@@ -27,18 +29,18 @@ class Wanted:
     """What is wanted of one origin. ``fetch`` brings ids and says whether it got them, or raises why it cannot ask."""
 
     fetch: Callable[[Sequence[str]], Awaitable[bool]]
-    _queues: dict[str, list[_Want]] = field(factory=dict, init=False)
+    _waiting: Turns[_Want] = field(factory=Turns, init=False)
     _tried: list[_Want] = field(factory=list, init=False)
-    _crowd: Asker = field(factory=lambda: Asker(""), init=False)
+    _crowd: Asker = field(factory=Asker, init=False)
     _running: bool = field(default=False, init=False)
 
     async def get(self, one: str) -> bool:
         """Say whether the origin gave ``one`` out. Raises what ``fetch`` does; Unavailable when the asker leaves."""
-        me, want = asker(), _Want(one)
-        if me.gone:
+        want = _Want(one, asker())
+        if want.asker.gone:
             raise hung_up()
-        self._queues.setdefault(me.name, []).append(want)
-        forget = me.when_gone(lambda: self._drop(me.name, want))
+        self._waiting.put(want.asker, (want,))
+        forget = want.asker.when_gone(lambda: self._drop(want))
         if not self._running:
             self._running = True
             Deferred.fromCoroutine(self._run())
@@ -47,14 +49,9 @@ class Wanted:
         finally:
             forget()
 
-    def _drop(self, name: str, want: _Want) -> None:
-        """Forget what nobody waits for, and end a fetch of which nobody does."""
-        queue = self._queues.get(name, [])
-        if want in queue:
-            queue.remove(want)
-            if not queue:
-                del self._queues[name]
-        elif want in self._tried:
+    def _drop(self, want: _Want) -> None:
+        """Forget what nobody waits for, and end a fetch for which nobody does."""
+        if not self._waiting.drop(want.asker, want) and want in self._tried:
             self._tried.remove(want)
             if not self._tried:
                 self._crowd.leave()
@@ -62,18 +59,14 @@ class Wanted:
             want.told.errback(hung_up())
 
     async def _run(self) -> None:
-        while self._queues:
-            name, queue = next(iter(self._queues.items()))
-            del self._queues[name]
-            together = [want for want in queue if not want.alone] or [want for want in queue if want.id == queue[0].id]
-            rest = [want for want in queue if want not in together]
-            if rest:
-                self._queues[name] = rest  # behind everybody else's
-            await self._try(name, together)
+        while wants := self._waiting.take():
+            together = [want for want in wants if not want.alone] or [want for want in wants if want.id == wants[0].id]
+            self._waiting.put(wants[0].asker, [want for want in wants if want not in together])
+            await self._try(together)
         self._running = False
 
-    async def _try(self, name: str, wants: Sequence[_Want]) -> None:
-        self._tried, self._crowd = list(wants), Asker(name)
+    async def _try(self, wants: Sequence[_Want]) -> None:
+        self._tried, self._crowd = list(wants), wants[0].asker.stand_in()
         outcome: bool | Failure
         ids = sorted({want.id for want in wants})
         try:
@@ -85,8 +78,7 @@ class Wanted:
         if outcome is False and len(ids) > 1:
             for want in left:
                 want.alone = True
-            if left:
-                self._queues[name] = [*self._queues.pop(name, []), *left]
+            self._waiting.put(wants[0].asker, left)
             return
         for want in left:
             want.told.callback(outcome)

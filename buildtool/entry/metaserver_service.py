@@ -21,6 +21,7 @@ from buildtool.adapters.control_socket import listen_control
 from buildtool.adapters.database import Database
 from buildtool.adapters.evidence import check_not_lost
 from buildtool.adapters.executors import Threads
+from buildtool.adapters.fair_pool import FairPool
 from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.keyfile import load_key
 from buildtool.adapters.locks import DATABASE, DirectoryLock
@@ -254,9 +255,10 @@ class Metaserver:
 
     def _sources(self, directory: Path) -> Resolvers:
         threads = Threads(self.reactor, VCS_THREADS, "version control")
-        git, svn = GitMirror(directory / "mirrors", threads), SvnCommand(directory / "subversion")
+        turns = FairPool(threads, VCS_THREADS)
+        git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
         self._closing.add("version control", lambda: _end_sources(threads, (git, svn)))
-        return Resolvers(git, SvnResolver(svn, threads))
+        return Resolvers(git, SvnResolver(svn, turns))
 
     def _show(self, stored: _Stored, desk: Desk) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
