@@ -52,6 +52,8 @@ _SETTINGS = """\
 \thelper =
 [protocol "ext"]
 \tallow = never
+[fetch]
+\tunpackLimit = 1
 [gc]
 \tautoDetach = false
 [maintenance]

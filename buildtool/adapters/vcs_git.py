@@ -25,10 +25,10 @@ from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
+from buildtool.adapters.vcs_ids import Kind, Unreadable
 from buildtool.adapters.vcs_lines import Lines
 from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
 from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unlock
-from buildtool.adapters.vcs_objects import Kind, Unreadable
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
     REVRANGE_LIMIT,

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.vcs_command import GitCommand, explain
+from buildtool.adapters.vcs_ids import Unreadable
 from buildtool.adapters.vcs_mirror import Mirror
-from buildtool.adapters.vcs_objects import Unreadable
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import REVRANGE_LIMIT, mask
 from buildtool.errors import UsageError

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildtool.adapters.vcs_objects import SHA256_DIGITS
+from buildtool.adapters.vcs_ids import SHA256_DIGITS
 
 _PIECE = 1024 * 1024
 

@@ -23,8 +23,8 @@ from twisted.logger import Logger
 
 from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
+from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
 from buildtool.adapters.vcs_loose import loose
-from buildtool.adapters.vcs_objects import SHA1_DIGITS, SHA256_DIGITS, Objects
 from buildtool.adapters.vcs_process import TimedOut
 from buildtool.adapters.vcs_refs import mask
 from buildtool.adapters.vcs_salvage import salvage

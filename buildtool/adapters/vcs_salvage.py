@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildtool.adapters.vcs_command import GitCommand
+from buildtool.adapters.vcs_ids import Objects, Unreadable
 from buildtool.adapters.vcs_loose import loose
-from buildtool.adapters.vcs_objects import Objects, Unreadable
 
 LIMIT = 3_600.0
 """Seconds that each step may take."""
