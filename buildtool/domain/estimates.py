@@ -8,7 +8,7 @@ from statistics import median
 
 from attrs import define, field, frozen
 
-from buildtool.domain.model import Artifact
+from buildtool.domain.model import Artifact, ShelfKey
 from buildtool.domain.options import Canonical
 
 KEPT = 20
@@ -17,7 +17,8 @@ KEPT = 20
 KINDS_KEPT = 5_000
 """How many kinds are remembered; the longest unused are forgotten first."""
 
-Kind = tuple[str, Canonical | None, str | None]
+Kind = tuple[str, str | None, Canonical | None, str | None]
+"""Project, digest of the compile options, platform and server; None for any."""
 
 
 @frozen
@@ -36,21 +37,19 @@ class Durations:
 
     def learn(self, artifact: Artifact) -> None:
         """Remember how long an artifact took to make."""
-        for kind in _kinds(artifact.shelf.project, artifact.platform, artifact.server):
+        for kind, _ in _kinds(artifact.shelf, artifact.platform, artifact.server):
             earlier = self._kept.pop(kind, ())
             self._kept[kind] = (*earlier, artifact.seconds)[-KEPT:]
         while len(self._kept) > KINDS_KEPT:
             del self._kept[next(iter(self._kept))]
 
-    def expected(self, project: str, platform: Canonical, server: str) -> Estimate | None:
-        """Return how long a build of ``project`` takes for ``platform`` on ``server``; None when nothing is known."""
-        kinds = _kinds(project, platform, server)
-        words = (f"for this platform on {server}", f"on {server}", "for this platform", "on any server")
-        for kind, where in zip(kinds, words, strict=True):
+    def expected(self, shelf: ShelfKey, platform: Canonical, server: str) -> Estimate | None:
+        """Return how long a build for ``shelf`` takes for ``platform`` on ``server``; None when nothing is known."""
+        for kind, where in _kinds(shelf, platform, server):
             earlier = self._kept.get(kind)
             if earlier:
                 count = f"{len(earlier)} earlier builds" if len(earlier) > 1 else "one earlier build"
-                return Estimate(median(earlier), f"{count} of {project} {where}")
+                return Estimate(median(earlier), f"{count} of {shelf.project} {where}")
         return None
 
 
@@ -65,18 +64,29 @@ def starts_in(free_in: Iterable[float], ahead: int, each: float) -> float | None
     heapq.heapify(slots)
     for _ in range(ahead):
         heapq.heapreplace(slots, slots[0] + each)
-    return max(0.0, slots[0])
+    return slots[0]
 
 
 def duration_words(seconds: float) -> str:
     """Return a duration for people: ``40 s``, ``5 min``, ``3 h``."""
     minute, hour, day = 60, 3_600, 86_400
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 2 * minute:
-        return f"{max(1, round(seconds))} s"
+        return f"{round(seconds)} s"
     if seconds < 2 * hour:
         return f"{round(seconds / minute)} min"
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
 
 
-def _kinds(project: str, platform: Canonical, server: str) -> tuple[Kind, ...]:
-    return (project, platform, server), (project, None, server), (project, platform, None), (project, None, None)
+def _kinds(shelf: ShelfKey, platform: Canonical, server: str) -> tuple[tuple[Kind, str], ...]:
+    """Return the kinds that a build is of, the most alike first, each with its words."""
+    project, options = shelf.project, shelf.options_digest
+    return (
+        ((project, options, platform, server), f"with these options for this platform on {server}"),
+        ((project, None, platform, server), f"for this platform on {server}"),
+        ((project, None, None, server), f"on {server}"),
+        ((project, options, platform, None), "with these options for this platform"),
+        ((project, None, platform, None), "for this platform"),
+        ((project, None, None, None), "on any server"),
+    )

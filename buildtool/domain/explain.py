@@ -48,7 +48,7 @@ def explain_build(state: State, build: Build, now: float) -> Explained:
         build=build,
         server=attempt.server if attempt is not None else "",
         why=why(state, build, now) if attempt is None else None,
-        estimate=remaining(state, attempt, build.spec.project, now) if attempt is not None else None,
+        estimate=remaining(state, attempt, build.spec, now) if attempt is not None else None,
     )
 
 
@@ -72,4 +72,4 @@ def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatch
 def _whole(state: State, build: Build, server: str) -> Estimate | None:
     attempt = state.running_attempt(build)
     platform = attempt.platform if attempt is not None else build.spec.platform
-    return state.durations.expected(build.spec.project, platform, server)
+    return state.durations.expected(build.spec.shelf(), platform, server)

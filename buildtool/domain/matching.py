@@ -70,7 +70,7 @@ class Reason:
 
     def nearest_words(self, who: str) -> str:
         """Return the reason for people, as what the best there is lacks."""
-        if self.cause is Cause.PROPERTY:
+        if self.cause is Cause.PROPERTY and self.comparison is not Comparison.SUBSET:
             wanted = bound(self.name, self.wanted, self.comparison)
             return f"needs {wanted}; the best is {_text(self.have)} on {who}"
         return f"{who} {self.words()}"
@@ -79,7 +79,9 @@ class Reason:
         wanted, have = _text(self.wanted), _text(self.have)
         match self.cause:
             case Cause.PROPERTY:
-                return f"needs {bound(self.name, self.wanted, self.comparison)}, has {have}"
+                lacks = self.comparison is Comparison.SUBSET
+                needs = f"needs {bound(self.name, self.wanted, self.comparison)}, has {have}"
+                return f"lacks {self.name} {wanted}" if lacks else needs
             case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
                 return f"{self.name} is {have}, not {wanted}"
             case Cause.PROJECT:
@@ -156,12 +158,18 @@ def _order(left: Value, right: Value) -> int | None:
 
 
 def unmet(wanted: Canonical, have: Mapping[str, Value], comparisons: Mapping[str, Comparison]) -> list[Reason]:
-    """Return one reason for every wanted property that ``have`` does not meet."""
+    """Return one reason for every wanted property that ``have`` does not meet; of a set, only the members it lacks."""
     reasons = []
     for name, value in wanted:
-        comparison = comparisons.get(name) or comparison_of(name)
-        if not meets(comparison, value, have.get(name)):
-            reasons.append(Reason(Cause.PROPERTY, name, value, have.get(name), comparison))
+        comparison, there = comparisons.get(name) or comparison_of(name), have.get(name)
+        if meets(comparison, value, there):
+            continue
+        if comparison is Comparison.SUBSET and isinstance(value, tuple):
+            known = there if isinstance(there, tuple) else ()
+            lacking = tuple(member for member in value if member not in known)
+            reasons.append(Reason(Cause.PROPERTY, name, lacking, None, comparison))
+        else:
+            reasons.append(Reason(Cause.PROPERTY, name, value, there, comparison))
     return reasons
 
 

@@ -8,11 +8,14 @@ from buildtool.domain.addresses import find_address
 from buildtool.domain.dispatching import fill
 from buildtool.domain.leases import judge_all
 from buildtool.domain.messages import ClockStepped, Disconnected, Fence, MailWritten, Noted, Registered, SessionOpened
-from buildtool.domain.model import AttemptEnd, AttemptState, Mail, RequestState, Server
+from buildtool.domain.model import AttemptEnd, AttemptState, Capability, Mail, RequestState, Server
 from buildtool.domain.outcomes import close_attempt, end, settle_confirmations, undelivered
 from buildtool.domain.ready import place_of
 from buildtool.domain.state import OWNER_TOLD_AFTER
 from buildtool.domain.turn import Turn
+
+CHANGING = frozenset({"disk", "memory"})
+"""Properties of a machine that are looked at anew at each login."""
 
 
 def register(turn: Turn, event: Registered) -> SessionOpened:
@@ -36,12 +39,32 @@ def register(turn: Turn, event: Registered) -> SessionOpened:
     )
     turn.state.put(server)
     turn.happened("server-connected", f"server/{server.name}", f"session {server.session}")
+    if old is not None and _is_another(old.capability, server.capability):
+        _ask_again(turn, server.name)
     verdicts = judge_all(turn, server, event.held)
     _lose_what_is_not_there(turn, server)
     turn.freed.add(server.name)
     settle_confirmations(turn)
     fill(turn, server.name)
     return SessionOpened(server.session, verdicts)
+
+
+def _is_another(before: Capability, now: Capability) -> bool:
+    """Say whether a machine announces something else than before, but for what changes by itself."""
+    return _lasting(before) != _lasting(now)
+
+
+def _lasting(capability: Capability) -> tuple[object, ...]:
+    machine = tuple((name, value) for name, value in capability.machine if name not in CHANGING)
+    return capability.offers, capability.skills, capability.max_builds, capability.software, machine
+
+
+def _ask_again(turn: Turn, server: str) -> None:
+    """Remember no refusal of a machine that has changed: it has another limit, other tools, another recipe."""
+    for build_id in list(turn.state.refused_by.get(server, ())):
+        refusal = turn.state.refusals[build_id, server]
+        if refusal.until > turn.now:
+            turn.state.put(evolve(refusal, until=turn.now))
 
 
 def disconnect(turn: Turn, event: Disconnected) -> Noted:

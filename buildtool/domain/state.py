@@ -139,6 +139,7 @@ class State:
         self.leases: dict[tuple[int, int], Lease] = {}
         self.absent: dict[str, None] = {}
         self.refusals_of: dict[int, dict[str, None]] = {}
+        self.refused_by: dict[str, dict[int, None]] = {}
         self.confirming: dict[int, None] = {}
         self.free: dict[str, None] = {}
         self.cpus: dict[str, int] = {}
@@ -607,9 +608,11 @@ class State:
         if new is None:
             self.refusals.pop(key, None)
             _drop(self.refusals_of, key[0], key[1])
+            _drop(self.refused_by, key[1], key[0])
             return
         self.refusals[key] = new
         self.refusals_of.setdefault(key[0], {})[key[1]] = None
+        self.refused_by.setdefault(key[1], {})[key[0]] = None
         if old is None or new.until != old.until:
             heapq.heappush(self.timers, (new.until, "refusal", key))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from buildtool.domain.estimates import Estimate, duration_words, starts_in
 from buildtool.domain.matching import Cause, Reason, group_words, nearer
 from buildtool.domain.messages import ServerReasons, Why
-from buildtool.domain.model import Attempt, Build, Offer, Server
+from buildtool.domain.model import Attempt, Build, BuildSpec, Offer, Server
 from buildtool.domain.state import State
 
 NAMES_SHOWN = 20
@@ -81,33 +83,42 @@ def lines(told: Why) -> tuple[str, ...]:
     return tuple(said)
 
 
-def remaining(state: State, attempt: Attempt, project: str, now: float) -> Estimate | None:
-    """Return in how many seconds a running Attempt will be done; one that takes longer than usual ends any time."""
-    usual = state.durations.expected(project, attempt.platform, attempt.server)
+def remaining(state: State, attempt: Attempt, spec: BuildSpec, now: float) -> Estimate | None:
+    """Return in how many seconds a running Attempt will be done; None when it takes longer than usual already."""
+    usual = state.durations.expected(spec.shelf(), attempt.platform, attempt.server)
     if usual is None:
         return None
     began = attempt.accepted_at if attempt.accepted_at is not None else attempt.offered_at
-    return Estimate(max(0.0, began + usual.seconds - now), usual.basis)
+    left = began + usual.seconds - now
+    return Estimate(left, usual.basis) if left > 0 else None
 
 
-def _free_in(state: State, server: Server, now: float) -> list[float] | None:
-    """Return for every slot of a server in how many seconds it is free; None when something in it is unknown."""
+def offered_in(state: State, build: Build, server: Server, now: float) -> float:
+    """Return in how many seconds a waiting Build may be offered to a server that can build it, if a slot is free then.
+
+    Infinity when only an event will tell: one that comes, is resumed, or is to confirm a failure.
+    """
+    held = not server.connected or server.paused or server.draining or state.holding
+    if held or server.name in build.failed_on:
+        return math.inf
+    refusal = state.refusals.get((build.id, server.name))
+    refused = refusal.until if refusal is not None else 0.0
+    return max(0.0, refused - now, server.quarantined_until - now, build.not_before - now)
+
+
+def _free_in(state: State, server: Server, now: float) -> list[float]:
+    """Return for every slot of a server in how many seconds it is free; infinity for one of which nobody knows."""
     waits = [0.0] * max(0, server.capability.max_builds - state.load_of(server.name))
     for key in state.attempts_of.get(server.name, ()):
-        build = state.builds.get(key[0])
-        if build is None:
-            waits.append(0.0)  # it is being aborted, which takes seconds
-            continue
-        left = remaining(state, state.attempts[key], build.spec.project, now)
-        if left is None:
-            return None
-        waits.append(left.seconds)
+        build = state.builds.get(key[0])  # None for one that is being aborted, which its build server has to say
+        left = remaining(state, state.attempts[key], build.spec, now) if build is not None else None
+        waits.append(left.seconds if left is not None else math.inf)
     return waits
 
 
 def _free_words(state: State, server: Server, now: float) -> str:
     waits = _free_in(state, server, now)
-    return f"until in about {duration_words(min(waits))}" if waits else ""
+    return f"until in about {duration_words(min(waits))}" if math.inf not in waits else ""
 
 
 def _waits(state: State, build: Build, ahead: int, now: float) -> Estimate | None:
@@ -116,19 +127,19 @@ def _waits(state: State, build: Build, ahead: int, now: float) -> Estimate | Non
     usual: Estimate | None = None
     for name, offer in state.queue.capable(build).items():
         server = state.servers[name]
-        waits = _free_in(state, server, now)
-        found = state.durations.expected(build.spec.project, offer.platform, name)
-        if found is None or waits is None or state.holding or not server.takes:
+        offered = offered_in(state, build, server, now)
+        found = state.durations.expected(build.spec.shelf(), offer.platform, name)
+        if found is None or offered == math.inf:
             continue
         usual = found if usual is None or found.seconds < usual.seconds else usual
-        slots += waits
+        slots += [max(wait, offered) for wait in _free_in(state, server, now)]
     if usual is None:
         return None
     start = starts_in(slots, min(ahead, AHEAD_COUNTED), usual.seconds)
-    if start is None:
-        return None
-    start = max(start, build.not_before - now)
-    return Estimate(start, f"{ahead} ahead, {len(slots)} slots, {usual.basis}")
+    if start is None or not 0 < start < math.inf:
+        return None  # it waits for something else than time: nobody knows
+    count = f"{len(slots)} slots" if len(slots) > 1 else "one slot"
+    return Estimate(start, f"{ahead} ahead, {count}, {usual.basis}")
 
 
 def _who(group: ServerReasons) -> str:

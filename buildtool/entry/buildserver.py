@@ -133,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             admin=said.admin,
             software=software(),
             found=survey,
+            time_limit=said.time_limit,
         )
         found = restricted(everything, choice)
         if said.show_info:
@@ -233,6 +234,7 @@ def as_json(name: str, found: Announced) -> str:
         "name": name,
         "software": found.software,
         "max_builds": found.max_builds,
+        "time_limit": found.time_limit,
         "offers": [_offer_as_json(offer) for offer in found.offers],
         "rejected": [{"triple": one.triple, "why": one.why} for one in found.rejected],
         "machine": dict(found.machine),
@@ -256,6 +258,7 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
 def as_text(name: str, found: Announced) -> str:
     """Return what is announced, for people."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
+    rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]
     rows += [(label, _words(value)) for label, value in found.detected.items()]
     for offer in found.offers:
         rows += _offer_as_rows(offer)

@@ -23,7 +23,10 @@ _TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "
 
 @frozen
 class Announced:
-    """What stays the same while the program runs; ``machine`` and ``detected`` are as of the start."""
+    """What stays the same while the program runs; ``machine`` and ``detected`` are as of the start.
+
+    ``time_limit`` is the owner's for one build, in seconds.
+    """
 
     platform: Mapping[str, Value]
     machine: Mapping[str, Value]
@@ -34,13 +37,16 @@ class Announced:
     admin: str
     software: str
     rejected: tuple[Rejected, ...] = ()
+    time_limit: int | None = None
 
     def capability(self, changed: Mapping[str, Value]) -> Capability:
         """Return what is announced now; ``changed`` are the machine properties that were looked at again."""
         known = {name: value for name, value in changed.items() if name in self.machine}
+        # So that the metaserver sees when it changes: what was over the old limit may be within the new.
+        limit = {} if self.time_limit is None else {"time_limit": self.time_limit}
         return Capability(
             offers=self.offers,
-            machine=canonical({**self.machine, **known}),
+            machine=canonical({**self.machine, **known, **limit}),
             skills=self.skills,
             max_builds=self.max_builds,
             host_info=self.host_info(),
@@ -63,8 +69,9 @@ def announced(
     admin: str,
     software: str,
     found: Survey | None = None,
+    time_limit: int | None = None,
 ) -> Announced:
-    """Compose it; ``found`` are the toolchains besides the machine's own compiler.
+    """Compose it; ``found`` are the toolchains besides the machine's own compiler, ``time_limit`` is in seconds.
 
     Raises ConfigurationError for a property that names a detector which there is not.
     """
@@ -87,6 +94,7 @@ def announced(
         admin=admin,
         software=software,
         rejected=survey.rejected,
+        time_limit=time_limit,
     )
 
 

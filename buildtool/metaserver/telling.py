@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, frozen
 
 from buildtool.domain.incarnations import Keys
-from buildtool.domain.model import Artifact, Build, BuildState, Request
+from buildtool.domain.model import Artifact, Build, BuildState, Request, RequestState
 from buildtool.domain.state import State
 from buildtool.domain.tickets import cancel_token
 from buildtool.domain.waiting import lines, why
@@ -48,6 +48,10 @@ class Teller:
     async def told(self, request: Request, artifact: Artifact | None = None) -> Told:
         """Return how a Request stands. Raises StorageUnavailable."""
         build = self.state.builds.get(request.build_id) if request.build_id is not None else None
+        if build is None and request.state is RequestState.WAITING:
+            # Its build has just ended, and so has it, or it waits for another: one does not wait for what has ended.
+            request = self.state.requests.get(request.id) or await self.store.request(request.id) or request
+            build = self.state.builds.get(request.build_id) if request.build_id is not None else None
         if build is None and request.build_id is not None and artifact is None:
             build = await self.store.build(request.build_id)
         if artifact is None and request.artifact_id is not None:

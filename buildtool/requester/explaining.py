@@ -66,7 +66,7 @@ def _estimate(said: Explanation) -> list[str]:
     basis = f" (from {clean(said.basis)})" if said.basis else ""
     words = duration_words(said.seconds)
     match said.verdict:
-        case "queued":
+        case "queued" | "joined" if not said.server:  # a build that waits, which may be one that would be joined
             return [f"  it may start in about {words}{basis}"]
         case "dispatched":
             return [f"  it takes about {words}{basis}"]

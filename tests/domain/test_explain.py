@@ -4,9 +4,10 @@ import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
 
+from buildtool.domain.explain import explain_build
 from buildtool.domain.matching import Cause, Reason, meets
 from buildtool.domain.messages import Queued, Why
-from buildtool.domain.model import AttemptEnd, Capability, Offer, ProjectSkill
+from buildtool.domain.model import AttemptEnd, Capability, Offer, ProjectSkill, canonical
 from buildtool.domain.options import Comparison
 from buildtool.domain.waiting import NAMES_SHOWN, lines, server_reasons
 from tests.domain.farm import Farm
@@ -169,7 +170,7 @@ def test_the_words_of_a_reason_name_what_is_wanted_and_what_there_is() -> None:
         Reason(
             Cause.PROPERTY, "libc_version", "2.31", "2.36", Comparison.AT_MOST
         ): "needs libc_version ≤ 2.31, has 2.36",
-        Reason(Cause.PROPERTY, "tools", ("cc", "ld"), (), Comparison.SUBSET): "needs tools with cc,ld, has none",
+        Reason(Cause.PROPERTY, "tools", ("cc", "ld"), (), Comparison.SUBSET): "lacks tools cc,ld",
         Reason(Cause.PROPERTY, "libc", "musl", None): "needs libc musl, has none",
         Reason(Cause.RECIPE, "lua", 4, 3): "has recipe 3 of lua, needs 4: update config.py",
         Reason(Cause.OPTION, "utf8", wanted=True, have=False): "utf8 is no, not yes",
@@ -177,3 +178,88 @@ def test_the_words_of_a_reason_name_what_is_wanted_and_what_there_is() -> None:
     }
     assert {reason: reason.words() for reason in said} == said
     assert evolve(next(iter(said)), comparison=Comparison.AT_LEAST).words() == "needs libc_version ≥ 2.31, has 2.36"
+
+
+# --- when ---------------------------------------------------------------------------------------------------
+
+
+def made_before(farm: Farm, name: str = "anna") -> None:
+    """Let the server make something, so that it is known how long a build takes there: two seconds."""
+    farm.login(name)
+    farm.ask(spec(4))
+    farm.deliver(name)
+
+
+def test_a_build_may_start_no_earlier_than_whoever_refused_it_is_asked_again() -> None:
+    """ "Asked again in 10 min" beside "may start in about 1 s" is told to nobody."""
+    farm = Farm()
+    made_before(farm)
+    asked = farm.ask()
+    farm.break_down("anna")
+    told = farm.why(asked)
+    assert told.estimate is not None
+    assert told.estimate.seconds == POLICY.refusal_ttl
+    assert lines(told) == (
+        "anna: broke: no disk (is asked again in 10 min)",
+        f"it may start in about 10 min (0 ahead, one slot, {told.estimate.basis.partition('slot, ')[2]})",
+    )
+    assert told.estimate.basis.endswith("one earlier build of lua with these options for this platform on anna")
+
+
+def test_a_build_may_start_no_earlier_than_a_quarantine_ends() -> None:
+    farm = Farm()
+    made_before(farm)
+    for revision in range(POLICY.strikes):
+        farm.ask(spec(revision))
+        farm.break_down("anna")
+    told = farm.why(farm.ask(spec(3)))
+    assert told.estimate is not None
+    assert told.estimate.seconds == POLICY.quarantine_first + 3 * 2.0, "three that broke before come first"
+
+
+def test_of_what_takes_longer_than_ever_nobody_knows_how_long_it_will() -> None:
+    """ "In about 1 s" would be told for hours."""
+    farm = Farm()
+    made_before(farm)
+    running, waiting = farm.ask(spec(0)), farm.ask(spec(1))
+    farm.accept("anna")
+    said = explain_build(farm.broker.state, farm.build_of(running), farm.broker.now)
+    assert said.estimate is not None
+    assert "(until in about 2 s)" in lines(farm.why(waiting))[0]
+    farm.pass_time(2.0)
+    assert explain_build(farm.broker.state, farm.build_of(running), farm.broker.now).estimate is None
+    assert farm.why(waiting).estimate is None
+    assert lines(farm.why(waiting)) == ("anna: is busy (1 of 1 builds)",)
+
+
+def test_other_options_take_another_time() -> None:
+    farm = Farm()
+    made_before(farm)
+    shelf, other = spec(0).shelf(), spec(0, jit=True).shelf()
+    durations, platform = farm.broker.state.durations, farm.artifacts()[0].platform
+    for seconds in (100.0, 100.0):
+        durations.learn(evolve(farm.artifacts()[0], shelf=other, seconds=seconds))
+    for wanted, seconds in ((shelf, 2.0), (other, 100.0)):
+        found = durations.expected(wanted, platform, "anna")
+        assert found is not None
+        assert found.seconds == seconds
+        assert "with these options" in found.basis
+
+
+# --- a machine that changes -----------------------------------------------------------------------------------
+
+
+def test_a_machine_that_comes_back_as_another_is_asked_again_at_once() -> None:
+    """A donor who lifts their limit does not wait ten minutes, and those who wait do not either."""
+    farm = Farm()
+    limited = machine()
+    limited = evolve(limited, machine=canonical({**dict(limited.machine), "time_limit": 60}))
+    farm.login("anna", limited)
+    asked = farm.ask()
+    farm.break_down("anna", AttemptEnd.LIMITED, "the build took longer than 60 s (the limit of this machine's owner)")
+    farm.login("anna", limited)
+    assert farm.running_on(asked) == ""
+    farm.login("anna", evolve(limited, machine=canonical({**dict(limited.machine), "memory": 5_000})))
+    assert farm.running_on(asked) == "", "how much memory is free changes by itself"
+    farm.login("anna", machine())
+    assert farm.running_on(asked) == "anna"

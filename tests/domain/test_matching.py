@@ -1,7 +1,7 @@
 """Who satisfies whom, and the reason for every no: what the words of the design say, direction included."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import hypothesis.strategies as st
@@ -339,10 +339,25 @@ def test_a_machine_can_build_or_the_reasons_why_not_really_stand_in_the_way(
     for reason in found:
         assert reason.words()
         if reason.cause is Cause.PROPERTY and reason.name != "platform":
-            assert required[reason.name] == reason.wanted
-            assert not meets(reason.comparison, required[reason.name], reason.have)
             there = [dict(capability.machine), *(dict(offer.platform) for offer in capability.offers)]
+            assert reason.wanted is not None
+            assert not meets(reason.comparison, reason.wanted, reason.have)
+            if reason.comparison is Comparison.SUBSET:
+                check_lacking(reason, required, there)
+                continue
+            assert required[reason.name] == reason.wanted
             assert any(props.get(reason.name) == reason.have for props in there)
+
+
+def check_lacking(reason: Reason, required: Mapping[str, Value], there: Iterable[Mapping[str, Value]]) -> None:
+    """Of a set exactly those members are named that are wanted and not there, and never what else there is."""
+    wanted = required[reason.name]
+    assert isinstance(wanted, tuple)
+    assert isinstance(reason.wanted, tuple)
+    had = [props.get(reason.name, ()) for props in there]
+    left = [tuple(one for one in wanted if not isinstance(have, tuple) or one not in have) for have in had]
+    assert reason.wanted in left
+    assert reason.have is None
 
 
 @given(build_specs, st.lists(platforms, max_size=3))

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from buildtool.domain.dispatching import capable_elsewhere, may_take
-from buildtool.domain.matching import platform_satisfies, satisfies
+from buildtool.domain.explain import explain_build
+from buildtool.domain.matching import Cause, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
@@ -43,6 +44,7 @@ from buildtool.domain.messages import (
     SessionOpened,
     Submitted,
     Tick,
+    Why,
 )
 from buildtool.domain.model import (
     Artifact,
@@ -68,6 +70,7 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.ready import Place, place_of
 from buildtool.domain.turn import Turn
+from buildtool.domain.waiting import why
 from tests.domain import worlds
 from tests.domain.broker import OPEN_BUILD, R, TestBroker, fingerprint
 from tests.domain.worlds import machine, spec, submitted
@@ -594,6 +597,41 @@ class SchedulerMachine(RuleBasedStateMachine):
         for key, refusal in state.refusals.items():
             if refusal.until > now:
                 assert (refusal.until, "refusal", key) in timers
+
+    @invariant()
+    def no_two_statements_about_one_build_contradict_each_other(self) -> None:
+        """Whoever waits is told no time before which nobody may be asked, and nothing that nobody knows."""
+        state, now = self.broker.state, self.broker.now
+        for build in state.builds.values():
+            if build.state is BuildState.RUNNING:
+                self.what_runs_does_not_wait(build)
+                continue
+            told = why(state, build, now)
+            assert sum(group.count for group in told.groups) == told.servers == len(state.servers), "none could start"
+            if told.estimate is not None:
+                assert told.estimate.seconds > 0
+                assert now + told.estimate.seconds >= self.earliest_offer(build, told) - 1e-6
+            for group in told.groups:
+                for name in group.servers:
+                    refused = group.reasons[0].cause is Cause.REFUSED and name not in build.failed_on
+                    assert not refused or state.refusals[build.id, name].until > now
+
+    def what_runs_does_not_wait(self, build: Build) -> None:
+        said = explain_build(self.broker.state, build, self.broker.now)
+        assert (said.verdict, said.why, bool(said.server)) == ("running", None, True)
+        assert said.estimate is None or said.estimate.seconds > 0
+
+    def earliest_offer(self, build: Build, told: Why) -> float:
+        """When a server may be given the Build, by what is remembered; those that only an event brings are left out."""
+        state, moments = self.broker.state, []
+        for group in told.groups:
+            if group.reasons[0].cause in (Cause.BUSY, Cause.REFUSED, Cause.QUARANTINED, Cause.DELAYED):
+                for name in set(group.servers) - set(build.failed_on):
+                    refusal = state.refusals.get((build.id, name))
+                    until = refusal.until if refusal is not None else 0.0
+                    moments.append(max(until, state.servers[name].quarantined_until, build.not_before))
+        assert moments, "it may start, and nobody is there that could take it"
+        return min(moments)
 
     @invariant()
     def only_the_projects_own_failure_is_reported_as_one(self) -> None:
