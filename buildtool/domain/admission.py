@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from itertools import chain, islice
+
 from attrs import evolve
 
 from buildtool.domain.dispatching import start_somewhere
-from buildtool.domain.matching import can_build, implies, machine_eased, platform_satisfies, satisfies
+from buildtool.domain.matching import implies, machine_eased, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
     AnsweredTogether,
@@ -28,13 +32,16 @@ from buildtool.domain.model import (
     Demand,
     FailedHere,
     Joined,
-    Offer,
-    ProjectSkill,
     Request,
     RequestState,
 )
 from buildtool.domain.state import Seen
 from buildtool.domain.turn import Turn, disappoint, expire, satisfy
+
+JOINS_LOOKED_AT = 500
+"""How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
+
+Its own BuildKey is found whatever there is; who misses another gets a build of their own."""
 
 
 def submit_together(turn: Turn, event: SubmittedTogether) -> AnsweredTogether:
@@ -201,23 +208,14 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
     if own is not None:
         return _eased(turn, state.builds[own], spec), Joined.OWN
     shelves = request.demand.shelves()
-    for shelf in shelves[:1] if request.force else shelves:
-        for build_id in state.builds_on.get(shelf):
-            build = state.builds[build_id]
-            joined = _joins(turn, request, build)
-            if joined is not None:
-                return build, joined
+    able = cache(lambda: state.somebody_could(spec))
+    opened = chain.from_iterable(map(state.builds_on.get, shelves[:1] if request.force else shelves))
+    for build_id in islice(opened, JOINS_LOOKED_AT):
+        build = state.builds[build_id]
+        joined = _joins(turn, request, build, able)
+        if joined is not None:
+            return build, joined
     return None
-
-
-def _somebody_could(turn: Turn, spec: BuildSpec) -> bool:
-    state = turn.state
-    skill = ProjectSkill(spec.project, spec.recipe_version, state.policy(spec.project).options_digest)
-    comparisons = state.compare(spec.project)
-    return any(
-        server.connected and isinstance(can_build(spec, server.capability, skill, comparisons), Offer)
-        for server in state.servers.values()
-    )
 
 
 def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
@@ -240,13 +238,14 @@ def _start_eased(turn: Turn, build: Build) -> None:
         start_somewhere(turn, build)
 
 
-def _joins(turn: Turn, request: Request, build: Build) -> Joined | None:
+def _joins(turn: Turn, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
+    """Return by what an open Build will satisfy a Request; ``able`` says whether anybody connected could build that."""
     spec = request.demand.spec
     comparisons = turn.state.compare(spec.project)
     exact = build.spec.revision == spec.revision
-    if build.state is BuildState.QUEUED and not turn.state.queue.capable(build) and _somebody_could(turn, spec):
-        return None  # it would wait for a machine that is not there, while its own build could start
     if implies(build.spec, spec, comparisons):
+        if build.state is BuildState.QUEUED and not turn.state.queue.capable(build) and able():
+            return None  # it would wait for a machine that is not there, while its own build could start
         return Joined.IMPLICATION if exact else Joined.RANGE
     attempt = turn.state.running_attempt(build) if build.state is BuildState.RUNNING else None
     if attempt is not None and platform_satisfies(attempt.platform, attempt.kind, spec, comparisons):

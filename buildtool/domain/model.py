@@ -143,7 +143,7 @@ class OfferKind(enum.Enum):
 OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
 
 
-@frozen(order=True)
+@frozen(order=True, cache_hash=True)
 class ShelfKey:
     """Where finished work of one kind stands: everything that an artifact is made from, except the platform."""
 
@@ -202,6 +202,11 @@ class Demand:
 
     def shelves(self) -> tuple[ShelfKey, ...]:
         """Return the shelves that may hold a satisfying artifact, nearest first."""
+        return self._shelves
+
+    @cached_property
+    def _shelves(self) -> tuple[ShelfKey, ...]:
+        # A range has up to two thousand, each decision asks several times, and the indexes hold these very keys.
         own = self.spec.shelf()
         if self.acceptable == (own.revision,):
             return (own,)

@@ -9,16 +9,19 @@ which is FIFO among Builds that compete for at least one common server.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import define, field
 
-from buildtool.domain.matching import Reason
+from buildtool.domain.matching import Mark, Reason, by_mark
 from buildtool.domain.model import Build, Capability, Offer
 
 DemandClass = tuple[object, ...]
 Place = tuple[int, int]
 Verdict = Offer | tuple[Reason, ...]
+
+OFFERS_KEPT = 64
+"""For how many kinds of servers the answer is kept with each class."""
 
 
 def place_of(build: Build) -> Place:
@@ -28,10 +31,29 @@ def place_of(build: Build) -> Place:
 
 @define(eq=False)
 class Alike:
-    """Known servers that offer the same for the same projects; they differ in their machines only."""
+    """Known servers that offer the same for the same projects; they differ in their machines only.
+
+    ``servers`` names those of them that are connected, ``known`` counts all.
+    """
 
     example: Capability
     servers: dict[str, None] = field(factory=dict)
+    known: int = 0
+    _by_mark: dict[Mark, list[Offer]] | None = None
+
+    @property
+    def by_mark(self) -> dict[Mark, list[Offer]]:
+        """What they offer, by mark; kept while one of them is connected."""
+        if self._by_mark is None:
+            self._by_mark = by_mark(self.example.offers)
+        return self._by_mark
+
+    def leave(self, name: str) -> bool:
+        """Note that one of them is not connected any more; say whether none is."""
+        self.servers.pop(name, None)
+        if not self.servers:
+            self._by_mark = None
+        return not self.servers
 
 
 @define
@@ -40,7 +62,6 @@ class _Class:
     members: int = 0
     ready: list[Place] = field(factory=list)
     offers: dict[Alike, Offer | None] = field(factory=dict)
-    verdicts: dict[str, Verdict] = field(factory=dict)
     capable: dict[str, Offer] = field(factory=dict)
 
 
@@ -91,8 +112,6 @@ class ReadyQueue:
         """Drop every verdict on a server: it left, or announces something else."""
         for key in self._classes_of.pop(server, ()):
             del self._classes[key].capable[server]
-        for entry in self._classes.values():
-            entry.verdicts.pop(server, None)
 
     def forget_alike(self, alike: Alike) -> None:
         """Drop what is known of servers of which none is left."""
@@ -103,13 +122,26 @@ class ReadyQueue:
         """Every class, with one Build of it as an example."""
         return ((key, entry.example) for key, entry in self._classes.items())
 
-    def offers(self, key: DemandClass) -> dict[Alike, Offer | None]:
-        """With which offer servers that are alike can build a class if their machines suffice; kept by the caller."""
-        return self._classes[key].offers
+    def known_offer(self, key: DemandClass, alike: Alike, find: Callable[[], Offer | None]) -> Offer | None:
+        """Return with which offer servers that are alike can build a class if their machines suffice, or None.
 
-    def verdicts(self, build: Build) -> dict[str, Verdict]:
-        """The verdicts on connected servers for the class of ``build`` that were asked for; kept by the caller."""
-        return self._classes[build.spec.demand_class()].verdicts
+        What ``find`` says is kept for the first ``OFFERS_KEPT`` of a class: where more differ, each is one machine.
+        """
+        known = self._classes[key].offers
+        if alike in known:
+            return known[alike]
+        found = find()
+        if len(known) < OFFERS_KEPT:
+            known[alike] = found
+        return found
+
+    def kinds(self) -> int:
+        """How many classes there are."""
+        return len(self._classes)
+
+    def has(self, key: DemandClass) -> bool:
+        """Say whether a Build of this class is open."""
+        return key in self._classes
 
     def capable(self, build: Build) -> dict[str, Offer]:
         """The connected servers that can build ``build``, each with the offer to use."""
@@ -131,7 +163,7 @@ class ReadyQueue:
         mine = self.capable(build).keys()
         count = 0
         for entry in self._classes.values():
-            if mine & entry.capable.keys() or entry.example.spec.demand_class() == build.spec.demand_class():
+            if not mine.isdisjoint(entry.capable) or entry.example.spec.demand_class() == build.spec.demand_class():
                 count += bisect_left(entry.ready, place)
         return count
 

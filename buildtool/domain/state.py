@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
@@ -19,12 +20,13 @@ from attrs import evolve, frozen
 from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
 from buildtool.domain.index import Index
-from buildtool.domain.matching import can_build, unmet
+from buildtool.domain.matching import Wanted
 from buildtool.domain.model import (
     Artifact,
     Attempt,
     AttemptState,
     Build,
+    BuildSpec,
     BuildState,
     FailedHere,
     Mail,
@@ -39,7 +41,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.options import Comparison
-from buildtool.domain.ready import Alike, DemandClass, ReadyQueue, Verdict
+from buildtool.domain.ready import Alike, ReadyQueue, Verdict
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
 
@@ -112,6 +114,7 @@ class State:
             self.queue.forget_server(server.name)
         for server in servers:
             self._compare_server(server.name, server)
+            self._note_there(server.name, there=server.connected)
         for build in builds:
             self._set_build(build.id, None, build)
         for key, attempt in list(self.attempts.items()):
@@ -145,6 +148,7 @@ class State:
         self.cpus: dict[str, int] = {}
         self._alike: dict[tuple[object, object], Alike] = {}
         self._alike_of: dict[str, Alike] = {}
+        self._there: dict[Alike, None] = {}
         self.timers: list[tuple[float, str, Any]] = []
         self.revisions_wanted = 0
         self._next = {"request": 1, "build": 1, "artifact": 1}
@@ -386,15 +390,31 @@ class State:
 
     def verdict(self, build: Build, server: Server) -> Verdict:
         """Return with which offer a server, connected or not, can build ``build``, or why it cannot."""
-        if build.id not in self.builds or not server.connected:
-            return self._judge(build, server)
-        offer = self.queue.capable(build).get(server.name)
-        if offer is not None:
-            return offer
-        known = self.queue.verdicts(build)
-        if server.name not in known:
-            known[server.name] = self._judge(build, server)
-        return known[server.name]
+        if build.id in self.builds and server.connected:
+            offer = self.queue.capable(build).get(server.name)
+            if offer is not None:
+                return offer
+        wanted = self.wanted(build.spec)
+        found = wanted.fit(server.capability).verdict(wanted.machine(server.capability))
+        return found if isinstance(found, Offer) else tuple(found)
+
+    def wanted(self, spec: BuildSpec) -> Wanted:
+        """Return what a Build of ``spec`` needs of a build server."""
+        skill = ProjectSkill(spec.project, spec.recipe_version, self.policy(spec.project).options_digest)
+        return Wanted(spec, skill, self.compare(spec.project))
+
+    def alike(self, server: str) -> Alike:
+        """Return those that offer the same as a known server, itself among them."""
+        return self._alike_of[server]
+
+    def somebody_could(self, spec: BuildSpec) -> bool:
+        """Say whether a server that is connected could build ``spec``, free or not."""
+        wanted = self.wanted(spec)
+        return any(
+            wanted.makes(alike.example, alike.by_mark) is not None
+            and any(not wanted.machine(self.servers[name].capability) for name in alike.servers)
+            for alike in self._there
+        )
 
     # --- indexes -----------------------------------------------------------------------------------------
 
@@ -492,43 +512,22 @@ class State:
 
     def _judge_class(self, build: Build) -> None:
         """Find all connected servers that can build a new class: servers that are alike are asked once."""
-        key = build.spec.demand_class()
-        for alike in self._alike.values():
-            offer = self._offer_of(key, build, alike)
+        key, wanted = build.spec.demand_class(), self.wanted(build.spec)
+        for alike in self._there:
+            offer = self.queue.known_offer(key, alike, partial(wanted.makes, alike.example, alike.by_mark))
             if offer is not None:
                 for name in alike.servers:
-                    server = self.servers[name]
-                    if server.connected and self._machine_suffices(build, server):
+                    if not wanted.machine(self.servers[name].capability):
                         self.queue.judge(key, name, offer)
 
     def _judge_server(self, server: Server) -> None:
         """Find all classes that a server which is connected now can build."""
         alike = self._alike_of[server.name]
         for key, example in self.queue.classes():
-            offer = self._offer_of(key, example, alike)
-            if offer is not None and self._machine_suffices(example, server):
+            wanted = self.wanted(example.spec)
+            offer = self.queue.known_offer(key, alike, partial(wanted.makes, alike.example, alike.by_mark))
+            if offer is not None and not wanted.machine(server.capability):
                 self.queue.judge(key, server.name, offer)
-
-    def _offer_of(self, key: DemandClass, build: Build, alike: Alike) -> Offer | None:
-        """Return with which offer servers that are alike can build a class, if their machines suffice."""
-        known = self.queue.offers(key)
-        if alike not in known:
-            anywhere = evolve(build.spec, machine=())
-            found = can_build(anywhere, alike.example, self._skill(build), self.compare(build.spec.project))
-            known[alike] = found if isinstance(found, Offer) else None
-        return known[alike]
-
-    def _machine_suffices(self, build: Build, server: Server) -> bool:
-        machine = dict(server.capability.machine)
-        return not unmet(build.spec.machine, machine, self.compare(build.spec.project))
-
-    def _skill(self, build: Build) -> ProjectSkill:
-        policy = self.policy(build.spec.project)
-        return ProjectSkill(build.spec.project, build.spec.recipe_version, policy.options_digest)
-
-    def _judge(self, build: Build, server: Server) -> Verdict:
-        found = can_build(build.spec, server.capability, self._skill(build), self.compare(build.spec.project))
-        return found if isinstance(found, Offer) else tuple(found)
 
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
         old, new = _live(old), _live(new)
@@ -559,6 +558,7 @@ class State:
             self.queue.forget_server(key)
         if old is None or new is None or old.capability is not new.capability:
             self._compare_server(key, new)
+        self._note_there(key, there=now is not None)
         if was != now and new is not None and now is not None:
             self._judge_server(new)
         if new is not None and new.quarantined_until and new.quarantined_until != (old.quarantined_until if old else 0):
@@ -577,20 +577,34 @@ class State:
         before = self._alike_of.pop(name, None)
         self.cpus.pop(name, None)
         if before is not None:
-            del before.servers[name]
+            before.known -= 1
+            self._leave(before, name)
         if server is not None:
             capability = server.capability
             sign = (capability.offers, capability.skills)
             alike = self._alike.get(sign)
             if alike is None:
                 alike = self._alike[sign] = Alike(capability)
-            alike.servers[name] = None
+            alike.known += 1
             self._alike_of[name] = alike
             cpus = dict(capability.machine).get("cpus", 0)
             self.cpus[name] = cpus if isinstance(cpus, int) else 0
-        if before is not None and not before.servers:
+        if before is not None and not before.known:
             del self._alike[before.example.offers, before.example.skills]
-            self.queue.forget_alike(before)
+
+    def _note_there(self, name: str, *, there: bool) -> None:
+        """Note that a server is connected, or is not: only those that are can be given anything."""
+        alike = self._alike_of.get(name)
+        if alike is not None and there:
+            alike.servers[name] = None
+            self._there[alike] = None
+        elif alike is not None:
+            self._leave(alike, name)
+
+    def _leave(self, alike: Alike, name: str) -> None:
+        if alike.leave(name) and alike in self._there:
+            del self._there[alike]
+            self.queue.forget_alike(alike)
 
     def _note_free(self, name: str) -> None:
         server = self.servers.get(name)

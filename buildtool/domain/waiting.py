@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from buildtool.domain.estimates import Estimate, duration_words, starts_in
-from buildtool.domain.matching import Cause, Reason, group_words, nearer
+from buildtool.domain.matching import Cause, Fit, Reason, group_words, nearer
 from buildtool.domain.messages import ServerReasons, Why
 from buildtool.domain.model import Attempt, Build, BuildSpec, Offer, Server
+from buildtool.domain.ready import Alike
 from buildtool.domain.state import State
 
 NAMES_SHOWN = 20
@@ -19,54 +20,116 @@ NAMES_SAID = 3
 AHEAD_COUNTED = 10_000
 """An estimate looks at no more than so many Builds that are ahead."""
 
+KINDS_LOOKED_AT = 16
+"""Of build servers that cannot build something, so many are compared in full with what it needs: each may offer 64
+platforms, and peers may have announced as many as are remembered. The others are counted."""
+
+SLOTS_LOOKED_AT = 1_000
+"""For how many slots it is found out when they are free."""
+
+_UNSEEN = (Reason(Cause.UNSEEN),)
+
 
 def why(state: State, build: Build, now: float) -> Why:
-    """Return why an open Build has not been given to a server at wall time ``now``."""
+    """Return why an open Build has not been given to a server at wall time ``now``.
+
+    Servers that can build it are all looked at. Of the others, connected or not, those that offer the same are looked
+    at once, and no more than ``KINDS_LOOKED_AT`` that differ: those first that are connected, then who was seen last.
+    """
+    look = _Look(state, build, now)
     groups: dict[tuple[Reason, ...], list[str]] = {}
-    for name in sorted(state.servers):
-        groups.setdefault(server_reasons(state, build, state.servers[name], now), []).append(name)
+    for server in sorted(state.servers.values(), key=lambda server: (not server.connected, -server.last_seen)):
+        groups.setdefault(look.reasons(server), []).append(server.name)
+    unseen = groups.pop(_UNSEEN, [])
+    named = [(reasons, sorted(names)) for reasons, names in groups.items() if reasons]
     told = tuple(
         ServerReasons(reasons, tuple(names[:NAMES_SHOWN]), len(names))
-        for reasons, names in sorted(groups.items(), key=lambda item: (len(item[0]), item[1]))
-        if reasons
+        for reasons, names in sorted(named, key=lambda item: (len(item[0]), item[1]))
     )
+    rest = (ServerReasons(_UNSEEN, tuple(unseen[:NAMES_SHOWN]), len(unseen)),) if unseen else ()
     ahead = state.queue.ahead(build)
     return Why(
-        groups=told,
+        groups=told + rest,
         servers=len(state.servers),
         ahead=ahead,
         not_before=build.not_before if build.not_before > now else 0.0,
         nearest=_nearest(told),
-        estimate=_waits(state, build, ahead, now),
+        estimate=_waits(look, ahead),
     )
 
 
-def server_reasons(state: State, build: Build, server: Server, now: float) -> tuple[Reason, ...]:  # noqa: PLR0911
+def server_reasons(state: State, build: Build, server: Server, now: float) -> tuple[Reason, ...]:
     """Return what stands between a Build and a server: what it lacks, or else what keeps it from starting now."""
-    verdict = state.verdict(build, server)
-    if not isinstance(verdict, Offer):
-        return verdict
-    if not server.connected:
-        return (Reason(Cause.OFFLINE),)
-    if server.quarantined_until > now:
-        wait = duration_words(server.quarantined_until - now)
-        return (Reason(Cause.QUARANTINED, have=server.quarantine_reason, note=f"for another {wait}"),)
-    held = "the farm is being drained" if state.holding else "it finishes what it has and leaves"
-    if server.paused or server.draining or state.holding:
-        return (Reason(Cause.PAUSED, have=f"paused, {server.paused}" if server.paused else held),)
-    refusal = state.refusals.get((build.id, server.name))
-    if refusal is not None and refusal.until > now:
-        return (
-            Reason(Cause.REFUSED, have=refusal.reason, note=f"is asked again in {duration_words(refusal.until - now)}"),
-        )
-    if server.name in build.failed_on:
-        return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)
-    taken = state.load_of(server.name)
-    if taken >= server.capability.max_builds:
-        return (
-            Reason(Cause.BUSY, wanted=server.capability.max_builds, have=taken, note=_free_words(state, server, now)),
-        )
-    return (Reason(Cause.DELAYED),) if build.not_before > now else ()
+    return _Look(state, build, now).reasons(server)
+
+
+class _Look:
+    """One look at the servers for one Build: what it finds is kept, so that what many have in common is found once."""
+
+    def __init__(self, state: State, build: Build, now: float) -> None:
+        self.state = state
+        self.build = build
+        self.now = now
+        self._wanted = state.wanted(build.spec)
+        self._fits: dict[Alike, Fit] = {}
+        self._free: dict[str, list[float] | None] = {}
+        self._slots = 0
+
+    def reasons(self, server: Server) -> tuple[Reason, ...]:
+        """Return what stands between the Build and a server; that it was not looked at, when enough were."""
+        if not (server.connected and server.name in self.state.queue.capable(self.build)):
+            fit = self._fit(server)
+            if fit is None:
+                return _UNSEEN
+            verdict = fit.verdict(self._wanted.machine(server.capability))
+            if not isinstance(verdict, Offer):
+                return tuple(verdict)
+        return self._keeps(server)
+
+    def free_in(self, server: Server) -> list[float] | None:
+        """Return for every slot of a server in how many seconds it is free; infinity for one of which nobody knows.
+
+        None where enough have been looked at, ``SLOTS_LOOKED_AT`` in all.
+        """
+        name = server.name
+        if name not in self._free:
+            self._slots += server.capability.max_builds
+            within = self._slots <= SLOTS_LOOKED_AT
+            self._free[name] = _free_in(self.state, server, self.now) if within else None
+        return self._free[name]
+
+    def _fit(self, server: Server) -> Fit | None:
+        alike = self.state.alike(server.name)
+        known = self._fits.get(alike)
+        if known is None and len(self._fits) < KINDS_LOOKED_AT:
+            known = self._fits[alike] = self._wanted.fit(alike.example)
+        return known
+
+    def _keeps(self, server: Server) -> tuple[Reason, ...]:  # noqa: PLR0911 - one line for each reason
+        """Return what keeps a server that can build it from starting now."""
+        state, build, now = self.state, self.build, self.now
+        if not server.connected:
+            return (Reason(Cause.OFFLINE),)
+        if server.quarantined_until > now:
+            wait = duration_words(server.quarantined_until - now)
+            return (Reason(Cause.QUARANTINED, have=server.quarantine_reason, note=f"for another {wait}"),)
+        held = "the farm is being drained" if state.holding else "it finishes what it has and leaves"
+        if server.paused or server.draining or state.holding:
+            return (Reason(Cause.PAUSED, have=f"paused, {server.paused}" if server.paused else held),)
+        refusal = state.refusals.get((build.id, server.name))
+        if refusal is not None and refusal.until > now:
+            again = f"is asked again in {duration_words(refusal.until - now)}"
+            return (Reason(Cause.REFUSED, have=refusal.reason, note=again),)
+        if server.name in build.failed_on:
+            return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)
+        taken, most = state.load_of(server.name), server.capability.max_builds
+        if taken >= most:
+            return (Reason(Cause.BUSY, wanted=most, have=taken, note=self._free_words(server)),)
+        return (Reason(Cause.DELAYED),) if build.not_before > now else ()
+
+    def _free_words(self, server: Server) -> str:
+        waits = self.free_in(server)
+        return f"until in about {duration_words(min(waits))}" if waits and math.inf not in waits else ""
 
 
 def lines(told: Why) -> tuple[str, ...]:
@@ -116,26 +179,33 @@ def _free_in(state: State, server: Server, now: float) -> list[float]:
     return waits
 
 
-def _free_words(state: State, server: Server, now: float) -> str:
-    waits = _free_in(state, server, now)
-    return f"until in about {duration_words(min(waits))}" if math.inf not in waits else ""
+def _waits(look: _Look, ahead: int) -> Estimate | None:
+    """Return when a waiting Build may start, as far as earlier durations tell; None when they do not.
 
-
-def _waits(state: State, build: Build, ahead: int, now: float) -> Estimate | None:
-    """Return when a waiting Build may start, as far as earlier durations tell; None when they do not."""
+    On a farm with more slots than are looked at, these stand for all of them, and take their part of what is ahead.
+    """
+    state, build = look.state, look.build
     slots: list[float] = []
+    unseen = 0
     usual: Estimate | None = None
     for name, offer in state.queue.capable(build).items():
         server = state.servers[name]
-        offered = offered_in(state, build, server, now)
+        offered = offered_in(state, build, server, look.now)
+        if offered == math.inf:
+            continue
+        waits = look.free_in(server)
+        if waits is None:
+            unseen += server.capability.max_builds
+            continue
         found = state.durations.expected(build.spec.shelf(), offer.platform, name)
-        if found is None or offered == math.inf:
+        if found is None:
             continue
         usual = found if usual is None or found.seconds < usual.seconds else usual
-        slots += [max(wait, offered) for wait in _free_in(state, server, now)]
+        slots += [max(wait, offered) for wait in waits]
     if usual is None:
         return None
-    start = starts_in(slots, min(ahead, AHEAD_COUNTED), usual.seconds)
+    part = ahead * len(slots) // (len(slots) + unseen)
+    start = starts_in(slots, min(part, AHEAD_COUNTED), usual.seconds)
     if start is None or not 0 < start < math.inf:
         return None  # it waits for something else than time: nobody knows
     count = f"{len(slots)} slots" if len(slots) > 1 else "one slot"
