@@ -17,6 +17,9 @@ from buildtool.errors import Unavailable
 
 T = TypeVar("T")
 
+SLICE = 0.010
+"""Seconds after which what is done waits for the reactor's next turn to be handed out."""
+
 
 class Threads:
     """An Executor with a pool of ``size`` threads; with one thread, functions run in the order in which they came.
@@ -84,12 +87,17 @@ class Threads:
             del asked, function, waiting, outcome  # nothing is kept alive while there is nothing to do
 
     def _deliver(self) -> None:
-        """Hand out, in the reactor's thread, what is done."""
+        """Hand out, in the reactor's thread, what is done; what takes long is left for its next turn."""
         self._woken = False  # before looking: what is done from now on wakes the reactor again
+        until = time.monotonic() + SLICE
         while self._done:
             waiting, outcome = self._done.popleft()
             self._busy -= 1
             waiting.callback(outcome)  # a Failure goes to the errbacks
+            if self._done and time.monotonic() >= until:
+                self._woken = True
+                self._reactor.callFromThread(self._deliver)
+                return
 
 
 class Inline:

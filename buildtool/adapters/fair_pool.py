@@ -11,8 +11,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.asker import Asker, asker, hung_up
 from buildtool.adapters.turns import Turns
+from buildtool.asker import Asker, asker, hung_up
 from buildtool.ports import Executor
 
 T = TypeVar("T")

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 
 from buildtool import wire
-from buildtool.adapters.asker import working_for
 from buildtool.adapters.pb_guard import Breach, Guarded
+from buildtool.asker import working_for
 from buildtool.errors import BuildToolError, InternalError, Unavailable, by_code
 from buildtool.protocol import Refused
 

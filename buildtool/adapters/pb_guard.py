@@ -28,10 +28,10 @@ from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
 from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
-from buildtool.adapters.asker import Asker
 from buildtool.adapters.budget import Budget
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
+from buildtool.asker import Asker
 
 __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 

@@ -14,6 +14,7 @@ from twisted.spread import pb
 
 from buildtool.adapters.pb_door import call, call_plain, decoded
 from buildtool.adapters.pb_guard import Guarded
+from buildtool.asker import working_for
 from buildtool.domain.model import AttemptEnd
 from buildtool.errors import BuildToolError, StorageUnavailable
 from buildtool.ports import BuildServerDesk
@@ -141,7 +142,8 @@ class Links:
             link.silence.cancel()
             link.silence = None
         reason = link.goodbye or link.broker.why or "the connection was lost"
-        self._tell_gone(link.desk, link.server, session, reason, clean=bool(link.goodbye))
+        with working_for(link.broker.asker):  # in its place behind what it sent before
+            self._tell_gone(link.desk, link.server, session, reason, clean=bool(link.goodbye))
 
     def _tell_gone(self, desk: BuildServerDesk, server: str, session: int, reason: str, *, clean: bool) -> None:
         async def tell() -> None:
@@ -205,7 +207,8 @@ class Links:
             except BuildToolError as error:
                 link.broker.drop(f"build server {link.server}: {error}")
 
-        self._background(guarded())
+        with working_for(link.broker.asker):
+            self._background(guarded())
 
     async def _order(self, link: Link, order: Order) -> None:
         data = await call_plain(link.orders, "build", order, clock=self._clock, within=ORDER_TIMEOUT)

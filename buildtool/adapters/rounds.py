@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.asker import Asker, asker, hung_up, working_for
+from buildtool.asker import Asker, asker, hung_up, working_for
 
 T = TypeVar("T")
 

@@ -48,6 +48,7 @@ from buildtool.domain.model import (
     Shelf,
     ShelfKey,
 )
+from buildtool.domain.shelves import stocked
 from buildtool.ports import Answered, Row, Snapshot
 
 V = TypeVar("V")
@@ -268,23 +269,37 @@ _SHELVES_AT_ONCE = 64
 def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
     artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
     failures: defaultdict[ShelfKey, list[FailedHere]] = defaultdict(list)
+    more: set[ShelfKey] = set()
     for chunk in chunks(keys, _SHELVES_AT_ONCE):
         wanted: dict[str, object] = {
             f"{name}_{number}": getattr(key, name) for number, key in enumerate(chunk) for name in schema.SHELF
         }
-        for row in _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).rows(connection, wanted):
-            artifact = rows.artifact_of(row)
+        found = _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).rows(connection, wanted)
+        kept, left = _newest(found, lambda row: row.id)
+        for artifact in map(rows.artifact_of, kept):
             artifacts[artifact.shelf].append(artifact)
-        for row in _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now}):
-            failure = rows.failure_of(row)
+        failed = _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now})
+        kept, older = _newest(failed, lambda row: row.build_id)
+        for failure in map(rows.failure_of, kept):
             failures[failure.shelf].append(failure)
-    return {
-        key: Shelf(
-            tuple(sorted(artifacts[key], key=lambda artifact: -artifact.id)),
-            tuple(sorted(failures[key], key=lambda failure: -failure.build_id)),
-        )
-        for key in keys
-    }
+        more |= left | older
+    return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
+
+
+def _newest(
+    found: Iterable[SqlRow[Any]], number: Callable[[SqlRow[Any]], int]
+) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
+    """Return of each shelf and platform the row with the highest number, highest first, and which shelves have more.
+
+    Who forces the same again and again leaves a row each time: only those that count are made values of.
+    """
+    newest: dict[tuple[object, ...], SqlRow[Any]] = {}
+    more: set[ShelfKey] = set()
+    for row in sorted(found, key=number, reverse=True):
+        shelf = tuple(getattr(row, name) for name in schema.SHELF)
+        if newest.setdefault((*shelf, row.platform, row.kind), row) is not row:
+            more.add(ShelfKey(**dict(zip(schema.SHELF, shelf, strict=True))))
+    return list(newest.values()), more
 
 
 @cache

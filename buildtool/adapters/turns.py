@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from buildtool.adapters.asker import Asker
+from buildtool.asker import Asker
 
 T = TypeVar("T")
 

@@ -20,7 +20,6 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from buildtool.adapters.asker import NOBODY, working_for
 from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.trees import remove_tree
@@ -41,6 +40,7 @@ from buildtool.adapters.vcs_refs import (
     parse_revrange,
 )
 from buildtool.adapters.vcs_wanted import Wanted
+from buildtool.asker import NOBODY, working_for
 from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef
 from buildtool.ports import Executor
 

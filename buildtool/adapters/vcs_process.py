@@ -13,8 +13,8 @@ from typing import IO
 
 from attrs import frozen
 
-from buildtool.adapters.asker import hung_up
 from buildtool.adapters.fair_pool import worked_for
+from buildtool.asker import hung_up
 from buildtool.errors import BuildToolError, MachineFault
 
 OUT_LIMIT = 8 * 1024 * 1024

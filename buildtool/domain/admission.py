@@ -35,7 +35,7 @@ from buildtool.domain.model import (
     Request,
     RequestState,
 )
-from buildtool.domain.state import Seen
+from buildtool.domain.state import Seen, State
 from buildtool.domain.turn import Turn, disappoint, expire, satisfy
 
 JOINS_LOOKED_AT = 500
@@ -88,7 +88,7 @@ def admit_anew(turn: Turn, request: Request) -> None:
     spec = request.demand.spec
     anew = evolve(request, demand=evolve(request.demand, acceptable=(spec.revision,)), build_id=None, joined=Joined.OWN)
     turn.state.put(anew)
-    artifact = None if anew.force else find_hit(turn, anew.demand)
+    artifact = None if anew.force else find_hit(turn.state, anew.demand)
     if artifact is not None:
         satisfy(turn, anew, artifact)
         return
@@ -111,11 +111,11 @@ def admit_anew(turn: Turn, request: Request) -> None:
     start_somewhere(turn, build)
 
 
-def find_hit(turn: Turn, demand: Demand) -> Artifact | None:
+def find_hit(state: State, demand: Demand) -> Artifact | None:
     """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
-    comparisons = turn.state.compare(demand.spec.project)
+    comparisons = state.compare(demand.spec.project)
     for shelf in demand.shelves():
-        for artifact in turn.state.shelf(shelf).artifacts:
+        for artifact in state.shelf(shelf).artifacts:
             if not satisfies(artifact, demand, comparisons):
                 return artifact
     return None
@@ -133,7 +133,7 @@ def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:
 def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
     """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
-    artifact = None if request.force else find_hit(turn, demand)
+    artifact = None if request.force else find_hit(turn.state, demand)
     if artifact is not None:
         ended = evolve(
             request,

@@ -252,6 +252,17 @@ def submissions(event: Event) -> tuple[Submitted, ...]:
             return ()
 
 
+def hits_wanted(event: Event) -> tuple[Demand, ...]:
+    """Return what an event may be answered with an artifact for; what is forced never is."""
+    match event:
+        case Submitted() | Explain():
+            return () if event.force else (event.demand,)
+        case SubmittedTogether():
+            return tuple(item.demand for item in event.items if not item.force)
+        case _:
+            return ()
+
+
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
 
 

@@ -367,10 +367,14 @@ class FailedHere:
 
 @frozen
 class Shelf:
-    """Everything finished that stands at one ShelfKey: artifacts newest first, and remembered failures."""
+    """What stands finished at one ShelfKey: of each platform the newest artifact and remembered failure, newest first.
+
+    ``more`` says that the database has others, older ones, which come to the front when these are withdrawn.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     failures: tuple[FailedHere, ...] = ()
+    more: bool = False
 
 
 @frozen

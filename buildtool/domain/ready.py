@@ -33,26 +33,26 @@ def place_of(build: Build) -> Place:
 class Alike:
     """Known servers that offer the same for the same projects; they differ in their machines only.
 
-    ``servers`` names those of them that are connected, ``known`` counts all.
+    ``servers`` names those of them that are connected, ``known`` counts all. While one is connected, ``by_mark`` has
+    what they offer.
     """
 
     example: Capability
     servers: dict[str, None] = field(factory=dict)
     known: int = 0
-    _by_mark: dict[Mark, list[Offer]] | None = None
+    by_mark: dict[Mark, list[Offer]] = field(factory=dict)
 
-    @property
-    def by_mark(self) -> dict[Mark, list[Offer]]:
-        """What they offer, by mark; kept while one of them is connected."""
-        if self._by_mark is None:
-            self._by_mark = by_mark(self.example.offers)
-        return self._by_mark
+    def enter(self, name: str) -> None:
+        """Note that one of them is connected."""
+        if not self.servers:
+            self.by_mark = by_mark(self.example.offers)
+        self.servers[name] = None
 
     def leave(self, name: str) -> bool:
         """Note that one of them is not connected any more; say whether none is."""
         self.servers.pop(name, None)
         if not self.servers:
-            self._by_mark = None
+            self.by_mark = {}
         return not self.servers
 
 

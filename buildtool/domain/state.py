@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from attrs import evolve, frozen
@@ -20,7 +21,7 @@ from attrs import evolve, frozen
 from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
 from buildtool.domain.index import Index
-from buildtool.domain.matching import Wanted
+from buildtool.domain.matching import Wanted, unmet
 from buildtool.domain.model import (
     Artifact,
     Attempt,
@@ -42,6 +43,7 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.options import Comparison
 from buildtool.domain.ready import Alike, ReadyQueue, Verdict
+from buildtool.domain.shelves import stocked
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
 
@@ -178,8 +180,8 @@ class State:
         self._journal.clear()
         self._dirty.clear()
         self.seen.clear()
-        while len(self.shelves) > SHELVES_KEPT:
-            del self.shelves[next(iter(self.shelves))]
+        for key in list(islice(self.shelves, max(0, len(self.shelves) - SHELVES_KEPT))):
+            del self.shelves[key]
         open_things = len(self.requests) + len(self.builds) + len(self.servers) + len(self.refusals)
         if len(self.timers) > TIMERS_SPARED + 4 * open_things:
             self.timers = sorted(set(filter(self._stands, self.timers)))
@@ -273,7 +275,7 @@ class State:
         self._mark(failure.build_id, evolve(failure, until=now))
         shelf = self.shelf(failure.shelf)
         kept = tuple(one for one in shelf.failures if one.build_id != failure.build_id)
-        self._restock(failure.shelf, evolve(shelf, failures=kept))
+        self._restock(failure.shelf, None if shelf.more else evolve(shelf, failures=kept))
 
     def hold_dispatch(self, *, held: bool) -> None:
         """Let no Build start, or let them start again."""
@@ -293,12 +295,14 @@ class State:
                 self._mark(record.id, record)
                 shelf = self.shelf(record.shelf)
                 others = tuple(artifact for artifact in shelf.artifacts if artifact.id != record.id)
-                kept = others if record.withdrawn else (record, *others)
-                self._restock(record.shelf, evolve(shelf, artifacts=kept))
+                if record.withdrawn:
+                    self._restock(record.shelf, None if shelf.more else evolve(shelf, artifacts=others))
+                else:
+                    self._restock(record.shelf, stocked((record, *others), shelf.failures, more=shelf.more))
             case FailedHere():
                 self._mark(record.build_id, record)
                 shelf = self.shelf(record.shelf)
-                self._restock(record.shelf, evolve(shelf, failures=(record, *shelf.failures)))
+                self._restock(record.shelf, stocked(shelf.artifacts, (record, *shelf.failures), more=shelf.more))
             case Mail():
                 self._mark(record.key, record)
 
@@ -441,11 +445,12 @@ class State:
         else:
             self.seen[client_id] = old
 
-    def _restock(self, key: ShelfKey, shelf: Shelf) -> None:
-        """Change a shelf that is loaded; one that is not will be loaded from the database, the change included."""
-        old = self.shelves.get(key)
+    def _restock(self, key: ShelfKey, shelf: Shelf | None) -> None:
+        """Change a shelf that is loaded, or drop it, None: one that is not will be loaded, the change included."""
+        old = self.shelves.pop(key, None)
         if old is not None:
-            self.stock(key, shelf)
+            if shelf is not None:
+                self.shelves[key] = shelf
             self._journal.append(lambda: self.shelves.__setitem__(key, old))
 
     def _set_request(self, key: int, old: Request | None, new: Request | None) -> None:
@@ -522,12 +527,15 @@ class State:
 
     def _judge_server(self, server: Server) -> None:
         """Find all classes that a server which is connected now can build."""
-        alike = self._alike_of[server.name]
+        alike, machine = self._alike_of[server.name], dict(server.capability.machine)
         for key, example in self.queue.classes():
-            wanted = self.wanted(example.spec)
-            offer = self.queue.known_offer(key, alike, partial(wanted.makes, alike.example, alike.by_mark))
-            if offer is not None and not wanted.machine(server.capability):
+            spec = example.spec
+            offer = self.queue.known_offer(key, alike, partial(self._offer_of, spec, alike))
+            if offer is not None and not unmet(spec.machine, machine, self.compare(spec.project)):
                 self.queue.judge(key, server.name, offer)
+
+    def _offer_of(self, spec: BuildSpec, alike: Alike) -> Offer | None:
+        return self.wanted(spec).makes(alike.example, alike.by_mark)
 
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
         old, new = _live(old), _live(new)
@@ -596,7 +604,7 @@ class State:
         """Note that a server is connected, or is not: only those that are can be given anything."""
         alike = self._alike_of.get(name)
         if alike is not None and there:
-            alike.servers[name] = None
+            alike.enter(name)
             self._there[alike] = None
         elif alike is not None:
             self._leave(alike, name)

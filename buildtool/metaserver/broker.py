@@ -1,8 +1,9 @@
 """One event after the other: decide, commit, answer, act.
 
-One transaction is in flight; events that arrive meanwhile form the next batch. When a commit fails the state is as it
-was before the batch and nothing was told. An event that fails inside a batch is retried alone, so that it spoils no
-other.
+One transaction is in flight; events that arrive meanwhile form the next batch, taken fairly by who sent them. A batch
+is over when deciding has taken long enough, and whatever else there is to do is done in slices, so that the reactor
+turns often. When a commit fails the state is as it was before the batch and nothing was told. An event that fails
+inside a batch is retried alone, so that it spoils no other.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from buildtool.asker import NOBODY, Asker, asker, hung_up, working_for
+from buildtool.domain.admission import find_hit
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
+    AskedWhy,
     ClockStepped,
     Effect,
     Event,
@@ -27,19 +31,28 @@ from buildtool.domain.messages import (
     Reconfigured,
     RequestMoved,
     Restarted,
-    Submitted,
-    SubmittedTogether,
     Tick,
+    hits_wanted,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Policy, RequestState
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Policy, RequestState, ShelfKey
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.metaserver.inbox import Inbox
 from buildtool.ports import ArtifactFiles, BrokerStore, Clock
 
 BATCH_MOST = 500
 """At most so many events share one transaction."""
+
+BATCH_FIRST = 64
+"""So many are taken for a batch at first; how many were decided in time says how many are taken for the next."""
+
+SLICE = 0.010
+"""Seconds after which a batch takes no more events, and what is told waits for the reactor's next turn."""
+
+LOADED_AT_ONCE = 4_000
+"""For how many shelves at once the database is asked: one event alone may need two thousand."""
 
 SWEEP = 30.0
 """Seconds after which the broker looks at everything that waits for a time, even if no timer woke it: timers follow
@@ -51,6 +64,8 @@ RETRY = 5.0
 STEP = 10.0
 """Seconds by which wall time may run away from the monotonic clock, as it does while a clock is trimmed, before the
 broker believes that it was set."""
+
+STOPPING = "the metaserver is stopping: try again in a moment"
 
 log = Logger()
 
@@ -65,10 +80,11 @@ class Performer(Protocol):
         """Tidy up after an Attempt: its log is complete, what it uploaded in vain can go."""
 
 
-@define
+@define(eq=False)
 class _Entry:
     event: Event
     answered: Deferred[Answer] | None
+    asker: Asker = NOBODY
     decision: Decision | None = None
 
     def answer(self) -> None:
@@ -82,7 +98,10 @@ class _Entry:
 
 @define
 class Broker:
-    """Owns the State; everybody else sends it events and reads what is committed."""
+    """Owns the State; everybody else sends it events and reads what is committed.
+
+    ``stopwatch`` reads in seconds how time passes while something is done; the timers' by default.
+    """
 
     state: State
     store: BrokerStore
@@ -90,7 +109,10 @@ class Broker:
     timers: IReactorTime
     artifacts: ArtifactFiles
     performer: Performer
-    _inbox: list[_Entry] = field(factory=list, init=False)
+    stopwatch: Callable[[], float] = field()
+    _inbox: Inbox[_Entry] = field(init=False)
+    _room: int = field(default=BATCH_FIRST, init=False)
+    _turned: float = field(default=0.0, init=False)
     _busy: bool = field(default=False, init=False)
     _resting: list[Deferred[None]] = field(factory=list, init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
@@ -101,6 +123,14 @@ class Broker:
     _stopped: bool = field(default=False, init=False)
     _policies: dict[str, Policy] | None = field(default=None, init=False)
     _unsettled: bool = field(default=False, init=False)
+
+    @stopwatch.default
+    def _timers(self) -> Callable[[], float]:
+        return self.timers.seconds
+
+    @_inbox.default
+    def _empty(self) -> Inbox[_Entry]:
+        return Inbox(self.timers.seconds)
 
     async def start(self) -> None:
         """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
@@ -136,7 +166,7 @@ class Broker:
         return (self._trouble,) if self._trouble else ()
 
     async def stop(self) -> None:
-        """Take no more events, and wait for the batch in flight."""
+        """Take no more events, refuse those that wait, and wait for the batch in flight."""
         self._stopped = True
         if self._wake is not None and self._wake.active():
             self._wake.cancel()
@@ -156,21 +186,26 @@ class Broker:
     async def send(self, event: Event) -> Answer:
         """Return the answer to ``event`` once it is committed. Raises StorageUnavailable, InternalError."""
         if self._stopped:
-            raise StorageUnavailable("the metaserver is stopping: try again in a moment")
+            raise StorageUnavailable(STOPPING)
         answered: Deferred[Answer] = Deferred()
-        self._inbox.append(_Entry(event, answered))
+        entry = _Entry(event, answered, asker())
+        self._inbox.put(entry, entry.asker)
         if not self._busy:
             self._busy = True
-            Deferred.fromCoroutine(self._pump())
+            with working_for(NOBODY):
+                Deferred.fromCoroutine(self._pump())
         return await answered
 
     async def _pump(self) -> None:
+        self._turned = self.stopwatch()
         try:
-            while self._inbox:
+            while self._inbox and not self._stopped:
                 self._notice_step()
                 self._take_policies()
-                batch, self._inbox = self._inbox[:BATCH_MOST], self._inbox[BATCH_MOST:]
-                await self._take(batch)
+                await self._take([self._inbox.take() for _ in range(min(self._room, len(self._inbox)))])
+                await self._breathe()
+            while self._inbox:  # it stops
+                self._inbox.take().refuse(StorageUnavailable(STOPPING))
             self._set_alarm()
         finally:
             self._busy = False
@@ -178,13 +213,27 @@ class Broker:
         for waiting in resting:
             waiting.callback(None)
 
+    async def _breathe(self) -> None:
+        """Let the reactor turn, if it has not for a while."""
+        if self.stopwatch() - self._turned < SLICE:
+            return
+        turned: Deferred[None] = Deferred()
+        self.timers.callLater(0, turned.callback, None)
+        await turned
+        self._turned = self.stopwatch()
+
+    def _put_back(self, entries: Sequence[_Entry]) -> None:
+        """Let events wait on that were taken for a batch for which they are too many."""
+        for entry in reversed(entries):
+            self._inbox.put(entry, entry.asker, first=True)
+
     def _notice_step(self) -> None:
         """Put first that the clock was set, if it was: whatever waits for a time is not to wait longer or shorter."""
         apart = self.clock.wall() - self.timers.seconds()
         stepped = apart - self._apart
         if abs(stepped) >= STEP:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
-            self._inbox.insert(0, _Entry(ClockStepped(stepped), None))
+            self._inbox.put(_Entry(ClockStepped(stepped), None), NOBODY, first=True)
 
     def _take_policies(self) -> None:
         """Take other policies if there are any, and put first what follows from them until that is committed."""
@@ -192,7 +241,7 @@ class Broker:
             self.state.reconfigure(self._policies)
             self._policies, self._unsettled = None, True
         if self._unsettled:
-            self._inbox.insert(0, _Entry(Reconfigured(), None))
+            self._inbox.put(_Entry(Reconfigured(), None), NOBODY, first=True)
 
     async def _take(self, batch: list[_Entry]) -> None:
         now = self.clock.wall()
@@ -201,9 +250,10 @@ class Broker:
                 await self._rebuild()
                 self._in_doubt = False
                 self._tell_late()
-            gone = await self._prepare(batch, now)
-            entries = [*(_Entry(event, None) for event in gone), *batch]
-            happened = self._decide(entries, now)
+            batch = await self._prepare(batch, now)
+            entries, count = self._decide(batch, now)
+            batch = batch[:count]
+            happened = _happened(entries)
             rows = self.state.changes()
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
                 happened.append(Happened("storage-back", "metaserver", self._trouble))
@@ -225,7 +275,7 @@ class Broker:
             await self._start_over(batch)
         else:
             self.state.committed()
-            self._tell(entries, rows)
+            await self._tell(entries, rows)
 
     async def _commit(
         self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[Happened], now: float
@@ -237,6 +287,7 @@ class Broker:
         """
         try:
             await self.store.commit(rows, happened, now)
+            self._turned = self.stopwatch()
         except StorageUnavailable:
             self._in_doubt = True
             self._untold = [
@@ -276,61 +327,98 @@ class Broker:
             return
         await self._take_alone(batch)
 
-    async def _prepare(self, batch: Sequence[_Entry], now: float) -> list[ArtifactGone]:
-        """Load what the decisions will look at; return what they must not believe in."""
-        missing = {
-            key: None
-            for entry in batch
-            for key in shelves_needed(self.state, entry.event)
-            if key not in self.state.shelves
-        }
-        clients = [
-            submitted.client_id
-            for entry in batch
-            for submitted in submissions(entry.event)
-            if submitted.client_id not in self.state.seen
-        ]
+    async def _prepare(self, batch: Sequence[_Entry], now: float) -> list[_Entry]:
+        """Load what the decisions on the first events of a batch will look at; return those, the others wait on.
+
+        A question is dropped if whoever asked has hung up.
+        """
+        missing: dict[ShelfKey, None] = {}
+        clients: list[str] = []
+        taken: list[_Entry] = []
+        began = self.stopwatch()
+        for count, entry in enumerate(batch):
+            if taken and (self.stopwatch() - began >= SLICE or len(missing) >= LOADED_AT_ONCE):
+                self._put_back(batch[count:])
+                break
+            if entry.asker.gone and isinstance(entry.event, Explain | AskedWhy):
+                entry.refuse(hung_up())
+                continue
+            taken.append(entry)
+            missing |= dict.fromkeys(self._unloaded(entry.event))
+            clients += [one.client_id for one in submissions(entry.event) if one.client_id not in self.state.seen]
         if missing or clients:
             shelves, known = await self.store.known(missing, clients, now)
+            self._turned = self.stopwatch()
             for key, shelf in shelves.items():
                 self.state.stock(key, shelf)
             for client_id, answered in known.items():
                 self.state.seen[client_id] = Seen(answered.request_id, answered.body_digest, answered.answer)
-        return self._gone(batch)
+        return taken
 
-    def _gone(self, batch: Sequence[_Entry]) -> list[ArtifactGone]:
-        found: dict[int, ArtifactGone] = {}
-        for entry in batch:
-            if not isinstance(entry.event, Submitted | SubmittedTogether | Explain):
-                continue
-            for key in shelves_needed(self.state, entry.event):
-                for artifact in self.state.shelf(key).artifacts:
-                    if artifact.id not in found and not self.artifacts.present(artifact.digest, artifact.size):
-                        found[artifact.id] = ArtifactGone(artifact, "its file is absent or has another size")
-        return list(found.values())
+    def _unloaded(self, event: Event) -> list[ShelfKey]:
+        return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves]
 
-    def _decide(self, entries: list[_Entry], now: float) -> list[Happened]:
-        happened: list[Happened] = []
-        for entry in entries:
+    def _decide(self, batch: Sequence[_Entry], now: float) -> tuple[list[_Entry], int]:
+        """Decide events until that has taken long enough; return what was decided, and how many of the batch.
+
+        The others wait on. Before an event that may be answered with an artifact it is told which files are gone.
+        """
+        decided: list[_Entry] = []
+        began = before = self.stopwatch()
+        for count, entry in enumerate(batch):
+            decided += self._without_files(entry.event, now)
+            if hits_wanted(entry.event) and self._unloaded(entry.event):
+                # Of what was withdrawn in this batch there are older ones, which have to be read first.
+                self._put_back(batch[count:])
+                return decided, count
             entry.decision = decide(self.state, entry.event, now)
-            happened.extend(effect for effect in entry.decision.effects if isinstance(effect, Happened))
-        return happened
+            decided.append(entry)
+            after = self.stopwatch()
+            self._inbox.charge(entry.asker, after - before)
+            before = after
+            if after - began >= SLICE:
+                self._room = max(1, 2 * count)
+                self._put_back(batch[count + 1 :])
+                return decided, count + 1
+        if len(batch) == self._room:
+            self._room = min(BATCH_MOST, 2 * self._room)
+        return decided, len(batch)
 
-    def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
+    def _without_files(self, event: Event, now: float) -> list[_Entry]:
+        """Give up the artifacts that an event would be answered with although their files are absent.
+
+        The disk is asked about no others: for each demand one, as a rule.
+        """
+        gone: list[_Entry] = []
+        for demand in hits_wanted(event):
+            while (found := find_hit(self.state, demand)) is not None:
+                if self.artifacts.present(found.digest, found.size):
+                    break
+                entry = _Entry(ArtifactGone(found, "its file is absent or has another size"), None)
+                entry.decision = decide(self.state, entry.event, now)
+                gone.append(entry)
+        return gone
+
+    async def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""
         for entry in entries:
             if isinstance(entry.event, ClockStepped):
                 self._apart += entry.event.seconds
             elif isinstance(entry.event, Reconfigured):
                 self._unsettled = False
+            before = self.stopwatch()
             entry.answer()
+            self._inbox.charge(entry.asker, self.stopwatch() - before)
+            await self._breathe()
         for entry in entries:
             for effect in entry.decision.effects if entry.decision is not None else ():
                 if not isinstance(effect, Happened):
                     self._guarded(self.performer.perform, effect)
+            await self._breathe()
         for row in rows:
             if isinstance(row, Attempt) and row.state is AttemptState.ENDED:
                 self._guarded(self.performer.attempt_ended, row)
+                await self._breathe()
 
     @staticmethod
     def _guarded(act: Callable[..., None], argument: object) -> None:
@@ -357,6 +445,15 @@ class Broker:
             log.warn("the sweep is put off: {failure}", failure=failure)
 
         Deferred.fromCoroutine(self.send(Tick())).addErrback(failed)
+
+
+def _happened(entries: Sequence[_Entry]) -> list[Happened]:
+    return [
+        effect
+        for entry in entries
+        for effect in (entry.decision.effects if entry.decision is not None else ())
+        if isinstance(effect, Happened)
+    ]
 
 
 def wasted(attempt: Attempt) -> bool:

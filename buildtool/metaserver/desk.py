@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from buildtool.asker import Asker, working_for
 from buildtool.domain.addresses import valid_address
 from buildtool.domain.matching import machine_required, platform_required
 from buildtool.domain.messages import (
@@ -284,6 +285,9 @@ class Desk:
         Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
 
 
+_PAGES = Asker("pages")
+
+
 @define
 class DeskQuestions:
     """Implements ``ports.Questions`` for pages that run inside the metaserver."""
@@ -293,7 +297,8 @@ class DeskQuestions:
     async def why(self, build_id: int) -> Explanation | None:
         """Return how an open Build stands; None when it is not open."""
         try:
-            return await self.desk.build(AskBuild(build_id))
+            with working_for(_PAGES):
+                return await self.desk.build(AskBuild(build_id))
         except BuildToolError:
             return None
 

@@ -311,7 +311,7 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
     failed = example(strategies.failures, build_id=1, shelf=key, until=100.0)
     files.commit(
         BUILD,
-        *(evolve(ARTIFACT, id=n) for n in (3, 1, 2)),
+        *(evolve(ARTIFACT, id=n, platform=(("arch", f"arch{n}"),)) for n in (3, 1, 2)),
         evolve(ARTIFACT, id=4, withdrawn="its file is gone"),
         *(evolve(ARTIFACT, id=n, shelf=evolve(key, **other)) for n, other in enumerate(OTHERS, 10)),
         failed,
@@ -325,7 +325,23 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
     assert [failure.build_id for failure in found[key].failures] == [2]
     assert [artifact.id for artifact in found[elsewhere].artifacts] == [10]
     assert found[nowhere] == Shelf()
+    assert not found[key].more
     assert run(files.broker.known([], (), 1.0))[0] == {}
+
+
+def test_of_what_was_forced_again_and_again_the_newest_stands_on_its_shelf(files: Files) -> None:
+    """The older ones are in the database, and come back once the newer are withdrawn."""
+    key, there = ARTIFACT.shelf, (("arch", "ppc"),)
+    failed = example(strategies.failures, build_id=1, shelf=key, until=300.0)
+    files.commit(BUILD, evolve(ARTIFACT, id=1, platform=there), *(evolve(ARTIFACT, id=n) for n in range(2, 40)))
+    files.commit(*(evolve(failed, build_id=n) for n in range(1, 30)))
+    (shelf,) = run(files.broker.known([key], (), 1.0))[0].values()
+    assert [artifact.id for artifact in shelf.artifacts] == [39, 1]
+    assert [failure.build_id for failure in shelf.failures] == [29]
+    assert shelf.more
+    files.commit(evolve(ARTIFACT, id=39, withdrawn="its file is gone"))
+    (shelf,) = run(files.broker.known([key], (), 1.0))[0].values()
+    assert [artifact.id for artifact in shelf.artifacts] == [38, 1]
 
 
 OTHERS: tuple[dict[str, Any], ...] = (

@@ -39,6 +39,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.scheduler import decide, next_wake, shelves_needed
+from buildtool.domain.shelves import stocked
 from buildtool.domain.state import Row, Seen, State
 
 K = TypeVar("K")
@@ -170,9 +171,7 @@ class TestBroker:
     def _shelf(self, key: ShelfKey) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
         failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > self.now]
-        return Shelf(
-            tuple(sorted(artifacts, key=lambda row: -row.id)), tuple(sorted(failures, key=lambda row: -row.build_id))
-        )
+        return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
 
 
 def fingerprint(state: State) -> dict[str, object]:

@@ -8,10 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.asker import Asker, working_for
 from buildtool.domain.messages import (
     CancelRequested,
     Dispatch,
     Event,
+    Explain,
     Hit,
     Queued,
     Registered,
@@ -33,8 +35,8 @@ from buildtool.domain.model import (
     Verdict,
 )
 from buildtool.domain.state import LEASE, State
-from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable
-from buildtool.metaserver.broker import RETRY, SWEEP, Broker
+from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
+from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
 from tests.domain.broker import fingerprint
 from tests.domain.worlds import POLICIES, machine, spec, submitted
 from tests.metaserver.deliveries import deliver_all
@@ -51,6 +53,8 @@ class World:
     performed: Performed = field(factory=Performed)
     wall: WallClock = field(factory=WallClock)
     timers: Clock = field(factory=Clock)
+    takes: float = 0.0
+    read: float = 0.0
     broker: Broker = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,9 +64,16 @@ class World:
         """Start a metaserver on what the store holds; one that ran before is gone at once."""
         for call in self.timers.getDelayedCalls():
             call.cancel()
-        self.broker = Broker(State(policies), self.store, self.wall, self.timers, self.files, self.performed)
+        self.broker = Broker(
+            State(policies), self.store, self.wall, self.timers, self.files, self.performed, self.stopwatch
+        )
         done = Deferred.fromCoroutine(self.broker.start())
         assert done.called
+
+    def stopwatch(self) -> float:
+        """Read as if whatever the broker does ``takes`` so long."""
+        self.read += self.takes
+        return self.read
 
     def pass_time(self, seconds: float) -> None:
         """Both clocks go on, a second at a time."""
@@ -205,6 +216,82 @@ class BatchTests(SynchronousTestCase):
         assert self.flushLoggedErrors(ValueError)
 
 
+class SliceTests(SynchronousTestCase):
+    """What takes long is done in slices, and fairly by who asks."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.order: list[str] = []
+
+    def ask(self, name: str, asker: Asker, number: int = 0) -> None:
+        with working_for(asker):
+            self.world.send(submitted(name, spec(number))).addCallback(lambda _: self.order.append(name))
+
+    def let_go(self) -> None:
+        """Let commits succeed and the reactor turn until there is nothing left to do."""
+        for _ in range(1_000):
+            self.world.timers.advance(0)
+            while self.world.store.held:
+                self.world.store.held.pop(0).callback(None)
+
+    def test_a_batch_ends_when_deciding_has_taken_long_enough_and_the_reactor_turns_before_the_next(self) -> None:
+        self.world.takes = SLICE / 3
+        self.world.store.held = []
+        for number in range(30):
+            self.ask(f"c{number}", Asker("10.0.0.1", 1), number % 4)
+        before = len(self.world.store.commits)
+        self.world.store.held.pop(0).callback(None)
+        assert len(self.order) <= 3, "the others wait for the reactor's next turn, or for a commit of their own"
+        self.let_go()
+        assert self.order == [f"c{number}" for number in range(30)]
+        assert len(self.world.store.commits) - before >= 10
+
+    def test_questions_that_write_nothing_let_the_reactor_turn_too(self) -> None:
+        self.world.takes = SLICE / 3
+        asked = [self.world.send(Explain(submitted("x").demand, force=False)) for _ in range(30)]
+        assert sum(one.called for one in asked) < 10
+        self.let_go()
+        assert all(one.called for one in asked)
+
+    def test_one_connection_that_asks_much_holds_another_up_by_one_event(self) -> None:
+        self.world.takes = SLICE
+        self.world.store.held = []
+        for number in range(60):
+            self.ask(f"many{number}", Asker("10.0.0.1", 1))
+        self.ask("other connection", Asker("10.0.0.1", 2))
+        self.ask("other address", Asker("10.0.0.2", 3))
+        self.let_go()
+        assert len(self.order) == 62
+        assert self.order.index("other address") <= 3
+        assert self.order.index("other connection") <= 4
+        assert [name for name in self.order if name.startswith("many")] == [f"many{n}" for n in range(60)]
+
+    def test_a_question_of_somebody_who_has_hung_up_is_not_answered(self) -> None:
+        self.world.store.held = []
+        first, asker = self.world.send(submitted("a")), Asker("10.0.0.1", 1)
+        with working_for(asker):
+            asked = self.world.send(Explain(submitted("x").demand, force=False))
+            submission = self.world.send(submitted("b"))
+        asker.leave()
+        self.let_go()
+        self.successResultOf(first)
+        self.failureResultOf(asked, Unavailable)
+        self.successResultOf(submission)
+
+    def test_a_broker_that_stops_refuses_what_waits_at_once(self) -> None:
+        self.world.takes = SLICE
+        self.world.store.held = []
+        asked = [self.world.send(submitted(f"c{number}")) for number in range(9)]
+        stopped = Deferred.fromCoroutine(self.world.broker.stop())
+        self.world.store.held.pop(0).callback(None)
+        self.world.timers.advance(0)
+        self.world.timers.advance(0)
+        self.successResultOf(stopped)
+        assert isinstance(self.successResultOf(asked[0]), Queued)
+        for one in asked[1:]:
+            self.failureResultOf(one, StorageUnavailable)
+
+
 class RestartTests(SynchronousTestCase):
     def test_a_restart_keeps_the_queue_and_what_runs_and_gives_every_lease_a_fresh_term(self) -> None:
         world = World()
@@ -253,6 +340,33 @@ class FileTests(SynchronousTestCase):
         assert not isinstance(self.successResultOf(world.send(submitted("c"))), Hit)
         (artifact,) = world.store.all(Artifact)
         assert artifact.withdrawn
+
+    def test_when_the_newest_is_gone_the_one_before_it_is_given_out(self) -> None:
+        """Only the newest of a platform is in memory; the database has the others."""
+        world = World()
+        world.send(Registered("anna", machine()))
+        for number in range(4):
+            world.send(submitted(f"c{number}", force=True))
+            deliver_all(world.broker)
+        world.start()
+        for build in (4, 3):
+            world.files.missing.add(f"{build:064x}")
+        hit = self.successResultOf(world.send(submitted("b")))
+        assert isinstance(hit, Hit)
+        assert hit.artifact.build_id == 2
+        assert len([one for one in world.store.all(Artifact) if one.withdrawn]) == 2
+
+    def test_the_disk_is_asked_about_no_file_that_would_not_be_given_out(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        for number in range(20):
+            world.send(submitted(f"c{number}", force=True))
+            deliver_all(world.broker)
+        world.files.asked.clear()
+        assert isinstance(self.successResultOf(world.send(submitted("b"))), Hit)
+        assert world.files.asked == [f"{20:064x}"]
+        assert not isinstance(self.successResultOf(world.send(submitted("c", force=True))), Hit)
+        assert len(world.files.asked) == 1
 
 
 class TimerTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -26,7 +27,7 @@ from buildtool.domain.model import Artifact
 from buildtool.domain.state import State
 from buildtool.entry.housekeeping import SCRUB_AFTER, SWEEP_AFTER
 from buildtool.errors import BuildToolError
-from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.broker import SLICE, Broker
 from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
@@ -37,6 +38,18 @@ from tests.simulation.machine import Machine
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+class Stopwatch:
+    """Reads as if everything took the broker a few milliseconds, so that batches end and pause anywhere."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self._rng.uniform(0.0, SLICE / 2)
+        return self._now
 
 
 @define(eq=False)
@@ -68,7 +81,7 @@ class Metaserver:
         gateway = Gateway(life, silence=world.lease)
         shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
-        broker = self.broker = Broker(state, store, clock, life, shelving, acts)
+        broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
         server_desk = ServerDesk(settings, broker, shelving, tickets)
 

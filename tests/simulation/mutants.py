@@ -116,7 +116,7 @@ def client_id_forgotten() -> Sequence[Change]:
 
 @_mutant("a hit is looked for on the disk before it is promised")
 def file_not_looked_for() -> Sequence[Change]:
-    return [(Broker, "_gone", lambda self, batch: [])]
+    return [(Broker, "_without_files", lambda self, event, now: [])]
 
 
 # --- who builds what --------------------------------------------------------------------------------------

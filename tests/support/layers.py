@@ -10,6 +10,7 @@ GROUPS = {
     "errors": ("errors", 0),
     "domain": ("domain", 1),
     "blame": ("plain", 2),
+    "asker": ("plain", 2),
     "configfile": ("plain", 2),
     "operator_protocol": ("plain", 2),
     "ports": ("plain", 2),

@@ -20,6 +20,7 @@ from buildtool.domain.model import (
     Shelf,
     ShelfKey,
 )
+from buildtool.domain.shelves import stocked
 from buildtool.errors import StorageUnavailable
 from buildtool.ports import Answered, Row, Snapshot
 from tests.domain.broker import OPEN_BUILD, key_of
@@ -111,7 +112,7 @@ class MemoryStore:
     def _shelf(self, key: ShelfKey, now: float) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
         failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > now]
-        return Shelf(tuple(sorted(artifacts, key=lambda row: -row.id)), tuple(failures))
+        return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
 
 
 @define
@@ -119,11 +120,13 @@ class MemoryFiles:
     """Implements ``ports.ArtifactFiles``: every digest is there but those ``missing``."""
 
     missing: set[str] = field(factory=set)
+    asked: list[str] = field(factory=list)
     published: list[tuple[int, int, str, int]] = field(factory=list)
     discarded: list[tuple[int, int]] = field(factory=list)
     problem: Exception | None = None
 
     def present(self, digest: str, size: int) -> bool:
+        self.asked.append(digest)
         return digest not in self.missing
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
