@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from buildtool.domain.estimates import duration_words
 from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer, Server
+from buildtool.kept import remembering, weight
 from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
 from buildtool.protocol import Explanation, WhyLine
 
@@ -42,8 +43,11 @@ PER_PAGE = 50
 ATTEMPTS_SHOWN = 60
 """The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
 
-ROWS_KEPT = 1_000
-"""How many rows of lists of builds are remembered with the lines that they show."""
+ROWS_KEPT = 2 * 1024 * 1024
+"""In how many bytes rows of lists of builds are remembered for the lines that they show; these are kept elsewhere."""
+
+_LINE = 2_000
+"""Bytes that a line takes besides its texts, about."""
 
 _ADDRESS = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
 
@@ -121,8 +125,17 @@ class _Very:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Very) and self.value is other.value
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes the line takes, which nobody else may hold any more."""
+        build, attempt, artifact = self.value.build, self.value.attempt, self.value.artifact
+        texts: list[object] = [build.spec.options, build.spec.platform, build.spec.machine, build.reason]
+        texts += [attempt.platform, attempt.reason] if attempt is not None else []
+        texts += [artifact.platform, artifact.options] if artifact is not None else []
+        return _LINE + weight(texts)
 
-@lru_cache(ROWS_KEPT)
+
+@remembering(ROWS_KEPT, lambda row, very, *_: row.weight + very.weight)
 def _build_row(very: _Very, urls: Urls, when: float, age: str, took: str) -> BuildRow:
     """Return the row of a line. While nothing about a Build changes, its line remains the very same value."""
     build, attempt, artifact = very.value.build, very.value.attempt, very.value.artifact

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -11,12 +10,14 @@ from markupsafe import Markup
 
 from buildtool import __version__
 from buildtool.domain.text import block
+from buildtool.kept import remembering, size_of_text
 
 from .urls import Urls
 from .views import BuildRow
 
-ROWS_KEPT = 1_000
-"""How many rows of lists of builds are kept as they were rendered: from one visit to the next, most look the same."""
+ROWS_KEPT = 4 * 1024 * 1024
+"""In how many bytes rows of lists of builds are kept as they were rendered: from one visit to the next, most look the
+same."""
 
 PAGES = ("status", "builds", "servers", "build", "error")
 
@@ -45,7 +46,7 @@ def templates(urls: Urls) -> dict[str, Template]:
     )
     environment.globals.update(urls=urls, version=__version__)
 
-    @lru_cache(ROWS_KEPT)
+    @remembering(ROWS_KEPT, lambda text, row: size_of_text(text) + row.weight)
     def text_of(row: BuildRow) -> str:
         parts: Any = environment.get_template("parts.html").module
         return str(parts.build_row(row))

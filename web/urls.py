@@ -7,10 +7,11 @@ Links inside pages are paths, so that they work under whatever name a visitor ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import field, frozen
+
+from buildtool.kept import remembering, weight
 
 
 def _prefix(public_url: str) -> str:
@@ -76,7 +77,7 @@ class Urls:
         return self.public.rstrip("/") + path.removeprefix(self.prefix)
 
 
-@lru_cache(8_000)
+@remembering(512 * 1024, lambda quoted, text: weight(quoted) + weight(text))
 def _quoted(text: str) -> str:
     return quote(text, safe="")
 

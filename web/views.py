@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from buildtool.kept import weight
+
 
 @frozen
 class Badge:
@@ -75,6 +77,13 @@ class BuildRow:
     when: Moment
     took: str
     zip: Zip | None
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory."""
+        zipped = weight((self.zip.url, self.zip.title, self.zip.size)) if self.zip is not None else 0
+        texts = (self.url, self.project, self.revision, self.platform, self.server, self.requests)
+        return 500 + weight(texts) + zipped
 
 
 @frozen

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import pairwise
 
 from buildtool.domain.options import Canonical
 from buildtool.domain.platforms import Value
+from buildtool.kept import remembering, weight
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,7 +84,7 @@ def platform(properties: Canonical, sign: str = NEEDS_AT_MOST) -> str:
     return _platform(properties, tuple([type(item) for _, item in properties]), sign)
 
 
-@lru_cache(1_000)
+@remembering(512 * 1024, lambda words, *asked: weight(words) + weight(asked))
 def _platform(properties: Canonical, _types: tuple[type, ...], sign: str) -> str:
     known = dict(properties)
     head = " ".join(str(known.pop(name)) for name in ("os", "arch") if name in known)

@@ -36,9 +36,9 @@ _CODES = by_code()
 class Door(pb.Referenceable):
     """An object that a peer may call: ``takes`` names its methods, each with the class of its message.
 
-    ``remote_NAME`` is a coroutine function of that message, and of as many references as ``references`` says (none).
-    It returns a message, or raises BuildToolError, which is answered as Refused. An unexpected exception is written
-    to the log and answered as an internal error without its text.
+    ``remote_NAME`` is a coroutine function of that message, and of as many references as ``references`` says (none), or
+    returns what can be awaited. It returns a message, or raises BuildToolError, which is answered as Refused. An
+    unexpected exception is written to the log and answered as an internal error without its text.
     """
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {}
@@ -59,7 +59,9 @@ class Door(pb.Referenceable):
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:
         method: Callable[..., Awaitable[Any]] = getattr(self, f"remote_{name}")
         try:
-            answer = await method(self.read(name, data), *references)
+            waiting = method(self.read(name, data), *references)
+            del data  # while it waits only what the method needs of it takes memory
+            answer = await waiting
             return answer if isinstance(answer, pb.Referenceable) else wire.encode(answer)
         except BuildToolError as error:
             return wire.encode(refusal(error))

@@ -10,7 +10,7 @@ default for plain TCP inside a trusted network: every role for everybody, under 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 
 import attrs
@@ -193,13 +193,13 @@ class RequesterDoor(Door):
     _audience: Audience
     _followed: int = field(default=0, init=False)
 
-    async def remote_submit(self, message: Submit) -> Told:
-        """Ask for a build."""
-        return await self._desk.submit(message)
+    def remote_submit(self, message: Submit) -> Awaitable[Told]:
+        """Ask for a build. Like the next two it keeps nothing of the message, which may be long, while it waits."""
+        return self._desk.submit(message)
 
-    async def remote_together(self, message: SubmitTogether) -> ToldTogether:
+    def remote_together(self, message: SubmitTogether) -> Awaitable[ToldTogether]:
         """Several builds at once."""
-        return await self._desk.submit_together(message)
+        return self._desk.submit_together(message)
 
     async def remote_cancel(self, message: Cancel) -> Told:
         """End a Request."""
@@ -209,9 +209,9 @@ class RequesterDoor(Door):
         """Say how a Request stands."""
         return await self._desk.status(message)
 
-    async def remote_explain(self, message: AskExplain) -> Explanation:
+    def remote_explain(self, message: AskExplain) -> Awaitable[Explanation]:
         """What a submission would be answered."""
-        return await self._desk.explain(message)
+        return self._desk.explain(message)
 
     async def remote_why(self, message: AskWhy) -> Explanation:
         """Why a Request waits."""

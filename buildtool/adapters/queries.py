@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 from attrs import frozen
@@ -28,6 +28,7 @@ from buildtool.adapters.database import Database
 from buildtool.adapters.schema import artifacts, attempts, builds, events, outbox, requests, servers
 from buildtool.adapters.statements import Prepared
 from buildtool.domain.model import AttemptState, BuildState
+from buildtool.kept import remembering, weight
 from buildtool.ports import (
     BuildDetail,
     BuildLine,
@@ -51,8 +52,8 @@ ATTEMPTS_SHOWN = 50
 PAGE_LIMIT = 1_000
 """The most rows of any list."""
 
-LINES_KEPT = 1_000
-"""How many lines of lists of builds are remembered with the rows that they stand for."""
+LINES_KEPT = 4 * 1024 * 1024
+"""In how many bytes lines of lists of builds are remembered with the rows that they stand for."""
 
 
 @frozen
@@ -268,7 +269,7 @@ _ATTEMPT_AT = len(builds.c)
 _ARTIFACT_AT = _ATTEMPT_AT + len(attempts.c)
 
 
-@lru_cache(LINES_KEPT)
+@remembering(LINES_KEPT, lambda _line, row: 2 * weight(row))
 def _line_of(row: tuple[Any, ...]) -> BuildLine:
     """Return the line that a row is; from one visit to the next, most rows are the same and so are their lines."""
     made, artifact = row[_ATTEMPT_AT:_ARTIFACT_AT], row[_ARTIFACT_AT:-1]

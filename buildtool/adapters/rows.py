@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -33,6 +32,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.options import Canonical
+from buildtool.kept import remembering, weight
 
 Cells = dict[str, object]
 """One row on its way into a table, by column."""
@@ -40,8 +40,8 @@ Cells = dict[str, object]
 _ALONE = len('[""]')
 """By how much the JSON text of one commit is longer than the commit; its own revision is always acceptable."""
 
-_TEXTS_KEPT = 4_000
-"""How many texts are remembered with what they stand for; most differ in nothing from those of other rows."""
+_TEXTS_KEPT = 2 * 1024 * 1024
+"""In how many bytes texts are remembered with what they stand for; most differ in nothing from those of other rows."""
 
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode
 
@@ -55,7 +55,7 @@ def _canonical_text(pairs: Canonical) -> str:
     return _text_of_pairs(pairs, tuple([type(value) for _, value in pairs]))
 
 
-@lru_cache(_TEXTS_KEPT)
+@remembering(_TEXTS_KEPT, lambda text, pairs, types: weight(text) + weight(pairs) + weight(types))
 def _text_of_pairs(pairs: Canonical, _types: tuple[type, ...]) -> str:
     return _dump(pairs)
 
@@ -267,7 +267,7 @@ _OFFER_KIND = {member.value: member for member in OfferKind}
 _JOINED = {member.value: member for member in Joined}
 
 
-@lru_cache(_TEXTS_KEPT)
+@remembering(_TEXTS_KEPT, lambda pairs, text: weight(pairs) + weight(text))
 def canonical_of(text: str) -> Canonical:
     """Return canonical pairs from their JSON text: the lists in it are the tuples that they were.
 
@@ -280,7 +280,7 @@ def _canonical(plain: list[list[Any]]) -> Canonical:
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in plain)
 
 
-@lru_cache(_TEXTS_KEPT)
+@remembering(_TEXTS_KEPT, lambda strings, text: weight(strings) + weight(text))
 def strings_of(text: str) -> tuple[str, ...]:
     """Return a tuple of strings from its JSON text."""
     return tuple(json.loads(text))

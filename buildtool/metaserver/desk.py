@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -32,8 +34,10 @@ from buildtool.domain.messages import (
 )
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
 from buildtool.domain.options import Canonical, digest_of, tool_option
+from buildtool.domain.platforms import Value
 from buildtool.domain.tickets import token_matches
 from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Overloaded, Unauthorised, UsageError
+from buildtool.kept import Kept, weight
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
@@ -64,8 +68,10 @@ OPEN_LIMIT = 100_000
 WANTED_LIMIT = 1_000_000
 """Most acceptable revisions of all waiting Requests together: one with a range may have a thousand."""
 
-UNDERSTOOD = 1_000
-"""How many different wishes are remembered as understood."""
+UNDERSTOOD = 2 * 1024 * 1024
+"""In how many bytes wishes are remembered as understood."""
+
+M = TypeVar("M", Submit, AskExplain)
 
 _FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -75,31 +81,34 @@ _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 class _Understood:
     """What submissions asked for, once understood: people and scripts ask for the same over and over.
 
-    The text of the values is the key, since True and 1 are equal and yet not the same answer.
+    The digest of the values' text is the key, since True and 1 are equal and yet not the same answer. Only what the
+    project looks at is in it: a requester may send as much else as the wire lets through.
     """
 
     projects: dict[str, Project] = field(factory=dict)
-    known: dict[tuple[str, str], tuple[Canonical, Canonical, Canonical]] = field(factory=dict)
+    known: Kept[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(factory=lambda: Kept(UNDERSTOOD))
 
     def of(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
         """Return compile options, required platform and required machine. Raises UsageError."""
         if self.projects.get(project.name) is not project:
             self.projects[project.name] = project  # configured anew: its options may be others
             self.known.clear()
-        key = (project.name, repr((message.compile, message.system, message.local)))
+        local = _declared(project, message.local)
+        asked = repr((message.compile, message.system, local)).encode(errors="surrogatepass")
+        key = (project.name, sha256(asked).digest())
         found = self.known.get(key)
         if found is None:
-            found = _understand(project, message)
-            if len(self.known) >= UNDERSTOOD:
-                self.known.clear()
-            self.known[key] = found
+            found = _understand(project, message, local)
+            self.known.put(key, found, weight(found))
         return found
 
 
-def _understand(project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
+def _understand(
+    project: Project, message: Submit | AskExplain, declared: dict[str, Value]
+) -> tuple[Canonical, Canonical, Canonical]:
     options = project.options
     explicit = options.system_values(message.system)
-    local = options.system_values(_declared(project, message.local))
+    local = options.system_values(declared)
     platform = platform_required(options, explicit, local)
     machine = machine_required(options, explicit, project.recipe.machine)
     return options.compile_values(message.compile), platform, machine
@@ -122,19 +131,24 @@ class Desk:
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
-        (told,) = await self._submit((message,))
+        items, digests = (self._lean(message),), (body_digest(message),)
+        del message  # while it waits only what is needed of it takes memory
+        (told,) = await self._submit(items, digests)
         return told
 
     async def submit_together(self, message: SubmitTogether) -> ToldTogether:
         """Ask for several builds at once; either all are accepted or none is. Raises what ``submit`` does."""
         items = message.items
+        del message
         if not 1 <= len(items) <= TOGETHER:
             raise UsageError(f"1 to {TOGETHER} builds can be asked for at once, not {len(items)}")
         if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
             raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
-        return ToldTogether(await self._submit(items))
+        digests = tuple(map(body_digest, items))
+        items = tuple(map(self._lean, items))
+        return ToldTogether(await self._submit(items, digests))
 
-    async def _submit(self, items: tuple[Submit, ...]) -> tuple[Told, ...]:
+    async def _submit(self, items: tuple[Submit, ...], digests: tuple[str, ...]) -> tuple[Told, ...]:
         for item in items:
             if not _CLIENT_ID.match(item.client_id):
                 raise UsageError("the client request id is 32 hex digits")
@@ -143,21 +157,22 @@ class Desk:
         if not all(_FULL_ID.match(item.revision) and not item.revrange for item in items):
             known = await self.store.answered([item.client_id for item in items])
             if all(item.client_id in known for item in items):
-                return tuple([await self._repeated_as(item, known[item.client_id]) for item in items])
+                of_body = zip(items, digests, strict=True)
+                return tuple([await self._repeated_as(digest, known[item.client_id]) for item, digest in of_body])
         resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
         submitted = []
         urls = []
         settings = self.settings
-        for item in items:
+        for item, digest in zip(items, digests, strict=True):
             project = self.settings.project(item.project)
             email = valid_address(item.email)
             url = source_url(project, item.source)
             demand = await self._demand(project, url, item, resolved)
-            submitted.append(Submitted(item.client_id, body_digest(item), email, demand, item.force))
+            submitted.append(Submitted(item.client_id, digest, email, demand, item.force))
             urls.append(url)
         if settings is not self.settings:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
-            return await self._submit(items)
+            return await self._submit(items, digests)
         self._check_room(submitted)
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
@@ -190,6 +205,7 @@ class Desk:
     async def explain(self, message: AskExplain) -> Explanation:
         """Say what a submission would be answered. Raises UsageError, UnknownRef, RepositoryUnreachable."""
         project = self.settings.project(message.project)
+        message = self._lean(message)
         demand = await self._demand(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
         return await self.explainer.submission(demand, _explained(answer))
@@ -214,6 +230,12 @@ class Desk:
         """Say whether the metaserver can do its work."""
         problems = self.conditions.problems()
         return HealthTold(not problems, problems)
+
+    def _lean(self, message: M) -> M:
+        """Return a message without what its project does not look at, which may be nearly all of it."""
+        project = next((one for one in self.settings.projects if one.name == message.project), None)
+        declared = _declared(project, message.local) if project is not None else {}
+        return message if len(declared) == len(message.local) else evolve(message, local=declared)
 
     async def _demand(
         self,
@@ -258,8 +280,8 @@ class Desk:
             case _:
                 raise InternalError("the metaserver answered a submission with something else")
 
-    async def _repeated_as(self, item: Submit, known: Answered) -> Told:
-        return await self._repeated(known.request_id, same=known.body_digest == body_digest(item))
+    async def _repeated_as(self, digest: str, known: Answered) -> Told:
+        return await self._repeated(known.request_id, same=known.body_digest == digest)
 
     async def _repeated(self, request_id: int, *, same: bool) -> Told:
         if not same:
@@ -339,7 +361,7 @@ def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
     return last, span
 
 
-def _declared(project: Project, local: Mapping[str, object]) -> dict[str, object]:
+def _declared(project: Project, local: Mapping[str, Value]) -> dict[str, Value]:
     """Leave out what this project does not look at: the requester's configuration may be older or newer."""
     names = project.options.artifact_names()
     return {name: value for name, value in local.items() if name in names}

@@ -1,5 +1,7 @@
 """The requesters' desk: what it takes is bounded, whoever asks."""
 
+import weakref
+
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -8,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.state import State
 from buildtool.errors import Overloaded, UnknownProject
+from buildtool.kept import Kept
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Addresses, Teller
 from buildtool.project import Project
-from buildtool.protocol import Cancel, Submit, Told
+from buildtool.protocol import AskExplain, Cancel, Submit, Told
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_server_desk import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
@@ -77,6 +80,40 @@ class RoomTests(SynchronousTestCase):
             self.successResultOf(world.submit(number, "9"))
         self.failureResultOf(world.submit(2, "9"), Overloaded)
         self.successResultOf(world.submit(3))
+
+
+class MemoryTests(SynchronousTestCase):
+    """What a requester sends beside what the project looks at costs no memory for longer than it takes to read it."""
+
+    def test_the_same_wish_is_remembered_once_whatever_is_sent_with_it(self) -> None:
+        world = World()
+        ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": "x86_64"})
+        for number in range(300):
+            local = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
+            self.successResultOf(Deferred.fromCoroutine(world.desk.explain(evolve(ask, local=local))))
+        assert len(world.desk._understood.known) == 1
+
+    def test_wishes_of_all_kinds_take_so_many_bytes_and_no_more(self) -> None:
+        world = World()
+        world.desk._understood.known = Kept(20_000)
+        for number in range(200):
+            ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": f"arch{number}"})
+            self.successResultOf(Deferred.fromCoroutine(world.desk.explain(ask)))
+            assert 0 < world.desk._understood.known.size <= 20_000
+
+    def test_what_waits_for_a_repository_holds_nothing_that_the_project_does_not_look_at(self) -> None:
+        world = World()
+        world.resolver.hold = Deferred()
+
+        message = Submit(f"{1:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"odd": "x" * 4_000})
+        gone = weakref.ref(message)
+        coroutine = world.desk.submit(message)
+        del message
+        asked = Deferred.fromCoroutine(coroutine)
+        del coroutine
+        assert gone() is None
+        world.resolver.hold.callback(None)
+        self.successResultOf(asked)
 
 
 class ReconfiguredTests(SynchronousTestCase):
