@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.incarnations import Keys
+from buildtool.domain.platforms import Value
 from buildtool.domain.state import State
 from buildtool.errors import Overloaded, UnknownProject
 from buildtool.kept import Kept
@@ -89,7 +90,7 @@ class MemoryTests(SynchronousTestCase):
         world = World()
         ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": "x86_64"})
         for number in range(300):
-            local = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
+            local: dict[str, Value] = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
             self.successResultOf(Deferred.fromCoroutine(world.desk.explain(evolve(ask, local=local))))
         assert len(world.desk._understood.known) == 1
 
