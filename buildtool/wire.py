@@ -21,10 +21,11 @@ import attrs
 from attrs import frozen
 
 from buildtool.domain.model import ADDED
+from buildtool.domain.options import Canonical
 from buildtool.errors import DecodeError, EncodeError
 from buildtool.protocol import LOG_TAIL_LIMIT, TOGETHER
 
-__all__ = ["SIZE_LIMIT", "decode", "encode", "protocol_of", "size_of"]
+__all__ = ["SIZE_LIMIT", "decode", "encode", "largest", "listed", "protocol_of", "size_of"]
 
 T = typing.TypeVar("T")
 
@@ -72,9 +73,32 @@ MEMBERS: Mapping[str, int] = {
 
 FREE_TEXT: Mapping[str, bool] = {
     "reason": False, "message": False, "why": False, "words": False, "differences": False, "basis": False,
-    "nearest_server": False, "host_info": False, "admin": False, "log_tail": True,
+    "nearest_server": False, "host_info": False, "admin": False, "problems": False, "log_tail": True,
 }  # fmt: skip
 """Fields that hold what a person or a program wrote: made to fit when encoded. True where the end is what matters."""
+
+SENT: Mapping[str, int] = {
+    "Told.revision": 100, "Told.server": 100, "Told.reason": 800, "Told.why": 200, "Told.log_url": 500,
+    "Told.page_url": 500,
+    "Found.url": 700, "Found.revision": 100,
+    "WhyLine.words": 800, "WhyLine.servers": 100, "Explanation.differences": 500, "Explanation.page_url": 500,
+    "HealthTold.problems": 1_000, "Standing.problems": 1_000, "ServerStands.reason": 600, "WaitingTold.why": 300,
+    "RunningTold.revision": 100, "WaitingTold.revision": 100,
+    "Acted.words": 1_000, "Judged.reason": 100,
+}  # fmt: skip
+"""Most bytes of a string in what *this side* sends, by class and field, where that is less than what it understands:
+so much less that each answer fits into one message whatever peers have made (``largest`` adds it up)."""
+
+SENT_MEMBERS: Mapping[str, int] = {
+    "Told.why": 8, "HealthTold.problems": 50,
+    "Standing.problems": 51, "Standing.stands": 300, "Standing.running": 200, "Standing.waiting": 20,
+    "WaitingTold.why": 8,
+    "Acted.words": 100,
+}  # fmt: skip
+"""Most members of a collection in what this side sends, by class and field, likewise."""
+
+SENT_WHOLE: Mapping[str, int] = {"Found.platform": 2_000, "Order.platform": 66_000, "Order.options": 120_000}
+"""Most bytes of a whole collection in what this side sends, by class and field, as ``size_of`` counts them."""
 
 _SHOWN = 60
 _INT_LIMIT = 2**63
@@ -92,11 +116,15 @@ Whole = typing.Any
 
 @frozen
 class _Shape:
-    """How one annotation is encoded and decoded. ``accepts`` are the plain types that may stand for it."""
+    """How one annotation is encoded and decoded. ``accepts`` are the plain types that may stand for it.
+
+    ``most`` is the largest size that is sent for it, as ``size_of`` counts.
+    """
 
     accepts: tuple[type, ...]
     encode: Callable[[Whole], Plain]
     decode: Callable[[Plain], Whole]
+    most: int
 
 
 class _Wrong(Exception):
@@ -150,6 +178,16 @@ def protocol_of(data: object) -> int:
     return version
 
 
+def largest(cls: type[attrs.AttrsInstance]) -> int:
+    """Return the size of the largest message of a class that can be sent, as ``size_of`` counts."""
+    return _shape_of_class(cls).most
+
+
+def listed(values: Canonical) -> Plain:
+    """Return canonical pairs as they stand on the wire."""
+    return [[name, list(value) if isinstance(value, tuple) else value] for name, value in values]
+
+
 def size_of(plain: Plain) -> int:
     """Return how many bytes plain data takes on the wire, at most (what PB adds included)."""
     size = 0
@@ -176,7 +214,7 @@ def size_of(plain: Plain) -> int:
 @cache
 def _shape_of_class(cls: type) -> _Shape:
     hints = typing.get_type_hints(cls)
-    shapes = tuple((one.name, _shape(hints[one.name], one.name)) for one in attrs.fields(cls))
+    shapes = tuple((one.name, _field(hints[one.name], _Field(cls.__name__, one.name))) for one in attrs.fields(cls))
     added = _added(cls)
     encoders = tuple((name, shape.encode) for name, shape in shapes)
     decoders = tuple((name, shape.decode) for name, shape in shapes)
@@ -212,7 +250,9 @@ def _shape_of_class(cls: type) -> _Shape:
             raise
         return cls(*values)
 
-    return _Shape((dict,), encode_fields, decode_fields)
+    entries = sum(_TEXT_OVERHEAD + len(name) + _NUMBER_SIZE + shape.most for name, shape in shapes)
+    most = _LIST_OVERHEAD + _NUMBER_SIZE + 2 * _TEXT_OVERHEAD + len("type") + len(tag) + entries
+    return _Shape((dict,), encode_fields, decode_fields, most)
 
 
 def _added(cls: type) -> dict[str, Whole]:
@@ -234,7 +274,47 @@ def _checked(data: dict[Plain, Plain], keys: frozenset[str], added: Mapping[str,
     return data
 
 
-def _shape(annotation: Whole, field: str) -> _Shape:  # noqa: PLR0911 - one line for each kind of annotation
+@frozen
+class _Field:
+    """A field of a message, and its bounds: in what is understood, and in what is sent."""
+
+    owner: str
+    name: str
+
+    @property
+    def limit(self) -> int:
+        return LIMITS.get(self.name, STRING_LIMIT)
+
+    @property
+    def sent(self) -> int:
+        return SENT.get(f"{self.owner}.{self.name}", self.limit)
+
+    @property
+    def members(self) -> int:
+        return MEMBERS.get(self.name, MEMBERS_LIMIT)
+
+    @property
+    def sent_members(self) -> int:
+        return SENT_MEMBERS.get(f"{self.owner}.{self.name}", self.members)
+
+
+def _field(annotation: Whole, field: _Field) -> _Shape:
+    """Return the shape of a field, bounded as a whole where ``SENT_WHOLE`` says so."""
+    shape = _shape(annotation, field)
+    most = SENT_WHOLE.get(f"{field.owner}.{field.name}")
+    if most is None:
+        return shape
+
+    def bounded(value: Whole) -> Plain:
+        plain = shape.encode(value)
+        if size_of(plain) > most:
+            raise _Wrong(f"{size_of(plain)} bytes: at most {most} are sent")
+        return plain
+
+    return attrs.evolve(shape, encode=bounded, most=most)
+
+
+def _shape(annotation: Whole, field: _Field) -> _Shape:  # noqa: PLR0911 - one line for each kind of annotation
     """Return the shape for an annotation of the field of this name. Raises TypeError: our own mistake, at import."""
     origin: object = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
@@ -247,14 +327,14 @@ def _shape(annotation: Whole, field: str) -> _Shape:  # noqa: PLR0911 - one line
     if origin is dict:
         return _dictionary(_shape(arguments[1], field), field)
     if annotation is str:
-        return _free_text(field) if field in FREE_TEXT else _text(field)
+        return _free_text(field) if field.name in FREE_TEXT else _text(field)
     if annotation in _ATOMS:
         return _ATOMS[annotation]
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _enumeration(annotation)
     if attrs.has(annotation):
         return _shape_of_class(annotation)
-    raise TypeError(f"field {field}: {annotation!r} has no shape on the wire")
+    raise TypeError(f"field {field.name}: {annotation!r} has no shape on the wire")
 
 
 def _atom(kind: type, words: str, fits: Callable[[Whole], bool]) -> _Shape:
@@ -263,7 +343,7 @@ def _atom(kind: type, words: str, fits: Callable[[Whole], bool]) -> _Shape:
             raise _Wrong(f"expected {words}, got {_shown(value)}")
         return value
 
-    return _Shape((kind,), check, check)
+    return _Shape((kind,), check, check, 2 * _NUMBER_SIZE)
 
 
 _ATOMS: dict[object, _Shape] = {
@@ -274,9 +354,11 @@ _ATOMS: dict[object, _Shape] = {
 }
 
 
-def _text(field: str) -> _Shape:
-    limit = LIMITS.get(field, STRING_LIMIT)
+def _text(field: _Field) -> _Shape:
+    return _Shape((str,), _checking(field.sent), _checking(field.limit), _TEXT_OVERHEAD + field.sent)
 
+
+def _checking(limit: int) -> Callable[[Plain], str]:
     def check(value: Plain) -> str:
         if type(value) is not str:
             raise _Wrong(f"expected text, got {_shown(value)}")
@@ -286,7 +368,7 @@ def _text(field: str) -> _Shape:
             raise _Wrong("text may not hold a NUL")
         return value
 
-    return _Shape((str,), check, check)
+    return check
 
 
 def _check_bytes(value: str, limit: int) -> None:
@@ -298,17 +380,17 @@ def _check_bytes(value: str, limit: int) -> None:
         raise _Wrong(f"text of {size} bytes: at most {limit} are allowed")
 
 
-def _free_text(field: str) -> _Shape:
-    limit = LIMITS.get(field, STRING_LIMIT)
+def _free_text(field: _Field) -> _Shape:
+    limit = field.sent
     strict = _text(field)
-    keep_end = FREE_TEXT[field]
+    keep_end = FREE_TEXT[field.name]
 
     def fit(value: Plain) -> str:
         if type(value) is str:
             value = _fitted(value, limit, keep_end=keep_end)
         return typing.cast(str, strict.encode(value))
 
-    return _Shape((str,), fit, strict.decode)
+    return _Shape((str,), fit, strict.decode, strict.most)
 
 
 def _fitted(value: str, limit: int, *, keep_end: bool) -> str:
@@ -339,24 +421,24 @@ def _enumeration(cls: type[enum.Enum]) -> _Shape:
             raise _Wrong(f"expected one of {known}, got {_shown(data)}")
         return member
 
-    return _Shape((str,), encode_member, decode_member)
+    return _Shape((str,), encode_member, decode_member, _TEXT_OVERHEAD + max(map(len, members)))
 
 
-def _many(member: _Shape, field: str) -> _Shape:
-    limit = MEMBERS.get(field, MEMBERS_LIMIT)
+def _many(member: _Shape, field: _Field) -> _Shape:
+    limit, sent = field.members, field.sent_members
     encode_member, decode_member = member.encode, member.decode
 
     def encode_members(value: Whole) -> Plain:
         if type(value) is not tuple:
             raise _Wrong(f"expected a tuple, got {_shown(value)}")
-        return _each(encode_member, value, limit)
+        return _each(encode_member, value, sent)
 
     def decode_members(data: Plain) -> Whole:
         if type(data) is not list:
             raise _Wrong(f"expected a list, got {_shown(data)}")
         return tuple(_each(decode_member, data, limit))
 
-    return _Shape((list, tuple), encode_members, decode_members)
+    return _Shape((list, tuple), encode_members, decode_members, _LIST_OVERHEAD + sent * member.most)
 
 
 def _each(convert: Callable[[Plain], Plain], members: Whole, limit: int) -> list[Plain]:
@@ -384,12 +466,14 @@ def _pair(members: list[_Shape]) -> _Shape:
             raise _Wrong(f"expected a list of {size}, got {_shown(data)}")
         return tuple([shape.decode(member) for shape, member in zip(members, data, strict=True)])
 
-    return _Shape((list, tuple), encode_members, decode_members)
+    most = _LIST_OVERHEAD + sum(shape.most for shape in members)
+    return _Shape((list, tuple), encode_members, decode_members, most)
 
 
-def _dictionary(member: _Shape, field: str) -> _Shape:
-    limit = MEMBERS.get(field, MEMBERS_LIMIT)
-    check_key = _text("name").decode
+def _dictionary(member: _Shape, field: _Field) -> _Shape:
+    limit = field.members
+    key_shape = _text(_Field("", "name"))
+    check_key = key_shape.decode
 
     def convert(convert_member: Callable[[Plain], Plain], value: Plain) -> Plain:
         if type(value) is not dict:
@@ -406,7 +490,12 @@ def _dictionary(member: _Shape, field: str) -> _Shape:
             raise
         return found
 
-    return _Shape((dict,), lambda value: convert(member.encode, value), lambda data: convert(member.decode, data))
+    return _Shape(
+        (dict,),
+        lambda value: convert(member.encode, value),
+        lambda data: convert(member.decode, data),
+        _LIST_OVERHEAD + limit * (_NUMBER_SIZE + key_shape.most + member.most),
+    )
 
 
 def _union(members: list[_Shape]) -> _Shape:
@@ -423,7 +512,8 @@ def _union(members: list[_Shape]) -> _Shape:
         shape = by_type.get(dict) if attrs.has(type(value)) else None
         return (shape or chosen(value)).encode(value)
 
-    return _Shape(tuple(by_type), encode_member, lambda data: chosen(data).decode(data))
+    most = max(shape.most for shape in members)
+    return _Shape(tuple(by_type), encode_member, lambda data: chosen(data).decode(data), most)
 
 
 _KIND_WORDS: dict[type, str] = {

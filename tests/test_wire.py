@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool import protocol, wire
-from buildtool.domain.model import ADDED, AttemptEnd, OfferKind
+from buildtool import operator_protocol, protocol, wire
+from buildtool.domain.model import ADDED, AttemptEnd, Judged, OfferKind, Verdict
 from buildtool.errors import DecodeError, EncodeError
 from buildtool.protocol import (
     LOG_TAIL_LIMIT,
@@ -53,6 +53,32 @@ def test_there_is_a_strategy_for_every_message() -> None:
 @given(everything)
 def test_a_message_comes_back_as_it_was(message: attrs.AttrsInstance) -> None:
     assert wire.decode(type(message), wire.encode(message)) == message
+
+
+ANSWERS: list[type[attrs.AttrsInstance]] = [
+    *(protocol.Told, protocol.ToldTogether, protocol.Explanation, protocol.HealthTold, protocol.Refused),
+    *(protocol.Welcome, protocol.Heard, protocol.Order, protocol.AbortOrder, protocol.Tickets, protocol.Ok),
+    *(operator_protocol.Standing, operator_protocol.Acted),
+]
+"""All that a metaserver sends: most of it after a commit, when it is too late to find that it does not fit."""
+
+
+@pytest.mark.parametrize("message", ANSWERS)
+def test_whatever_peers_have_made_an_answer_fits_into_one_message(message: type[attrs.AttrsInstance]) -> None:
+    assert wire.largest(message) <= wire.SIZE_LIMIT
+
+
+@given(everything)
+def test_no_message_is_larger_than_what_is_reckoned(message: attrs.AttrsInstance) -> None:
+    assert wire.size_of(wire.encode(message)) <= wire.largest(type(message))
+
+
+def test_the_largest_message_is_as_large_as_reckoned() -> None:
+    """So the sum leaves nothing out: every field at its bound."""
+    biggest = protocol.Tickets("t" * 400, "t" * 400, "t" * 400)
+    assert wire.size_of(wire.encode(biggest)) == wire.largest(protocol.Tickets)
+    judged = Judged(2**62, 2**62, Verdict.DELIVER, "r" * 1_000)
+    assert wire.size_of(wire.encode(protocol.Heard((judged,) * 1_000))) == wire.largest(protocol.Heard)
 
 
 @given(everything)

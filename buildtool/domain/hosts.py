@@ -27,6 +27,9 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)\Z", re.DOTALL)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~/%-]*)?\Z")
 _DOTS = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
 _LABEL_LIMIT = 63
+URL_LIMIT = 300
+"""The longest base URL, in characters: what is made of it has to fit into answers."""
+
 _READ = 1_000
 _LAST = {2: 24, 3: 16, 4: 8}
 """How many bits the last number has in an address of so many numbers."""
@@ -243,7 +246,10 @@ def _url(text: object) -> str:
     end = f"{port[0] if port is not None else ''}{path.rstrip('/')}"
     if ":" in host and not name.startswith("["):
         raise _Wrong("an IPv6 address is in brackets in a URL", f"{scheme}://{in_url(host)}{end}")
-    return f"{scheme}://{in_url(host)}{end}"
+    found = f"{scheme}://{in_url(host)}{end}"
+    if len(found) > URL_LIMIT:
+        raise _Wrong(f"it is longer than {URL_LIMIT} characters")
+    return found
 
 
 def _shown(text: object) -> str:

@@ -31,7 +31,17 @@ from buildtool.domain.platforms import (
     contradiction,
     derived,
 )
+from buildtool.domain.text import one_line
 from buildtool.errors import UsageError
+
+MEMBERS_SAID = 8
+"""How many members of a set a reason names; the others are counted."""
+
+VALUE_SAID = 80
+"""Most characters of a value in a reason."""
+
+REASONS_SAID = 6
+"""How many reasons a phrase has; the others are counted."""
 
 
 class Cause(enum.Enum):
@@ -123,7 +133,10 @@ def bound(name: str, value: Value | None, comparison: Comparison) -> str:
 
 
 def _text(value: Value | None) -> str:
-    return "none" if value is None else written(value) or "none"
+    """Return a value, which a peer may have made up, in a few words."""
+    if isinstance(value, tuple) and len(value) > MEMBERS_SAID:
+        return f"{_text(value[:MEMBERS_SAID])} and {len(value) - MEMBERS_SAID} more"
+    return "none" if value is None else one_line(written(value), VALUE_SAID) or "none"
 
 
 def comparison_of(name: str) -> Comparison:
@@ -450,4 +463,6 @@ def nearer(one: Reason, other: Reason) -> bool:
 
 def group_words(reasons: Iterable[Reason]) -> str:
     """Return several reasons as one phrase."""
-    return "; ".join(reason.words() for reason in reasons)
+    told = tuple(reasons)
+    more = f"; and {len(told) - REASONS_SAID} more" if len(told) > REASONS_SAID else ""
+    return "; ".join(reason.words() for reason in told[:REASONS_SAID]) + more

@@ -10,12 +10,22 @@ from buildtool.domain.messages import ServerReasons, Why
 from buildtool.domain.model import Attempt, Build, BuildSpec, Offer, Server
 from buildtool.domain.ready import Alike
 from buildtool.domain.state import State
+from buildtool.domain.text import one_line
 
 NAMES_SHOWN = 20
 """At most so many servers are named with one reason; the others are counted."""
 
 NAMES_SAID = 3
 """How many of them a line for people names."""
+
+NAMES_LENGTH = 60
+"""Most characters of all those names together, where there is more than one."""
+
+GROUPS_SAID = 4
+"""How many groups of build servers with the same reasons are told in lines for people; the others are counted."""
+
+LINE_SAID = 200
+"""The longest of those lines, in characters."""
 
 AHEAD_COUNTED = 10_000
 """An estimate looks at no more than so many Builds that are ahead."""
@@ -136,14 +146,17 @@ def lines(told: Why) -> tuple[str, ...]:
     """Return the answer for people, one line for each reason."""
     if not told.servers:
         return ("no build server is known yet; it will be built as soon as one that can comes",)
-    said = [f"{_who(group)} {group_words(group.reasons)}" for group in told.groups]
+    said = [f"{_who(group)} {group_words(group.reasons)}" for group in told.groups[:GROUPS_SAID]]
+    left = sum(group.count for group in told.groups[GROUPS_SAID:])
+    if left:
+        said.append(f"{left} more build {'server cannot' if left == 1 else 'servers cannot'} take it either")
     if told.nearest:
         said.append(f"nearest: {told.nearest}")
     if told.ahead:
         said.append(f"{told.ahead} {'build waits' if told.ahead == 1 else 'builds wait'} before this one")
     if told.estimate is not None:
         said.append(f"it may start in about {duration_words(told.estimate.seconds)} ({told.estimate.basis})")
-    return tuple(said)
+    return tuple(one_line(line, LINE_SAID) for line in said)
 
 
 def remaining(state: State, attempt: Attempt, spec: BuildSpec, now: float) -> Estimate | None:
@@ -213,9 +226,11 @@ def _waits(look: _Look, ahead: int) -> Estimate | None:
 
 
 def _who(group: ServerReasons) -> str:
-    names = ", ".join(group.servers[:NAMES_SAID])
-    more = f" and {group.count - NAMES_SAID} more" if group.count > NAMES_SAID else ""
-    return f"{names}{more}:"
+    named = group.servers[:NAMES_SAID]
+    while len(named) > 1 and len(", ".join(named)) > NAMES_LENGTH:
+        named = named[:-1]
+    more = f" and {group.count - len(named)} more" if group.count > len(named) else ""
+    return f"{', '.join(named)}{more}:{' each' if group.count > 1 else ''}"
 
 
 def _nearest(groups: tuple[ServerReasons, ...]) -> str:

@@ -58,7 +58,7 @@ from buildtool.protocol import (
     ToldTogether,
 )
 from buildtool.settings import Settings
-from buildtool.wire import encode
+from buildtool.wire import encode, listed, size_of
 
 log = Logger()
 
@@ -72,6 +72,12 @@ UNDERSTOOD = 2 * 1024 * 1024
 """In how many bytes wishes are remembered as understood."""
 
 M = TypeVar("M", Submit, AskExplain)
+
+OPTIONS_LIMIT = 100_000
+"""Most bytes of all compile options of a build: they have to fit into the order, which is told after the commit."""
+
+PROBLEMS_TOLD = 40
+"""How many problems are told to who asks for the metaserver's health."""
 
 _FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
@@ -111,7 +117,11 @@ def _understand(
     local = options.system_values(declared)
     platform = platform_required(options, explicit, local)
     machine = machine_required(options, explicit, project.recipe.machine)
-    return options.compile_values(message.compile), platform, machine
+    compiled = options.compile_values(message.compile)
+    size = size_of(listed(compiled))
+    if size > OPTIONS_LIMIT:
+        raise UsageError(f"the compile options take {size} bytes together: at most {OPTIONS_LIMIT} can be told")
+    return compiled, platform, machine
 
 
 @define
@@ -229,7 +239,8 @@ class Desk:
     async def health(self) -> HealthTold:
         """Say whether the metaserver can do its work."""
         problems = self.conditions.problems()
-        return HealthTold(not problems, problems)
+        more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
+        return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more))
 
     def _lean(self, message: M) -> M:
         """Return a message without what its project does not look at, which may be nearly all of it."""

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from buildtool.domain.estimates import Estimate
 from buildtool.domain.matching import Reason, group_words, satisfies
-from buildtool.domain.messages import Explained, Why
+from buildtool.domain.messages import Explained, ServerReasons, Why
 from buildtool.domain.model import Artifact, Build, Demand, Request
 from buildtool.domain.state import State
+from buildtool.domain.waiting import NAMES_SHOWN
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import BrokerStore
 from buildtool.protocol import Explanation, WhyLine
 
 SIMILAR = 200
 """How many artifacts of each kind are looked at for the one that comes nearest."""
+
+
+DIFFERENCES_TOLD = 60
+"""How many differences from the nearest artifact are told."""
+
+GROUPS_TOLD = 60
+"""How many groups of build servers an explanation tells the reasons of."""
 
 
 @frozen
@@ -62,7 +72,7 @@ class Explainer:
                 best = artifact, reasons
         if best is None:
             return None, ()
-        return best[0], tuple(reason.words() for reason in best[1])
+        return best[0], tuple(reason.words() for reason in best[1][:DIFFERENCES_TOLD])
 
     def _compose(
         self,
@@ -86,10 +96,20 @@ class Explainer:
             build_id=build_id,
             server=explained.server,
             reason=explained.reason,
-            reasons=tuple(WhyLine(group_words(group.reasons), group.servers, group.count) for group in why.groups),
+            reasons=_reasons(why.groups),
             nearest_server=why.nearest,
             ahead=why.ahead,
             seconds=estimate.seconds if estimate.seconds >= 0 else None,
             basis=estimate.basis,
             page_url=self.teller.addresses.page(build_id) if build_id is not None else "",
         )
+
+
+def _reasons(groups: Sequence[ServerReasons]) -> tuple[WhyLine, ...]:
+    """Return a line for each group of build servers, and one for all of those for which there is no room."""
+    told = [WhyLine(group_words(group.reasons), group.servers, group.count) for group in groups[:GROUPS_TOLD]]
+    left = groups[GROUPS_TOLD:]
+    if left:
+        names = [name for group in left for name in group.servers][:NAMES_SHOWN]
+        told.append(WhyLine("cannot take it either, for reasons of its own", tuple(names), sum(g.count for g in left)))
+    return tuple(told)

@@ -57,7 +57,7 @@ from buildtool.ports import ArtifactRemoval, BrokerStore, Clock, Conditions, Ope
 from buildtool.settings import Settings
 from buildtool.wire import encode
 
-SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 300, 20, 50, 300
+SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 200, 20, 50, 300
 """Most lines of each kind in one answer, and most characters of a reason."""
 
 NAMES_SHOWN = 20

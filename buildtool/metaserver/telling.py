@@ -8,11 +8,13 @@ from attrs import define, frozen
 
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.model import Artifact, Build, BuildState, Request, RequestState
+from buildtool.domain.options import Canonical
 from buildtool.domain.state import State
 from buildtool.domain.tickets import cancel_token
 from buildtool.domain.waiting import lines, why
 from buildtool.ports import BrokerStore
 from buildtool.protocol import Found, Told
+from buildtool.wire import SENT_WHOLE, listed, size_of
 
 
 @define(eq=False)
@@ -93,12 +95,19 @@ class Teller:
             digest=artifact.digest,
             content_digest=artifact.content_digest,
             revision=artifact.shelf.revision,
-            platform=artifact.platform,
+            platform=_fitted(artifact.platform),
             kind=artifact.kind,
             server=artifact.server,
             build_id=artifact.build_id,
             built_at=artifact.built_at,
         )
+
+
+def _fitted(platform: Canonical) -> Canonical:
+    """Return a platform without what is too long to be told: a build server may have offered anything."""
+    while size_of(listed(platform)) > SENT_WHOLE["Found.platform"]:
+        platform = platform[:-1]
+    return platform
 
 
 def _epoch(build: Build | None, artifact: Artifact | None) -> int:

@@ -57,7 +57,7 @@ def explained(said: Explanation) -> list[str]:
 def _line(reason: WhyLine) -> str:
     names = ", ".join(clean(name) for name in reason.servers[:NAMES_SAID])
     more = f" and {reason.count - NAMES_SAID} more" if reason.count > NAMES_SAID else ""
-    return f"  {names}{more}: {clean(reason.words)}"
+    return f"  {names}{more}:{' each' if reason.count > 1 else ''} {clean(reason.words)}"
 
 
 def _estimate(said: Explanation) -> list[str]:

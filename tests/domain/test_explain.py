@@ -88,7 +88,9 @@ def test_servers_with_the_same_reasons_are_one_group_of_at_most_twenty_names_and
     assert (len(many.servers), many.count) == (NAMES_SHOWN, NAMES_SHOWN + 5)
     assert (one.servers, one.count) == (("zoe",), 1)
     assert told.servers == NAMES_SHOWN + 6
-    assert lines(told)[0] == (f"server00, server01, server02 and {NAMES_SHOWN + 2} more: needs arch x86_64, has ppc")
+    assert lines(told)[0] == (
+        f"server00, server01, server02 and {NAMES_SHOWN + 2} more: each needs arch x86_64, has ppc"
+    )
 
 
 def test_the_nearest_server_is_the_one_that_lacks_least() -> None:

@@ -8,16 +8,30 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.incarnations import Keys
+from buildtool.domain.messages import Registered
+from buildtool.domain.model import Capability, Offer, ProjectSkill
+from buildtool.domain.options import ProjectOptions, text
 from buildtool.domain.platforms import Value
 from buildtool.domain.state import State
-from buildtool.errors import Overloaded, UnknownProject
+from buildtool.errors import Overloaded, UnknownProject, UsageError
 from buildtool.kept import Kept
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Addresses, Teller
 from buildtool.project import Project
-from buildtool.protocol import AskExplain, Cancel, Submit, Told
+from buildtool.protocol import (
+    TOGETHER,
+    AskExplain,
+    AskWhy,
+    Cancel,
+    Explanation,
+    Submit,
+    SubmitTogether,
+    Told,
+    ToldTogether,
+)
+from buildtool.wire import decode, encode
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_server_desk import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
@@ -115,6 +129,54 @@ class MemoryTests(SynchronousTestCase):
         assert gone() is None
         world.resolver.hold.callback(None)
         self.successResultOf(asked)
+
+
+class LiarsTests(SynchronousTestCase):
+    """Build servers that announce as much as they may, each something else: what is accepted can be told of."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.desk.open_limit = self.world.desk.wanted_limit = 1_000
+        (one,) = self.world.desk.settings.projects
+        skill = ProjectSkill(one.name, one.recipe.version, one.options.digest())
+        for number in range(70):
+            words = (("arch", f"{number:03d}{'2' * 380}"), ("os", "linux"))
+            tools = tuple(sorted(f"{'x' * 300}{number}.{tool}" for tool in range(20)))
+            name = f"s{number:03d}{'x' * 59}"
+            announced = Capability((Offer(words),), (("cpus", 1), ("tools", tools)), (skill,), host_info="h" * 4000)
+            login = self.world.desk.broker.send(Registered(name, announced))
+            self.successResultOf(Deferred.fromCoroutine(login))
+
+    def test_as_many_builds_as_may_be_asked_for_at_once_are_told_in_one_answer(self) -> None:
+        sparc: dict[str, Value] = {"os": "linux", "arch": "sparc"}
+        items = tuple(
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, sparc, {})
+            for number in range(TOGETHER)
+        )
+        told = self.successResultOf(Deferred.fromCoroutine(self.world.desk.submit_together(SubmitTogether(items))))
+        plain = encode(told)
+        assert decode(ToldTogether, plain).items[-1].request_id == TOGETHER
+        assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
+        assert sum("more build servers" in line for line in told.items[0].why) == 1, "the others are counted"
+
+    def test_why_one_waits_is_told_with_a_line_for_most_and_one_for_the_rest(self) -> None:
+        wanted = Submit("1" * 32, "paint", "ann@example.org", "", "", "", {}, {"arch": "sparc"}, {})
+        told = self.successResultOf(Deferred.fromCoroutine(self.world.desk.submit(wanted)))
+        why = self.successResultOf(Deferred.fromCoroutine(self.world.desk.why(AskWhy(told.request_id, told.token))))
+        assert decode(Explanation, encode(why)).verdict == "queued"
+        assert sum(line.count for line in why.reasons) == 70
+
+
+class OptionsTests(SynchronousTestCase):
+    def test_options_that_no_order_could_carry_are_refused_before_anything_is_committed(self) -> None:
+        world = World()
+        one = project(options=ProjectOptions((), tuple(text(f"x{n}") for n in range(200))))
+        world.desk.settings = evolve(world.desk.settings, projects=(one,))
+        long: dict[str, Value] = {f"x{n}": "\N{GRINNING FACE}" * 200 for n in range(200)}
+        asked = Submit("1" * 32, "paint", "ann@example.org", "", "", "", long, {}, {})
+        refused = self.failureResultOf(Deferred.fromCoroutine(world.desk.submit(asked)), UsageError)
+        assert "at most 100000" in refused.getErrorMessage()
+        assert world.desk.broker.state.requests == {}
 
 
 class ReconfiguredTests(SynchronousTestCase):
