@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from buildtool.protocol import Turns
+
 # --- operator -> metaserver ----------------------------------------------------------------------------
 
 
@@ -124,7 +126,7 @@ class Standing:
     """How everything stands. The lists are bounded, the counts are exact.
 
     ``draining`` says that the metaserver ends once nothing runs; ``waiting`` is in the order of the queue. How much
-    mail is left is None while the database cannot be read, which ``problems`` says.
+    mail is left is None while the database cannot be read, which ``problems`` says. ``turns`` is how the reactor turns.
     """
 
     requests: int
@@ -139,6 +141,7 @@ class Standing:
     stands: tuple[ServerStands, ...]
     running: tuple[RunningTold, ...]
     waiting: tuple[WaitingTold, ...]
+    turns: Turns | None = None
 
 
 @frozen

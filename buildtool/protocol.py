@@ -207,11 +207,28 @@ class AskHealth:
 
 
 @frozen
+class Turns:
+    """How long the turns of the metaserver's reactor took in the last five minutes, in milliseconds.
+
+    Half of them ended within ``p50_ms``, 99 of 100 within ``p99_ms``, 999 of 1,000 within ``p999_ms``; the longest took
+    ``max_ms``. ``pause_max_ms`` is the longest pause in which Python looked for garbage.
+    """
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    pause_max_ms: float
+
+
+@frozen
 class HealthTold:
-    """Whether the metaserver can do its work, and what keeps it from doing so, each in one line."""
+    """Whether the metaserver can do its work, and what keeps it from doing so, each in one line; and how it turns."""
 
     ok: bool
     problems: tuple[str, ...] = ()
+    turns: Turns | None = None
 
 
 @frozen

@@ -26,6 +26,7 @@ _capabilities = st.builds(
 )  # no NUL, which is replaced when it is sent
 
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
+_turns = st.builds(protocol.Turns, _numbers, *[st.floats(0.0, 1e9)] * 5)
 _judged = st.lists(st.builds(Judged, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
 _why_line = st.builds(protocol.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
@@ -122,7 +123,10 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "Heard": st.builds(protocol.Heard, _judged),
     "Draining": st.builds(protocol.Draining, _text),
     "AskHealth": st.just(protocol.AskHealth()),
-    "HealthTold": st.builds(protocol.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple)),
+    "Turns": _turns,
+    "HealthTold": st.builds(
+        protocol.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
+    ),
     "Order": st.builds(
         protocol.Order,
         build_id=_numbers,

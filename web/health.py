@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from buildtool.protocol import HealthTold
 
@@ -45,6 +45,8 @@ def said(
     if asked:
         body["metaserver"] = "no answer" if told is None else "ok" if told.ok else "troubled"
         body["problems"] = problems
+    if told is not None and told.turns is not None:
+        body["turns"] = asdict(told.turns)
     if asked and (told is None or not told.ok):
         body["status"] = "troubled"
     if trouble:

@@ -297,7 +297,7 @@ class Wanted:
         """Return how what a build server announces fits, its machine left aside."""
         unskilled = tuple(_unskilled(capability, self._skill))
         nearest, least = None, len(self._checks) + 2
-        for offer in _by_rank(capability.offers):
+        for offer in by_rank(capability.offers):
             lacks = self._lacks(offer, least)
             if lacks < least:
                 nearest, least = offer, lacks
@@ -315,7 +315,7 @@ class Wanted:
         if _unskilled(capability, self._skill):
             return None
         offers = capability.offers if self._mark is None else by_mark.get(self._mark, ())
-        return next((offer for offer in _by_rank(offers) if not self._lacks(offer, 1)), None)
+        return next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
 
     def machine(self, capability: Capability) -> list[Reason]:
         """Return what the machine itself lacks."""
@@ -345,7 +345,8 @@ class Wanted:
         return missing
 
 
-def _by_rank(offers: Sequence[Offer]) -> Sequence[Offer]:
+def by_rank(offers: Sequence[Offer]) -> Sequence[Offer]:
+    """Return offers, native ones before cross and emulated ones."""
     return offers if len(offers) <= 1 else sorted(offers, key=lambda offer: OFFER_RANK[offer.kind])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -128,6 +129,7 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning
     metaserver = Metaserver(settings, reactor, pages, stop.ask, beginning)
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
+    gc.freeze()  # what is there now mostly stays: looking through it for garbage would hold everybody up
     log.info(
         "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
         pb=settings.pb_port,

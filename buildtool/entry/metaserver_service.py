@@ -36,6 +36,7 @@ from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.queries import SqlPages
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.adapters.turn_meter import TurnMeter
 from buildtool.adapters.vcs import Resolvers
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn import SvnResolver
@@ -57,6 +58,7 @@ from buildtool.metaserver.operator import OperatorDesk
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
 from buildtool.ports import OutgoingMail
+from buildtool.protocol import Turns
 from buildtool.settings import MailSettings, Settings
 
 log = Logger()
@@ -184,10 +186,11 @@ class Metaserver:
         broker = Broker(state, store, clock, timers, shelving, acts)
         closing.add("what decisions asked for", acts.settle)
         closing.add("the transaction in flight", broker.stop)
-        desk = Desk(settings, broker, store, resolvers, teller, Explainer(state, store, teller), keeping.conditions)
+        explainer, turns = Explainer(state, store, teller), self._timed()
+        desk = Desk(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
         server_desk = ServerDesk(settings, broker, shelving, tickets)
         history = SqlOperatorStore(stored.database)
-        operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock)
+        operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -222,6 +225,13 @@ class Metaserver:
         self._reloading = Reloading(settings, take)
         self._operate(operator_desk, timers)
         mailer.startService()
+
+    def _timed(self) -> Callable[[], Turns]:
+        """Take the time of the reactor's turns; return what tells how long they were."""
+        meter = TurnMeter()
+        meter.watch(self.reactor)
+        self._closing.add("the times of the reactor's turns", meter.stop)
+        return meter.told
 
     async def _open(self, directory: Path) -> _Stored:
         """Take hold of the state directory and open what lies in it."""

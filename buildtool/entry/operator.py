@@ -33,6 +33,7 @@ from buildtool.operator_protocol import (
     ServerStands,
     Standing,
 )
+from buildtool.protocol import Turns
 from buildtool.settings import Settings, load_settings
 
 PROGRAM = "metaserver"
@@ -141,6 +142,13 @@ async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
     print(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
 
 
+def _turns(told: Turns) -> str:
+    within = (
+        f"half within {told.p50_ms:g} ms, 99 % {told.p99_ms:g}, 99.9 % {told.p999_ms:g}, the longest {told.max_ms:g}"
+    )
+    return f"turns of the reactor in the last minutes: {within}; pauses for garbage up to {told.pause_max_ms:g}"
+
+
 def standing_lines(told: Standing) -> list[str]:
     """Return how everything stands, for people."""
     connected = f"{told.servers_connected} of {_count(told.servers_known, 'build server is', 'build servers are')}"
@@ -153,6 +161,8 @@ def standing_lines(told: Standing) -> list[str]:
     found = ["; ".join(counts)]
     if told.draining:
         found.append("draining: no build is started any more, and it ends once none runs")
+    if told.turns is not None:
+        found.append(_turns(told.turns))
     found += [f"problem: {line}" for line in told.problems]
     if told.stands:
         found.append("build servers:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
@@ -56,6 +56,7 @@ from buildtool.protocol import (
     SubmitTogether,
     Told,
     ToldTogether,
+    Turns,
 )
 from buildtool.settings import Settings
 from buildtool.wire import encode, listed, size_of
@@ -67,6 +68,13 @@ OPEN_LIMIT = 100_000
 
 WANTED_LIMIT = 1_000_000
 """Most acceptable revisions of all waiting Requests together: one with a range may have a thousand."""
+
+WANTED_TOGETHER = 8_000
+"""Most acceptable revisions of all that is asked for at once, which is one event: each costs time in it."""
+
+KINDS_LIMIT = 2_000
+"""Most kinds of open Builds, by project, platform and needs of the machine: each build server that logs in is held
+against every one."""
 
 UNDERSTOOD = 2 * 1024 * 1024
 """In how many bytes wishes are remembered as understood."""
@@ -124,6 +132,10 @@ def _understand(
     return compiled, platform, machine
 
 
+def _untimed() -> None:
+    """Nobody takes the time of the reactor's turns."""
+
+
 @define
 class Desk:
     """Implements ``ports.RequesterDesk`` over a broker."""
@@ -137,6 +149,8 @@ class Desk:
     conditions: Conditions
     open_limit: int = OPEN_LIMIT
     wanted_limit: int = WANTED_LIMIT
+    kinds_limit: int = KINDS_LIMIT
+    turns: Callable[[], Turns | None] = _untimed
     _understood: _Understood = field(factory=_Understood, init=False)
 
     async def submit(self, message: Submit) -> Told:
@@ -198,6 +212,15 @@ class Desk:
             or state.revisions_wanted + wanted > self.wanted_limit
         ):
             raise Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
+        if len(submitted) > 1 and wanted > WANTED_TOGETHER:
+            raise UsageError(
+                f"what is asked for at once accepts {wanted} revisions in all, which may be {WANTED_TOGETHER}: "
+                "ask with a smaller --revrange, or for fewer at once"
+            )
+        kinds = {one.demand.spec.demand_class() for one in submitted}
+        if state.queue.kinds() + len(kinds) > self.kinds_limit and not all(map(state.queue.has, kinds)):
+            count = state.queue.kinds()
+            raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
 
     async def cancel(self, message: Cancel) -> Told:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
@@ -240,7 +263,7 @@ class Desk:
         """Say whether the metaserver can do its work."""
         problems = self.conditions.problems()
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
-        return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more))
+        return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
 
     def _lean(self, message: M) -> M:
         """Return a message without what its project does not look at, which may be nearly all of it."""

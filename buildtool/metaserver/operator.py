@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
@@ -54,6 +54,7 @@ from buildtool.operator_protocol import (
     WaitingTold,
 )
 from buildtool.ports import ArtifactRemoval, BrokerStore, Clock, Conditions, OperatorStore
+from buildtool.protocol import Turns
 from buildtool.settings import Settings
 from buildtool.wire import encode
 
@@ -82,6 +83,7 @@ class OperatorDesk:
     files: ArtifactRemoval
     conditions: Conditions
     clock: Clock
+    turns: Callable[[], Turns | None] = lambda: None
     _draining: str = field(default="", init=False)
 
     # --- how everything stands ----------------------------------------------------------------------------
@@ -124,6 +126,7 @@ class OperatorDesk:
                 for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
             ),
             waiting=tuple(_waits(state, build, now) for build in first),
+            turns=self.turns(),
         )
 
     def drained(self) -> str:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Coroutine
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildtool.domain.incarnations import Keys
+from buildtool.domain.matching import by_mark, by_rank
 from buildtool.domain.messages import (
     Abort,
     Answer,
@@ -89,6 +90,13 @@ CAPABILITY_LIMIT = 64 * 1024
 WORD_LIMIT = 400
 """Most characters of one property's value: reasons for waiting quote it."""
 
+ANNOUNCED_MOST = 500
+"""Most members of each kind in what a build server announces: they are looked through when builds are given out."""
+
+OFFERS_A_MARK = 8
+"""Of one os, arch and libc so many offers of a build server are used, the native ones first: they differ in versions,
+and each is compared with what every build needs."""
+
 TELL_AGAIN = 5.0
 """Seconds before a requester who waits is told again of an end that could not be read."""
 
@@ -118,6 +126,7 @@ class ServerDesk:
             )
         check_bounded(capability)
         check_held(message.held)
+        capability = _useful(message.server, capability)
         known = self.broker.state.servers
         if message.server not in known and len(known) >= KNOWN_SERVERS:
             raise UsageError(
@@ -339,14 +348,33 @@ def _say_ended(attempt: Attempt) -> None:
 
 def check_bounded(capability: Capability) -> None:
     """Raise UsageError for a capability that is longer than any machine's, or has a value that nobody can read."""
-    values = [value for offer in capability.offers for _, value in (*offer.platform, *offer.tools)]
+    offers, skills = capability.offers, capability.skills
+    counts = [("properties of its machine", len(capability.machine)), ("projects", len(skills))]
+    counts += [("properties of a platform", max((len(offer.platform) for offer in offers), default=0))]
+    counts += [("tools of an offer", max((len(offer.tools) for offer in offers), default=0))]
+    values = [value for offer in offers for _, value in (*offer.platform, *offer.tools)]
     for value in (*values, *(value for _, value in capability.machine)):
-        for word in value if isinstance(value, tuple) else (value,):
-            if len(str(word)) > WORD_LIMIT:
-                raise UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
+        words = value if isinstance(value, tuple) else (value,)
+        counts.append(("members of one property", len(words) if isinstance(value, tuple) else 1))
+        if any(len(str(word)) > WORD_LIMIT for word in words):
+            raise UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
+    for what, count in counts:
+        if count > ANNOUNCED_MOST:
+            raise UsageError(f"a build server announces at most {ANNOUNCED_MOST} {what}, not {count}")
     size = size_of(encode(capability))
     if size > CAPABILITY_LIMIT:
         raise UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
+
+
+def _useful(name: str, capability: Capability) -> Capability:
+    """Return a capability with no more offers of one os, arch and libc than are held against a build."""
+    kept = {id(offer) for offers in by_mark(capability.offers).values() for offer in by_rank(offers)[:OFFERS_A_MARK]}
+    left = len(capability.offers) - len(kept)
+    if not left:
+        return capability
+    words = {"name": name, "count": left, "most": OFFERS_A_MARK}
+    log.warn("{name} offers more than {most} platforms of one os, arch and libc: {count} are not used", **words)
+    return evolve(capability, offers=tuple(offer for offer in capability.offers if id(offer) in kept))
 
 
 def check_held(held: tuple[Held, ...]) -> None:

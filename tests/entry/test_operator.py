@@ -29,6 +29,7 @@ from buildtool.operator_protocol import (
     Standing,
     WaitingTold,
 )
+from buildtool.protocol import Turns
 from buildtool.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -95,10 +96,13 @@ def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_
         stands=(ServerStands("attic", "paused", "no disk", 1, 1), ServerStands("b", "idle", "", 0, 4)),
         running=(RunningTold(7, 2, "lua", "c" * 40, "attic", "building", 90.0),),
         waiting=(WaitingTold(8, "lua", "d" * 40, 1, 300.0, ("attic is paused: no disk",)),),
+        turns=Turns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
     )
+    within = "half within 0.05 ms, 99 % 2.5, 99.9 % 31, the longest 44"
     assert standing_lines(told) == [
         "2 builds run, 5 wait; 3 requests wait; 2 of 9 build servers are connected; 1 mail is to be sent, 0 refused",
         "draining: no build is started any more, and it ends once none runs",
+        f"turns of the reactor in the last minutes: {within}; pauses for garbage up to 12.5",
         "problem: the disk is full",
         "build servers:",
         "  attic  paused  1 of 1  no disk",

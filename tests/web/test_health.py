@@ -5,7 +5,7 @@ import json
 import pytest
 
 from buildtool.errors import StorageUnavailable
-from buildtool.protocol import HealthTold
+from buildtool.protocol import HealthTold, Turns
 from buildtool.web import health
 from tests.web.fake_pages import FakePages
 from tests.web.farm import farm
@@ -51,6 +51,14 @@ def test_trouble_is_503_with_each_problem_in_one_line_and_without_paths() -> Non
         "buildtool.sqlite cannot be used: database is locked",
         "the disk of the state directory has only 12 MiB left",
     ]
+
+
+def test_it_says_how_long_the_turns_of_the_reactor_take() -> None:
+    _, body = visit(HealthTold(ok=True, turns=Turns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5)))
+    assert body["turns"] == {
+        "count": 1_000, "p50_ms": 0.05, "p99_ms": 2.5, "p999_ms": 31.0, "max_ms": 44.0, "pause_max_ms": 12.5,
+    }  # fmt: skip
+    assert "turns" not in visit(HealthTold(ok=True))[1], "one of an older metaserver does not know"
 
 
 def test_a_metaserver_that_does_not_answer_is_503() -> None:
