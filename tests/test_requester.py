@@ -114,6 +114,35 @@ def errand(*answers: Told | BuildToolError) -> Errand:
     return Errand(FakeMetaserver(list(answers)))
 
 
+# --- asking for several at once --------------------------------------------------------------------------
+
+
+def test_each_of_several_is_told_with_its_id_the_answer_why_and_the_command_that_cancels_it() -> None:
+    asked = [messages.submit(client_id=f"{size:032x}", compile={"size": size}) for size in (16, 32, 64)]
+    queued = messages.waiting("queued", request_id=11, why=("anna: is busy",))
+    running = messages.waiting("dispatched", request_id=12)
+    hit = messages.told(request_id=13)
+    it = errand(queued, running, hit)
+    found: list[Any] = []
+    asking = it.requester.ask_together([Wish(one, False, False) for one in asked])
+    Deferred.fromCoroutine(asking).addBoth(found.append)
+    it.clock.advance(0)
+    ids = [f"{told.request_id}-{told.token}" for told in (queued, running)]
+    head = it.console.said.index("request 11 (size=16): queued as build 17: no build server can take it now")
+    assert it.console.said[head : head + 8] == [
+        "request 11 (size=16): queued as build 17: no build server can take it now",
+        "  anna: is busy",
+        f"  page: {queued.page_url}",
+        f"  cancel with: bin/startcompile.py --cancel {ids[0]}",
+        f"request 12 (size=32): {lines.answered(running, 0.0)[0]}",
+        f"  page: {running.page_url}",
+        f"  cancel with: bin/startcompile.py --cancel {ids[1]}",
+        "request 13 (size=64): hit: found in 0 ms",
+    ]  # fmt: skip
+    (results,) = found
+    assert [as_json(result)["cancel_id"] for result in results][:2] == ids
+
+
 # --- asking -----------------------------------------------------------------------------------------------
 
 

@@ -240,4 +240,7 @@ def storage_unavailable(purpose: str, error: OSError) -> StorageUnavailable:
     """The error for a disk that will not ``purpose``, in one line."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageUnavailable(f"cannot {purpose}: the disk is full; try again when there is room")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        mend = "its owner has to allow it" if error.errno != errno.EROFS else "it is mounted read-only"
+        return StorageUnavailable(f"cannot {purpose}: {error.strerror}; {mend}")
     return StorageUnavailable(f"cannot {purpose}: {error.strerror or 'the disk failed'}; try again later")

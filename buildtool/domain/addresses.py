@@ -38,7 +38,7 @@ def valid_address(text: str) -> str:
     elif len(local) > LOCAL_LIMIT:
         wrong = f"has more than {LOCAL_LIMIT} characters before the @"
     elif not _LOCAL.match(local):
-        wrong = "has something before the @ that is not taken"
+        wrong = "has something before the @ that is not a letter, a digit, or one of . _ + - = & ' ~ # /"
     elif not _DOMAIN.match(domain):
         wrong = "has no usable domain after the @"
     else:
@@ -58,5 +58,5 @@ def find_address(text: str) -> str | None:
 
 
 def _shown(text: str) -> str:
-    shown = ascii(text)
+    shown = repr(text) if text.isprintable() else ascii(text)
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."

@@ -345,7 +345,7 @@ TOOL_OPTIONS: tuple[Option, ...] = (
     Option("revision", Kind.STRING, "branch, tag or commit id to build", default="HEAD",
            pattern=r"[^\s~^:?*\[\\-][^\s~^:?*\[\\]{0,199}", shape="a branch, a tag or a commit id"),
     Option("revrange", Kind.STRING, "also accept a near revision: so many steps either way, or on the line A..B",
-           default="", shape="a number such as 3, or two revisions A..B",
+           default="", shape="a number of steps from 0 to 9999, or two revisions A..B",
            pattern=r"(?!.*\.{3})([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?"),
 )  # fmt: skip
 """What every project takes besides its own options: which source, which revision, and how near will do."""

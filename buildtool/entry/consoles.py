@@ -164,8 +164,9 @@ class TerminalConsole(SilentConsole):
     def _show(self, columns: list[ProgressColumn], words: str, done: int, total: int | None) -> None:
         if self._bottom is None:
             self._bottom = Progress(
-                *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds
-            )
+                *columns, console=self._console, auto_refresh=False, transient=True, get_time=self._timers.seconds,
+                redirect_stdout=False, redirect_stderr=False,  # what it takes over it breaks into lines of its own
+            )  # fmt: skip
             self._bottom.start()
             self._shown = self._bottom.add_task(words, completed=done, total=total)
             self._refresh.start(_REFRESH)

@@ -89,6 +89,7 @@ class _Errand:
         try:
             result = await working
         except CancelledError:
+            console.close()
             result = _interrupted(requester, self.submit, said)
         except BuildToolError as error:
             result = Result(exit_of_error(error), requester.told, error=error)

@@ -44,7 +44,8 @@ def explained(said: Explanation) -> list[str]:
         lines.append(f"  {said.ahead} {'build waits' if said.ahead == 1 else 'builds wait'} before it")
     lines += _estimate(said)
     if said.artifact is not None:
-        near = f", {said.steps} revisions nearer ones were passed" if said.steps else ", exactly as asked"
+        nearer = "1 nearer revision has" if said.steps == 1 else f"{said.steps} nearer revisions have"
+        near = f"; {nearer} none" if said.steps else ", exactly as asked"
         lines += [f"  {_artifact(said.artifact)}{near}"]
     if said.nearest_artifact is not None:
         lines.append(f"nearest artifact: {_artifact(said.nearest_artifact)}")

@@ -8,7 +8,7 @@ from buildtool.domain.model import BuildState, RequestState, shown
 from buildtool.domain.text import one_line
 from buildtool.protocol import Found, Told
 
-__all__ = ["answered", "clean", "ended", "how_to_go_on", "moved", "request_id_words", "waits"]
+__all__ = ["answered", "clean", "ended", "how_to_go_on", "moved", "request_id_words", "waits", "where_to_look"]
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""
@@ -65,12 +65,13 @@ def _artifact(found: Found) -> list[str]:
 
 def how_to_go_on(told: Told, email: str, program: str) -> list[str]:
     """Return what somebody who stops waiting needs: that mail will come, where to look, how to cancel."""
+    return [f"mail will go to {email}", *where_to_look(told, program)]
+
+
+def where_to_look(told: Told, program: str) -> list[str]:
+    """Return where a Request that waits can be looked at, and the command that cancels it."""
     page = [f"page: {clean(told.page_url)}"] if told.page_url else []
-    return [
-        f"mail will go to {email}",
-        *page,
-        f"cancel with: {program} --cancel {request_id_words(told)}",
-    ]
+    return [*page, f"cancel with: {program} --cancel {request_id_words(told)}"]
 
 
 def moved(before: Told, now: Told) -> list[str]:

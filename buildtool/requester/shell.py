@@ -20,7 +20,7 @@ from buildtool.requester.explaining import explained
 from buildtool.requester.following import LogShower, Story
 from buildtool.requester.lines import answered, clean, ended, how_to_go_on, waits
 from buildtool.requester.outcome import Exit, Result, exit_of_state
-from buildtool.requester.together import Watch, news, table
+from buildtool.requester.together import Watch, answered_together, news, table
 
 __all__ = ["Requester", "Wish"]
 
@@ -92,6 +92,7 @@ class Requester:
             answered_all = await self._sent(lambda client: client.submit_together(SubmitTogether(tuple(submits))))
             milliseconds = (self.timers.seconds() - began) * 1_000
             watch = Watch(list(answered_all.items), lambda told: self.console.say(news(told)))
+            self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {submits[0].email} when all have ended")
             if wishes[0].foreground:
@@ -107,31 +108,22 @@ class Requester:
 
     async def cancel(self, message: Cancel) -> Result:
         """End a Request. Raises BuildToolError."""
-        try:
-            told = await (await self._connected()).cancel(message)
-        finally:
-            self._disconnect()
+        told, milliseconds = await self._asked(lambda client: client.cancel(message))
         self._say(ended(told))
         cancelled = told.state == RequestState.CANCELLED.value
-        return Result(Exit.OK if cancelled else exit_of_state(told), told)
+        return Result(Exit.OK if cancelled else exit_of_state(told), told, milliseconds)
 
     async def explain(self, message: AskExplain) -> Result:
         """Say what would be answered, without asking for anything. Raises BuildToolError."""
-        try:
-            said = await (await self._connected()).explain(message)
-        finally:
-            self._disconnect()
+        said, milliseconds = await self._asked(lambda client: client.explain(message))
         self._say(explained(said))
-        return Result(Exit.OK, explanation=said)
+        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
 
     async def why(self, message: AskWhy) -> Result:
         """Say why a Request waits. Raises BuildToolError."""
-        try:
-            said = await (await self._connected()).why(message)
-        finally:
-            self._disconnect()
+        said, milliseconds = await self._asked(lambda client: client.why(message))
         self._say(explained(said))
-        return Result(Exit.OK, explanation=said)
+        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
 
     # --- connections ------------------------------------------------------------------------------------
 
@@ -139,6 +131,15 @@ class Requester:
         if self._client is None:
             self._client = await self.connect()
         return self._client
+
+    async def _asked(self, ask: Callable[[MetaserverClient], Awaitable[T]]) -> tuple[T, float]:
+        """Ask once, and return the answer and in how many milliseconds it was there. Raises BuildToolError."""
+        began = self.timers.seconds()
+        try:
+            answer = await ask(await self._connected())
+        finally:
+            self._disconnect()
+        return answer, (self.timers.seconds() - began) * 1_000
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None

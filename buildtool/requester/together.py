@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from buildtool.domain.platforms import Value
 from buildtool.ports import MetaserverClient
 from buildtool.protocol import Follow, Submit, Told
-from buildtool.requester.lines import clean, waits
+from buildtool.requester.lines import answered, clean, waits, where_to_look
 from buildtool.requester.outcome import Exit, Result
 
 SEVERITY: tuple[Exit, ...] = (
@@ -40,6 +40,24 @@ def differences(submits: Sequence[Submit]) -> list[str]:
     names = sorted({name for values in asked for name in values})
     varying = [name for name in names if len({values.get(name) for values in asked}) > 1]
     return [" ".join(f"{name}={_text(values[name])}" for name in varying if name in values) for values in asked]
+
+
+def answered_together(
+    submits: Sequence[Submit], answers: Sequence[Told], milliseconds: float, program: str
+) -> list[str]:
+    """Return what was answered to each of several submissions: its id and the answer, and for what waits how to go on.
+
+    Each line that can be copied stands whole.
+    """
+    said = []
+    for what, told in zip(differences(submits), answers, strict=True):
+        asked = f" ({clean(what)})" if what else ""
+        head, *more = answered(told, milliseconds) or [f"{clean(told.state)}, as it was told before"]
+        said.append(f"request {told.request_id}{asked}: {head}")
+        if waits(told):
+            more += [f"  {line}" for line in where_to_look(told, program)]
+        said += more
+    return said
 
 
 def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:

@@ -152,6 +152,19 @@ def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
     assert not clock.getDelayedCalls()
 
 
+def test_what_can_be_copied_is_one_line_on_however_narrow_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed beside a live display is not broken by it either."""
+    command = "cancel with: bin/startcompile.py --cancel 12-0123456789abcdef0123456789abcdef0123456789abcdef"
+    clock, screen = Clock(), io.StringIO()
+    console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=40, highlight=False))
+    console.state(messages.waiting())
+    console.say(command)
+    print(command, file=sys.stderr)
+    console.close()
+    assert command in screen.getvalue()
+    assert capsys.readouterr().err == f"{command}\n"
+
+
 # --- the program ------------------------------------------------------------------------------------------
 
 
