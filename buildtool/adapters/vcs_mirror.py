@@ -179,7 +179,8 @@ class MirrorKeeper:
 
     def _is_as_left(self, mirror: Mirror) -> bool:
         try:
-            return mirror.stamp.read_text(encoding="ascii") == stamp(mirror.path)
+            own = (mirror.path / "config").read_bytes() == mirror.settings.read_bytes()
+            return own and mirror.stamp.read_text(encoding="ascii") == stamp(mirror.path)
         except (OSError, UnicodeDecodeError):
             return False
 
