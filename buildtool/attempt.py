@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -18,7 +18,15 @@ from buildtool.buildlog import PATIENCE, LogPipe
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
 from buildtool.domain.options import digest_of
 from buildtool.domain.platforms import Value
-from buildtool.errors import BadTicket, BuildFailed, BuildToolError, ProjectMistake, RecipeMistake
+from buildtool.errors import (
+    BadTicket,
+    BuildFailed,
+    BuildToolError,
+    DecodeError,
+    NotFound,
+    ProjectMistake,
+    RecipeMistake,
+)
 from buildtool.ports import (
     CommandEnd,
     Commands,
@@ -27,6 +35,7 @@ from buildtool.ports import (
     PackedFile,
     RunningCommand,
     SlotPlace,
+    SourceCopies,
     Sources,
     Uploads,
     Workshop,
@@ -76,6 +85,7 @@ class Tools:
     server: str = ""
     cpus: int = 1
     time_limit: float | None = None
+    copies: SourceCopies | None = None
 
 
 class Passes:
@@ -101,13 +111,24 @@ class Passes:
             self._tickets = await self._renew(self._wanted)
         return await send(self._tickets)
 
+    async def for_source(self) -> str:
+        """Return a ticket for the metaserver's own copy of the commit. Raises NotFound where it gives none."""
+        try:
+            tickets = await self._renew(evolve(self._wanted, source=True))
+        except DecodeError as error:
+            raise NotFound("the metaserver is too old to give out what it has of a commit") from error
+        if not tickets.source_ticket:
+            raise NotFound("the metaserver gives out nothing of the commit")
+        return tickets.source_ticket
+
 
 @frozen
 class Work:
     """One Attempt's order with what this machine's own configuration says about it.
 
     ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``mistake`` is what the
-    project's configuration did wrong before anything could begin.
+    project's configuration did wrong before anything could begin. ``copy_url`` is where the metaserver gives out what
+    it has of the commit.
     """
 
     order: Order
@@ -119,6 +140,7 @@ class Work:
     log_limit: int
     passes: Passes
     mistake: ProjectMistake | None = None
+    copy_url: str = ""
 
 
 @frozen
@@ -226,7 +248,8 @@ class Run:
         if self._work.mistake is not None:
             raise self._work.mistake
         place = await self._step(self._tools.workshop.prepare(self._work.slot, self._halt))
-        tree = await self._step(self._tools.sources.checkout(self._work.url, order.revision, self._work.slot))
+        checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
+        tree = await self._step(checkout)
         self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
         plan = self._plan(tree)
         for command in plan.commands:
@@ -238,6 +261,13 @@ class Run:
         last = self.log.last()
         done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
         return done, output
+
+    async def _copy(self, path: Path) -> None:
+        """Fetch what the metaserver has of the commit. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
+        if self._tools.copies is None or not self._work.copy_url:
+            raise NotFound("there is nobody else to fetch the commit from")
+        ticket = await self._work.passes.for_source()
+        await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
 
     def _plan(self, tree: Path) -> Plan:
         order, recipe = self._work.order, self._work.project.recipe

@@ -152,6 +152,7 @@ class BuildServer:
             log_limit=min(project.log_limit, welcome.log_limit),
             passes=Passes(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
             mistake=mistake,
+            copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
         held.run = Run(work, self._tools)
         self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)

@@ -614,13 +614,25 @@ class SpoolFiles(Protocol):
         """Forget an end and delete its file; that there is none does not matter. Raises MachineFault."""
 
 
+SourceCopy = Callable[[Path], Awaitable[None]]
+"""Writes what the metaserver has of an Attempt's commit to a path. Raises NotFound when it has nothing, Unavailable."""
+
+
+class SourceCopies(Protocol):
+    """Commits that the metaserver keeps, from its transfer port."""
+
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+        """Write a copy to ``path``. Raises NotFound where there is none, Unavailable, BadTicket, StorageUnavailable."""
+
+
 class Sources(Protocol):
     """What is asked of version control by a build server."""
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit``; one ``slot`` has one, used by one build at a time.
 
-        Raises UnknownRef, RepositoryUnreachable, MachineFault.
+        Where the repository does not give the commit out, ``copy`` is what the metaserver has of it. Raises UnknownRef,
+        CommitGone, RepositoryUnreachable, MachineFault, Unavailable.
         """
 
 

@@ -15,7 +15,7 @@ from buildtool.domain.model import Judged, Offer, OfferKind, canonical
 from buildtool.domain.options import ProjectOptions, choice, standard
 from buildtool.domain.platforms import Value
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.ports import Executor, Halt, PackedFile, SlotPlace, Spooled
+from buildtool.ports import Executor, Halt, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.project import Checked, ClientChecker, Project
 from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
@@ -100,9 +100,11 @@ class FakeSources:
     error: BaseException | None = None
     hold: Deferred[None] | None = None
     asked: list[tuple[str, str, int]] = field(factory=list)
+    copy: SourceCopy | None = None
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         self.asked.append((url, commit, slot))
+        self.copy = copy
         if self.hold is not None:
             await self.hold
         if self.error is not None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from buildtool.adapters.asking import TEXT_LIMIT, Asker, FileBody, Patience, SmallBody, site
 from buildtool.adapters.disk import storage_unavailable
 from buildtool.adapters.part import Part
-from buildtool.errors import BadOffset, BadUpload, Unavailable, WrongDigest
+from buildtool.errors import BadOffset, BadUpload, TooLong, Unavailable, WrongDigest
 from buildtool.ports import Executor
 
 T = TypeVar("T")
@@ -29,6 +30,15 @@ LOG_LIMIT = 4 * 1024 * 1024
 AT_ONCE = 256 * 1024
 """A file of at most so many bytes is sent in one request, over a connection that is kept."""
 
+COPY_TRIES = 5
+"""How often the fetch of a commit that breaks off is taken up again."""
+
+COPY_PAUSE = 2.0
+"""Seconds between two questions whether a commit is packed."""
+
+COPY_MAKING = 1_800.0
+"""Seconds that the metaserver has to pack a commit."""
+
 RESUMES = 3
 """How often one ``upload`` follows a server that has another idea of how much it has got."""
 
@@ -38,6 +48,7 @@ class TransferClient:
 
     def __init__(self, reactor: IReactorTime, executor: Executor, patience: Patience | None = None) -> None:
         self._executor = executor
+        self._clock = reactor
         self._asker = Asker(reactor, patience or Patience())
 
     async def close(self) -> None:
@@ -109,12 +120,16 @@ class TransferClient:
     # --- ports.Downloads -------------------------------------------------------------------------------
 
     async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
-        target = Path(path)
+        await self._fetch(url, Path(path), size, digest, progress, {})
+
+    async def _fetch(
+        self, url: str, target: Path, size: int, digest: str, progress: Callable[[int], None], more: Mapping[str, str]
+    ) -> None:
         part = await self._disk(target, partial(Part.begin, target, size, digest))
         try:
             progress(part.length)
             if part.length < size or not size:
-                await self._receive(url, target, part, size, progress)
+                await self._receive(url, target, part, size, progress, more)
             arrived = part.hasher.hexdigest()
             if arrived != digest:
                 await self._disk(target, part.remove)
@@ -125,8 +140,17 @@ class TransferClient:
         finally:
             await self._disk(target, part.close)
 
-    async def _receive(self, url: str, target: Path, part: Part, size: int, progress: Callable[[int], None]) -> None:
-        headers = {"Range": f"bytes={part.length}-", "If-Range": f'"{part.digest}"'} if part.length else {}
+    async def _receive(
+        self,
+        url: str,
+        target: Path,
+        part: Part,
+        size: int,
+        progress: Callable[[int], None],
+        more: Mapping[str, str],
+    ) -> None:
+        resumed = {"Range": f"bytes={part.length}-", "If-Range": f'"{part.digest}"'} if part.length else {}
+        headers = {**more, **resumed}
         async with self._asker.asked("GET", url, headers) as response:
             await response.expect(HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
             if response.code == HTTPStatus.OK and part.length:
@@ -140,6 +164,33 @@ class TransferClient:
                 progress(part.length)
         if part.length != size:
             raise Unavailable(f"{site(url)} sent {part.length} of {size} bytes: what came is kept, try again")
+
+    # --- ports.SourceCopies ----------------------------------------------------------------------------
+
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+        """As the port says. It is asked for until it is made, and what breaks off goes on from where it was."""
+        for tries_left in range(COPY_TRIES, -1, -1):
+            try:
+                size, digest = await self._copy_ready(url, ticket)
+                await self._fetch(url, path, size, digest, lambda _: None, _ticket(ticket))
+            except (Unavailable, BadUpload) as error:
+                # It may have been packed again meanwhile, into other bytes.
+                if not tries_left or isinstance(error, TooLong):
+                    raise
+                await deferLater(self._clock, COPY_PAUSE, lambda: None)
+            else:
+                return
+
+    async def _copy_ready(self, url: str, ticket: str) -> tuple[int, str]:
+        """Wait until the copy is made; return its size and digest. Raises Unavailable."""
+        until = self._clock.seconds() + COPY_MAKING
+        while self._clock.seconds() < until:
+            async with self._asker.asked("HEAD", url, _ticket(ticket)) as response:
+                await response.expect(HTTPStatus.OK, HTTPStatus.ACCEPTED)
+                if response.code == HTTPStatus.OK:
+                    return response.number("Source-Length"), response.header("ETag").strip('"')
+            await deferLater(self._clock, COPY_PAUSE, lambda: None)
+        raise Unavailable(f"{site(url)} did not pack the sources within {COPY_MAKING:g} s")
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         """As the port says. Raises Unavailable, NotFound, BadOffset."""

@@ -6,6 +6,8 @@ PUT, HEAD    /uploads/<build>/<epoch>      one artifact, with a ticket; resumabl
 POST         /logs/<build>/<epoch>         bytes of a log at Upload-Offset, with a ticket; sending again is harmless
 GET, HEAD    /logs/<build>/<epoch>         the log; Range, or ``?offset=N&wait=S`` to follow it
 GET, HEAD    /artifacts/<digest>/<name>    an artifact that was compared with its digest; Range, immutable
+GET, HEAD    /sources/<build>/<epoch>      with a ticket: the commit of a build as a git bundle, for build servers whose
+                                           origin does not give it out; Range. 202 while it is being made
 ===========  ============================  =====================================================================
 
 Bytes alone decide nothing: an upload becomes an artifact when the metaserver publishes it. A ticket is enough to send
@@ -14,6 +16,7 @@ as long as its Attempt lives; what came later would lie about for ever, since no
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,6 +29,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import http
 
+from buildtool.adapters.disk import RealDisk, storage_unavailable
 from buildtool.adapters.files import DIGEST, ArtifactStore, Stored
 from buildtool.adapters.flow import Inlet
 from buildtool.adapters.logs import LogStore
@@ -38,6 +42,7 @@ from buildtool.adapters.streaming import (
     StreamingRequest,
     StreamingSite,
 )
+from buildtool.adapters.vcs_bundles import BeingMade, Bundle
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.tickets import Ticket, TicketKind, read
 from buildtool.errors import (
@@ -52,7 +57,7 @@ from buildtool.errors import (
     TooLong,
     WrongDigest,
 )
-from buildtool.ports import Clock
+from buildtool.ports import Clock, Executor
 
 LOG_WAIT = 30.0
 """The longest that a follower of a log waits for an answer, in seconds."""
@@ -62,6 +67,7 @@ LOG_ANSWER = 1024 * 1024
 
 _UPLOADS = re.compile(r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
+_SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _ARTIFACTS = re.compile(r"/artifacts/([0-9a-f]{64})/([^/]*)")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -86,16 +92,21 @@ _COMMON: Headers = (
 _LIVE: Headers = (("Cache-Control", "no-store"),)
 
 
+async def _no_bundle(build_id: int) -> Bundle:
+    raise NotFound(f"there are no sources of build {build_id} here")
+
+
 @frozen
 class Oversight:
     """What the transfer port asks and tells the broker.
 
     ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
-    artifact whose bytes turned out to differ from it, so that it is withdrawn.
+    artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
     """
 
     lives: Callable[[int, int], bool]
     corrupt: Callable[[str], object]
+    bundle: Callable[[int], Awaitable[Bundle]] = _no_bundle
 
 
 class TransferSite(StreamingSite):
@@ -114,16 +125,19 @@ class TransferSite(StreamingSite):
         tickets = _Tickets(keys, clock)
         uploads = _Uploads(tickets, artifacts, broker.lives)
         downloads = _Downloads(artifacts, broker.corrupt)
-        super().__init__(reactor, _Routes(uploads, _Logs(tickets, logs, reactor), downloads, clock), limits or Limits())
+        sources = _Sources(tickets, broker, artifacts.executor)
+        routes = _Routes(uploads, _Logs(tickets, logs, reactor), downloads, sources, clock)
+        super().__init__(reactor, routes, limits or Limits())
 
 
 class _Routes:
     """Which handler a path and method have."""
 
-    def __init__(self, uploads: _Uploads, logs: _Logs, downloads: _Downloads, clock: Clock) -> None:
+    def __init__(self, uploads: _Uploads, logs: _Logs, downloads: _Downloads, sources: _Sources, clock: Clock) -> None:
         self._uploads = uploads
         self._logs = logs
         self._downloads = downloads
+        self._sources = sources
         self._clock = clock
 
     def admit(self, request: StreamingRequest) -> Admission:
@@ -137,6 +151,9 @@ class _Routes:
         if found := _ARTIFACTS.fullmatch(path):
             _allow(request, "GET", "HEAD")
             return Admission(partial(self._downloads.send, digest=found[1], name=found[2]))
+        if found := _SOURCES.fullmatch(path):
+            _allow(request, "GET", "HEAD")
+            return self._sources.admit(request, int(found[1]), int(found[2]))
         raise Refusal(http.NOT_FOUND, "there is nothing at this address")
 
     def refusal(self, error: BuildToolError) -> Answer:
@@ -394,6 +411,43 @@ class _Downloads:
             stored.close()
             return Answer(code, f"the artifact has {stored.size} bytes", (*_LIVE, *ranged))
         return Answer(code, "", (*headers, *ranged), _StoredPart(stored, start, end))
+
+
+class _Sources:
+    """Commits on their way to build servers."""
+
+    def __init__(self, tickets: _Tickets, broker: Oversight, executor: Executor) -> None:
+        self._tickets = tickets
+        self._broker = broker
+        self._executor = executor
+        self._disk = RealDisk()
+
+    def admit(self, request: StreamingRequest, build_id: int, epoch: int) -> Admission:
+        ticket = self._tickets.check(request, TicketKind.SOURCE, build_id, epoch)
+        if not self._broker.lives(build_id, epoch):
+            raise NotFound(f"attempt {epoch} of build {build_id} has ended")
+        return Admission(partial(self._send, build_id=build_id, most=ticket.max_bytes))
+
+    async def _send(self, request: StreamingRequest, _body: Inlet, build_id: int, most: int) -> Answer:
+        try:
+            bundle = await self._broker.bundle(build_id)
+        except BeingMade as error:
+            return Answer(http.ACCEPTED, str(error), (*_LIVE, ("Retry-After", "2")))
+        if bundle.size > most:
+            raise TooLong(f"the sources have {bundle.size} bytes, but the ticket allows {most}")
+        tag = f'"{bundle.digest}"'
+        code, start, end, ranged = _ranged(request, bundle.size, tag)
+        headers = (*_LIVE, ("ETag", tag), ("Source-Length", str(bundle.size)), *ranged)
+        if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return Answer(code, f"the sources have {bundle.size} bytes", headers)
+        try:
+            file = await self._executor.run(lambda: os.open(bundle.path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise storage_unavailable("read packed sources", error) from error
+        stored = Stored(self._executor, self._disk, file, bundle.size)
+        return Answer(
+            code, "", (("Content-Type", "application/x-git-bundle"), *headers), _StoredPart(stored, start, end)
+        )
 
 
 class _StoredPart:

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.vcs_svn_refs import is_svn
-from buildtool.ports import SourceResolver, Sources
+from buildtool.ports import SourceCopy, SourceResolver, Sources
 
 
 @frozen
@@ -43,6 +43,6 @@ class Checkouts:
     git: Sources
     svn: Sources
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit``. Raises UnknownRef, RepositoryUnreachable, MachineFault."""
-        return await (self.svn if is_svn(url) else self.git).checkout(url, commit, slot)
+        return await (self.svn if is_svn(url) else self.git).checkout(url, commit, slot, copy)

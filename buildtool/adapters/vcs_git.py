@@ -15,10 +15,12 @@ import signal
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
@@ -39,10 +41,11 @@ from buildtool.adapters.vcs_refs import (
     may_be_short_id,
     parse_revrange,
 )
+from buildtool.adapters.vcs_unbundle import unbundle
 from buildtool.adapters.vcs_wanted import Wanted
 from buildtool.asker import NOBODY, working_for
-from buildtool.errors import MachineFault, RepositoryUnreachable, UnknownRef
-from buildtool.ports import Executor
+from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
+from buildtool.ports import Executor, SourceCopy
 
 __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
 
@@ -60,6 +63,8 @@ ABSENT_LIMIT = 10_000
 
 NAMED = 100
 """Most refs that an origin is asked for by name at once; for more it tells all."""
+
+log = Logger()
 
 T = TypeVar("T")
 
@@ -92,6 +97,7 @@ class GitMirror:
         self._looks: Batches[str, Mapping[str, Kind]] = Batches()
         self._fetches: Rounds[_Fetched] = Rounds()
         self._refreshes: Rounds[Listing] = Rounds()
+        self._copies: Rounds[None] = Rounds()
         self._wanted: dict[str, Wanted] = {}
         self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self.command = GitCommand(directory / "gitconfig")
@@ -162,12 +168,52 @@ class GitMirror:
             return await self._resolve_short(mirror, ref.lower())
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
 
-    async def fetch_commit(self, url: str, commit: str) -> None:
+    async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> None:
         """See to it that ``commit`` (a full id) is in the mirror; the network is used only if it is not.
 
-        Raises UnknownRef, RepositoryUnreachable.
+        ``copy`` fetches what the metaserver has of it, for when the origin does not give it out, or is away. Raises
+        UnknownRef, RepositoryUnreachable; with ``copy`` CommitGone, and what that raises.
         """
-        await self._resolve_id(self.mirror(url), _full(commit, url))
+        mirror, commit = self.mirror(url), _full(commit, url)
+        try:
+            await self._resolve_id(mirror, commit)
+        except (UnknownRef, RepositoryUnreachable) as error:
+            if copy is None:
+                raise
+            take = partial(self._take, mirror, commit, copy, error)
+            await self._copies.share(f"{commit} {url}", take)
+
+    async def _take(self, mirror: Mirror, commit: str, copy: SourceCopy, error: BuildToolError) -> None:
+        """Take a commit from the metaserver after the origin failed with ``error``."""
+        path = mirror.path.with_name(f"{mirror.path.name}.{commit[:16]}.bundle")
+
+        def take() -> None:
+            def fetch(url: str, specs: tuple[str, ...]) -> Answer:
+                return self._fetching(mirror, len(commit), specs, url=url)
+
+            try:
+                unbundle(self.command, path, commit, fetch)
+            except TimedOut as late:
+                raise MachineFault(f"cannot read what the metaserver sent: {late}") from late
+            except OSError as failed:
+                raise MachineFault(f"cannot read what the metaserver sent: {failed.strerror}") from failed
+
+        try:
+            await copy(path)
+        except NotFound as absent:
+            if isinstance(error, UnknownRef):
+                raise CommitGone(
+                    f"commit {commit} is nowhere any more: neither {mask(mirror.url)} nor the metaserver has it; "
+                    "push it again"
+                ) from absent
+            raise error from absent
+        try:
+            await self._locked(mirror, take)
+        finally:
+            await self._pool.run(lambda: path.unlink(missing_ok=True))
+        if await self._commit(mirror, commit) != commit:
+            raise MachineFault(f"what the metaserver sent of {mask(mirror.url)} does not hold {commit}")
+        log.info("commit {commit} of {url} came from the metaserver", commit=commit, url=mask(mirror.url))
 
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit``, which is in the mirror, whatever is deleted or overwritten at the origin.
@@ -214,6 +260,13 @@ class GitMirror:
         """See to it that the mirror has every branch and tag as they are now. Raises RepositoryUnreachable."""
         await self._refresh(self.mirror(url))
 
+    async def reading(self, url: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``act`` finds in the mirror; where it raises Unreadable, see to the mirror and do it again.
+
+        Raises MachineFault if that does not help.
+        """
+        return await self._read(self.mirror(url), act)
+
     # --- ids --------------------------------------------------------------------------------------------
 
     async def _digits(self, mirror: Mirror) -> int:
@@ -225,7 +278,13 @@ class GitMirror:
             return commit
         found = await self._commit(mirror, commit)
         if found is None:
-            listing = await self._refresh(mirror)
+            try:
+                listing = await self._refresh(mirror)
+            except RepositoryUnreachable:
+                # Before the origin was asked the mirror was seen to.
+                if (found := await self._commit(mirror, commit)) is None:
+                    raise
+                return found
             found = await self._commit(mirror, commit)
             if found is None and await self._ask_for(mirror, commit, listing):
                 found = await self._commit(mirror, commit)
@@ -333,6 +392,7 @@ class GitMirror:
         """Fetch what the origin has, unless the mirror has it, and return what it has; shared by all who ask."""
 
         async def refresh() -> Listing:
+            await self._locked(mirror, lambda: None)
             listing = await self._list(mirror, (_ALL,))
             if listing.digits and await self._locked(mirror, lambda: self._tips(mirror)) != listing.tips:
                 await self._fetch(mirror, listing.digits)
@@ -364,15 +424,17 @@ class GitMirror:
     async def _fetch_ids(self, mirror: Mirror, ids: Sequence[str]) -> bool:
         """Fetch objects by their ids and keep them under refs; False if the origin does not give all of them out."""
         specs = tuple(f"+{one}:refs/fetched/{one}" for one in ids)
-        answer = await self._locked(mirror, lambda: self._fetching(mirror, len(ids[0]), specs, all_of_it=False))
+        answer = await self._locked(mirror, lambda: self._fetching(mirror, len(ids[0]), specs))
         if answer.code:
             await self._list(mirror, ())  # or it does not answer at all
         return answer.code == 0
 
-    def _fetching(self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool) -> Answer:
+    def _fetching(
+        self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool = False, url: str = ""
+    ) -> Answer:
         """Fetch (blocking). Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more.
 
-        An id that the origin does not have is no reason to read a whole mirror.
+        An id that the origin does not have is no reason to read a whole mirror. ``url`` is fetched from instead.
         """
         self.keeper.make(mirror, digits)
         usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
@@ -381,7 +443,7 @@ class GitMirror:
             deeper = ("--unshallow",) if (mirror.path / "shallow").exists() else ()
             words = (*usual, *deeper, *(("--prune",) if all_of_it else ()), "origin", *specs)
             try:
-                answer = self.command.run(words, git_dir=mirror.path, url=mirror.url, limit=FETCH_LIMIT)
+                answer = self.command.run(words, git_dir=mirror.path, url=url or mirror.url, limit=FETCH_LIMIT)
             except TimedOut as error:
                 raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
             if answer.code == 0 or not all_of_it or not self.keeper.see_to(mirror, thorough=True):

@@ -19,6 +19,12 @@ from buildtool.adapters.vcs_process import Answer
 SHA1_DIGITS = 40
 SHA256_DIGITS = 64
 
+BUNDLE_HEADERS = {
+    SHA1_DIGITS: "# v2 git bundle\n",
+    SHA256_DIGITS: "# v3 git bundle\n@object-format=sha256\n",
+}
+"""How git's bundles begin, by the length of their ids."""
+
 _WORDS = 3
 _IDS = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 

@@ -22,7 +22,7 @@ from buildtool.adapters.vcs_svn_command import CHECKOUT_LIMIT, SvnCommand, codes
 from buildtool.adapters.vcs_svn_refs import Address, address, full_id, full_number
 from buildtool.adapters.vcs_svn_xml import unclean
 from buildtool.errors import MachineFault, RepositoryUnreachable
-from buildtool.ports import Executor
+from buildtool.ports import Executor, SourceCopy
 
 _LOCAL = ("155", "200", "000")
 """The first digits of errors that are this machine's: the working copy's, its database's, the system's."""
@@ -45,7 +45,7 @@ class SvnSources:
         self._locks: dict[Path, DeferredLock] = {}
         self._checked: dict[Path, int] = {}
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit`` (``r123``) of ``url``, and nothing else but ``.svn``.
 
         The directory is the same for every checkout of ``url`` in ``slot``, which only one build uses at a time.

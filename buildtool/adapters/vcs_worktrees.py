@@ -18,7 +18,7 @@ from buildtool.adapters.vcs_git import FETCH_LIMIT, GitMirror, Mirror, directory
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import MachineFault, RepositoryUnreachable
-from buildtool.ports import Executor
+from buildtool.ports import Executor, SourceCopy
 
 _STRANGERS = ("? ", "! ")
 """How git's lines about files begin that the commit does not have."""
@@ -40,14 +40,15 @@ class Worktrees:
         self._made: set[Path] = set()
         self._at: dict[Path, str] = {}
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit`` (a full id), submodules included, and nothing else.
 
         The directory is the same for every checkout of ``url`` in ``slot``, which only one build uses at a time.
-        Raises UnknownRef, RepositoryUnreachable, and MachineFault if this machine cannot check out.
+        ``copy`` is as for ``GitMirror.fetch_commit``. Raises what that does, and MachineFault if this machine cannot
+        check out.
         """
         await self._mirror.restore(url)
-        await self._mirror.fetch_commit(url, commit)
+        await self._mirror.fetch_commit(url, commit, copy)
         mirror = self._mirror.mirror(url)
         path = self._directory / directory_name(url) / f"slot-{slot:d}"
         lock = self._locks.setdefault(path, DeferredLock())

@@ -1,7 +1,8 @@
 """What a transfer ticket says, and how it is signed.
 
-A ticket lets its bearer upload one artifact or append to one log: it names kind, build, epoch, the most bytes,
-and when it ends. It is signed with HMAC-SHA256 under a key that never leaves the metaserver's state directory.
+A ticket lets its bearer upload one artifact, append to one log, or fetch one commit: it names kind, build, epoch, the
+most bytes, and when it ends. It is signed with HMAC-SHA256 under a key that never leaves the metaserver's state
+directory.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TICKET_LIMIT = 400
 NUMBER_LIMIT = 10**18
 """Every number of a ticket is below this: ids, epochs, bytes and seconds are."""
 
-_SAID = re.compile(r"(artifact|log)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z")
+_SAID = re.compile(r"(artifact|log|source)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z")
 
 
 class TicketKind(enum.Enum):
@@ -35,6 +36,7 @@ class TicketKind(enum.Enum):
 
     ARTIFACT = "artifact"
     LOG = "log"
+    SOURCE = "source"
 
 
 _NOT_OURS = "the ticket is not one of this metaserver's: ask for a new one over the control connection"

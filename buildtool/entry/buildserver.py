@@ -349,6 +349,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             server=program.name,
             cpus=max(1, (os.cpu_count() or 1) // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
+            copies=transfers,
         )
         offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
         deliveries = Deliveries(Spool(place.spool, pool), link, transfers, reactor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -38,6 +38,7 @@ from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.adapters.transfer import Oversight, TransferSite
 from buildtool.adapters.turn_meter import TurnMeter
 from buildtool.adapters.vcs import Resolvers
+from buildtool.adapters.vcs_bundles import Bundle, Bundles
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_svn import SvnResolver
 from buildtool.adapters.vcs_svn_command import SvnCommand
@@ -50,9 +51,9 @@ from buildtool.entry.housekeeping import Housekeeping
 from buildtool.entry.listening import listen
 from buildtool.entry.reloading import Reloading
 from buildtool.entry.web_site import web_site
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, NotFound
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.desk import Desk, DeskQuestions
+from buildtool.metaserver.desk import Desk, DeskQuestions, source_url
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.operator import OperatorDesk
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
@@ -170,7 +171,7 @@ class Metaserver:
         timers = IReactorTime(self.reactor)
         stored = await self._open(settings.state_dir)
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
-        resolvers = self._sources(settings.state_dir)
+        resolvers, bundles = await self._sources(settings.state_dir, timers)
         addresses = Addresses(settings.transfer_url, settings.public_url)
         outbox, pace = SqlOutboxStore(stored.database), Pace(grace=MAIL_GRACE)
         self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, self.reactor), pace)
@@ -188,8 +189,7 @@ class Metaserver:
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, teller), self._timed()
         desk = Desk(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
-        server_desk = ServerDesk(settings, broker, shelving, tickets)
-        history = SqlOperatorStore(stored.database)
+        server_desk, history = ServerDesk(settings, broker, shelving, tickets), SqlOperatorStore(stored.database)
         operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
@@ -208,7 +208,9 @@ class Metaserver:
         keeping.begin(store, broker.send, finish_logs, (stored.holding.problems, broker.problems, mailer.problems))
         closing.add("the look after files and rows", keeping.stop)
         closing.add("the connections of the control port", gateway.close)
-        site = TransferSite(timers, stored.keys, clock, artifacts, logs, Oversight(lives, keeping.corrupt))
+        site = TransferSite(
+            timers, stored.keys, clock, artifacts, logs, Oversight(lives, keeping.corrupt, packed(desk, bundles))
+        )
         closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
@@ -263,12 +265,15 @@ class Metaserver:
             log.error("{notice}", notice=holding.notice)
         return Keys(key, begun.incarnations), holding
 
-    def _sources(self, directory: Path) -> Resolvers:
+    async def _sources(self, directory: Path, timers: IReactorTime) -> tuple[Resolvers, Bundles]:
         threads = Threads(self.reactor, VCS_THREADS, "version control")
         turns = FairPool(threads, VCS_THREADS)
         git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
         self._closing.add("version control", lambda: _end_sources(threads, (git, svn)))
-        return Resolvers(git, SvnResolver(svn, turns))
+        bundles = Bundles(git, directory / "bundles", turns, timers)
+        self._closing.add("the packed sources", bundles.stop)
+        await bundles.start()
+        return Resolvers(git, SvnResolver(svn, turns)), bundles
 
     def _show(self, stored: _Stored, desk: Desk) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
@@ -331,6 +336,19 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
         if threads.stop(SOURCES_GRACE):
             return
     log.warn("cut off: threads for version control are still busy")
+
+
+def packed(desk: Desk, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
+    """Return what gives the commit of an open Build as a bundle."""
+
+    async def bundle(build_id: int) -> Bundle:
+        build = desk.broker.state.builds.get(build_id)
+        if build is None:
+            raise NotFound(f"build {build_id} is not open")
+        project = desk.settings.project(build.spec.project)
+        return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
+
+    return bundle
 
 
 def mailing(settings: Settings, reactor: ReactorBase) -> tuple[MailSettings | None, Render, Deliver]:

@@ -50,6 +50,7 @@ from buildtool.errors import Fenced, InternalError, NotFound, StorageUnavailable
 from buildtool.metaserver.broker import Broker, wasted
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
+from buildtool.project import Project
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -75,6 +76,9 @@ TICKET_GRACE = 3_600.0
 
 LOG_SLACK = 64 * 1024
 """Bytes that a log may have beyond the project's limit, for the lines that say what was left out."""
+
+SOURCE_LIMIT = 16 * 1024**3
+"""Most bytes of a commit with its history that are given to a build server."""
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
@@ -218,7 +222,10 @@ class ServerDesk:
         build = self.broker.state.builds.get(message.build_id)
         if attempt is None or build is None:
             raise NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
-        return self.tickets.both(build.spec, message.build_id, message.epoch)
+        both = self.tickets.both(build.spec, message.build_id, message.epoch)
+        if not message.source:
+            return both
+        return evolve(both, source_ticket=self.tickets.source(build.spec, message.build_id, message.epoch))
 
     def _current(self, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         attempt = self.broker.state.attempts.get((build_id, epoch))
@@ -238,16 +245,18 @@ class TicketOffice:
     def both(self, spec: BuildSpec, build_id: int, epoch: int) -> Tickets:
         """Return a log and an artifact ticket, bounded by the project's limits."""
         project = self.settings.project(spec.project)
-        expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)
-        key = self.keys.build(build_id)
-
-        def ticket(kind: TicketKind, most: int) -> str:
-            return sign(Ticket(kind, build_id, epoch, most, expires), key)
-
         return Tickets(
-            log_ticket=ticket(TicketKind.LOG, project.log_limit + LOG_SLACK),
-            artifact_ticket=ticket(TicketKind.ARTIFACT, project.artifact_limit),
+            log_ticket=self._ticket(project, TicketKind.LOG, build_id, epoch, project.log_limit + LOG_SLACK),
+            artifact_ticket=self._ticket(project, TicketKind.ARTIFACT, build_id, epoch, project.artifact_limit),
         )
+
+    def source(self, spec: BuildSpec, build_id: int, epoch: int) -> str:
+        """Return a ticket for what the metaserver has of the Build's commit."""
+        return self._ticket(self.settings.project(spec.project), TicketKind.SOURCE, build_id, epoch, SOURCE_LIMIT)
+
+    def _ticket(self, project: Project, kind: TicketKind, build_id: int, epoch: int, most: int) -> str:
+        expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)
+        return sign(Ticket(kind, build_id, epoch, most, expires), self.keys.build(build_id))
 
 
 @define

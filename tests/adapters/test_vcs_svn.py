@@ -27,6 +27,7 @@ from buildtool.adapters.vcs_svn_copies import SvnSources
 from buildtool.adapters.vcs_svn_refs import Address, address, full_id, full_number, is_svn, revision_number
 from buildtool.adapters.vcs_svn_xml import elements, revisions, unclean
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.ports import SourceCopy
 from tests.adapters.svn_repositories import SvnOrigin
 from tests.support.packages import require
 
@@ -803,7 +804,7 @@ class DispatchTests(SvnCase):
             async def pin(self, url: str, commit: str) -> None:
                 pinned.append(url)
 
-            async def checkout(self, url: str, commit: str, slot: int) -> Path:
+            async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
                 return Path("/git", commit)
 
         pinned: list[str] = []

@@ -22,7 +22,7 @@ from buildtool.delivering import Deliveries
 from buildtool.domain.model import Held, Judged
 from buildtool.domain.platforms import Value
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
-from buildtool.ports import Executor, Halt, Orders, PackedFile, SlotPlace, Spooled
+from buildtool.ports import Executor, Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.protocol import (
     AbortOrder,
     Accepted,
@@ -114,7 +114,7 @@ class Workbench:
         Deferred.fromCoroutine(_said(on_output, output.encode()))
         return making
 
-    async def checkout(self, url: str, commit: str, slot: int) -> Path:
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         await self.life.pause(self.world.rng.uniform(0.1, 3.0))
         return Path(f"/simulated/{self.builder.name}/tree-{slot}")
 
