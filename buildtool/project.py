@@ -123,3 +123,15 @@ class Project:
             )
         except TypeError as error:
             raise ConfigurationError(f"project {self.name}: its policy has an unknown setting: {error}") from error
+
+
+def tools_named(projects: Iterable[Project]) -> frozenset[str]:
+    """Return the programs that projects name: what their recipes need, and what their options offer to ask for."""
+    named: set[str] = set()
+    for project in projects:
+        needed = project.recipe.machine.get("tools", ())
+        named.update(needed if isinstance(needed, tuple) else ())
+        for item in project.options.system:
+            if item.detector == "tools":
+                named.update(item.option.choices)
+    return frozenset(named)

@@ -1,17 +1,12 @@
-"""Whether a Project that a configuration file made is one: types at every start, recipes when asked to check."""
+"""Whether a Project that a configuration file made is one: the types of its parts, and what it asks of machines."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterable
-from functools import partial
-from pathlib import PurePath
-
-from buildtool.domain.options import Kind, Option, ProjectOptions
-from buildtool.domain.platforms import Value
-from buildtool.errors import ConfigurationError
+from buildtool.domain.known import nearest
+from buildtool.domain.options import DETECTORS, STANDARD, ProjectOptions, Role
+from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
-from buildtool.recipes import Plan, Recipe, Wanted
+from buildtool.recipes import Recipe
 
 MOST_REPEATS = 9
 """The most times that a project may want a failure repeated."""
@@ -43,62 +38,25 @@ def check_types(project: Project) -> None:
     if isinstance(project.confirm_failures, bool) or project.confirm_failures not in range(MOST_REPEATS + 1):
         raise wrong("confirm_failures", project.confirm_failures, f"a whole number from 0 to {MOST_REPEATS}")
     project.scheduling()
+    _check_machine(project)
 
 
-def check_recipes(projects: Iterable[Project]) -> None:
-    """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError.
-
-    A recipe must answer the same question twice with the same plan: it is a function, and nothing else.
-    """
-    for project in projects:
-        wanted = sample(project)
-        plans = [_tried(project, "recipe", partial(project.recipe.plan, wanted)) for _ in range(2)]
-        if not isinstance(plans[0], Plan):
-            raise ConfigurationError(f"project {project.name}: its recipe answered {plans[0]!r}, not a Plan")
-        if plans[0] != plans[1]:
-            raise ConfigurationError(f"project {project.name}: its recipe answers the same question differently")
-        url = _tried(project, "path_to_url", partial(project.path_to_url, ""))
-        if not isinstance(url, str) or not url:
-            raise ConfigurationError(f"project {project.name}: path_to_url('') answered {url!r}, not a URL")
-
-
-def sample(project: Project) -> Wanted:
-    """Return a plausible question for a project's recipe: all defaults, on a common platform."""
-    options = {option.name: _some_value(option) for option in project.options.compile}
-    return Wanted(
-        options=options,
-        platform={"os": "linux", "arch": "x86_64", "bits": 64, "byteorder": "little", "libc": "glibc",
-                  "libc_version": "2.36", "cpu_level": "x86-64-v1"},
-        kind="native",
-        tools={"CC": "gcc", "CXX": "g++", "AR": "ar", "STRIP": "strip"},
-        source=PurePath("/nowhere/source"),
-        revision="0" * 40,
-        cpus=2,
-    )  # fmt: skip
-
-
-def _some_value(option: Option) -> Value:
-    if option.default is not None:
-        return option.default
-    match option.kind:
-        case Kind.CHOICE:
-            return option.choices[0]
-        case Kind.BOOL:
-            return False
-        case Kind.INT:
-            return option.minimum if option.minimum is not None else min(0, option.maximum or 0)
-        case Kind.SET:
-            return ()
-        case Kind.STRING:
-            return ""
-
-
-def _tried(project: Project, what: str, call: Callable[[], object]) -> object:
-    try:
-        return call()
-    except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise ConfigurationError(
-            f"project {project.name}: its {what} raised {said} ({frame.filename}:{frame.lineno})"
-        ) from error
+def _check_machine(project: Project) -> None:
+    """Refuse what no build server will ever announce: builds would wait for it until they expire."""
+    for item in project.options.system:
+        if item.detector not in DETECTORS:
+            known = nearest(item.detector, sorted(DETECTORS))
+            named = f"property {item.name} names the detector {item.detector!r}"
+            raise ConfigurationError(f"project {project.name}: {named}, which there is not{known}")
+    described = {item.name: item for item in (*STANDARD.values(), *project.options.system)}
+    machines = {name: item for name, item in described.items() if item.role is Role.MACHINE}
+    for name, value in project.recipe.machine.items():
+        if name not in machines:
+            what = "is a property of binaries" if name in described else "is unknown"
+            known = nearest(str(name), machines)
+            raise ConfigurationError(f"project {project.name}: recipe machine={{{name!r}: ...}} {what}{known}")
+        try:
+            machines[name].option.check(value)
+        except UsageError as error:
+            said = str(error).removeprefix(f"{machines[name].option.flag}: ")
+            raise ConfigurationError(f"project {project.name}: recipe machine={{{name!r}: ...}}: {said}") from error

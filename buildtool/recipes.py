@@ -163,6 +163,14 @@ class Plan:
                 raise ConfigurationError(f"machine fault {pattern!r} is no regular expression: {error}") from error
 
 
+def _machine(value: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what a machine must have, sets as such; the members are checked with the project."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"a recipe's machine is a dictionary such as {{'memory': 512}}, not {value!r}")
+    sets = (list, tuple, set, frozenset)
+    return {name: tuple(sorted(map(str, one))) if isinstance(one, sets) else one for name, one in value.items()}
+
+
 @frozen
 class Recipe:
     """A project's recipe: its version (raise it whenever the same inputs would give another binary) and function.
@@ -172,4 +180,4 @@ class Recipe:
 
     version: int
     plan: Callable[[Wanted], Plan]
-    machine: Mapping[str, Value] = field(factory=dict)
+    machine: Mapping[str, Value] = field(factory=dict, converter=_machine)

@@ -20,10 +20,11 @@ from attrs import field, frozen
 from buildtool.configfile import CONFIG_VARIABLE, Execution, find_config, projects_of
 from buildtool.domain.addresses import valid_address
 from buildtool.domain.hosts import at_port, in_url, is_address, valid_bind, valid_host, valid_url
+from buildtool.domain.model import canonical, shown
 from buildtool.domain.options import Option
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject, UsageError
 from buildtool.project import Project
-from buildtool.projectcheck import check_recipes
+from buildtool.recipecheck import check_recipes
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -363,10 +364,10 @@ def _default_bind(host: str) -> str:
 # --- saying what was understood -------------------------------------------------------------------------
 
 
-def check_projects(settings: Settings) -> None:
-    """Try every recipe and source mapping once, as ``--check-config`` does. Raises ConfigurationError."""
+def check_projects(settings: Settings, *, thorough: bool = False) -> None:
+    """Try every recipe and source mapping: once, or with what ``--check-config`` tries. Raises ConfigurationError."""
     need_projects(settings)
-    check_recipes(settings.projects)
+    check_recipes(settings.projects, thorough=thorough)
 
 
 def need_projects(settings: Settings) -> None:
@@ -395,6 +396,8 @@ def describe(settings: Settings) -> list[str]:
         ]
         if project.options.system:
             lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")
+        if project.recipe.machine:
+            lines.append(f"  needs              {shown(canonical(project.recipe.machine))}")
     if not settings.projects:
         lines.append("project         none: nothing can be built yet")
     return lines

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from buildtool.adapters.archive import make_zip
 from buildtool.domain.platforms import Value
-from buildtool.projectcheck import check_recipes
+from buildtool.recipecheck import check_recipes
 from buildtool.recipes import Plan, Wanted
 from buildtool.settings import load_settings
 from tests.support.lua import ROOT, import_sources, need_sources
@@ -177,7 +177,7 @@ def test_the_smallest_configuration_of_the_tutorial_builds_lua(repository: Path,
     (tmp_path / "config.py").write_text(project)
     (tmp_path / "farm.py").write_text(farm)
     settings = load_settings(tmp_path / "farm.py", secrets=False)
-    check_recipes(settings.projects)
+    check_recipes(settings.projects, thorough=True)
     mine = settings.project("mine")
     assert mine.path_to_url("") == str(tmp_path / "mine.git")
     source = checkout(repository, "v5.4.7", tmp_path / "source")

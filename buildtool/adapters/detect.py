@@ -18,6 +18,7 @@ from pathlib import Path
 from attrs import define
 
 from buildtool.adapters.tools import find_tools, output_of, parse_compiler
+from buildtool.domain.known import TOOLS
 from buildtool.domain.platforms import canonical_arch
 
 Detected = str | int | tuple[str, ...] | None
@@ -40,22 +41,27 @@ _LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit
 class Machine:
     """This machine, as the detectors look at it; what is slow to find out is found out once.
 
-    ``disk_at`` is the directory in which builds will write; it need not be there yet.
+    ``disk_at`` is the directory in which builds will write; it need not be there yet. ``named`` are programs to look
+    for besides those that builds commonly need.
     """
 
     disk_at: Path
+    named: frozenset[str] = frozenset()
     _tools: dict[str, str] | None = None
 
     def tools(self) -> dict[str, str]:
-        """Return the usable programs that builds commonly need, with their versions."""
+        """Return the usable programs among those that are looked for, with their versions."""
         if self._tools is None:
-            self._tools = find_tools()
+            self._tools = find_tools(sorted({*TOOLS, *self.named}))
         return self._tools
 
 
-def detect_machine(disk_at: Path) -> dict[str, Detected]:
-    """Return what every detector finds, by name. Takes as long as the slowest tool needs to tell its version (5 s)."""
-    machine = Machine(disk_at)
+def detect_machine(disk_at: Path, named: Iterable[str] = ()) -> dict[str, Detected]:
+    """Return what every detector finds, by name; programs ``named`` are looked for besides the common ones.
+
+    Takes about as long as the slowest program needs to tell its version, each at most 5 s.
+    """
+    machine = Machine(disk_at, frozenset(named))
     return {name: detector(machine) for name, detector in DETECTORS.items()}
 
 

@@ -4,49 +4,65 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-TOOLS = (
-    "ar", "autoconf", "automake", "bash", "bison", "c++", "cargo", "cc", "ccache", "clang", "clang++", "cmake", "curl",
-    "flex", "g++", "gcc", "git", "gmake", "go", "ld", "libtool", "m4", "make", "meson", "ninja", "patch", "perl",
-    "pkg-config", "python3", "rustc", "sccache", "strip", "tar", "unzip", "xz", "zip",
-)  # fmt: skip
-"""The programs that are looked for."""
+from contextlib import suppress
+from typing import IO, cast
 
 TIME_LIMIT = 5.0
 """Seconds that a program has to tell its version."""
 
-_QUESTIONS = {"go": "version", "unzip": "-v", "zip": "-v"}
+_QUESTIONS = {"go": "version", "unzip": "-v", "zip": "-v", "nasm": "-v", "java": "-version", "javac": "-version",
+              "openssl": "version"}  # fmt: skip
+_ANSWERING = frozenset({
+    "ar", "autoconf", "automake", "bash", "bison", "c++", "cargo", "cc", "ccache", "clang", "clang++", "cmake", "curl",
+    "flex", "g++", "gcc", "git", "gmake", "go", "java", "javac", "ld", "libtool", "m4", "make", "meson", "ninja",
+    "patch", "perl", "pkg-config", "python3", "rustc", "sccache", "strip", "tar", "unzip", "xz", "zip",
+})  # fmt: skip
+"""Programs that tell their version wherever they are what they are called: one that does not is a stand-in, such as
+macOS has for compilers that were never installed, or another program of that name."""
+
 _OUTPUT_READ = 16 * 1024
+_LOOK = 0.05
 
 
-def find_tools(
-    names: Iterable[str] = TOOLS, path: str | None = None, *, time_limit: float = TIME_LIMIT
-) -> dict[str, str]:
-    """Return the programs of ``names`` that answer when asked for their version, each with that version.
+def find_tools(names: Iterable[str], path: str | None = None, *, time_limit: float = TIME_LIMIT) -> dict[str, str]:
+    """Return the programs of ``names`` that are there, each with its version, empty if it does not tell one.
 
-    The version is empty if the answer has no number. What is in PATH but fails (the stand-ins that macOS has for
-    compilers that were never installed) is no tool. ``path`` replaces PATH.
+    Those that answer wherever they work are there only if they do, the others if they can be started. ``path``
+    replaces PATH.
     """
-    there = [name for name in names if shutil.which(name, path=path)]
+
+    def look(name: str) -> tuple[str, str | None]:
+        answer = _ask([name, _QUESTIONS.get(name, "--version")], path, time_limit)
+        if answer is None or (name in _ANSWERING and answer[1] != 0):
+            return name, None
+        return name, parse_version(answer[0]) if answer[1] == 0 else ""
+
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="tools") as pool:
-        answers = pool.map(
-            lambda name: output_of([name, _QUESTIONS.get(name, "--version")], path=path, time_limit=time_limit), there
-        )
-        return {name: parse_version(said) for name, said in zip(there, answers, strict=True) if said is not None}
+        return {name: version for name, version in pool.map(look, names) if version is not None}
 
 
 def output_of(
     command: Sequence[str], *, path: str | None = None, any_code: bool = False, time_limit: float = TIME_LIMIT
 ) -> str | None:
-    """Return what a command prints on both its outputs, or None if it fails or takes longer than ``time_limit``.
+    """Return what a command prints first on both its outputs, or None if it fails or takes longer than ``time_limit``.
 
-    ``any_code`` accepts every exit code.
+    No more than 16 KiB are read; a command that says more is not waited for. ``any_code`` accepts every exit code.
     """
+    answer = _ask(command, path, time_limit)
+    if answer is None or answer[1] is None or (answer[1] and not any_code):
+        return None
+    return answer[0]
+
+
+def _ask(command: Sequence[str], path: str | None, time_limit: float) -> tuple[str, int | None] | None:
+    """Return what a command prints first and its exit code, None if it takes too long; None if it cannot be started."""
     search = path if path is not None else os.environ.get("PATH", os.defpath)
     program = shutil.which(command[0], path=search)
     if program is None:
@@ -62,17 +78,38 @@ def output_of(
             env=environment,
             start_new_session=True,
         )
-    except OSError:
+    except (OSError, ValueError):  # ValueError for a name that no program can have
         return None
     with process:
-        try:
-            said, _ = process.communicate(timeout=time_limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the process was not waited for, so its group is still there
-            return None
-    if process.returncode and not any_code:
-        return None
-    return said[:_OUTPUT_READ].decode("utf-8", "replace")
+        said, code = _read(process, time.monotonic() + time_limit)
+    return said.decode("utf-8", "replace"), code
+
+
+def _read(process: subprocess.Popen[bytes], until: float) -> tuple[bytes, int | None]:
+    """Return the first output of a process and its exit code: None if it takes too long, 0 if it says too much.
+
+    What it started may hold its output open, so that its own end counts, too. Whatever still runs is ended.
+    """
+    said, code = b"", None
+    output = cast(IO[bytes], process.stdout)  # it is a pipe
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(output, selectors.EVENT_READ)
+        while len(said) < _OUTPUT_READ and time.monotonic() < until:
+            ready = waiting.select(min(_LOOK, max(0.0, until - time.monotonic())))
+            chunk = os.read(output.fileno(), _OUTPUT_READ - len(said)) if ready else b""
+            said += chunk
+            if ready and not chunk:
+                break
+            if not ready and process.poll() is not None:
+                break
+    if len(said) < _OUTPUT_READ:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(max(0.0, until - time.monotonic()))
+    else:
+        code = 0
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)  # the process was not waited for, so its group is still there
+    return said, code
 
 
 def parse_version(said: str) -> str:

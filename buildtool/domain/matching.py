@@ -407,7 +407,7 @@ def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], lo
             wanted[name] = value
     wanted |= {name: value for name, value in derived(wanted).items() if name in names}
     problem = contradiction(wanted)
-    if problem:
+    if problem and problem != contradiction(dict(local)):  # a machine that somebody sits at is possible
         raise UsageError(problem)
     return canonical(wanted)
 

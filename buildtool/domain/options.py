@@ -331,6 +331,10 @@ STANDARD: dict[str, Property] = _standard()
 """The properties that most projects need, by name; see docs/integrator.rst for their roles and directions."""
 
 
+DETECTORS: frozenset[str] = frozenset(STANDARD) | {"os_release", "tool_versions", "cc_version"}
+"""The names of all detectors: what a Property may say that it is read by."""
+
+
 def standard(*names: str) -> tuple[Property, ...]:
     """Return the standard properties of these names, all of them when none is named. Raises ConfigurationError."""
     unknown = [name for name in names if name not in STANDARD]

@@ -35,7 +35,18 @@ _TABLE = (
     Arch("mips", 32, "big", ()),
     Arch("mipsel", 32, "little", ()),
     Arch("mips64el", 64, "little", ("mips64le",)),
+    Arch("mips64", 64, "big", ()),
     Arch("loongarch64", 64, "little", ("loong64",)),
+    Arch("riscv32", 32, "little", ()),
+    Arch("armv6l", 32, "little", ("armv6",)),
+    Arch("armv5tel", 32, "little", ("armel", "armv5")),
+    Arch("sparc", 32, "big", ("sparcv8",)),
+    Arch("sparc64", 64, "big", ("sparcv9",)),
+    Arch("alpha", 64, "little", ()),
+    Arch("hppa", 32, "big", ("parisc",)),
+    Arch("m68k", 32, "big", ()),
+    Arch("sh4", 32, "little", ()),
+    Arch("ia64", 64, "little", ()),
 )
 
 ARCHES: dict[str, Arch] = {arch.name: arch for arch in _TABLE}
@@ -58,6 +69,23 @@ TRIPLES: dict[str, str] = {
 
 CPU_LEVELS = ("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4")
 """The x86-64 micro-architecture levels of the psABI, lowest first."""
+
+LIBCS: dict[str, str] = {
+    "glibc": "linux",
+    "musl": "linux",
+    "uclibc": "linux",
+    "bionic": "linux",
+    "macos": "darwin",
+    "msvcrt": "windows",
+    "ucrt": "windows",
+}
+"""Every known C library family, and the operating system that it is of."""
+
+OS_ARCHES: dict[str, tuple[str, ...]] = {
+    "darwin": ("x86_64", "aarch64", "i686", "ppc", "ppc64"),
+    "windows": ("x86_64", "aarch64", "i686", "armv7l"),
+}
+"""The architectures of operating systems that have not all of them."""
 
 FOLLOWS_FROM: dict[str, tuple[str, ...]] = {
     "arch": ("bits", "byteorder", "cpu_level", "libc", "libc_version"),
@@ -84,12 +112,19 @@ def derived(properties: dict[str, Value]) -> dict[str, Value]:
 
 def contradiction(properties: dict[str, Value]) -> str | None:
     """Return why no machine can be like this (``arch=ppc`` with ``bits=64``), or None when one can."""
-    arch = ARCHES.get(str(properties.get("arch", "")))
-    if arch is None:
-        return None
-    for name, true in (("bits", arch.bits), ("byteorder", arch.byteorder)):
-        if name in properties and properties[name] != true:
-            return f"{name}={properties[name]} contradicts arch={arch.name}, whose {name} is {true}"
+    name, os = str(properties.get("arch", "")), properties.get("os")
+    arch = ARCHES.get(name)
+    if arch is not None:
+        for what, true in (("bits", arch.bits), ("byteorder", arch.byteorder)):
+            if what in properties and properties[what] != true:
+                return f"{what}={properties[what]} contradicts arch={arch.name}, whose {what} is {true}"
+    if name and name != "x86_64" and properties.get("cpu_level") in CPU_LEVELS:
+        return f"cpu_level={properties['cpu_level']} contradicts arch={name}: it is a level of x86_64"
+    family = LIBCS.get(str(properties.get("libc", "")))
+    if family is not None and os is not None and os != family:
+        return f"libc={properties['libc']} contradicts os={os}: it is a C library of {family}"
+    if arch is not None and arch.name not in OS_ARCHES.get(str(os), (arch.name,)):
+        return f"arch={arch.name} contradicts os={os}, which there is for {', '.join(OS_ARCHES[str(os)])}"
     return None
 
 

@@ -21,6 +21,7 @@ from attrs import evolve, frozen
 from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
 from buildtool.domain.index import Index
+from buildtool.domain.known import ENUMERATED, is_name
 from buildtool.domain.matching import Wanted, unmet
 from buildtool.domain.model import (
     Artifact,
@@ -42,6 +43,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.options import Comparison
+from buildtool.domain.platforms import Value
 from buildtool.domain.ready import Alike, ReadyQueue, Verdict
 from buildtool.domain.shelves import stocked
 
@@ -60,6 +62,9 @@ OWNER_TOLD_AFTER = 3_600.0
 OVERDUE = 7_200.0
 """Seconds beyond the project's time limit, for checkout and upload, after which an Attempt that still lives is ended:
 its build server keeps neither the limit nor its word."""
+
+OFFERED_KNOWN = 1_000
+"""How many different values of a property are known to be offered: a peer may announce any."""
 
 TIMERS_SPARED = 1_000
 """How many timers of what has ended may stay: by themselves they go when their time comes, a week later."""
@@ -153,6 +158,7 @@ class State:
         self._there: dict[Alike, None] = {}
         self.timers: list[tuple[float, str, Any]] = []
         self.revisions_wanted = 0
+        self._offered: dict[str, dict[Value, int]] = {name: {} for name in ENUMERATED}
         self._next = {"request": 1, "build": 1, "artifact": 1}
         self._journal: list[Callable[[], None]] = []
         self._dirty: dict[tuple[type, object], Row] = {}
@@ -388,6 +394,11 @@ class State:
         """Say whether contact with a server was lost so lately that it may be back any time."""
         return bool(server.missing_since) and now < server.missing_since + self.lease_term
 
+    @property
+    def offered(self) -> Mapping[str, Mapping[Value, int]]:
+        """How many known servers, connected or not, offer each value of the properties whose values are names."""
+        return self._offered
+
     def load_of(self, server: str) -> int:
         """Return how many slots of a server are taken, those that are still being aborted among them."""
         return len(self.attempts_of.get(server, ()))
@@ -560,6 +571,9 @@ class State:
             del self.servers[key]
         else:
             self.servers[key] = new
+        if old is None or new is None or old.capability is not new.capability:
+            self._count_offers(old, -1)
+            self._count_offers(new, 1)
         was = old.capability if old is not None and old.connected else None
         now = new.capability if new is not None and new.connected else None
         if was != now:
@@ -579,6 +593,18 @@ class State:
         else:
             self.absent.pop(key, None)
         self._note_free(key)
+
+    def _count_offers(self, server: Server | None, by: int) -> None:
+        """Count what a server offers of the properties whose values are names, as far as they look like names."""
+        offers = server.capability.offers if server is not None else ()
+        offered = {pair for offer in offers for pair in offer.platform if pair[0] in self._offered and is_name(pair[1])}
+        for name, value in offered:
+            counts = self._offered[name]
+            count = counts.get(value, 0) + by
+            if count > 0 and (value in counts or len(counts) < OFFERED_KNOWN):
+                counts[value] = count
+            else:
+                counts.pop(value, None)
 
     def _compare_server(self, name: str, server: Server | None) -> None:
         """Put a server among those that offer the same, whether it is connected or not."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from buildtool.domain.estimates import Estimate, duration_words, starts_in
+from buildtool.domain.known import is_name
 from buildtool.domain.matching import Cause, Fit, Reason, group_words, nearer
 from buildtool.domain.messages import ServerReasons, Why
 from buildtool.domain.model import Attempt, Build, BuildSpec, Offer, Server
+from buildtool.domain.options import written
 from buildtool.domain.ready import Alike
 from buildtool.domain.state import State
 from buildtool.domain.text import one_line
@@ -63,7 +65,7 @@ def why(state: State, build: Build, now: float) -> Why:
         servers=len(state.servers),
         ahead=ahead,
         not_before=build.not_before if build.not_before > now else 0.0,
-        nearest=_nearest(told),
+        nearest="; ".join(filter(None, (_never(state, build), _nearest(told)))),
         estimate=_waits(look, ahead),
     )
 
@@ -231,6 +233,17 @@ def _who(group: ServerReasons) -> str:
         named = named[:-1]
     more = f" and {group.count - len(named)} more" if group.count > len(named) else ""
     return f"{', '.join(named)}{more}:{' each' if group.count > 1 else ''}"
+
+
+def _never(state: State, build: Build) -> str:
+    """Return in words what of the required platform no build server that is known offers, connected or not."""
+    known = state.offered if state.servers else {}
+    never = [
+        (name, value)
+        for name, value in build.spec.platform
+        if name in known and is_name(value) and value not in known[name]
+    ]
+    return "; ".join(f"no build server has offered {name} {written(value)} yet" for name, value in never)
 
 
 def _nearest(groups: tuple[ServerReasons, ...]) -> str:

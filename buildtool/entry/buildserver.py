@@ -55,6 +55,7 @@ from buildtool.entry.common import (
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.ports import Halt, Halted
+from buildtool.project import tools_named
 from buildtool.protocol import Register
 from buildtool.settings import Settings, load_settings, need_projects
 
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(said.config, secrets=False)
         name = _checked_name(said.name or socket.gethostname())
         place = Place(settings.build_dir / name)
-        detected = detect_machine(place.slots)
+        detected = detect_machine(place.slots, tools_named(settings.projects))
         survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
         everything = announced(
             settings.projects,

@@ -36,7 +36,7 @@ def main() -> int:
         return _upkeep(arguments)
     try:
         settings = load_settings(arguments.config)
-        check_projects(settings)
+        check_projects(settings, thorough=arguments.check_config)
     except BuildToolError as error:
         return refuse(PROGRAM, error)
     if arguments.check_config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from twisted.logger import Logger
 
 from buildtool.asker import Asker, working_for
 from buildtool.domain.addresses import valid_address
+from buildtool.domain.known import TOOLS, check_known
 from buildtool.domain.matching import machine_required, platform_required
 from buildtool.domain.messages import (
     Answer,
@@ -33,16 +35,25 @@ from buildtool.domain.messages import (
     SubmittedTogether,
 )
 from buildtool.domain.model import BuildSpec, Demand, Request, RequestState
-from buildtool.domain.options import Canonical, digest_of, tool_option
+from buildtool.domain.options import Canonical, ProjectOptions, digest_of, tool_option
 from buildtool.domain.platforms import Value
 from buildtool.domain.tickets import token_matches
-from buildtool.errors import BuildToolError, Conflict, InternalError, NotFound, Overloaded, Unauthorised, UsageError
+from buildtool.errors import (
+    BuildToolError,
+    Conflict,
+    InternalError,
+    NotFound,
+    Overloaded,
+    RecipeMistake,
+    Unauthorised,
+    UsageError,
+)
 from buildtool.kept import Kept, weight
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import Answered, BrokerStore, Conditions, SourceResolver
-from buildtool.project import Project
+from buildtool.project import Project, tools_named
 from buildtool.protocol import (
     TOGETHER,
     AskBuild,
@@ -58,6 +69,7 @@ from buildtool.protocol import (
     ToldTogether,
     Turns,
 )
+from buildtool.raised import ask, at, defined
 from buildtool.settings import Settings
 from buildtool.wire import encode, listed, size_of
 
@@ -88,6 +100,7 @@ PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
 
 _FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_Check = Callable[[ProjectOptions, Mapping[str, Value]], None]
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -102,8 +115,16 @@ class _Understood:
     projects: dict[str, Project] = field(factory=dict)
     known: Kept[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(factory=lambda: Kept(UNDERSTOOD))
 
-    def of(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
-        """Return compile options, required platform and required machine. Raises UsageError."""
+    def of(
+        self,
+        project: Project,
+        message: Submit | AskExplain,
+        check: _Check,
+    ) -> tuple[Canonical, Canonical, Canonical]:
+        """Return compile options, required platform and required machine. Raises UsageError.
+
+        ``check`` raises it too, for a property that was asked for by a name that nobody knows.
+        """
         if self.projects.get(project.name) is not project:
             self.projects[project.name] = project  # configured anew: its options may be others
             self.known.clear()
@@ -112,16 +133,17 @@ class _Understood:
         key = (project.name, sha256(asked).digest())
         found = self.known.get(key)
         if found is None:
-            found = _understand(project, message, local)
+            found = _understand(project, message, local, check)
             self.known.put(key, found, weight(found))
         return found
 
 
 def _understand(
-    project: Project, message: Submit | AskExplain, declared: dict[str, Value]
+    project: Project, message: Submit | AskExplain, declared: dict[str, Value], check: _Check
 ) -> tuple[Canonical, Canonical, Canonical]:
     options = project.options
     explicit = options.system_values(message.system)
+    check(options, explicit)
     local = options.system_values(declared)
     platform = platform_required(options, explicit, local)
     machine = machine_required(options, explicit, project.recipe.machine)
@@ -279,7 +301,7 @@ class Desk:
         resolved: dict[tuple[str, str, str], tuple[str, ...]],
     ) -> Demand:
         """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit."""
-        compile_values, platform, machine = self._understood.of(project, message)
+        compile_values, platform, machine = self._understood.of(project, message, self._check_known)
         ref, revrange = ref_and_range(message)
         if (url, ref, revrange) not in resolved:
             commit = await self.resolver.resolve(url, ref)
@@ -297,6 +319,10 @@ class Desk:
             native=message.native,
         )
         return Demand(spec, ref, revrange, acceptable)
+
+    def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
+        tools = {*TOOLS, *tools_named(self.settings.projects)}
+        check_known(options, explicit, self.broker.state.offered, tools)
 
     async def _told(self, answer: Answer, url: str) -> Told:
         match answer:
@@ -367,13 +393,20 @@ def body_digest(message: Submit) -> str:
 
 
 def source_url(project: Project, source: str) -> str:
-    """Return the repository's URL for a ``--source``. Raises UsageError."""
+    """Return the repository's URL for a ``--source``. Raises UsageError, RecipeMistake where the mapping is wrong."""
     tool_option("source").check(source)
+    whom = f"path_to_url of {project.name}"
     try:
-        return project.path_to_url(source)
-    except LookupError as error:
-        known = f": {error.args[0]}" if error.args else ""
-        raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
+        url: object = ask(whom, partial(project.path_to_url, source))
+    except RecipeMistake as error:
+        cause = error.__cause__
+        if isinstance(cause, LookupError):
+            known = f": {cause.args[0]}" if cause.args else ""
+            raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
+        raise
+    if not isinstance(url, str) or not url:
+        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
+    return url
 
 
 def _explained(answer: Answer) -> Explained:

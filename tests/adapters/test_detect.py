@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters import detect, tools
-from buildtool.domain.options import STANDARD
+from buildtool.domain.options import DETECTORS, STANDARD
 from buildtool.domain.platforms import ARCHES, CPU_LEVELS
 
 GCC = "gcc (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022 Free Software Foundation, Inc.\n"
@@ -210,3 +211,36 @@ def test_a_tool_that_hangs_is_given_up_with_all_that_it_started(tmp_path: Path) 
         assert os.read(reading, 1) == b""
     finally:
         os.close(reading)
+
+
+def test_every_detector_has_a_name_that_projects_may_use() -> None:
+    assert set(detect.DETECTORS) == DETECTORS
+
+
+def test_a_tool_that_does_not_tell_its_version_is_there_all_the_same(tmp_path: Path) -> None:
+    """sed of macOS, mawk, tclsh: they have no --version. What cannot even be started is no tool."""
+    script(tmp_path, "sed", "#!/bin/sh\necho 'illegal option' >&2\nexit 1\n")
+    script(tmp_path, "tclsh", "#!/bin/sh\nsleep 600\n")
+    script(tmp_path, "odd", "#!/no/such/interpreter\n")
+    script(tmp_path, "java", "#!/bin/sh\n[ $1 = -version ] && echo 'openjdk version \"17.0.8\" 2023-07-18' >&2\n")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    found = tools.find_tools(("sed", "tclsh", "odd", "java", "no\0name", "-x", ""), path, time_limit=0.5)
+    assert found == {"sed": "", "tclsh": "", "java": "17.0.8"}
+
+
+def test_a_tool_that_never_stops_talking_is_cut_short(tmp_path: Path) -> None:
+    """Neither its output nor the time it takes grows, even where what it started holds its output open."""
+    script(tmp_path, "chatter", "#!/bin/sh\necho chatter 4.2\nexec yes\n")
+    script(tmp_path, "daemon", "#!/bin/sh\necho daemon 1.1\nsleep 600 &\n")
+    began = time.monotonic()
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert tools.find_tools(("chatter", "daemon"), path, time_limit=60) == {"chatter": "4.2", "daemon": "1.1"}
+    assert time.monotonic() - began < 30, "nobody waited for the end of their limits"
+    assert len(tools.output_of(["chatter"], path=path) or "") <= 16 * 1024
+
+
+def test_tools_that_projects_name_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path, "frobnicate", "#!/bin/sh\necho frobnicate 3.1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "frobnicate" not in detect.Machine(tmp_path).tools()
+    assert detect.Machine(tmp_path, frozenset({"frobnicate", "gcc"})).tools()["frobnicate"] == "3.1"

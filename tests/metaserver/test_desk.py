@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import Registered
-from buildtool.domain.model import Capability, Offer, ProjectSkill
+from buildtool.domain.model import Capability, Offer, ProjectSkill, canonical
 from buildtool.domain.options import ProjectOptions, text
 from buildtool.domain.platforms import Value
 from buildtool.domain.state import State
-from buildtool.errors import Overloaded, UnknownProject, UsageError
+from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
 from buildtool.kept import Kept
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.desk import Desk
@@ -35,6 +35,8 @@ from buildtool.wire import decode, encode
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_server_desk import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+
+ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 
 @define
@@ -204,3 +206,39 @@ class ReconfiguredTests(SynchronousTestCase):
         self.take()
         self.failureResultOf(self.asked, UnknownProject)
         assert self.world.desk.broker.state.requests == {}
+
+
+class SlipsOfTheFinger(SynchronousTestCase):
+    """What nobody will ever offer is refused at once; what nobody offers yet is waited for."""
+
+    def asked(self, world: World, **system: Value) -> Deferred[Told]:
+        message = Submit("f" * 32, "paint", "a@b.org", "", "", "", {}, dict(system), {"os": "linux", "arch": "x86_64"})
+        return Deferred.fromCoroutine(world.desk.submit(message))
+
+    def test_an_arch_that_nobody_knows(self) -> None:
+        world = World()
+        told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
+        assert told == "--arch: pcc is not known: did you mean ppc? (no build server has come yet)"
+        capability = Capability((Offer(canonical({"os": "linux", "arch": "vax"})),), (), ())
+        self.successResultOf(Deferred.fromCoroutine(world.desk.broker.send(Registered("old", capability, ()))))
+        told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
+        assert told.endswith("(build servers have offered vax)")
+        assert world.desk.broker.state.requests == {}
+        assert self.successResultOf(self.asked(world, arch="vax")).answer == "queued"
+
+    def test_an_arch_that_nobody_has_yet(self) -> None:
+        world = World()
+        self.successResultOf(Deferred.fromCoroutine(world.desk.broker.send(Registered("old", ANY, ()))))
+        told = self.successResultOf(self.asked(world, arch="riscv64"))
+        assert told.answer == "queued"
+        assert any("no build server has offered arch riscv64 yet" in line for line in told.why)
+
+    def test_a_mapping_that_raises_is_the_integrators_and_said_with_its_line(self) -> None:
+        def astray(source: str) -> str:
+            return source.nothing  # type: ignore[attr-defined, no-any-return] # a mistake of theirs
+
+        world = World()
+        world.desk.settings = evolve(world.desk.settings, projects=(project(path_to_url=astray),))
+        told = str(self.failureResultOf(self.asked(world), RecipeMistake).value)
+        assert told.startswith("path_to_url of paint raised AttributeError: ")
+        assert told.endswith(f"({__file__}:{astray.__code__.co_firstlineno + 1})")

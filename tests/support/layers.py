@@ -19,6 +19,7 @@ GROUPS = {
     "projectcheck": ("plain", 2),
     "protocol": ("plain", 2),
     "raised": ("plain", 2),
+    "recipecheck": ("plain", 2),
     "recipes": ("plain", 2),
     "settings": ("plain", 2),
     "wire": ("plain", 2),
