@@ -49,8 +49,6 @@ ROWS_KEPT = 2 * 1024 * 1024
 _LINE = 2_000
 """Bytes that a line takes besides its texts, about."""
 
-_ADDRESS = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
-
 
 def moment(when: float, now: float) -> Moment:
     """Return a point in time for people and machines."""
@@ -186,7 +184,7 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         offers=tuple(_offer(it) for it in offered.offers),
         projects=", ".join(f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills),
         machine=tuple(words.machine(offered.machine)),
-        host_info=_without_addresses(offered.host_info),
+        host_info=words.without_addresses(offered.host_info),
         admin=offered.admin,
         software=offered.software,
     )
@@ -320,10 +318,6 @@ def _running(it: Running, urls: Urls, now: float) -> Link:
     )
 
 
-def _without_addresses(text: str) -> str:
-    return _ADDRESS.sub(lambda found: words.masked(found.group()), text)
-
-
 def _headline(build: Build, detail: BuildDetail, now: float) -> str:
     what = f"{build.spec.project} {words.revision(build.spec.revision)} for {words.platform(build.spec.platform)}"
     if build.state is BuildState.QUEUED:
@@ -419,5 +413,5 @@ def _request(line: RequestLine, now: float) -> RequestRow:
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
         joined=badges.JOINED[request.joined],
         when=moment(request.admitted_at, now),
-        trouble="; ".join(_without_addresses(it) for it in troubles if it),
+        trouble="; ".join(words.without_addresses(it) for it in troubles if it),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -110,6 +111,7 @@ def _signed(sign: str, item: Value) -> list[str]:
     return [sign, value(item)] if sign else [value(item)]
 
 
+_BETWEEN = re.compile(r"([\s<>(),;]+)")
 _MACHINE: Mapping[str, str] = {"memory": "memory", "disk": "free disk"}
 
 
@@ -129,6 +131,17 @@ def masked(email: str) -> str:
     """Return an address that its owner recognises and nobody else can write to: ``u…@example.org``."""
     local, at, domain = email.rpartition("@")
     return f"{local[:1]}…@{domain}" if at else "…"
+
+
+def without_addresses(text: str) -> str:
+    """Return a text with each e-mail address in it masked, and whatever else looks like one.
+
+    What stands between white space, brackets, commas and semicolons is looked at once, so that this takes as long as
+    the text, whatever is in it.
+    """
+    if "@" not in text:
+        return text
+    return "".join(masked(part) if "@" in part[1:-1] else part for part in _BETWEEN.split(text))
 
 
 def revision(commit: str) -> str:

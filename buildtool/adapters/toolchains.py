@@ -139,7 +139,7 @@ def parse_answer(said: str) -> dict[str, tuple[str, str]]:
     """
     found = {}
     for asked, family, numbers in re.findall(
-        r"^\s*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)\s*$", said, re.MULTILINE
+        r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)[ \t]*$", said, re.MULTILINE
     ):
         found[asked] = (family, ".".join(numbers.split()))
     return found

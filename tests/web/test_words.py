@@ -99,3 +99,17 @@ def test_memory_and_disk_are_sizes() -> None:
         ("free disk", "2.0 GiB"),
         ("tools", "gcc, make"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nobody", "nobody"),
+        ("ask ann@example.org, or <bob@example.org>;", "ask a…@example.org, or <b…@example.org>;"),
+        ("user@here@example.org", "u…@example.org"),
+        ("@example.org and bob@ stay", "@example.org and bob@ stay"),
+        ("two\nlines of ann@example.org\n", "two\nlines of a…@example.org\n"),
+    ],
+)
+def test_addresses_in_a_text_are_masked_and_the_rest_stays_as_it_is(text: str, shown: str) -> None:
+    assert words.without_addresses(text) == shown

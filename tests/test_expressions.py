@@ -1,0 +1,238 @@
+"""Texts are scanned by linear means only: no regular expression takes four times as long for twice as much text.
+
+Peers' texts meet most of them in the reactor. Each expression of the program is registered here with what is worst for
+it; one that is not makes this fail.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from buildtool.adapters import mail_text
+from buildtool.domain import text
+from buildtool.domain.addresses import find_address
+from tests.support.expressions import METHODS, Expression, expressions
+from web import words
+
+MOST = 40_000
+"""Characters that a text has at most here. What is quadratic takes seconds for so many."""
+
+AT_ONCE = 0.004
+"""Seconds of the processor within which nothing has to be compared: even so long a text takes no longer."""
+
+TIMES = 3.0
+"""Twice as much text may take so many times as long: it is 2 for what is linear, 4 for what is quadratic."""
+
+HEX, DIGITS, NAME = ("a", "0", "g"), ("0", "1", "1-", "-"), ("a", "a.", "_-", "é")
+
+WORST: dict[str | bytes, tuple[str, ...]] = {
+    # Numbers, digests, commits and client ids.
+    r"[0-9]{1,18}": DIGITS,
+    r"[0-9]{1,9}": DIGITS,
+    r"[0-9a-f]{64}": HEX,
+    r"[0-9a-f]{64}\Z": HEX,
+    r"[0-9a-f]{32}\Z": HEX,
+    r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z": HEX,
+    r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z": HEX,
+    rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z": HEX,
+    r"(?:[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z": HEX,
+    r"[0-9a-fA-F]{4,63}\Z": HEX,
+    r"[0-9]{1,9}\Z": DIGITS,
+    r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z": ("a", "r1", "r"),
+    r"[1-9][0-9]{0,17}\Z": DIGITS,
+    r"r?([0-9]{1,10})\Z": ("r", "0", "r0"),
+    r"r([1-9][0-9]{0,9})\Z": ("r", "0", "r1"),
+    r"[+-]?[0-9]{1,18}\Z": ("+", "0", "+0"),
+    r"([0-9]+)\.([0-9]+)": ("0", "0.", "."),
+    r"(?:120|175|180|210|215|230|670|730)[0-9]{3}|170(?:000|001|011|013)": ("1", "120", "170"),
+    r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z": ("1", "1-", "1-a"),
+    # What is on the transfer port and in the state directory.
+    r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log(\.zst)?": ("1", "1-1", ".log"),
+    r"([1-9][0-9]{0,17})-([0-9]{1,9})": ("1", "1-1"),
+    r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log": ("1", "1-1", ".log"),
+    r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log\.zst": ("1", "1-1", ".log.zst"),
+    r"/uploads/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/uploads/", "/uploads/1", "1/"),
+    r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/logs/", "/logs/1", "1/"),
+    r"/artifacts/([0-9a-f]{64})/([^/]*)": ("/artifacts/", "a", "/"),
+    r"bytes=([0-9]{0,18})-([0-9]{0,18})": ("bytes=", "0", "-"),
+    r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z": ("bytes=", "0", "-"),
+    r"(artifact|log)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z": ("log", ".0", ".10", "log.0"),
+    # Names.
+    r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}": NAME,
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z": NAME,
+    r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z": NAME,
+    r"[\w.+-]+": NAME,
+    r"[a-z][a-z0-9_]{0,39}\Z": NAME,
+    r"[A-Za-z0-9_.+:/=-]{1,80}\Z": NAME,
+    r"[a-z0-9_]{1,20}(-[a-z0-9_.]{1,30}){1,3}\Z": ("a", "a-", "-a"),
+    r"[^A-Za-z0-9_.-]+": ("a", "!", "a!"),
+    r"[^A-Za-z0-9]+": ("a", "!", "a!"),
+    # Addresses, hosts and URLs.
+    r"(?!-)[A-Za-z0-9_+=&'~#/-]+(\.[A-Za-z0-9_+=&'~#/-]+)*\Z": ("a", "a.", ".", "-"),
+    r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*(?![0-9]+\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z": (
+        "a",
+        "a.",
+        "1.",
+        "a-",
+        "1",
+    ),
+    r"[\s<>(),;:\"]+": (" ", "a ", "@ ", "a@"),
+    r"([\s<>(),;]+)": (" ", "a ", "@ ", "a@", "a"),
+    r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z": ("a", "a-", "-"),
+    r"[A-Za-z0-9._~-]{1,15}\Z": NAME,
+    r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)\Z": ("a", "a:", "a:/", "a://", "/", "?"),
+    r"(?:/[A-Za-z0-9._~/%-]*)?\Z": ("/", "/a", "/%"),
+    r":([0-9]*)\Z": (":", ":1", "1"),
+    r"https?://[!-~]+": ("http", "http://", "https://a"),
+    r"(?:file|git|https?|ssh)://": ("file", "http", "ssh:", "://"),
+    r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]+)?:[^:]": ("a", "a@", "a@a", "a:", "@", "::"),
+    r"(?<=://)[^/\s]+@": ("://", "://a", "a", "://a@", "@", ":", "://:"),
+    r"(?P<scheme>svn|svn\+ssh|svn\+file|svn\+https?)://"
+    r"(?:(?P<user>[^-/@:][^/@:]*)?(?P<password>:[^/@]*)?@)?"
+    r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\])?"
+    r"(?P<port>:[0-9]{1,5})?"
+    r"(?P<path>/.*)?\Z": ("svn", "svn://", "svn://a", "svn://a:", "a:", "svn://[", "/", ":1"),
+    # Refs.
+    r"\A\Z": ("a",),
+    r"\A-": ("-",),
+    r"[\x00-\x1f\x7f]": ("a",),
+    r"\.\.": (".a", "a"),
+    r"[ ~^:?*\[\\]": ("a",),
+    r"@\{|\A@\Z": ("@", "{"),
+    r"\A/|/\Z|//|\.\Z": ("/a", "a", ".", "."),
+    r"(?:\A|/)\.|\.lock(?:/|\Z)": ("/", ".loc", ".lock", "."),
+    r"[\ud800-\udfff]": ("a",),
+    # What git, svn, compilers and the system say. Some of it was written by others.
+    r"submodule\..*\.(?:url|active)\n": ("submodule.", ".url", "\n", ".active"),
+    rb"(?m)^[0-9a-f]{64}(?: |$)": ("a", "\n", "a\n"),
+    r"(?m)^([0-9a-f]{40}(?:[0-9a-f]{24})?) (refs/(?:heads|tags|pins|fetched)/\S+)$": ("a", "\n", f"{'a' * 40} refs/"),
+    r"([0-9a-f]{40}(?:[0-9a-f]{24})?)\n?\Z": ("a", "\n"),
+    r"(?m)^dangling commit ([0-9a-f]+)$": ("dangling commit ", "dangling commit a\n", "a", "\n"),
+    r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)": ("GIT_", "SSH"),
+    r"LC_|LANG|SVN_(?!SSH\Z)|APR_": ("SVN_", "LANG"),
+    r"svn: (?:warning: )?[EW]([0-9]{6}): ": ("svn: ", "svn: warning: ", "svn: E00000"),
+    r"(glibc)\s+([0-9][0-9.]*)\S*": ("glibc ", " ", "0", "0.", "a"),
+    r"^Version ([0-9][0-9.]*)": ("Version ", "\n", "Version 0\n"),
+    r"^musl libc": ("musl ", "\n"),
+    r"^flags\s*:(.*)$": ("flags", " ", "\n", "flags:", "flags \n", "flags\n\n"),
+    r"row \d+ missing from index|wrong # of entries in index": ("row ", "row 1", "row 1 ", "1", "wrong # "),
+    r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)[ \t]*$": (
+        "\n", " ", " \n", "buildtool cc a", " 1", "buildtool cc a 1 ", "1 ", "\t",
+    ),
+    r"-musl\w*$": ("-musl", "-", "a"),
+    r"\berror\b|cannot find|not found": ("error", "cannot ", "not "),
+    r"\b([0-9]+)\b": ("0", "0a", "a", " "),
+    r"\([^()]*\)": ("(", ")", "(a", "a"),
+    r"gcc|GCC|Free Software Foundation": ("gc", "Free "),
+    rb"^\.": (".", "\n", ".\n"),
+    # Text for people, whoever wrote it.
+    r"[^\x20-\x7e]": ("a", "\x00", "é"),
+    text._SEQUENCES.pattern: (
+        "\x1b", "\x1b[", "\x1b[0", "\x1b]", "\x1b]a", "\x9b0", "\x9b ", "\x1b ",
+        "a", "\x90", "\x90a", "0", " ", "\x1bP\x07",
+    ),
+    r"(?<![\w.])/(?:[^\s/:]+/)*": ("/", "/a", " /a", ":/a", "a/", "a", "//", "/a/:"),
+}  # fmt: skip
+"""What an expression may meet that takes it longest: each is repeated, alone and before and behind something else."""
+
+CHOSEN = {
+    "buildtool/adapters/tools.py: number": "from a short table of how tools tell their version",
+    "buildtool/entry/local_farm.py: pattern": "the demo looks for its own programs' lines",
+    "buildtool/attempt.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
+    "buildtool/recipes.py: pattern": "only compiled, to see whether it is one",
+    "buildtool/domain/options.py: self.pattern": "the integrator's, over texts of at most 200 characters",
+}
+"""Those that are made while the program runs, and why they need not be here."""
+
+FOUND = {expression.key: expression for expression in expressions()}
+
+
+def quickest(act: Callable[[], object]) -> float:
+    """Return how many seconds of the processor something takes, the least of several."""
+    least = float("inf")
+    for _ in range(5):
+        began = time.thread_time()
+        act()
+        least = min(least, time.thread_time() - began)
+        if least < AT_ONCE:
+            break
+    return least
+
+
+def grows(act: Callable[[str], object], made: Callable[[int], str]) -> float:
+    """Return how many times as long twice as much text takes; 0 where even much of it takes no time to speak of."""
+    size = 1_000
+    while size < MOST:
+        before, after = (quickest(partial(act, made(many))) for many in (size, 2 * size))
+        if after >= AT_ONCE:
+            return after / before
+        size *= 2
+    return 0.0
+
+
+def texts(unit: str) -> list[Callable[[int], str]]:
+    """Return ways to make long texts of a part that is repeated."""
+    return [
+        lambda size: unit * (size // len(unit)),
+        lambda size: unit * (size // len(unit)) + "\N{SNOWMAN}\n!",
+        lambda size: "a1 " + unit * (size // len(unit)) + " ",
+        lambda size: unit + "a" * size + unit,
+        lambda size: unit + "0" * size + "!",
+    ]
+
+
+def applied(expression: Expression, method: str) -> Callable[[str], object]:
+    pattern = expression.pattern
+    assert pattern is not None
+
+    def apply(said: str) -> object:
+        subject: str | bytes = said.encode() if isinstance(pattern.pattern, bytes) else said
+        act = getattr(pattern, method)
+        if method in ("sub", "subn"):
+            return act("" if isinstance(subject, str) else b"", subject)
+        found = act(subject)
+        return list(found) if method == "finditer" else found
+
+    return apply
+
+
+def test_every_expression_is_registered_here_and_nothing_else_is() -> None:
+    assert {key for key, one in FOUND.items() if one.pattern is not None} == set(WORST)
+    assert {key for key, one in FOUND.items() if one.pattern is None} == set(CHOSEN)
+
+
+@pytest.mark.parametrize("key", WORST, ids=lambda key: str(key)[:40].encode("unicode_escape").decode())
+def test_twice_as_much_text_takes_twice_as_long_and_not_four_times(key: str | bytes) -> None:
+    for method in FOUND[key].methods:
+        for unit in WORST[key]:
+            for made in texts(unit):
+                assert grows(applied(FOUND[key], method), made) < TIMES, (method, unit, made(20))
+
+
+FUNCTIONS: dict[str, Callable[[str], object]] = {
+    "text.printable": text.printable,
+    "text.one_line": text.one_line,
+    "text.block": lambda said: text.block(said, len(said)),
+    "text.log_line": text.log_line,
+    "addresses.find_address": find_address,
+    "words.without_addresses": words.without_addresses,
+    "mail_text._wrapped": lambda said: mail_text._wrapped(said[:4_000]),
+}
+UNITS = ("a", "a ", "@", "a@", "a@b ", " ", "-", "a-", "\x1b[", "\x1b]a", "\t", "\r", "\n", "é", "<", "a.", "\u202e")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_is_made_of_texts_for_people_grows_no_faster_than_they_do(name: str) -> None:
+    for unit in UNITS:
+        for made in texts(unit):
+            assert grows(FUNCTIONS[name], made) < TIMES, (unit, made(20))
+
+
+def test_the_measure_tells_what_is_quadratic_from_what_is_linear() -> None:
+    quadratic = re.compile(r"[^\s<>(),;]+@[^\s<>(),;]+")
+    assert grows(quadratic.search, lambda size: "a" * size) > TIMES
+    assert grows(re.compile(r"a+b").match, lambda size: "a" * size) < TIMES
+    assert {"match", "search", "sub"} <= METHODS
