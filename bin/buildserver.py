@@ -1,23 +1,26 @@
 #!/usr/bin/env python3
 """Start a build server from a checkout, in the environment that `make venv` made."""
 
+import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / ".venv/bin/python"
+WHY = f"its Python packages are missing; run `make venv` in {ROOT} first"
 
-if sys.prefix == sys.base_prefix and PYTHON.exists():
-    import os
-
-    os.execv(PYTHON, [str(PYTHON), *sys.argv])  # noqa: S606 - the same program, in its own environment
+if sys.prefix == sys.base_prefix and os.path.lexists(PYTHON):
+    try:
+        os.execv(PYTHON, [str(PYTHON), *sys.argv])  # noqa: S606 - the same program, in its own environment
+    except OSError as error:  # it is gone, or lies where this account may not go
+        WHY = f"{PYTHON} cannot be started ({error.strerror}): run `make venv PYTHON=...` with one that you may use"
 sys.path[0] = str(ROOT)  # in place of bin/, whose files are not modules
 
 try:
     import twisted.internet.defer  # noqa: F401 - is the environment there at all?
-except ImportError:
-    sys.exit(f"{Path(__file__).name}: its Python packages are missing; run `make venv` in {ROOT} first")
 
-from buildtool.entry.buildserver import main
+    from buildtool.entry.programs import buildserver
+except (ImportError, OSError):
+    sys.exit(f"{Path(__file__).name}: {WHY}")
 
-sys.exit(main())
+sys.exit(buildserver())

@@ -240,6 +240,18 @@ class NotRunning(Unavailable):
     code = "not-running"
 
 
+class OutputLost(BuildToolError):
+    """What the program was asked to print could not be written. The message says why."""
+
+    code = "output"
+
+
+class OutputUnread(OutputLost):
+    """Nobody reads what the program prints any more, as when ``head`` has seen enough. Not worth a word."""
+
+    code = "output-unread"
+
+
 class PortTaken(BuildToolError):
     """A port that the program should listen on is in use. The message names the port and the setting."""
 

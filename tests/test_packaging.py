@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {
-    "metaserver": "buildtool.entry.metaserver:main",
-    "webserver": "buildtool.entry.webserver:main",
-    "buildserver.py": "buildtool.entry.buildserver:main",
-    "startcompile.py": "buildtool.entry.startcompile:main",
+    "metaserver": "buildtool.entry.programs:metaserver",
+    "webserver": "buildtool.entry.programs:webserver",
+    "buildserver.py": "buildtool.entry.programs:buildserver",
+    "startcompile.py": "buildtool.entry.programs:startcompile",
 }
 
 pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all of them

@@ -34,6 +34,7 @@ from contextlib import suppress
 from types import FrameType
 
 from buildtool.adapters.procfs import Seen, descendants
+from buildtool.adapters.surroundings import close_curtains
 
 READY = b"ready"
 """What a nursery says first, once it is a subreaper."""
@@ -44,12 +45,16 @@ MARKED_LIMIT = 10
 HEADER = struct.Struct("!cQ")
 ORDER, SIGNAL = b"O", b"S"
 
+GIVEN_BACK = {signal.SIGPIPE, signal.SIGXFSZ}
+"""Signals that Python itself ignores, and that ``subprocess`` gives back to every child."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_PAUSE = 0.05
 
 
 def main(descriptor: int) -> None:
     """Be the nursery that is spoken to through the socket ``descriptor``, until it is closed and all keepers ended."""
+    close_curtains()
     _become_subreaper()
     wake = _wake_on_signals()
     gc.collect()
@@ -72,13 +77,16 @@ def _wake_on_signals() -> int:
     """Return a descriptor that becomes readable at each signal, above all when a child ended.
 
     What asks for an end is heard and not heeded: a service manager says TERM to everything at once, and then the build
-    server must find its keepers alive. Handlers, unlike ignored signals, are not passed on to the commands.
+    server must find its keepers alive. So is what whoever started the build server wished to be ignored: handlers,
+    unlike ignored signals, are not passed on to the commands. Nor is what they have blocked.
     """
     wake, rung = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(rung, False)
-    for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    ignored = {signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN}
+    for signum in {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} | (ignored - GIVEN_BACK):
         signal.signal(signum, _heard)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
     return wake
 

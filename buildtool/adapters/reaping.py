@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from buildtool.adapters import procfs
 from buildtool.adapters.commands import CommandLine
 from buildtool.adapters.keeper import HEADER, ORDER, READY, SIGNAL
+from buildtool.adapters.surroundings import needed
 
 __all__ = ["Keeper", "Keepers", "Kept"]
 
@@ -139,6 +140,7 @@ class Keepers:
                     [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    env=needed(),
                     cwd="/",
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from buildtool.adapters.surroundings import passed_on
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.adapters.vcs_svn_refs import Address
@@ -183,11 +184,11 @@ class SvnCommand:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of svn: this program's, without what would change its answers.
+    """Return the environment of svn: what it may need of this program's, without what would change its answers.
 
     The time zone counts because ``$Date$`` in a file is expanded in it.
     """
-    kept = {name: value for name, value in os.environ.items() if not _UNWANTED.match(name)}
+    kept = {name: value for name, value in passed_on().items() if not _UNWANTED.match(name)}
     return {**kept, "LC_ALL": _LOCALE, "TZ": "UTC", "SSH_ASKPASS": "true"}
 
 

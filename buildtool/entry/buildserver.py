@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,7 +52,9 @@ from buildtool.entry.common import (
     refuse,
     run,
     software,
+    whole,
 )
+from buildtool.entry.output import say
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.ports import Halt, Halted
@@ -120,35 +123,36 @@ class Place:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    try:
-        said = _parser().parse_args(arguments)
-        settings = load_settings(said.config, secrets=False)
-        name = _checked_name(said.name or socket.gethostname())
-        place = Place(settings.build_dir / name)
-        detected = detect_machine(place.slots, tools_named(settings.projects))
-        survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
-        everything = announced(
-            settings.projects,
-            detected,
-            max_builds=said.max_builds,
-            admin=said.admin,
-            software=software(),
-            found=survey,
-            time_limit=said.time_limit,
+    return whole(PROGRAM, partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    said = _parser().parse_args(arguments)
+    settings = load_settings(said.config, secrets=False)
+    name = _checked_name(said.name or socket.gethostname())
+    place = Place(settings.build_dir / name)
+    detected = detect_machine(place.slots, tools_named(settings.projects))
+    survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
+    everything = announced(
+        settings.projects,
+        detected,
+        max_builds=said.max_builds,
+        admin=said.admin,
+        software=software(),
+        found=survey,
+        time_limit=said.time_limit,
+    )
+    found = restricted(everything, choice)
+    if said.show_info:
+        say(as_json(name, found) if said.json else as_text(name, found))
+        return EXIT_OK
+    need_projects(settings)
+    with place.lock():
+        return run(
+            PROGRAM,
+            lambda reactor, stop: _serve(_Program(settings, name, place, found, said), reactor, stop),
+            verbose=said.verbose,
         )
-        found = restricted(everything, choice)
-        if said.show_info:
-            print(as_json(name, found) if said.json else as_text(name, found))
-            return EXIT_OK
-        need_projects(settings)
-        with place.lock():
-            return run(
-                PROGRAM,
-                lambda reactor, stop: _serve(_Program(settings, name, place, found, said), reactor, stop),
-                verbose=said.verbose,
-            )
-    except BuildToolError as error:
-        return refuse(PROGRAM, error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -302,6 +306,11 @@ class _Program:
 
 async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
+    if os.geteuid() == 0:
+        log.warn(
+            "this build server runs as root, and so does everything that is built: it may read and change all of this "
+            "machine; give the build server an account of its own"
+        )
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)

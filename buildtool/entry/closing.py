@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +11,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from buildtool.entry.output import complain
 
 log = Logger()
 
@@ -73,7 +74,7 @@ def last_resort(program: str, seconds: float = LAST_RESORT) -> None:
     """See to it that this process has ended after so many seconds, though something of it should hang."""
 
     def end() -> None:
-        print(f"{program}: cut off: it did not end within {seconds:g} s", file=sys.stderr, flush=True)
+        complain(f"{program}: cut off: it did not end within {seconds:g} s")
         os._exit(1)
 
     timer = threading.Timer(seconds, end)

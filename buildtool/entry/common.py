@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,18 +22,32 @@ from zope.interface import implementer
 
 from buildtool.domain.hosts import valid_host
 from buildtool.domain.text import one_line
-from buildtool.errors import BuildToolError, ConfigurationError, NoContact, NotRunning, ProtocolMismatch, UsageError
+from buildtool.entry.output import complain, put, say
+from buildtool.errors import (
+    BuildToolError,
+    ConfigurationError,
+    NoContact,
+    NotRunning,
+    OutputUnread,
+    ProtocolMismatch,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 7
 EXIT_REFUSED = 8
+EXIT_UNREAD = 141
 
 EXIT_CODES = {
     EXIT_OK: "all went well",
     EXIT_FAILED: "something failed (such as a port that is taken); the last line says what",
     EXIT_USAGE: "the command line or the configuration is wrong",
+    EXIT_UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
 """What ``--help`` of a server says; ``exit_code`` chooses among them. The numbers mean the same in startcompile.py."""
 
@@ -58,10 +72,21 @@ def software() -> str:
 class _CommandLine(argparse.ArgumentParser):
     """One that says in one line what is wrong, in place of printing its usage."""
 
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        show(message, file)
+
     def error(self, message: str) -> NoReturn:
         what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
         line = unknown_option(self, words.split()[0]) if words else f"{what} (--help shows an example)"
         self.exit(EXIT_USAGE, f"{self.prog}: {one_line(line)}\n")
+
+
+def show(message: str, file: object) -> None:
+    """Print what argparse has to say on the stream that it chose. Raises OutputLost, OutputUnread."""
+    if file is sys.stdout:
+        say(message.removesuffix("\n"))
+    else:
+        complain(message.removesuffix("\n"))
 
 
 def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
@@ -78,7 +103,7 @@ def command_line(
 ) -> argparse.ArgumentParser:
     """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with example and codes."""
     width = max(len(str(code)) for code in codes)
-    meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in codes.items())
+    meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(codes.items()))
     parser = _CommandLine(
         prog=program,
         description=description,
@@ -104,6 +129,8 @@ def host_flag(text: str) -> str:
 
 def exit_code(error: BuildToolError) -> int:
     """Return the exit code for an error that ends a program."""
+    if isinstance(error, OutputUnread):
+        return EXIT_UNREAD
     if isinstance(error, UsageError | ConfigurationError):
         return EXIT_USAGE
     if isinstance(error, NoContact | NotRunning):
@@ -113,7 +140,8 @@ def exit_code(error: BuildToolError) -> int:
 
 def refuse(program: str, error: BuildToolError) -> int:
     """Say on stderr, in one line, why a program ends, and return its exit code."""
-    print(f"{program}: {one_line(str(error))}", file=sys.stderr)
+    if not isinstance(error, OutputUnread):
+        complain(f"{program}: {one_line(str(error))}")
     return exit_code(error)
 
 
@@ -135,9 +163,8 @@ class _Lines:
         if level < least:
             return
         try:
-            self._stream.write(event_line(event))
-            self._stream.flush()
-        except (OSError, ValueError):
+            put(self._stream, event_line(event))
+        except OSError:
             return  # the terminal is gone; the program goes on without one
 
 
@@ -193,6 +220,20 @@ class Stop:
         return await waiter
 
 
+def whole(program: str, act: Callable[[], int]) -> int:
+    """Run what a program does before and besides its life in the reactor, and return the exit code, whatever happens.
+
+    What is wrong is said in one line. Raises SystemExit where argparse does.
+    """
+    try:
+        return act()
+    except BuildToolError as error:
+        return refuse(program, error)
+    except KeyboardInterrupt:
+        complain(f"{program}: broken off")
+        return _EXIT_SIGNAL + signal.SIGINT
+
+
 Main = Callable[[ReactorBase, Stop], Coroutine[Any, Any, int]]
 """A program: given the reactor and its Stop, it returns its exit code, or raises a BuildToolError."""
 
@@ -244,11 +285,11 @@ class _Program:
         except BuildToolError as error:
             self.code = refuse(self._name, error)
         except CancelledError:
-            print(f"{self._name}: broken off", file=sys.stderr)
+            complain(f"{self._name}: broken off")
             self.code = _EXIT_SIGNAL + signal.SIGTERM
         except Exception:  # noqa: BLE001 - a defect: told in one line, with the places to look at
             event = {"log_failure": Failure(), "log_level": LogLevel.critical, "log_time": time.time()}
-            sys.stderr.write(event_line({**event, "log_format": f"a defect of {self._name}"}))
+            complain(event_line({**event, "log_format": f"a defect of {self._name}"}).removesuffix("\n"))
 
 
 def run(name: str, main: Main, *, verbose: bool = False) -> int:

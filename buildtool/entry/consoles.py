@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import sys
 from typing import TextIO
 
@@ -26,6 +27,8 @@ from twisted.internet.task import LoopingCall
 
 from buildtool.domain.model import BuildState
 from buildtool.domain.text import log_line, printable
+from buildtool.entry.output import lost, put
+from buildtool.errors import OutputLost
 from buildtool.protocol import Told
 from buildtool.requester.lines import clean, ended, waits
 
@@ -59,7 +62,9 @@ def _harmless(line: str) -> str:
 
 
 class SilentConsole:
-    """Shows nothing."""
+    """Shows nothing. ``lost`` is why something that should have been shown could not be, None if all was."""
+
+    lost: OutputLost | None = None
 
     def say(self, line: str) -> None:
         """Say nothing."""
@@ -78,7 +83,7 @@ class SilentConsole:
 
 
 class PlainConsole(SilentConsole):
-    """Plain lines on ``stream``. When nobody reads it any more, nothing more is written."""
+    """Plain lines on ``stream``. When it cannot be written, or nobody reads it any more, the errand goes on."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
@@ -87,9 +92,9 @@ class PlainConsole(SilentConsole):
     def say(self, line: str) -> None:
         """Show one line."""
         try:
-            print(printable(line, LINE_LIMIT), file=self._stream, flush=True)
-        except (OSError, ValueError):
-            return  # a closed pipe: the errand goes on
+            put(self._stream, f"{printable(line, LINE_LIMIT)}\n")
+        except OSError as error:
+            self.lost = self.lost or lost(error)
 
     def log(self, data: bytes) -> None:
         """Show the lines of the log, set off from our own."""
@@ -107,11 +112,39 @@ class _Speed(TransferSpeedColumn):
         return Text(f"{speed / unit:,.1f} {suffix}/s" if speed else "", style="progress.data.speed")
 
 
+class _Steady(io.TextIOBase):
+    """A terminal as Rich writes on it: what cannot be written, because it is gone, is not worth an error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # it is always known
+        """The terminal's encoding."""
+        return self._stream.encoding or "utf-8"
+
+    def fileno(self) -> int:
+        """Return the terminal's descriptor."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Say whether it is a terminal, as it should be."""
+        return self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        """Write, if that can be."""
+        try:
+            put(self._stream, text)
+        except OSError as error:
+            lost(error)
+        return len(text)
+
+
 class TerminalConsole(SilentConsole):
     """A line at the bottom tells the state and the time, or shows the download; above it lines go by."""
 
     def __init__(self, timers: IReactorTime, console: RichConsole | None = None) -> None:
-        self._console = console or RichConsole(highlight=False)
+        self._console = console or RichConsole(highlight=False, file=_Steady(sys.stdout))  # type: ignore[arg-type] # it has all that is used
         self._timers = timers
         self._words = TextColumn("{task.description}", markup=False)
         self._text = LogText()
@@ -140,7 +173,8 @@ class TerminalConsole(SilentConsole):
             words = f"build {told.build_id} on {clean(told.server) or 'its way'}"
         if self._measured:
             self.close()
-        self._show([SpinnerColumn(), self._words, TimeElapsedColumn()], words, 0, None)
+        spinner = SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line")
+        self._show([spinner, self._words, TimeElapsedColumn()], words, 0, None)
 
     def downloading(self, name: str, received: int, size: int) -> None:
         """Move the bar."""

@@ -11,6 +11,7 @@ from types import FrameType
 from twisted.internet.base import ReactorBase
 from twisted.internet.task import LoopingCall
 
+from buildtool.entry.beginning import is_ignored
 from buildtool.entry.common import Stop
 from buildtool.errors import ConfigurationError
 
@@ -44,7 +45,7 @@ def watch(reactor: ReactorBase, stamp: Path, drain: Stop) -> Callable[[], None]:
     looking.clock = reactor
     looking.start(LOOK, now=False)
     before = signal.getsignal(signal.SIGHUP)
-    if before is not signal.SIG_IGN:
+    if not is_ignored(signal.SIGHUP):
         signal.signal(signal.SIGHUP, signalled)
 
     def end() -> None:

@@ -13,10 +13,10 @@ from twisted.logger import Logger
 from buildtool.adapters.descriptors import allow_open
 from buildtool.entry import operator, upkeep
 from buildtool.entry.closing import last_resort
-from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, refuse, run
+from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
 from buildtool.entry.metaserver_service import Beginning, Metaserver, send_test_mail
+from buildtool.entry.output import say
 from buildtool.entry.reloading import on_hangup
-from buildtool.errors import BuildToolError
 from buildtool.settings import Settings, check_projects, describe, load_settings
 
 log = Logger()
@@ -28,19 +28,20 @@ OPEN_FILES = 4_096
 
 def main() -> int:
     """Run the program and return its exit code."""
+    return whole(PROGRAM, _run)
+
+
+def _run() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     if _consistent(parser, arguments):
         return operator.operate(arguments)
     if arguments.fsck or arguments.backup is not None:
         return _upkeep(arguments)
-    try:
-        settings = load_settings(arguments.config)
-        check_projects(settings, thorough=arguments.check_config)
-    except BuildToolError as error:
-        return refuse(PROGRAM, error)
+    settings = load_settings(arguments.config)
+    check_projects(settings, thorough=arguments.check_config)
     if arguments.check_config:
-        print("\n".join(describe(settings)))
+        say("\n".join(describe(settings)))
         return EXIT_OK
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
@@ -103,13 +104,10 @@ def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
 
 def _upkeep(arguments: argparse.Namespace) -> int:
     """Look after the state directory, for which neither projects nor passwords have to be right."""
-    try:
-        settings = load_settings(arguments.config, secrets=False)
-        if arguments.fsck:
-            return upkeep.fsck(settings, repair=arguments.repair, as_json=arguments.json)
-        return upkeep.backup(settings, arguments.backup, as_json=arguments.json)
-    except BuildToolError as error:
-        return refuse(PROGRAM, error)
+    settings = load_settings(arguments.config, secrets=False)
+    if arguments.fsck:
+        return upkeep.fsck(settings, repair=arguments.repair, as_json=arguments.json)
+    return upkeep.backup(settings, arguments.backup, as_json=arguments.json)
 
 
 def _make_room() -> None:
@@ -149,5 +147,5 @@ async def _in_time(stop: Stop) -> None:
 
 
 async def _mail(settings: Settings, address: str, reactor: ReactorBase) -> int:
-    print(await send_test_mail(settings, address, reactor))
+    say(await send_test_mail(settings, address, reactor))
     return EXIT_OK

@@ -19,8 +19,9 @@ from buildtool.adapters.locks import holder
 from buildtool.adapters.pb_operator import Act, Operating, connect_operator
 from buildtool.domain.estimates import duration_words
 from buildtool.domain.text import printable
-from buildtool.entry.common import EXIT_OK, Stop, refuse, run
-from buildtool.errors import BuildToolError, NotRunning, Unavailable
+from buildtool.entry.common import EXIT_OK, Stop, run
+from buildtool.entry.output import say
+from buildtool.errors import NotRunning, Unavailable
 from buildtool.operator_protocol import (
     AbortBuild,
     Drain,
@@ -89,10 +90,7 @@ def chosen(parser: argparse.ArgumentParser, said: argparse.Namespace) -> bool:
 
 def operate(said: argparse.Namespace) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
-    try:
-        settings = load_settings(said.config, secrets=False)
-    except BuildToolError as error:
-        return refuse(PROGRAM, error)
+    settings = load_settings(said.config, secrets=False)
     act = next((make(said) for name, make in ACTS.items() if getattr(said, name) not in (None, False)), None)
 
     async def ask(reactor: ReactorBase, _stop: Stop) -> int:
@@ -136,10 +134,10 @@ def _silent(error: BaseException | None) -> bool:
 async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
     if act is None:
         standing = await there.standing()
-        print(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
+        say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
         return
     acted = await there.act(act)
-    print(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
+    say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
 
 
 def _turns(told: Turns) -> str:

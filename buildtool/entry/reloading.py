@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildtool.entry.beginning import is_ignored
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.settings import Settings, check_projects, load_settings
 
@@ -73,5 +74,5 @@ def on_hangup(reactor: ReactorBase, reload: Callable[[], Coroutine[Any, Any, Non
     def signalled(_number: int, _frame: FrameType | None) -> None:
         reactor.callFromThread(begin)
 
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if not is_ignored(signal.SIGHUP):
         signal.signal(signal.SIGHUP, signalled)

@@ -25,14 +25,15 @@ from buildtool.domain.hosts import at_port
 from buildtool.domain.options import Role
 from buildtool.domain.platforms import Value
 from buildtool.domain.text import one_line
-from buildtool.entry.common import Stop, run
+from buildtool.entry.common import Stop, run, whole
 from buildtool.entry.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.entry.flags import PROGRAM, Asked, Helped, Said, check_platform, parse
-from buildtool.errors import BuildToolError, UsageError
+from buildtool.entry.output import complain, say
+from buildtool.errors import BuildToolError, OutputLost, OutputUnread, UsageError
 from buildtool.ports import Executor
 from buildtool.project import Project
 from buildtool.protocol import AskExplain, Submit
-from buildtool.requester.lines import how_to_go_on, waits
+from buildtool.requester.lines import how_to_go_on, request_id_words, waits
 from buildtool.requester.outcome import Exit, Result, all_as_json, as_json, exit_of_error
 from buildtool.requester.shell import Requester, Wish
 from buildtool.requester.together import worst
@@ -43,18 +44,20 @@ _HASHED = 1024 * 1024
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
+    return whole(PROGRAM, partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     wants_json = "--json" in words
     try:
         said = parse(words, partial(load_settings, secrets=False))
         errand = _errand(said)
     except Helped as helped:
-        print(helped)
+        say(str(helped))
         return Exit.OK
     except BuildToolError as error:
-        return _report(Result(exit_of_error(error), error=error), wants_json=wants_json)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return _report([Result(exit_of_error(error), error=error)], None, wants_json=wants_json)
     return run(PROGRAM, errand.run)
 
 
@@ -97,9 +100,8 @@ class _Errand:
             console.close()
             await downloads.close()
             files.stop()
-        if isinstance(result, list):
-            return _report_all(result, wants_json=said.json)
-        return _report(result, wants_json=said.json)
+        results = result if isinstance(result, list) else [result]
+        return _report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
 
     async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
         wishes = [Wish(submit, self.said.foreground, self.said.download) for submit in submits]
@@ -196,32 +198,35 @@ def _interrupted(requester: Requester, submit: Submit | None, said: Said) -> Res
     """Say how to go on after an interruption."""
     told = requester.told
     if told is not None and submit is not None and waits(told) and not said.json:
-        print("interrupted; the request goes on", file=sys.stderr)
+        complain("interrupted; the request goes on")
         for line in how_to_go_on(told, submit.email, requester.program):
-            print(line, file=sys.stderr)
+            complain(line)
     elif not said.json:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
     return Result(Exit.INTERRUPTED, told)
 
 
-def _report_all(results: list[Result], *, wants_json: bool) -> int:
-    """Print what ``--json`` promises of several builds; return the exit code of the worst."""
-    code = worst(results)
+def _report(results: Sequence[Result], lost: OutputLost | None, *, wants_json: bool, together: bool = False) -> int:
+    """Print what ``--json`` promises, or the error in one line; return the exit code, that of the worst.
+
+    ``lost`` is why something of what was shown before could not be: then how to go on is said again on stderr.
+    """
+    code = worst(results) if together else results[0].exit
     if wants_json:
-        print(json.dumps(all_as_json(results, code), sort_keys=True), flush=True)
-    return int(code)
-
-
-def _report(result: Result, *, wants_json: bool) -> int:
-    """Print what ``--json`` promises, or the error in one line; return the exit code."""
-    try:
-        if wants_json:
-            print(json.dumps(as_json(result), sort_keys=True), flush=True)
-        if result.error is not None:
-            print(f"{PROGRAM}: {one_line(str(result.error))}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: not worth a word at the end
-    return int(result.exit)
+        told = all_as_json(results, code) if together else as_json(results[0])
+        try:
+            say(json.dumps(told, sort_keys=True))
+        except OutputLost as error:
+            lost = error
+    if results[0].error is not None and not together:
+        complain(f"{PROGRAM}: {one_line(str(results[0].error))}")
+    if lost is None:
+        return int(code)
+    if not isinstance(lost, OutputUnread):
+        complain(f"{PROGRAM}: {lost}")
+        for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
+            complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; --cancel takes it back")
+    return int(code or (Exit.UNREAD if isinstance(lost, OutputUnread) else Exit.INTERNAL))
 
 
 # --- where the artifact goes ------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,6 +15,7 @@ from buildtool.adapters.backup import Backup, Copied
 from buildtool.adapters.fsck import DATABASE, Checkup, Report
 from buildtool.adapters.locks import DirectoryLock
 from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
+from buildtool.entry.output import complain, say
 from buildtool.errors import StorageUnavailable
 from buildtool.settings import Settings
 
@@ -46,7 +46,7 @@ def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
         report = _interruptible(Checkup(directory, time.time(), Said(time.monotonic())).run(repair=repair))
     if report is None:
         return _EXIT_INTERRUPTED
-    print(json.dumps(as_object(report)) if as_json else "\n".join(lines(report)))
+    say(json.dumps(as_object(report)) if as_json else "\n".join(lines(report)))
     return EXIT_DAMAGED if report.damaged else EXIT_OK
 
 
@@ -55,7 +55,7 @@ def backup(settings: Settings, target: Path, *, as_json: bool) -> int:
     copied = _interruptible(Backup(settings.state_dir, target).run())
     if copied is None:
         return _EXIT_INTERRUPTED
-    print(json.dumps({"directory": str(target), **asdict(copied)}) if as_json else _copied_line(target, copied))
+    say(json.dumps({"directory": str(target), **asdict(copied)}) if as_json else _copied_line(target, copied))
     return EXIT_OK
 
 
@@ -105,7 +105,7 @@ class Said:
             return
         self.at = now
         how_far = f"{_amount(done)} of {_amount(total)}" if what == "artifacts" else f"{done} of {total}"
-        print(f"metaserver: reading {what}: {how_far}", file=sys.stderr, flush=True)
+        complain(f"metaserver: reading {what}: {how_far}")
 
 
 def _copied_line(target: Path, copied: Copied) -> str:
@@ -134,6 +134,6 @@ def _interruptible(act: Coroutine[Any, Any, T]) -> T | None:
         done: T = end.value
         return done
     except KeyboardInterrupt:
-        print("metaserver: broken off", file=sys.stderr)
+        complain("metaserver: broken off")
         return None
     raise RuntimeError("an act of upkeep waits for the reactor, which does not run")

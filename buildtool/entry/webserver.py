@@ -15,10 +15,10 @@ from buildtool.adapters.clock import WallClock
 from buildtool.adapters.pb_questions import MetaserverQuestions
 from buildtool.adapters.reaching import machine_at
 from buildtool.domain.hosts import at_port
-from buildtool.entry.common import EXIT_OK, Stop, command_line, refuse, run
+from buildtool.entry.common import EXIT_OK, Stop, command_line, run, whole
 from buildtool.entry.listening import listen
+from buildtool.entry.output import say
 from buildtool.entry.web_site import Reader, web_site
-from buildtool.errors import BuildToolError
 from buildtool.settings import Settings, describe, load_settings
 
 PROGRAM = "webserver"
@@ -28,15 +28,16 @@ _log = Logger()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
+    return whole(PROGRAM, partial(_run, argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
-    try:
-        settings = load_settings(arguments.config, secrets=False)
-    except BuildToolError as error:
-        return refuse(PROGRAM, error)
+    settings = load_settings(arguments.config, secrets=False)
     if arguments.check_config:
-        print("\n".join(describe(settings)))
+        say("\n".join(describe(settings)))
         if arguments.port is not None:
-            print(f"--port          {arguments.port}, in place of the web port")
+            say(f"--port          {arguments.port}, in place of the web port")
         return EXIT_OK
     return run(PROGRAM, partial(serve, settings, arguments.port), verbose=arguments.verbose)
 

@@ -16,6 +16,8 @@ from buildtool.errors import (
     DecodeError,
     EncodeError,
     InternalError,
+    OutputLost,
+    OutputUnread,
     Unavailable,
     UsageError,
 )
@@ -39,11 +41,12 @@ class Exit(enum.IntEnum):
     REFUSED = 8
     DOWNLOAD = 9
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "hit or built; or accepted, and mail will come",
-    Exit.INTERNAL: "a defect, here or in the metaserver",
+    Exit.INTERNAL: "a defect, here or in the metaserver; or the output could not be written",
     Exit.USAGE: "an unknown option, a wrong value, a wrong configuration",
     Exit.FAILED: "the project does not build as asked",
     Exit.UNBUILDABLE: "it broke on several machines",
@@ -53,6 +56,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
     Exit.DOWNLOAD: "the artifact could not be fetched, verified or written",
     Exit.INTERRUPTED: "interrupted; the request goes on",
+    Exit.UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
 """What each exit code says, for ``--help``."""
 
@@ -92,7 +96,9 @@ def exit_of_error(error: BuildToolError) -> Exit:
         return Exit.USAGE
     if isinstance(error, Unavailable):
         return Exit.UNAVAILABLE
-    if isinstance(error, InternalError | DecodeError | EncodeError):
+    if isinstance(error, OutputUnread):
+        return Exit.UNREAD
+    if isinstance(error, InternalError | DecodeError | EncodeError | OutputLost):
         return Exit.INTERNAL
     return Exit.REFUSED
 
