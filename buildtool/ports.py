@@ -12,6 +12,7 @@ from buildtool.domain.messages import Happened
 from buildtool.domain.model import (
     Artifact,
     Attempt,
+    Beat,
     Build,
     BuildState,
     FailedHere,
@@ -23,6 +24,7 @@ from buildtool.domain.model import (
     Server,
     Shelf,
     ShelfKey,
+    Shift,
 )
 from buildtool.domain.platforms import Value
 from buildtool.operator_protocol import (
@@ -67,7 +69,7 @@ from buildtool.protocol import (
 
 T = TypeVar("T")
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
+Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
 """What the scheduler writes: each value is the whole row of its kind and key."""
 
 
@@ -99,7 +101,8 @@ class Executor(Protocol):
 class Snapshot:
     """Everything open, as the database has it at the start, and the next free numbers.
 
-    ``recent`` are the newest artifacts, oldest first, from which durations are learnt.
+    ``recent`` are the newest artifacts, oldest first, from which durations are learnt; ``beat`` is when the metaserver
+    was last there (wall time), or 0.
     """
 
     requests: tuple[Request, ...]
@@ -111,6 +114,7 @@ class Snapshot:
     next_build: int
     next_artifact: int
     recent: tuple[Artifact, ...] = ()
+    beat: float = 0.0
 
 
 @frozen
@@ -200,6 +204,12 @@ class OutboxStore(Protocol):
 
     async def refused(self, key: str, now: float, reason: str) -> None:
         """Note on mail and requests that the mail server refused for good."""
+
+    async def shift(self, seconds: float, now: float, latest: float) -> None:
+        """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
+
+        One that was not tried yet is due at once, whenever it was written.
+        """
 
 
 # --- what the pages read --------------------------------------------------------------------------------

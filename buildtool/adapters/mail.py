@@ -63,6 +63,9 @@ RETRY = Backoff(10, 3600)
 PAUSE = Backoff(2, 300)
 """For all mail while the mail server is away: the queue waits, then one mail finds out whether it is back."""
 
+STEP = 10.0
+"""Seconds by which wall time may run away from the monotonic clock before it is believed to have been set."""
+
 GIVE_UP_AFTER = 7 * 86_400.0
 """Seconds after which a mail that the server keeps putting off is given up (while the server is away, none is)."""
 
@@ -125,6 +128,7 @@ class Mailer(Service):
         self._paused_until = 0.0
         self._away = ""
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._apart: float | None = None
 
     def startService(self) -> None:
         Service.startService(self)
@@ -189,6 +193,7 @@ class Mailer(Service):
             return paused
         try:
             await self._write(tuple(self._unwritten))
+            await self._follow_clock()
             due = await self._store.due(self._wall.wall(), self._pace.batch)
             if due:
                 await self._send(due)
@@ -203,6 +208,19 @@ class Mailer(Service):
         if next_due is None:
             return self._pace.sweep
         return min(self._pace.sweep, max(1.0, next_due - self._wall.wall()))
+
+    async def _follow_clock(self) -> None:
+        """Let what waits for a time wait no longer because the clock was set, now or while nobody looked."""
+        now = self._wall.wall()
+        apart = now - self._clock.seconds()
+        stepped = apart - self._apart if self._apart is not None else 0.0
+        if self._apart is None or abs(stepped) >= STEP:
+            await self._store.shift(stepped, now, now + self._pace.retry.most)
+            self._apart = apart
+
+    def _again_in(self, seconds: float) -> float:
+        """Return the wall time after so many seconds, by the clock as it was when what waits was shifted last."""
+        return (self._apart or 0.0) + self._clock.seconds() + seconds
 
     async def _send(self, due: Iterable[OutgoingMail]) -> None:
         # While the server is in trouble one mail finds out whether it is back: the one that was tried least, so that
@@ -251,7 +269,7 @@ class Mailer(Service):
             return self._later(outgoing, str(error))
         except MailServerTrouble as error:
             self._trouble(error)
-            again = self._wall.wall() + self._pace.pause.delay(outgoing.tries, mail.key)
+            again = self._again_in(self._pace.pause.delay(outgoing.tries, mail.key))
             return partial(store.deferred, mail.key, again, str(error))
         except CancelledError:
             raise
@@ -277,7 +295,7 @@ class Mailer(Service):
         if now - mail.created_at > GIVE_UP_AFTER and outgoing.tries >= GIVE_UP_TRIES:
             return partial(self._store.refused, mail.key, now, f"given up after {outgoing.tries + 1} tries: {reason}")
         self._log.info("mail {key} is put off: {reason}", key=mail.key, reason=reason)
-        again = now + self._pace.retry.delay(outgoing.tries, mail.key)
+        again = self._again_in(self._pace.retry.delay(outgoing.tries, mail.key))
         return partial(self._store.deferred, mail.key, again, reason)
 
     def _trouble(self, error: MailServerTrouble) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, Update, bindparam, case, func, select, update
 
 from buildtool.adapters import rows
 from buildtool.adapters.database import Database
@@ -82,6 +82,19 @@ class SqlOutboxStore:
     async def refused(self, key: str, now: float, reason: str) -> None:
         """Note on mail and requests that the mail server refused for good. Raises NotFound."""
         await self._database.run(partial(_refuse, key, now, reason))
+
+    async def shift(self, seconds: float, now: float, latest: float) -> None:
+        """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
+
+        One that was not tried yet is due at once, whenever it was written.
+        """
+        await self._database.run(partial(_shift, seconds, now, latest))
+
+
+def _shift(seconds: float, now: float, latest: float, connection: Connection) -> None:
+    then = outbox.c.next_try + seconds
+    then = case((outbox.c.tries == 0, now), (then > latest, latest), else_=then)
+    connection.execute(update(outbox).where(UNSENT).values(next_try=then))
 
 
 def _tried(**changed: object) -> Update:

@@ -23,6 +23,8 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    true,
+    update,
 )
 from sqlalchemy import (
     Row as SqlRow,
@@ -39,6 +41,7 @@ from buildtool.domain.messages import Happened
 from buildtool.domain.model import (
     Artifact,
     Attempt,
+    Beat,
     Build,
     FailedHere,
     Mail,
@@ -47,6 +50,7 @@ from buildtool.domain.model import (
     Server,
     Shelf,
     ShelfKey,
+    Shift,
 )
 from buildtool.domain.shelves import stocked
 from buildtool.ports import Answered, Row, Snapshot
@@ -231,6 +235,7 @@ def _load(connection: Connection) -> Snapshot:
         next_build=next_id(builds),
         next_artifact=next_id(schema.artifacts),
         recent=values(_NEWEST, rows.artifact_of),
+        beat=connection.execute(select(schema.tenure.c.beat)).scalar() or 0.0,
     )
 
 
@@ -356,9 +361,15 @@ def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, co
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)
+    for shift in by_kind[Shift]:  # first: what is written below is as it is to be
+        table, condition = (schema.failures, true()) if shift.failures else (schema.requests, schema.OPEN_REQUEST)
+        until = table.c.until if shift.failures else table.c.expires_at
+        connection.execute(update(table).where(condition).values({until: until + shift.seconds}))
     for kind, table, cells in _KINDS:
         if kind in by_kind:
             _write(connection, table, [cells(value) for value in by_kind[kind]])
+    if Beat in by_kind:
+        connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
     if Mail in by_kind:
         _post(by_kind[Mail], connection)
     if happened:
@@ -368,6 +379,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, co
         _tidy(connection, len(happened), now)
 
 
+_BEAT = update(schema.tenure).values(beat=bindparam("at"))
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
 _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))

@@ -19,6 +19,7 @@ __all__ = [
     "Attempt",
     "AttemptEnd",
     "AttemptState",
+    "Beat",
     "Build",
     "BuildSpec",
     "BuildState",
@@ -40,6 +41,7 @@ __all__ = [
     "Server",
     "Shelf",
     "ShelfKey",
+    "Shift",
     "Verdict",
     "canonical",
     "evolve",
@@ -471,6 +473,24 @@ class Mail:
     created_at: float
     summary: bool = False
     server: str = ""
+
+
+@frozen
+class Beat:
+    """That the metaserver was there at this wall time, so that the next start knows how long it was not."""
+
+    at: float
+
+
+@frozen
+class Shift:
+    """That open Requests expire so many seconds later or, with ``failures``, that those are remembered so much longer.
+
+    It stands for the change of all these rows; what is in memory is changed with it.
+    """
+
+    seconds: float
+    failures: bool
 
 
 @frozen

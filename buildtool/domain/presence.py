@@ -17,6 +17,19 @@ from buildtool.domain.turn import Turn
 CHANGING = frozenset({"disk", "memory"})
 """Properties of a machine that are looked at anew at each login."""
 
+AWAY_LEAST = 60.0
+"""Seconds without a metaserver that are worth writing down: a beat may be half a minute old when it ends."""
+
+
+BEAT_EVERY = 20.0
+"""Seconds after which a look at everything writes down that the metaserver is there."""
+
+
+def beat(turn: Turn) -> None:
+    """Write down that the metaserver is there, if the last time was a while ago."""
+    if abs(turn.now - turn.state.beat) >= BEAT_EVERY:
+        turn.state.note_beat(turn.now)
+
 
 def register(turn: Turn, event: Registered) -> SessionOpened:
     """Open a new Session. The newest login of a name stands; what the server has goes on, what it has not is lost."""
@@ -82,7 +95,17 @@ def disconnect(turn: Turn, event: Disconnected) -> Noted:
 
 
 def restart(turn: Turn) -> Noted:
-    """Nobody is connected, but whoever was is expected back: every Lease gets a fresh full term, owners more time."""
+    """Nobody is connected, but whoever was is expected back: every Lease gets a fresh full term, owners more time.
+
+    The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
+    """
+    away = turn.now - turn.state.beat if turn.state.beat else 0.0
+    if away >= AWAY_LEAST:
+        turn.state.shift_requests(away)
+        turn.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
+    elif away < 0:
+        _shift_all(turn, away)
+    turn.state.note_beat(turn.now)
     for server in list(turn.state.servers.values()):
         if server.connected or (server.missing_since and not server.missing_told):
             turn.state.put(evolve(server, connected=False, missing_since=turn.now, draining=False))
@@ -129,10 +152,18 @@ def look_at_absent(turn: Turn, name: str) -> None:
 
 def step_clock(turn: Turn, event: ClockStepped) -> Noted:
     """Let everything that waits for a time wait as long as it would have, although the clock was set."""
-    state, by = turn.state, event.seconds
-    state.shift_leases(by)
-    if by < 0:
-        state.arm_again()
+    turn.state.shift_leases(event.seconds)
+    _shift_all(turn, event.seconds)
+    turn.state.note_beat(turn.now)
+    turn.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
+    return Noted()
+
+
+def _shift_all(turn: Turn, by: float) -> None:
+    """Shift everything that waits for a time, or holds until one, except for Leases."""
+    state = turn.state
+    state.shift_requests(by)
+    state.shift_failures(by)
     for build in list(state.builds.values()):
         if build.not_before:
             state.put(evolve(build, not_before=build.not_before + by))
@@ -143,8 +174,6 @@ def step_clock(turn: Turn, event: ClockStepped) -> Noted:
             state.put(evolve(server, quarantined_until=quarantined, missing_since=missing))
     for refusal in list(state.refusals.values()):
         state.put(evolve(refusal, until=refusal.until + by))
-    turn.happened("clock-stepped", "metaserver", f"by {by:+.0f} s")
-    return Noted()
 
 
 def _lose_what_is_not_there(turn: Turn, server: Server) -> None:

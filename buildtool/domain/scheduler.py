@@ -149,6 +149,7 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
 def _tick(turn: Turn) -> Noted:
     """Look at everything whose time has come: what has expired goes first, then all that may start, in its order."""
     state = turn.state
+    presence.beat(turn)
     kinds = ("lease", "absence", "request", "build", "server", "refusal")
     due: dict[str, dict[Any, None]] = {kind: {} for kind in kinds}
     while state.timers and state.timers[0][0] <= turn.now:

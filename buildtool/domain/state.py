@@ -27,6 +27,7 @@ from buildtool.domain.model import (
     Artifact,
     Attempt,
     AttemptState,
+    Beat,
     Build,
     BuildSpec,
     BuildState,
@@ -41,13 +42,14 @@ from buildtool.domain.model import (
     Server,
     Shelf,
     ShelfKey,
+    Shift,
 )
 from buildtool.domain.options import Comparison
 from buildtool.domain.platforms import Value
 from buildtool.domain.ready import Alike, ReadyQueue, Verdict
 from buildtool.domain.shelves import stocked
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail
+Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
 
 SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
@@ -157,6 +159,7 @@ class State:
         self._alike_of: dict[str, Alike] = {}
         self._there: dict[Alike, None] = {}
         self.timers: list[tuple[float, str, Any]] = []
+        self.beat = 0.0
         self.revisions_wanted = 0
         self._offered: dict[str, dict[Value, int]] = {name: {} for name in ENUMERATED}
         self._next = {"request": 1, "build": 1, "artifact": 1}
@@ -250,6 +253,35 @@ class State:
         """Let every Lease end so much later, since the clock by which it is measured was set."""
         for key, old in list(self.leases.items()):
             self._change_lease(key, Lease(old.until + seconds, old.overdue + seconds))
+
+    def shift_requests(self, seconds: float) -> None:
+        """Let every open Request expire so much later: one row says so for all of theirs."""
+        for request in list(self.requests.values()):
+            later = evolve(request, expires_at=request.expires_at + seconds)
+            self._set_request(request.id, request, later)
+            if (Request, request.id) in self._dirty:
+                self._mark(request.id, later)
+            self._journal.append(partial(self._set_request, request.id, later, request))
+        self._shifted(seconds, failures=False)
+
+    def shift_failures(self, seconds: float) -> None:
+        """Remember every failure so much longer, those too that are on no shelf in memory."""
+        for key, shelf in list(self.shelves.items()):
+            if shelf.failures:
+                later = tuple(evolve(failure, until=failure.until + seconds) for failure in shelf.failures)
+                self._restock(key, evolve(shelf, failures=later))
+        self._shifted(seconds, failures=True)
+
+    def _shifted(self, seconds: float, *, failures: bool) -> None:
+        old = self._dirty.get((Shift, failures))
+        before = old.seconds if isinstance(old, Shift) else 0.0
+        self._mark(failures, Shift(before + seconds, failures))
+
+    def note_beat(self, now: float) -> None:
+        """Write down that the metaserver is there."""
+        before, self.beat = self.beat, now
+        self._journal.append(lambda: setattr(self, "beat", before))
+        self._mark("beat", Beat(now))
 
     def arm_again(self) -> None:
         """Set every timer of the open Requests anew: where time went back, some went off that are still to come."""

@@ -35,7 +35,7 @@ from buildtool.domain.messages import (
     hits_wanted,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, BuildState, Policy, RequestState, ShelfKey
+from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
@@ -118,6 +118,7 @@ class Broker:
     _wake: IDelayedCall | None = field(default=None, init=False)
     _trouble: str = field(default="", init=False)
     _in_doubt: bool = field(default=False, init=False)
+    _doubtful: tuple[float, float] | None = field(default=None, init=False)
     _untold: list[RequestMoved] = field(factory=list, init=False)
     _apart: float = field(default=0.0, init=False)
     _stopped: bool = field(default=False, init=False)
@@ -146,7 +147,8 @@ class Broker:
             log.info("taken over: {running} builds that run, {queued} that wait", running=running, queued=queued)
         await self.send(Restarted())
 
-    async def _rebuild(self) -> None:
+    async def _rebuild(self) -> bool:
+        """Believe the database. Say whether it has a step of the clock whose commit was in doubt."""
         snapshot = await self.store.load()
         self.state.clear()
         open_builds = {build.id for build in snapshot.builds}
@@ -158,8 +160,18 @@ class Broker:
         for artifact in snapshot.recent:
             self.state.durations.learn(artifact)
         self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
+        self.state.beat = snapshot.beat
+        doubtful, self._doubtful = self._doubtful, None
+        stepped = doubtful is not None and doubtful[0] == snapshot.beat
+        if doubtful is not None and stepped:
+            self._apart += doubtful[1]
         # By the clock as it was believed so far: a step that was not taken in yet shifts them afterwards.
-        self.state.fresh_leases(self._apart + self.timers.seconds())
+        self.state.fresh_leases(self._believed())
+        return stepped
+
+    def _believed(self) -> float:
+        """Return the wall time as it would be without a step that was not taken in yet."""
+        return self._apart + self.timers.seconds()
 
     def problems(self) -> tuple[str, ...]:
         """Return what keeps the broker from taking anything in; it implements ``ports.Conditions``."""
@@ -247,7 +259,8 @@ class Broker:
         now = self.clock.wall()
         try:
             if self._in_doubt:
-                await self._rebuild()
+                if await self._rebuild():
+                    batch = [entry for entry in batch if not isinstance(entry.event, ClockStepped)]
                 self._in_doubt = False
                 self._tell_late()
             batch = await self._prepare(batch, now)
@@ -290,6 +303,9 @@ class Broker:
             self._turned = self.stopwatch()
         except StorageUnavailable:
             self._in_doubt = True
+            beats = [row.at for row in rows if isinstance(row, Beat)]
+            steps = [entry.event.seconds for entry in entries if isinstance(entry.event, ClockStepped)]
+            self._doubtful = (beats[0], sum(steps)) if beats and steps else None
             self._untold = [
                 effect
                 for entry in entries
@@ -347,7 +363,8 @@ class Broker:
             missing |= dict.fromkeys(self._unloaded(entry.event))
             clients += [one.client_id for one in submissions(entry.event) if one.client_id not in self.state.seen]
         if missing or clients:
-            shelves, known = await self.store.known(missing, clients, now)
+            # Failures that a step of the clock is about to shift are remembered still.
+            shelves, known = await self.store.known(missing, clients, min(now, self._believed()))
             self._turned = self.stopwatch()
             for key, shelf in shelves.items():
                 self.state.stock(key, shelf)

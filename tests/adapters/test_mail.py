@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor as the_reactor
@@ -31,9 +31,10 @@ class WallClock:
     """Wall time that passes as the monotonic clock does."""
 
     clock: Clock
+    steps: list[float] = field(factory=list)
 
     def wall(self) -> float:
-        return WALL + self.clock.seconds()
+        return WALL + self.clock.seconds() + sum(self.steps)
 
 
 def render(mail: OutgoingMail, now: float) -> tuple[str, str]:
@@ -85,7 +86,8 @@ class MailerCase(SynchronousTestCase):
     ) -> Mailer:
         for mail in mails(*names):
             self.outbox.put(mail)
-        mailer = Mailer(self.outbox, self.clock, WallClock(self.clock), settings, how, self.post, pace)
+        self.wall = WallClock(self.clock)
+        mailer = Mailer(self.outbox, self.clock, self.wall, settings, how, self.post, pace)
         mailer.startService()
         self.addCleanup(lambda: mailer.stopService() if mailer.running else None)
         return mailer
@@ -108,6 +110,35 @@ class TestMailer(MailerCase):
         self.outbox.put(*mails("a"))
         self.clock.advance(Pace().sweep)
         assert self.outbox.done == {"key-a": "sent"}
+
+    def test_a_mail_put_off_waits_no_longer_when_the_clock_was_wrong_for_a_while(self) -> None:
+        """Ahead or behind, when it was put off or afterwards; also when the mailer began with a wrong clock."""
+        for step in (8 * 86_400.0, -8 * 86_400.0, 1_800.0):
+            self.setUp()
+            self.post.problem["a@example.org"] = MailDeferred("451 come again")
+            mailer = self.start("a")
+            self.wall.steps.append(step)
+            mailer.nudge()
+            self.clock.pump([1.0] * 30)
+            self.wall.steps.append(-step)
+            del self.post.problem["a@example.org"]
+            self.clock.pump([1.0] * int(PACE.sweep + PACE.retry.first * 4))
+            assert self.outbox.done == {"key-a": "sent"}
+            self.setUp()
+            self.outbox.put(*mails("b"))
+            self.outbox.waiting["key-b"] = (WALL + 8 * 86_400.0, evolve(mails("b")[0], tries=3))
+            self.start()
+            self.clock.pump([60.0] * int(PACE.retry.most / 60 + 1))
+            assert self.outbox.done == {"key-b": "sent"}
+
+    def test_a_new_mail_is_sent_at_once_whatever_clock_it_was_written_by(self) -> None:
+        mailer = self.start()
+        for step in (8 * 86_400.0, -8 * 86_400.0):
+            self.wall.steps.append(step)
+            self.outbox.put(*mails("a"))
+            self.outbox.waiting["key-a"] = (self.wall.wall() - step, self.outbox.waiting["key-a"][1])
+            mailer.nudge()
+            assert self.outbox.done.pop("key-a") == "sent"
 
     def test_a_mail_put_off_is_tried_again_when_its_time_has_come_and_not_before(self) -> None:
         self.post.problem["a@example.org"] = MailDeferred("451 come again")

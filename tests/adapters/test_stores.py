@@ -34,6 +34,7 @@ from buildtool.domain.model import (
     RequestState,
     Server,
     Shelf,
+    Shift,
 )
 from buildtool.errors import ConflictingRow, NotFound
 from buildtool.ports import Answered, Row, Running
@@ -69,6 +70,7 @@ REQUEST: Request = example(
 ATTEMPT: Attempt = example(strategies.attempts, build_id=1, epoch=1, state=AttemptState.OFFERED)
 REFUSAL: Refusal = example(strategies.refusals, build_id=1, server="s1")
 SERVER: Server = example(strategies.servers, name="s1")
+FAILURE: FailedHere = example(strategies.failures, build_id=1)
 MAIL: Mail = example(strategies.mails, key="m1", build_id=1, request_ids=(1,), created_at=10.0)
 
 
@@ -145,6 +147,8 @@ def read_back(files: Files, value: Row) -> Row | None:  # noqa: PLR0911 - one li
             return next(iter(run(files.broker.known([value.shelf], (), -1.0))[0][value.shelf].failures), None)
         case Mail():
             return next((due.mail for due in run(files.outbox.due(strategies.WALL, 5))), None)
+        case _:
+            raise AssertionError(f"{value!r} is no row of its own")
 
 
 def what_it_names(value: Row) -> list[Row]:
@@ -441,6 +445,36 @@ def test_a_deferred_mail_is_due_later_and_counts_its_tries(files: Files) -> None
         assert run(files.outbox.due(99.0, 10)) == []
         assert run(files.outbox.next_due()) == 100.0 * n
         assert tries(files) == [("m1", n)]
+
+
+def test_when_the_clock_is_set_what_was_put_off_follows_and_what_is_new_is_due(files: Files) -> None:
+    files.commit(*(evolve(MAIL, key=f"m{n}", created_at=100.0 * n) for n in (1, 2, 3, 4)))
+    run(files.outbox.deferred("m1", 150.0, "later"))
+    run(files.outbox.deferred("m2", 900.0, "much later"))
+    run(files.outbox.sent("m4", 400.0))
+    run(files.outbox.shift(1_000.0, 1_100.0, 1_700.0))
+    assert [due.mail.key for due in run(files.outbox.due(1_099.0, 9))] == []
+    assert [due.mail.key for due in run(files.outbox.due(1_100.0, 9))] == ["m3"]
+    assert [due.mail.key for due in run(files.outbox.due(1_150.0, 9))] == ["m3", "m1"]
+    assert [due.mail.key for due in run(files.outbox.due(1_699.0, 9))] == ["m3", "m1"]
+    assert [due.mail.key for due in run(files.outbox.due(1_700.0, 9))] == ["m3", "m1", "m2"]
+
+
+def test_a_shift_moves_what_is_open_or_remembered_and_nothing_that_has_ended(files: Files) -> None:
+    ended = evolve(REQUEST, id=2, client_id="c2", state=RequestState.CANCELLED, build_id=None)
+    files.commit(BUILD, REQUEST, ended, FAILURE)
+    files.commit(Shift(50.0, failures=False), Shift(70.0, failures=True))
+    (waiting,) = run(files.broker.load()).requests
+    assert waiting == evolve(REQUEST, expires_at=REQUEST.expires_at + 50.0)
+    assert run(files.broker.request(2)) == ended
+    (shelf,) = run(files.broker.known([FAILURE.shelf], [], 0.0))[0].values()
+    assert shelf.failures == (evolve(FAILURE, until=FAILURE.until + 70.0),)
+
+
+def test_what_is_written_with_a_shift_stands_as_it_is_written(files: Files) -> None:
+    files.commit(BUILD, REQUEST)
+    files.commit(Shift(50.0, failures=False), evolve(REQUEST, expires_at=1.0))
+    assert run(files.broker.load()).requests == (evolve(REQUEST, expires_at=1.0),)
 
 
 def test_a_refused_mail_is_not_tried_again_and_its_requests_say_why(files: Files) -> None:

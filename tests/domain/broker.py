@@ -5,10 +5,10 @@ to fail at any batch. What was told is kept, so that a test can compare it with 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from buildtool.domain.index import Index
 from buildtool.domain.messages import (
@@ -26,6 +26,7 @@ from buildtool.domain.model import (
     Artifact,
     Attempt,
     AttemptState,
+    Beat,
     Build,
     BuildState,
     FailedHere,
@@ -37,6 +38,7 @@ from buildtool.domain.model import (
     Server,
     Shelf,
     ShelfKey,
+    Shift,
 )
 from buildtool.domain.scheduler import decide, next_wake, shelves_needed
 from buildtool.domain.shelves import stocked
@@ -49,7 +51,7 @@ R = TypeVar("R", Request, Build, Attempt, Server, Refusal, Artifact, FailedHere,
 OPEN_BUILD = (BuildState.QUEUED, BuildState.RUNNING)
 
 
-def key_of(row: Row) -> tuple[str, object]:
+def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
     """Return what identifies a row in the database."""
     match row:
         case Attempt():
@@ -62,8 +64,30 @@ def key_of(row: Row) -> tuple[str, object]:
             return "FailedHere", row.build_id
         case Mail():
             return "Mail", row.key
+        case Beat():
+            return "Beat", 0
+        case Shift():
+            raise AssertionError("it is no row, but stands for a change of many")
         case Request() | Build() | Artifact():
             return type(row).__name__, row.id
+
+
+def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
+    """Write what was changed, as the database does."""
+    changes = list(changes)
+    for shift in (change for change in changes if isinstance(change, Shift)):
+        for key, row in list(rows.items()):
+            if shift.failures and isinstance(row, FailedHere):
+                rows[key] = evolve(row, until=row.until + shift.seconds)
+            elif not shift.failures and isinstance(row, Request) and row.state is RequestState.WAITING:
+                rows[key] = evolve(row, expires_at=row.expires_at + shift.seconds)
+    rows.update({key_of(row): row for row in changes if not isinstance(row, Shift)})
+
+
+def beat_of(rows: Mapping[tuple[str, object], Row]) -> float:
+    """Return when the metaserver was last there, as the database has it, or 0."""
+    beat = rows.get(("Beat", 0))
+    return beat.at if isinstance(beat, Beat) else 0.0
 
 
 @define
@@ -100,7 +124,7 @@ class TestBroker:
         if not commit:
             self.state.rollback()
             return []
-        self.rows.update({key_of(row): row for row in self.state.changes()})
+        write(self.rows, self.state.changes())
         self.mailed.update(row.key for row in self.state.changes() if isinstance(row, Mail))
         self.state.committed()
         self.told.extend(effects)
@@ -133,6 +157,7 @@ class TestBroker:
         """Return a State made from the committed rows alone."""
         state = State(self.policies)
         state.holding = self.state.holding
+        state.beat = beat_of(self.rows)
         builds = [row for row in self.all(Build) if row.state in OPEN_BUILD]
         open_ids = {build.id for build in builds}
         state.load(self.all(Server))

@@ -422,9 +422,9 @@ def test_a_clock_that_was_set_back_while_the_metaserver_was_away_lets_nothing_wa
     farm.broker.now -= 86_400.0
     farm.broker.crash()
     now = farm.broker.now
-    assert farm.server("anna").quarantined_until == now + POLICY.quarantine_most
-    assert farm.build_of(asked).not_before == now + POLICY.retry_most
-    assert {row.until for row in farm.broker.state.refusals.values()} == {now + POLICY.refusal_ttl}
+    assert now < farm.server("anna").quarantined_until <= now + POLICY.quarantine_most
+    assert now < farm.build_of(asked).not_before <= now + POLICY.retry_most
+    assert all(now < row.until <= now + POLICY.refusal_ttl for row in farm.broker.state.refusals.values())
 
 
 def test_the_owner_of_a_machine_that_is_missing_for_an_hour_gets_one_mail() -> None:

@@ -412,21 +412,59 @@ class TimerTests(SynchronousTestCase):
 
     def test_a_request_expires_by_the_brokers_own_alarm(self) -> None:
         world = World()
+        world.start({name: evolve(policy, request_ttl=100.0) for name, policy in POLICIES.items()})
         world.send(submitted("a"))
-        world.wall.now += POLICIES["lua"].request_ttl
-        world.timers.advance(SWEEP)
-        (request,) = world.store.all(Request)
-        assert request.state is RequestState.EXPIRED
+        world.pass_time(99)
+        assert world.store.all(Request)[0].state is RequestState.WAITING
+        world.pass_time(1)
+        assert world.store.all(Request)[0].state is RequestState.EXPIRED
 
     def test_a_sweep_that_cannot_be_committed_is_tried_again(self) -> None:
         world = World()
+        world.start({name: evolve(policy, request_ttl=100.0) for name, policy in POLICIES.items()})
         world.send(submitted("a"))
-        world.wall.now += POLICIES["lua"].request_ttl
+        world.pass_time(99)
         world.store.problems = [full_disk()]
-        world.timers.pump([SWEEP, RETRY - 1])
+        world.pass_time(RETRY)
         assert world.store.all(Request)[0].state is RequestState.WAITING
-        world.timers.advance(1)
+        world.pass_time(1)
         assert world.store.all(Request)[0].state is RequestState.EXPIRED
+
+    def test_a_clock_that_is_wrong_for_a_while_expires_nothing(self) -> None:
+        """Eight days ahead for half a minute, whether the step back comes or the metaserver dies meanwhile."""
+        for dies in (False, True):
+            for in_doubt in (False, True):
+                world = World()
+                world.send(submitted("a"))
+                (before,) = world.store.all(Request)
+                world.wall.now += 8 * 86_400.0
+                if in_doubt:
+                    world.store.took_effect, world.store.problems = True, [full_disk()]
+                world.pass_time(SWEEP + RETRY)
+                if dies:
+                    world.wall.now -= 8 * 86_400.0
+                    world.start()
+                else:
+                    world.wall.now -= 8 * 86_400.0
+                    world.pass_time(SWEEP)
+                (request,) = world.store.all(Request)
+                assert request.state is RequestState.WAITING
+                assert abs(request.expires_at - before.expires_at) < SWEEP + RETRY
+
+    def test_what_was_asked_for_does_not_grow_older_while_there_is_no_metaserver(self) -> None:
+        for away, counted in ((30 * 86_400.0, 0.0), (45.0, 45.0), (-86_400.0, 0.0)):
+            world = World()
+            world.send(submitted("a"))
+            world.pass_time(SWEEP)
+            (before,) = world.store.all(Request)
+            left = before.expires_at - world.wall.now
+            world.wall.now += away
+            world.start()
+            world.pass_time(SWEEP)
+            (request,) = world.store.all(Request)
+            assert request.state is RequestState.WAITING
+            lived = left - (request.expires_at - world.wall.now) - SWEEP
+            assert counted - SWEEP - 1 <= lived <= counted + 1
 
     def test_a_stopped_broker_takes_nothing_more_and_leaves_no_timer(self) -> None:
         world = World()

@@ -34,6 +34,9 @@ def _empty() -> bytes:
     connection = sqlite3.connect(":memory:")
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     schema.metadata.create_all(engine)
+    names = "id, term, holder, since, beat, directory, database, machine, sign, fingerprint, copied"
+    connection.execute(f"INSERT INTO tenure ({names}) VALUES (1, 0, '', 0, 0, '', '', '', '', '', '')")  # noqa: S608
+    connection.commit()
     return connection.serialize()
 
 
@@ -103,7 +106,7 @@ class SimulatedDatabase(Database):
 
 
 AMBIGUOUS = True
-WRITING = frozenset({"_commit", "_mark", "_refuse"})
+WRITING = frozenset({"_commit", "_mark", "_refuse", "_shift"})
 """The transactions that write."""
 
 assert all(hasattr(stores, name) for name in ("_commit",))

@@ -93,6 +93,8 @@ class Ledger:
     reported: dict[tuple[str, tuple[int, int]], set[AttemptEnd]] = field(factory=dict)
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
+    starts: int = 0
+    asked_at: dict[int, float] = field(factory=dict)
     _before: dict[str, Server] = field(factory=dict)
     _idle: dict[int, float] = field(factory=dict)
     _ended_at_once: Counter[str] = field(factory=Counter)
@@ -176,6 +178,7 @@ class Ledger:
 
     def _put_request(self, row: Request) -> None:
         before = self.requests.get(row.id)
+        self.asked_at.setdefault(row.id, self.trace.now)
         if before is not None:
             self._check(before.client_id == row.client_id, f"request {row.id} is overwritten by another")
             if before.state is not RequestState.WAITING:
@@ -387,6 +390,9 @@ class Ledger:
             self._check(asked, f"{what} is cancelled, and nobody asked for that")
         elif state is RequestState.EXPIRED:
             self._check(row.expires_at <= now, f"{what} expired too early")
+            # However the clock was set meanwhile: a short absence, or a step during one, may count for a minute each.
+            lived, due = self.trace.now - self.asked_at[row.id], self._policy.request_ttl - 70.0 * self.starts - SLACK
+            self._check(lived >= due, f"{what} expired after {lived:.0f} s, {due:.0f} s would have been too early")
 
 
 def message_id(key: str) -> str:

@@ -255,6 +255,11 @@ def stale_leases_at_restart() -> Sequence[Change]:
     return [(state.State, "fresh_leases", fresh), (state.State, "_term", original)]
 
 
+@_mutant("what was asked for lives as long when the clock is set")
+def expiry_not_shifted() -> Sequence[Change]:
+    return [(state.State, "shift_requests", lambda self, seconds: None)]
+
+
 @_mutant("a missing attempt that comes back goes on")
 def nobody_comes_back() -> Sequence[Change]:
     def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:

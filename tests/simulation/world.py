@@ -144,6 +144,7 @@ class World:
         self.lives += 1
         life = Life(self.time, f"meta.{self.lives}")
         self.watch.started_at = self.time.now
+        self.watch.starts += 1
         metaserver = self.metaserver = Metaserver(self, self.machine, life)
         self.keep(metaserver)
         self.trace.say("meta", f"starts, life {self.lives}")

@@ -23,7 +23,7 @@ from buildtool.domain.model import (
 from buildtool.domain.shelves import stocked
 from buildtool.errors import StorageUnavailable
 from buildtool.ports import Answered, Row, Snapshot
-from tests.domain.broker import OPEN_BUILD, key_of
+from tests.domain.broker import OPEN_BUILD, beat_of, write
 
 R = TypeVar("R")
 
@@ -59,6 +59,7 @@ class MemoryStore:
             1 + max((row.id for row in self.all(Request)), default=0),
             1 + max((row.id for row in self.all(Build)), default=0),
             1 + max((row.id for row in self.all(Artifact)), default=0),
+            beat=beat_of(self.rows),
         )
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
@@ -84,7 +85,7 @@ class MemoryStore:
             problem = problem or self.refuse(row)
         if problem is not None and not self.took_effect:
             raise problem
-        self.rows.update({key_of(row): row for row in rows})
+        write(self.rows, rows)
         if problem is not None:
             raise problem
         self.happened.extend(happened)

@@ -111,6 +111,11 @@ class MemoryOutbox:
         self._end(key, "refused")
         self.reasons[key] = reason
 
+    async def shift(self, seconds: float, now: float, latest: float) -> None:
+        self._check()
+        for key, (when, mail) in self.waiting.items():
+            self.waiting[key] = (min(when + seconds, latest) if mail.tries else now, mail)
+
     def _end(self, key: str, how: str) -> None:
         self._check()
         del self.waiting[key]
