@@ -105,7 +105,7 @@ def run(program: str, *arguments: str) -> str:
 
 def flags(program: str) -> set[str]:
     """The long options that a program's --help has, the example and what options say of each other left out."""
-    options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^ ,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
+    options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
     return {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
 
 
