@@ -186,7 +186,7 @@ def check_git() -> None:
     """Raise GitMissing unless this machine has a git that will do. Blocks for some milliseconds."""
     try:
         version = tuple(git.Git().version_info)
-    except (git.GitCommandError, OSError) as error:
+    except (git.CommandError, OSError) as error:
         raise _missing() from error
     if not version:
         raise _missing()
