@@ -52,6 +52,7 @@ from buildtool.domain.model import (
     ShelfKey,
     Shift,
 )
+from buildtool.domain.rates import Budget, Rates
 from buildtool.domain.shelves import stocked
 from buildtool.ports import Answered, Row, Snapshot
 
@@ -65,6 +66,15 @@ RECENT = 1_000
 
 LOOKED_AT = 20_000
 """Among how many of the newest artifacts those of one project are looked for, when something near is wanted."""
+
+RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining"})
+"""Events of which one build server causes as many as it likes: they would push all others out of the table."""
+
+OF_SERVER, OF_SERVERS = Budget(20, 1 / 60), Budget(2_000, 1)
+"""How many of each are written down for one build server, and for all of them: at once, and each second after that."""
+
+SUMMED_UP_AFTER = 60.0
+"""Seconds after the first event that was left out, it is written down how many there were."""
 
 EVENTS_KEPT = 200_000
 """How many events the table keeps."""
@@ -89,6 +99,7 @@ class SqlBrokerStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._event_rates = Rates(OF_SERVER, OF_SERVERS)
 
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
@@ -126,7 +137,16 @@ class SqlBrokerStore:
         exist); nothing is written then.
         """
         if rows or happened:
-            await self._database.run(partial(_commit, rows, happened, now))
+            await self._database.run(partial(_commit, rows, self._told(happened, now), now))
+
+    def _told(self, happened: Sequence[Happened], now: float) -> Sequence[Happened]:
+        """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
+        rates = self._event_rates
+        told = [one for one in happened if one.kind not in RATED or rates.allows(one.kind, one.subject, 1, now)]
+        for left in rates.left_out(now - SUMMED_UP_AFTER):
+            detail = f"{left.count} more {left.kind} since {now - left.since:.0f} s"
+            told.append(Happened("events-left-out", left.source or "servers", detail))
+        return told
 
     async def request(self, request_id: int) -> Request | None:
         """Return a Request, open or ended."""

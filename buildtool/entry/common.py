@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.domain.hosts import valid_host
 from buildtool.domain.text import one_line
+from buildtool.entry.logrates import LineRates
 from buildtool.entry.output import complain, put, say
 from buildtool.errors import (
     BuildToolError,
@@ -56,6 +58,9 @@ SAME_SIGNAL = 1.0
 
 LOG_LINE = 1_000
 """The most characters of what an event says, of its error's message, and of where that came from, in its line."""
+
+SUM_UP_EVERY = 30.0
+"""Seconds between two looks whether lines were left out of the log."""
 
 _FRAMES = 12
 _EXIT_SIGNAL = 128
@@ -150,11 +155,15 @@ def refuse(program: str, error: BuildToolError) -> int:
 
 @implementer(ILogObserver)
 class _Lines:
-    """Writes every event as one line; of the libraries' only warnings, unless ``verbose``."""
+    """Writes every event as one line; of the libraries' only warnings, unless ``verbose``.
+
+    Of a kind of line that comes again and again only so many are written, and now and then how many more there were.
+    """
 
     def __init__(self, stream: TextIO, *, verbose: bool) -> None:
         self._stream = stream
         self._verbose = verbose
+        self._rates = LineRates()
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level") or LogLevel.info
@@ -162,16 +171,29 @@ class _Lines:
         least = LogLevel.info if ours or self._verbose else LogLevel.warn
         if level < least:
             return
+        line = event_line(event)
+        if self._rates.allows(event, line):
+            self._write(line)
+        self.sum_up()
+
+    def sum_up(self, *, at_the_end: bool = False) -> None:
+        """Write how many lines were left out, where that was a while ago or the program ends."""
+        for words in self._rates.left_out(at_the_end=at_the_end):
+            event: LogEvent = {"log_level": LogLevel.warn, "log_time": time.time(), "log_format": "{words}"}
+            self._write(event_line({**event, "words": words}))
+
+    def _write(self, line: str) -> None:
         try:
-            put(self._stream, event_line(event))
+            put(self._stream, line)
         except OSError:
             return  # the terminal is gone; the program goes on without one
 
 
-def start_logging(*, verbose: bool = False, stream: TextIO | None = None) -> None:
-    """Log to ``stream`` (stderr), one line per event."""
+def start_logging(*, verbose: bool = False, stream: TextIO | None = None) -> _Lines:
+    """Log to ``stream`` (stderr), one line per event; return what writes them."""
     observer = _Lines(sys.stderr if stream is None else stream, verbose=verbose)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    return observer
 
 
 def event_line(event: LogEvent) -> str:
@@ -298,8 +320,11 @@ def run(name: str, main: Main, *, verbose: bool = False) -> int:
     SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off.
     """
     reactor = monotonic_reactor()
-    start_logging(verbose=verbose)
+    lines = start_logging(verbose=verbose)
     program = _Program(name, reactor, main)
+    summing_up = LoopingCall(lines.sum_up)
+    reactor.callWhenRunning(summing_up.start, SUM_UP_EVERY, False)
     reactor.callWhenRunning(program.start)
     reactor.run()
+    lines.sum_up(at_the_end=True)
     return program.code

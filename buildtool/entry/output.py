@@ -13,9 +13,13 @@ import os
 import sys
 from typing import TextIO
 
+from buildtool.domain.text import block, printable
 from buildtool.errors import OutputLost, OutputUnread
 
 __all__ = ["complain", "put", "ready", "say"]
+
+LINE_LIMIT = 4_000
+"""The longest line on standard error, in characters."""
 
 VISIBLE = "buildtool.visible"
 """The error handler for characters that an encoding lacks."""
@@ -51,9 +55,9 @@ def put(stream: TextIO | None, text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print ``text`` and the end of a line on standard output. Raises OutputLost, OutputUnread."""
+    """Print ``text``, made harmless, and the end of a line on standard output. Raises OutputLost, OutputUnread."""
     try:
-        put(sys.stdout, f"{text}\n")
+        put(sys.stdout, f"{block(text, len(text))}\n")
     except OSError as error:
         raise lost(error) from error
 
@@ -68,9 +72,9 @@ def lost(error: OSError) -> OutputLost:
 
 
 def complain(line: str) -> None:
-    """Print a line on standard error, if that can be; there is nowhere else to say it."""
+    """Print a line, made harmless, on standard error, if that can be; there is nowhere else to say it."""
     try:
-        put(sys.stderr, f"{line}\n")
+        put(sys.stderr, f"{printable(line, LINE_LIMIT)}\n")
     except OSError:
         _give_up(sys.stderr, 2)
 

@@ -213,7 +213,9 @@ class ServerDesk:
 
     async def draining(self, server: str, session: int, message: Draining) -> Ok:
         """Give a build server nothing more in this Session."""
-        log.info("build server {name} drains: {why}", name=server, why=message.reason)
+        known = self.broker.state.servers.get(server)
+        if known is not None and not known.draining:
+            log.info("build server {name} drains: {why}", name=server, why=message.reason)
         return _ok(await self.broker.send(DrainBegun(server, session, message.reason)))
 
     async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:

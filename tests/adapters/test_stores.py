@@ -248,6 +248,19 @@ def test_events_are_numbered_in_order_and_a_number_is_never_given_again(files: F
     assert run(files.pages.events(third.seq)) == []
 
 
+def test_a_build_server_that_comes_and_goes_without_end_does_not_push_other_events_out(files: Files) -> None:
+    for number in range(300):
+        together = [Happened("server-connected", f"server/s{number % 2}"), Happened("request-hit", "request/1")]
+        run(files.broker.commit([], together, 100.0 + number / 10))
+    run(files.broker.commit([], [Happened("request-hit", "request/1")], 200.0))
+    found = run(files.database.run(lambda c: list(c.execute(select(events.c.kind, events.c.subject, events.c.detail)))))
+    assert sum(one.kind == "request-hit" for one in found) == 301
+    logins = sum(one.kind == "server-connected" for one in found)
+    assert 40 <= logins <= 42
+    (left,) = [one for one in found if one.kind == "events-left-out"]
+    assert (left.subject, left.detail.split()[:3]) == ("servers", [str(300 - logins), "more", "server-connected"])
+
+
 def test_a_commit_of_nothing_writes_nothing(files: Files) -> None:
     run(files.broker.commit([], [], 1.0))
     assert files.count() == 0
