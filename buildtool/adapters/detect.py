@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import define
 
+from buildtool.adapters.processors import memory_limit, usable_processors
 from buildtool.adapters.tools import find_tools, output_of, parse_compiler
 from buildtool.domain.known import TOOLS
 from buildtool.domain.platforms import canonical_arch
@@ -34,7 +35,6 @@ _LEVELS = (
     ("x86-64-v1", {"cx8", "fxsr", "mmx", "sse", "sse2"}),
 )  # the psABI's lists, by the names that Linux gives to the flags (abm is LZCNT)
 _DARWIN_FLAGS = {"sse4.1": "sse4_1", "sse4.2": "sse4_2", "avx1.0": "avx", "lzcnt": "abm", "lahf": "lahf_lm"}
-_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @define
@@ -99,14 +99,13 @@ def _libc_version(_: Machine) -> str | None:
     return _libc()[1]
 
 
-def _cpus(_: Machine) -> int | None:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+def _cpus(_: Machine) -> int:
+    return usable_processors()
 
 
 def _memory(_: Machine) -> int | None:
-    amounts = [amount for place in _LIMIT_FILES if (amount := parse_memory_limit(_read(place) or "")) is not None]
+    limit = memory_limit()
+    amounts = [] if limit is None else [limit]
     try:
         amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError):
@@ -197,11 +196,6 @@ def parse_musl(said: str) -> tuple[str, str | None] | None:
         return None
     version = re.search(r"^Version ([0-9][0-9.]*)", said, re.MULTILINE)
     return "musl", version[1] if version else None
-
-
-def parse_memory_limit(text: str) -> int | None:
-    """Return the bytes of a control group's limit; ``max``, or nothing sensible, is no limit."""
-    return int(text) if text.strip().isdecimal() else None
 
 
 def parse_cpu_flags(cpuinfo: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from buildtool.adapters.archive import Packed, make_zip
 from buildtool.adapters.detect import DETECTORS, Machine
 from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.groups import end_leftovers
+from buildtool.adapters.privacy import make_private
 from buildtool.adapters.processes import CommandLine, Processes, Running
 from buildtool.adapters.trees import remove_tree
 from buildtool.domain.platforms import Value
@@ -63,8 +64,7 @@ class Slots:
 
         def make() -> SlotPlace:
             remove_tree(top, halt.check)
-            for directory in (place.home, place.temporary, place.output):
-                directory.mkdir(parents=True)
+            make_private([self._directory, top, place.home, place.temporary, place.output])
             return place
 
         return await self._do("prepare", top, make)

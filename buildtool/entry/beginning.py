@@ -18,6 +18,9 @@ from buildtool.entry.output import ready
 
 __all__ = ["begin", "is_ignored"]
 
+WRITTEN_BY_US = 0o022
+"""What is written is for nobody else to change, whatever the umask says."""
+
 HANDED = "BUILDTOOL_HANDED_ENVIRONMENT"
 """The variable that says in which descriptor the whole environment is handed over."""
 
@@ -35,6 +38,7 @@ def begin(*, hidden: bool = False) -> None:
     if hidden:
         close_curtains()
     _plain_signals()
+    os.umask(os.umask(WRITTEN_BY_US) | WRITTEN_BY_US)
 
 
 # --- starting anew --------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.groups import mark_for
 from buildtool.adapters.pb_link import KEEPALIVE, Backoff, BuildServerLink
+from buildtool.adapters.privacy import make_private
 from buildtool.adapters.processes import Processes
+from buildtool.adapters.processors import usable_processors
 from buildtool.adapters.reaching import machine_at
 from buildtool.adapters.reaping import Keepers
 from buildtool.adapters.spool import Spool
@@ -104,10 +106,19 @@ class Place:
     def stamp(self) -> Path:
         return self.top / draining.STAMP
 
+    def close_to_others(self) -> None:
+        """See to it that nobody else reads or writes here, and log what was open. Raises ConfigurationError."""
+        try:
+            opened = make_private([self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool])
+        except OSError as error:
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
+        for line in opened:
+            log.warn("{line}", line=line)
+
     def lock(self) -> BinaryIO:
         """Make the place this program's own until the returned file is closed. Raises ConfigurationError."""
         try:
-            self.top.mkdir(parents=True, exist_ok=True)
+            self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
             stream = (self.top / "lock").open("ab")
         except OSError as error:
             raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
@@ -311,6 +322,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             "this build server runs as root, and so does everything that is built: it may read and change all of this "
             "machine; give the build server an account of its own"
         )
+    place.close_to_others()
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
@@ -357,7 +369,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             clock=reactor,
             environment={"PATH": os.environ.get("PATH", os.defpath)},
             server=program.name,
-            cpus=max(1, (os.cpu_count() or 1) // found.max_builds),
+            cpus=max(1, usable_processors() // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
         )

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.adapters.descriptors import allow_open
+from buildtool.adapters.privacy import OTHERS_WRITE, tighten
 from buildtool.entry import operator, upkeep
 from buildtool.entry.closing import last_resort
 from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
@@ -123,6 +124,8 @@ def _make_room() -> None:
 
 async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
     _make_room()
+    for line in tighten(settings.state_dir, OTHERS_WRITE):
+        log.warn("{line}", line=line)
     Deferred.fromCoroutine(_in_time(stop))
     metaserver = Metaserver(settings, reactor, pages, stop.ask, beginning)
     on_hangup(reactor, metaserver.reload)

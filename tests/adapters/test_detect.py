@@ -113,12 +113,6 @@ def test_musl_is_read_from_its_loader() -> None:
     assert detect.parse_musl("ldd (Debian GLIBC 2.36-9) 2.36") is None
 
 
-def test_a_control_group_without_a_limit_is_none() -> None:
-    assert detect.parse_memory_limit("1073741824\n") == 2**30
-    for nothing in ("max\n", "", "-1"):
-        assert detect.parse_memory_limit(nothing) is None
-
-
 V1 = {"cx8", "fxsr", "mmx", "sse", "sse2"}
 V2 = V1 | {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}
 V3 = V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
@@ -178,7 +172,6 @@ def test_no_text_makes_a_parser_fail(text: str) -> None:
     detect.parse_musl(text)
     detect.parse_gnu_libc(text)
     detect.parse_cpu_flags(text)
-    detect.parse_memory_limit(text)
     tools.parse_compiler(text)
     assert re.fullmatch(r"[0-9.]{0,40}", tools.parse_version(text))
 

@@ -1,0 +1,45 @@
+"""Directories that are this account's alone, whatever the umask was when they were made."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["OTHERS", "OTHERS_WRITE", "make_private", "tighten"]
+
+OTHERS = 0o077
+"""Everything that anybody else may do."""
+
+OTHERS_WRITE = 0o022
+
+
+def make_private(directories: Iterable[Path]) -> list[str]:
+    """Make each directory that is not there, for this account alone; return a line for each that had been open.
+
+    Raises OSError for one that cannot be made.
+    """
+    said = []
+    for directory in directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        said += tighten(directory, OTHERS)
+    return said
+
+
+def tighten(directory: Path, forbidden: int) -> list[str]:
+    """Take permissions away from a directory that has them; return the line that says so, or why it could not be.
+
+    A directory that is not there has none.
+    """
+    try:
+        mode = stat.S_IMODE(directory.stat().st_mode)
+        if not mode & forbidden:
+            return []
+        directory.chmod(mode & ~forbidden)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [
+            f"{directory} may be used by others, which cannot be changed: {error.strerror}; give it to this account"
+        ]
+    return [f"{directory} could be used by others (mode {mode:04o}): it has mode {mode & ~forbidden:04o} now"]
