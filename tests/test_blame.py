@@ -9,7 +9,7 @@ from buildtool.domain.outcomes import RULES
 from buildtool.errors import BuildToolError, by_code
 
 NEVER = {
-    "UnknownProject", "EmptySecret",  # kinds of what is in the table, of a start
+    "UnknownProject", "EmptySecret", "DatabaseLost",  # kinds of what is in the table, of a start
     "BuildToolError", "InternalError", "IllegalTransition", "DecodeError", "EncodeError", "ProtocolMismatch",
     "NotFound", "ConflictingRow", "NewerDatabase", "PortTaken", "Conflict", "Overloaded", "Fenced", "Declined",
     "MailUndelivered", "MailRefused", "MailDeferred", "MailServerTrouble",
@@ -18,10 +18,12 @@ NEVER = {
 
 INHERITS = {
     "ToolMissing": "MachineFault",
+    "GitMissing": "MachineFault",
     "DeliverableMissing": "BuildFailed",
     "RecipeMistake": "ProjectMistake",
     "BadArchive": "ProjectMistake",
     "SourceUnusable": "ProjectMistake",
+    "CommitGone": "ProjectMistake",
     "BadTicket": "Unauthorised",
     "BadOffset": "BadUpload",
     "WrongDigest": "BadUpload",
