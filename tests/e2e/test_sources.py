@@ -1,0 +1,64 @@
+"""Commits that were seen are built whatever becomes of their repository, with real programs."""
+
+import shutil
+
+from tests.e2e.control import Control
+from tests.e2e.test_requests import run_program
+
+
+def overwrite(control: Control) -> None:
+    """Take the newest commit from its branch and from the repository."""
+    control.git("reset", "--quiet", "--hard", "HEAD~1")
+    control.git("reflog", "expire", "--expire=now", "--all")
+    control.git("gc", "--quiet", "--prune=now")
+
+
+def test_a_commit_that_was_overwritten_while_it_waited_is_built(running: Control) -> None:
+    lost = running.commit(**{"main.c": running.source("lost")})
+    assert running.ask("ann@example.org")["answer"] == "queued"
+    overwrite(running)
+    anna = running.server("anna")
+    running.farm.programs[0].wait_for(r"mail for ann@example\.org")
+    hit = running.ask("--revision", lost, "--output", "one.zip", "bob@example.org")
+    assert (hit["answer"], hit["revision"]) == ("hit", lost)
+    assert run_program(running.farm.directory / "one.zip") == "hello lost"
+    anna.wait_for(f"commit {lost} .* came from the metaserver")
+
+
+def test_a_commit_is_built_though_its_repository_is_away_altogether(running: Control) -> None:
+    commit = running.commit(**{"main.c": running.source("away")})
+    assert running.ask("ann@example.org")["answer"] == "queued"
+    running.repository.rename(running.directory / "away.git")
+    running.server("anna")
+    running.farm.programs[0].wait_for(r"mail for ann@example\.org")
+    hit = running.ask("--revision", commit, "--output", "one.zip", "bob@example.org")
+    assert hit["answer"] == "hit"
+    assert run_program(running.farm.directory / "one.zip") == "hello away"
+
+
+def test_a_commit_that_is_nowhere_any_more_fails_at_once_and_says_what_to_do(running: Control) -> None:
+    running.commit(**{"main.c": running.source("gone")})
+    assert running.ask("ann@example.org")["answer"] == "queued"
+    overwrite(running)
+    for mirror in (running.farm.directory / "metaserver" / "mirrors").glob("*.git"):
+        shutil.rmtree(mirror)
+    running.server("anna")
+    running.farm.programs[0].wait_for(r"mail for ann@example\.org")
+    text = running.mail_to("ann@example.org").get_content()
+    assert "push it again" in " ".join(text.split())
+
+
+def test_a_mirror_that_is_damaged_under_a_running_metaserver_is_made_anew_and_said_once(running: Control) -> None:
+    metaserver = running.farm.programs[1]
+    running.server("anna")
+    running.ask("--foreground", "ann@example.org")
+    mirrors = running.farm.directory / "metaserver" / "mirrors"
+    for pack in mirrors.glob("*.git/objects/pack/*.pack"):
+        pack.chmod(0o644)
+        pack.write_bytes(pack.read_bytes()[:-40])
+    for words in ("second", "third"):
+        newest = running.commit(**{"main.c": running.source(words)})
+        answer = running.ask("--foreground", "--output", f"{words}.zip", "ann@example.org")
+        assert answer["revision"] == newest
+        assert run_program(running.farm.directory / f"{words}.zip") == f"hello {words}"
+    assert len([line for line in metaserver.lines if "is damaged, and made anew" in line]) == 1
