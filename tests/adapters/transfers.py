@@ -18,8 +18,10 @@ from buildtool.adapters.files import ArtifactStore
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.streaming import Limits
 from buildtool.adapters.transfer import Oversight, TransferSite
+from buildtool.adapters.vcs_bundles import Bundle
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.tickets import Ticket, TicketKind, sign
+from buildtool.errors import NotFound
 
 KEY = bytes(range(32))
 NOW = 1_000_000
@@ -109,11 +111,15 @@ class TransferCase(TestCase):
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) not in self.ended
 
-        broker = Oversight(lives, self.corrupt.append)
+        broker = Oversight(lives, self.corrupt.append, self.bundle)
         self.site = TransferSite(reactor, Keys(KEY), StoppedClock(), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.addCleanup(self.unlisten)
+
+    async def bundle(self, build_id: int) -> Bundle:
+        """What the port gives out of a build's commit."""
+        raise NotFound(f"nothing of build {build_id} is here")
 
     async def unlisten(self) -> None:
         await maybeDeferred(self.port.stopListening)

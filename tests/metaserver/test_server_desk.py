@@ -14,10 +14,11 @@ from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import AttemptAccepted
 from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Held, Offer, Server, Verdict
 from buildtool.domain.state import State
-from buildtool.errors import Fenced, UsageError
+from buildtool.domain.tickets import TicketKind, read
+from buildtool.errors import Fenced, NotFound, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WORD_LIMIT, ServerDesk, TicketOffice
-from buildtool.protocol import Done, Ended, Heard, Heartbeat, Register, Welcome
+from buildtool.protocol import Done, Ended, Heard, Heartbeat, Register, RenewTickets, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
 from tests.support.logs import listening
@@ -105,6 +106,19 @@ class RegisteringTests(SynchronousTestCase):
         assert self.successResultOf(Deferred.fromCoroutine(beat)) == Heard()
         late = self.world.desk.heartbeat("anna", 1, Heartbeat(held[:1]))
         self.failureResultOf(Deferred.fromCoroutine(late), Fenced)
+
+    def test_a_ticket_for_a_commit_is_given_to_whose_attempt_it_is_and_only_if_it_is_asked_for(self) -> None:
+        self.successResultOf(self.register("anna", machine()))
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
+        renew, key = self.world.desk.renew, Keys(b"k" * 32).build(1)
+        plain = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1))))
+        assert plain.source_ticket == ""
+        told = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1, source=True))))
+        ticket = read(told.source_ticket, key, 0.0)
+        assert (ticket.kind, ticket.build_id, ticket.epoch) == (TicketKind.SOURCE, 1, 1)
+        for server, session, epoch in (("bert", 1, 1), ("anna", 2, 1), ("anna", 1, 2)):
+            asked = Deferred.fromCoroutine(renew(server, session, RenewTickets(1, epoch, source=True)))
+            self.failureResultOf(asked, NotFound)
 
     def test_more_than_a_server_can_have_or_the_same_twice_is_refused(self) -> None:
         for held in ((Held(1, 1), Held(1, 1)), tuple(Held(number, 1) for number in range(513))):
