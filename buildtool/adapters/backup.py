@@ -7,11 +7,13 @@ A file that nothing ever changes is linked where that is possible and copied oth
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -141,7 +143,7 @@ class Backup:
             return False
 
     def _take(self, source: Path, target: Path, digest: str, size: int) -> bool:
-        if source.is_symlink() or source.stat().st_size != size:
+        if source.is_symlink() or not source.is_file() or source.stat().st_size != size:
             return False
         if self._linked_to(source, target) or self._copy_file(source, target) == digest:
             return True
@@ -156,6 +158,8 @@ class Backup:
             if not finished and not name.endswith(".log"):
                 continue
             source = self.source / "logs" / name
+            if source.exists() and not source.is_file():
+                continue  # a FIFO, say: it is no log
             try:
                 if not finished or not self._linked_to(source, target / name):
                     self._copy_file(source, target / name)
@@ -181,7 +185,9 @@ class Backup:
 
     def _copy_file(self, source: Path, target: Path) -> str:
         """Copy and sync one file; return the SHA-256 of what was read. Raises OSError."""
-        with source.open("rb") as old:
+        with os.fdopen(os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as old:
+            if not stat.S_ISREG(os.fstat(old.fileno()).st_mode):
+                raise OSError(errno.EINVAL, f"{source.name} is no plain file")
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as new:
                 arrived = _pour(old, new)

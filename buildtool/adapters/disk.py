@@ -19,8 +19,11 @@ from attrs import frozen
 
 from buildtool.errors import StorageUnavailable
 
-_ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC
+_ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""What is no plain file is not waited for: opening a FIFO would take until somebody writes to it."""
+
 _APPEND = os.O_RDWR | os.O_APPEND
+_PIECE = 1024 * 1024
 
 
 class Mode(enum.Enum):
@@ -38,9 +41,10 @@ class Mode(enum.Enum):
 
 @frozen
 class Status:
-    """What the file system says about a file. The first three differ after any rewrite; sizes are in bytes.
+    """What the file system says about a file; sizes are in bytes.
 
     ``links`` is how many names it has, ``plain`` whether it is a file and neither a directory nor anything special.
+    ``ctime_ns`` is when the file was last changed in any way, which unlike ``mtime_ns`` nobody can set.
     """
 
     inode: int
@@ -49,13 +53,14 @@ class Status:
     links: int
     plain: bool
     directory: bool
+    ctime_ns: int
 
 
 class Disk(Protocol):
     """The operations. A file that is open is named by a number, as everywhere in POSIX."""
 
     def open(self, path: Path, mode: Mode) -> int:
-        """Open a file; what is made is only for its owner."""
+        """Open a file; what is made is only for its owner. What is there and no plain file is refused."""
 
     def close(self, file: int) -> None:
         """Close it, which syncs nothing."""
@@ -111,7 +116,11 @@ class RealDisk:
     """Implements ``Disk`` by the system's own."""
 
     def open(self, path: Path, mode: Mode) -> int:
-        return os.open(path, mode.value | _ALWAYS, 0o600)
+        file = os.open(path, mode.value | _ALWAYS, 0o600)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        return file
 
     def close(self, file: int) -> None:
         os.close(file)
@@ -162,7 +171,13 @@ class RealDisk:
 def _status(found: os.stat_result) -> Status:
     kind = stat.S_IFMT(found.st_mode)
     return Status(
-        found.st_ino, found.st_size, found.st_mtime_ns, found.st_nlink, kind == stat.S_IFREG, kind == stat.S_IFDIR
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_nlink,
+        kind == stat.S_IFREG,
+        kind == stat.S_IFDIR,
+        found.st_ctime_ns,
     )
 
 
@@ -221,6 +236,45 @@ def make_directories(disk: Disk, path: Path) -> None:
     except PermissionError:
         if made:
             raise
+
+
+def move(disk: Disk, source: Path, target: Path, fresh: Path) -> None:
+    """Rename a synced file; where ``target`` lies on another file system, copy it to ``fresh`` first, which lies there.
+
+    Either way ``target`` appears whole. Raises OSError; what is left at ``fresh`` then, the next try replaces.
+    """
+    try:
+        disk.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    make_directories(disk, fresh.parent)
+    try:
+        _copy(disk, source, fresh)
+        disk.rename(fresh, target)
+    except BaseException:
+        remove(disk, fresh)
+        raise
+    disk.unlink(source)
+
+
+def _copy(disk: Disk, source: Path, target: Path) -> None:
+    """Copy a file durably. Raises OSError."""
+    old = disk.open(source, Mode.READ)
+    try:
+        new = disk.open(target, Mode.EMPTY)
+        try:
+            position = 0
+            while piece := disk.pread(old, _PIECE, position):
+                disk.append(new, piece)
+                position += len(piece)
+            disk.sync(new)
+        finally:
+            disk.close(new)
+    finally:
+        disk.close(old)
 
 
 def remove(disk: Disk, path: Path) -> None:

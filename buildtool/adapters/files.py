@@ -4,7 +4,7 @@
 ``artifacts/ab/<digest>.zip``, so a file under that name is whole: what it holds is durable before it has that name, and
 the name before publishing returns, so that then a row can tell of it. Before a file is given out for the first time by
 this process, and again whenever inode, size or time of change differ from what was verified, its bytes are read and
-compared with its name.
+compared with its name. Where ``artifacts/`` is a file system of its own, what is published is copied there first.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from buildtool.adapters.disk import (
     Status,
     exists,
     make_directories,
+    move,
     remove,
     storage_unavailable,
 )
@@ -50,6 +51,9 @@ Key = tuple[int, int]
 """Build and epoch."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+ARRIVING = "arriving"
+"""Where below ``artifacts/`` is copied what arrived on another file system, before it is published."""
+
 VERDICTS = 10_000
 """Most verdicts about stored files that are remembered; the ones not asked for longest are verified anew."""
 
@@ -63,6 +67,7 @@ class Stamp:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 @define
@@ -308,6 +313,7 @@ class ArtifactStore:
         for directory in (self._artifacts, self._incoming):
             make_directories(disk, directory)
         disk.sync_directory(self._artifacts)
+        remove(disk, self._artifacts / ARRIVING)
         self._durable = {self._artifacts / name for name in disk.names(self._artifacts)}
         for name in disk.names(self._incoming):
             path = self._incoming / name
@@ -343,9 +349,10 @@ class ArtifactStore:
                 self._unsound.discard(source)
                 raise
             self._make_place(target.parent)
-            disk.rename(source, target)  # also over an older copy: that one may be damaged, this one is not
+            # Also over an older copy: that one may be damaged, this one is not.
+            move(disk, source, target, self._artifacts / ARRIVING / target.name)
             disk.sync_directory(target.parent)
-            return _stamp(disk.status(file))
+            return _stamp(disk.look(target))
         finally:
             disk.close(file)
 
@@ -370,7 +377,7 @@ def _name(key: Key) -> str:
 
 
 def _stamp(status: Status) -> Stamp:
-    return Stamp(status.inode, status.size, status.mtime_ns)
+    return Stamp(status.inode, status.size, status.mtime_ns, status.ctime_ns)
 
 
 def _resumable(disk: Disk, path: Path) -> bool:

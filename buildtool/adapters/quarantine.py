@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildtool.adapters.disk import Disk, RealDisk
+from buildtool.adapters.disk import move as carry
 
 DIRECTORY = "quarantine"
 
@@ -31,7 +32,7 @@ def move(directory: Path, path: Path, disk: Disk | None = None) -> Path:
     while name in taken:
         number += 1
         name = f"{path.name}.{number}"
-    disk.rename(path, quarantine / name)
+    carry(disk, path, quarantine / name, quarantine / f".{name}")
     disk.sync_directory(quarantine)
     disk.sync_directory(path.parent)
     return quarantine / name
@@ -40,6 +41,6 @@ def move(directory: Path, path: Path, disk: Disk | None = None) -> Path:
 def count(directory: Path) -> int:
     """Return how many files wait there for somebody to look at them. Raises OSError."""
     try:
-        return len(RealDisk().names(directory / DIRECTORY))
+        return sum(not name.startswith(".") for name in RealDisk().names(directory / DIRECTORY))
     except FileNotFoundError:
         return 0

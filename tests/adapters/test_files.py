@@ -1,5 +1,7 @@
 """Artifacts are stored whole or not at all, and damaged ones are never opened."""
 
+import errno
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.adapters.disk import RealDisk
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.files import ArtifactStore, Upload
 from buildtool.errors import (
@@ -21,6 +24,7 @@ from buildtool.errors import (
     Superseded,
     WrongDigest,
 )
+from tests.adapters.states import soil
 from tests.adapters.transfers import digest_of
 
 T = TypeVar("T")
@@ -144,6 +148,58 @@ class PublishTests(StoreCase):
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
         assert not self.store.present(digest_of(b"bytes"), 5)
         self.fails(BadUpload, self.store.publish(7, 1, digest_of(b"bytes"), 5))
+
+    def test_damage_that_keeps_size_and_time_of_writing_is_found_too(self) -> None:
+        self.send(b"as it should be")
+        self.publish(b"as it should be")
+        self.do(self.store.open(digest_of(b"as it should be"))).close()
+        soil(self.path(b"as it should be"))
+        self.fails(Damaged, self.store.open(digest_of(b"as it should be")))
+        assert not self.store.present(digest_of(b"as it should be"), 15)
+
+    def test_what_is_no_plain_file_is_not_waited_for(self) -> None:
+        """A FIFO would not even be opened until somebody writes to it."""
+        digest = digest_of(b"x")
+        self.path(b"x").parent.mkdir()
+        os.mkfifo(self.path(b"x"))
+        self.fails(StorageUnavailable, self.store.open(digest))
+        os.mkfifo(self.state / "incoming" / "7-1")
+        upload = Deferred.fromCoroutine(self.store.begin(7, 1, 0, 1, lambda: None))
+        assert "no plain file" in str(self.failureResultOf(upload, StorageUnavailable).value)
+
+    def test_artifacts_on_a_file_system_of_their_own_are_published_whole(self) -> None:
+        """As the system says it when a name is to go from one to the other; a copy that fails leaves the upload."""
+
+        class Apart(RealDisk):
+            full = False
+
+            def rename(self, source: Path, target: Path) -> None:
+                if ("artifacts" in source.parts) != ("artifacts" in target.parts):
+                    raise OSError(errno.EXDEV, "Invalid cross-device link")
+                super().rename(source, target)
+
+            def append(self, file: int, data: bytes) -> None:
+                if self.full:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                super().append(file, data)
+
+        disk = Apart()
+        self.store = ArtifactStore(self.state, Inline(), disk)
+        self.do(self.store.start())
+        data = b"across" * 400_000
+        self.send(data)
+        disk.full = True
+        error = self.fails(StorageUnavailable, self.store.publish(7, 1, digest_of(data), len(data)))
+        assert "the disk is full" in str(error)
+        assert not self.path(data).exists()
+        disk.full = False
+        self.publish(data)
+        assert self.path(data).read_bytes() == data
+        assert list((self.state / "incoming").iterdir()) == []
+        assert list((self.state / "artifacts" / "arriving").iterdir()) == []
+        (self.state / "artifacts" / "arriving" / "left by a crash").touch()
+        self.do(self.store.start())
+        assert [path.name for path in (self.state / "artifacts").iterdir()] == [digest_of(data)[:2]]
 
     def test_damage_from_before_the_start_is_found(self) -> None:
         self.send(b"bytes")

@@ -1,17 +1,22 @@
 """The state directory is not believed blindly: real metaservers on what was copied, moved, deleted, emptied."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buildtool.entry.local_farm import Program
+from tests.adapters.states import soil
 from tests.e2e.control import Control
+from tests.support.packages import require_that
 
 
 @pytest.fixture
@@ -26,9 +31,20 @@ def health(control: Control) -> dict[str, Any]:
         with urllib.request.urlopen(f"{control.farm.public_url}/health", timeout=20) as told:  # noqa: S310 - http
             said = told.read()
     except urllib.error.HTTPError as refused:
-        said = refused.read()
+        with refused:
+            said = refused.read()
     found: dict[str, Any] = json.loads(said)
     return found
+
+
+def code_of(url: str) -> int:
+    """Return with which status an address is answered."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as told:  # noqa: S310 - http
+            return int(told.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def state_of(control: Control) -> Path:
@@ -132,3 +148,52 @@ def test_an_old_cancel_id_fits_no_request_of_a_restored_backup_but_its_own(runni
     moved = start(running)
     moved.wait_for("ready:")
     assert not any("told apart" in line for line in moved.lines)
+
+
+@pytest.fixture
+def apart(control: Control) -> Iterator[Control]:
+    """A farm whose artifacts/ is a file system of its own, of eight megabytes."""
+    place = state_of(control) / "artifacts"
+    place.mkdir(parents=True, mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    require_that(present=mounted, what="a small tmpfs cannot be mounted", remedy="run the tests as root")
+    try:
+        control.farm.start_metaserver("--web")
+        yield control
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_artifacts_on_a_file_system_of_their_own_are_published_and_downloaded(apart: Control) -> None:
+    apart.server("anna")
+    built = apart.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    assert built["state"] == "satisfied"
+    again = apart.ask("--output", "two.zip", "bob@example.org")
+    assert (again["answer"], (apart.farm.directory / "two.zip").exists()) == ("hit", True)
+    assert list((state_of(apart) / "incoming").iterdir()) == []
+
+
+def test_a_byte_that_is_flipped_with_its_time_kept_is_delivered_to_nobody(running: Control) -> None:
+    running.server("anna")
+    built = running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    (stored,) = (state_of(running) / "artifacts").rglob("*.zip")
+    soil(stored, 30)
+    assert code_of(built["artifact"]["url"]) == 410
+    metaserver(running).wait_for("is damaged, in quarantine, and withdrawn")
+    assert running.ask("--foreground", "--output", "two.zip", "bob@example.org")["answer"] != "hit"
+
+
+def test_a_fifo_in_the_state_directory_holds_up_neither_logs_nor_backups(running: Control) -> None:
+    running.server("anna")
+    built = running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    logs = state_of(running) / "logs"
+    (log,) = logs.glob(f"{built['build_id']}-1.log*")
+    log.unlink()
+    os.mkfifo(log)
+    url = f"http://127.0.0.1:{running.farm.ports['BUILDTOOL_TRANSFER_PORT']}/logs/{built['build_id']}/1"
+    assert code_of(url) == 507
+    copy = running.farm.directory / "copy"
+    backup = running.farm.start("backup", [str(running.farm.root / "bin" / "metaserver"), "--backup", str(copy)])
+    assert backup.ended() == 0
+    assert [path.name for path in (copy / "logs").iterdir()] == []

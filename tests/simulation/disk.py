@@ -484,8 +484,10 @@ def _parts(path: Path) -> tuple[str, ...]:
 
 def _status(node: _File | _Directory) -> Status:
     if isinstance(node, _File):
-        return Status(node.inode, len(node.data), node.mtime_ns, node.links, plain=True, directory=False)
-    return Status(node.inode, 0, node.mtime_ns, 2, plain=False, directory=True)
+        return Status(
+            node.inode, len(node.data), node.mtime_ns, node.links, plain=True, directory=False, ctime_ns=node.mtime_ns
+        )
+    return Status(node.inode, 0, node.mtime_ns, 2, plain=False, directory=True, ctime_ns=node.mtime_ns)
 
 
 def _error(number: int, path: Path | None = None) -> OSError:
