@@ -313,8 +313,8 @@ class Pages(Protocol):
     async def overview(self, now: float) -> Overview:
         """Return the figures of the start page."""
 
-    async def build_servers(self) -> Sequence[ServerLine]:
-        """Return all build servers that are known, by name."""
+    async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
+        """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
 
     async def builds(
         self,

@@ -94,9 +94,15 @@ class WebApp:
     @app.route("/buildersinfo", methods=["GET"])
     @app.route("/buildservers", methods=["GET"])
     async def servers(self, request: Request) -> bytes:
-        """Show all build servers."""
-        lines = await self._pages.build_servers()
-        return self._page(request, "servers", presenters.servers_page(lines, self._urls, self._clock.wall()))
+        """Show a page of the build servers, or the one with a name."""
+        now, name, said = self._clock.wall(), asked(request, "name"), asked(request, "page")
+        at, per = number(said, "page") if said else 1, presenters.SERVERS_PER_PAGE
+        lines = await self._pages.build_servers(skip=(at - 1) * per, limit=per + 1, name=name)
+        if name and not lines:
+            raise NotFound("there is no build server of that name")
+        overview = await self._pages.overview(now)
+        page = presenters.servers_page(lines, overview, self._urls, now, at=at, name=name)
+        return self._page(request, "servers", page)
 
     @app.route("/builds", methods=["GET"])
     async def builds(self, request: Request) -> bytes:

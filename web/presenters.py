@@ -40,6 +40,15 @@ from .views import (
 PER_PAGE = 50
 """Builds on one page of their list."""
 
+SERVERS_PER_PAGE = 40
+"""Build servers on one page of their list."""
+
+ITEMS_SHOWN = 20
+"""Of what a build server announces, so many platforms, projects and properties are shown; the others are counted."""
+
+TEXT_SHOWN = 500
+"""Most characters of a text of somebody else's that is one of many on a page."""
+
 ATTEMPTS_SHOWN = 60
 """The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
 
@@ -156,17 +165,21 @@ def _build_row(very: _Very, urls: Urls, when: float, age: str, took: str) -> Bui
     )
 
 
-def servers_page(lines: Sequence[ServerLine], urls: Urls, now: float) -> ServersPage:
-    """Return all build servers: those that are connected first."""
-    cards = tuple(server_card(line, urls, now) for line in sorted(lines, key=lambda line: not line.server.connected))
-    connected = [line for line in lines if line.server.connected]
-    slots = sum(line.server.capability.max_builds for line in connected)
-    running = sum(len(line.running) for line in connected)
+def servers_page(
+    lines: Sequence[ServerLine], overview: Overview, urls: Urls, now: float, *, at: int = 1, name: str = ""
+) -> ServersPage:
+    """Return a page of the build servers; ``lines`` holds one more than a page when there are further ones."""
+    cards = tuple(server_card(line, urls, now) for line in lines[:SERVERS_PER_PAGE])
     headline = (
-        f"{len(connected):,} of {words.count(len(lines), 'build server')} connected; "
-        f"{words.count(running, 'build')} running, {words.count(slots, 'slot')}."
+        f"{overview.servers_connected:,} of {words.count(overview.servers_known, 'build server')} connected; "
+        f"{words.count(overview.running, 'build')} running, {words.count(overview.slots, 'slot')}."
     )
-    return ServersPage(headline if lines else "Machines that build, given by their owners.", cards)
+    return ServersPage(
+        headline if overview.servers_known else "Machines that build, given by their owners.",
+        cards,
+        first=urls.servers() if at > 1 or name else "",
+        further=urls.servers(at + 1) if len(lines) > SERVERS_PER_PAGE else "",
+    )
 
 
 def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
@@ -180,13 +193,14 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         trouble=" ".join(_troubles(server, now)),
         tone="bad" if server.quarantined_until > now else "wait",
         load=f"{len(line.running)} of {offered.max_builds} at once",
-        running=tuple(_running(it, urls, now) for it in line.running),
-        offers=tuple(_offer(it) for it in offered.offers),
-        projects=", ".join(f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills),
-        machine=tuple(words.machine(offered.machine)),
-        host_info=words.without_addresses(offered.host_info),
-        admin=offered.admin,
-        software=offered.software,
+        running=tuple(_running(it, urls, now) for it in line.running[:ITEMS_SHOWN]),
+        offers=tuple(_offer(it) for it in offered.offers[:ITEMS_SHOWN]),
+        more_offers=_more(len(offered.offers)),
+        projects=_listed([f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills]),
+        machine=tuple((name, _cut(text)) for name, text in words.machine(offered.machine[:ITEMS_SHOWN])),
+        host_info=words.without_addresses(_cut(offered.host_info)),
+        admin=_cut(offered.admin),
+        software=_cut(offered.software),
     )
 
 
@@ -304,10 +318,23 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
+
+
+def _more(count: int) -> str:
+    return f"and {count - ITEMS_SHOWN:,} more" if count > ITEMS_SHOWN else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [_more(len(names))] if len(names) > ITEMS_SHOWN else []
+    return ", ".join([*map(_cut, names[:ITEMS_SHOWN]), *more])
+
+
 def _offer(it: Offer) -> OfferLine:
     compiler = dict(it.tools).get("CC_VERSION", "")[:40]
     how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
-    return OfferLine(words.platform(it.platform, words.HAS), how)
+    return OfferLine(_cut(words.platform(it.platform, words.HAS)), how)
 
 
 def _running(it: Running, urls: Urls, now: float) -> Link:
@@ -379,7 +406,7 @@ def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptR
         kind=badges.KIND[attempt.kind],
         offered=moment(attempt.offered_at, now),
         took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
-        reason=attempt.reason,
+        reason=_cut(attempt.reason),
         log="" if begun is None else urls.log(build.id, attempt.epoch),
         deciding=attempt.epoch == build.deciding_epoch,
     )
@@ -413,5 +440,5 @@ def _request(line: RequestLine, now: float) -> RequestRow:
         ref=request.demand.revrange if ".." in request.demand.revrange else ref,
         joined=badges.JOINED[request.joined],
         when=moment(request.admitted_at, now),
-        trouble="; ".join(words.without_addresses(it) for it in troubles if it),
+        trouble="; ".join(words.without_addresses(_cut(it)) for it in troubles if it),
     )

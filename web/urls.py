@@ -38,13 +38,13 @@ class Urls:
         """Return the front page."""
         return f"{self.prefix}/"
 
-    def servers(self) -> str:
-        """Return the list of build servers."""
-        return f"{self.prefix}/buildservers"
+    def servers(self, page: int = 1) -> str:
+        """Return a page of the list of build servers."""
+        return f"{self.prefix}/buildservers" + (f"?page={page}" if page > 1 else "")
 
     def server(self, name: str) -> str:
-        """Return a build server's place in the list."""
-        return f"{self.servers()}#{quote(server_anchor(name), safe='')}"
+        """Return a build server's own entry of the list."""
+        return f"{self.servers()}?{urlencode({'name': name}, errors='replace')}#{quote(server_anchor(name), safe='')}"
 
     def builds(self, *, before: int | None = None, project: str = "", state: str = "") -> str:
         """Return the list of builds: those older than ``before``, of one project, in one state."""

@@ -140,6 +140,7 @@ class ServerCard:
     load: str
     running: tuple[Link, ...]
     offers: tuple[OfferLine, ...]
+    more_offers: str
     projects: str
     machine: tuple[tuple[str, str], ...]
     host_info: str
@@ -149,10 +150,12 @@ class ServerCard:
 
 @frozen
 class ServersPage:
-    """All build servers."""
+    """A page of the build servers; ``first`` and ``further`` are empty where there is nowhere to go."""
 
     headline: str
     servers: tuple[ServerCard, ...]
+    first: str = ""
+    further: str = ""
 
 
 @frozen

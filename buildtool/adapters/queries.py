@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
     Row,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     literal,
     select,
     true,
+    type_coerce,
 )
 
 from buildtool.adapters import rows, schema
@@ -48,6 +50,9 @@ REQUESTS_SHOWN = 100
 
 ATTEMPTS_SHOWN = 50
 """How many of a Build's Attempts its page has: the newest."""
+
+RUNNING_SHOWN = 1_000
+"""How much of what runs is read for one page of build servers: the oldest."""
 
 PAGE_LIMIT = 1_000
 """The most rows of any list."""
@@ -81,9 +86,9 @@ class SqlPages:
         overview, self._totals = await self._database.run(partial(_overview, known, now))
         return overview
 
-    async def build_servers(self) -> Sequence[ServerLine]:
-        """Return all build servers that are known, by name."""
-        return await self._database.run(_build_servers)
+    async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
+        """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
+        return await self._database.run(partial(_build_servers, _id(skip), limit, name))
 
     async def builds(
         self,
@@ -168,19 +173,29 @@ _NOW = select(
 )
 
 
+_THERE = servers.c.connected == 1
+_SERVERS = select(
+    select(func.count()).select_from(servers).scalar_subquery(),
+    _count(servers, _THERE).scalar_subquery(),
+    select(func.coalesce(func.sum(type_coerce(servers.c.capability, JSON)["max_builds"].as_integer()), 0))
+    .where(_THERE)
+    .scalar_subquery(),
+)
+"""How many build servers are known, how many connected, with how many slots; nothing else of what they say is read."""
+
+
 def _overview(known: _Totals | None, now: float, connection: Connection) -> tuple[Overview, _Totals]:
     totals = known or _count_all(now, connection)
     opened = {BuildState(state): count for state, count in connection.execute(_OPEN_BUILDS)}
     waiting, running, unsent, refused, last_event = connection.execute(_NOW).one()
     oldest = connection.execute(_OLDEST_QUEUED).one_or_none()
-    present = [rows.server_of(row) for row in connection.execute(select(servers))]
-    connected = [server for server in present if server.connected]
+    known_servers, connected, slots = connection.execute(_SERVERS).one()
     overview = Overview(
         builds=totals.builds | {state: opened.get(state, 0) for state in (BuildState.QUEUED, BuildState.RUNNING)},
         requests_waiting=waiting,
-        servers_connected=len(connected),
-        servers_known=len(present),
-        slots=sum(server.capability.max_builds for server in connected),
+        servers_connected=connected,
+        servers_known=known_servers,
+        slots=slots,
         running=running,
         artifacts=totals.artifacts,
         artifact_bytes=totals.artifact_bytes,
@@ -216,15 +231,18 @@ _RUNNING = _SHORT_ATTEMPTS.where(schema.OPEN_ATTEMPT, _IN_A_SLOT).order_by(attem
 _BUILDS = select(builds).where(builds.c.id.in_(bindparam("keys", expanding=True)))
 
 
-def _build_servers(connection: Connection) -> list[ServerLine]:
-    going_on = [rows.attempt_of(row) for row in connection.execute(_RUNNING)]
-    keys = [attempt.build_id for attempt in going_on]
+def _build_servers(skip: int, limit: int, name: str, connection: Connection) -> list[ServerLine]:
+    chosen = select(servers).where(servers.c.name == name) if name else select(servers)
+    in_order = chosen.order_by(servers.c.connected.desc(), servers.c.name).offset(skip).limit(limit)
+    shown = [rows.server_of(row) for row in connection.execute(in_order)]
+    going_on = _RUNNING.where(attempts.c.server.in_([server.name for server in shown])).limit(RUNNING_SHOWN)
+    found = [rows.attempt_of(row) for row in connection.execute(going_on)]
+    keys = [attempt.build_id for attempt in found]
     of_id = {row.id: rows.build_of(row) for row in connection.execute(_BUILDS, {"keys": keys})}
     on: defaultdict[str, list[Running]] = defaultdict(list)
-    for attempt in going_on:
+    for attempt in found:
         on[attempt.server].append(Running(attempt, of_id[attempt.build_id]))
-    found = connection.execute(select(servers).order_by(servers.c.name))
-    return [ServerLine(rows.server_of(row), tuple(on[row.name])) for row in found]
+    return [ServerLine(server, tuple(on[server.name])) for server in shown]
 
 
 # --- builds ---------------------------------------------------------------------------------------------

@@ -241,6 +241,21 @@ def test_build_servers_are_listed_by_name_with_what_they_are_building(farm: Farm
     assert run(farm.pages.overview(100.0)).running == 3
 
 
+def test_build_servers_come_in_pages_those_first_that_are_connected_and_one_by_its_name(farm: Farm) -> None:
+    there = {"zoe": True, "ada": False, "mia": True, "bob": False}
+    slots = evolve(SERVER.capability, max_builds=3)
+    farm.commit(*(evolve(SERVER, name=name, connected=on, capability=slots) for name, on in there.items()))
+
+    def names(**asked: Any) -> list[str]:
+        return [line.server.name for line in run(farm.pages.build_servers(**asked))]
+
+    assert names() == ["mia", "zoe", "ada", "bob"]
+    assert (names(limit=3), names(skip=3)) == (["mia", "zoe", "ada"], ["bob"])
+    assert (names(name="bob"), names(name="nobody"), names(skip=10**30)) == (["bob"], [], [])
+    seen = run(farm.pages.overview(1.0))
+    assert (seen.servers_known, seen.servers_connected, seen.slots) == (4, 2, 6)
+
+
 def test_health_says_which_revision_the_database_has(farm: Farm) -> None:
     assert run(farm.pages.health()).revision == REVISION
 

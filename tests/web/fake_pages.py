@@ -79,9 +79,11 @@ class FakePages:
             last_event=0,
         )
 
-    async def build_servers(self) -> Sequence[ServerLine]:
+    async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
         self._check()
-        return [ServerLine(it, self._running(it.name)) for it in sorted(self.servers, key=lambda it: it.name)]
+        wanted = [it for it in self.servers if name in ("", it.name)]
+        shown = sorted(wanted, key=lambda it: (not it.connected, it.name))[skip : skip + limit]
+        return [ServerLine(it, self._running(it.name)) for it in shown]
 
     async def builds(
         self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None

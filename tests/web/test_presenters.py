@@ -7,12 +7,24 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Build, BuildState, Joined, OfferKind, RequestState
+from buildtool.domain.model import (
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    Capability,
+    Joined,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    RequestState,
+)
 from buildtool.ports import BuildDetail, ServerLine
 from buildtool.web import badges, presenters
 from buildtool.web.timeline import timeline
 from buildtool.web.urls import Urls
-from buildtool.web.views import ServerCard
+from buildtool.web.views import ServerCard, ServersPage
 from tests import strategies
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakePages
@@ -42,6 +54,12 @@ def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
 def test_an_attempt_that_is_missing_says_so_although_it_will_end_as_lost() -> None:
     missing = evolve(attempt(1, 1, "elm", 10, None), state=AttemptState.MISSING, end=AttemptEnd.LOST)
     assert badges.attempt(missing).text == "missing"
+
+
+def servers_page(pages: FakePages) -> ServersPage:
+    """The first page of the build servers."""
+    lines = run(pages.build_servers(limit=presenters.SERVERS_PER_PAGE + 1))
+    return presenters.servers_page(lines, run(pages.overview(NOW)), URLS, NOW)
 
 
 def card(**changed: Any) -> ServerCard:
@@ -121,7 +139,7 @@ def test_addresses_are_masked_wherever_somebody_wrote_one_but_not_where_a_donor_
     pages.requests[3] = evolve(pages.requests[3], reason="mail to ada@example.org came back")
     shown = presenters.build_page(detail(3, pages), URLS, NOW).requests[0]
     assert (shown.who, shown.trouble) == ("a…@example.org", "mail to a…@example.org came back")
-    (server, *_) = presenters.servers_page(run(pages.build_servers()), URLS, NOW).servers
+    (server, *_) = servers_page(pages).servers
     assert server.host_info == "ask a…@example.org"
     assert server.admin == "Ada <ada@example.org>"
 
@@ -201,3 +219,35 @@ def test_the_bars_of_the_timeline_stay_inside_it_whatever_the_clocks_said(
             assert 0 <= stretch.width <= 100
             assert stretch.x + stretch.width <= 100.02
         assert bar.building.width > 0
+
+
+def test_a_page_of_build_servers_is_bounded_whatever_they_announce() -> None:
+    """However many there are, however much each says: so many cards, and of each so much."""
+    pages = farm()
+    elm = pages.servers[0]
+    offers = tuple(Offer((("arch", f"a{number}" * 500),)) for number in range(64))
+    skills = tuple(ProjectSkill("p" * 60, number, "") for number in range(500))
+    machine = tuple((f"p{number}", "x" * 400) for number in range(100))
+    loud = Capability(offers, machine, skills, 256, "h" * 60_000, "a" * 60_000, "s" * 60_000)
+    pages.servers = [evolve(elm, name=f"s{number:04}", capability=loud) for number in range(1_000)]
+    page = servers_page(pages)
+    assert len(page.servers) == presenters.SERVERS_PER_PAGE
+    assert (page.first, page.further) == ("", "/buildservers?page=2")
+    (shown, *_) = page.servers
+    assert (len(shown.offers), shown.more_offers) == (presenters.ITEMS_SHOWN, "and 44 more")
+    assert shown.projects.endswith("and 480 more")
+    assert len(shown.machine) == presenters.ITEMS_SHOWN
+    most = presenters.TEXT_SHOWN + 1
+    assert all(len(text) <= most for text in (shown.host_info, shown.admin, shown.software))
+    assert all(len(offer.platform) <= most for offer in shown.offers)
+    assert page.headline.startswith("1,000 of 1,000 build servers connected")
+
+
+def test_what_a_page_says_of_each_attempt_and_request_is_bounded() -> None:
+    pages = farm()
+    pages.requests[3] = evolve(pages.requests[3], reason="r" * 4_000)
+    pages.attempts = [evolve(it, reason="r" * 4_000) for it in pages.attempts]
+    page = presenters.build_page(detail(3, pages), URLS, NOW)
+    most = presenters.TEXT_SHOWN + 1
+    assert all(len(it.trouble) <= most for it in page.requests)
+    assert all(len(it.reason) <= most for it in page.attempts)
