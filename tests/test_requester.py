@@ -68,6 +68,9 @@ class FakePlace:
             raise self.fail
         return f"/here/{name}"
 
+    async def occupied(self, path: str) -> bool:
+        return path in self.held
+
     async def holds(self, path: str, size: int, digest: str) -> bool:
         return self.held.get(path) == digest
 

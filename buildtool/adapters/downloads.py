@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 from buildtool.adapters.asking import TEXT_LIMIT, Asker, FileBody, Patience, SmallBody, site
 from buildtool.adapters.disk import storage_unavailable
 from buildtool.adapters.part import Part
-from buildtool.errors import BadOffset, BadUpload, TooLong, Unavailable, WrongDigest
+from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
 from buildtool.ports import Executor
 
 T = TypeVar("T")
@@ -137,6 +137,9 @@ class TransferClient:
                     f"what {site(url)} sent has SHA-256 {arrived}, not {digest}: it was thrown away, fetch it again"
                 )
             await self._disk(target, partial(part.publish, target))
+        except StorageUnavailable:
+            await self._disk(target, part.remove)  # a full disk is not helped by half of it
+            raise
         finally:
             await self._disk(target, part.close)
 

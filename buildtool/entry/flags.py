@@ -97,7 +97,7 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     if project is not None:
         _project_flags(parser, project)
     if help_wanted:
-        raise Helped(parser.format_help())
+        raise Helped(parser.format_help() + _several(settings, project))
     flags, rest = parser.parse_known_args(_plain_bools(arguments, project))
     words = _positional(rest, parser)
     cancel = _cancel_id(flags.cancel) if flags.cancel is not None else None
@@ -157,6 +157,18 @@ class _Bools(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, [*said, not (option_string or "").startswith("--no-")])
 
 
+class _Once(argparse.Action):
+    """One that is said once at most: of two values, none may be dropped in silence."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        if before is not None and before != values:
+            raise argparse.ArgumentError(self, f"is said twice, as {before} and as {values}: choose one")
+        setattr(namespace, self.dest, values)
+
+
 class _Version(argparse.Action):
     def __call__(self, *_: object) -> NoReturn:
         raise Helped(software())
@@ -176,20 +188,38 @@ def _own_flags(*, add_help: bool = True) -> _Parser:
     add = parser.add_argument
     add(
         "--config",
+        action=_Once,
         type=Path,
         metavar="FILE",
         help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
     )
-    add("--project", metavar="NAME", help="which project, when the configuration has several")
-    add("--host", metavar="HOST", type=host_flag, help="where the metaserver is (default: host of the configuration)")
-    add("--port", type=_port, metavar="PORT", help="its control port (default: pb_port of the configuration)")
-    add("--output", metavar="FILE|DIR", help="where the artifact goes (default: its own name, here)")
+    add("--project", action=_Once, metavar="NAME", help="which project, when the configuration has several")
+    add(
+        "--host",
+        action=_Once,
+        metavar="HOST",
+        type=host_flag,
+        help="where the metaserver is (default: host of the configuration)",
+    )
+    add(
+        "--port",
+        action=_Once,
+        type=_port,
+        metavar="PORT",
+        help="its control port (default: pb_port of the configuration)",
+    )
+    add("--output", action=_Once, metavar="FILE|DIR", help="where the artifact goes (default: its own name, here)")
     add("--no-download", dest="download", action="store_false", help="only say where the artifact is")
     add("--foreground", "--wait", action="store_true", help="wait for the end, show state and log, fetch the artifact")
-    add("--cancel", metavar="ID", help="end a request; ID was told when it was accepted")
-    add("--why", metavar="ID", help="say why a request waits, and until when")
+    add("--cancel", action=_Once, metavar="ID", help="end a request; ID was told when it was accepted")
+    add("--why", action=_Once, metavar="ID", help="say why a request waits, and until when")
     add("--explain", action="store_true", help="ask for nothing: say what would be answered, and why (needs no EMAIL)")
-    add("--matrix", metavar="FILE", help="ask for several at once: in each line of FILE options, added to those given")
+    add(
+        "--matrix",
+        action=_Once,
+        metavar="FILE",
+        help="ask for several at once: in each line of FILE options, added to those given",
+    )
     add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
     add(
         "--native",
@@ -280,6 +310,15 @@ def _positional(rest: list[str], parser: argparse.ArgumentParser) -> list[str]:
         if word.startswith("-") and word != "-":
             raise UsageError(unknown_option(parser, word))
     return before + rest[len(before) + 1 :]
+
+
+def _several(settings: Settings, project: Project | None) -> str:
+    """Return what the help says of projects when there are several."""
+    if len(settings.projects) < 2:  # noqa: PLR2004 - of one there is nothing to choose
+        return ""
+    names = ", ".join(one.name for one in settings.projects)
+    options = "" if project is not None else "\nwhich options a project has: --project NAME --help\n"
+    return f"\nprojects of {settings.path}:\n  {names}\n{options}"
 
 
 def _project(settings: Settings, name: str | None, *, needed: bool) -> Project | None:

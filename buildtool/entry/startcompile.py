@@ -19,13 +19,13 @@ from twisted.internet.interfaces import IReactorTime
 from buildtool.adapters.detect import DETECTORS, Detected, Machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
-from buildtool.adapters.pb_client import Requesting, connect_requester
 from buildtool.adapters.reaching import machine_at
 from buildtool.domain.hosts import at_port
 from buildtool.domain.options import Role
 from buildtool.domain.platforms import Value
 from buildtool.domain.text import one_line
 from buildtool.entry.common import Stop, run, whole
+from buildtool.entry.connecting import Connecting, as_answered
 from buildtool.entry.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.entry.flags import PROGRAM, Asked, Helped, Said, check_platform, parse
 from buildtool.entry.output import complain, say
@@ -40,6 +40,7 @@ from buildtool.requester.together import worst
 from buildtool.settings import load_settings
 
 _HASHED = 1024 * 1024
+_ANY_WRITE = 0o222
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,9 +79,7 @@ class _Errand:
         console = _console(said, timers)
         host, port = said.host or said.settings.host, said.port or said.settings.pb_port
 
-        async def connect() -> Requesting:
-            return await connect_requester(machine_at(reactor, host, port), at_port(host, port), timers)
-
+        connect = Connecting(machine_at(reactor, host, port), at_port(host, port), timers)
         place = FilePlace(self.place, files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
         if self.submit is not None and self.more and not said.explain:
@@ -95,7 +94,7 @@ class _Errand:
             console.close()
             result = _interrupted(requester, self.submit, said)
         except BuildToolError as error:
-            result = Result(exit_of_error(error), requester.told, error=error)
+            result = Result(exit_of_error(error), requester.told, error=as_answered(error, connect.where))
         finally:
             console.close()
             await downloads.close()
@@ -248,7 +247,9 @@ class OutputPlace:
         return self.output.endswith(os.sep) or Path(self.output or ".").is_dir()
 
     def check(self, name: str = "artifact.zip") -> None:
-        """Raise UsageError when nothing can be written there."""
+        """Raise UsageError when nothing can be written there, or should not be."""
+        if self.output == "-":
+            raise UsageError("--output: an artifact does not go to standard output; a file of that name is ./-")
         path = self.path(name)
         if self.output.endswith(os.sep):
             try:
@@ -261,6 +262,8 @@ class OutputPlace:
             raise UsageError(f"--output: nothing can be written in {path.parent.resolve()}")
         if path.exists() and not path.is_file():
             raise UsageError(f"--output: {path} is there and is no file")
+        if path.exists() and not path.stat().st_mode & _ANY_WRITE:
+            raise UsageError(f"--output: {path} is there and read-only: delete it, or choose another name")
 
 
 @define
@@ -274,6 +277,10 @@ class FilePlace:
         """Return where an artifact of this name goes. Raises UsageError."""
         self.place.check(name)
         return str(self.place.path(name))
+
+    async def occupied(self, path: str) -> bool:
+        """Say whether there is a file."""
+        return await self.executor.run(Path(path).exists)
 
     async def holds(self, path: str, size: int, digest: str) -> bool:
         """Say whether the file is there with these bytes."""

@@ -29,5 +29,8 @@ class Place(Protocol):
     async def choose(self, name: str) -> str:
         """Return the path for an artifact of this name. Raises UsageError when nothing can be written there."""
 
+    async def occupied(self, path: str) -> bool:
+        """Say whether there is a file at ``path``, which would be replaced."""
+
     async def holds(self, path: str, size: int, digest: str) -> bool:
         """Say whether the file at ``path`` has this size and SHA-256 already."""

@@ -226,6 +226,8 @@ class Requester:
             self.console.say(f"{path} is there already, with the right digest")
             return path
 
+        replaced = await self.place.occupied(path)
+
         def progress(received: int) -> None:
             self.console.downloading(found.name, received, found.size)
 
@@ -240,7 +242,8 @@ class Requester:
                 self.console.say(f"{clean(str(error))}; trying again in {delay:g} s")
             await deferLater(self.timers, delay)
             delay = min(2 * delay, _RETRY_MOST)
-        self.console.say(f"wrote {path}, its digest verified")
+        instead = ", in place of what was there" if replaced else ""
+        self.console.say(f"wrote {path}{instead}, its digest verified")
         return path
 
     def _say(self, lines: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -269,6 +270,16 @@ class FetchTests(ClientCase):
         assert self.seen[0] == 1_000_000
         assert self.file.read_bytes() == DATA
         assert self.left() == ["artifact.zip"]
+
+    async def test_a_full_disk_is_not_left_fuller(self) -> None:
+        await self.publish(DATA)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # the kernel then takes no more either
+        try:
+            await self.fails(StorageUnavailable, self.fetch())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert self.left() == []
 
     async def test_a_server_without_ranges_sends_it_from_the_beginning(self) -> None:
         part = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n"

@@ -234,3 +234,24 @@ def test_arbitrary_words_are_understood_or_refused_in_one_line(arguments: list[s
 
 def test_every_kind_of_option_has_a_flag() -> None:
     assert {option.kind for option in project().options.all()} == set(Kind)
+
+
+@pytest.mark.parametrize("flag", ["--project", "--host", "--config", "--output", "--matrix"])
+def test_a_flag_that_takes_one_value_is_not_said_twice_with_two(flag: str) -> None:
+    words = refused(f"{flag}=tally {flag}=other {ANNA}")
+    assert words.startswith(f"{flag}: is said twice, as tally and as other")
+
+
+def test_the_same_value_may_be_said_twice() -> None:
+    assert said(f"--host=tally --host tally. --project tally --project tally {ANNA}").host == "tally"
+
+
+def test_help_names_the_projects_where_there_are_several() -> None:
+    several = [project(name=f"project{number}") for number in range(8)]
+    with pytest.raises(Helped) as caught:
+        said("--help", *several)
+    assert ", ".join(one.name for one in several) in str(caught.value)
+    assert "--project NAME --help" in str(caught.value)
+    with pytest.raises(Helped) as caught:
+        said("--help")
+    assert "projects of" not in str(caught.value)

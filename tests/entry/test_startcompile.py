@@ -204,3 +204,17 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) ->
 def test_help_is_printed_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "exit codes:" in capsys.readouterr().out
+
+
+def test_no_artifact_goes_to_standard_output_or_over_a_file_that_is_read_only(here: Path) -> None:
+    with pytest.raises(UsageError, match="does not go to standard output"):
+        OutputPlace("-").check()
+    OutputPlace("./-").check()
+    kept = here / "kept.zip"
+    kept.write_bytes(b"kept")
+    OutputPlace("kept.zip").check()
+    kept.chmod(0o444)
+    with pytest.raises(UsageError, match="is there and read-only"):
+        OutputPlace("kept.zip").check()
+    with pytest.raises(UsageError, match="is there and read-only"):
+        OutputPlace("").check("kept.zip")

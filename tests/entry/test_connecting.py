@@ -1,0 +1,66 @@
+"""Connecting: who asks while the metaserver is being started is answered once it has."""
+
+from typing import cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import Clock
+
+from buildtool.adapters.pb_client import Requesting
+from buildtool.adapters.pb_server import Gateway
+from buildtool.entry.connecting import STARTING, Connecting, as_answered
+from buildtool.errors import BuildToolError, Unavailable, UnknownProject, UsageError
+from tests import messages
+from tests.adapters.pb_wires import Wires
+from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
+
+
+def outcome(deferred: Deferred[Requesting]) -> list[object]:
+    found: list[object] = []
+    deferred.addBoth(found.append)
+    return found
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 2.0, STARTING - 0.5])
+def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: float) -> None:
+    clock = Clock()
+    wires = Wires(clock)
+    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connecting = Deferred.fromCoroutine(connect())
+    if seconds:
+        wires.advance(seconds)
+    assert not connecting.called
+    factory = Gateway(clock).factory(FakeRequesterDesk({12: messages.waiting()}), FakeBuildServerDesk())
+    wires.server = factory
+    wires.advance(0.5)
+    assert isinstance(connecting.result, Requesting)
+
+
+def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:
+    clock = Clock()
+    wires = Wires(clock)
+    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    first = Deferred.fromCoroutine(connect())
+    for _ in range(20):
+        wires.advance(STARTING / 10)
+    failed = outcome(first)
+    assert len(failed) == 1
+    error = getattr(failed[0], "value", None)
+    assert isinstance(error, Unavailable)
+    assert "nothing listens there" in str(error)
+    assert STARTING <= wires.tried[-1] <= STARTING + 1
+    again = outcome(Deferred.fromCoroutine(connect()))
+    assert isinstance(getattr(again[0], "value", None), BuildToolError)
+
+
+def test_what_the_metaservers_configuration_lacks_is_not_taken_for_ones_own_fault() -> None:
+    unknown = as_answered(UnknownProject("unknown project 'x'; there is a, b"), "farm.example:1")
+    assert isinstance(unknown, UnknownProject)
+    assert str(unknown).startswith(
+        "the metaserver at farm.example:1 says: unknown project 'x'; there is a, b; its conf"
+    )
+    assert str(unknown).endswith("perhaps an older: its operator can update it")
+    assert str(as_answered(UsageError("--x: no"), "farm.example:1")) == "the metaserver at farm.example:1 says: --x: no"
+    full = Unavailable("full")
+    assert as_answered(full, "farm.example:1") is full
