@@ -21,6 +21,7 @@ from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WO
 from buildtool.protocol import Done, Ended, Heard, Heartbeat, Register, RenewTickets, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
+from tests.fakes_build import project
 from tests.support.logs import listening
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
 
@@ -110,6 +111,7 @@ class RegisteringTests(SynchronousTestCase):
     def test_a_ticket_for_a_commit_is_given_to_whose_attempt_it_is_and_only_if_it_is_asked_for(self) -> None:
         self.successResultOf(self.register("anna", machine()))
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
+        self.world.desk.tickets.settings = evolve(settings(), projects=(project(name="lua"),))
         renew, key = self.world.desk.renew, Keys(b"k" * 32).build(1)
         plain = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1))))
         assert plain.source_ticket == ""
