@@ -224,7 +224,7 @@ class Metaserver:
                 show(settings)
             await broker.reconfigure(_policies(settings))
 
-        self._reloading = Reloading(settings, take)
+        self._reloading = Reloading(settings, take, self._pool(1, "the configuration"), timers)
         self._operate(operator_desk, timers)
         mailer.startService()
 

@@ -1,11 +1,17 @@
 """SIGHUP: a configuration is taken over whole or refused whole."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from attrs import define, field
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
 
+from buildtool.adapters.executors import Threads
 from buildtool.entry.reloading import FIXED, Reloading, reread
 from buildtool.errors import ConfigurationError, StorageUnavailable
 from buildtool.settings import ENVIRONMENT, Settings, load_settings
@@ -109,3 +115,48 @@ def test_reloads_come_one_after_the_other(path: Path) -> None:
     assert (len(waiting), first.called) == (2, True)
     waiting[1].callback(None)
     assert second.called
+
+
+class SlowTests(TestCase):
+    """A configuration that takes long is read beside everything else, and not for ever."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).resolve()
+        self.path.write_text(PLAIN)
+        self.taker = Taker()
+        self.threads = Threads(cast("IReactorFromThreads", reactor), 1, "test")
+        self.addCleanup(self.threads.stop)
+        self.clock = cast("IReactorTime", reactor)
+
+    async def test_the_reactor_turns_while_a_configuration_is_read(self) -> None:
+        reloading = Reloading(load_settings(self.path), self.taker, self.threads, self.clock)
+        flag = self.path.with_suffix(".flag")
+        wait = (
+            f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"
+        )
+        self.path.write_text(wait + PLAIN)
+        reading = Deferred.fromCoroutine(reloading.reload())
+        await deferLater(self.clock, 0)
+        assert not reading.called, "the reactor has turned meanwhile"
+        flag.touch()
+        await reading
+        assert len(self.taker.taken) == 1
+
+    async def test_one_that_never_ends_is_given_up_and_the_old_one_stays(self) -> None:
+        old = load_settings(self.path)
+        reloading = Reloading(old, self.taker, self.threads, self.clock, patience=0.1)
+        flag = self.path.with_suffix(".flag")
+        wait = (
+            f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"
+        )
+        self.path.write_text(wait + PLAIN)
+        with listening() as said:
+            await reloading.reload()
+        flag.touch()
+        assert self.taker.taken == []
+        assert reloading.settings is old
+        assert said == [
+            f"the configuration stays as it was: {self.path} was not read within 0.1 s: what does it wait for?"
+        ]
