@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -63,15 +64,26 @@ class Slots:
         place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
 
         def make() -> SlotPlace:
+            _own(self._directory, top.parent)
             remove_tree(top, halt.check)
-            make_private([self._directory, top, place.home, place.temporary, place.output])
+            make_private([top, place.home, place.temporary, place.output])
             return place
 
         return await self._do("prepare", top, make)
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed, MachineFault, Halted."""
-        return await self._pool.run(partial(make_zip, root, names, output, limit, halt.check))
+
+        def make() -> Packed:
+            place = output.parent
+            if self._directory in place.parents:
+                # A build may have done anything to what it was given: that is no fault of the machine's.
+                _own(self._directory, place.parent, place)
+                remove_tree(place, halt.check)
+                make_private([place])
+            return make_zip(root, names, output, limit, halt.check)
+
+        return await self._do("pack", output, make)
 
     async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault, Halted."""
@@ -80,7 +92,12 @@ class Slots:
     async def clear(self, slot: int, halt: Halt) -> None:
         """Delete what a build left in its directories. Raises MachineFault, Halted."""
         top = self._directory / f"slot-{slot:d}"
-        await self._do("clean", top, partial(remove_tree, top, halt.check))
+
+        def clean() -> None:
+            _own(self._directory)
+            remove_tree(top, halt.check)
+
+        await self._do("clean", top, clean)
 
     async def machine(self) -> Mapping[str, Value]:
         """Return the machine's properties as they are now."""
@@ -92,6 +109,15 @@ class Slots:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
+
+
+def _own(*directories: Path) -> None:
+    """Make each a directory of our own that we may write in, whatever a build has put in its place."""
+    for directory in directories:
+        if directory.is_symlink() or not directory.is_dir():
+            remove_tree(directory)
+        make_private([directory])
+        directory.chmod(stat.S_IRWXU)
 
 
 def _arches(archive: Path, halt: Halt) -> frozenset[str]:

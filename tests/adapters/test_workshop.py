@@ -1,10 +1,15 @@
 """A build server's own files: what an earlier run left behind does not reach the next."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +19,19 @@ from buildtool.adapters.workshop import Slots
 from buildtool.ports import Halt
 from tests.support.inline import run
 from tests.support.packages import require, require_that
+
+
+@contextmanager
+def anybody(directory: Path) -> Iterator[None]:
+    """Be a user to whom modes mean something, whose directory that is: root may do everything."""
+    before = os.geteuid()
+    if not before:
+        os.chown(directory, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def patient(home: Path) -> subprocess.Popen[bytes]:
@@ -69,3 +87,37 @@ def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Pat
         elf_arch(Path("/proc/self/exe").read_bytes()[:HEAD]),
     }
     assert run(slots.arches(tmp_path / "none.zip", Halt())) == frozenset()
+
+
+@pytest.mark.parametrize("spoil", ["removes all", "closes all", "puts a link there", "puts files there", "fills it"])
+def test_whatever_a_build_does_to_its_slot_it_is_packed_and_the_next_gets_a_fresh_one(spoil: str) -> None:
+    """It runs as the same user, and its home is there: what it breaks there is not held against the machine."""
+    with TemporaryDirectory() as directory, anybody(Path(directory)):
+        slots, halt = Slots(Path(directory) / "slots", Inline(), {}), Halt()
+        place = run(slots.prepare(0, halt))
+        tree, elsewhere = Path(directory) / "tree", Path(directory) / "elsewhere"
+        for made in (tree, elsewhere):
+            made.mkdir()
+        (tree / "program").write_text("x")
+        top = place.output.parent
+        match spoil:
+            case "removes all":
+                shutil.rmtree(top.parent)
+            case "closes all":
+                for closed in (place.output, top, top.parent):
+                    closed.chmod(0)
+            case "puts a link there":
+                place.output.rmdir()
+                place.output.symlink_to(elsewhere)
+            case "puts files there":
+                shutil.rmtree(top)
+                top.write_text("mine")
+            case _:
+                (place.output / "one.zip").mkdir()
+        packed = run(slots.pack(tree, ["program"], place.output / "one.zip", 1_000, halt))
+        assert (place.output / "one.zip").stat().st_size == packed.size
+        assert list(elsewhere.iterdir()) == []
+        run(slots.clear(0, halt))
+        assert not top.exists()
+        assert run(slots.prepare(0, halt)) == place
+        assert all(one.is_dir() for one in (place.home, place.temporary, place.output))
