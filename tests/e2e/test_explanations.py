@@ -39,7 +39,10 @@ def test_a_miss_names_the_nearest_artifact_and_each_property_that_differs(runnin
     assert "libc_version ≤ 2.5; the best is" in str(said["nearest_server"])
 
 
-def test_why_says_until_about_when_the_server_is_busy_and_what_is_ahead(running: Control) -> None:
+def test_why_says_that_the_server_is_busy_and_promises_nothing_once_that_takes_longer_than_ever(
+    running: Control,
+) -> None:
+    """The first took a moment; the second waits at a gate, and nobody knows for how long."""
     running.server("anna")
     running.ask("--foreground", "--no-download", "ann@example.org")
     running.close_gate("anna")
@@ -50,9 +53,8 @@ def test_why_says_until_about_when_the_server_is_busy_and_what_is_ahead(running:
     said = explained(running, "--why", f"{first['cancel_id']}")
     assert said["verdict"] == "queued"
     assert "busy (1 of 1 builds)" in str(said["reasons"])
-    assert "until in about" in str(said["reasons"])
-    assert said["seconds"] is not None
-    assert "earlier build" in str(said["basis"])
+    assert "until" not in str(said["reasons"])
+    assert (said["seconds"], said["basis"]) == (None, "")
     running.control("gate-anna").unlink()
 
 
