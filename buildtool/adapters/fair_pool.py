@@ -53,6 +53,7 @@ class FairPool:
         self._share = max(1, size - 1)
         self._waiting: Turns[_Task] = Turns()
         self._running: Counter[str] = Counter()
+        self._starting = False
 
     async def run(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns, or raise what it raises. Raises Unavailable when the asker has left."""
@@ -73,15 +74,19 @@ class FairPool:
             task.done.errback(hung_up())
 
     def _begin(self) -> None:
-        """Start what may start."""
+        """Start what may start; what ends at once, as all does once the pool has stopped, starts no more by itself."""
+        if self._starting:
+            return
+        self._starting = True
         while self._running.total() < self._size:
             tasks = self._waiting.take(lambda address: self._running[address] >= self._share)
             if not tasks:
-                return
+                break
             task, *rest = tasks
             self._waiting.put(task.asker, rest)
             self._running[task.asker.address] += 1
             Deferred.fromCoroutine(self._pool.run(task.run)).addBoth(self._ended, task)
+        self._starting = False
 
     def _ended(self, outcome: object, task: _Task) -> None:
         self._running[task.asker.address] -= 1

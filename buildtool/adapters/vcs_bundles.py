@@ -11,10 +11,11 @@ import hashlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -85,6 +86,7 @@ class Bundles:
         self._clock = clock
         self._made: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
         self._making: Rounds[Bundle] = Rounds()
+        self._packing = DeferredLock()
         self._look: IDelayedCall | None = None
 
     async def start(self) -> None:
@@ -134,7 +136,9 @@ class Bundles:
             return found[0]  # it was made while this waited for its turn
         await self._freshen(url)
         await self._forget_old(room_for=1)
-        bundle = await self._mirror.reading(url, lambda: self._pool.run(lambda: self._write(mirror, commit)))
+        # One after the other, since it may take long and others wait for threads of the pool.
+        write = partial(self._write, mirror, commit)
+        bundle = await self._packing.run(self._mirror.reading, url, lambda: self._pool.run(write))
         log.info(
             "packed {commit} of {url} for build servers: {size} bytes", commit=commit, url=mask(url), size=bundle.size
         )

@@ -234,3 +234,16 @@ class FairPoolTests(SynchronousTestCase):
         self.successResultOf(kept)
         self.assertEqual(sorted(self.said), ["gone 0", "gone 1", "here"])
         self.failureResultOf(self.work(gone, "later"), Unavailable)
+
+    def test_whatever_waits_when_the_pool_stops_is_told_so(self) -> None:
+        class Stopping:
+            async def run(self, function: Callable[[], T]) -> T:
+                await first
+                raise Unavailable("the program stops")
+
+        first: Deferred[None] = Deferred()
+        pool = FairPool(Stopping(), 2)
+        waiting = [asked(Asker("x", number % 7), partial(pool.run, lambda: None)) for number in range(3_000)]
+        first.callback(None)
+        for one in waiting:
+            self.failureResultOf(one, Unavailable)
