@@ -46,6 +46,9 @@ build_dir = "var/buildserver"
 # shorter time costs nothing.                                                              [BUILDTOOL_LEASE]
 lease = 60
 
+# For how many days the name of a build server is remembered that never built anything.
+names_kept = 7
+
 # How everybody who waits is told. None: nobody is mailed; what would be sent is kept, and sent when there is a mail
 # server here. The password never stands here but in a file of its own (readable by the metaserver only) or in an
 # environment variable; if that is missing or empty, the metaserver does not start. `starttls` is "never",

@@ -276,6 +276,12 @@ class Fenced(BuildToolError):
     code = "fenced"
 
 
+class NameTaken(BuildToolError):
+    """Another machine is the build server of that name, or is expected back: this one needs a name of its own."""
+
+    code = "name-taken"
+
+
 class Declined(BuildToolError):
     """A build server does not take a build now. The message is the reason; the build goes elsewhere, or later here."""
 

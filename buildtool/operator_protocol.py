@@ -33,6 +33,13 @@ class ResumeServer:
 
 
 @frozen
+class ForgetServer:
+    """Know a build server no more: it does not come back, or never was one."""
+
+    server: str
+
+
+@frozen
 class AbortBuild:
     """End an open Build; whoever waits for it is mailed the reason."""
 

@@ -32,6 +32,7 @@ from buildtool.operator_protocol import (
     Acted,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -410,6 +411,12 @@ class BuildServers(Protocol):
     def fence(self, server: str, session: int) -> None:
         """Close the connection of an older Session."""
 
+    async def silence(self, server: str, session: int) -> float:
+        """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
+
+        Infinity when it has no connection any more.
+        """
+
 
 class Followers(Protocol):
     """Requesters that wait in the foreground."""
@@ -465,6 +472,9 @@ class OperatorDesk(Protocol):
 
     async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
         """Build again what a Build built."""
+
+    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+        """Know a build server no more. Raises NotFound, and UsageError for one that is connected or has builds."""
 
     async def forget(self, message: ForgetFailure, by: str) -> Acted:
         """Forget that a Build failed."""
@@ -525,7 +535,7 @@ class BuildServerDesk(Protocol):
     """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
 
     async def register(self, message: Register) -> Welcome:
-        """Open a new Session for a build server; an older one of the same name is fenced."""
+        """Open a new Session for a build server. Raises NameTaken as long as another machine of its name is there."""
 
     async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
         """The connection of a Session ended."""

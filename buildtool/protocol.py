@@ -244,14 +244,16 @@ class Refused:
 
 @frozen
 class Register:
-    """Log in as a build server. The name is unique; the newest login of a name stands.
+    """Log in as a build server. The name is unique: another machine is refused as long as its holder is there.
 
-    ``held`` are all Attempts that it has: those that build, and those whose end nobody has taken yet.
+    ``held`` are all Attempts that it has: those that build, and those whose end nobody has taken yet. ``instance`` is
+    the secret name of its build directory, by which a restart is told from another machine.
     """
 
     server: str
     capability: Capability
     held: tuple[Held, ...] = ()
+    instance: str = field(default="", metadata=ADDED, repr=False)
 
 
 @frozen

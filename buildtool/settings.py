@@ -60,9 +60,10 @@ STARTTLS = ("never", "opportunistic", "required")
 _SECRET_LIMIT = 4096
 _PORTS = range(1, 65536)
 _LEASES = range(2, 3601)
+_DAYS = range(1, 3651)
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "lease", "mail", "projects"}
+     "build_dir", "lease", "names_kept", "mail", "projects"}
 )  # fmt: skip
 _MAIL = frozenset({"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"})
 
@@ -129,6 +130,11 @@ def _lease(_instance: object, _attribute: object, value: int) -> None:
         raise ConfigurationError(f"lease = {value!r} is not usable: it is a whole number of seconds from 2 to 3600")
 
 
+def _names_kept(_instance: object, _attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _DAYS:
+        raise ConfigurationError(f"names_kept = {value!r} is not usable: it is a whole number of days from 1 to 3650")
+
+
 @frozen
 class MailSettings:
     """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
@@ -160,7 +166,8 @@ class Settings:
 
     ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
     ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
-    many seconds a build is believed to go on after its build server was last heard of.
+    many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
+    the name of a build server is remembered that never built anything.
     """
 
     path: Path
@@ -176,6 +183,7 @@ class Settings:
     mail: MailSettings | None
     projects: tuple[Project, ...]
     lease: int = field(default=60, validator=_lease)
+    names_kept: int = field(default=7, validator=_names_kept)
 
     def __attrs_post_init__(self) -> None:
         ports: dict[int, str] = {}
@@ -240,6 +248,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         mail=mail,
         projects=projects_of(given.get("projects", [])),
         lease=given.get("lease", 60),  # type: ignore[arg-type] # validated by Settings
+        names_kept=given.get("names_kept", 7),  # type: ignore[arg-type] # validated by Settings
     )
 
 

@@ -320,6 +320,9 @@ servers = st.builds(
     missing_told=st.booleans(),
     paused=free_text,
     draining=st.booleans(),
+    instance=st.just("") | hex_digests,
+    origin=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
+    used_at=times,
 )
 refusals = st.builds(
     Refusal, build_id=ids, server=server_names, until=times, reason=free_text, count=st.integers(1, 100)

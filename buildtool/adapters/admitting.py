@@ -8,7 +8,6 @@ where everybody is busy is a newcomer turned away, unless their network has clea
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterator
 from enum import IntEnum
@@ -16,7 +15,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-__all__ = ["Admitting", "NoRoom", "Standing", "network_of"]
+__all__ = ["Admitting", "NoRoom", "Standing"]
 
 C = TypeVar("C")
 
@@ -25,9 +24,6 @@ FRESH = 1.0
 
 STALLED = 10.0
 """Seconds after which one that should be sending or reading, and does neither, has to make room for others."""
-
-SIX_NETWORK = 64
-"""Bits of an IPv6 address that name a network: whoever has one address has all of the rest."""
 
 
 class NoRoom(Exception):
@@ -45,19 +41,6 @@ class Standing(IntEnum):
     IDLE = 1
     BUSY = 2
     WAITS = 3
-
-
-def network_of(host: str) -> str:
-    """Return the network that an address shares its connections with: itself, or an IPv6 address's /64."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, SIX_NETWORK), strict=False))
 
 
 @define(eq=False)

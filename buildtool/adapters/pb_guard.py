@@ -27,11 +27,12 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
-from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.budget import Budget
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
 from buildtool.asker import Asker
+from buildtool.domain.networks import network_of
 
 __all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
 
@@ -160,7 +161,7 @@ class Guarded(pb.Broker):
         self._house = house
         self._expressions = Expressions(PEER if is_client else STRANGER)
         self._budget = self.limits.stranger_bytes
-        self._heard = clock.seconds()
+        self._heard = self._last = clock.seconds()
         self._watch: IDelayedCall | None = None
         self._stall: IDelayedCall | None = None
         self._gone: IDelayedCall | None = None
@@ -250,7 +251,7 @@ class Guarded(pb.Broker):
     @property
     def silent_for(self) -> float:
         """For how many seconds nothing was heard of the peer."""
-        return self.clock.seconds() - self._heard
+        return self.clock.seconds() - self._last
 
     @property
     def held(self) -> int:
@@ -278,7 +279,7 @@ class Guarded(pb.Broker):
         """Take what arrived, as far as bounds allow."""
         if self.why or self.disconnected:
             return
-        self._heard = self.clock.seconds()
+        self._heard = self._last = self.clock.seconds()
         if self._house is not None:
             self._house.heard(self)
         self._bounded(self._take, chunk)

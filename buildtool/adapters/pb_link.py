@@ -23,7 +23,15 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.pb_client import Session, greet
 from buildtool.adapters.pb_door import Door
-from buildtool.errors import BuildToolError, Fenced, NoContact, ProtocolMismatch, StorageUnavailable, Unavailable
+from buildtool.errors import (
+    BuildToolError,
+    Fenced,
+    NameTaken,
+    NoContact,
+    ProtocolMismatch,
+    StorageUnavailable,
+    Unavailable,
+)
 from buildtool.ports import Orders
 from buildtool.protocol import (
     AbortOrder,
@@ -69,13 +77,14 @@ class Backoff:
     """Delays between tries, in seconds: doubling from ``first`` up to ``most``, no two sides waiting equally long.
 
     A Session that lasted ``settled`` seconds makes the next try after it the first again; one that broke sooner does
-    not, so that two build servers of one name do not throw each other out all the time. After ``retries`` logins in a
-    row that failed there is no further one; None is for ever.
+    not. While another machine has the name, at least ``taken`` seconds pass between two tries. After ``retries`` logins
+    in a row that failed there is no further one; None is for ever.
     """
 
     first: float = 1.0
     most: float = 300.0
     settled: float = 10.0
+    taken: float = 10.0
     retries: int | None = None
     chance: Callable[[], float] = random.random
 
@@ -134,6 +143,7 @@ class BuildServerLink(Service):
         self._lease = LEASE
         self._session: Session | None = None
         self._living: Deferred[None] | None = None
+        self._taken: NameTaken | None = None
 
     # --- the service ------------------------------------------------------------------------------------
 
@@ -172,6 +182,7 @@ class BuildServerLink(Service):
         tries = failed = 0
         while self.running:
             began = self._clock.seconds()
+            taken: NameTaken | None = None
             try:
                 reason = await self._one_session(orders)
             except ProtocolMismatch as error:
@@ -179,7 +190,7 @@ class BuildServerLink(Service):
                 self._final(error)
                 return
             except BuildToolError as error:
-                reason = str(error)
+                reason, taken = str(error), error if isinstance(error, NameTaken) else None
                 failed += 1
             except Exception as error:
                 # A defect must not end the logins: whatever it is may pass, and nobody would notice.
@@ -202,8 +213,16 @@ class BuildServerLink(Service):
             most = max(self._lease / 4, SOONEST) if orders.held() else math.inf
             delay = self._backoff.delay(tries, most)
             tries += 1
+            await self._pause(delay if taken is None else max(delay, min(self._backoff.taken, most)), reason, taken)
+
+    async def _pause(self, delay: float, reason: str, taken: NameTaken | None) -> None:
+        """Wait before the next login; that the name is another machine's is said once, until anything else is."""
+        if taken is None:
             self._log.warn("{why}; next try in {delay:.1f} s", why=reason, delay=delay)
-            await deferLater(self._clock, delay)
+        elif self._taken is None:
+            self._log.error("{why}; trying again now and then, without a further word", why=reason)
+        self._taken = taken
+        await deferLater(self._clock, delay)
 
     async def _one_session(self, orders: Orders) -> str:
         """Log in, stay while the connection holds, and return why it ended. Raises BuildToolError when not let in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,7 +17,7 @@ from buildtool.adapters.pb_door import call, call_plain, decoded
 from buildtool.adapters.pb_guard import Guarded
 from buildtool.asker import working_for
 from buildtool.domain.model import AttemptEnd
-from buildtool.errors import BuildToolError, StorageUnavailable
+from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
 from buildtool.ports import BuildServerDesk
 from buildtool.protocol import AbortOrder, Accepted, Ended, Ok, Order, Refused
 
@@ -25,11 +26,16 @@ __all__ = ["Link", "Links"]
 ORDER_TIMEOUT = 30.0
 """Seconds that a build server may take to accept or refuse, its client checkers included."""
 
+ASKED = 3.0
+"""Seconds that a build server has to answer when it is asked whether it is there."""
+
 SILENCE = 60.0
 """Seconds after which a build server that was not heard of is gone, although its connection is still open: its machine
 was unplugged, its network swallows everything, or it was stopped."""
 
 _RETRY_FIRST, _RETRY_MOST = 1.0, 30.0
+
+_NOTHING = AbortOrder(0, 0, "are you there?")
 
 Send = Callable[["Link"], Coroutine[Any, Any, None]]
 
@@ -69,6 +75,7 @@ class Links:
         self._arriving: list[Link] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
         self._pauses: set[Deferred[None]] = set()
+        self._asking: dict[tuple[str, int], list[Deferred[float]]] = {}
         self._desk: BuildServerDesk | None = None
         self._closed = False
 
@@ -188,6 +195,39 @@ class Links:
         link = self._links.get((server, session))
         if link is not None:
             link.broker.drop(f"build server {server} has logged in anew")
+
+    async def silence(self, server: str, session: int) -> float:
+        """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
+
+        However many want to know at the same time, it is asked once. Infinity when it has no connection any more.
+        """
+        key = (server, session)
+        link = self._links.get(key)
+        if link is None:
+            return math.inf
+        waiting = self._asking.get(key)
+        if waiting is not None:
+            mine: Deferred[float] = Deferred()
+            waiting.append(mine)
+            return await mine
+        self._asking[key] = []
+        try:
+            found = await self._ask(link)
+        except BaseException:
+            found = 0.0
+            raise
+        finally:
+            for other in self._asking.pop(key):
+                other.callback(found)
+        return found
+
+    async def _ask(self, link: Link) -> float:
+        """Ask for something that peers of every version answer: to stop a build that there is not."""
+        try:
+            await call_plain(link.orders, "abort", _NOTHING, clock=self._clock, within=ASKED)
+        except Unavailable:
+            return math.inf if link.lost else link.broker.silent_for
+        return 0.0
 
     def _send(self, server: str, session: int, send: Send) -> None:
         link = self._links.get((server, session))

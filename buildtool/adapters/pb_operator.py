@@ -27,6 +27,7 @@ from buildtool.operator_protocol import (
     AskStanding,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -47,12 +48,14 @@ ACT_TIMEOUT = 900.0
 """Seconds that an act may take: to purge what a build server made in a year means to delete many files."""
 
 Act = (
-    PauseServer | ResumeServer | AbortBuild | RebuildBuild | ForgetFailure | PurgeArtifact | PurgeBuiltBy | Drain
+    PauseServer | ResumeServer | ForgetServer | AbortBuild | RebuildBuild | ForgetFailure | PurgeArtifact | PurgeBuiltBy
+    | Drain
 )  # fmt: skip
 
 CALLS: dict[type[attrs.AttrsInstance], str] = {
     PauseServer: "pause",
     ResumeServer: "resume",
+    ForgetServer: "forgetserver",
     AbortBuild: "abort",
     RebuildBuild: "rebuild",
     ForgetFailure: "forget",
@@ -127,6 +130,10 @@ class OperatorDoor(Door):
     async def remote_resume(self, message: ResumeServer) -> Acted:
         """Give a build server builds again."""
         return await self._desk.resume(message, self._by)
+
+    async def remote_forgetserver(self, message: ForgetServer) -> Acted:
+        """Know a build server no more."""
+        return await self._desk.forget_server(message, self._by)
 
     async def remote_abort(self, message: AbortBuild) -> Acted:
         """End an open Build."""

@@ -140,6 +140,10 @@ class Gateway:
         """Close the connection of an older Session."""
         self._links.fence(server, session)
 
+    async def silence(self, server: str, session: int) -> float:
+        """Ask a build server whether it is there; return for how many seconds nothing was heard of it."""
+        return await self._links.silence(server, session)
+
     def follows(self, request_id: int) -> bool:
         """Say whether anybody follows this Request."""
         return self._audience.follows(request_id)

@@ -203,6 +203,9 @@ def server_cells(value: Server) -> Cells:
         "missing_told": value.missing_told,
         "paused": value.paused,
         "draining": value.draining,
+        "instance": value.instance,
+        "origin": value.origin,
+        "used_at": value.used_at,
     }
 
 
@@ -434,6 +437,9 @@ def server_of(row: Row[Any]) -> Server:
         missing_told=bool(row.missing_told),
         paused=row.paused,
         draining=bool(row.draining),
+        instance=row.instance,
+        origin=row.origin,
+        used_at=row.used_at,
     )
 
 

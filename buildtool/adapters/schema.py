@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -223,6 +223,9 @@ servers = Table(
     _flag("missing_told"),
     _text("paused"),
     _flag("draining"),
+    _text("instance"),
+    _text("origin"),
+    _time("used_at"),
 )
 
 refusals = Table(

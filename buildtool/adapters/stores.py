@@ -385,8 +385,9 @@ def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, co
         table, condition = (schema.failures, true()) if shift.failures else (schema.requests, schema.OPEN_REQUEST)
         until = table.c.until if shift.failures else table.c.expires_at
         connection.execute(update(table).where(condition).values({until: until + shift.seconds}))
+    by_kind[Server] = _known(by_kind[Server], connection)
     for kind, table, cells in _KINDS:
-        if kind in by_kind:
+        if by_kind.get(kind):
             _write(connection, table, [cells(value) for value in by_kind[kind]])
     if Beat in by_kind:
         connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
@@ -400,6 +401,15 @@ def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, co
 
 
 _BEAT = update(schema.tenure).values(beat=bindparam("at"))
+
+
+def _known(servers: Sequence[Server], connection: Connection) -> list[Server]:
+    """Delete the rows of servers that are forgotten, and return the others."""
+    for chunk in chunks(server.name for server in servers if server.forgotten):
+        connection.execute(delete(schema.servers).where(schema.servers.c.name.in_(chunk)))
+    return [server for server in servers if not server.forgotten]
+
+
 _HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
 _LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
 _POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))

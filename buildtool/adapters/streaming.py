@@ -25,8 +25,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.flow import HIGH_WATER, PIECE, Connection, Inlet, Outlet, StallWatch
+from buildtool.domain.networks import network_of
 from buildtool.errors import BuildToolError, TooLong, Unavailable
 
 _log = Logger()

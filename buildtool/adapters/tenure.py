@@ -19,6 +19,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from buildtool.adapters.database import Database
 from buildtool.adapters.disk import storage_unavailable, sync_directory
 from buildtool.adapters.locks import me
+from buildtool.adapters.machine_id import machine_id
 from buildtool.adapters.schema import builds, incarnations, requests, tenure
 from buildtool.domain.incarnations import FIRST, Incarnation, Incarnations, Keys, Whereabouts, copied_in
 from buildtool.errors import StorageUnavailable
@@ -27,9 +28,6 @@ SIGN = "incarnation"
 """The file ``incarnation.N`` is made by the start that takes term N. Its inode and time of change are in the database:
 no copy has the same, not even one that is written into the same inodes.
 """
-
-MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
-"""Where the system says which machine this is; one that says nothing is like all others that do not."""
 
 
 @frozen
@@ -72,18 +70,6 @@ async def end(database: Database) -> None:
 
 def _held_by_nobody(connection: Connection) -> None:
     connection.execute(update(tenure).values(holder=""))
-
-
-def machine_id() -> str:
-    """Return which machine this is, or "" where the system does not say."""
-    for path in MACHINE_IDS:
-        try:
-            said = path.read_bytes()[:100].decode(errors="replace").strip()
-        except OSError:
-            continue
-        if said:
-            return said
-    return ""
 
 
 # --- the file -------------------------------------------------------------------------------------------

@@ -53,11 +53,18 @@ class CancelRequested:
 
 @frozen
 class Registered:
-    """A build server logged in and says what it can do, and which Attempts it has."""
+    """A build server logs in and says what it can do, and which Attempts it has.
+
+    ``instance`` and ``origin`` are as in ``Server``. ``silent`` is the Session of that name that was asked whether it
+    is still there and did not answer; 0 if none was asked.
+    """
 
     server: str
     capability: Capability
     held: tuple[Held, ...] = ()
+    instance: str = ""
+    origin: str = ""
+    silent: int = 0
 
 
 @frozen
@@ -166,6 +173,14 @@ class ServerResumed:
 
 
 @frozen
+class ServerForgotten:
+    """The operator knows that a build server does not come back under its name."""
+
+    server: str
+    by: str = ""
+
+
+@frozen
 class BuildAborted:
     """The operator ends an open Build; everybody who waits for it is mailed the reason."""
 
@@ -231,6 +246,7 @@ Event = (
     | ClockStepped
     | ServerPaused
     | ServerResumed
+    | ServerForgotten
     | BuildAborted
     | FailureForgotten
     | DispatchHeld
@@ -346,6 +362,28 @@ class SessionOpened:
 
 
 @frozen
+class NameHeld:
+    """A login was not taken: its name is somebody else's, or may be.
+
+    With a ``session`` that one is connected, ``kin`` if by the same instance, and has to be asked whether it is still
+    there. Without one, the name's holder is away since ``since`` and expected back until ``until``.
+    """
+
+    session: int
+    origin: str
+    since: float
+    kin: bool = False
+    until: float = 0.0
+
+
+@frozen
+class NoPlace:
+    """A login was not taken: so many names are known, and none of them can be forgotten."""
+
+    known: int
+
+
+@frozen
 class HeldJudged:
     """What is to become of those Attempts of a heartbeat that are not simply to go on."""
 
@@ -412,6 +450,8 @@ Answer = (
     | AnsweredTogether
     | Cancelled
     | SessionOpened
+    | NameHeld
+    | NoPlace
     | HeldJudged
     | Noted
     | Explained

@@ -421,7 +421,9 @@ class Server:
     ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
     ``missing_since`` is when contact was lost, 0 for one that is there or said good-bye; ``missing_told`` says that its
     owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty; ``draining`` that
-    it finishes what it has and takes nothing more.
+    it finishes what it has and takes nothing more. ``instance`` is the digest of what names the build directory of its
+    newest login, empty for one that does not say; ``origin`` the address that login came from. ``used_at`` is when it
+    last began a build, 0 if it never did. One that is ``forgotten`` is not known any more, and its row goes.
     """
 
     name: str
@@ -438,6 +440,10 @@ class Server:
     missing_told: bool = False
     paused: str = ""
     draining: bool = False
+    instance: str = ""
+    origin: str = ""
+    used_at: float = 0.0
+    forgotten: bool = False
 
     @property
     def takes(self) -> bool:

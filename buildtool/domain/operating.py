@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from buildtool.domain import names
 from buildtool.domain.dispatching import fill
 from buildtool.domain.messages import (
     ArtifactGone,
@@ -12,6 +13,7 @@ from buildtool.domain.messages import (
     FailureForgotten,
     Noted,
     Reconfigured,
+    ServerForgotten,
     ServerPaused,
     ServerResumed,
 )
@@ -19,7 +21,10 @@ from buildtool.domain.model import BuildState, RequestState
 from buildtool.domain.outcomes import settle_confirmations, tell_unsuccessful
 from buildtool.domain.turn import Turn, close_build
 
-Act = ServerPaused | ServerResumed | BuildAborted | FailureForgotten | DispatchHeld | ArtifactGone | Reconfigured
+Act = (
+    ServerPaused | ServerResumed | ServerForgotten | BuildAborted | FailureForgotten | DispatchHeld | ArtifactGone
+    | Reconfigured
+)  # fmt: skip
 
 
 def operate(turn: Turn, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
@@ -29,6 +34,8 @@ def operate(turn: Turn, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
             return _pause(turn, event.server, event.reason or "by the operator", event.by)
         case ServerResumed():
             return _pause(turn, event.server, "", event.by)
+        case ServerForgotten():
+            return _forget(turn, event)
         case BuildAborted():
             return _abort(turn, event)
         case FailureForgotten():
@@ -57,6 +64,14 @@ def _pause(turn: Turn, name: str, reason: str, by: str) -> Noted:
     turn.state.put(evolve(server, paused=reason))
     turn.happened("server-paused" if reason else "server-resumed", f"server/{name}", audited(reason, by))
     fill(turn, name)
+    return Noted()
+
+
+def _forget(turn: Turn, event: ServerForgotten) -> Noted:
+    server = turn.state.servers.get(event.server)
+    if server is None or server.connected or server.name in names.busy_in(turn.state):
+        return Noted(stale=True)
+    names.forget(turn, server, audited("", event.by))
     return Noted()
 
 

@@ -62,6 +62,9 @@ RULES: dict[AttemptEnd, EndRule] = {
 """The machine's ends. A refusal's memory doubles each time; the project's own two ends are not in this table."""
 
 
+USED_EVERY = 3_600.0
+"""Seconds after which it is noted again that a server does work."""
+
 _NEVER_HAD = EndRule("did not get it", delay=True)
 
 
@@ -89,7 +92,15 @@ def begin(turn: Turn, attempt: Attempt) -> None:
     turn.state.lease(attempt.key, turn.now)
     build = _begun(turn.state.builds[attempt.build_id], turn.now)
     turn.state.put(build)
+    _used(turn, attempt.server)
     announce(turn, build, attempt.server)
+
+
+def _used(turn: Turn, name: str) -> None:
+    """Note that a server does work, at most once an hour: so its name is remembered longer."""
+    server = turn.state.servers[name]
+    if not server.used_at or abs(turn.now - server.used_at) >= USED_EVERY:
+        turn.state.put(evolve(server, used_at=turn.now))
 
 
 def delivered(turn: Turn, event: Delivered) -> Noted:

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from buildtool.domain import names
 from buildtool.domain.addresses import find_address
 from buildtool.domain.dispatching import fill
 from buildtool.domain.leases import judge_all
-from buildtool.domain.messages import ClockStepped, Disconnected, Fence, MailWritten, Noted, Registered, SessionOpened
-from buildtool.domain.model import AttemptEnd, AttemptState, Capability, Mail, RequestState, Server
+from buildtool.domain.messages import (
+    ClockStepped,
+    Disconnected,
+    Fence,
+    MailWritten,
+    NameHeld,
+    NoPlace,
+    Noted,
+    Registered,
+    SessionOpened,
+)
+from buildtool.domain.model import (
+    AttemptEnd,
+    AttemptState,
+    Capability,
+    Judged,
+    Mail,
+    RequestState,
+    Server,
+    Verdict,
+)
 from buildtool.domain.outcomes import close_attempt, end, settle_confirmations, undelivered
 from buildtool.domain.ready import place_of
 from buildtool.domain.state import OWNER_TOLD_AFTER
@@ -31,15 +51,21 @@ def beat(turn: Turn) -> None:
         turn.state.note_beat(turn.now)
 
 
-def register(turn: Turn, event: Registered) -> SessionOpened:
-    """Open a new Session. The newest login of a name stands; what the server has goes on, what it has not is lost."""
+def register(turn: Turn, event: Registered) -> SessionOpened | NameHeld | NoPlace:
+    """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
+
+    One that is connected under the name is cut off only if it was asked and did not answer.
+    """
+    refused = names.refusal(turn, event)
+    if refused is not None:
+        return refused
     old = turn.state.servers.get(event.server)
     if old is not None and old.connected:
         turn.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
         turn.tell(Fence(old.name, old.session))
     server = Server(
         name=event.server,
-        session=old.session + 1 if old is not None else 1,
+        session=1 + (old.session if old is not None else turn.state.last_sessions.get(event.server, 0)),
         capability=event.capability,
         connected=True,
         since=turn.now,
@@ -49,13 +75,24 @@ def register(turn: Turn, event: Registered) -> SessionOpened:
         quarantined_until=old.quarantined_until if old is not None else 0.0,
         quarantine_reason=old.quarantine_reason if old is not None else "",
         paused=old.paused if old is not None else "",
+        instance=event.instance,
+        origin=event.origin,
+        used_at=old.used_at if old is not None else 0.0,
     )
+    held = event.held
+    if old is not None and names.is_another(old, event):
+        names.lose_all(turn, old)
+        held = ()
     turn.state.put(server)
     turn.happened("server-connected", f"server/{server.name}", f"session {server.session}")
     if old is not None and _is_another(old.capability, server.capability):
         _ask_again(turn, server.name)
-    verdicts = judge_all(turn, server, event.held)
+    verdicts = judge_all(turn, server, held)
     _lose_what_is_not_there(turn, server)
+    if held is not event.held:
+        verdicts = tuple(
+            Judged(one.build_id, one.epoch, Verdict.DROP, "it is not this machine's") for one in event.held
+        )
     turn.freed.add(server.name)
     settle_confirmations(turn)
     fill(turn, server.name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from buildtool.domain import admission, leases, operating, outcomes, presence
+from buildtool.domain import admission, leases, names, operating, outcomes, presence
 from buildtool.domain.dispatching import fill, start_somewhere
 from buildtool.domain.explain import explain, explain_build
 from buildtool.domain.messages import (
@@ -38,6 +38,7 @@ from buildtool.domain.messages import (
     Reconfigured,
     Registered,
     Restarted,
+    ServerForgotten,
     ServerPaused,
     ServerResumed,
     Submitted,
@@ -133,7 +134,9 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
             return presence.restart(turn)
         case ClockStepped():
             return presence.step_clock(turn, event)
-        case ServerPaused() | ServerResumed() | BuildAborted() | FailureForgotten() | DispatchHeld():
+        case (
+            ServerPaused() | ServerResumed() | ServerForgotten() | BuildAborted() | FailureForgotten() | DispatchHeld()
+        ):
             return operating.operate(turn, event)
         case ArtifactGone() | Reconfigured():
             return operating.operate(turn, event)
@@ -172,6 +175,7 @@ def _tick(turn: Turn) -> Noted:
         now = state.builds[build.id]
         if now.state is BuildState.QUEUED:
             start_somewhere(turn, now)
+    names.forget_old(turn)
     return Noted()
 
 

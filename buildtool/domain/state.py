@@ -61,6 +61,12 @@ LEASE = 60.0
 OWNER_TOLD_AFTER = 3_600.0
 """Seconds after which the owner of a build server is told that it is missing."""
 
+NAMES_KEPT = 7 * 86_400.0
+"""Seconds for which the name of a build server that never built anything is remembered after it was last seen."""
+
+SESSIONS_KEPT = 1_000
+"""Of how many forgotten servers the last Session is remembered, until the metaserver ends."""
+
 OVERDUE = 7_200.0
 """Seconds beyond the project's time limit, for checkout and upload, after which an Attempt that still lives is ended:
 its build server keeps neither the limit nor its word."""
@@ -96,12 +102,23 @@ class State:
     acceptable revisions of all open Requests together, of which each takes memory. ``leases`` says until when each
     Attempt is believed alive, and when it is overdue; they are not in the database, since after a start each is given a
     fresh full term. ``absent`` names the servers that contact was lost with. While ``holding``, no Build starts.
-    ``incarnation`` is the life of the state directory, which mails are told apart by.
+    ``incarnation`` is the life of the state directory, which mails are told apart by. ``names_kept`` is for how many
+    seconds the name of a server that never built anything is remembered; when names were last looked at for that,
+    ``names_looked``, and the ``last_sessions`` of forgotten ones are not in the database.
     """
 
-    def __init__(self, policies: Mapping[str, Policy], lease: float = LEASE, incarnation: str = "") -> None:
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        lease: float = LEASE,
+        incarnation: str = "",
+        names_kept: float = NAMES_KEPT,
+    ) -> None:
         self.lease_term = lease
         self.incarnation = incarnation
+        self.names_kept = names_kept
+        self.names_looked = 0.0
+        self.last_sessions: dict[str, int] = {}
         self.holding = False
         self._configure(policies)
         self.clear()
@@ -129,6 +146,13 @@ class State:
         for key, attempt in list(self.attempts.items()):
             if key in self.leases:
                 self._leases_set(key, self._term(attempt, self.leases[key].until - self.lease_term))
+
+    def last_session(self, name: str, session: int) -> None:
+        """Remember the Session of a server that is being forgotten, so that none after it has the same number."""
+        self.last_sessions.pop(name, None)
+        self.last_sessions[name] = session
+        for other in list(islice(self.last_sessions, max(0, len(self.last_sessions) - SESSIONS_KEPT))):
+            del self.last_sessions[other]
 
     def clear(self) -> None:
         """Forget everything, to be loaded anew."""
@@ -599,6 +623,7 @@ class State:
         self._note_free(server)
 
     def _set_server(self, key: str, old: Server | None, new: Server | None) -> None:
+        old, new = _known(old), _known(new)
         if new is None:
             del self.servers[key]
         else:
@@ -706,6 +731,10 @@ def _open_request(request: Request | None) -> Request | None:
 
 def _open_build(build: Build | None) -> Build | None:
     return build if build is not None and build.state in (BuildState.QUEUED, BuildState.RUNNING) else None
+
+
+def _known(server: Server | None) -> Server | None:
+    return server if server is not None and not server.forgotten else None
 
 
 def _live(attempt: Attempt | None) -> Attempt | None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from buildtool.adapters.detect import Machine, detect_machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.groups import mark_for
+from buildtool.adapters.instance import load_instance
 from buildtool.adapters.pb_link import KEEPALIVE, Backoff, BuildServerLink
 from buildtool.adapters.privacy import make_private
 from buildtool.adapters.processes import Processes
@@ -159,9 +160,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         return EXIT_OK
     need_projects(settings)
     with place.lock():
+        instance = load_instance(place.top)
         return run(
             PROGRAM,
-            lambda reactor, stop: _serve(_Program(settings, name, place, found, said), reactor, stop),
+            lambda reactor, stop: _serve(_Program(settings, name, place, found, said, instance), reactor, stop),
             verbose=said.verbose,
         )
 
@@ -313,6 +315,7 @@ class _Program:
     place: Place
     found: Announced
     said: argparse.Namespace
+    instance: str = field(repr=False)
 
 
 async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
@@ -341,7 +344,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         machine = Machine(place.slots)
 
         def register() -> Register:
-            return Register(program.name, found.capability(changing(machine)))
+            return Register(program.name, found.capability(changing(machine)), instance=program.instance)
 
         errors: list[BuildToolError] = []
 

@@ -44,6 +44,7 @@ from buildtool.adapters.vcs_svn import SvnResolver
 from buildtool.adapters.vcs_svn_command import SvnCommand
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.model import Policy
+from buildtool.domain.names import DAY
 from buildtool.domain.state import State
 from buildtool.entry.closing import Closing
 from buildtool.entry.holding import Holding
@@ -177,7 +178,7 @@ class Metaserver:
         self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, self.reactor), pace)
         closing.add("mail under way", self._mail_ended)
 
-        state = State(_policies(settings), float(settings.lease), stored.keys.incarnations.current)
+        state = _state(settings, stored.keys.incarnations.current)
         teller = Teller(state, store, addresses, stored.keys, clock.wall)
         tickets = TicketOffice(settings, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
@@ -189,7 +190,10 @@ class Metaserver:
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, teller), self._timed()
         desk = Desk(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
-        server_desk, history = ServerDesk(settings, broker, shelving, tickets), SqlOperatorStore(stored.database)
+        server_desk, history = (
+            ServerDesk(settings, broker, shelving, tickets, gateway),
+            SqlOperatorStore(stored.database),
+        )
         operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
@@ -205,7 +209,12 @@ class Metaserver:
 
         await finish_logs()
         keeping.patrol("the look whose the state directory is", stored.holding.round_)
-        keeping.begin(store, broker.send, finish_logs, (stored.holding.problems, broker.problems, mailer.problems))
+        keeping.begin(
+            store,
+            broker.send,
+            finish_logs,
+            (stored.holding.problems, broker.problems, mailer.problems, server_desk.problems),
+        )
         closing.add("the look after files and rows", keeping.stop)
         closing.add("the connections of the control port", gateway.close)
         site = TransferSite(
@@ -222,6 +231,7 @@ class Metaserver:
             mailer.configure(*mailing(settings, self.reactor))
             if show is not None:
                 show(settings)
+            state.names_kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
 
         self._reloading = Reloading(settings, take, self._pool(1, "the configuration"), timers)
@@ -326,6 +336,14 @@ class Metaserver:
 
 def _policies(settings: Settings) -> dict[str, Policy]:
     return {project.name: project.scheduling() for project in settings.projects}
+
+
+def _state(settings: Settings, incarnation: str) -> State:
+    return State(_policies(settings), float(settings.lease), incarnation, _names_kept(settings))
+
+
+def _names_kept(settings: Settings) -> float:
+    return settings.names_kept * DAY
 
 
 async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:

@@ -26,6 +26,7 @@ from buildtool.operator_protocol import (
     AbortBuild,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -48,6 +49,7 @@ ACTS: dict[str, Callable[[argparse.Namespace], Act]] = {
     "rebuild": lambda said: RebuildBuild(said.rebuild, said.mail or "", secrets.token_hex(16)),
     "purge": lambda said: PurgeArtifact(said.purge, said.reason or ""),
     "purge_built_by": lambda said: PurgeBuiltBy(said.purge_built_by, said.reason or ""),
+    "forget": lambda said: ForgetServer(said.forget),
     "forget_failure": lambda said: ForgetFailure(said.forget_failure),
     "drain": lambda _said: Drain(on=True),
     "undrain": lambda _said: Drain(on=False),
@@ -64,6 +66,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--status", action="store_true", help="say how everything stands")
     own.add_argument("--pause", metavar="SERVER", help="give a build server nothing more until it is resumed")
     own.add_argument("--resume", metavar="SERVER", help="give a build server builds again")
+    own.add_argument("--forget", metavar="SERVER", help="know a build server no more that does not come back")
     own.add_argument("--abort", metavar="BUILD", type=_number, help="end an open build; who waits for it is mailed")
     own.add_argument("--rebuild", metavar="BUILD", type=_number, help="build again what a build built")
     own.add_argument("--mail", metavar="ADDRESS", help="with --rebuild: mail ADDRESS when it is done")

@@ -14,11 +14,12 @@ from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.database import Database
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.queries import SqlPages
+from buildtool.domain.networks import network_of
 from buildtool.ports import Clock, LogReader, Pages, Questions
 from buildtool.settings import Settings
 from buildtool.web.app import WebApp, make_urls

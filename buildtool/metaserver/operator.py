@@ -26,12 +26,14 @@ from buildtool.domain.messages import (
     Noted,
     Queued,
     RepeatedSubmission,
+    ServerForgotten,
     ServerPaused,
     ServerResumed,
     Submitted,
     Tick,
 )
 from buildtool.domain.model import Artifact, AttemptState, Build, BuildState, Demand, FailedHere, Server
+from buildtool.domain.names import busy_in
 from buildtool.domain.options import digest_of
 from buildtool.domain.state import State
 from buildtool.domain.text import one_line
@@ -43,6 +45,7 @@ from buildtool.operator_protocol import (
     Acted,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -160,6 +163,26 @@ class OperatorDesk:
             still = f"; it stays in quarantine for another {left}: {server.quarantine_reason}"
         said = "takes builds again" if changed else "was not paused"
         return Acted((f"build server {server.name} {said}{still}",), changed)
+
+    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+        """Know a build server no more. Raises NotFound, and UsageError for one that is connected or has builds."""
+        server = self._server(message.server)
+        builds = sorted(busy_in(self.broker.state).get(server.name, ()))
+        if server.connected:
+            where = f" from {server.origin}" if server.origin else ""
+            raise UsageError(
+                f"build server {server.name} is connected{where} and would be known again at once: stop it there "
+                f"first, or have it given nothing more (--pause {server.name})"
+            )
+        if builds:
+            numbers = ", ".join(map(str, builds[:NAMES_SHOWN]))
+            raise UsageError(
+                f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
+                "missed, or end these builds first (--abort BUILD)"
+            )
+        changed = await self._send(ServerForgotten(server.name, by))
+        words = f"build server {server.name} is forgotten; what it built stays"
+        return Acted((words if changed else f"build server {server.name} has just come back: it stays",), changed)
 
     def _server(self, name: str) -> Server:
         servers = self.broker.state.servers

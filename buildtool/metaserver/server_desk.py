@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from attrs import define, evolve, field
@@ -12,6 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from buildtool.asker import asker
+from buildtool.domain.estimates import duration_words
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.matching import by_mark, by_rank
 from buildtool.domain.messages import (
@@ -28,6 +32,8 @@ from buildtool.domain.messages import (
     HeldJudged,
     HeldReported,
     MailWritten,
+    NameHeld,
+    NoPlace,
     Noted,
     Registered,
     RequestMoved,
@@ -46,8 +52,17 @@ from buildtool.domain.model import (
     Verdict,
 )
 from buildtool.domain.tickets import Ticket, TicketKind, sign
-from buildtool.errors import Fenced, InternalError, NotFound, StorageUnavailable, UsageError
+from buildtool.errors import (
+    Fenced,
+    InternalError,
+    NameTaken,
+    NotFound,
+    Overloaded,
+    StorageUnavailable,
+    UsageError,
+)
 from buildtool.metaserver.broker import Broker, wasted
+from buildtool.metaserver.comings import Comings
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
 from buildtool.project import Project
@@ -104,8 +119,11 @@ and each is compared with what every build needs."""
 TELL_AGAIN = 5.0
 """Seconds before a requester who waits is told again of an end that could not be read."""
 
-KNOWN_SERVERS = 1_000
-"""Most names of build servers, connected or not, that are remembered: a peer may not grow that without bound."""
+INSTANCE_LIMIT = 200
+"""Most characters of what names a build directory."""
+
+ASKED = 3.0
+"""Seconds of silence after which an earlier Session of the very same machine is over."""
 
 
 @define
@@ -116,9 +134,11 @@ class ServerDesk:
     broker: Broker
     artifacts: ArtifactFiles
     tickets: TicketOffice
+    servers: BuildServers
+    _comings: Comings = field(factory=Comings, init=False)
 
     async def register(self, message: Register) -> Welcome:
-        """Open a new Session. Raises UsageError for a name or capability that cannot be."""
+        """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
         if not _SERVER_NAME.match(message.server):
             raise UsageError(
                 f"build server name {message.server!r} is not usable: letters, digits, dot, - and _, at most 63"
@@ -130,15 +150,13 @@ class ServerDesk:
             )
         check_bounded(capability)
         check_held(message.held)
+        if len(message.instance) > INSTANCE_LIMIT:
+            raise UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
         capability = _useful(message.server, capability)
-        known = self.broker.state.servers
-        if message.server not in known and len(known) >= KNOWN_SERVERS:
-            raise UsageError(
-                f"{len(known)} build servers are known already, which is the most: log in under one of their names"
-            )
-        answer = await self.broker.send(Registered(message.server, capability, message.held))
-        if not isinstance(answer, SessionOpened):
-            raise InternalError("the metaserver answered a login with something else")
+        where = asker().address
+        instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
+        answer = await self._open(Registered(message.server, capability, message.held, instance, where))
+        self._comings.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
         with_what = f"; of the {len(message.held)} builds that it has {on} go on" if message.held else ""
         words = {"name": message.server, "session": answer.session, "with_what": with_what}
@@ -152,6 +170,53 @@ class ServerDesk:
             lease=self.broker.state.lease_term,
             verdicts=answer.verdicts,
         )
+
+    async def _open(self, event: Registered) -> SessionOpened:
+        """Open a Session, once whoever has the name was asked and is not there. Raises NameTaken, Overloaded."""
+        answer = await self.broker.send(event)
+        if isinstance(answer, NameHeld) and answer.session:
+            silent = await self.servers.silence(event.server, answer.session)
+            # Another machine waits for longer: one that is only slow for a moment must not lose its name to it.
+            if silent >= (ASKED if answer.kin else self.broker.state.lease_term / 2):
+                answer = await self.broker.send(evolve(event, silent=answer.session))
+        match answer:
+            case SessionOpened():
+                return answer
+            case NameHeld():
+                raise self._taken(event, answer)
+            case NoPlace():
+                raise Overloaded(
+                    f"{answer.known} build servers are known and connected or in use, which is the most: try again "
+                    "later, or have the operator forget some (bin/metaserver --forget SERVER)"
+                )
+            case _:
+                raise InternalError("the metaserver answered a login with something else")
+
+    def _taken(self, event: Registered, held: NameHeld) -> NameTaken:
+        now, wall = self.broker.timers.seconds(), self.broker.clock.wall()
+        if self._comings.refused(event.server, now):
+            log.warn(
+                "build server {name}: another machine wants that name, from {other}; it has it from {where} since {at}",
+                name=event.server,
+                other=event.origin or "an unknown address",
+                where=held.origin or "an unknown address",
+                at=datetime.fromtimestamp(held.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            )
+        since, where = duration_words(max(0.0, wall - held.since)), held.origin or "an unknown address"
+        own = "give this one a name of its own with --name"
+        if held.session:
+            return NameTaken(
+                f"another machine is build server {event.server}: it is connected from {where} for {since}; {own}"
+            )
+        left = duration_words(max(0.0, held.until - wall))
+        return NameTaken(
+            f"another machine is build server {event.server}: it was lost {since} ago at {where}, and may come back "
+            f"within {left}; wait until then, or {own}"
+        )
+
+    def problems(self) -> tuple[str, ...]:
+        """Return which names two machines share, and which do not stay; it implements ``conditions.Source``."""
+        return self._comings.problems(self.broker.timers.seconds())
 
     async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
         """The connection of a Session ended."""

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from buildtool.adapters.admitting import Admitting, NoRoom, Standing, network_of
+from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.budget import Budget
+from buildtool.domain.networks import network_of
 
 NETWORKS = st.sampled_from(["a", "b", "c"])
 

@@ -19,6 +19,7 @@ from buildtool.operator_protocol import (
     Acted,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -58,6 +59,9 @@ class FakeOperatorDesk:
     async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
         return self._done(message, by)
 
+    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+        return self._done(message, by)
+
     async def forget(self, message: ForgetFailure, by: str) -> Acted:
         return self._done(message, by)
 
@@ -77,7 +81,7 @@ class FakeOperatorDesk:
 
 ACTS: list[Act] = [
     PauseServer("anna", "no disk"), ResumeServer("anna"), AbortBuild(7, "wrong"), RebuildBuild(7, "", "c" * 32),
-    ForgetFailure(7), PurgeArtifact("7", ""), PurgeBuiltBy("anna", ""), Drain(on=True),
+    ForgetServer("anna"), ForgetFailure(7), PurgeArtifact("7", ""), PurgeBuiltBy("anna", ""), Drain(on=True),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Both ends of the control connection: hello, what requesters ask, orders and their answers, losing and returning."""
 
+import math
 from collections.abc import Coroutine
 from itertools import pairwise
 from typing import Any
@@ -27,6 +28,7 @@ from buildtool.errors import (
     Declined,
     Fenced,
     InternalError,
+    NameTaken,
     NoContact,
     NotFound,
     ProtocolMismatch,
@@ -537,6 +539,59 @@ def test_a_build_server_can_be_stopped_while_it_waits_to_try_again() -> None:
     link = farm.link(FakeOrders())
     farm.stop(link)
     assert not farm.clock.getDelayedCalls()
+
+
+def test_a_build_server_that_is_there_answers_when_it_is_asked_and_is_asked_once_for_all() -> None:
+    farm = Farm()
+    link = farm.link(FakeOrders())
+    farm.ends.advance(10)
+    assert farm.result(farm.gateway.silence("anna", 1)) == 0.0
+    asked = [Deferred.fromCoroutine(farm.gateway.silence("anna", 1)) for _ in range(5)]
+    (waiting,) = [pump.server for pump in farm.ends.pumps]
+    assert len(waiting.waitingForAnswers) == 1
+    assert [farm.ends.outcome(one) for one in asked] == [0.0] * 5
+    assert farm.result(farm.gateway.silence("anna", 2)) == math.inf, "there is no such Session"
+    farm.stop(link)
+
+
+def test_one_that_does_not_answer_within_three_seconds_was_silent_for_as_long_as_nothing_was_heard() -> None:
+    farm = Farm()
+    link = farm.link(FakeOrders())
+    pump = farm.ends.pumps[0]
+    farm.ends.advance(10)
+    farm.ends.pumps.clear()  # the network swallows everything from now on
+    asked = Deferred.fromCoroutine(farm.gateway.silence("anna", 1))
+    farm.ends.advance(2.9)
+    assert not asked.called
+    farm.ends.advance(0.2)
+    assert farm.ends.outcome(asked) == pytest.approx(13.1, abs=0.2)
+    farm.ends.pumps.append(pump)
+    farm.stop(link)
+
+
+def test_a_build_server_whose_name_is_taken_says_so_once_and_tries_again_now_and_then() -> None:
+    farm = Farm()
+    farm.servers.failing = [NameTaken("another machine is build server anna")] * 3
+    with listening() as said:
+        link = farm.link(FakeOrders(), taken=10.0, first=1.0, most=16.0)
+        for _ in range(8):
+            farm.ends.advance(10)
+    (line,) = [line for line in said if "another machine is" in line]
+    assert "without a further word" in line
+    times = farm.ends.tried
+    assert all(later - earlier >= 10 for earlier, later in pairwise(times))
+    assert farm.servers.sessions == 1, "it gets in as soon as the other has gone"
+    assert farm.final == []
+    farm.stop(link)
+
+
+def test_it_ends_when_as_many_logins_failed_as_its_owner_said() -> None:
+    farm = Farm()
+    farm.servers.failing = [NameTaken("another machine is build server anna")] * 3
+    farm.link(FakeOrders(), retries=2)
+    farm.ends.advance(30)
+    (error,) = farm.final
+    assert "2 logins in a row failed, the last one so: another machine is build server anna" in str(error)
 
 
 def test_a_newer_login_of_the_same_name_fences_the_older_one() -> None:

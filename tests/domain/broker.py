@@ -17,6 +17,7 @@ from buildtool.domain.messages import (
     Effect,
     Event,
     Happened,
+    Registered,
     RequestMoved,
     Restarted,
     Tick,
@@ -29,7 +30,9 @@ from buildtool.domain.model import (
     Beat,
     Build,
     BuildState,
+    Capability,
     FailedHere,
+    Held,
     Mail,
     Policy,
     Refusal,
@@ -82,12 +85,21 @@ def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
             elif not shift.failures and isinstance(row, Request) and row.state is RequestState.WAITING:
                 rows[key] = evolve(row, expires_at=row.expires_at + shift.seconds)
     rows.update({key_of(row): row for row in changes if not isinstance(row, Shift)})
+    for key in [key for key, row in rows.items() if isinstance(row, Server) and row.forgotten]:
+        del rows[key]
 
 
 def beat_of(rows: Mapping[tuple[str, object], Row]) -> float:
     """Return when the metaserver was last there, as the database has it, or 0."""
     beat = rows.get(("Beat", 0))
     return beat.at if isinstance(beat, Beat) else 0.0
+
+
+def login(state: State, name: str, capability: Capability, held: Iterable[Held] = (), instance: str = "") -> Registered:
+    """Return a login whose predecessor, if one is connected, was asked and did not answer."""
+    old = state.servers.get(name)
+    silent = old.session if old is not None and old.connected else 0
+    return Registered(name, capability, tuple(held), instance, silent=silent)
 
 
 @define

@@ -24,7 +24,6 @@ from buildtool.domain.messages import (
     KnownFailure,
     Noted,
     Queued,
-    Registered,
     SessionOpened,
     Why,
 )
@@ -47,7 +46,7 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.state import LEASE
 from buildtool.domain.waiting import why
-from tests.domain.broker import TestBroker
+from tests.domain.broker import TestBroker, login
 from tests.domain.worlds import POLICIES, machine, submitted
 
 Key = tuple[int, int]
@@ -84,7 +83,7 @@ class Farm:
     def login(self, name: str, capability: Capability | None = None, held: Iterable[Held] = ()) -> dict[Key, Verdict]:
         """The server logs in with what it holds, and is told what is to become of it."""
         self.silent.discard(name)
-        answer = self.send(Registered(name, capability or machine(), tuple(held)))
+        answer = self.send(login(self.broker.state, name, capability or machine(), held))
         assert isinstance(answer, SessionOpened)
         return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
 

@@ -72,7 +72,7 @@ from buildtool.domain.ready import Place, place_of
 from buildtool.domain.turn import Turn
 from buildtool.domain.waiting import why
 from tests.domain import worlds
-from tests.domain.broker import OPEN_BUILD, R, TestBroker, fingerprint
+from tests.domain.broker import OPEN_BUILD, R, TestBroker, fingerprint, login
 from tests.domain.worlds import machine, spec, submitted
 
 POLICY = evolve(worlds.POLICY, strikes=2)
@@ -233,7 +233,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(missing)))
         name = self.row(Attempt, key).server
         held = Held(*key, HeldState.DONE if done else HeldState.BUILDING)
-        (answer,) = self.send(Registered(name, capability, (held,)))
+        (answer,) = self.send(login(self.broker.state, name, capability, (held,)))
         self.silent.discard(name)
         assert isinstance(answer, SessionOpened)
         self.check_verdicts(name, (held,), answer.verdicts)
@@ -378,10 +378,10 @@ class SchedulerMachine(RuleBasedStateMachine):
                 break
             attempt = self.broker.state.running_attempt(build)
             if attempt is None:
-                self.send(Registered(name, ALL_ROUND))
+                self.send(login(self.broker.state, name, ALL_ROUND))
                 continue
             if attempt not in self.reachable(attempt.state):
-                self.send(Registered(attempt.server, ALL_ROUND))
+                self.send(login(self.broker.state, attempt.server, ALL_ROUND))
                 continue
             if attempt.state is AttemptState.OFFERED:
                 self.send(self.acceptance(attempt))
@@ -699,7 +699,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def login(self, name: str, capability: Capability, data: st.DataObject, *, commit: bool) -> None:
         """Log in with some of what the server was given, or with all of it, or with what is long over."""
         held = self.some_held(name, data)
-        answers = self.send(Registered(name, capability, held), commit=commit)
+        answers = self.send(login(self.broker.state, name, capability, held), commit=commit)
         if commit:
             self.silent.discard(name)
             (answer,) = answers

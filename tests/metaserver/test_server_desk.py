@@ -1,5 +1,7 @@
 """What build servers tell, before any of it reaches the broker: bounded and sensible, or refused in one line."""
 
+import math
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,15 +12,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.asker import Asker, working_for
 from buildtool.domain.incarnations import Keys
-from buildtool.domain.messages import AttemptAccepted
+from buildtool.domain.messages import AttemptAccepted, Disconnected
 from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Held, Offer, Server, Verdict
-from buildtool.domain.state import State
+from buildtool.domain.names import KNOWN
+from buildtool.domain.state import LEASE, State
 from buildtool.domain.tickets import TicketKind, read
-from buildtool.errors import Fenced, NotFound, UsageError
+from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, KNOWN_SERVERS, WORD_LIMIT, ServerDesk, TicketOffice
-from buildtool.protocol import Done, Ended, Heard, Heartbeat, Register, RenewTickets, Welcome
+from buildtool.metaserver.comings import FLAPS, TOLD_FOR
+from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, WORD_LIMIT, ServerDesk, TicketOffice
+from buildtool.protocol import AbortOrder, Done, Ended, Heard, Heartbeat, Order, Register, RenewTickets, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
 from tests.fakes_build import project
@@ -49,10 +54,32 @@ def settings() -> Settings:
 
 
 @define
+class Links:
+    """``ports.BuildServers`` whose machines have been silent for so long when they are asked."""
+
+    silent: float = math.inf
+    asked: list[tuple[str, int]] = field(factory=list)
+
+    def dispatch(self, server: str, session: int, order: Order) -> None:
+        """Send nothing."""
+
+    def abort(self, server: str, session: int, order: AbortOrder) -> None:
+        """Send nothing."""
+
+    def fence(self, server: str, session: int) -> None:
+        """Close nothing."""
+
+    async def silence(self, server: str, session: int) -> float:
+        self.asked.append((server, session))
+        return self.silent
+
+
+@define
 class World:
     """A desk over a broker and in-memory stores."""
 
     store: MemoryStore = field(factory=MemoryStore)
+    links: Links = field(factory=Links)
     files: MemoryFiles = field(factory=MemoryFiles)
     broker: Broker = field(init=False)
     desk: ServerDesk = field(init=False)
@@ -61,7 +88,8 @@ class World:
         clock = WallClock()
         self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
         assert Deferred.fromCoroutine(self.broker.start()).called
-        self.desk = ServerDesk(settings(), self.broker, self.files, TicketOffice(settings(), clock, Keys(b"k" * 32)))
+        tickets = TicketOffice(settings(), clock, Keys(b"k" * 32))
+        self.desk = ServerDesk(settings(), self.broker, self.files, tickets, self.links)
 
 
 class RegisteringTests(SynchronousTestCase):
@@ -89,10 +117,14 @@ class RegisteringTests(SynchronousTestCase):
 
     def test_no_more_than_so_many_names_are_remembered_and_known_ones_come_back(self) -> None:
         state = self.world.broker.state
-        state.load(Server(f"s{number}", 1, machine(), False, 0.0, 0.0) for number in range(KNOWN_SERVERS))
-        assert str(KNOWN_SERVERS) in self.refused("one-more", machine())
+        now = self.world.broker.clock.wall()
+        state.load(Server(f"s{number}", 1, machine(), True, now, now, used_at=now) for number in range(KNOWN))
+        said = str(self.failureResultOf(self.register("one-more", machine()), Overloaded).value)
+        assert str(KNOWN) in said
+        assert "--forget" in said
+        self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(Disconnected("s7", 1, "gone"))))
         assert self.successResultOf(self.register("s7", machine())).session == 2
-        assert len(state.servers) == KNOWN_SERVERS
+        assert len(state.servers) == KNOWN
 
     def test_what_a_server_brings_back_is_judged_renewed_and_said_in_the_log(self) -> None:
         self.successResultOf(self.register("anna", machine()))
@@ -130,6 +162,84 @@ class RegisteringTests(SynchronousTestCase):
     @given(st.sampled_from(["", "-x", "a/b", "..", "a b", "a\n", "é", "a" * 64]))
     def test_a_name_that_could_not_be_a_files_is_refused(self, name: str) -> None:
         assert "not usable" in self.refused(name, machine())
+
+
+class TwinTests(SynchronousTestCase):
+    """Two machines under one name, as the metaserver sees them: the second is refused while the first is there."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.login("attic", "first", "192.0.2.1")
+
+    def ask(self, name: str, instance: str, where: str) -> Deferred[Welcome]:
+        with working_for(Asker(where)):
+            register = self.world.desk.register(Register(name, machine(), (), instance))
+            return Deferred.fromCoroutine(register)
+
+    def login(self, name: str, instance: str, where: str) -> Welcome:
+        return self.successResultOf(self.ask(name, instance, where))
+
+    def refused(self, name: str, instance: str, where: str) -> str:
+        return str(self.failureResultOf(self.ask(name, instance, where), NameTaken).value)
+
+    def test_a_twin_is_told_who_has_the_name_from_where_since_when_and_what_to_do(self) -> None:
+        self.world.links.silent = 0.0
+        said = self.refused("attic", "second", "192.0.2.2")
+        assert said == (
+            "another machine is build server attic: it is connected from 192.0.2.1 for less than 1 s; give this one a "
+            "name of its own with --name"
+        )
+        assert self.world.broker.state.servers["attic"].session == 1
+        assert self.world.links.asked == [("attic", 1)]
+
+    def test_the_same_machine_takes_over_after_three_seconds_and_another_after_half_a_lease(self) -> None:
+        for instance, silent, taken in (
+            ("first", 0.0, False), ("first", 2.9, False), ("first", 3.0, True), ("second", 3.0, False),
+            ("second", LEASE / 2 - 0.1, False), ("second", LEASE / 2, True), ("", 3.0, False),
+        ):  # fmt: skip
+            self.setUp()
+            self.world.links.silent = silent
+            if taken:
+                assert self.login("attic", instance, "192.0.2.2").session == 2
+            else:
+                self.refused("attic", instance, "192.0.2.2")
+
+    def test_two_of_the_first_version_do_not_cut_each_other_off(self) -> None:
+        self.login("old", "", "192.0.2.1")
+        self.world.links.silent = 3.0
+        self.refused("old", "", "192.0.2.2")
+
+    def test_the_operator_is_told_as_long_as_it_goes_on_and_the_log_once_from_where(self) -> None:
+        self.world.links.silent = 0.0
+        assert self.world.desk.problems() == ()
+        with listening() as said:
+            for _ in range(3):
+                self.refused("attic", "second", "192.0.2.2")
+        (line,) = [line for line in said if "another machine wants that name" in line]
+        assert "from 192.0.2.2" in line
+        assert "from 192.0.2.1 since" in line
+        (problem,) = self.world.desk.problems()
+        assert "two machines call themselves attic, and the second is turned away" in problem
+        assert "192.0.2" not in problem, "the pages show it to everybody"
+        timers = self.world.broker.timers
+        assert isinstance(timers, Clock)
+        timers.advance(TOLD_FOR)
+        assert self.world.desk.problems() == ()
+
+    def test_a_machine_that_does_not_stay_is_a_problem_too(self) -> None:
+        for _ in range(FLAPS):
+            self.login("attic", "first", "192.0.2.1")
+        (problem,) = self.world.desk.problems()
+        assert f"build server attic does not stay: it logged in {FLAPS} times" in problem
+
+    def test_an_instance_is_kept_as_a_digest_only_and_shown_nowhere(self) -> None:
+        secret = "s" * 64
+        with listening() as said:
+            self.login("bert", secret, "192.0.2.1")
+        (row,) = [row for row in self.world.store.all(Server) if row.name == "bert"]
+        assert row.instance == sha256(secret.encode()).hexdigest()
+        assert secret not in repr(Register("bert", machine(), (), secret))
+        assert not [line for line in said if secret in line or row.instance in line]
 
 
 class DeliveringTests(SynchronousTestCase):

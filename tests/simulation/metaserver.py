@@ -83,7 +83,7 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
-        server_desk = ServerDesk(settings, broker, shelving, tickets)
+        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway)
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
