@@ -31,7 +31,8 @@ def ask(whom: str, question: Callable[[], T]) -> T:
         raise
     except BuildToolError as error:
         raise RecipeMistake(f"{whom}: {error}{at(place(error))}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt, too: their file runs inside of this program, which goes on.
         raise RecipeMistake(f"{whom} raised {words(error)}{at(place(error))}") from error
 
 

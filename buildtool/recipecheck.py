@@ -25,14 +25,14 @@ SINGLE = 100
 VALUES = 12
 """Most values that are tried of one option."""
 
-TEXTS = ("", "a", "1", "x1", "1.0", "1.2.3", "a-b", "-a", "a=b", "a/b", "a b", "A", "ab12")
+TEXTS = (
+    "", "a", "1", "x1", "1.0", "1.2.3", "v1", "v1.0", "a-b", "a_b", "-a", "-O2", "O2", "a=b", "a/b", "a b", "A", "abc",
+    "ab12", "2024-01-01",
+)  # fmt: skip
 """What is tried of a text, as far as its pattern takes it."""
 
 _NATIVE = {"CC": "gcc", "CXX": "g++", "AR": "ar", "RANLIB": "ranlib", "STRIP": "strip", "LD": "ld", "NM": "nm",
            "CC_VERSION": "gcc-12.2.0"}  # fmt: skip
-_CROSS = {role: name if role == "CC_VERSION" else f"powerpc-linux-gnu-{name}" for role, name in _NATIVE.items()} | {
-    "HOST": "powerpc-linux-gnu"
-}
 _RUN = {"RUN": "qemu-ppc-static -L /usr/powerpc-linux-gnu"}
 _X86: Mapping[str, Value] = {
     "os": "linux", "arch": "x86_64", "bits": 64, "byteorder": "little", "libc": "glibc", "libc_version": "2.36",
@@ -56,12 +56,27 @@ class Place:
     tools: Mapping[str, str]
 
 
+_MUSL: Mapping[str, Value] = {**_X86, "libc": "musl", "libc_version": "1.2.3"}
+_ARM: Mapping[str, Value] = {name: value for name, value in _X86.items() if name != "cpu_level"} | {"arch": "aarch64"}
+_S390: Mapping[str, Value] = {**_PPC, "arch": "s390x", "bits": 64}
+
+
+def _for(triple: str) -> dict[str, str]:
+    """Return the programs of a cross toolchain."""
+    return {role: name if role == "CC_VERSION" else f"{triple}-{name}" for role, name in _NATIVE.items()} | {
+        "HOST": triple
+    }
+
+
 PLACES = (
     Place("native for linux on x86_64", "native", _X86, _NATIVE),
-    Place("cross for linux on ppc, with an emulator", "cross", _PPC, _CROSS | _RUN),
-    Place("cross for linux on ppc, without an emulator", "cross", _PPC, _CROSS),
+    Place("cross for linux on ppc, with an emulator", "cross", _PPC, _for("powerpc-linux-gnu") | _RUN),
+    Place("cross for linux on ppc, without an emulator", "cross", _PPC, _for("powerpc-linux-gnu")),
     Place("emulated for linux on ppc", "emulated", _PPC, _NATIVE),
     Place("native for darwin on aarch64", "native", _MAC, _NATIVE | {"CC": "clang", "CXX": "clang++"}),
+    Place("cross for linux on aarch64, without an emulator", "cross", _ARM, _for("aarch64-linux-gnu")),
+    Place("cross for linux on s390x, without an emulator", "cross", _S390, _for("s390x-linux-gnu")),
+    Place("native for linux with musl on x86_64", "native", _MUSL, _NATIVE),
     Place("native where only CC is known", "native", _X86, {"CC": "cc"}),
 )
 """Everything that a recipe has to do with, one of each kind."""

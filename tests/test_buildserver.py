@@ -277,6 +277,7 @@ class WhoseFailure(Case):
             (KeyError("CC"), AttemptEnd.MISTAKEN),
             (OSError(2, "no such file"), AttemptEnd.MISTAKEN),
             (SystemExit(3), AttemptEnd.MISTAKEN),
+            (KeyboardInterrupt(), AttemptEnd.MISTAKEN),
             (Unavailable("no"), AttemptEnd.MISTAKEN),
         ):
 

@@ -52,6 +52,8 @@ def test_every_value_meets_every_other_and_every_kind_of_platform() -> None:
         ("native", True, "linux"), ("cross", True, "linux"), ("cross", False, "linux"), ("emulated", True, "linux"),
         ("native", True, "darwin"),
     }  # fmt: skip
+    arches = {"x86_64", "ppc", "aarch64", "s390x"}
+    assert {str(wanted.platform["arch"]) for wanted in met if wanted.options["debug"]} == arches
     for colour in ("red", "green", "blue"):
         assert len({(w.kind, w.can_run, w.platform["os"]) for w in met if w.options["colour"] == colour}) == len(kinds)
 

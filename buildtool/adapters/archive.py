@@ -174,8 +174,10 @@ class _Collection:
 
     def _add(self, name: str) -> None:
         with _theirs(name):
-            if not os.path.lexists(self._root / name):
-                raise DeliverableMissing(f"{name!r} was promised, but it is not there")
+            try:
+                (self._root / name).lstat()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise DeliverableMissing(f"{name!r} was promised, but it is not there") from error
             if not _inside(self._root, Path(os.path.realpath((self._root / name).parent))):
                 raise BadArchive(f"{name!r} cannot be packed: a link leads out of the tree on the way to it")
         before = len(self._found)

@@ -17,6 +17,9 @@ ENUMERATED: Mapping[str, Collection[Value]] = {
 }
 """What is known of the properties whose values are names, besides what build servers offer."""
 
+COUNTED = (*ENUMERATED, "os", "byteorder", "os_release", "cc_version")
+"""Of what else it is known which values build servers offer, so that what none does is said."""
+
 SHOWN = 20
 """At most so many values are named in one message."""
 

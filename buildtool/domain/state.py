@@ -21,7 +21,7 @@ from attrs import evolve, frozen
 from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
 from buildtool.domain.index import Index
-from buildtool.domain.known import ENUMERATED, is_name
+from buildtool.domain.known import COUNTED, is_name
 from buildtool.domain.matching import Wanted, unmet
 from buildtool.domain.model import (
     Artifact,
@@ -185,7 +185,7 @@ class State:
         self.timers: list[tuple[float, str, Any]] = []
         self.beat = 0.0
         self.revisions_wanted = 0
-        self._offered: dict[str, dict[Value, int]] = {name: {} for name in ENUMERATED}
+        self._offered: dict[str, dict[Value, int]] = {name: {} for name in COUNTED}
         self._next = {"request": 1, "build": 1, "artifact": 1}
         self._journal: list[Callable[[], None]] = []
         self._dirty: dict[tuple[type, object], Row] = {}

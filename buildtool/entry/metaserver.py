@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import shutil
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
@@ -12,12 +13,14 @@ from twisted.logger import Logger
 
 from buildtool.adapters.descriptors import allow_open
 from buildtool.adapters.privacy import OTHERS_WRITE, tighten
+from buildtool.domain.known import TOOLS, nearest
 from buildtool.entry import operator, upkeep
 from buildtool.entry.closing import last_resort
 from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
 from buildtool.entry.metaserver_service import Beginning, Metaserver, send_test_mail
 from buildtool.entry.output import say
 from buildtool.entry.reloading import on_hangup
+from buildtool.project import tools_named
 from buildtool.settings import Settings, check_projects, describe, load_settings
 
 log = Logger()
@@ -42,7 +45,7 @@ def _run() -> int:
     settings = load_settings(arguments.config)
     check_projects(settings, thorough=arguments.check_config)
     if arguments.check_config:
-        say("\n".join(describe(settings)))
+        say("\n".join([*describe(settings), *_not_here(settings)]))
         return EXIT_OK
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
@@ -52,6 +55,17 @@ def _run() -> int:
         lambda reactor, stop: _serve(settings, reactor, stop, beginning, pages=arguments.web),
         verbose=arguments.verbose,
     )
+
+
+def _not_here(settings: Settings) -> list[str]:
+    """Return a note for every program that recipes name and this machine has not: other machines may, or nobody."""
+    missing = [name for name in sorted(tools_named(settings.projects)) if shutil.which(name) is None]
+    return [f"note            recipes need {name}, which is not on this machine{_meant(name)}" for name in missing]
+
+
+def _meant(name: str) -> str:
+    near = nearest(name, TOOLS)
+    return near if near.startswith(":") else ": build servers that have it are given what needs it"
 
 
 def _parser() -> argparse.ArgumentParser:

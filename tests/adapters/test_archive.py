@@ -272,6 +272,9 @@ def test_what_may_not_be_read_is_the_projects_to_mend(mode: int, name: str) -> N
             try:
                 with pytest.raises(BadArchive, match=f"'{name}.*may not be read"):
                     make_zip(root, ["out"], root / "out.zip")
+                if mode == 0 and name == "out/directory":
+                    with pytest.raises(BadArchive, match="may not be read"):
+                        make_zip(root, [f"{name}/file"], root / "out.zip")
             finally:
                 (root / name).chmod(0o700)
 

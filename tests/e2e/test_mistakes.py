@@ -157,3 +157,36 @@ def test_a_tool_that_only_a_recipe_names_is_found_and_one_that_nobody_names_is_r
     assert "no build server looks for frobnicat: did you mean frobnicate?" in said
     said = mistaken.refused("--project=well", "--arch=pcc", "bob@example.org", code=2)
     assert "--arch: pcc is not known: did you mean ppc? (build servers have offered" in said
+
+
+def checked(control: Control, text: str) -> subprocess.CompletedProcess[str]:
+    """What --check-config says of a configuration."""
+    config = control.directory / "own.py"
+    config.write_text(text, "utf-8")
+    words = [sys.executable, str(control.farm.root / "bin" / "metaserver"), "--config", str(config), "--check-config"]
+    return subprocess.run(
+        words, env=control.farm.environment(), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_checking_the_configuration_finds_mistakes_in_every_branch_and_names_their_lines(control: Control) -> None:
+    text = MISTAKES.read_text("utf-8")
+    done = checked(control, text)
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert f"its recipe raised NameError: name 'flags_that_nobody_defined' is not defined ({control.directory}" in line
+    assert f"own.py:{LINE}) (" in line
+    assert "raises=yes" in line
+    mended = text.replace("flags_that_nobody_defined", "'all'")
+    for mistake, said in (
+        ('["out"], deliver=True)', "got an unexpected keyword argument 'deliver'"),
+        ('["*.out"])', "a deliverable is the name of one file or directory, which '*.out' is not"),
+    ):
+        done = checked(control, mended.replace('name="build")], ["out"])', f'name="build")], {mistake}'))
+        assert said in done.stderr
+        assert "own.py:" in done.stderr
+    done = checked(control, mended.replace("Recipe(1, _plan)", 'Recipe(1, _plan, machine={"tool": ("gcc",)})'))
+    assert "machine={'tool': ...} is unknown: did you mean tools?" in done.stderr
+    done = checked(control, mended.replace("Recipe(1, _plan)", 'Recipe(1, _plan, machine={"tools": ("gccc", "gcc")})'))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "recipes need gccc, which is not on this machine: did you mean gcc?" in done.stdout
