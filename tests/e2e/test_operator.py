@@ -62,6 +62,10 @@ def test_the_running_metaserver_does_what_the_operator_says(running: Control) ->
     anna, build_id = begin(running)
     assert operate(running, "--pause", "anna", "--reason", "its disk is full").startswith("build server anna is paused")
     assert f"{build_id}.1 greeter" in operate(running, "--status")
+    assert "turns of the reactor in the last minutes: half within " in operate(running, "--status")
+    turns = json.loads(operate(running, "--status", "--json"))["turns"]
+    assert turns["count"] > 0
+    assert 0 < turns["p50_ms"] <= turns["p99_ms"] <= turns["p999_ms"] <= turns["max_ms"]
     assert "known: anna" in operate(running, "--pause", "ana", code=1)
 
     assert "1 request is told" in operate(running, "--abort", str(build_id), "--reason", "the wrong branch")
