@@ -50,6 +50,9 @@ from buildtool.domain.ready import place_of
 from buildtool.domain.state import State
 from buildtool.domain.turn import Turn, expire, withdraw
 
+EXPIRED_AT_ONCE = 20
+"""So many Requests expire in one decision: each is told why nobody built it, which is found out then."""
+
 
 @frozen
 class Decision:
@@ -150,12 +153,15 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
 
 
 def _tick(turn: Turn) -> Noted:
-    """Look at everything whose time has come: what has expired goes first, then all that may start, in its order."""
+    """Look at everything whose time has come: what has expired goes first, then all that may start, in its order.
+
+    Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
+    """
     state = turn.state
     presence.beat(turn)
     kinds = ("lease", "absence", "request", "build", "server", "refusal")
     due: dict[str, dict[Any, None]] = {kind: {} for kind in kinds}
-    while state.timers and state.timers[0][0] <= turn.now:
+    while state.timers and state.timers[0][0] <= turn.now and len(due["request"]) < EXPIRED_AT_ONCE:
         when, kind, key = state.pop_timer()
         if _means_something(state, when, kind, key, turn.now):
             due[kind][key] = None

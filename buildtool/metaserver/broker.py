@@ -225,14 +225,17 @@ class Broker:
         for waiting in resting:
             waiting.callback(None)
 
-    async def _breathe(self) -> None:
-        """Let the reactor turn, if it has not for a while."""
-        if self.stopwatch() - self._turned < SLICE:
-            return
+    async def breathe(self, since: float) -> float:
+        """Let the reactor turn if it has not ``since`` for a while, by the stopwatch; return since when it has not."""
+        if self.stopwatch() - since < SLICE:
+            return since
         turned: Deferred[None] = Deferred()
         self.timers.callLater(0, turned.callback, None)
         await turned
-        self._turned = self.stopwatch()
+        return self.stopwatch()
+
+    async def _breathe(self) -> None:
+        self._turned = await self.breathe(self._turned)
 
     def _put_back(self, entries: Sequence[_Entry]) -> None:
         """Let events wait on that were taken for a batch for which they are too many."""

@@ -128,9 +128,19 @@ class OperatorDesk:
                 )
                 for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
             ),
-            waiting=tuple(_waits(state, build, now) for build in first),
+            waiting=await self._waiting(first, now),
             turns=self.turns(),
         )
+
+    async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingTold, ...]:
+        """Return what is told of those that wait; to say why takes a while for each."""
+        told = []
+        began = self.broker.stopwatch()
+        for build in builds:
+            if build.id in self.broker.state.builds:  # it may have ended meanwhile
+                told.append(_waits(self.broker.state, self.broker.state.builds[build.id], now))
+            began = await self.broker.breathe(began)
+        return tuple(told)
 
     def drained(self) -> str:
         """Return why the metaserver is to end, if it was told to drain and nothing runs any more."""

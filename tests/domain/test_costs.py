@@ -1,6 +1,7 @@
 """What one event costs is bounded, whatever peers have announced, asked for or left behind."""
 
 import pytest
+from attrs import evolve
 
 from buildtool.domain.admission import JOINS_LOOKED_AT
 from buildtool.domain.matching import Cause
@@ -14,13 +15,15 @@ from buildtool.domain.messages import (
     Explained,
     Registered,
     SessionOpened,
+    Submitted,
+    Tick,
 )
-from buildtool.domain.model import Artifact, Capability, Offer, OfferKind, canonical
-from buildtool.domain.scheduler import decide
+from buildtool.domain.model import Artifact, Capability, Demand, Offer, OfferKind, canonical
+from buildtool.domain.scheduler import EXPIRED_AT_ONCE, decide, next_wake
 from buildtool.domain.shelves import SHELF_MOST
 from buildtool.domain.waiting import KINDS_LOOKED_AT, lines
 from tests.domain.broker import TestBroker
-from tests.domain.worlds import POLICIES, SKILL, machine, spec, submitted
+from tests.domain.worlds import POLICIES, POLICY, SKILL, machine, spec, submitted
 from tests.support.steps import steps
 
 A_NAME = 60
@@ -90,7 +93,7 @@ def test_who_is_not_compared_is_counted_and_who_is_there_comes_first() -> None:
     assert rest.reasons[0].cause is Cause.UNSEEN
     assert rest.count == 101 - KINDS_LOOKED_AT
     assert "anna" in [name for group in compared for name in group.servers]
-    assert any("was not looked at" in line for line in lines(told.why))
+    assert "97 more build servers cannot take it either" in lines(told.why)
 
 
 def test_many_that_offer_the_same_are_all_compared() -> None:
@@ -151,6 +154,26 @@ def test_a_shelf_does_not_grow_with_what_is_forced() -> None:
 
 
 def artifact_for(like: Artifact, number: int, kind: OfferKind) -> Artifact:
-    from attrs import evolve
-
     return evolve(like, id=1_000 + number, platform=(("arch", f"a{number}"),), kind=kind)
+
+
+def test_requests_that_expire_together_do_so_a_few_at_a_time_and_each_in_time() -> None:
+    broker = TestBroker(POLICIES)
+    for number in range(3 * EXPIRED_AT_ONCE):
+        broker.send(submitted(f"c{number}"))
+    broker.now += POLICY.request_ttl
+    for left in (2, 1, 0):
+        assert next_wake(broker.state, broker.now) is not None
+        broker.send(Tick())
+        assert len(broker.state.requests) == left * EXPIRED_AT_ONCE
+
+
+def test_a_range_of_two_thousand_revisions_is_decided_in_a_bounded_number_of_steps() -> None:
+    """The shelves are made with the first look, and looked up then: nothing is made anew for each of five looks."""
+    many = tuple(f"{number:040x}" for number in range(2_000))
+    demand = Demand(evolve(WANTED, revision=many[0]), "main", "999", many)
+    broker = TestBroker(POLICIES)
+    event = Submitted("c", "c", "user@example.org", demand)
+    broker._load_for(event)
+    assert cost(broker, event) <= 12 * len(many)
+    assert len(broker.state.wanting.get(demand.shelves()[-1])) == 1
