@@ -16,6 +16,7 @@ from docutils.core import publish_doctree
 
 from buildtool import settings
 from buildtool.configfile import CONFIG_VARIABLE
+from buildtool.domain.known import TOOLS
 from buildtool.domain.model import AttemptEnd, OfferKind, Policy
 from buildtool.domain.options import STANDARD, Kind
 from buildtool.domain.outcomes import RULES
@@ -365,6 +366,11 @@ def test_the_integrator_is_told_the_role_and_direction_of_every_property() -> No
     table = rows(section("docs/integrator.rst", "System options: for which platform, on which machine"))
     documented = {row[0]: (row[1], row[2]) for row in table[1:]}
     assert documented == {name: (one.role.value, one.comparison.value) for name, one in STANDARD.items()}
+
+
+def test_the_integrator_is_told_of_every_program_that_is_looked_for() -> None:
+    quotes = section("docs/integrator.rst", "The recipe").findall(nodes.block_quote)
+    assert TOOLS in [tuple(one.astext() for one in quote.findall(nodes.literal)) for quote in quotes]
 
 
 def test_the_integrator_is_told_of_everything_that_a_project_may_set() -> None:
