@@ -12,6 +12,7 @@ from buildtool.errors import (
     ProjectMistake,
     RepositoryUnreachable,
     StorageUnavailable,
+    ToolMissing,
     TooLong,
     Unauthorised,
     Unavailable,
@@ -36,7 +37,8 @@ WHOSE: dict[type[BaseException], AttemptEnd] = {
     Unauthorised: AttemptEnd.BROKEN,
     OSError: AttemptEnd.BROKEN,
     MemoryError: AttemptEnd.LIMITED,
-    # Nobody's: the program is ending.
+    # Nobody's: such a machine will not do for this, or the program is ending.
+    ToolMissing: AttemptEnd.REFUSED,
     Unavailable: AttemptEnd.RETURNED,
 }
 """How an Attempt ends that was broken off by an error; the nearest class of those that the error is of counts."""

@@ -12,12 +12,11 @@ NEVER = {
     "UnknownProject", "EmptySecret", "DatabaseLost",  # kinds of what is in the table, of a start
     "BuildToolError", "InternalError", "IllegalTransition", "DecodeError", "EncodeError", "ProtocolMismatch",
     "NotFound", "ConflictingRow", "NewerDatabase", "PortTaken", "Conflict", "Overloaded", "Fenced", "Declined",
-    "MailUndelivered", "MailRefused", "MailDeferred", "MailServerTrouble",
+    "NameTaken", "OutputLost", "OutputUnread", "MailUndelivered", "MailRefused", "MailDeferred", "MailServerTrouble",
 }  # fmt: skip
 """What no Attempt can raise: of the metaserver, of requesters, of the start. One that does is a defect."""
 
 INHERITS = {
-    "ToolMissing": "MachineFault",
     "GitMissing": "MachineFault",
     "DeliverableMissing": "BuildFailed",
     "RecipeMistake": "ProjectMistake",

@@ -310,9 +310,9 @@ class WhoseFailure(Case):
             self.take(at)
             assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.MISTAKEN, reason)
 
-    def test_a_program_of_the_platform_that_a_machine_lacks_is_the_machines(self) -> None:
-        """Another machine may have it; a name that no machine could have is a mistake."""
-        for role, whose in (("CC", None), ("NM", AttemptEnd.BROKEN), ("GCC", AttemptEnd.MISTAKEN)):
+    def test_a_machine_that_lacks_a_program_of_the_platform_will_not_do(self) -> None:
+        """Another machine may have it, and this one is not broken; a name that no machine could have is a mistake."""
+        for role, whose in (("CC", None), ("NM", AttemptEnd.REFUSED), ("GCC", AttemptEnd.MISTAKEN)):
 
             def asks(wanted: Wanted, role: str = role) -> Plan:
                 return Plan([Command([wanted.tools[role]])], ["program"])
