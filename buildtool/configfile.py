@@ -36,12 +36,22 @@ def find_config(path: Path | None = None) -> Path:
 
 
 def _existing(path: Path, by: str) -> Path:
-    absolute = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
+    absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
     if absolute.is_dir():
         raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
     if not absolute.exists():
         raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
     return absolute
+
+
+def at_home(path: Path, by: str) -> Path:
+    """Return a path with its ``~`` replaced. Raises ConfigurationError naming ``by`` where no home is known."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{by}: {path} begins with ~, but no home directory is known: set HOME, or say the whole path"
+        ) from error
 
 
 class Execution:
@@ -97,7 +107,7 @@ class Execution:
         """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
         if not isinstance(relative, str | os.PathLike):
             raise ConfigurationError(f"load() takes the path of a project's configuration, not {relative!r}")
-        path = beside.parent / Path(relative).expanduser()
+        path = beside.parent / at_home(Path(relative), "load()")
         if not path.exists():
             raise ConfigurationError(f"load(): there is no {path}")
         values = self.namespace(path)

@@ -17,7 +17,7 @@ from types import ModuleType
 
 from attrs import field, frozen
 
-from buildtool.configfile import CONFIG_VARIABLE, Execution, find_config, projects_of
+from buildtool.configfile import CONFIG_VARIABLE, Execution, at_home, find_config, projects_of
 from buildtool.domain.addresses import valid_address
 from buildtool.domain.hosts import at_port, in_url, is_address, valid_bind, valid_host, valid_url
 from buildtool.domain.model import canonical, shown
@@ -362,7 +362,7 @@ def _directory(path: Path, name: str, value: object) -> Path:
     """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
         raise ConfigurationError(f"{name} = {value!r} is not usable: it is a path")
-    return path.parent / Path(value).expanduser()
+    return path.parent / at_home(Path(value), name)
 
 
 def _default_bind(host: str) -> str:

@@ -131,7 +131,8 @@ def enough_disk(checked: Checked) -> str | None:
 
 
 # A donor who needs their machine for themselves writes the reason into this file, and deletes it afterwards.
-_REFUSE = Path(os.environ.get("BUILDTOOL_REFUSE_FILE", "~/.buildtool-refuse")).expanduser()
+# (An account without a home has no such file: then the ~ stays, and nothing is found.)
+_REFUSE = Path(os.path.expanduser(os.environ.get("BUILDTOOL_REFUSE_FILE", "~/.buildtool-refuse")))  # noqa: PTH111 - Path.expanduser() raises then
 
 
 def owner_agrees(checked: Checked) -> str | None:  # noqa: ARG001 - every checker is given it

@@ -66,7 +66,10 @@ class Backup:
 
         Raises UsageError for a target that is in use, StorageUnavailable when there is nothing to copy or no room.
         """
-        self._check()
+        try:
+            self._check()
+        except OSError as error:
+            raise UsageError(f"--backup: {error.filename} cannot be looked at: {error.strerror}") from error
         reading = Database.reading(self.source / DATABASE, Inline(), older=True)
         try:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one

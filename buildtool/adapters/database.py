@@ -228,8 +228,22 @@ def _connect(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connecti
     return _prepared(_driver(path, mode, patience), partial(_prepare_writing, path))
 
 
+def there_is(path: Path) -> bool:
+    """Say whether there is a database. Raises StorageUnavailable when this account may not read it."""
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageUnavailable(
+            f"{path} cannot be read: {error.strerror}; use the account of the metaserver, or let this one read what is "
+            f"in {path.parent}"
+        ) from error
+    return True
+
+
 def _connect_reading(path: Path, older: bool) -> sqlite3.Connection:  # noqa: FBT001 - bound before it is called
-    if not path.exists():
+    if not there_is(path):
         raise StorageUnavailable(f"there is no database at {path} yet: start bin/metaserver, which makes it")
     return _prepared(_driver(path, "ro", PATIENCE), partial(_prepare_reading, path, older))
 

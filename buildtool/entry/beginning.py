@@ -25,17 +25,17 @@ HANDED = "BUILDTOOL_HANDED_ENVIRONMENT"
 """The variable that says in which descriptor the whole environment is handed over."""
 
 
-def begin(*, hidden: bool = False) -> None:
+def begin(*, hidden: bool = False, closed: bool = False) -> None:
     """Make the process ready for any of the programs; it may start itself anew, once, and come here again.
 
-    With ``hidden`` no process of the same user can read the environment that it was started with, or look into it
-    otherwise; for root, who may look at everything, there are no secrets in that environment.
+    With ``hidden`` nobody sees in ``/proc`` the environment that it was started with, with ``closed`` no process of the
+    same user can look into it at all (root can).
     """
     ready()
     anew = _taken_over()
     if not anew and (hidden or not _speaks_utf8()):
         _start_anew(hidden=hidden)
-    if hidden:
+    if closed:
         close_curtains()
     _plain_signals()
     os.umask(os.umask(WRITTEN_BY_US) | WRITTEN_BY_US)

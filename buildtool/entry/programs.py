@@ -1,39 +1,48 @@
 """The four programs, as ``bin/`` and the installed commands call them: begun properly, and only then loaded."""
 
-# Loading costs a second, and a program may have to start itself anew before.
-
 from __future__ import annotations
 
+import importlib
+
 from buildtool.entry.beginning import begin
+from buildtool.entry.output import complain
+
+_FAILED = 1
 
 
 def metaserver() -> int:
     """Run ``metaserver`` and return its exit code."""
-    begin()
-    from buildtool.entry.metaserver import main
-
-    return main()
+    begin(hidden=True)
+    return _run("metaserver", "metaserver")
 
 
 def webserver() -> int:
     """Run ``webserver`` and return its exit code."""
-    begin()
-    from buildtool.entry.webserver import main
-
-    return main()
+    begin(hidden=True)
+    return _run("webserver", "webserver")
 
 
 def buildserver() -> int:
     """Run ``buildserver.py`` and return its exit code."""
-    begin(hidden=True)
-    from buildtool.entry.buildserver import main
-
-    return main()
+    begin(hidden=True, closed=True)
+    return _run("buildserver.py", "buildserver")
 
 
 def startcompile() -> int:
     """Run ``startcompile.py`` and return its exit code."""
     begin()
-    from buildtool.entry.startcompile import main
+    return _run("startcompile.py", "startcompile")
 
-    return main()
+
+def _run(program: str, module: str) -> int:
+    """Load a program, which takes a second, and run it. What the system refuses it is told in one line."""
+    try:
+        code: int = importlib.import_module(f"buildtool.entry.{module}").main()
+    except ImportError as error:
+        complain(f"{program}: cannot be loaded: {error} (see ulimit -a, and whether `make venv` says anything)")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{program}: {where}{error.strerror or error} (see ulimit -a for what this account may use)")
+    else:
+        return code
+    return _FAILED

@@ -250,7 +250,12 @@ class OutputPlace:
         """Raise UsageError when nothing can be written there, or should not be."""
         if self.output == "-":
             raise UsageError("--output: an artifact does not go to standard output; a file of that name is ./-")
-        path = self.path(name)
+        try:
+            self._check(self.path(name))
+        except OSError as error:
+            raise UsageError(f"--output: {error.filename} cannot be used: {error.strerror}") from error
+
+    def _check(self, path: Path) -> None:
         if self.output.endswith(os.sep):
             try:
                 path.parent.mkdir(exist_ok=True)

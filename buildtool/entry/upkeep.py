@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from attrs import asdict, define
 
 from buildtool.adapters.backup import Backup, Copied
+from buildtool.adapters.database import there_is
 from buildtool.adapters.fsck import DATABASE, Checkup, Report
 from buildtool.adapters.locks import DirectoryLock
 from buildtool.entry.common import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
@@ -40,7 +41,7 @@ _EXIT_INTERRUPTED = 128 + signal.SIGINT
 def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
     """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
     directory = settings.state_dir
-    if not (directory / DATABASE).exists():
+    if not there_is(directory / DATABASE):
         raise StorageUnavailable(f"there is no database in {directory}: bin/metaserver makes one when it starts")
     with DirectoryLock(directory, "metaserver --fsck"):
         report = _interruptible(Checkup(directory, time.time(), Said(time.monotonic())).run(repair=repair))

@@ -16,7 +16,8 @@ BEGUN = """
 import json, os, subprocess, sys
 sys.path.insert(0, sys.argv.pop(1))
 from buildtool.entry.beginning import begin, is_ignored
-begin(hidden=sys.argv.pop(1) == "hidden")
+how = sys.argv.pop(1) == "hidden"
+begin(hidden=how, closed=how)
 import ctypes, signal
 def status(text):
     lines = (line.split(":") for line in text.splitlines())
