@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters import quarantine
 from buildtool.adapters.database import Database
+from buildtool.adapters.descriptors import crowded
 from buildtool.adapters.patrol import Patrol
 from buildtool.errors import StorageUnavailable
 from buildtool.ports import Executor
@@ -47,6 +49,8 @@ class Condition:
 class Conditions:
     """Implements ``ports.Conditions``. ``sources`` tell of themselves; disk and database are looked at here.
 
+    ``needed`` tells which programs have to be in PATH.
+
     ``round_`` is what a ``Patrol`` does. What begins and what is over is logged.
     """
 
@@ -55,6 +59,7 @@ class Conditions:
     executor: Executor
     sources: Sequence[Source] = ()
     low: int = LOW
+    needed: Callable[[], Iterable[str]] = tuple
     looked: Condition = field(factory=Condition, init=False)
     _told: frozenset[str] = field(default=frozenset(), init=False)
 
@@ -87,6 +92,8 @@ class Conditions:
         try:
             return await self.executor.run(self._look)
         except OSError as error:
+            if crowd := crowded():
+                return [crowd]
             return [f"the state directory cannot be looked at: {error.strerror}"]
 
     def _look(self) -> list[str]:
@@ -99,6 +106,11 @@ class Conditions:
             problem = self._space(place, f"the disk of {name}/" if name else "the disk of the state directory")
             if problem:
                 found.setdefault((1, place.stat().st_dev), problem)
+        if crowd := crowded():
+            found[1, -1] = crowd
+        for number, program in enumerate(sorted(self.needed())):
+            if shutil.which(program) is None:
+                found[1, -2 - number] = f"{program} is not in PATH, and no branch of its repositories can be looked up"
         waiting = quarantine.count(self.directory)
         if waiting:
             files = "a file waits" if waiting == 1 else f"{waiting} files wait"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MEND = "; restore a backup, unless bin/metaserver --fsck --repair mends it"
+"""What is said of a file that is damaged."""
+
 PATIENCE = 5.0
 """Seconds that a statement waits for a lock that somebody else holds (a backup, an operator's sqlite3)."""
 
@@ -36,7 +39,8 @@ class Database:
     """One database file. Made by ``open`` (the metaserver) or ``reading`` (everybody else).
 
     ``lost`` says why it is no longer this process's to write to, as the last transaction found, or is empty;
-    ``taken_over`` whether that is because another process has it.
+    ``taken_over`` whether that is because another process has it. ``damage`` is what SQLite said when it found the file
+    damaged, since this was opened: that does not mend by itself.
     """
 
     def __init__(self, path: Path, engine: Engine, executor: Executor) -> None:
@@ -49,6 +53,7 @@ class Database:
         self._file: os.stat_result | None = None
         self._paths = str(path), f"{path}-wal"
         self.lost = ""
+        self.damage = ""
         self.taken_over = False
 
     @classmethod
@@ -112,9 +117,10 @@ class Database:
         with _translated(self.path):
             try:
                 return self._in_transaction(function)
-            except (exc.DatabaseError, sqlite3.DatabaseError):
+            except (exc.DatabaseError, sqlite3.DatabaseError) as error:
                 if self._term is not None:
                     self.lost = self._where_it_is()
+                self.damage = self.damage or _damage(error)
                 raise
 
     def _in_transaction(self, function: Callable[[Connection], T]) -> T:
@@ -207,10 +213,15 @@ def _translated(path: Path) -> Iterator[None]:
 
 def _unusable(path: Path, problem: BaseException | None) -> StorageUnavailable:
     """Return the error for what SQLite cannot do; a file that is damaged does not mend by itself."""
-    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest of the bits tell details
-    damaged = code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-    advice = "; restore a backup, unless bin/metaserver --fsck --repair mends it" if damaged else ""
+    advice = MEND if _damage(problem) else ""
     return StorageUnavailable(f"{path} cannot be used: {problem}{advice}")
+
+
+def _damage(problem: BaseException | None) -> str:
+    """Return what SQLite says when it finds a file damaged, or "" for another problem."""
+    problem = getattr(problem, "orig", problem)
+    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest of the bits tell details
+    return str(problem) if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) else ""
 
 
 def _engine(connect: Callable[[], sqlite3.Connection], connections: int, begin: str) -> Engine:

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from zope.interface import implementer
+
+log = Logger()
+
+SPARE = 16
+"""With how few that can still be opened the operator is told: a question of git or a backup takes some at once."""
+
+REMEMBERED = 60.0
+"""Seconds for which it is told that a connection found none."""
+
+_TWISTED = "twisted.internet.tcp"
+_REFUSED = ("EMFILE encountered", "Could not accept new connection")
 
 
 def allow_open(count: int) -> int:
@@ -21,3 +39,54 @@ def allow_open(count: int) -> int:
     except (ValueError, OSError):  # macOS has a limit besides this one, which is not told here
         return soft
     return most
+
+
+def crowded() -> str:
+    """Return in words that hardly any file or connection can be opened any more, or "" while there are enough."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    try:
+        taken = len(os.listdir("/dev/fd"))
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            return ""
+        taken = limit
+    if limit - taken > SPARE:
+        return ""
+    return f"{taken} of {limit} files and connections are open, further ones are refused: raise ulimit -n"
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class Refusals:
+    """Hears from Twisted that a connection found no descriptor and was closed at once; says so once a minute."""
+
+    now: Callable[[], float]
+    _last: float | None = field(default=None, init=False)
+
+    def watch(self) -> None:
+        """Begin to listen."""
+        globalLogPublisher.addObserver(self)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        globalLogPublisher.removeObserver(self)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return that it happened within the last minute, if it did."""
+        return (_NO_MORE,) if self._lately() else ()
+
+    def _lately(self) -> bool:
+        return self._last is not None and self.now() - self._last < REMEMBERED
+
+    def __call__(self, event: LogEvent) -> None:
+        if str(event.get("log_namespace")).startswith(_TWISTED) and str(event.get("log_format", "")).startswith(
+            _REFUSED
+        ):
+            told, self._last = self._lately(), self.now()
+            if not told:
+                log.error("trouble: {line}", line=_NO_MORE)
+
+
+_NO_MORE = "connections are closed at once, since no more files and connections can be open: raise ulimit -n"

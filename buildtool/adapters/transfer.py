@@ -36,6 +36,7 @@ from buildtool.adapters.logs import LogStore
 from buildtool.adapters.streaming import (
     Admission,
     Answer,
+    Handler,
     Headers,
     Limits,
     Refusal,
@@ -96,17 +97,23 @@ async def _no_bundle(build_id: int) -> Bundle:
     raise NotFound(f"there are no sources of build {build_id} here")
 
 
+async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
+    """Nobody is to be told that an artifact cannot be kept."""
+
+
 @frozen
 class Oversight:
     """What the transfer port asks and tells the broker.
 
     ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
     artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
+    ``unkept`` hears that there is no room for the artifact of an Attempt, and why.
     """
 
     lives: Callable[[int, int], bool]
     corrupt: Callable[[str], object]
     bundle: Callable[[int], Awaitable[Bundle]] = _no_bundle
+    unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
 
 
 class TransferSite(StreamingSite):
@@ -123,7 +130,7 @@ class TransferSite(StreamingSite):
         limits: Limits | None = None,
     ) -> None:
         tickets = _Tickets(keys, clock)
-        uploads = _Uploads(tickets, artifacts, broker.lives)
+        uploads = _Uploads(tickets, artifacts, broker)
         downloads = _Downloads(artifacts, broker.corrupt)
         sources = _Sources(tickets, broker, artifacts.executor)
         routes = _Routes(uploads, _Logs(tickets, logs, reactor), downloads, sources, clock)
@@ -206,10 +213,11 @@ class _Promise:
 class _Uploads:
     """Artifacts on their way in."""
 
-    def __init__(self, tickets: _Tickets, artifacts: ArtifactStore, lives: Callable[[int, int], bool]) -> None:
+    def __init__(self, tickets: _Tickets, artifacts: ArtifactStore, broker: Oversight) -> None:
         self._tickets = tickets
         self._artifacts = artifacts
-        self._lives = lives
+        self._lives = broker.lives
+        self._unkept = broker.unkept
 
     def admit(self, request: StreamingRequest, build_id: int, epoch: int) -> Admission:
         ticket = self._tickets.check(request, TicketKind.ARTIFACT, build_id, epoch)
@@ -218,11 +226,22 @@ class _Uploads:
         if request.method == b"HEAD":
             promised = request.header("Upload-Length") is not None
             promise = _promise(request, ticket.max_bytes) if promised else None
-            return Admission(partial(self._progress, build_id=build_id, epoch=epoch, promise=promise))
+            progress = partial(self._progress, build_id=build_id, epoch=epoch, promise=promise)
+            return Admission(partial(self._watched, progress, build_id, epoch))
         promise = _promise(request, ticket.max_bytes)
         _length_needed(request)
         receive = partial(self._receive, build_id=build_id, epoch=epoch, promise=promise)
-        return Admission(receive, promise.size - promise.offset)
+        return Admission(partial(self._watched, receive, build_id, epoch), promise.size - promise.offset)
+
+    async def _watched(
+        self, handle: Handler, build_id: int, epoch: int, request: StreamingRequest, body: Inlet
+    ) -> Answer:
+        """Answer, and have it known where there is no room for the artifact."""
+        try:
+            return await handle(request, body)
+        except StorageUnavailable as error:
+            await self._unkept(build_id, epoch, str(error))
+            raise
 
     async def _progress(
         self, _request: StreamingRequest, _body: Inlet, build_id: int, epoch: int, promise: _Promise | None

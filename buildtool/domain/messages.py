@@ -106,6 +106,17 @@ class AttemptAccepted:
 
 
 @frozen
+class ArtifactUnkept:
+    """A build server has finished an Attempt, and the metaserver has no place for its artifact: it goes on waiting."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    reason: str
+
+
+@frozen
 class AttemptEnded:
     """A build server says how an Attempt ended without an artifact; its processes are gone."""
 
@@ -239,6 +250,7 @@ Event = (
     | DrainBegun
     | Disconnected
     | AttemptAccepted
+    | ArtifactUnkept
     | AttemptEnded
     | Delivered
     | ArtifactGone
@@ -409,7 +421,10 @@ class ServerReasons:
 
 @frozen
 class Why:
-    """Why a Build waits: reasons grouped over the servers, and how many Builds are ahead of it."""
+    """Why a Build waits: reasons grouped over the servers, and how many Builds are ahead of it.
+
+    ``halted`` says what keeps it from every server, if no server is to blame.
+    """
 
     groups: tuple[ServerReasons, ...]
     servers: int
@@ -417,6 +432,7 @@ class Why:
     not_before: float = 0.0
     nearest: str = ""
     estimate: Estimate | None = None
+    halted: str = ""
 
 
 @frozen

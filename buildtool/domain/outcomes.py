@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from buildtool.domain.admission import admit_anew
 from buildtool.domain.dispatching import capable_elsewhere, fill, start_somewhere
 from buildtool.domain.matching import satisfies
-from buildtool.domain.messages import AttemptAccepted, AttemptEnded, Delivered, Noted
+from buildtool.domain.messages import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered, Noted
 from buildtool.domain.model import (
     Artifact,
     Attempt,
@@ -83,6 +83,18 @@ def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
     if attempt is None or attempt.state is not AttemptState.OFFERED:
         return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
     begin(turn, attempt)
+    return Noted()
+
+
+def unkept(turn: Turn, event: ArtifactUnkept) -> Noted:
+    """Let the slot of an Attempt that waits for nothing but room at the metaserver have something else to build."""
+    attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None or attempt.key in turn.state.unkept.get(event.server, ()):
+        return Noted(stale=attempt is None)
+    turn.state.note_unkept(attempt.key)
+    turn.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)
+    turn.freed.add(event.server)
+    fill(turn, event.server)
     return Noted()
 
 

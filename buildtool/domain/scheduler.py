@@ -17,6 +17,7 @@ from buildtool.domain.explain import explain, explain_build
 from buildtool.domain.messages import (
     Answer,
     ArtifactGone,
+    ArtifactUnkept,
     AskedWhy,
     AttemptAccepted,
     AttemptEnded,
@@ -125,6 +126,8 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
             return presence.disconnect(turn, event)
         case AttemptAccepted():
             return outcomes.accepted(turn, event)
+        case ArtifactUnkept():
+            return outcomes.unkept(turn, event)
         case AttemptEnded():
             return outcomes.ended(turn, event)
         case Delivered():

@@ -171,6 +171,7 @@ class State:
         self.wanting: Index[ShelfKey] = Index()
         self.group_open: dict[int, dict[int, None]] = {}
         self.attempts_of: dict[str, dict[tuple[int, int], None]] = {}
+        self.unkept: dict[str, dict[tuple[int, int], None]] = {}
         self.missing_of: dict[int, dict[tuple[int, int], None]] = {}
         self.leases: dict[tuple[int, int], Lease] = {}
         self.absent: dict[str, None] = {}
@@ -339,6 +340,18 @@ class State:
         kept = tuple(one for one in shelf.failures if one.build_id != failure.build_id)
         self._restock(failure.shelf, None if shelf.more else evolve(shelf, failures=kept))
 
+    def note_unkept(self, key: tuple[int, int]) -> None:
+        """Count the slot of a live Attempt as free: it is finished, and waits for room to keep its artifact."""
+        server = self.attempts[key].server
+        self.unkept.setdefault(server, {})[key] = None
+        self._note_free(server)
+        self._journal.append(lambda: self._forget_unkept(server, key))
+
+    def _forget_unkept(self, server: str, key: tuple[int, int]) -> None:
+        if key in self.unkept.get(server, ()):
+            _drop(self.unkept, server, key)
+            self._note_free(server)
+
     def hold_dispatch(self, *, held: bool) -> None:
         """Let no Build start, or let them start again."""
         before = self.holding
@@ -433,6 +446,10 @@ class State:
         """Return a project's policy; a project that is no longer configured keeps its Builds under the defaults."""
         return self.policies.get(project) or Policy(recipe_version=0, options_digest="")
 
+    def configured(self, build: Build) -> bool:
+        """Say whether the project of a Build is configured."""
+        return build.spec.project in self.policies
+
     def compare(self, project: str) -> Mapping[str, Comparison]:
         """Return how the properties of a project compare."""
         return self.comparisons.get(project, {})
@@ -456,8 +473,13 @@ class State:
         return self._offered
 
     def load_of(self, server: str) -> int:
-        """Return how many slots of a server are taken, those that are still being aborted among them."""
-        return len(self.attempts_of.get(server, ()))
+        """Return how many slots of a server are taken, those that are still being aborted among them.
+
+        What is finished there and finds no room here takes none, up to as many as there are slots.
+        """
+        held = len(self.attempts_of.get(server, ()))
+        unkept = self.unkept.get(server)
+        return held - min(len(unkept), self.servers[server].capability.max_builds) if unkept else held
 
     def verdict(self, build: Build, server: Server) -> Verdict:
         """Return with which offer a server, connected or not, can build ``build``, or why it cannot."""
@@ -606,6 +628,8 @@ class State:
 
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
         old, new = _live(old), _live(new)
+        if old is not None and (new is None or (old.state, old.session) != (new.state, new.session)):
+            self._forget_unkept(old.server, key)  # whoever still has it says so again
         if old is not None:
             if old.state is AttemptState.MISSING:
                 _drop(self.missing_of, old.build_id, key)

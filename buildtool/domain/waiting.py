@@ -48,6 +48,9 @@ def why(state: State, build: Build, now: float) -> Why:
     Servers that can build it are all looked at. Of the others, connected or not, those that offer the same are looked
     at once, and no more than ``KINDS_LOOKED_AT`` that differ: those first that are connected, then who was seen last.
     """
+    if not state.configured(build):
+        halted = f"project {build.spec.project} is not configured at the metaserver: it waits until that is so again"
+        return Why((), len(state.servers), 0, halted=halted)
     look = _Look(state, build, now)
     groups: dict[tuple[Reason, ...], list[str]] = {}
     for server in sorted(state.servers.values(), key=lambda server: (not server.connected, -server.last_seen)):
@@ -146,6 +149,8 @@ class _Look:
 
 def lines(told: Why) -> tuple[str, ...]:
     """Return the answer for people, one line for each reason."""
+    if told.halted:
+        return (told.halted,)
     if not told.servers:
         return ("no build server is known yet; it will be built as soon as one that can comes",)
     said = [f"{_who(group)} {group_words(group.reasons)}" for group in told.groups[:GROUPS_SAID]]

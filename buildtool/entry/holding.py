@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from buildtool.adapters.database import Database
+from buildtool.adapters.database import MEND, Database
 from buildtool.adapters.patrol import Patrol
 from buildtool.errors import StorageUnavailable
 
@@ -33,6 +33,7 @@ class Holding:
     ask_stop: Callable[[str], None]
     notice: str = ""
     lost: str = field(default="", init=False)
+    _damaged: bool = field(default=False, init=False)
     _said: str = field(default="", init=False)
     _since: float = field(default=0.0, init=False)
 
@@ -40,10 +41,15 @@ class Holding:
         """Return why nothing can be written any more, if that is so."""
         lost = self.database.lost
         gone = f"{self.database.path} {lost}; nothing is accepted any more" if lost else ""
-        return tuple(line for line in (gone, self.notice) if line)
+        damage = self.database.damage
+        damaged = f"{self.database.path} is damaged: {damage}{MEND}" if damage else ""
+        return tuple(line for line in (gone, damaged, self.notice) if line)
 
     async def round_(self, _patrol: Patrol) -> float:
         """Look, and ask the program to stop where what is gone stays away, or another took over."""
+        if self.database.damage and not self._damaged:
+            self._damaged = True
+            log.error("{path} is damaged: {damage}", path=self.database.path, damage=f"{self.database.damage}{MEND}")
         try:
             await self.database.run(lambda _connection: None)
         except StorageUnavailable as error:

@@ -19,6 +19,7 @@ from buildtool.adapters import tenure
 from buildtool.adapters.clock import WallClock
 from buildtool.adapters.control_socket import listen_control
 from buildtool.adapters.database import Database
+from buildtool.adapters.descriptors import Refusals
 from buildtool.adapters.evidence import check_not_lost
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.fair_pool import FairPool
@@ -31,6 +32,7 @@ from buildtool.adapters.mail_smtp import SmtpDelivery
 from buildtool.adapters.mail_text import Links, render
 from buildtool.adapters.operator_store import SqlOperatorStore
 from buildtool.adapters.outbox_store import SqlOutboxStore
+from buildtool.adapters.patrol import Patrol
 from buildtool.adapters.pb_operator import operator_factory
 from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.queries import SqlPages
@@ -47,6 +49,7 @@ from buildtool.domain.model import Policy
 from buildtool.domain.names import DAY
 from buildtool.domain.state import State
 from buildtool.entry.closing import Closing
+from buildtool.entry.configured import moved_on, programs
 from buildtool.entry.holding import Holding
 from buildtool.entry.housekeeping import Housekeeping
 from buildtool.entry.listening import listen
@@ -59,6 +62,7 @@ from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.operator import OperatorDesk
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
+from buildtool.metaserver.troubles import Troubles
 from buildtool.ports import OutgoingMail
 from buildtool.protocol import Turns
 from buildtool.settings import MailSettings, Settings
@@ -78,6 +82,9 @@ MAIL_GRACE = 3.0
 THREADS_GRACE = 1.0
 SOURCES_GRACE = 1.0
 """Seconds in which threads have to end what they do when the metaserver stops."""
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks through the open builds."""
 
 DRAINED_LOOK = 1.0
 """Seconds between two looks whether anything still runs while the metaserver drains."""
@@ -124,6 +131,7 @@ class Metaserver:
     ask_stop: Callable[[str], None] = _unasked
     beginning: Beginning = Beginning()
     _closing: Closing = field(init=False)
+    _refusals: Refusals = field(init=False)
     _reloading: Reloading | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
@@ -131,7 +139,8 @@ class Metaserver:
     _holding: Holding | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._closing = Closing(IReactorTime(self.reactor))
+        timers = IReactorTime(self.reactor)
+        self._closing, self._refusals = Closing(timers), Refusals(timers.seconds)
 
     async def start(self) -> None:
         """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""
@@ -190,10 +199,8 @@ class Metaserver:
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, teller), self._timed()
         desk = Desk(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
-        server_desk, history = (
-            ServerDesk(settings, broker, shelving, tickets, gateway),
-            SqlOperatorStore(stored.database),
-        )
+        troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
+        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway, troubles.unkept)
         operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
@@ -202,24 +209,10 @@ class Metaserver:
         await broker.start()
         await artifacts.start(keep=state.attempts)
 
-        async def finish_logs() -> None:
-            for left in await logs.unfinished():
-                if not lives(*left):
-                    acts.finish_log(*left)
-
-        await finish_logs()
-        keeping.patrol("the look whose the state directory is", stored.holding.round_)
-        keeping.begin(
-            store,
-            broker.send,
-            finish_logs,
-            (stored.holding.problems, broker.problems, mailer.problems, server_desk.problems),
-        )
-        closing.add("the look after files and rows", keeping.stop)
+        await self._look_after(keeping, stored, broker, acts, troubles, server_desk)
         closing.add("the connections of the control port", gateway.close)
-        site = TransferSite(
-            timers, stored.keys, clock, artifacts, logs, Oversight(lives, keeping.corrupt, packed(desk, bundles))
-        )
+        oversight = Oversight(lives, keeping.corrupt, packed(desk, bundles), troubles.unkept)
+        site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
         closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
@@ -233,10 +226,45 @@ class Metaserver:
                 show(settings)
             state.names_kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
+            await moved_on(settings, broker)
+            troubles.look()
 
         self._reloading = Reloading(settings, take, self._pool(1, "the configuration"), timers)
         self._operate(operator_desk, timers)
         mailer.startService()
+
+    async def _look_after(
+        self,
+        keeping: Housekeeping,
+        stored: _Stored,
+        broker: Broker,
+        acts: Acts,
+        troubles: Troubles,
+        servers: ServerDesk,
+    ) -> None:
+        """Finish the logs that an earlier life left, and from now on look after everything that is kept."""
+
+        async def finish_logs() -> None:
+            for left in await stored.logs.unfinished():
+                if left not in broker.state.attempts:
+                    acts.finish_log(*left)
+
+        async def look(_patrol: Patrol) -> float:
+            troubles.look()
+            return LOOK_EVERY
+
+        await finish_logs()
+        await moved_on(self.settings, broker)
+        keeping.conditions.needed = lambda: programs(self.settings)
+        keeping.patrol("the look whose the state directory is", stored.holding.round_)
+        keeping.patrol("the look through the open builds", look)
+        self._refusals.watch()
+        self._closing.add("the look at descriptors", self._refusals.stop)
+        mail = self._mailer.problems if self._mailer is not None else tuple
+        own = (stored.holding.problems, broker.problems, mail)
+        others = (troubles.problems, servers.problems, self._refusals.problems)
+        keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
+        self._closing.add("the look after files and rows", keeping.stop)
 
     def _timed(self) -> Callable[[], Turns]:
         """Take the time of the reactor's turns; return what tells how long they were."""

@@ -8,7 +8,6 @@ inside a batch is retried alone, so that it spoils no other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -137,10 +136,6 @@ class Broker:
         """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
         self._apart = self.clock.wall() - self.timers.seconds()
         await self._rebuild()
-        waiting = Counter(build.spec.project for build in self.state.builds.values())
-        for name in sorted(waiting.keys() - self.state.policies.keys()):
-            words = {"name": name, "count": waiting[name]}
-            log.warn("project {name} is not configured: its open builds ({count}) wait until it is, or expire", **words)
         if self.state.builds:
             running = sum(build.state is BuildState.RUNNING for build in self.state.builds.values())
             queued = len(self.state.builds) - running
@@ -275,15 +270,14 @@ class Broker:
                 happened.append(Happened("storage-back", "metaserver", self._trouble))
             if rows or happened:
                 await self._commit(entries, rows, happened, now)
-                self._trouble = ""
+                self._is_troubled("")
         except ConflictingRow as error:
             self.state.rollback()
             log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
             await self._take_alone(batch)
         except BuildToolError as error:
             self.state.rollback()
-            self._trouble = f"nothing can be committed: {error}"
-            log.error("nothing could be committed: {error}", error=error)
+            self._is_troubled(f"nothing can be committed: {error}")
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
         except Exception:  # noqa: BLE001 - whatever it is, nobody may wait for ever
@@ -292,6 +286,15 @@ class Broker:
         else:
             self.state.committed()
             await self._tell(entries, rows)
+
+    def _is_troubled(self, trouble: str) -> None:
+        """Note what keeps the broker from its work, or "", and log it once however many events meet it."""
+        if trouble != self._trouble:
+            if trouble:
+                log.error("{trouble}", trouble=trouble)
+            else:
+                log.info("what is decided can be committed again")
+        self._trouble = trouble
 
     async def _commit(
         self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[Happened], now: float
@@ -340,7 +343,7 @@ class Broker:
         try:
             await self._rebuild()
         except BuildToolError as error:
-            self._trouble = f"nothing can be read: {error}"
+            self._is_troubled(f"nothing can be read: {error}")
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
             return

@@ -95,7 +95,7 @@ class Explainer:
             differences=differences,
             build_id=build_id,
             server=explained.server,
-            reason=explained.reason,
+            reason=explained.reason or why.halted,
             reasons=_reasons(why.groups),
             nearest_server=why.nearest,
             ahead=why.ahead,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildtool.asker import asker
 from buildtool.domain.estimates import duration_words
@@ -53,6 +54,7 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.tickets import Ticket, TicketKind, sign
 from buildtool.errors import (
+    BuildToolError,
     Fenced,
     InternalError,
     NameTaken,
@@ -126,6 +128,10 @@ ASKED = 3.0
 """Seconds of silence after which an earlier Session of the very same machine is over."""
 
 
+async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
+    """Nobody is to be told that an artifact cannot be kept."""
+
+
 @define
 class ServerDesk:
     """Implements ``ports.BuildServerDesk`` over a broker."""
@@ -135,6 +141,7 @@ class ServerDesk:
     artifacts: ArtifactFiles
     tickets: TicketOffice
     servers: BuildServers
+    unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
     _comings: Comings = field(factory=Comings, init=False)
 
     async def register(self, message: Register) -> Welcome:
@@ -253,7 +260,7 @@ class ServerDesk:
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
                 return Ok(stale=True)
-            await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
+            await self._publish(message)
         event = Delivered(
             server,
             session,
@@ -267,6 +274,13 @@ class ServerDesk:
             message.log_tail,
         )
         return _ok(await self.broker.send(event))
+
+    async def _publish(self, message: Done) -> None:
+        try:
+            await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
+        except StorageUnavailable as error:
+            await self.unkept(message.build_id, message.epoch, str(error))
+            raise
 
     async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
@@ -397,8 +411,13 @@ class Acts:
                 return
 
     def _background(self, act: Coroutine[Any, Any, None], what: str) -> None:
-        def failed(failure: object) -> None:
-            log.warn("{what}: {failure}", what=what, failure=failure)
+        def failed(failure: Failure) -> None:
+            if failure.check(CancelledError):
+                log.warn("{what}: broken off", what=what)
+            elif failure.check(BuildToolError):
+                log.warn("{what}: {error}", what=what, error=failure.getErrorMessage())
+            else:
+                log.failure("{what} failed", failure, what=what)
 
         running = Deferred.fromCoroutine(act)
         self._running.add(running)

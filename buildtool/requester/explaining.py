@@ -37,7 +37,8 @@ def explained(said: Explanation) -> list[str]:
         verdict=clean(said.verdict),
         colon=": " if said.reason else "",
     )
-    lines = [head, *(_line(reason) for reason in said.reasons)]
+    halted = [f"  {clean(said.reason)}"] if said.reason and said.verdict == BuildState.QUEUED.value else []
+    lines = [head, *halted, *(_line(reason) for reason in said.reasons)]
     if said.nearest_server:
         lines.append(f"  nearest machine: {clean(said.nearest_server)}")
     if said.ahead:

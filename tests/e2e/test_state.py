@@ -1,9 +1,14 @@
 """The state directory is not believed blindly: real metaservers on what was copied, moved, deleted, emptied."""
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,7 +20,7 @@ import pytest
 
 from buildtool.entry.local_farm import Program
 from tests.adapters.states import soil
-from tests.e2e.control import Control
+from tests.e2e.control import BUILD, Control
 from tests.support.packages import require_that
 
 
@@ -197,3 +202,90 @@ def test_a_fifo_in_the_state_directory_holds_up_neither_logs_nor_backups(running
     backup = running.farm.start("backup", [str(running.farm.root / "bin" / "metaserver"), "--backup", str(copy)])
     assert backup.ended() == 0
     assert [path.name for path in (copy / "logs").iterdir()] == []
+
+
+def configured(control: Control, *changes: tuple[str, str]) -> None:
+    """Let the metaserver read another configuration, in which some text is another."""
+    text = (Path(__file__).parent / "config.py").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    control.farm.config.write_text(text)
+    metaserver(control).send(signal.SIGHUP)
+    metaserver(control).wait_for("the configuration was read again")
+
+
+def test_a_configuration_that_moved_on_ends_what_nobody_can_build_and_blames_no_build_server(running: Control) -> None:
+    farm = running.farm
+    farm.config = farm.directory / "config.py"
+    farm.config.write_text((Path(__file__).parent / "config.py").read_text())
+    metaserver(running).stop()
+    running.farm.start_metaserver("--web")
+    (*_, started) = [program for program in farm.programs if program.name == "metaserver"]
+    farm.programs[:] = [started, *(program for program in farm.programs if program is not started)]
+    running.server("anna").stop()
+    gone = running.ask("--greeting=goodbye", "ann@example.org")
+    stays = running.ask("bob@example.org")
+    configured(running, ('["hello", "goodbye"]', '["hello"]'))
+    ended = running.ask("--why", gone["cancel_id"])
+    assert "does not take what was asked for: --greeting: 'goodbye' is not one of hello" in json.dumps(ended)
+    configured(running, ('name="greeter"', 'name="welcomer"'))
+    words = "project greeter is not configured: its open build waits until it is, or expire"
+    assert any(words in line for line in started.lines)
+    assert "project greeter is not configured, and 1 build waits for it" in health(running)["problems"]
+    why = json.dumps(running.ask("--why", stays["cancel_id"]))
+    assert "project greeter is not configured at the metaserver" in why
+    assert "anna" not in why
+    configured(running)
+    assert health(running)["problems"] == []
+
+
+def test_what_keeps_an_artifact_from_being_kept_is_told_and_its_slot_builds_something_else(apart: Control) -> None:
+    """One that does not fit into the eight megabytes of artifacts/."""
+    apart.server("anna")
+    big = "head -c 12000000 /dev/urandom >> program"
+    apart.commit(**{"build.sh": f"{BUILD}test $1 = hello || {big}\n"})
+    apart.ask("--greeting=goodbye", "ann@example.org")
+    metaserver(apart).wait_for("trouble: build 1.1 is built on anna and not delivered since .*: .*the disk is full")
+    assert any("is built on anna and not delivered since" in line for line in health(apart)["problems"])
+    small = apart.ask("--foreground", "--output", "one.zip", "bob@example.org")
+    assert small["state"] == "satisfied"
+
+
+def test_descriptors_that_run_out_are_told(running: Control) -> None:
+    program = metaserver(running)
+    resource.prlimit(program.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    address = ("127.0.0.1", running.farm.ports["BUILDTOOL_PB_PORT"])
+    with contextlib.ExitStack() as held:
+        for _ in range(64):
+            held.enter_context(socket.create_connection(address, timeout=20))
+        program.wait_for("trouble: connections are closed at once, since no more files and connections can be open")
+    assert any("raise ulimit -n" in line for line in health(running)["problems"])
+
+
+def test_a_missing_key_and_a_missing_git_are_told(running: Control) -> None:
+    metaserver(running).stop()
+    (state_of(running) / "key").unlink()
+    running.farm.extra["PATH"] = str(running.directory / "nothing")
+    again = start(running)
+    again.wait_for("is not the key of the last start")
+    again.wait_for("ready:")
+    again.wait_for("trouble: git is not in PATH")
+    problems = health(running)["problems"]
+    assert any("is not the key of the last start" in line for line in problems)
+    assert any("git is not in PATH" in line for line in problems)
+
+
+def test_a_damaged_database_is_told_while_the_metaserver_runs(running: Control) -> None:
+    running.ask("ann@example.org")
+    database = state_of(running) / "buildtool.sqlite"
+    with contextlib.closing(sqlite3.connect(database)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages = database.stat().st_size // 4096
+    with database.open("r+b") as file:
+        for page in range(1, pages):
+            file.seek(4096 * page)
+            file.write(os.urandom(4096))
+    running.refused("--force", "bob@example.org", code=8)
+    metaserver(running).wait_for("is damaged|malformed")
+    assert any("malformed" in line or "damaged" in line for line in health(running)["problems"])

@@ -94,6 +94,7 @@ class Ledger:
     spoilt: dict[str, tuple[Spoilt, float]] = field(factory=dict)
     started_at: float = 0.0
     starts: int = 0
+    unkept: set[tuple[int, int]] = field(factory=set)
     asked_at: dict[int, float] = field(factory=dict)
     _before: dict[str, Server] = field(factory=dict)
     _idle: dict[int, float] = field(factory=dict)
@@ -133,6 +134,7 @@ class Ledger:
             row.id: self.builds[row.id] for row in rows if type(row) is Build and row.id in self.builds
         }
         self.trace.say("database", _words(rows, happened))
+        self._note_unkept(happened)
         order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
             for row in rows:
@@ -145,6 +147,13 @@ class Ledger:
                 self._check_request(row, now)
             elif type(row) is Build:
                 self._check_build(row, self._builds_before.get(row.id))
+
+    def _note_unkept(self, happened: Sequence[Happened]) -> None:
+        """What is finished, and finds no room at the metaserver, takes no slot."""
+        for one in happened:
+            if one.kind == "artifact-unkept":
+                build_id, _, epoch = one.subject.removeprefix("attempt/").partition(".")
+                self.unkept.add((int(build_id), int(epoch)))
 
     def _put(self, row: Any, now: float) -> None:
         match row:
@@ -223,7 +232,9 @@ class Ledger:
         server = self.servers.get(row.server)
         if old is None and server is not None:  # one that comes back may find its place taken
             most = server.capability.max_builds
-            self._check(self.slots[row.server] <= most, f"{row.server} has {self.slots[row.server]} of {most} slots")
+            waits = [self.attempts[key] for key in self.unkept if self.attempts[key].server == row.server]
+            taken = self.slots[row.server] - min(most, sum(one.state in HOLDS_SLOT for one in waits))
+            self._check(taken <= most, f"{row.server} has {taken} of {most} slots")
 
     def _check_start(self, row: Attempt, now: float) -> None:
         where = f"attempt {row.build_id}.{row.epoch} on {row.server}"

@@ -32,6 +32,7 @@ from buildtool.metaserver.desk import Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
 from buildtool.metaserver.telling import Addresses, Teller
+from buildtool.metaserver.troubles import Troubles
 from tests.simulation.clock import Life
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.machine import Machine
@@ -83,7 +84,8 @@ class Metaserver:
         acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
         desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
-        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway)
+        troubles = Troubles(broker, life)
+        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway, troubles.unkept)
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -109,7 +111,7 @@ class Metaserver:
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
             acts.finish_log(*left)
         self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
-        site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt))
+        site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
         world.network.listen("meta", life, gateway.factory(desk, server_desk))
