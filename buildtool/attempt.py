@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from attrs import evolve, field, frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -30,6 +32,7 @@ from buildtool.errors import (
 from buildtool.ports import (
     CommandEnd,
     Commands,
+    Executor,
     Halt,
     Halted,
     PackedFile,
@@ -50,6 +53,9 @@ STOP_PATIENCE = 3.0
 
 FIXED_TIME = "315532800"
 """SOURCE_DATE_EPOCH for every build: 1980-01-01, the time that all members of an artifact have."""
+
+RECIPE_PATIENCE = 20.0
+"""Seconds that a recipe has to answer: it is a function, and reads nothing."""
 
 REASON_LIMIT = 500
 """The longest reason that is told, in characters."""
@@ -181,14 +187,17 @@ class Run:
 
     _log = Logger()
 
-    def __init__(self, work: Work, tools: Tools) -> None:
+    def __init__(self, work: Work, tools: Tools, pool: Executor) -> None:
+        """``pool`` is where the recipe answers, since nobody knows how long that takes it."""
         self._work = work
         self._tools = tools
+        self._pool = pool
         self.log = LogPipe(tools.clock, self._append, work.log_limit)
         self._stopped: Stopped | None = None
         self._halt = Halt()
         self._clearing = Halt()
         self._command: RunningCommand | None = None
+        self._asking: Deferred[object] | None = None
         self._spent = 0.0
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
@@ -202,6 +211,8 @@ class Run:
             return
         self._stopped = Stopped(end, reason)
         self._halt.ask(reason)
+        if self._asking is not None:
+            self._asking.cancel()
         if self._command is not None:
             self._command.stop(reason)
 
@@ -251,7 +262,7 @@ class Run:
         checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
         tree = await self._step(checkout)
         self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
-        plan = self._plan(tree)
+        plan = await self._plan(tree)
         for command in plan.commands:
             await self._run(command, plan, tree, place)
         packed, output, name = await self._pack(plan, tree, place)
@@ -269,7 +280,7 @@ class Run:
         ticket = await self._work.passes.for_source()
         await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
 
-    def _plan(self, tree: Path) -> Plan:
+    async def _plan(self, tree: Path) -> Plan:
         order, recipe = self._work.order, self._work.project.recipe
         wanted = Wanted(
             options=dict(order.options),
@@ -280,10 +291,18 @@ class Run:
             revision=order.revision,
             cpus=self._tools.cpus,
         )
-        plan: object = ask(f"the recipe of {order.project}", partial(recipe.plan, wanted))
+        whom, where = f"the recipe of {order.project}", at(defined(recipe.plan))
+        question: Callable[[], object] = partial(ask, whom, partial(recipe.plan, wanted))
+        self._check()
+        self._asking = Deferred.fromCoroutine(self._pool.run(question))
+        try:
+            plan = await self._asking.addTimeout(RECIPE_PATIENCE, self._tools.clock)
+        except defer.TimeoutError as error:
+            raise RecipeMistake(f"{whom} has not answered within {RECIPE_PATIENCE:g} s{where}") from error
+        finally:
+            self._asking = None
         if not isinstance(plan, Plan):
-            said = f"the recipe of {order.project} answered with a {type(plan).__name__}, not with a Plan"
-            raise RecipeMistake(said + at(defined(recipe.plan)))
+            raise RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
         return plan
 
     async def _run(self, command: Command, plan: Plan, tree: Path, place: SlotPlace) -> None:

@@ -8,7 +8,7 @@ to become of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from attrs import define, frozen
@@ -21,6 +21,7 @@ from buildtool.attempt import Finished, Passes, Run, Tools, Work, brief
 from buildtool.delivering import Deliveries, Key, Parcel
 from buildtool.domain.model import AttemptEnd, Held, Judged, Offer, Verdict
 from buildtool.errors import (
+    BuildFailed,
     BuildToolError,
     Declined,
     MachineFault,
@@ -38,6 +39,9 @@ from buildtool.raised import ask, at, defined
 # A full id of git, or of Subversion.
 _COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
 _TELL_AGAIN = 5.0
+MAPPING_PATIENCE = 5.0
+"""Seconds that a project's ``path_to_url`` has to answer."""
+
 CHECKERS_PATIENCE = 20.0
 """Seconds that a client checker has; the metaserver waits for 30 until an order is answered."""
 
@@ -133,7 +137,7 @@ class BuildServer:
         url, mistake = "", None
         try:
             try:
-                url = _url(project, order)
+                url = await self._url(project, order)
                 await self._ask_checkers(project, order)
             except ProjectMistake as error:
                 # Declining would only send it round all machines, again and again: it begins, and ends with that.
@@ -154,7 +158,7 @@ class BuildServer:
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
-        held.run = Run(work, self._tools)
+        held.run = Run(work, self._tools, self._pool)
         self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
         self._later(held.run, held)
@@ -296,6 +300,24 @@ class BuildServer:
         if self._welcome is None or self._welcome.session != held.session:
             raise Declined("the session has ended")
 
+    async def _url(self, project: Project, order: Order) -> str:
+        """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
+        whom, where = f"path_to_url of {order.project}", at(defined(project.path_to_url))
+        question: Callable[[], object] = partial(ask, whom, partial(project.path_to_url, order.source))
+        try:
+            asked = Deferred.fromCoroutine(self._pool.run(question))
+            url = await asked.addTimeout(MAPPING_PATIENCE, self._tools.clock)
+        except defer.TimeoutError as error:
+            raise RecipeMistake(f"{whom} has not answered within {MAPPING_PATIENCE:g} s{where}") from error
+        except RecipeMistake as error:
+            cause = error.__cause__
+            if isinstance(cause, LookupError | UsageError):  # how it says that there is no such source
+                raise Declined(brief(str(cause.args[0] if cause.args else cause))) from error
+            raise
+        if not isinstance(url, str) or not url:
+            raise RecipeMistake(f"{whom} answered {url!r}, not a URL{where}")
+        return url
+
     async def _ask_checkers(self, project: Project, order: Order) -> None:
         """Raise Declined with what a client checker of the project says, RecipeMistake for one that is wrong itself."""
         if not project.client_checkers:
@@ -318,12 +340,12 @@ class BuildServer:
             except defer.TimeoutError as error:
                 self._log.warn("{checker} of {project} has not answered", checker=name, project=project.name)
                 raise Declined(f"{name} of {project.name} does not answer here") from error
-            except (MachineFault, MemoryError) as error:
-                raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
             except RecipeMistake as error:
                 if isinstance(error.__cause__, OSError):  # it looked at this machine
                     raise Declined(brief(str(error))) from error
                 raise
+            except (MachineFault, BuildFailed, MemoryError) as error:
+                raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
             if reason is not None:
                 raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
 
@@ -362,18 +384,3 @@ class BuildServer:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter.callback(None)
-
-
-def _url(project: Project, order: Order) -> str:
-    """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
-    whom = f"path_to_url of {order.project}"
-    try:
-        url = ask(whom, partial(project.path_to_url, order.source))
-    except RecipeMistake as error:
-        cause = error.__cause__
-        if isinstance(cause, LookupError | UsageError):  # how it says that there is no such source
-            raise Declined(brief(str(cause.args[0] if cause.args else cause))) from error
-        raise
-    if not isinstance(url, str) or not url:
-        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
-    return url

@@ -1,5 +1,7 @@
 """The build server's shell: what it takes, how it says whose failure it was, and that it always says an end."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.attempt import artifact_name, brief
+from buildtool.attempt import RECIPE_PATIENCE, artifact_name, brief
 from buildtool.buildserver import CHECKERS_PATIENCE, LEAVING
 from buildtool.delivering import WRONG, Room
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
@@ -32,6 +34,19 @@ from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Wel
 from buildtool.recipes import Command, Plan, Recipe, Wanted
 from tests.fakes_build import BASE, COMMIT, FAILED, Exit, Place, order, place, project, yes
 from tests.support.logs import listening
+
+
+class Asleep:
+    """An Executor in which the functions of these names never come to an end."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        inner = function.args[1].func if isinstance(function, partial) else function
+        if inner.__name__ in self.names:
+            await Deferred()
+        return function()
 
 
 class Case(SynchronousTestCase):
@@ -310,6 +325,23 @@ class WhoseFailure(Case):
             self.take(at)
             assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.MISTAKEN, reason)
 
+    def test_a_recipe_or_mapping_that_never_answers_is_the_projects_and_stops_nothing_else(self) -> None:
+        """It has a thread and twenty seconds; who stops the build meanwhile need not wait for that."""
+        for pool, stopped in ((Asleep({"plan"}), False), (Asleep({"plan"}), True), (Asleep({"<lambda>"}), False)):
+            at = place(pool=pool)
+            taken = Deferred.fromCoroutine(at.server.build(order()))
+            at.pass_time(1)
+            if stopped:
+                self.successResultOf(Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "enough"))))
+            at.pass_time(0 if stopped else RECIPE_PATIENCE)
+            self.successResultOf(taken)
+            told = self.end(at)
+            if stopped:
+                assert (told.end, told.reason) == (AttemptEnd.ABORTED, "enough")
+            else:
+                assert told.end is AttemptEnd.MISTAKEN
+                assert "of paint has not answered within " in told.reason
+
     def test_a_machine_that_lacks_a_program_of_the_platform_will_not_do(self) -> None:
         """Another machine may have it, and this one is not broken; a name that no machine could have is a mistake."""
         for role, whose in (("CC", None), ("NM", AttemptEnd.REFUSED), ("GCC", AttemptEnd.MISTAKEN)):
@@ -510,11 +542,7 @@ class Stopping(Case):
             assert str(self.failureResultOf(taking, Declined).value) == "bye"
 
     def test_a_client_checker_that_hangs_keeps_no_slot(self) -> None:
-        class Hanging:
-            async def run(self, _function: object) -> Any:
-                await Deferred[None]()
-
-        at = place(checkers=(yes,), pool=Hanging())
+        at = place(checkers=(yes,), pool=Asleep({"yes"}))
         taking = Deferred.fromCoroutine(at.server.build(order()))
         at.clock.advance(CHECKERS_PATIENCE)
         assert "does not answer here" in str(self.failureResultOf(taking, Declined).value)
