@@ -11,10 +11,11 @@ as it was at a ``savepoint``, and ``take_changes`` hands over the rows to be com
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from attrs import evolve, frozen
 
@@ -22,7 +23,7 @@ from buildtool.domain import lifecycle
 from buildtool.domain.estimates import Durations
 from buildtool.domain.index import Index
 from buildtool.domain.known import COUNTED, is_name
-from buildtool.domain.matching import Wanted, unmet
+from buildtool.domain.matching import Fit, Wanted, unmet
 from buildtool.domain.model import (
     Artifact,
     Attempt,
@@ -54,6 +55,9 @@ Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mai
 SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
 
+
+FITS_KEPT = 64
+"""For how many platforms that were asked for it is remembered what build servers lack: people ask the same again."""
 
 LEASE = 60.0
 """Seconds for which an Attempt is believed alive after it was heard of (docs/adr/0009-leases.md)."""
@@ -125,6 +129,7 @@ class State:
 
     def _configure(self, policies: Mapping[str, Policy]) -> None:
         self.policies = dict(policies)
+        self._fits: dict[tuple[object, ...], WeakKeyDictionary[Alike, Fit]] = {}
         self.comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
         }
@@ -490,6 +495,16 @@ class State:
         wanted = self.wanted(build.spec)
         found = wanted.fit(server.capability).verdict(wanted.machine(server.capability))
         return found if isinstance(found, Offer) else tuple(found)
+
+    def fits(self, spec: BuildSpec) -> MutableMapping[Alike, Fit]:
+        """Return what was found lately of servers that are alike for Builds of this platform; kept by the caller."""
+        kind = (spec.project, spec.recipe_version, spec.platform, spec.native)
+        found = self._fits.get(kind)
+        if found is None:
+            if len(self._fits) >= FITS_KEPT:
+                self._fits.clear()
+            found = self._fits[kind] = WeakKeyDictionary()
+        return found
 
     def wanted(self, spec: BuildSpec) -> Wanted:
         """Return what a Build of ``spec`` needs of a build server."""

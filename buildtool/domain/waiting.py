@@ -87,6 +87,7 @@ class _Look:
         self.now = now
         self._wanted = state.wanted(build.spec)
         self._fits: dict[Alike, Fit] = {}
+        self._known = state.fits(build.spec)
         self._free: dict[str, list[float] | None] = {}
         self._slots = 0
 
@@ -115,10 +116,11 @@ class _Look:
 
     def _fit(self, server: Server) -> Fit | None:
         alike = self.state.alike(server.name)
-        known = self._fits.get(alike)
-        if known is None and len(self._fits) < KINDS_LOOKED_AT:
-            known = self._fits[alike] = self._wanted.fit(alike.example)
-        return known
+        fit = self._fits.get(alike)
+        if fit is None and len(self._fits) < KINDS_LOOKED_AT:
+            fit = self._known.get(alike) or self._wanted.fit(alike.example)
+            self._fits[alike] = self._known[alike] = fit
+        return fit
 
     def _keeps(self, server: Server) -> tuple[Reason, ...]:  # noqa: PLR0911 - one line for each reason
         """Return what keeps a server that can build it from starting now."""

@@ -51,6 +51,7 @@ from buildtool.errors import (
 from buildtool.kept import Kept, weight
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
+from buildtool.metaserver.inbox import Gate
 from buildtool.metaserver.telling import Teller
 from buildtool.ports import Answered, BrokerStore, Conditions, SourceResolver
 from buildtool.project import Project, tools_named
@@ -174,6 +175,12 @@ class Desk:
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], Turns | None] = _untimed
     _understood: _Understood = field(factory=_Understood, init=False)
+    _gate: Gate = field(init=False)
+
+    @_gate.default
+    def _one_at_a_time(self) -> Gate:
+        """What is looked for in the database to answer a question keeps no commit waiting longer than once."""
+        return Gate(self.broker.timers.seconds)
 
     async def submit(self, message: Submit) -> Told:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
@@ -263,7 +270,7 @@ class Desk:
         message = self._lean(message)
         demand = await self._demand(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
-        return await self.explainer.submission(demand, _explained(answer))
+        return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
     async def why(self, message: AskWhy) -> Explanation:
         """Say why a Request waits. Raises NotFound, Unauthorised."""
@@ -272,7 +279,7 @@ class Desk:
         if request.state is not RequestState.WAITING or request.build_id is None:
             return await self.explainer.ended(request)
         answer = await self.broker.send(AskedWhy(request.build_id))
-        return await self.explainer.request(request, _explained(answer))
+        return await self._gate.run(partial(self.explainer.request, request, _explained(answer)))
 
     async def build(self, message: AskBuild) -> Explanation:
         """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""

@@ -16,7 +16,7 @@ from buildtool.metaserver.telling import Teller
 from buildtool.ports import BrokerStore
 from buildtool.protocol import Explanation, WhyLine
 
-SIMILAR = 200
+SIMILAR = 60
 """How many artifacts of each kind are looked at for the one that comes nearest."""
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 
-from buildtool.asker import NOBODY, Asker
+from buildtool.asker import NOBODY, Asker, asker, hung_up
 
 E = TypeVar("E")
+T = TypeVar("T")
 
 LATELY = 5.0
 """Seconds after which time that was taken up counts half."""
@@ -27,7 +29,8 @@ LEAST = 0.0001
 ACCOUNTS_KEPT = 10_000
 """Of how many connections and addresses it is known what they took up, beside those that wait."""
 
-_HEAVY = 2.0**500
+_DOUBLED = 400
+"""After so many times that a second has come to count twice as much, it is begun anew."""
 
 
 @define(eq=False)
@@ -56,6 +59,35 @@ class _Account(Generic[E]):
         for member in self.members.values():
             member.used /= weight
         self.order = [(used / weight, count, name) for used, count, name in self.order]
+
+
+class Gate:
+    """Lets one thing be done at a time; who waits is let through as from an inbox."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._waiting: Inbox[Deferred[None]] = Inbox(seconds)
+        self._taken = False
+
+    async def run(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``act`` returns, once it is the turn of whoever asks. Raises Unavailable if they have left."""
+        by = asker()
+        if self._taken:
+            turn: Deferred[None] = Deferred()
+            self._waiting.put(turn, by)
+            await turn
+        self._taken = True
+        began = self._seconds()
+        try:
+            if by.gone:
+                raise hung_up()
+            return await act()
+        finally:
+            self._waiting.charge(by, self._seconds() - began)
+            self._taken = False
+            if len(self._waiting):
+                self._taken = True
+                self._waiting.take().callback(None)
 
 
 class Inbox(Generic[E]):
@@ -133,12 +165,12 @@ class Inbox(Generic[E]):
 
     def _weight(self) -> float:
         """Return how much a second counts now: twice as much as ``LATELY`` ago, in place of halving all that was."""
-        return float(2.0 ** ((self._seconds() - self._began) / LATELY))
+        return float(2.0 ** min((self._seconds() - self._began) / LATELY, 2 * _DOUBLED))
 
     def _tidy(self) -> None:
         """Begin to count anew before figures grow too large, and forget those who have sent nothing for long."""
         weight = self._weight()
-        if weight < _HEAVY and self._accounts <= ACCOUNTS_KEPT:
+        if weight < 2.0**_DOUBLED and self._accounts <= ACCOUNTS_KEPT:
             return
         self._began = self._seconds()
         for name, address in list(self._root.members.items()):

@@ -21,6 +21,7 @@ from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.buildserver import BuildServer
 from buildtool.delivering import Deliveries
 from buildtool.domain import admission, dispatching, leases, outcomes, scheduler, state, turn
+from buildtool.domain.matching import Wanted
 from buildtool.domain.messages import Noted
 from buildtool.domain.model import (
     Attempt,
@@ -33,6 +34,7 @@ from buildtool.domain.model import (
     Server,
     Verdict,
 )
+from buildtool.domain.scheduler import Decision
 from buildtool.domain.tickets import read
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.server_desk import ServerDesk
@@ -165,13 +167,23 @@ def epoch_not_compared() -> Sequence[Change]:
     return [(outcomes, "current", current), (ServerDesk, "_current", desk_current)]
 
 
+@_mutant("a batch that ends early answers nobody whom it did not come to")
+def answered_unheard() -> Sequence[Change]:
+    def put_back(self: Broker, entries: Sequence[Any]) -> None:
+        for entry in entries:
+            entry.decision = Decision(Noted(), ())
+            entry.answer()
+
+    return [(Broker, "_put_back", put_back)]
+
+
 @_mutant("a build goes to a server that can build it")
 def any_server_will_do() -> Sequence[Change]:
-    def can_build(spec: Any, capability: Any, skill: Any, comparisons: Any) -> Offer:
+    def makes(self: Wanted, capability: Any, by_mark: Any) -> Offer:
         offer: Offer = capability.offers[0]
         return offer
 
-    return [(state, "can_build", can_build)]
+    return [(Wanted, "makes", makes)]
 
 
 @_mutant("a server has only so many slots")

@@ -43,7 +43,7 @@ PURE_LIBRARY = frozenset(
     "__future__ abc attr attrs base64 binascii bisect collections collections.abc copy dataclasses"
     " datetime decimal difflib enum fnmatch fractions functools graphlib hashlib heapq hmac ipaddress"
     " itertools json math numbers operator posixpath re shlex statistics string struct textwrap types typing"
-    " unicodedata urllib.parse".split()
+    " unicodedata urllib.parse weakref".split()
 )
 """All that domain/ may import besides itself and errors: nothing in it reads a clock, a file or chance."""
 
