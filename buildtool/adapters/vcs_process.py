@@ -22,6 +22,9 @@ OUT_LIMIT = 8 * 1024 * 1024
 
 _ERR_LIMIT = 16 * 1024
 
+_TERM_PATIENCE = 3.0
+"""Seconds that a process has to end by itself when it is told to."""
+
 _LOOK = 0.5
 """Seconds between two looks whether anybody still waits for the answer."""
 
@@ -93,21 +96,27 @@ def _check_waited_for(deadline: float, *, ready: bool) -> None:
 
 def _exit_code(process: subprocess.Popen[bytes], patience: float) -> int:
     """Wait for the end of a process that has closed its output. Raises TimedOut."""
+    if not _has_ended(process, patience):
+        raise TimedOut("")
+    return process.wait()
+
+
+def _has_ended(process: subprocess.Popen[bytes], patience: float) -> bool:
+    """Wait so many seconds for the end of a process; say whether it came. Its exit code is still to be taken."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # no Linux, or an old kernel: then it is looked for again and again
         try:
-            return process.wait(patience)
-        except subprocess.TimeoutExpired as error:
-            raise TimedOut("") from error
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
     try:
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
-        if not poller.poll(patience * 1_000):
-            raise TimedOut("")
+        return bool(poller.poll(patience * 1_000))
     finally:
         os.close(descriptor)
-    return process.wait()
 
 
 def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
@@ -119,13 +128,12 @@ def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """See the process and its helpers to their end: TERM, so that it takes its lock files away, then KILL."""
-    if process.poll() is None:
+    if process.returncode is None:
         signal_group(process.pid, signal.SIGTERM)
-        try:
-            process.wait(3.0)
-        except subprocess.TimeoutExpired:
-            signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+        _has_ended(process, _TERM_PATIENCE)
+        # Also when it has ended: a helper may not have. Until its exit code is taken nobody else has its number.
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
     streams: tuple[IO[bytes] | None, ...] = (process.stdout, process.stderr)
     for stream in streams:
         if stream is not None:

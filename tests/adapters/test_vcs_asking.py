@@ -5,14 +5,17 @@ import stat
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar, cast
 
+import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.adapters.fair_pool import FairPool
+from buildtool.adapters.vcs_command import NOWHERE, GitCommand
 from buildtool.adapters.vcs_git import GitMirror
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.asker import Asker, working_for
@@ -156,3 +159,17 @@ class AskingTests(Mirrored):
         self.assertEqual(await self.mirror.resolve(self.url, "main"), commit)
         os.environ["PATH"] = str(self.directory)
         self.assertIsInstance(await self.refusal(self.mirror.resolve(self.url, "main")), GitMissing)
+
+
+def test_what_a_git_started_and_does_not_end_when_told_to_is_ended_with_it(tmp_path: Path) -> None:
+    # Only what git starts holds the fifo open for writing, so its end of file says that all of it is gone.
+    os.mkfifo(tmp_path / "held")
+    reading = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    stubborn = f"!exec 9>{tmp_path}/held; (trap '' TERM; while :; do sleep 1; done) & sleep 600"
+    try:
+        with pytest.raises(TimedOut):
+            GitCommand(tmp_path / "gitconfig").run(["-c", f"alias.x={stubborn}", "x"], git_dir=NOWHERE, limit=0.5)
+        os.set_blocking(reading, True)
+        assert os.read(reading, 1) == b""
+    finally:
+        os.close(reading)
