@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO
 
 from twisted.logger import Logger
 
+from buildtool.adapters.surroundings import passed_on
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
@@ -132,21 +133,19 @@ class GitCommand:
             if self._closed:
                 raise MachineFault("the program is shutting down")
             try:
-                started = git.Git().execute(
+                # Not by GitPython, which would hand on the whole environment, for every build of this user to read.
+                process = subprocess.Popen(
                     command,
-                    cast("BinaryIO | None", stream),
-                    as_process=True,
-                    env=dict(environment),
+                    env={**passed_on(), **environment},
+                    stdin=subprocess.DEVNULL if stream is None else stream,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                     start_new_session=True,
                 )
-            except git.GitCommandNotFound as error:
+            except FileNotFoundError as error:
                 raise _missing() from error
             except OSError as error:
                 raise MachineFault(f"git cannot be run: {error.strerror}") from error
-            process = started.proc
-            if process is None:
-                raise MachineFault("git cannot be run: it ended before it began")
-            started.proc = None  # GitPython would interrupt it from the garbage collector; here it ends by _end
             self._running.add(process.pid)
             return process
 
