@@ -301,6 +301,31 @@ def test_what_the_donor_is_shown_of_show_info_has_the_lines_that_it_has() -> Non
     assert labels <= told
 
 
+def test_the_donors_commands_for_a_start_work_as_they_are_printed(tmp_path: Path) -> None:
+    """Each gets as far as the metaserver, which is not there; only what needs another account is left out."""
+    commands = [command for command in typed(tree("docs/donor.rst")) if "useradd" not in command]
+    places = {"/etc/buildtool": f"{tmp_path}/etc", "/home/buildtool": f"{tmp_path}/home", "~/": f"{tmp_path}/"}
+    starts = 0
+    for command in commands:
+        for place, ours in places.items():
+            command = command.replace(place, ours)  # noqa: PLW2901 - the same one, here
+        command = command.replace("sudo -u buildtool -H ", "").replace("sudo ", "")  # noqa: PLW2901
+        start = "--name attic" in command
+        starts += start
+        if start or command.startswith(("mkdir", "cp")):
+            more = " --host 127.0.0.1 --port 1 --maxretries 1 --no-cross" if start else ""
+            command = command.replace("--host farm.example.org ", "")  # noqa: PLW2901
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("BUILDTOOL_")}
+            environment |= {"BUILDTOOL_BUILD_DIR": f"{tmp_path}/else"}
+            done = subprocess.run(
+                ["sh", "-c", command.replace("bin/buildserver.py", f"{sys.executable} bin/buildserver.py") + more],
+                cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == (7 if start else 0), (command, done.stderr)
+    assert starts == 2
+    assert (tmp_path / "home" / "builds" / "attic" / "lock").exists()
+
+
 # --- settings ---------------------------------------------------------------------------------------------------
 
 
