@@ -1,10 +1,17 @@
-"""Deleting whatever a build left behind."""
+"""Deleting, and reading with care, whatever a build left behind.
+
+Links are never followed, nothing is opened but directories, and depth costs neither recursion nor descriptors: what
+lies deeper is moved up first. What may not be written (Go's module cache) is made writable.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,73 +22,157 @@ _MOVED = ".deleted"
 _ROUNDS = 3
 """How often a directory is emptied that is not empty after all."""
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+# From linux/fs.h: the flags of chattr(1) that keep even root from deleting.
+_GET_FLAGS, _SET_FLAGS, _KEEPING = 0x80086601, 0x40086602, 0x10 | 0x20
+
 
 def _never() -> None:
     """Go on."""
 
 
 def remove_tree(path: Path, check: Callable[[], None] = _never) -> None:
-    """Delete ``path``, if it is there, whatever its depth and modes (Go's module cache is read-only). Blocks.
+    """Delete ``path``, if it is there, whatever its depth and modes. Blocks.
 
     ``check`` is called between small steps: what it raises ends the deleting, and the rest may be deleted later.
-    Raises OSError.
+    Raises OSError for what cannot be deleted.
     """
     try:
-        directory = stat.S_ISDIR(path.lstat().st_mode)
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    if directory:
-        _Removal(path, check).run()
-    else:
-        path.unlink()
+    try:
+        remove_at(parent, path.name, check)
+    finally:
+        os.close(parent)
+
+
+def remove_at(parent: int, name: str, check: Callable[[], None] = _never) -> None:
+    """Delete what is called ``name`` in an open directory, as ``remove_tree`` does."""
+    try:
+        top = open_directory(parent, name)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        _unlink(parent, name)
+        return
+    try:
+        _Removal(top, check).run()
+    finally:
+        os.close(top)  # first: a file system is slow to let go of what is deleted while it is open
+    _allowed(parent, name, lambda: os.rmdir(name, dir_fd=parent))
+
+
+def open_directory(parent: int, name: str) -> int:
+    """Open a directory for reading, made accessible if need be. Raises NotADirectoryError for all else, links too."""
+    if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, stat.S_IRWXU, dir_fd=parent)
+        return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def plain_bytes(path: Path, most: int = 1 << 20) -> bytes:
+    """Return what is in a file of at most ``most`` bytes; nothing else is opened or waited for. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise OSError(errno.EINVAL, "it is no file of ours", os.fspath(path))
+        return stream.read(most)
 
 
 class _Removal:
-    """Deletes one directory. Those in it are moved up to it before they are emptied: no path grows with the depth."""
+    """Empties one open directory. Those in it are moved up to it before they are emptied: no path grows with depth."""
 
-    def __init__(self, top: Path, check: Callable[[], None]) -> None:
+    def __init__(self, top: int, check: Callable[[], None]) -> None:
         self._top = top
         self._check = check
         self._numbers = count(1)
-        self._waiting: list[Path] = []
+        self._waiting: list[str] = []
 
     def run(self) -> None:
-        """Delete it. Raises OSError, and what ``check`` raises."""
+        """Empty it. Raises OSError, and what ``check`` raises."""
         self._empty(self._top)
         while self._waiting:
-            here = self._waiting.pop()
+            name = self._waiting.pop()
             for left in reversed(range(_ROUNDS)):
-                self._empty(here)
-                if self._is_removed(here, last=not left):
+                here = open_directory(self._top, name)
+                try:
+                    self._empty(here)
+                finally:
+                    os.close(here)
+                if self._is_removed(name, last=not left):
                     break
-        self._top.rmdir()
 
-    def _empty(self, here: Path) -> None:
+    def _empty(self, here: int) -> None:
         """Delete the files of a directory, and let what is below it wait."""
-        if stat.S_IMODE(here.stat().st_mode) & stat.S_IRWXU != stat.S_IRWXU:
-            here.chmod(stat.S_IRWXU)
+        if stat.S_IMODE(os.fstat(here).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
+            os.fchmod(here, stat.S_IRWXU)
         with os.scandir(here) as entries:
             for entry in entries:
                 self._check()
-                inner = Path(entry.path)
                 if not entry.is_dir(follow_symlinks=False):
-                    inner.unlink()
+                    _unlink(here, entry.name)
                 elif here == self._top:
-                    self._waiting.append(inner)
+                    self._waiting.append(entry.name)
                 else:
-                    inner.chmod(stat.S_IRWXU)  # only who may write in a directory may move it
-                    self._waiting.append(inner.rename(self._free_name()))
+                    self._waiting.append(self._move_up(here, entry.name))
 
-    def _is_removed(self, here: Path, *, last: bool) -> bool:
+    def _move_up(self, here: int, name: str) -> str:
+        new = self._free_name()
+        os.close(open_directory(here, name))
+        os.chmod(name, stat.S_IRWXU, dir_fd=here)  # only who may write in a directory may move it
+        _allowed(here, name, lambda: os.rename(name, new, src_dir_fd=here, dst_dir_fd=self._top))
+        return new
+
+    def _is_removed(self, name: str, *, last: bool) -> bool:
         try:
-            here.rmdir()
+            _allowed(self._top, name, lambda: os.rmdir(name, dir_fd=self._top))
         except OSError as error:
             if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return False
         return True
 
-    def _free_name(self) -> Path:
+    def _free_name(self) -> str:
         """Return a name in the directory that nothing has: a build, or a deleting that was cut short, may have some."""
-        names = (self._top / f"{_MOVED}-{os.getpid()}-{number}" for number in self._numbers)
-        return next(name for name in names if not os.path.lexists(name))
+        for number in self._numbers:
+            name = f"{_MOVED}-{os.getpid()}-{number}"
+            try:
+                os.stat(name, dir_fd=self._top, follow_symlinks=False)
+            except FileNotFoundError:
+                return name
+        raise AssertionError("numbers do not end")
+
+
+def _unlink(parent: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _allowed(parent, name, lambda: os.unlink(name, dir_fd=parent))
+
+
+def _allowed(parent: int, name: str, act: Callable[[], None]) -> None:
+    """Do something to what is in a directory; if that is not allowed, once more without what forbids it."""
+    try:
+        act()
+    except PermissionError:
+        _thaw(parent)
+        kind = stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        if kind in {stat.S_IFREG, stat.S_IFDIR}:
+            with contextlib.suppress(OSError):
+                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+                try:
+                    _thaw(opened)
+                finally:
+                    os.close(opened)
+        act()
+
+
+def _thaw(opened: int) -> None:
+    """Take from an open file or directory what chattr(1) may have put on it: only root's builds can do that."""
+    with contextlib.suppress(OSError):
+        flags = struct.unpack("=q", fcntl.ioctl(opened, _GET_FLAGS, bytes(8)))[0]
+        if flags & _KEEPING:
+            fcntl.ioctl(opened, _SET_FLAGS, struct.pack("=q", flags & ~_KEEPING))

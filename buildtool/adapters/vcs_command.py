@@ -5,6 +5,7 @@ Git 2.32 or newer is needed, which is the first that lets its global configurati
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from typing import IO
 from twisted.logger import Logger
 
 from buildtool.adapters.surroundings import passed_on
+from buildtool.adapters.trees import plain_bytes, remove_tree
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
@@ -41,7 +43,7 @@ _NO_SUCH_PROGRAM = 127
 
 _KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
 _SETTINGS = """\
-# Written by buildtool at every start: git reads this instead of the user's own configuration.
+# Written by buildtool whenever it is not so: git reads this instead of the user's own configuration.
 [core]
 \thooksPath = /dev/null
 \tattributesFile = /dev/null
@@ -68,6 +70,17 @@ _SETTINGS = """\
 \tdefaultBranch = main
 """
 
+_ALONE = {
+    "core.attributesFile": os.devnull,
+    "core.commitGraph": "false",
+    "core.excludesFile": os.devnull,
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.multiPackIndex": "false",
+    "safe.directory": "*",
+}
+"""What git is told where it reads no settings from any file but those of a git directory that was just made."""
+
 
 class GitCommand:
     """Runs git. All methods block and may be called from several threads at once."""
@@ -80,7 +93,7 @@ class GitCommand:
         self._closed = False
         self._ready = False
 
-    def run(
+    def run(  # noqa: PLR0913 - each says one thing about the process
         self,
         arguments: Sequence[str],
         *,
@@ -89,32 +102,52 @@ class GitCommand:
         url: str | None = None,
         limit: float = 300.0,
         on_line: Callable[[bytes], None] | None = None,
+        sink: Callable[[bytes], object] | None = None,
         given: bytes | IO[bytes] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> Answer:
         """Run ``git arguments`` in a bare repository or a work tree; ``url`` is then what ``origin`` stands for.
 
-        ``on_line`` takes the output line by line instead of keeping it; ``given`` is what git
-        reads, or a file at the place where it begins. The URL travels in the environment, so that a password in it
+        ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes; ``given`` is what git
+        reads, or a file at the place where it begins. With ``settings`` they and a few of ours are all that git goes by
+        beside the git directory's own. The URL travels in the environment, so that a password in it
         shows in no process list. Raises TimedOut after ``limit`` seconds, GitMissing, and MachineFault if git cannot
         be run for another reason.
         """
         self._prepare()
         place = [] if git_dir is None else [f"--git-dir={git_dir}"]
         place += [] if tree is None else ["-C", str(tree)]
-        environment = self._environment(url)
+        environment = _environment(self._settings, url, settings)
         with _input(given) as stream:
             process = self._start([*_cleaning(environment), "git", *place, *arguments], environment, stream)
         try:
-            answer = read(process, "git", limit, on_line)
+            answer = read(process, "git", limit, on_line, sink)
         except TimedOut as error:
             raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
         finally:
-            end(process)
-            with self._lock:
-                self._running.discard(process.pid)
+            self.end(process)
         if answer.code == _NO_SUCH_PROGRAM:
             raise _missing()
         return answer
+
+    def talk(self, arguments: Sequence[str], *, git_dir: Path) -> subprocess.Popen[bytes]:
+        """Start git in a git directory that was just made, to be written to and read from; it must be given to ``end``.
+
+        Raises GitMissing, and MachineFault if git cannot be run for another reason.
+        """
+        self._prepare()
+        environment = _environment(self._settings, None, {})
+        words = [*_cleaning(environment), "git", f"--git-dir={git_dir}", *arguments]
+        return self._start(words, environment, subprocess.PIPE)
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """See a process of ours to its end."""
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        end(process)
+        with self._lock:
+            self._running.discard(process.pid)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that runs and start no more: for the program's own end. KILL leaves none."""
@@ -127,7 +160,7 @@ class GitCommand:
             signal_group(pid, signum)
 
     def _start(
-        self, command: list[str], environment: Mapping[str, str], stream: IO[bytes] | None
+        self, command: list[str], environment: Mapping[str, str], stream: IO[bytes] | int | None
     ) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
@@ -151,34 +184,47 @@ class GitCommand:
 
     def _prepare(self) -> None:
         with self._lock:
-            if self._ready:
-                return
-            check_git()
+            if not self._ready:
+                check_git()
+                self._ready = True
             try:
-                self._settings.parent.mkdir(parents=True, exist_ok=True)
-                fresh = self._settings.with_name(f"{self._settings.name}.{os.getpid()}")
-                fresh.write_text(_SETTINGS, encoding="utf-8")
-                fresh.replace(self._settings)
+                self._write_settings()
             except OSError as error:
                 raise MachineFault(f"cannot write {self._settings}: {error.strerror}") from error
-            self._ready = True
 
-    def _environment(self, url: str | None) -> dict[str, str]:
-        environment = {
-            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-            "GIT_ASKPASS": "true",
-            "GIT_CONFIG_GLOBAL": str(self._settings),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "LC_ALL": "C",
-            "SSH_ASKPASS": "true",
-        }
-        if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
-            environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
-        if url is not None:
-            environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": url}
-        return environment
+    def _write_settings(self) -> None:
+        """See to it that the settings are ours: a build could write them, for it runs as the same user."""
+        with contextlib.suppress(OSError):
+            if plain_bytes(self._settings) == _SETTINGS.encode("ascii"):
+                return
+        self._settings.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._settings.with_name(f"{self._settings.name}.{os.getpid()}")
+        for one in (self._settings, fresh):
+            remove_tree(one)
+        fresh.write_text(_SETTINGS, encoding="ascii")
+        fresh.replace(self._settings)
+
+
+def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None) -> dict[str, str]:
+    environment = {
+        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+        "GIT_ASKPASS": "true",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": str(file) if settings is None else os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+        "SSH_ASKPASS": "true",
+    }
+    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
+        environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
+    said = {} if settings is None else {**_ALONE, **settings}
+    if url is not None:
+        said["remote.origin.url"] = url
+    for number, (name, value) in enumerate(said.items()):
+        environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return {**environment, "GIT_CONFIG_COUNT": str(len(said))} if said else environment
 
 
 def check_git() -> None:

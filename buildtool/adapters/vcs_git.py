@@ -26,6 +26,7 @@ from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
+from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import Kind, Unreadable
 from buildtool.adapters.vcs_lines import Lines
 from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
@@ -54,6 +55,12 @@ LIST_LIMIT = 120.0
 
 FETCH_LIMIT = 1800.0
 """Seconds that a fetch may take; one that stalls ends earlier."""
+
+TAGS_LIMIT = 30.0
+"""Seconds that an origin has to tell its tags, without which a build can go on."""
+
+TAGS_READ = 100_000
+"""Most tags of one origin that are read."""
 
 ABSENT_FOR = 60.0
 """Seconds for which an origin that has not changed is not asked again for an id that it did not give out."""
@@ -97,6 +104,7 @@ class GitMirror:
         self._looks: Batches[str, Mapping[str, Kind]] = Batches()
         self._fetches: Rounds[_Fetched] = Rounds()
         self._refreshes: Rounds[Listing] = Rounds()
+        self._tags: Rounds[dict[str, Tag]] = Rounds()
         self._copies: Rounds[None] = Rounds()
         self._wanted: dict[str, Wanted] = {}
         self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
@@ -117,29 +125,56 @@ class GitMirror:
             unlock(found.path)
         return found
 
-    async def restore(self, url: str) -> None:
-        """Undo what a build did to the mirror behind its work tree; a mirror that is damaged or gone is made anew.
+    async def renew(self, url: str, commit: str, why: str, copy: SourceCopy | None = None) -> None:
+        """Make a mirror anew in which ``commit`` was found to be damaged, and see to it that the commit is in it.
 
-        A work tree shares its settings with the mirror, so ``git config`` in a build (a hooks path, a filter, sparse
-        checkouts) would rule every later checkout on this machine.
+        Raises what ``fetch_commit`` does.
         """
         mirror = self.mirror(url)
-        await mirror.lock.run(self._pool.run, lambda: self._restore(mirror))
 
-    def _restore(self, mirror: Mirror) -> None:
-        own = mirror.path / "config"
-        try:
-            wanted = mirror.settings.read_bytes()
-            if own.read_bytes() == wanted or self.keeper.is_harmless(mirror):
-                return
-            fresh = mirror.settings.with_suffix(".new")
-            fresh.write_bytes(wanted)
-            fresh.replace(own)
-        except FileNotFoundError:
-            remove_tree(mirror.path)
-            mirror.forget()
-        except OSError as error:
-            raise MachineFault(f"cannot restore the mirror {mirror.path}: {error.strerror}") from error
+        def renew() -> None:
+            self.keeper.make_anew(mirror, why)
+
+        await mirror.lock.run(self._pool.run, renew)
+        await self.fetch_commit(url, commit, copy)
+
+    async def tags(self, url: str) -> dict[str, Tag]:
+        """Return the tags that the origin has now, by their full names. Raises RepositoryUnreachable."""
+        mirror = self.mirror(url)
+
+        def ask() -> dict[str, Tag]:
+            listed: dict[str, Tag] = {}
+
+            def line(text: bytes) -> None:
+                object_id, _, name = text.decode("utf-8", "replace").partition("\t")
+                if not is_full_id(object_id) or len(listed) >= TAGS_READ:
+                    return
+                if not name.endswith("^{}"):
+                    listed[name] = Tag(object_id)
+                elif (tag := name.removesuffix("^{}")) in listed:
+                    listed[tag] = Tag(listed[tag].target, object_id)
+
+            arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
+            self._network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
+            return {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
+
+        return await self._tags.share(url, lambda: self._pool.run(ask))
+
+    async def tags_kept(self, url: str) -> dict[str, Tag]:
+        """Return the tags that the mirror has, by their full names, for when the origin is away."""
+        mirror, listed = self.mirror(url), dict[str, Tag]()
+
+        def line(text: bytes) -> None:
+            target, peeled, name = text.decode("utf-8", "replace").split(" ", 2)
+            listed[name] = Tag(target, peeled)
+
+        def ask() -> None:
+            self.keeper.see_to(mirror)
+            arguments = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
+            self.command.run(arguments, git_dir=mirror.path, on_line=line)
+
+        await mirror.lock.run(self._pool.run, ask)
+        return {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
 
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of the commit that ``ref`` is at the origin now.
@@ -198,6 +233,7 @@ class GitMirror:
             except OSError as failed:
                 raise MachineFault(f"cannot read what the metaserver sent: {failed.strerror}") from failed
 
+        await self._pool.run(lambda: remove_tree(path))
         try:
             await copy(path)
         except NotFound as absent:
@@ -530,6 +566,14 @@ def _full(commit: str, url: str) -> str:
     if not is_full_id(commit):
         raise UnknownRef(f"{commit[:80]!r} is not a full commit id of {mask(url)}")
     return commit.lower()
+
+
+def _may_be_tag(name: str, url: str) -> bool:
+    try:
+        check_ref(name, url)
+    except UnknownRef:
+        return False
+    return name.startswith("refs/tags/")
 
 
 def _shallow(mirror: Mirror) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from attrs import define, field
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from buildtool.adapters.trees import remove_tree
+from buildtool.adapters.trees import plain_bytes, remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
 from buildtool.adapters.vcs_loose import loose
@@ -66,7 +67,7 @@ class Mirror:
 
     @property
     def settings(self) -> Path:
-        """Where the mirror's own configuration is kept as it was made, for ``GitMirror.restore``."""
+        """Where the mirror's own configuration is kept as it was made."""
         return self.path.with_suffix(".config")
 
     @property
@@ -83,7 +84,7 @@ class Mirror:
     def digits(self) -> int:
         """How long the mirror's ids are, in hex digits; 0 when it was not made yet."""
         try:
-            said = self.settings.read_bytes()
+            said = plain_bytes(self.settings)
         except OSError:
             return 0
         return SHA256_DIGITS if b"sha256" in said else SHA1_DIGITS
@@ -135,7 +136,10 @@ class MirrorKeeper:
 
         One that is as it was left is not read, unless ``thorough`` and not read just before. Raises MachineFault.
         """
-        if mirror.path.exists():
+        if os.path.lexists(mirror.path):
+            if why := unfit(mirror.path):
+                self.make_anew(mirror, why)
+                return True
             self._attempt(mirror, lambda: unlock(mirror.path))
             as_left = self._is_as_left(mirror)
             if as_left and not (thorough and time.monotonic() >= mirror.sound_until):
@@ -153,7 +157,7 @@ class MirrorKeeper:
             why = "it is gone"
         else:
             return False
-        self._make_anew(mirror, why)
+        self.make_anew(mirror, why)
         return True
 
     def left(self, mirror: Mirror) -> None:
@@ -161,6 +165,7 @@ class MirrorKeeper:
         fresh = mirror.stamp.with_suffix(".stamp-new")
 
         def write() -> None:
+            remove_tree(fresh)
             fresh.write_text(stamp(mirror.path), encoding="ascii")
             fresh.replace(mirror.stamp)
 
@@ -179,17 +184,17 @@ class MirrorKeeper:
 
     def _is_as_left(self, mirror: Mirror) -> bool:
         try:
-            own = (mirror.path / "config").read_bytes() == mirror.settings.read_bytes()
-            return own and mirror.stamp.read_text(encoding="ascii") == stamp(mirror.path)
-        except (OSError, UnicodeDecodeError):
+            own = plain_bytes(mirror.path / "config") == plain_bytes(mirror.settings)
+            return own and plain_bytes(mirror.stamp) == stamp(mirror.path).encode("ascii")
+        except OSError:
             return False
 
     def _fault(self, mirror: Mirror) -> str:
         """Read the whole mirror and return what is wrong with it, "" if nothing is."""
         try:
-            if (mirror.path / "HEAD").read_bytes() != _HEAD:
+            if plain_bytes(mirror.path / "HEAD") != _HEAD:
                 return "its HEAD is not as it was made"
-            changed = (mirror.path / "config").read_bytes() != mirror.settings.read_bytes()
+            changed = plain_bytes(mirror.path / "config") != plain_bytes(mirror.settings)
             if changed and not self.is_harmless(mirror):
                 return "its configuration is not as it was made"
             return self._fault_of_packs(mirror) or self._fault_of_files(mirror) or self._fault_of_links(mirror)
@@ -220,19 +225,20 @@ class MirrorKeeper:
         answer = self._command.run(arguments, git_dir=mirror.path, limit=READ_LIMIT)
         return (explain(answer) if answer.err.strip() else answer.text.splitlines()[-1][:200]) if answer.code else ""
 
-    def _make_anew(self, mirror: Mirror, why: str) -> None:
-        """Put a new mirror with all that can be read of the old one in its place."""
+    def make_anew(self, mirror: Mirror, why: str) -> None:
+        """Put a new mirror with all that can be read of the old one in its place. Raises MachineFault."""
         words = {"path": mirror.path, "url": mask(mirror.url), "why": why}
         log.warn("the mirror {path} of {url} is damaged, and made anew: {why}", **words)
-        digits = mirror.digits or likely_digits(mirror.path)
+        fit = not unfit(mirror.path if os.path.lexists(mirror.path) else mirror.old)
+        digits = mirror.digits or (likely_digits(mirror.path) if fit else SHA1_DIGITS)
         mirror.forget()
 
         def replace() -> None:
-            if mirror.path.exists():
+            if os.path.lexists(mirror.path):
                 remove_tree(mirror.old)
                 mirror.path.rename(mirror.old)
             new = self._init(mirror, digits)
-            if mirror.old.exists():
+            if fit:
                 mirror.owed |= salvage(self._command, mirror.old, new, digits, mirror.owed)
             new.rename(mirror.path)
             remove_tree(mirror.old)
@@ -250,6 +256,7 @@ class MirrorKeeper:
         answer = self._command.run(arguments)
         if answer.code:
             raise MachineFault(f"cannot make the mirror {mirror.path}: {explain(answer)}")
+        remove_tree(mirror.settings)
         shutil.copyfile(new / "config", mirror.settings)
         return new
 
@@ -258,6 +265,28 @@ class MirrorKeeper:
             act()
         except OSError as error:
             raise MachineFault(f"cannot keep the mirror {mirror.path}: {error.strerror}") from error
+
+
+def unfit(mirror: Path) -> str:
+    """Return why no program may be let into a mirror, or "": all in it must be directories and readable files.
+
+    What else a build may have put there (a FIFO, a link) would be waited for, or followed.
+    """
+    inside = [os.fspath(mirror)]
+    while inside:
+        directory = inside.pop()
+        try:
+            if not stat.S_ISDIR(os.lstat(directory).st_mode):
+                return f"{os.path.relpath(directory, mirror)} is no directory"
+            with os.scandir(directory) as found:
+                for entry in found:
+                    if entry.is_dir(follow_symlinks=False):
+                        inside.append(entry.path)
+                    elif not entry.is_file(follow_symlinks=False) or not os.access(entry.path, os.R_OK):
+                        return f"{os.path.relpath(entry.path, mirror)} is no file that can be read"
+        except OSError as error:
+            return f"{os.path.relpath(directory, mirror)}: {error.strerror}"
+    return ""
 
 
 def unlock(path: Path) -> None:

@@ -54,10 +54,12 @@ def read(
     program: str,
     limit: float,
     on_line: Callable[[bytes], None] | None = None,
+    sink: Callable[[bytes], object] | None = None,
 ) -> Answer:
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
-    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it. Raises TimedOut,
+    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
+    Raises TimedOut,
     MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a ``FairPool``). The
     process is the caller's to ``end``.
     """
@@ -78,6 +80,9 @@ def read(
             del err[:-_ERR_LIMIT]
             if on_line is not None:
                 _take_lines(out, on_line)
+            elif sink is not None:
+                sink(bytes(out))
+                out.clear()
             if len(out) > OUT_LIMIT:
                 raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
     return Answer(

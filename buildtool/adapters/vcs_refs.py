@@ -39,6 +39,11 @@ def mask(text: str) -> str:
     return _USERINFO.sub("***@", text)
 
 
+def without_login(url: str) -> str:
+    """Return ``url`` without the user's name and password, for who may fetch but not log in."""
+    return _USERINFO.sub("", url)
+
+
 def check_url(url: str) -> None:
     """Refuse what no repository's address looks like, or names a transport that runs commands.
 

@@ -551,16 +551,9 @@ class WorktreeTests(Repositories):
         self.assertEqual(git("rev-parse", "HEAD"), commit)
         self.assertEqual(git("status", "--porcelain", "--ignored"), "")
 
-    def private(self, path: Path) -> Path:
-        """Where git keeps what belongs to this work tree alone."""
-        return Path((path / ".git").read_text().removeprefix("gitdir: ").strip())
-
-    def mark(self, path: Path) -> None:
-        """Leave a mark that stays as long as the work tree is reused."""
-        (self.private(path) / "mark").touch()
-
-    def is_marked(self, path: Path) -> bool:
-        return (self.private(path) / "mark").exists()
+    def made(self, path: Path) -> int:
+        """What tells one making of a work tree from another."""
+        return path.stat().st_ino
 
     async def test_a_slot_is_switched_from_commit_to_commit_in_the_same_directory(self) -> None:
         first = self.origin.commit("a")
@@ -568,11 +561,11 @@ class WorktreeTests(Repositories):
         path = await self.trees.checkout(self.url, first, 0)
         self.assert_holds(path, first)
         self.assertFalse((path / "b").exists())
-        self.mark(path)
+        made = self.made(path)
         self.assertEqual(await self.trees.checkout(self.url, second, 0), path)
         self.assert_holds(path, second)
         self.assertTrue((path / "b" / "c").exists())
-        self.assertTrue(self.is_marked(path))
+        self.assertEqual(self.made(path), made)
 
     async def test_slots_are_apart_and_may_be_checked_out_and_fetched_for_at_once(self) -> None:
         commits = [self.origin.commit() for _ in range(3)]
@@ -597,7 +590,7 @@ class WorktreeTests(Repositories):
         (self.origin.path / ".gitignore").write_text("*.o\n")
         commit = self.origin.commit("a/b")
         path = await self.trees.checkout(self.url, commit, 0)
-        self.mark(path)
+        made = self.made(path)
         (path / "x.o").write_text("object")
         (path / "new").mkdir()
         (path / "new" / "file").write_text("new")
@@ -608,33 +601,23 @@ class WorktreeTests(Repositories):
         subprocess.run(["git", "-C", str(path), "add", "new"], check=True)
         await self.trees.checkout(self.url, commit, 0)
         self.assert_holds(path, commit)
-        self.assertTrue(self.is_marked(path))
+        self.assertEqual(self.made(path), made)
 
     async def test_a_directory_without_files_that_a_build_left_is_gone_after_the_next_checkout(self) -> None:
         commit = self.origin.commit("a/b")
         path = await self.trees.checkout(self.url, commit, 0)
-        self.mark(path)
+        made = self.made(path)
         (path / "a" / "empty" / "inner").mkdir(parents=True)
         await self.trees.checkout(self.url, commit, 0)
         self.assertEqual([one.name for one in (path / "a").iterdir()], ["b"])
-        self.assertTrue(self.is_marked(path))
+        self.assertEqual(self.made(path), made)
 
-    async def test_a_tree_that_cannot_be_switched_is_made_afresh(self) -> None:
+    async def test_whatever_was_put_in_the_place_of_a_tree_or_its_git_directory_goes(self) -> None:
         commit = self.origin.commit("a")
         path = await self.trees.checkout(self.url, commit, 0)
-        private = self.private(path)
-
-        def lock() -> None:
-            (private / "index.lock").touch()
 
         def corrupt() -> None:
-            (private / "index").write_bytes(b"nonsense")
-
-        def unlink() -> None:
-            (path / ".git").unlink()
-
-        def remove() -> None:
-            shutil.rmtree(path)
+            (path / ".git" / "index").write_bytes(b"nonsense")
 
         def replace_by_file() -> None:
             shutil.rmtree(path)
@@ -644,22 +627,35 @@ class WorktreeTests(Repositories):
             shutil.rmtree(path)
             path.symlink_to(self.origin.path)
 
-        def forget() -> None:
-            shutil.rmtree(private)
+        def replace_parent_by_link() -> None:
+            shutil.rmtree(path.parent)
+            path.parent.symlink_to(self.origin.path.parent)
+
+        def link_git_directory() -> None:
+            shutil.rmtree(path / ".git")
+            (path / ".git").symlink_to(self.origin.path / ".git")
 
         def own_repository() -> None:
-            (path / ".git").unlink()
+            shutil.rmtree(path / ".git")
             subprocess.run(["git", "init", "-q", str(path)], check=True)
 
-        for damage in (lock, corrupt, unlink, remove, replace_by_file, replace_by_link, forget, own_repository):
-            self.mark(path)
+        for damage in (
+            (path / ".git" / "index.lock").touch,
+            corrupt,
+            lambda: shutil.rmtree(path / ".git"),
+            lambda: shutil.rmtree(path),
+            replace_by_file,
+            replace_by_link,
+            replace_parent_by_link,
+            link_git_directory,
+            own_repository,
+        ):
             damage()
             self.assertEqual(await self.trees.checkout(self.url, commit, 0), path)
             self.assert_holds(path, commit)
             self.assertFalse(path.is_symlink())
-            self.assertFalse(self.is_marked(path))
-            private = self.private(path)
         self.assertTrue((self.origin.path / "a").exists())
+        self.assertTrue((self.origin.path / ".git" / "HEAD").exists())
 
     async def test_hooks_and_settings_that_a_build_planted_are_not_run(self) -> None:
         commit = self.origin.commit("a")
@@ -714,14 +710,16 @@ class WorktreeTests(Repositories):
         """After a crash a build may still be running there, and write to what is checked out."""
         commit = self.origin.commit("a")
         path = await self.trees.checkout(self.url, commit, 0)
-        self.mark(path)
+        held = os.open(path, os.O_RDONLY)  # so that its inode is not used again
+        self.addCleanup(os.close, held)
+        made = self.made(path)
         later = Worktrees(self.mirror, self.directory / "trees", self.threads)
         self.assertEqual(await later.checkout(self.url, commit, 0), path)
         self.assert_holds(path, commit)
-        self.assertFalse(self.is_marked(path))
-        self.mark(path)
+        self.assertNotEqual(self.made(path), made)
+        made = self.made(path)
         await later.checkout(self.url, commit, 0)
-        self.assertTrue(self.is_marked(path))
+        self.assertEqual(self.made(path), made)
 
     async def test_submodules_are_checked_out_at_their_commits_and_cleaned(self) -> None:
         library = Origin(self.directory / "library")
