@@ -17,7 +17,16 @@ from typing import IO, Self
 from attrs import define, field, frozen
 
 from buildtool.adapters.vcs_command import GitCommand
-from buildtool.adapters.vcs_objects import DIRECTORY, GITLINK, Tree, check_path, parents_of, parse_tree, started, tree_of
+from buildtool.adapters.vcs_objects import (
+    DIRECTORY,
+    GITLINK,
+    Tree,
+    check_path,
+    parents_of,
+    parse_tree,
+    started,
+    tree_of,
+)
 
 AT_ONCE = 128
 """How many objects are asked for before the first is read: their ids fit in a pipe."""

@@ -32,7 +32,7 @@ class Origin:
 
     def git(self, *arguments: str) -> str:
         command = ["git", "-C", str(self.path), *arguments]
-        done = subprocess.run(command, env=_ENVIRONMENT, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, env=_ENVIRONMENT, check=True, capture_output=True, text=True, errors="replace")
         return done.stdout.strip()
 
     def commit(self, name: str = "file", text: str | None = None) -> str:

@@ -1,0 +1,483 @@
+"""A tree is exactly its commit, whatever the builds before did: the state machine, and one test for each kind.
+
+What a tree must be is what a fresh clone with all submodules has; git itself makes that, once for each commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from buildtool.adapters.executors import Inline
+from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_worktrees import Worktrees
+from tests.adapters.repositories import Origin
+from tests.support.inline import run
+
+CLONING = ("-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false")
+
+Manifest = dict[bytes, tuple[str, int, bytes]]
+
+
+def seeded(seed: int) -> random.Random:
+    """Return what draws the same every time."""
+    return random.Random(seed)  # noqa: S311 - no secret
+
+
+def manifest(top: Path) -> Manifest:
+    """Return kind, mode and content of everything below a directory but ``.git``."""
+    found: Manifest = {}
+    inside = [os.fsencode(top)]
+    while inside:
+        with os.scandir(inside.pop()) as entries:
+            for entry in entries:
+                if entry.name == b".git":
+                    continue
+                mode = entry.stat(follow_symlinks=False).st_mode
+                path = os.path.relpath(entry.path, os.fsencode(top))
+                if stat.S_ISDIR(mode):
+                    found[path] = ("directory", stat.S_IMODE(mode), b"")
+                    inside.append(entry.path)
+                elif stat.S_ISLNK(mode):
+                    found[path] = ("link", 0, os.readlink(entry.path))  # noqa: PTH115 - bytes
+                elif stat.S_ISREG(mode):
+                    found[path] = ("file", stat.S_IMODE(mode), Path(os.fsdecode(entry.path)).read_bytes())
+                else:
+                    found[path] = ("something else", 0, b"")
+    return found
+
+
+def fresh_clone(origin: Origin, commit: str, into: Path) -> Path:
+    """Return a new clone of an origin at a commit, with all submodules."""
+    git = ("git", *CLONING)
+    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    for arguments in (
+        ("clone", "--quiet", "--no-checkout", origin.url, str(into)),
+        ("-C", str(into), "checkout", "--quiet", commit),
+        ("-C", str(into), "submodule", "--quiet", "update", "--init", "--recursive"),
+    ):
+        subprocess.run([*git, *arguments], env=environment, check=True, capture_output=True, umask=0o022)
+    return into
+
+
+class History:
+    """An origin whose commits differ in all that commits can differ in, and what a clone of each has."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.origin = Origin(top / "origin")
+        self.commits: list[str] = []
+        self._write_files()
+        self._write_attributes()
+        self._write_submodules()
+        self.wanted = [manifest(fresh_clone(self.origin, one, top / f"clone-{one}")) for one in self.commits]
+
+    def put(self, name: bytes, content: bytes, mode: int = 0o644) -> None:
+        path = self.origin.path / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+
+    def commit(self) -> None:
+        self.origin.git("add", "--all", "--force")
+        self.origin.git("commit", "-q", "--allow-empty", "-m", f"{len(self.commits)}")
+        self.commits.append(self.origin.git("rev-parse", "HEAD"))
+
+    def _write_files(self) -> None:
+        draw = seeded(1)
+        self.put(b"Makefile", b"all:\n\techo hi\n")
+        self.put(b"a/deep/er/file", b"one\n")
+        self.put(b"run.sh", b"#!/bin/sh\n", 0o755)
+        self.put(b"empty", b"")
+        self.put(b"binary", draw.randbytes(3_000))
+        self.put(b"large", draw.randbytes(2_500_000))
+        for name in (
+            b"latin \xff",
+            b"new\nline",
+            "caf\u00e9".encode(),
+            "cafe\u0301".encode(),
+            b"README",
+            b"Readme",
+            b"-x",
+        ):
+            self.put(name, b"of " + name + b"\n")
+        (self.origin.path / "link").symlink_to("a/deep")
+        (self.origin.path / "dangling").symlink_to("/nowhere/at all")
+        self.commit()
+        self.put(b"run.sh", b"#!/bin/sh\n", 0o644)
+        self.put(b"Makefile", b"all:\n\techo yo\n", 0o755)
+        self.commit()
+        shutil.rmtree(self.origin.path / "a")
+        self.put(b"a", b"a file where a directory was\n")
+        (self.origin.path / "link").unlink()
+        self.put(b"link/inner", b"a directory where a link was\n")
+        (self.origin.path / "run.sh").unlink()
+        (self.origin.path / "run.sh").symlink_to("binary")
+        (self.origin.path / "large").unlink()
+        self.put(b".gitignore", b"*.o\nbuild/\n")
+        self.put(b"kept.o", b"committed although ignored\n")
+        self.commit()
+
+    def _write_attributes(self) -> None:
+        for number in range(20):
+            self.put(b"text/%d.txt" % number, b"one\r\ntwo\r\n")
+        self.put(b"text/lf.txt", b"one\ntwo\n")
+        self.put(b"text/id.c", b"/* $Id$ */\n")
+        self.put(b"text/id", b"/* $Id$ */\n")
+        self.put(b"wide.inf", "wide \u00e9\n".encode())
+        self.commit()
+        self.put(b".gitattributes", b"*.txt text eol=lf\n")
+        self.commit()
+        self.put(
+            b".gitattributes",
+            b"[attr]dos text eol=crlf\n*.txt dos\n*.c ident\n*.inf working-tree-encoding=UTF-16LE-BOM\n"
+            b"Makefile filter=nobody\n.gitattributes text eol=crlf\nlarge -text\n",
+        )
+        self.put(b"text/.gitattributes", b"3.txt -text\nid ident\n")
+        self.commit()
+        self.put(b".gitattributes", b"* text=auto eol=crlf\nrun.sh text eol=lf\n")
+        self.put(b"added.txt", b"one\ntwo\n")
+        self.commit()
+        (self.origin.path / ".gitattributes").unlink()
+        self.commit()
+
+    def _write_submodules(self) -> None:
+        deep, middle, other = (Origin(self.top / name) for name in ("deep", "middle", "other"))
+        deep.commit("f", "deep\n")
+        middle.commit("code", "one\n")
+        middle.git(*CLONING[:2], "submodule", "--quiet", "add", deep.url, "deep")
+        middle.git("config", "--file", ".gitmodules", "submodule.deep.url", "../deep")
+        middle.commit(".gitattributes", "code text eol=crlf\n")
+        other.commit("elsewhere", "other\n")
+        self.origin.git(*CLONING[:2], "submodule", "--quiet", "add", "../middle", "ext/middle")
+        self.commit()
+        middle.commit("code", "two\n")
+        self.origin.git("-C", "ext/middle", "pull", "--quiet")
+        self.commit()
+        self.origin.git("rm", "--quiet", "--force", "ext/middle")
+        shutil.rmtree(self.origin.path / ".git" / "modules" / "ext", ignore_errors=True)
+        self.put(b"ext/middle/code", b"a directory where a submodule was\n")
+        self.commit()
+        self.origin.git("rm", "--quiet", "-r", "--force", "ext")
+        self.origin.git(
+            *CLONING[:2], "submodule", "--quiet", "add", "--force", "--name", "moved", other.url, "ext/middle"
+        )
+        self.commit()
+        self.origin.git("tag", "-a", "-m", "first", "v1", self.commits[0])
+        self.origin.git("tag", "light", self.commits[3])
+
+
+@cache
+def history() -> History:
+    """Return the one history of this run of the tests; it is deleted when the process ends."""
+    return History(Path(mkdtemp(dir=os.environ.get("TMPDIR"))).resolve())
+
+
+# --- what builds do ---------------------------------------------------------------------------------------
+
+
+def git(tree: Path, *arguments: str) -> None:
+    """Run git as a build would, well or badly."""
+    who = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = ["git", "-C", str(tree), *CLONING, *arguments]
+    subprocess.run(command, env={"PATH": os.environ["PATH"], **who}, check=False, capture_output=True, timeout=60)
+
+
+def some_file(tree: Path, draw: random.Random) -> Path:
+    found = [path for path in sorted(tree.iterdir()) if path.is_file() and not path.is_symlink()]
+    return draw.choice(found) if found else tree / "nothing"
+
+
+def rewrite_with_time_kept(tree: Path, draw: random.Random) -> None:
+    path = some_file(tree, draw)
+    if path.exists():
+        before = path.stat()
+        content = path.read_bytes()
+        path.write_bytes(bytes(len(content)))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def hide(*flags: str) -> Callable[[Path, random.Random], None]:
+    def act(tree: Path, draw: random.Random) -> None:
+        path = some_file(tree, draw)
+        git(tree, "update-index", *flags, path.name)
+        path.write_bytes(b"of the build before\n")
+
+    return act
+
+
+def sparse(tree: Path, _: random.Random) -> None:
+    git(tree, "sparse-checkout", "set", "--no-cone", "/other/")
+
+
+def attributes(tree: Path, _: random.Random) -> None:
+    (tree / ".git" / "info").mkdir(exist_ok=True)
+    (tree / ".git" / "info" / "attributes").write_text("* text eol=crlf ident\n")
+    git(tree, "config", "filter.nobody.smudge", "echo owned")
+    git(tree, "config", "core.autocrlf", "true")
+
+
+def refs(tree: Path, _: random.Random) -> None:
+    git(tree, "tag", "-a", "-m", "built", "release-9")
+    git(tree, "update-ref", "refs/replace/" + "1" * 40, "HEAD")
+    git(tree, "checkout", "--orphan", "gone")
+    git(tree, "commit", "--allow-empty", "-m", "x")
+
+
+def rebase(tree: Path, _: random.Random) -> None:
+    (tree / ".git" / "rebase-apply").mkdir(exist_ok=True)
+    (tree / ".git" / "MERGE_HEAD").write_text("1" * 40 + "\n")
+
+
+def hooks(tree: Path, _: random.Random) -> None:
+    for name in ("post-checkout", "post-index-change"):
+        (tree / ".git" / "hooks").mkdir(exist_ok=True)
+        hook = tree / ".git" / "hooks" / name
+        hook.write_text(f"#!/bin/sh\necho owned > {tree}/owned\n")
+        hook.chmod(0o755)
+
+
+def special_files(tree: Path, draw: random.Random) -> None:
+    for name in ("GNUmakefile", some_file(tree, draw).name):
+        (tree / name).unlink(missing_ok=True)
+        os.mkfifo(tree / name)
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(tree, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket-{draw.random()}")
+        os.close(here)
+    if os.geteuid() == 0:
+        os.mknod(tree / f"device-{draw.random()}", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+
+
+def hard_link(tree: Path, draw: random.Random) -> None:
+    path = some_file(tree, draw)
+    other = tree.parent / f"other-{draw.random()}"
+    if path.exists():
+        os.link(path, other)
+        git_pack = next((tree / ".git" / "objects" / "pack").glob("*.pack"), None)
+        if git_pack is not None:
+            os.link(git_pack, tree / f"pack-{draw.random()}")
+
+
+def no_rights(tree: Path, draw: random.Random) -> None:
+    for one in (some_file(tree, draw), tree / "a", tree):
+        if one.exists() and not one.is_symlink():
+            one.chmod(draw.choice((0, 0o777, 0o4755, 0o500)))
+
+
+def links(tree: Path, draw: random.Random) -> None:
+    for name in ("a", "ext", "text", some_file(tree, draw).name):
+        path = tree / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        path.symlink_to(draw.choice((tree.parent, history().origin.path, Path("/nowhere"))))
+
+
+def deep(tree: Path, _draw: random.Random) -> None:
+    here = os.open(tree, os.O_RDONLY)
+    for _ in range(1_200):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def old_times(tree: Path, draw: random.Random) -> None:
+    os.utime(some_file(tree, draw), (1, 1))
+
+
+def delete(tree: Path, draw: random.Random) -> None:
+    target = draw.choice((some_file(tree, draw), tree / "text", tree / ".git", tree / ".git" / "index", tree))
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def own_git(tree: Path, draw: random.Random) -> None:
+    shutil.rmtree(tree / ".git", ignore_errors=True)
+    draw.choice(
+        (
+            lambda: git(tree, "init", "-q"),
+            lambda: os.mkfifo(tree / ".git"),
+            lambda: (tree / ".git").write_text(f"gitdir: {history().origin.path}/.git\n"),
+            lambda: (tree / ".git").symlink_to(history().origin.path / ".git"),
+        )
+    )()
+
+
+def nested_repository(tree: Path, _: random.Random) -> None:
+    git(tree, "init", "-q", "nested")
+    (tree / "nested" / "file").write_text("x")
+    (tree / "empty directory" / "inner").mkdir(parents=True, exist_ok=True)
+
+
+IN_TREE = (
+    rewrite_with_time_kept, hide("--assume-unchanged"), hide("--skip-worktree"), sparse, attributes, refs, rebase,
+    hooks, special_files, hard_link, no_rights, links, deep, old_times, delete, own_git, nested_repository,
+)  # fmt: skip
+
+
+def packs(mirror: Path, kind: str = "pack") -> list[Path]:
+    """Return the packs of a mirror, or their indices, as far as they are files."""
+    found = sorted((mirror / "objects" / "pack").glob(f"*.{kind}"))
+    return [path for path in found if path.is_file() and path.stat().st_size]
+
+
+def flip(mirror: Path, draw: random.Random) -> None:
+    for path in packs(mirror):
+        path.chmod(0o600)
+        with path.open("r+b") as stream:
+            stream.seek(draw.randrange(path.stat().st_size))
+            stream.write(b"\xa5\x5a")
+
+
+def cut(mirror: Path, draw: random.Random) -> None:
+    for path in (*packs(mirror), *packs(mirror, "idx")):
+        path.chmod(0o600)
+        os.truncate(path, draw.randrange(path.stat().st_size))
+
+
+def lie(mirror: Path, draw: random.Random) -> None:
+    """Let the index of each pack give one object's content for another's id, with right checksums."""
+    for path in packs(mirror, "idx"):
+        content = bytearray(path.read_bytes())
+        if len(content) < 8 + 1024 + 40:
+            continue  # it was cut off before
+        (count,) = struct.unpack_from(">I", content, 8 + 255 * 4)
+        if count > 1:
+            begin = 8 + 1024 + count * 20
+            one, two = draw.sample(range(count), 2)
+            for start in (begin, begin + count * 4):
+                first, second = (slice(start + 4 * number, start + 4 * number + 4) for number in (one, two))
+                content[first], content[second] = content[second], content[first]
+            content[-20:] = hashlib.sha1(content[:-20], usedforsecurity=False).digest()
+            path.chmod(0o600)
+            path.write_bytes(content)
+
+
+def lie_alone(mirror: Path, draw: random.Random) -> None:
+    """Put an object of its own in front of one that is in a pack, with something else in it."""
+    for path in packs(mirror)[:1]:
+        index = path.with_suffix(".idx").read_bytes()
+        shown = subprocess.run(["git", "show-index"], input=index, check=False, capture_output=True)
+        ids = [line.split()[1].decode() for line in shown.stdout.splitlines()]
+        if ids:
+            chosen = draw.choice(ids)
+            (mirror / "objects" / chosen[:2]).mkdir(exist_ok=True)
+            (mirror / "objects" / chosen[:2] / chosen[2:]).write_bytes(zlib.compress(b"blob 5\0evil\n"))
+
+
+def no_packs(mirror: Path, _: random.Random) -> None:
+    for path in packs(mirror):
+        path.unlink()
+
+
+def fifo_in_mirror(mirror: Path, draw: random.Random) -> None:
+    name = draw.choice(("objects/pack/pack-x.pack", "refs/heads/x", "packed-refs", "config", "objects/pack", "HEAD"))
+    path = mirror / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    if name.endswith("x.pack"):
+        path.with_suffix(".idx").touch()
+
+
+def alternates(mirror: Path, _: random.Random) -> None:
+    (mirror / "objects" / "info").mkdir(exist_ok=True)
+    (mirror / "objects" / "info" / "alternates").write_text("/nowhere\n")
+    (mirror / "info").mkdir(exist_ok=True)
+    (mirror / "info" / "grafts").write_text(f"{history().commits[-1]}\n")
+    (mirror / "shallow.lock").touch()
+
+
+def bad_settings(mirror: Path, draw: random.Random) -> None:
+    (mirror / "config").unlink(missing_ok=True)
+    (mirror / "config").write_text(draw.choice(("[core\n", "[core]\n\tworktree = /\n\tbare = false\n")))
+
+
+def bad_refs(mirror: Path, _: random.Random) -> None:
+    (mirror / "refs" / "heads").mkdir(parents=True, exist_ok=True)
+    for name, text in (("refs/heads/main", "1" * 40), ("packed-refs", "nonsense")):
+        (mirror / name).unlink(missing_ok=True)
+        (mirror / name).write_text(f"{text}\n")
+
+
+def no_mirror(mirror: Path, draw: random.Random) -> None:
+    shutil.rmtree(mirror)
+    draw.choice((lambda: None, mirror.touch, lambda: mirror.symlink_to(history().origin.path / ".git")))()
+
+
+IN_MIRROR = (
+    flip, cut, lie, lie_alone, no_packs, fifo_in_mirror, alternates, bad_settings, bad_refs, no_mirror,
+)  # fmt: skip
+
+
+class HostileBuilds(RuleBasedStateMachine):
+    """Builds of one machine that do what they can to those after them; every tree is what a fresh clone has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = history()
+        self.top = Path(mkdtemp(dir=self.history.top))
+        self.mirror = GitMirror(self.top / "mirrors", Inline())
+        self.trees = Worktrees(self.mirror, self.top / "trees", Inline())
+        self.paths: dict[int, Path] = {}
+
+    @initialize(number=st.integers(0, 12))
+    def first(self, number: int) -> None:
+        self.checkout(number, 0)
+
+    @rule(number=st.integers(0, 12), slot=st.integers(0, 1))
+    def checkout(self, number: int, slot: int) -> None:
+        number %= len(self.history.commits)
+        path = run(self.trees.checkout(self.history.origin.url, self.history.commits[number], slot))
+        found, wanted = manifest(path), self.history.wanted[number]
+        assert found == wanted, sorted(set(found.items()) ^ set(wanted.items()))[:4]
+        self.paths[slot] = path
+        head = subprocess.run(
+            ["git", "-C", str(path), "rev-parse", "HEAD"], check=True, capture_output=True, text=True, timeout=60
+        )
+        assert head.stdout.strip() == self.history.commits[number]
+
+    @rule(slot=st.integers(0, 1), act=st.sampled_from(IN_TREE), seed=st.integers(0, 99))
+    def spoil_tree(self, slot: int, act: Callable[[Path, random.Random], None], seed: int) -> None:
+        path = self.paths.get(slot, self.paths[0])
+        if path.is_dir():
+            act(path, seeded(seed))
+
+    @rule(act=st.sampled_from(IN_MIRROR), seed=st.integers(0, 99))
+    def spoil_mirrors(self, act: Callable[[Path, random.Random], None], seed: int) -> None:
+        for mirror in sorted((self.top / "mirrors").glob("*.git")):
+            if mirror.is_dir() and not mirror.is_symlink() and (mirror / "objects" / "pack").is_dir():
+                act(mirror, seeded(seed))
+
+    def teardown(self) -> None:
+        self.mirror.close()
+        subprocess.run(["rm", "-rf", str(self.top)], check=False)
+
+
+HostileBuilds.TestCase.settings = settings(
+    max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestHostileBuilds = HostileBuilds.TestCase
