@@ -30,7 +30,7 @@ from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import Kind, Unreadable
 from buildtool.adapters.vcs_lines import Lines
 from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
-from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unlock
+from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unfit, unlock
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
     REVRANGE_LIMIT,
@@ -312,7 +312,11 @@ class GitMirror:
     async def _resolve_id(self, mirror: Mirror, commit: str) -> str:
         if commit in mirror.known:
             return commit
-        found = await self._commit(mirror, commit)
+        try:
+            found = await self._commit(mirror, commit)
+        except UnknownRef:  # it is something else, or a damaged mirror says so
+            await self._locked(mirror, lambda: None)
+            found = await self._commit(mirror, commit)
         if found is None:
             try:
                 listing = await self._refresh(mirror)
@@ -359,6 +363,8 @@ class GitMirror:
 
     async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, Kind]:
         def look() -> Mapping[str, Kind]:
+            if unfit(mirror.path):
+                return {}
             try:
                 return self.keeper.objects(mirror).kinds(ids)
             except Unreadable:
