@@ -174,7 +174,8 @@ class OutgoingMail:
     """A mail of the outbox that is due, with all that its body tells, and how often it was tried.
 
     ``artifacts`` are those of a summary's Requests. ``server`` is the build server that a mail to its owner is about,
-    as it is now, and ``lost`` what it was building when contact was lost.
+    as it is now, and ``lost`` what it was building when contact was lost. One that has ``members`` is a digest: it
+    tells of all of them, which were held back, and is marked with all of them.
     """
 
     mail: Mail
@@ -186,13 +187,20 @@ class OutgoingMail:
     artifacts: tuple[Artifact, ...] = ()
     server: Server | None = None
     lost: tuple[Running, ...] = ()
+    members: tuple[OutgoingMail, ...] = ()
 
 
 class OutboxStore(Protocol):
     """The outbox, as the mailer uses it. Each call is one transaction."""
 
     async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
-        """Return at most ``limit`` mails that are to be tried now, oldest first."""
+        """Return at most ``limit`` mails that are to be tried now, oldest first; a digest is one of them."""
+
+    async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
+        """Hold mails back, each to be told in a digest for its address: one that is not due, or a new one ``until``.
+
+        Of a digest that is held back all members are.
+        """
 
     async def next_due(self) -> float | None:
         """Return when the next unsent mail is to be tried (wall time), or None when there is none."""

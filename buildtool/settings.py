@@ -65,7 +65,11 @@ _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects"}
 )  # fmt: skip
-_MAIL = frozenset({"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify"})
+_MAILS_AN_HOUR = range(1, 1_000_001)
+_MAIL = frozenset(
+    {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
+     "per_asker"}
+)  # fmt: skip
 
 
 def _port(_instance: object, attribute: object, value: int) -> None:
@@ -140,7 +144,8 @@ class MailSettings:
     """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
 
     ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's
-    certificate must hold.
+    certificate must hold. ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the
+    requests of one network address cause: at once, and spread over the hour after that. What is more is put together.
     """
 
     host: str = field(converter=_mail_host)
@@ -150,8 +155,15 @@ class MailSettings:
     password: str = field(default="", repr=False)
     starttls: str = "opportunistic"
     verify: bool = True
+    per_address: int = 20
+    per_asker: int = 200
 
     def __attrs_post_init__(self) -> None:
+        for name, value in (("per_address", self.per_address), ("per_asker", self.per_asker)):
+            if isinstance(value, bool) or not isinstance(value, int) or value not in _MAILS_AN_HOUR:
+                raise ConfigurationError(
+                    f"mail: {name} = {value!r} is not usable: it is a whole number of mails an hour from 1 to 1000000"
+                )
         if self.starttls not in STARTTLS:
             raise ConfigurationError(f"mail: starttls = {self.starttls!r} is not one of {', '.join(STARTTLS)}")
         if not isinstance(self.username, str):
@@ -325,6 +337,8 @@ def _mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets
         # A password is never sent in the clear unless the operator says so.
         starttls=said.get("starttls", "required" if username else "opportunistic"),  # type: ignore[arg-type]
         verify=said.get("verify", True),  # type: ignore[arg-type]
+        per_address=said.get("per_address", 20),  # type: ignore[arg-type]
+        per_asker=said.get("per_asker", 200),  # type: ignore[arg-type]
     )
 
 

@@ -234,6 +234,7 @@ requests = st.builds(
     group=st.none() | ids,
     group_size=counts,
     group_due=st.booleans(),
+    asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
 )
 builds = build_specs.flatmap(
     lambda spec: st.builds(
@@ -336,6 +337,7 @@ mails = st.builds(
     outcome=st.sampled_from(RequestState),
     created_at=times,
     summary=st.booleans(),
+    asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     server=st.just("") | server_names,
 )
 happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)

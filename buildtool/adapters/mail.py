@@ -7,8 +7,8 @@ crash is sent again, under the same Message-ID.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from email.header import Header
 from email.message import EmailMessage
@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from buildtool.adapters.mail_text import render_test
 from buildtool.domain.addresses import valid_address
 from buildtool.domain.hosts import at_port
+from buildtool.domain.rates import Budget, Shares
 from buildtool.errors import (
     ConfigurationError,
     MailDeferred,
@@ -73,6 +74,9 @@ GIVE_UP_TRIES = 24
 """How often a mail is tried at least before it is given up, so that a wall clock set wrong gives up none."""
 
 
+HOUR = 3_600.0
+"""The time that the settings' rates are for, in seconds."""
+
 _WORD = 60
 """The longest word of a subject, in characters, that is left to the ``email`` package to fold around."""
 
@@ -82,7 +86,8 @@ class Pace:
     """How the mailer goes about it; times in seconds.
 
     ``sweep`` is between two looks that nothing asked for, ``lanes`` how many deliveries run at once, ``batch`` how many
-    mails are in memory, ``grace`` what deliveries under way have when it stops.
+    mails are in memory, ``grace`` what deliveries under way have when it stops. ``together`` is for how long mails are
+    held back that are put together.
     """
 
     retry: Backoff = RETRY
@@ -91,6 +96,7 @@ class Pace:
     lanes: int = 4
     batch: int = 16
     grace: float = 5.0
+    together: float = HOUR
 
 
 class Mailer(Service):
@@ -128,6 +134,7 @@ class Mailer(Service):
         self._paused_until = 0.0
         self._away = ""
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._set_rates(settings)
         self._apart: float | None = None
 
     def startService(self) -> None:
@@ -139,11 +146,18 @@ class Mailer(Service):
 
     def configure(self, settings: MailSettings | None, render: Render, deliver: Deliver) -> None:
         """Take other settings: from now on what waits is sent with them, or kept where they are None."""
+        if self._settings is None or settings is None or _rates_of(self._settings) != _rates_of(settings):
+            self._set_rates(settings)
         self._settings, self._render, self._deliver = settings, render, deliver
         self._troubles, self._away, self._paused_until = 0, "", 0.0
         if self.running and settings is not None and self._loop is None:
             self._loop = Deferred.fromCoroutine(self._run())
         self.nudge()
+
+    def _set_rates(self, settings: MailSettings | None) -> None:
+        to_address, by_asker = _rates_of(settings) if settings is not None else (1, 1)
+        self._to_address = Shares(Budget(to_address, to_address / HOUR))
+        self._by_asker = Shares(Budget(by_asker, by_asker / HOUR))
 
     def stopService(self) -> Deferred[None] | None:
         """Stop; deliveries under way have ``grace`` seconds to finish, others are tried again after a restart."""
@@ -194,9 +208,10 @@ class Mailer(Service):
         try:
             await self._write(tuple(self._unwritten))
             await self._follow_clock()
-            due = await self._store.due(self._wall.wall(), self._pace.batch)
+            now = self._wall.wall()
+            due = await self._store.due(now, self._pace.batch)
             if due:
-                await self._send(due)
+                await self._send(await self._within_rates(due, now))
                 return max(0.0, self._paused_until - self._clock.seconds())
             next_due = await self._store.next_due()
         except StorageUnavailable as error:
@@ -222,7 +237,30 @@ class Mailer(Service):
         """Return the wall time after so many seconds, by the clock as it was when what waits was shifted last."""
         return (self._apart or 0.0) + self._clock.seconds() + seconds
 
-    async def _send(self, due: Iterable[OutgoingMail]) -> None:
+    async def _within_rates(self, due: Iterable[OutgoingMail], now: float) -> list[OutgoingMail]:
+        """Return the mails that may go now; all others are held back, to be put together for their address later."""
+        seconds = self._clock.seconds()
+        to_address, by_asker = Counter[str](), Counter[str]()
+        may_go, held = [], []
+        for one in due:
+            address, asker = one.mail.email, one.mail.asker
+            room = bool(one.members) or self._to_address.has_room(address, seconds, to_address[address])
+            if one.tries or (room and (not asker or self._by_asker.has_room(asker, seconds, by_asker[asker]))):
+                may_go.append(one)
+                to_address[address] += not one.tries
+                by_asker[asker] += not one.tries
+            else:
+                held.append(one)
+        if held:
+            await self._store.hold([one.mail.key for one in held], now, now + self._pace.together)
+        for one in held:
+            words = {"name": one.mail.email, "asker": one.mail.asker or "the farm itself"}
+            self._log.info("too many mails to {name}, or asked for from {asker}: they are put together", **words)
+        return may_go
+
+    async def _send(self, due: Sequence[OutgoingMail]) -> None:
+        if not due:
+            return
         # While the server is in trouble one mail finds out whether it is back: the one that was tried least, so that
         # a mail at which the server stumbles does not hold up the others.
         waiting = deque([min(due, key=lambda outgoing: outgoing.tries)] if self._troubles else due)
@@ -258,6 +296,9 @@ class Mailer(Service):
         """Try one mail; return what writes down what became of it."""
         mail = outgoing.mail
         store = self._store
+        if not outgoing.tries:
+            self._to_address.take(mail.email, self._clock.seconds())
+            self._by_asker.take(mail.asker, self._clock.seconds())
         try:
             await self._deliver(mail.email, self._message(outgoing))
         except (MailRefused, UsageError) as error:
@@ -285,7 +326,8 @@ class Mailer(Service):
         now = self._wall.wall()
         subject, body = self._render(outgoing, now)
         mail = outgoing.mail
-        extra = {"X-Buildtool-Server": mail.server} if mail.server else {"X-Buildtool-Outcome": mail.outcome.value}
+        outcome = {"X-Buildtool-Outcome": "digest" if outgoing.members else mail.outcome.value}
+        extra = {"X-Buildtool-Server": mail.server} if mail.server else outcome
         if mail.build_id is not None:
             extra["X-Buildtool-Build"] = str(mail.build_id)
         return compose(self._settings.sender, mail.email, subject, body, key=mail.key, now=now, extra=extra)
@@ -320,6 +362,10 @@ class Mailer(Service):
             self._log.warn("cut off: mail under way, which is sent again after the next start")
         for delivery in self._flying:
             delivery.cancel()
+
+
+def _rates_of(settings: MailSettings) -> tuple[int, int]:
+    return settings.per_address, settings.per_asker
 
 
 def compose(

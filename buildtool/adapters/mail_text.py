@@ -6,6 +6,7 @@ is made printable before it meets a template.
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,6 +48,9 @@ _REASON_SHOWN = 900
 _LINE_SHOWN = 400
 _URL_SHOWN = 2000
 _LABEL = 11
+_LINK = re.compile("://")
+_REF_IN_SUBJECT = re.compile(r"(?!.*//)[A-Za-z0-9._/+@-]{1,60}\Z")
+_VALUE_IN_SUBJECT = re.compile(r"[A-Za-z0-9._+-]{1,24}\Z")
 
 _VERB = {
     RequestState.SATISFIED: "built",
@@ -77,6 +81,8 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
     The subject names what was asked for besides the ``defaults`` of the project's compile options.
     """
     outcome = outgoing.mail.outcome
+    if outgoing.members:
+        return _render_digest(outgoing, links, now)
     if outgoing.mail.server:
         return _render_missing(outgoing, now)
     if outgoing.mail.summary:
@@ -85,16 +91,17 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
         raise InternalError(f"mail {outgoing.mail.key} tells of {outcome.value}, which is no outcome")
     told = _Told(outgoing)
     body = _template(outcome.value).render(
-        headline=_wrapped(f"{_HEADLINE[outcome]}: {told.what}."),
+        headline=_wrapped(_defanged(f"{_HEADLINE[outcome]}: {told.what}.")),
         facts="\n".join(_facts(told.rows())),
-        reason=_wrapped(_sentence(told.reason), indent="  "),
+        reason=_reason(told.reason, outcome, "  "),
         prose=_wrapped,
         artifact=told.artifact,
         artifact_url=_url(links.artifact(told.artifact.digest, told.artifact.name)) if told.artifact else "",
         verify=_verify(told.artifact) if told.artifact else "",
         page_url=_url(links.build(told.build_id)) if told.build_id is not None else "",
         log_url=_url(links.log(told.build_id)) if told.build_id is not None else "",
-        log=log_end(told.deciding.log_tail) if told.deciding else [],
+        log=[_defanged(line) for line in log_end(told.deciding.log_tail)] if told.deciding else [],
+        who=f"the build server {plain(told.deciding.server)}" if told.deciding else "the build server",
         ends=_ends(outgoing.attempts),
         ends_left_out=max(0, len(outgoing.attempts) - ENDS_SHOWN),
         repeated_on=_words(told.build.failed_on) if told.build and len(told.build.failed_on) > 1 else "",
@@ -103,6 +110,28 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
         address=plain(outgoing.mail.email),
     )
     return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}{told.chosen(defaults)}", 150), body
+
+
+def _render_digest(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
+    """Return subject and body of the one mail that tells all that was held back for an address."""
+    members: list[_Member] = []
+    for one in outgoing.members:
+        if one.mail.server:
+            members.append(_Member(_render_missing(one, now)[0], "", "", "", "", ""))
+            continue
+        found = {artifact.id: artifact for artifact in (*one.artifacts, *((one.artifact,) if one.artifact else ()))}
+        told = [_member(request, found, {}, links, whole=True) for request in one.requests]
+        gone = _Member(f"requests {_words(map(str, one.mail.request_ids))}", _OUTCOME[one.mail.outcome], "", "", "", "")
+        members += told or [gone]
+    count = len(members)
+    what = "1 thing is" if count == 1 else f"{count} things are"
+    body = _template("digest").render(
+        headline=_wrapped(f"{what} told here at once: so many mails were due that they were put together."),
+        members=members,
+        prose=_wrapped,
+        address=plain(outgoing.mail.email),
+    )
+    return f"[build farm] {what} told in one mail", body
 
 
 def _render_summary(outgoing: OutgoingMail, links: Links) -> tuple[str, str]:
@@ -161,13 +190,24 @@ def _common(requests: Sequence[Request]) -> dict[str, Value]:
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in values[1:])}
 
 
-def _member(request: Request, artifacts: Mapping[int, Artifact], common: Mapping[str, Value], links: Links) -> _Member:
+def _member(
+    request: Request,
+    artifacts: Mapping[int, Artifact],
+    common: Mapping[str, Value],
+    links: Links,
+    *,
+    whole: bool = False,
+) -> _Member:
+    """Return what is said of a Request among others; with ``whole``, of which project it is too."""
     own = {name: value for name, value in _asked_values(request).items() if name not in common}
     artifact = artifacts.get(request.artifact_id) if request.artifact_id is not None else None
+    named = f"request {request.id} of {request.demand.spec.project}:" if whole else f"request {request.id}"
     return _Member(
-        what=plain(_shown(tuple(sorted(own.items()))) or f"request {request.id}"),
+        what=plain(
+            f"{named} {_shown(tuple(sorted(own.items())))}" if whole else _shown(tuple(sorted(own.items()))) or named
+        ),
         outcome=_OUTCOME[request.state],
-        reason=_wrapped(_sentence(plain(request.reason)), indent="    ") if request.reason else "",
+        reason=_reason(request.reason, request.state, "    "),
         url=_url(links.artifact(artifact.digest, artifact.name)) if artifact else "",
         digest=artifact.digest if artifact else "",
         page=_url(links.build(request.build_id)) if request.build_id is not None else "",
@@ -239,14 +279,16 @@ class _Told:
         """The Build in a few words."""
         ref = self.requests[0].demand.ref if self.requests else ""
         commit = f" ({self.revision[:8]})" if self.revision else ""
-        name = f"{plain(ref, 60)}{commit}" if ref and not self.revision.startswith(ref) else self.revision[:12]
+        typed = ref if _REF_IN_SUBJECT.match(ref) else ""
+        name = f"{typed}{commit}" if typed and not self.revision.startswith(typed) else self.revision[:12]
         return f"{name} for {_machine(self.platform)}" if name else _machine(self.platform)
 
     def chosen(self, defaults: Defaults) -> str:
         """The options that are not at their defaults, if they are few; nothing for a project without known defaults."""
         usual = defaults.get(self.project)
         own = [(name, value) for name, value in self.options if usual is not None and usual.get(name) != value]
-        return f", {_shown(tuple(own))}" if 0 < len(own) <= _OPTIONS_IN_SUBJECT else ""
+        few = 0 < len(own) <= _OPTIONS_IN_SUBJECT and all(_VALUE_IN_SUBJECT.match(written(value)) for _, value in own)
+        return f", {_shown(tuple(own))}" if few else ""
 
     @property
     def what(self) -> str:
@@ -337,7 +379,7 @@ def _facts(rows: Iterable[tuple[str, str]]) -> Iterable[str]:
     for label, value in rows:
         head = f"  {label:<{_LABEL}} "
         yield textwrap.fill(
-            value, WIDTH, initial_indent=head, subsequent_indent=" " * len(head),
+            _defanged(value), WIDTH, initial_indent=head, subsequent_indent=" " * len(head),
             break_long_words=False, break_on_hyphens=False,
         ) or head.rstrip()  # fmt: skip
 
@@ -346,14 +388,9 @@ def _ends(attempts: Sequence[Attempt]) -> list[str]:
     lines = []
     for attempt in attempts[-ENDS_SHOWN:]:
         end = attempt.end.value if attempt.end else attempt.state.value
-        reason = f": {plain(attempt.reason)}" if attempt.reason else ""
-        text = f"{attempt.epoch}. {plain(attempt.server)} - {end}{reason}"
-        lines.append(
-            textwrap.fill(
-                text, WIDTH, initial_indent="  ", subsequent_indent="     ",
-                break_long_words=False, break_on_hyphens=False,
-            )
-        )  # fmt: skip
+        lines.append(_wrapped(f"{attempt.epoch}. {plain(attempt.server)} - {end}", "  "))
+        if attempt.reason:
+            lines.append(_quoted(attempt.reason, "     "))
     return lines
 
 
@@ -362,6 +399,23 @@ def _wrapped(text: str, indent: str = "") -> str:
         " ".join(text.split()), WIDTH, initial_indent=indent, subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+
+
+def _quoted(text: str, indent: str = "") -> str:
+    """Return what a stranger may have written, marked as that: lines that begin with ">", and nothing to click on."""
+    return _wrapped(_defanged(_sentence(plain(text, _REASON_SHOWN))), f"{indent}> ") if text else ""
+
+
+def _reason(text: str, outcome: RequestState, indent: str) -> str:
+    """Return why something ended so: quoted where a build server says it, which the farm does not where it expired."""
+    if outcome in (RequestState.FAILED, RequestState.UNBUILDABLE):
+        return _quoted(text, indent)
+    return _wrapped(_defanged(_sentence(plain(text, _REASON_SHOWN))), indent)
+
+
+def _defanged(text: str) -> str:
+    """Return a stranger's text without links that a mail program would make out of it: only the farm's own are."""
+    return _LINK.sub("[:]//", text)
 
 
 def _sentence(text: str) -> str:
@@ -375,7 +429,7 @@ def _machine(platform: Canonical) -> str:
 
 
 def _shown(values: Canonical) -> str:
-    return " ".join(f"{plain(name)}={plain(written(value))}" for name, value in values)
+    return _defanged(" ".join(f"{plain(name)}={plain(written(value))}" for name, value in values))
 
 
 def _words(items: Iterable[str]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Update, bindparam, case, func, select, update
+from sqlalchemy import Connection, Row, Select, Update, and_, bindparam, case, func, or_, select, update
 
 from buildtool.adapters import rows
 from buildtool.adapters.database import Database
-from buildtool.adapters.schema import UNSENT, artifacts, attempts, builds, outbox, requests, servers
+from buildtool.adapters.schema import HELD, UNSENT, artifacts, attempts, builds, outbox, requests, servers
 from buildtool.adapters.stores import chunks
 from buildtool.domain.model import Attempt, AttemptEnd, Build, Mail, Request, Server
 from buildtool.errors import NotFound
@@ -28,6 +28,11 @@ _DUE = (
     .order_by(outbox.c.next_try)
     .limit(bindparam("most"))
 )
+_MEMBERS = (
+    select(outbox)
+    .where(HELD, outbox.c.digest.in_(bindparam("digests", expanding=True)))
+    .order_by(outbox.c.created_at, outbox.c.key)
+)
 _NEXT = select(func.min(outbox.c.next_try)).where(UNSENT)
 _BUILDS, _REQUESTS, _ARTIFACTS = (
     select(table).where(table.c.id.in_(bindparam("keys", expanding=True))) for table in (builds, requests, artifacts)
@@ -38,6 +43,9 @@ _ATTEMPTS = (
     .order_by(attempts.c.build_id, attempts.c.epoch)
 )
 _SERVERS = select(servers).where(servers.c.name.in_(bindparam("keys", expanding=True)))
+
+DIGEST_MOST = 200
+"""How many mails one digest tells of at most; what more there is makes another one."""
 
 LOOKED_AT = 20_000
 """Among how many of the newest Builds are those looked for that a missing build server had."""
@@ -66,6 +74,13 @@ class SqlOutboxStore:
         """Return at most ``limit`` mails that are to be tried now, the longest due first."""
         return await self._database.run(partial(_due, now, limit))
 
+    async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
+        """Hold mails back, each to be told in a digest for its address: one that is not due, or a new one ``until``.
+
+        A digest is full at ``DIGEST_MOST``. Of one that is held back again all members are.
+        """
+        await self._database.run(partial(_hold, tuple(keys), now, until))
+
     async def next_due(self) -> float | None:
         """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
         found: float | None = await self._database.run(lambda connection: connection.execute(_NEXT).scalar())
@@ -86,19 +101,21 @@ class SqlOutboxStore:
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
 
-        One that was not tried yet is due at once, whenever it was written.
+        One that was not tried yet is due at once, whenever it was written, unless it is held back for a digest.
         """
         await self._database.run(partial(_shift, seconds, now, latest))
 
 
 def _shift(seconds: float, now: float, latest: float, connection: Connection) -> None:
     then = outbox.c.next_try + seconds
-    then = case((outbox.c.tries == 0, now), (then > latest, latest), else_=then)
+    then = case((and_(outbox.c.tries == 0, outbox.c.digest == ""), now), (then > latest, latest), else_=then)
     connection.execute(update(outbox).where(UNSENT).values(next_try=then))
 
 
 def _tried(**changed: object) -> Update:
-    return update(outbox).where(outbox.c.key == bindparam("mail")).values(tries=outbox.c.tries + 1, **changed)
+    """Return what notes the outcome of a mail, or of all members of a digest that were not sent before."""
+    this = or_(outbox.c.key == bindparam("mail"), and_(outbox.c.digest == bindparam("mail"), UNSENT))
+    return update(outbox).where(this).values(tries=outbox.c.tries + 1, **changed)
 
 
 def _mark(statement: Update, key: str, connection: Connection) -> None:
@@ -107,20 +124,62 @@ def _mark(statement: Update, key: str, connection: Connection) -> None:
 
 
 def _refuse(key: str, now: float, reason: str, connection: Connection) -> None:
+    this = or_(outbox.c.key == key, and_(outbox.c.digest == key, UNSENT))
+    told = [rows.mail_of(row) for row in connection.execute(select(outbox).where(this))]
     _mark(_tried(refused_at=now, last_error=reason), key, connection)
-    mail = rows.mail_of(connection.execute(select(outbox).where(outbox.c.key == key)).one())
-    for chunk in chunks(mail.request_ids):
+    for chunk in chunks(dict.fromkeys(id_ for mail in told for id_ in mail.request_ids)):
         connection.execute(update(requests).where(requests.c.id.in_(chunk)).values(mail_error=reason))
 
 
+def _hold(keys: Sequence[str], now: float, until: float, connection: Connection) -> None:
+    for chunk in chunks(keys):
+        connection.execute(update(outbox).where(outbox.c.digest.in_(chunk), UNSENT).values(next_try=until))
+        for row in connection.execute(select(outbox).where(outbox.c.key.in_(chunk), UNSENT)).all():
+            digest, due = _open_digest(row.email, now, connection) or (f"digest:{row.key}", until)
+            held = update(outbox).where(outbox.c.key == row.key)
+            connection.execute(held.values(digest=digest, next_try=due))
+
+
+def _open_digest(email: str, now: float, connection: Connection) -> tuple[str, float] | None:
+    """Return the digest for an address that has room and cannot be on its way, since it is not due; and when it is."""
+    found = connection.execute(
+        select(outbox.c.digest, func.min(outbox.c.next_try), func.count(), func.max(outbox.c.tries))
+        .where(HELD, outbox.c.email == email)
+        .group_by(outbox.c.digest)
+    )
+    for digest, due, count, tries in found:
+        if count < DIGEST_MOST and not tries and due > now:
+            return digest, due
+    return None
+
+
 def _due(now: float, limit: int, connection: Connection) -> list[OutgoingMail]:
+    """Return the mails that are due; those of a digest that begins among them are all there, and become one."""
+    due = connection.execute(_DUE, {"now": now, "most": limit}).all()
+    digests = tuple(dict.fromkeys(row.digest for row in due if row.digest))
+    members = connection.execute(_MEMBERS, {"digests": digests}).all() if digests else ()
+    alone = _composed([row for row in due if not row.digest], connection)
+    return [
+        *alone,
+        *(_digest(key, _composed([row for row in members if row.digest == key], connection)) for key in digests),
+    ]
+
+
+def _digest(key: str, members: list[OutgoingMail]) -> OutgoingMail:
+    first = members[0].mail
+    ids = tuple(dict.fromkeys(id_ for member in members for id_ in member.mail.request_ids))
+    mail = Mail(key, first.email, None, ids, first.outcome, first.created_at, asker=first.asker)
+    return OutgoingMail(mail, None, (), None, (), max(member.tries for member in members), members=tuple(members))
+
+
+def _composed(of: Sequence[Row[Any]], connection: Connection) -> list[OutgoingMail]:
     def by_id(statement: Select[Any], keys: Iterable[int | None], value_of: Callable[[Row[Any]], V]) -> dict[int, V]:
         wanted = dict.fromkeys(key for key in keys if key is not None)
         return {
             row.id: value_of(row) for chunk in chunks(wanted) for row in connection.execute(statement, {"keys": chunk})
         }
 
-    due = [(rows.mail_of(row), row.tries) for row in connection.execute(_DUE, {"now": now, "most": limit})]
+    due = [(rows.mail_of(row), row.tries) for row in of]
     asked = by_id(_REQUESTS, (id_ for mail, _ in due for id_ in mail.request_ids), rows.request_of)
     built = by_id(_BUILDS, (mail.build_id for mail, _ in due), rows.build_of)
     made = {mail.key: _artifact_id(mail, asked, built) for mail, _ in due}

@@ -107,6 +107,7 @@ def request_cells(value: Request) -> Cells:
         "group_first": value.group,
         "group_size": value.group_size,
         "group_due": value.group_due,
+        "asker": value.asker,
     }
 
 
@@ -231,6 +232,8 @@ def mail_cells(value: Mail) -> Cells:
         "created_at": value.created_at,
         "summary": value.summary,
         "server": value.server,
+        "asker": value.asker,
+        "digest": "",
         "tries": 0,
         "next_try": value.created_at,
         "sent_at": None,
@@ -338,6 +341,7 @@ def request_of(row: Row[Any], spec: BuildSpec | None = None) -> Request:
         group=row.group_first,
         group_size=row.group_size,
         group_due=bool(row.group_due),
+        asker=intern(row.asker),
     )
 
 
@@ -459,6 +463,7 @@ def mail_of(row: Row[Any]) -> Mail:
         created_at=row.created_at,
         summary=row.summary,
         server=row.server,
+        asker=row.asker,
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -91,6 +91,7 @@ OPEN_ATTEMPT = text("state <> 'ended'")
 GIVEN_OUT = text("withdrawn = ''")
 UNSENT = text("sent_at IS NULL AND refused_at IS NULL")
 REFUSED = text("refused_at IS NOT NULL")
+HELD = text("sent_at IS NULL AND refused_at IS NULL AND digest != ''")
 """What partial indexes hold; a query says the same words, or the index is not used."""
 
 builds = Table(
@@ -177,6 +178,7 @@ requests = Table(
     Column("group_first", Number),
     _number("group_size"),
     _flag("group_due"),
+    _text("asker"),
     # Written by the mailer alone: the broker's rows of a Request do not have it and never overwrite it.
     Column("mail_error", Text, nullable=False, server_default=text("''")),
     Index("ix_requests_build", "build_id", "id"),
@@ -263,6 +265,8 @@ outbox = Table(
     _time("created_at"),
     _flag("summary"),
     _text("server"),
+    _text("asker"),
+    _text("digest"),
     _number("tries"),
     _time("next_try"),
     _time("sent_at", nullable=True),
@@ -270,6 +274,7 @@ outbox = Table(
     _text("last_error"),
 )
 Index("ix_outbox_unsent", outbox.c.next_try, sqlite_where=UNSENT, postgresql_where=UNSENT)
+Index("ix_outbox_digest", outbox.c.digest, sqlite_where=HELD, postgresql_where=HELD)
 Index("ix_outbox_refused", outbox.c.refused_at, sqlite_where=REFUSED, postgresql_where=REFUSED)
 
 events = Table(

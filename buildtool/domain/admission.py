@@ -73,6 +73,7 @@ def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -
         expires_at=turn.now + policy.request_ttl,
         group=group[0] if group is not None else None,
         group_size=group[1] if group is not None else 0,
+        asker=event.asker,
     )
     answer = answer_new(turn, request)
     turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))

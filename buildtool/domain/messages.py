@@ -26,7 +26,8 @@ from buildtool.domain.model import (
 class Submitted:
     """A requester asks for a build; the demand is validated, complete, and its revision resolved.
 
-    ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down.
+    ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
+    is the network address that it came from.
     """
 
     client_id: str
@@ -35,6 +36,7 @@ class Submitted:
     demand: Demand
     force: bool = False
     by: str = ""
+    asker: str = ""
 
 
 @frozen

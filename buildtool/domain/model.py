@@ -223,7 +223,8 @@ class Request:
 
     ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``.
     Requests that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are.
-    They are told by one mail when the last has ended; ``group_due`` says that there is something to tell.
+    They are told by one mail when the last has ended; ``group_due`` says that there is something to tell. ``asker`` is
+    the network address it came from, empty for what the farm's own programs asked for.
     """
 
     id: int
@@ -244,6 +245,7 @@ class Request:
     group: int | None = None
     group_size: int = 0
     group_due: bool = False
+    asker: str = ""
 
 
 @frozen
@@ -468,7 +470,8 @@ class Mail:
 
     ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
     database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
-    the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request.
+    the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request. ``asker``
+    says against whose share of mails it counts: the network address that the Request came from.
     """
 
     key: str
@@ -479,6 +482,7 @@ class Mail:
     created_at: float
     summary: bool = False
     server: str = ""
+    asker: str = ""
 
 
 @frozen

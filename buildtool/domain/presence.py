@@ -51,6 +51,10 @@ def beat(turn: Turn) -> None:
         turn.state.note_beat(turn.now)
 
 
+OWNERS = "build servers"
+"""Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
+
+
 def register(turn: Turn, event: Registered) -> SessionOpened | NameHeld | NoPlace:
     """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
 
@@ -183,7 +187,8 @@ def look_at_absent(turn: Turn, name: str) -> None:
     owner = find_address(server.capability.admin)
     if owner is not None:
         key = turn.mail_key(f"missing:{name}:{server.session}:{owner}")
-        turn.state.append(Mail(key, owner, None, (), RequestState.WAITING, turn.now, server=name))
+        told = Mail(key, owner, None, (), RequestState.WAITING, turn.now, server=name, asker=OWNERS)
+        turn.state.append(told)
         turn.tell(MailWritten())
 
 

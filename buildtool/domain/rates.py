@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-__all__ = ["Budget", "LeftOut", "Rates"]
+__all__ = ["Budget", "LeftOut", "Rates", "Shares"]
 
 SOURCES_KEPT = 1_000
 """How many sources have a budget of their own at a time; who is not heard of longest begins anew."""
 
+
+SHARES_KEPT = 20_000
+"""How many shares are kept at a time, the newest."""
 
 KINDS_KEPT = 500
 """How many kinds have a budget of their own; all others share one."""
@@ -43,14 +46,40 @@ class _Account:
     since: float = 0.0
     sources: set[str] = field(factory=set)
 
-    def takes(self, cost: float, budget: Budget, now: float) -> bool:
-        """Take ``cost`` off what is left, if there is anything left. One that costs more than all of it is in debt."""
+    def filled(self, budget: Budget, now: float) -> float:
+        """Return what is left by now."""
         self.left = min(budget.at_once, self.left + max(0.0, now - self.at) * budget.per_second)
         self.at = now
-        if self.left <= 0.0:
+        return self.left
+
+    def takes(self, cost: float, budget: Budget, now: float) -> bool:
+        """Take ``cost`` off what is left, if there is anything left. One that costs more than all of it is in debt."""
+        if self.filled(budget, now) <= 0.0:
             return False
         self.left -= cost
         return True
+
+
+class Shares:
+    """How much each of many may do: ``has_room`` asks, ``take`` takes into account. Who is unknown has all of it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._accounts: dict[str, _Account] = {}
+
+    def has_room(self, who: str, now: float, beside: int = 0) -> bool:
+        """Say whether there is room for one more of somebody, ``beside`` so many that will be taken."""
+        account = self._accounts.get(who)
+        left = self._budget.at_once if account is None else account.filled(self._budget, now)
+        return left >= 1.0 + beside
+
+    def take(self, who: str, now: float) -> None:
+        """Take one into account, also where there was no room for it."""
+        account = self._accounts.pop(who, None) or _Account(self._budget.at_once, now)
+        account.left = account.filled(self._budget, now) - 1.0
+        self._accounts[who] = account  # the newest stands last
+        if len(self._accounts) > SHARES_KEPT:
+            del self._accounts[next(iter(self._accounts))]
 
 
 class Rates:

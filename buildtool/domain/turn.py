@@ -156,7 +156,7 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
     if mail is None:
         # A Request ends once, so its id makes the key unique: who is told of the same Build later gets another mail.
         key = turn.mail_key(f"{build_id or 0}:{ended.state.value}:{ended.id}:{ended.email}")
-        turn.mails[together] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now)
+        turn.mails[together] = Mail(key, ended.email, build_id, (ended.id,), ended.state, turn.now, asker=ended.asker)
     else:
         turn.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
 
@@ -167,4 +167,4 @@ def _sum_up(turn: Turn, ended: Request, group: int) -> None:
         return
     key = turn.mail_key(f"together:{group}:{ended.email}")
     members = tuple(range(group, group + ended.group_size))
-    turn.mails[key] = Mail(key, ended.email, None, members, ended.state, turn.now, summary=True)
+    turn.mails[key] = Mail(key, ended.email, None, members, ended.state, turn.now, True, asker=ended.asker)

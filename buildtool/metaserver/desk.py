@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from buildtool.asker import Asker, working_for
+from buildtool.asker import Asker, asker, working_for
 from buildtool.domain.addresses import valid_address
 from buildtool.domain.known import TOOLS, check_known
 from buildtool.domain.matching import machine_required, platform_required
@@ -96,6 +96,9 @@ M = TypeVar("M", Submit, AskExplain)
 
 OPTIONS_LIMIT = 100_000
 """Most bytes of all compile options of a build: they have to fit into the order, which is told after the commit."""
+
+ASKER_LIMIT = 100
+"""Most characters of a network address, that of a scoped IPv6 address included."""
 
 PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
@@ -221,7 +224,9 @@ class Desk:
             email = valid_address(item.email)
             url = source_url(project, item.source)
             demand = await self._demand(project, url, item, resolved)
-            submitted.append(Submitted(item.client_id, digest, email, demand, item.force))
+            submitted.append(
+                Submitted(item.client_id, digest, email, demand, item.force, asker=asker().address[:ASKER_LIMIT])
+            )
             urls.append(url)
         if settings is not self.settings:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.

@@ -93,6 +93,108 @@ class MailerCase(SynchronousTestCase):
         return mailer
 
 
+FEW = evolve(SETTINGS, per_address=3, per_asker=5)
+
+
+def telling(mail: OutgoingMail, now: float) -> tuple[str, str]:
+    """A mail whose body names every mail that it tells of."""
+    return "about much", "".join(f"{one.mail.key}\n" for one in mail.members or (mail,))
+
+
+class RatesTests(MailerCase):
+    """How many mails go to one address, and are caused from one place."""
+
+    def put(self, key: str, name: str, asker: str = "") -> None:
+        mail = outgoing(key, f"{name}@example.org")
+        self.outbox.put(evolve(mail, mail=evolve(mail.mail, asker=asker)))
+
+    def told(self) -> list[list[str]]:
+        """Of which mails each message tells, in order."""
+        return [parse(message).get_content().split() for message in self.post.messages]
+
+    def test_six_hundred_mails_to_one_address_are_some_at_once_and_the_rest_in_few_an_hour_later(self) -> None:
+        mailer = self.start(how=telling)
+        for number in range(620):
+            self.put(f"m{number:03d}", "victim", "192.0.2.66")
+            mailer.nudge()
+        assert len(self.post.messages) == SETTINGS.per_address
+        self.clock.pump([60.0] * 61)
+        told = self.told()
+        assert len(told) <= 2 * SETTINGS.per_address + 10
+        assert sorted(key for keys in told for key in keys) == [f"m{number:03d}" for number in range(620)]
+        assert set(self.outbox.done.values()) == {"sent"}
+
+    def test_who_asks_for_many_addresses_is_held_back_and_others_are_not(self) -> None:
+        mailer = self.start(how=telling)
+        for number in range(SETTINGS.per_asker + 100):
+            self.put(f"m{number}", f"victim{number}", "192.0.2.66")
+        self.put("other", "ann", "192.0.2.1")
+        self.put("own", "olga")
+        mailer.nudge()
+        assert len(self.post.messages) == SETTINGS.per_asker + 2
+        self.clock.pump([60.0] * 20)
+        assert len(self.post.messages) == SETTINGS.per_asker + 2
+        self.clock.pump([60.0] * 180)
+        assert set(self.outbox.done.values()) == {"sent"}
+        assert len(self.outbox.done) == SETTINGS.per_asker + 102
+
+    def test_a_digest_that_is_put_off_is_tried_again_as_it_was_under_the_same_message_id(self) -> None:
+        mailer = self.start(settings=FEW, how=telling)
+        for number in range(6):
+            self.put(f"m{number}", "a")
+        mailer.nudge()
+        self.post.problem["a@example.org"] = MailDeferred("451 come again")
+        self.clock.pump([60.0] * 61)
+        self.put("late", "a")
+        mailer.nudge()
+        self.post.problem.clear()
+        self.clock.pump([60.0] * 200)
+        digests = [parse(message) for message in self.post.messages if "m5" in parse(message).get_content()]
+        assert len(digests) > 1
+        assert len({str(one["Message-ID"]) for one in digests}) == 1
+        assert len({str(one.get_content()) for one in digests}) == 1
+        assert set(self.outbox.done.values()) == {"sent"}
+
+    def test_a_digest_that_is_refused_for_good_is_refused_for_all_that_it_tells(self) -> None:
+        mailer = self.start(settings=FEW, how=telling)
+        for number in range(5):
+            self.put(f"m{number}", "a")
+        mailer.nudge()
+        self.post.problem["a@example.org"] = MailRefused("550 no such user")
+        self.clock.pump([60.0] * 61)
+        assert [self.outbox.done[f"m{number}"] for number in range(5)] == ["sent"] * 3 + ["refused"] * 2
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from("abc"), st.sampled_from(["", "x", "y"]), st.sampled_from([0.0, 1.0, 400.0])),
+            max_size=60,
+        ),
+        st.lists(st.sampled_from([None, MailDeferred("451"), MailServerTrouble("away")]), max_size=6),
+    )
+    def test_everything_is_told_once_and_no_address_gets_more_at_once_than_it_should(
+        self, wanted: list[tuple[str, str, float]], moods: list[Exception | None]
+    ) -> None:
+        self.setUp()
+        mailer = self.start(settings=FEW, how=telling)
+        for number, (name, asker, pause) in enumerate(wanted):
+            mood = moods[number % len(moods)] if moods else None
+            self.post.problem = {f"{name}@example.org": mood} if mood is not None else {}
+            self.put(f"m{number}", name, asker)
+            mailer.nudge()
+            self.clock.advance(pause)
+        self.post.problem = {}
+        self.clock.pump([60.0] * 1_000)
+        assert self.outbox.done == {f"m{number}": "sent" for number in range(len(wanted))}
+        letters = {str(parse(message)["Message-ID"]): message for message in self.post.messages}
+        told = sorted(key for message in letters.values() for key in parse(message).get_content().split())
+        assert told == sorted(self.outbox.done)
+        for name in "abc":
+            mine = [one for one in letters.values() if parse(one)["To"] == f"{name}@example.org"]
+            count = sum(one[0] == name for one in wanted)
+            hours = sum(pause for _, _, pause in wanted) / 3_600 + 3
+            assert len(mine) <= min(count, FEW.per_address * (1 + hours) + hours + 1)
+
+
 class TestMailer(MailerCase):
     def test_what_waits_at_the_start_is_sent(self) -> None:
         self.start("a", "b")

@@ -113,9 +113,9 @@ def test_a_failure_is_told_with_its_reason_where_it_failed_and_the_end_of_the_lo
     subject, body = told(failed())
     assert subject == "[lua] failed: v5.4 (3f2a1b9c) for linux ppc"
     assert body.startswith("The build failed: lua v5.4")
-    assert "  Make exited with 2." in body
+    assert "in the words of the build server vega:\n\n  > Make exited with 2." in body
     assert "orion and vega" in body
-    assert "| lua.c:12: error\n" in body
+    assert "> lua.c:12: error\n" in body
     assert "http://farm.test/logs/12" in body
     assert "sha256sum" not in body
 
@@ -126,9 +126,9 @@ def test_a_failure_without_a_log_says_that_there_is_none() -> None:
 
 def test_an_unbuildable_build_is_told_with_what_became_of_each_attempt() -> None:
     body = told(unbuildable())[1]
-    assert "  1. orion - lost: connection lost\n" in body
-    assert "  2. vega - broken machine: no space left on device\n" in body
-    assert "  3. rigel - over the machine's limit: the machine's limit of 600 s\n" in body
+    assert "  1. orion - lost\n     > Connection lost.\n" in body
+    assert "  2. vega - broken machine\n     > No space left on device.\n" in body
+    assert "  3. rigel - over the machine's limit\n     > The machine's limit of 600 s.\n" in body
 
 
 def test_of_very_many_attempts_the_last_are_told_and_how_many_are_left_out() -> None:
@@ -273,6 +273,50 @@ def test_a_subject_reads_back_as_it_was_with_every_space_and_nothing_in_it_is_ta
     message = compose("farm@example.org", "alice@example.org", subject, "b\n", key="k", now=WALL)
     assert str(parse(message)["Subject"]).strip() == subject.strip()
     assert all(len(line) <= WIDTH for line in message.splitlines())
+
+
+SPAM = "BUY NOW http://evil.example/ " * 8
+
+
+@pytest.mark.parametrize("outcome", ENDS)
+def test_what_strangers_write_is_quoted_never_in_the_subject_and_no_link(outcome: RequestState) -> None:
+    """The only links are the farm's own."""
+    ended = evolve(attempt(1, "liar", AttemptEnd.FAILED, SPAM), log_tail=SPAM)
+    spec = evolve(build().spec, options=(("note", SPAM),))
+    made = evolve(build(), spec=spec, reason=SPAM)
+    asked = evolve(request(ref="http://evil.example/BUY"), reason=SPAM, state=outcome)
+    mail = OutgoingMail(outgoing(outcome=outcome).mail, made, (asked,), None, (ended,), 0)
+    digest = evolve(mail, build=None, attempts=(), members=(mail, mail))
+    usual: dict[str, dict[str, Value | None]] = {"lua": {"note": ""}}
+    for one in (mail, digest, evolve(mail, mail=evolve(mail.mail, summary=True), build=None, attempts=())):
+        subject, body = render(one, LINKS, WALL, usual)
+        assert "evil" not in subject
+        assert "BUY" not in subject
+        assert "://" not in body.replace("http://farm.test", "")
+        if outcome in (RequestState.FAILED, RequestState.UNBUILDABLE):
+            assert "> BUY NOW http[:]//evil.example/ BUY NOW" in body
+
+
+def test_a_digest_tells_everything_that_each_of_its_mails_would_and_is_one_mail() -> None:
+    satisfied = outgoing("1:satisfied:alice@example.org")
+    satisfied = evolve(satisfied, requests=(evolve(request(1), state=RequestState.SATISFIED, artifact_id=5),))
+    lost = evolve(
+        failed(), requests=(evolve(request(2), state=RequestState.FAILED, reason="make exited with 2", build_id=12),)
+    )
+    together = evolve(outgoing(), mail=evolve(outgoing().mail, summary=True), requests=(request(3), request(4)))
+    gone = OutgoingMail(evolve(outgoing().mail, request_ids=(5, 6)), None, (), None, (), 0)
+    members = (satisfied, lost, together, gone, missing())
+    mail = evolve(outgoing("digest:1"), build=None, artifact=None, attempts=(), members=members)
+    subject, body = told(mail)
+    assert subject == "[build farm] 6 things are told in one mail"
+    assert "* request 1 of lua: " in body
+    assert f"http://farm.test:23433/artifacts/{DIGEST}/{NAME}\n    SHA-256 {DIGEST}\n" in body
+    assert "    > Make exited with 2.\n    http://farm.test/build/12\n" in body
+    for number in (3, 4):
+        assert f"* request {number} of lua: " in body
+    assert "* requests 5 and 6: ready" in body
+    assert "is missing since" in body
+    assert parse(compose("farm@example.org", "a@example.org", subject, body, key="k", now=WALL)).get_content() == body
 
 
 @given(HOSTILE)

@@ -48,16 +48,21 @@ def raw(path: Path, function: Callable[[Connection], None]) -> None:
 
 
 def statements(path: Path) -> dict[str, str]:
-    """What the database itself says of its tables and indexes, layout aside."""
+    """What the database itself says of its tables and indexes; layout and the order of constraints aside."""
     connection = sqlite3.connect(path)
     found = connection.execute(
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"
         " AND name <> 'alembic_version'"
     ).fetchall()
     connection.close()
-    return {
-        name: re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").replace('"', "") for name, sql in found
-    }
+    return {name: _without_layout(sql) for name, sql in found}
+
+
+def _without_layout(sql: str) -> str:
+    plain = re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").replace('"', "")
+    plain = re.sub(r"DEFAULT \(('[^']*')\)", r"DEFAULT \1", plain)
+    columns, *constraints = plain.removesuffix(")").split(", CONSTRAINT ")
+    return ", CONSTRAINT ".join([columns, *sorted(constraints)])
 
 
 def stamp(path: Path, revision: str) -> None:

@@ -436,6 +436,37 @@ def test_a_mail_without_a_build_is_due_too(files: Files) -> None:
     assert (due.build, due.requests, due.artifact, due.attempts) == (None, (), None, ())
 
 
+def test_mails_that_are_held_back_become_one_for_their_address(files: Files) -> None:
+    asked = [evolve(REQUEST, id=number, client_id=f"c{number}") for number in range(1, 5)]
+    mails = [evolve(MAIL, key=f"m{number}", email="ann@example.org", request_ids=(number,)) for number in range(1, 5)]
+    other = evolve(MAIL, key="other", email="bob@example.org")
+    files.commit(BUILD, *asked, *mails, other)
+    run(files.outbox.hold(["m1", "m2", "other"], 10.0, 100.0))
+    assert tries_at(files, 99.0) == [("m3", 0), ("m4", 0)]
+    run(files.outbox.hold(["m3"], 50.0, 150.0))
+    digest = max(run(files.outbox.due(100.0, 10)), key=lambda one: len(one.members))
+    assert [one.mail.key for one in digest.members] == ["m1", "m2", "m3"], "it joined the one that was not due"
+    assert (digest.mail.request_ids, digest.mail.email, digest.tries) == ((1, 2, 3), "ann@example.org", 0)
+    assert digest.members[0].requests == (asked[0],)
+    run(files.outbox.hold(["m4"], 100.0, 200.0))
+    assert len(next(one for one in run(files.outbox.due(100.0, 10)) if len(one.members) == 3).members) == 3
+
+    run(files.outbox.deferred(digest.mail.key, 120.0, "later"))
+    assert (digest.mail.key, 0) not in tries_at(files, 119.0)
+    assert (digest.mail.key, 1) in tries_at(files, 120.0)
+    files.reopen()
+    run(files.outbox.sent(digest.mail.key, 121.0))
+    assert [key for key, _ in tries_at(files, 1e6)] == ["digest:other", "digest:m4"]
+    run(files.outbox.refused("digest:m4", 300.0, "550 gone"))
+    assert [key for key, _ in tries_at(files, 1e6)] == ["digest:other"]
+    run(files.outbox.hold(["digest:other"], 300.0, 400.0))
+    assert tries_at(files, 399.0) == []
+
+
+def tries_at(files: Files, now: float) -> list[tuple[str, int]]:
+    return [(due.mail.key, due.tries) for due in run(files.outbox.due(now, 10))]
+
+
 def test_a_mail_about_a_missing_build_server_comes_with_what_it_had_in_its_last_session(files: Files) -> None:
     had = evolve(ATTEMPT, state=AttemptState.MISSING, end=AttemptEnd.LOST, server="anna", session=4, log_tail="")
     earlier = evolve(had, epoch=had.epoch + 1, session=3, state=AttemptState.ENDED)

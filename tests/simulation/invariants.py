@@ -6,6 +6,7 @@ It keeps the committed rows by itself, so what it knows does not come from the p
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,18 @@ from buildtool.domain.model import (
 )
 from buildtool.domain.state import State
 from buildtool.protocol import Done, Ended, Found, Ok, Order, Submit, Told
-from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt
+from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id
 from tests.simulation.mailserver import Letter
+
+_SAID = {
+    RequestState.SATISFIED: "ready",
+    RequestState.FAILED: "failed",
+    RequestState.UNBUILDABLE: "could not be built",
+    RequestState.EXPIRED: "expired",
+    RequestState.CANCELLED: "cancelled",
+    RequestState.WAITING: "which waits",
+}
+"""What a digest says of a Request that ended so."""
 
 
 @define(eq=False)
@@ -77,6 +88,9 @@ class Watch(Ledger):
 
     def arrived(self, letter: Letter) -> None:
         """A mail was taken by the mail server."""
+        if letter.outcome == "digest":
+            self._digest_arrived(letter)
+            return
         key = self._keys.get(letter.message_id)
         if key is None:
             self.wrong(f"{letter.address} has a mail about {letter.outcome} that is not committed")
@@ -90,6 +104,21 @@ class Watch(Ledger):
             self._check(row.email == letter.address, f"request {request_id} is of {row.email}, not {letter.address}")
             self.letters[request_id].add(letter.message_id)
             self._check(len(self.letters[request_id]) == 1, f"request {request_id} is told by two mails")
+
+    def _digest_arrived(self, letter: Letter) -> None:
+        """A mail was taken that tells of many others."""
+        begun = any(letter.message_id == message_id(f"digest:{key}") for key in self.mails)
+        self._check(begun, f"{letter.address} has a digest that begins with no mail that is committed")
+        told = re.findall(r"^\* request ([0-9]+) of [^:]*:([^\n]*(?:\n[^\n*]+)*)", letter.body, re.MULTILINE)
+        self._check(told, f"{letter.address} has a digest that tells of no request")
+        for number, words in told:
+            row = self.requests.get(int(number))
+            if row is None or row.email != letter.address:
+                self.wrong(f"{letter.address} is told of request {number}, which is not theirs")
+                continue
+            self._check(_SAID[row.state] in words, f"request {row.id} is {row.state.value}, a digest says otherwise")
+            self.letters[row.id].add(letter.message_id)
+            self._check(len(self.letters[row.id]) == 1, f"request {row.id} is told by two mails")
 
     def cancelling(self, request_id: int) -> None:
         """A requester is about to cancel."""

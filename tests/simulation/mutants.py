@@ -14,7 +14,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters import files, spool, transfer
+from buildtool.adapters import files, outbox_store, spool, transfer
 from buildtool.adapters.mail import Mailer
 from buildtool.adapters.pb_links import Links
 from buildtool.adapters.stores import SqlBrokerStore
@@ -38,6 +38,7 @@ from buildtool.domain.scheduler import Decision
 from buildtool.domain.tickets import read
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.server_desk import ServerDesk
+from buildtool.ports import OutgoingMail
 from tests.simulation.disk import SimulatedDisk
 
 SEEDS_MOST = 60
@@ -419,6 +420,16 @@ def put_off_for_good() -> Sequence[Change]:
         return partial(self._store.refused, outgoing.mail.key, self._wall.wall(), reason)
 
     return [(Mailer, "_later", later)]
+
+
+@_mutant("what a digest leaves out is told in another one")
+def digest_tells_of_the_first_only() -> Sequence[Change]:
+    original = outbox_store._digest
+
+    def digest(key: str, members: list[OutgoingMail]) -> OutgoingMail:
+        return original(key, members[:1])
+
+    return [(outbox_store, "_digest", digest)]
 
 
 # --- files ------------------------------------------------------------------------------------------------

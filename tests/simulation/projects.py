@@ -49,11 +49,12 @@ class Truth:
 
 @frozen
 class Times:
-    """The deployment's times, in seconds."""
+    """The deployment's times, in seconds, and how many mails an hour one address gets."""
 
     request_ttl: float
     failure_ttl: float
     lease: float
+    mails: int
 
 
 def project(times: Times) -> Project:
@@ -86,7 +87,7 @@ def settings(times: Times) -> Settings:
         transfer_url="http://files.example",
         state_dir=here / "metaserver",
         build_dir=here / "buildserver",
-        mail=MailSettings("mail.example", 25, "farm@example.org"),
+        mail=MailSettings("mail.example", 25, "farm@example.org", per_address=times.mails, per_asker=1_000_000),
         projects=(project(times),),
     )
 

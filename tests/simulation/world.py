@@ -71,6 +71,7 @@ class World:
             request_ttl=rng.choice((1_800.0, 7_200.0, 20_000.0)),
             failure_ttl=rng.choice((300.0, 20_000.0)),
             lease=rng.choice((60.0, 600.0)),
+            mails=rng.choice((1, 3, 1_000_000)),
         )
         self.settings = projects.settings(times)
         self.lease = times.lease

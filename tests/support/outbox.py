@@ -73,6 +73,7 @@ class MemoryOutbox:
 
     def __init__(self, *mails: OutgoingMail) -> None:
         self.waiting: dict[str, tuple[float, OutgoingMail]] = {}
+        self.held: dict[str, str] = {}
         self.done: dict[str, str] = {}
         self.reasons: dict[str, str] = {}
         self.broken = False
@@ -91,7 +92,38 @@ class MemoryOutbox:
 
     async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
         self._check()
-        return [mail for when, mail in self.waiting.values() if when <= now][:limit]
+        keys = [key for key, (when, _) in self.waiting.items() if when <= now][:limit]
+        alone = [self.waiting[key][1] for key in keys if key not in self.held]
+        digests = dict.fromkeys(self.held[key] for key in keys if key in self.held)
+        return [*alone, *map(self._digest, digests)]
+
+    def _digest(self, name: str) -> OutgoingMail:
+        members = tuple(self.waiting[key][1] for key in self._of(name))
+        tries = max(member.tries for member in members)
+        return OutgoingMail(evolve(members[0].mail, key=name), None, (), None, (), tries, members=members)
+
+    def _of(self, key: str) -> list[str]:
+        """The mails that a key stands for: those of a digest, or the one of that name."""
+        return [one for one in self.waiting if self.held.get(one) == key] or [key]
+
+    async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
+        self._check()
+        for key in keys:
+            for one in self._of(key):
+                mail = self.waiting[one][1]
+                open_ones = {
+                    digest: self.waiting[other][0]
+                    for other, digest in self.held.items()
+                    if other in self.waiting
+                    and self.waiting[other][1].mail.email == mail.mail.email
+                    and self.waiting[other][0] > now
+                }
+                if one in self.held:
+                    self.waiting[one] = (until, mail)
+                    continue
+                digest, due = next(iter(open_ones.items()), (f"digest:{one}", until))
+                self.held[one] = digest
+                self.waiting[one] = (due, mail)
 
     async def next_due(self) -> float | None:
         self._check()
@@ -102,8 +134,9 @@ class MemoryOutbox:
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
         self._check()
-        _, mail = self.waiting[key]
-        self.waiting[key] = (next_try, evolve(mail, tries=mail.tries + 1))
+        for one in self._of(key):
+            _, mail = self.waiting[one]
+            self.waiting[one] = (next_try, evolve(mail, tries=mail.tries + 1))
         self.reasons[key] = reason
         self._tell(key)
 
@@ -118,8 +151,9 @@ class MemoryOutbox:
 
     def _end(self, key: str, how: str) -> None:
         self._check()
-        del self.waiting[key]
-        self.done[key] = how
+        for one in self._of(key):
+            del self.waiting[one]
+            self.done[one] = how
         self._tell(key)
 
     def _check(self) -> None:
