@@ -289,7 +289,7 @@ def _prepare_reading(path: Path, older: bool, connection: sqlite3.Connection) ->
 def _driver(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     """Connect without the driver's own idea of transactions; a pool hands connections from thread to thread."""
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
         timeout=patience,
         isolation_level=None,

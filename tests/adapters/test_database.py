@@ -59,6 +59,18 @@ def test_what_a_function_wrote_is_there_after_a_restart(path: Path, database: Da
     run(again.close())
 
 
+@pytest.mark.parametrize("name", [b"\xfc", "ü €".encode(), b"a?mode=ro", b"#x", b"%41"])
+def test_it_lies_in_a_directory_of_any_name(tmp_path: Path, name: bytes) -> None:
+    place = tmp_path / os.fsdecode(name)
+    place.mkdir()
+    made = run(Database.open(place / "buildtool.sqlite", Inline()))
+    run(made.run(lambda c: note(c, "kept")))
+    run(made.close())
+    reader = Database.reading(place / "buildtool.sqlite", Inline())
+    assert run(reader.run(noted)) == ["kept"]
+    run(reader.close())
+
+
 def test_a_function_that_raises_leaves_nothing_behind(database: Database) -> None:
     def half(connection: Connection) -> None:
         note(connection, "half")
