@@ -265,7 +265,14 @@ class Builder:
     link: BuildServerLink = field(init=False)
     server: BuildServer = field(init=False)
     deliveries: Deliveries = field(init=False)
+    overheard: Overheard = field(init=False)
     lives: int = 0
+    leaving: bool = False
+
+    @property
+    def session(self) -> int:
+        """The Session that it believes in, 0 before the first."""
+        return self.overheard.session if self.lives else 0
 
     @property
     def running(self) -> bool:
@@ -274,6 +281,7 @@ class Builder:
     def start(self) -> None:
         world = self.world
         self.lives += 1
+        self.leaving = False
         life = self.life = Life(world.time, f"{self.name}.{self.lives}")
         project = world.settings.projects[0]
         found = projects.capability(self.arches, memory=self.memory, max_builds=self.max_builds, of=project)
@@ -281,13 +289,13 @@ class Builder:
         self.link = BuildServerLink(
             world.network.endpoint(life, self.name, "meta"),
             "meta:1",
-            lambda: Register(self.name, found),
+            lambda: Register(self.name, found, instance=f"the directory of {self.name}"),
             life,
             final=self._final,
             backoff=Backoff(most=self.maxdelay, chance=world.rng.random),
             keepalive=self.keepalive,
         )
-        overheard = Overheard(world, self.name, self.link)
+        overheard = self.overheard = Overheard(world, self.name, self.link)
         uploads = SimulatedUploads(world.network, life, self.name, bench.read)
         tools = Tools(
             sources=bench,
@@ -339,6 +347,7 @@ class Builder:
     def stop(self, *, drains: bool) -> None:
         """End as SIGTERM ends it, giving back what runs, or as SIGHUP does, finishing it first."""
         self.world.trace.say(self.name, f"is asked to {'drain' if drains else 'stop'}")
+        self.leaving = True
         life = self.life
 
         async def leave() -> None:

@@ -6,6 +6,7 @@ no seed finds means that the simulation does not look there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred
 from buildtool.adapters import files, outbox_store, spool, transfer
 from buildtool.adapters.mail import Mailer
 from buildtool.adapters.pb_links import Links
+from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.buildserver import BuildServer
 from buildtool.delivering import Deliveries
@@ -123,6 +125,14 @@ def file_not_looked_for() -> Sequence[Change]:
 
 
 # --- who builds what --------------------------------------------------------------------------------------
+
+
+@_mutant("whoever has a name is asked before another machine gets it")
+def twin_fences_at_once() -> Sequence[Change]:
+    async def silence(self: Gateway, server: str, session: int) -> float:
+        return math.inf
+
+    return [(Gateway, "silence", silence)]
 
 
 @_mutant("only the newest session of a server is believed")

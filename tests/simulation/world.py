@@ -29,10 +29,13 @@ from tests.simulation.network import Network
 from tests.simulation.projects import ARCHES, Resolver, Times, Truths
 from tests.simulation.requesters import Requester
 from tests.simulation.trace import Trace
+from tests.simulation.twins import Twin
 
 EPOCH = 1_700_000_000.0
 PATIENCE = 2 * 86_400.0
 STEPS_MOST = 400_000
+TWINS = 0.3
+"""How many machines of all have another one that wants their name."""
 
 
 @frozen
@@ -89,6 +92,7 @@ class World:
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
         self.watch.honest = {builder.name for builder in self.builders}
         self.liars = [Liar(self, f"liar{number}") for number in range(rng.choice((0, 0, 1, 2)))]
+        self.twins = [Twin(self, builder) for builder in self.builders if rng.random() < TWINS]
         self.requesters = [
             Requester(self, name, f"{name}@example.org")
             for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
@@ -230,6 +234,8 @@ class World:
             self.time.call(self.rng.uniform(0.0, 30.0), partial(self.start_builder, builder))
         for liar in self.liars:
             self.time.call(self.rng.uniform(0.0, 300.0), liar.start)
+        for twin in self.twins:
+            twin.start()
         self.time.call(self.active_until, self._calm)
         deadline = self.active_until + self.settings.projects[0].request_ttl + PATIENCE
         while not self.watch.violations:
@@ -267,6 +273,8 @@ class World:
             machine.fails_soon = False
         for liar in self.liars:
             liar.stop()
+        for twin in self.twins:
+            twin.stop()
         if self.metaserver is None or self.metaserver.life.ended:
             self.start_metaserver()
         for builder in self.builders:
