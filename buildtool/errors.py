@@ -282,6 +282,12 @@ class NameTaken(BuildToolError):
     code = "name-taken"
 
 
+class StillThere(BuildToolError):
+    """A build server cannot be forgotten: it is connected, or may still bring what it was building."""
+
+    code = "still-there"
+
+
 class Declined(BuildToolError):
     """A build server does not take a build now. The message is the reason; the build goes elsewhere, or later here."""
 

@@ -482,7 +482,7 @@ class OperatorDesk(Protocol):
         """Build again what a Build built."""
 
     async def forget_server(self, message: ForgetServer, by: str) -> Acted:
-        """Know a build server no more. Raises NotFound, and UsageError for one that is connected or has builds."""
+        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
 
     async def forget(self, message: ForgetFailure, by: str) -> Acted:
         """Forget that a Build failed."""

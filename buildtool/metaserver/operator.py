@@ -38,7 +38,7 @@ from buildtool.domain.options import digest_of
 from buildtool.domain.state import State
 from buildtool.domain.text import one_line
 from buildtool.domain.waiting import lines, why
-from buildtool.errors import InternalError, NotFound, StorageUnavailable, UsageError
+from buildtool.errors import InternalError, NotFound, StillThere, StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.operator_protocol import (
     AbortBuild,
@@ -175,18 +175,18 @@ class OperatorDesk:
         return Acted((f"build server {server.name} {said}{still}",), changed)
 
     async def forget_server(self, message: ForgetServer, by: str) -> Acted:
-        """Know a build server no more. Raises NotFound, and UsageError for one that is connected or has builds."""
+        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
         server = self._server(message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
         if server.connected:
             where = f" from {server.origin}" if server.origin else ""
-            raise UsageError(
+            raise StillThere(
                 f"build server {server.name} is connected{where} and would be known again at once: stop it there "
                 f"first, or have it given nothing more (--pause {server.name})"
             )
         if builds:
             numbers = ", ".join(map(str, builds[:NAMES_SHOWN]))
-            raise UsageError(
+            raise StillThere(
                 f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
                 "missed, or end these builds first (--abort BUILD)"
             )

@@ -20,7 +20,7 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.domain.state import State
 from buildtool.entry.operator import standing_lines
-from buildtool.errors import NotFound, UnknownProject, UsageError
+from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.operator import WAITING_SHOWN, OperatorDesk
 from buildtool.operator_protocol import (
@@ -28,6 +28,7 @@ from buildtool.operator_protocol import (
     Acted,
     Drain,
     ForgetFailure,
+    ForgetServer,
     PauseServer,
     PurgeArtifact,
     PurgeBuiltBy,
@@ -196,6 +197,22 @@ class ServerTests(OperatorCase):
         (words,) = self.done(self.desk.pause(PauseServer("anna", ""), ANN)).words
         assert words == "build server anna is paused: by the operator; what runs there goes on (1)"
         assert self.attempt().server == "anna"
+
+    def test_one_that_is_connected_or_may_bring_a_build_is_not_forgotten_and_what_to_do_is_said(self) -> None:
+        self.login("anna")
+        self.ask(0)
+        said = self.refused(self.desk.forget_server(ForgetServer("anna"), ANN), StillThere)
+        assert "is connected and would be known again at once: stop it there first, or" in said
+        assert "--pause anna" in said
+        self.done(self.broker.send(Disconnected("anna", 1, "gone")))
+        said = self.refused(self.desk.forget_server(ForgetServer("anna"), ANN), StillThere)
+        assert "may still bring what it was building (1): wait until it is missed, or" in said
+        assert "--abort BUILD" in said
+        self.login("bert")
+        self.done(self.broker.send(Disconnected("bert", 1, "gone", clean=True)))
+        assert self.done(self.desk.forget_server(ForgetServer("bert"), ANN)).changed
+        assert self.events("server-forgotten") == [f"by {ANN}"]
+        assert "known: anna" in self.refused(self.desk.forget_server(ForgetServer("bert"), ANN))
 
     def test_a_server_that_there_is_not_is_refused_with_those_that_there_are(self) -> None:
         self.login("bert")
