@@ -68,6 +68,9 @@ ABSENT_FOR = 60.0
 ABSENT_LIMIT = 10_000
 """How many ids are remembered per program as not being given out."""
 
+PACKED_EVERY = 200
+"""After so many new pins all refs are put into one file."""
+
 NAMED = 100
 """Most refs that an origin is asked for by name at once; for more it tells all."""
 
@@ -547,6 +550,9 @@ class GitMirror:
         if answer.code:
             return explain(answer)
         remember(mirror.pinned, commit)
+        if len(mirror.pinned) % PACKED_EVERY == 0:
+            # Each new one is a file of its own, and all files are looked at whenever the mirror is used.
+            self.command.run(("pack-refs", "--all"), git_dir=mirror.path)
         return ""
 
     def _repay(self, mirror: Mirror) -> None:

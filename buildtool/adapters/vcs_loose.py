@@ -17,7 +17,7 @@ def loose(path: Path, digits: int) -> Iterator[tuple[str, bool]]:
     for directory in sorted((path / "objects").glob("[0-9a-f][0-9a-f]")):
         for file in sorted(directory.iterdir()):
             one = directory.name + file.name
-            if len(one) == digits:
+            if len(one) == digits and file.is_file():
                 yield one, _id_of(file, digits) == one
 
 

@@ -15,7 +15,7 @@ import shutil
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import define, field
@@ -28,7 +28,7 @@ from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
 from buildtool.adapters.vcs_loose import loose
 from buildtool.adapters.vcs_process import TimedOut
 from buildtool.adapters.vcs_refs import mask
-from buildtool.adapters.vcs_salvage import salvage
+from buildtool.adapters.vcs_salvage import salvage, text_of
 from buildtool.errors import MachineFault
 
 KNOWN_LIMIT = 20_000
@@ -153,7 +153,7 @@ class MirrorKeeper:
                 return False
         elif mirror.old.exists():
             why = "it was being made anew when the program ended"
-        elif mirror.digits:
+        elif mirror.digits or mirror.known or mirror.pinned:
             why = "it is gone"
         else:
             return False
@@ -184,8 +184,9 @@ class MirrorKeeper:
 
     def _is_as_left(self, mirror: Mirror) -> bool:
         try:
-            own = plain_bytes(mirror.path / "config") == plain_bytes(mirror.settings)
-            return own and plain_bytes(mirror.stamp) == stamp(mirror.path).encode("ascii")
+            if plain_bytes(mirror.stamp) != stamp(mirror.path).encode("ascii"):
+                return False
+            return plain_bytes(mirror.path / "config") == plain_bytes(mirror.settings)
         except OSError:
             return False
 
@@ -229,8 +230,7 @@ class MirrorKeeper:
         """Put a new mirror with all that can be read of the old one in its place. Raises MachineFault."""
         words = {"path": mirror.path, "url": mask(mirror.url), "why": why}
         log.warn("the mirror {path} of {url} is damaged, and made anew: {why}", **words)
-        fit = not unfit(mirror.path if os.path.lexists(mirror.path) else mirror.old)
-        digits = mirror.digits or (likely_digits(mirror.path) if fit else SHA1_DIGITS)
+        digits = mirror.digits or likely_digits(mirror)
         mirror.forget()
 
         def replace() -> None:
@@ -238,7 +238,8 @@ class MirrorKeeper:
                 remove_tree(mirror.old)
                 mirror.path.rename(mirror.old)
             new = self._init(mirror, digits)
-            if fit:
+            if mirror.old.is_dir() and not mirror.old.is_symlink():
+                make_fit(mirror.old)
                 mirror.owed |= salvage(self._command, mirror.old, new, digits, mirror.owed)
             new.rename(mirror.path)
             remove_tree(mirror.old)
@@ -289,6 +290,21 @@ def unfit(mirror: Path) -> str:
     return ""
 
 
+def make_fit(mirror: Path) -> None:
+    """Take everything out of what was a mirror that a program could wait for or follow elsewhere. Raises OSError."""
+    mirror.chmod(stat.S_IRWXU)
+    for parent, directories, names in os.walk(mirror):
+        for name in (*directories, *names):
+            one = Path(parent, name)
+            mode = one.lstat().st_mode
+            if stat.S_ISREG(mode):
+                one.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            elif stat.S_ISDIR(mode):
+                one.chmod(stat.S_IRWXU)
+            else:
+                one.unlink()
+
+
 def unlock(path: Path) -> None:
     """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs."""
     for parent, directories, names in os.walk(path):
@@ -321,13 +337,11 @@ def _states(path: Path, inner: str) -> Iterator[bytes]:
                 yield state.encode("utf-8", "surrogateescape")
 
 
-def likely_digits(path: Path) -> int:
-    """Return how long the ids of a repository are whose configuration is lost: its refs show it."""
-    texts: Iterable[Path] = (path / "packed-refs", *(path / "refs").rglob("*"))
-    for one in texts:
-        try:
-            if re.search(rb"(?m)^[0-9a-f]{64}(?: |$)", one.read_bytes()):
-                return SHA256_DIGITS
-        except OSError:
-            continue
+def likely_digits(mirror: Mirror) -> int:
+    """Return how long the ids of a mirror are whose configuration is lost: what was seen of it, or its refs, show."""
+    for one in (*mirror.known, *mirror.pinned, *mirror.owed):
+        return len(one)
+    for file in (mirror.path / "packed-refs", *(mirror.path / "refs").rglob("*")):
+        if re.search(r"(?m)^[0-9a-f]{64}(?: |$)", text_of(file)):
+            return SHA256_DIGITS
     return SHA1_DIGITS

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import GitCommand
 from buildtool.adapters.vcs_ids import Objects, Unreadable
 from buildtool.adapters.vcs_loose import loose
@@ -62,10 +63,10 @@ class _Salvage:
 
     def _refs(self) -> dict[str, str]:
         """Return what can be read of the refs, which may be in any state."""
-        refs = {name: one for one, name in _PACKED.findall(_text(self._old / "packed-refs"))}
+        refs = {name: one for one, name in _PACKED.findall(text_of(self._old / "packed-refs"))}
         for kind in ("heads", "tags", "pins", "fetched"):
             for file in (self._old / "refs" / kind).rglob("*"):
-                found = _LOOSE.match(_text(file)) if file.is_file() else None
+                found = _LOOSE.match(text_of(file)) if file.is_file() else None
                 name = file.relative_to(self._old).as_posix()
                 if found:
                     refs[name] = found[1]
@@ -77,6 +78,8 @@ class _Salvage:
         """Bring the packs that can be read to their ends, whatever their indexes are like; say whether some cannot."""
         damaged = False
         for pack in sorted((self._old / "objects" / "pack").glob("*.pack")):
+            if not pack.is_file():
+                continue
             with pack.open("rb") as stream:
                 answer = self._command.run(("index-pack", "--stdin"), git_dir=self._new, given=stream, limit=LIMIT)
             damaged = damaged or answer.code != 0
@@ -90,17 +93,17 @@ class _Salvage:
                 shutil.copyfile(self._old / "objects" / one[:2] / one[2:], target)
 
     def _bring_shallow(self) -> None:
-        lines = _text(self._old / "shallow").split()
+        lines = text_of(self._old / "shallow").split()
         there = self._kinds([one for one in lines if len(one) == self._digits])
         if there:
             (self._new / "shallow").write_text("".join(f"{one}\n" for one in there), encoding="ascii")
 
     def _bring_singly(self, wanted: Sequence[str]) -> None:
         """Ask git to read what it can of the damaged packs: all that is wanted at once, or else each by itself."""
+        for name in ("config", "HEAD", "packed-refs", "refs"):
+            remove_tree(self._old / name)
         shutil.copyfile(self._new / "config", self._old / "config")
         (self._old / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")
-        (self._old / "packed-refs").unlink(missing_ok=True)
-        shutil.rmtree(self._old / "refs", ignore_errors=True)
         (self._old / "refs").mkdir()
         missing = [one for one in wanted if one not in self._complete([one])][:SINGLY]
         if missing and not self._fetch(missing):
@@ -163,8 +166,9 @@ class _Salvage:
         self._set({f"refs/pins/{one}": one for one in self._complete(found)})
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return what is in a file, "" where there is none that can be read."""
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
     except OSError:
         return ""
