@@ -85,7 +85,7 @@ WANTED_LIMIT = 1_000_000
 WANTED_TOGETHER = 8_000
 """Most acceptable revisions of all that is asked for at once, which is one event: each costs time in it."""
 
-KINDS_LIMIT = 2_000
+KINDS_LIMIT = 10_000
 """Most kinds of open Builds, by project, platform and needs of the machine: each build server that logs in is held
 against every one."""
 

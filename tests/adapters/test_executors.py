@@ -1,15 +1,17 @@
 """Blocking functions run in threads, at most so many at once, and whoever asked gets what came of each."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.executors import Threads
+from buildtool.adapters.executors import SLICE, Threads
 from buildtool.errors import Unavailable
 
 
@@ -46,6 +48,27 @@ class InThreads(TestCase):
         threads, together = self.threads(3), threading.Barrier(3, timeout=10)
         await gatherResults([Deferred.fromCoroutine(threads.run(together.wait)) for _ in range(9)])
         assert len(threads._threads) == 3
+
+    async def test_what_takes_long_to_hand_out_lets_the_reactor_turn_in_between(self) -> None:
+        threads, turns = self.threads(1), list[int]()
+        gate = threading.Event()
+        first = Deferred.fromCoroutine(threads.run(lambda: gate.wait(10)))
+        waiting = [Deferred.fromCoroutine(threads.run(lambda: None)) for _ in range(6)]
+
+        def take_long(_: None) -> None:
+            time.sleep(SLICE)
+            turns.append(1)
+
+        for one in waiting:
+            one.addCallback(take_long)
+        other = list[int]()
+        looking = LoopingCall(lambda: other.append(len(turns)))
+        gate.set()
+        await first
+        looking.start(0)
+        await gatherResults(waiting)
+        looking.stop()
+        assert len(set(other)) > 3, "others were served between one and the next"
 
     async def test_who_no_longer_waits_is_not_told(self) -> None:
         threads, gate = self.threads(1), threading.Event()

@@ -16,7 +16,7 @@ from buildtool.domain.state import State
 from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
 from buildtool.kept import Kept
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.desk import Desk
+from buildtool.metaserver.desk import WANTED_TOGETHER, Desk
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.telling import Addresses, Teller
 from buildtool.project import Project
@@ -41,9 +41,10 @@ ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 @define
 class Resolver:
-    """``ports.SourceResolver``: every ref is one commit, every range accepts ten."""
+    """``ports.SourceResolver``: every ref is one commit, every range accepts so many."""
 
     hold: Deferred[None] | None = None
+    near: int = 10
 
     async def resolve(self, url: str, ref: str) -> str:
         if self.hold is not None:
@@ -51,7 +52,7 @@ class Resolver:
         return COMMIT
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        return (commit, *(f"{number:040x}" for number in range(9)))
+        return (commit, *(f"{number:040x}" for number in range(self.near - 1)))
 
     async def pin(self, url: str, commit: str) -> None:
         return None
@@ -97,6 +98,32 @@ class RoomTests(SynchronousTestCase):
             self.successResultOf(world.submit(number, "9"))
         self.failureResultOf(world.submit(2, "9"), Overloaded)
         self.successResultOf(world.submit(3))
+
+    def test_what_is_asked_for_at_once_accepts_a_bounded_number_of_revisions_in_all(self) -> None:
+        """It is one event, decided without a pause: that many ask together for a thousand each would be a long one."""
+        world = World()
+        world.desk.open_limit = world.desk.wanted_limit = 1_000_000
+        items = [
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "9", {}, {}, {}) for number in range(TOGETHER)
+        ]
+        self.successResultOf(Deferred.fromCoroutine(world.desk.submit_together(SubmitTogether(tuple(items)))))
+        world.resolver.near = WANTED_TOGETHER // TOGETHER + 1
+        again = tuple(evolve(item, client_id=f"{1_000 + number:032x}") for number, item in enumerate(items))
+        asked = Deferred.fromCoroutine(world.desk.submit_together(SubmitTogether(again)))
+        assert "ask with a smaller --revrange" in str(self.failureResultOf(asked, UsageError).value)
+
+    def test_builds_of_a_bounded_number_of_kinds_wait_and_more_of_the_same_may(self) -> None:
+        world = World()
+        world.desk.open_limit, world.desk.kinds_limit = 1_000, 2
+
+        def ask(number: int, arch: str) -> Deferred[Told]:
+            message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"arch": arch})
+            return Deferred.fromCoroutine(world.desk.submit(message))
+
+        for number, arch in enumerate(("x86_64", "ppc", "x86_64")):
+            self.successResultOf(ask(number, arch))
+        assert "platforms and machines wait" in str(self.failureResultOf(ask(9, "aarch64"), Overloaded).value)
+        self.successResultOf(ask(10, "ppc"))
 
 
 class MemoryTests(SynchronousTestCase):

@@ -15,14 +15,32 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.asker import Asker, working_for
 from buildtool.domain.incarnations import Keys
 from buildtool.domain.messages import AttemptAccepted, Disconnected
-from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Capability, Held, Offer, Server, Verdict
+from buildtool.domain.model import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    Capability,
+    Held,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    Server,
+    Verdict,
+)
 from buildtool.domain.names import KNOWN
 from buildtool.domain.state import LEASE, State
 from buildtool.domain.tickets import TicketKind, read
 from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.comings import FLAPS, TOLD_FOR
-from buildtool.metaserver.server_desk import CAPABILITY_LIMIT, WORD_LIMIT, ServerDesk, TicketOffice
+from buildtool.metaserver.server_desk import (
+    ANNOUNCED_MOST,
+    CAPABILITY_LIMIT,
+    OFFERS_A_MARK,
+    WORD_LIMIT,
+    ServerDesk,
+    TicketOffice,
+)
 from buildtool.protocol import AbortOrder, Done, Ended, Heard, Heartbeat, Order, Register, RenewTickets, Welcome
 from buildtool.settings import Settings
 from tests.domain.worlds import POLICIES, machine, submitted
@@ -108,6 +126,33 @@ class RegisteringTests(SynchronousTestCase):
         long = evolve(machine(), offers=(Offer(words),) * 4)
         assert str(CAPABILITY_LIMIT) in self.refused("anna", long)
         assert self.world.broker.state.servers == {}
+
+    def test_more_members_of_one_kind_than_any_machine_has_are_refused(self) -> None:
+        """They are looked through when builds are given out, for every build server that is connected."""
+        many = tuple((f"p{number}", number) for number in range(ANNOUNCED_MOST + 1))
+        tools = tuple((name, "x") for name, _ in many)
+        skills = tuple(ProjectSkill(name, 1, "") for name, _ in many)
+        words = tuple(name for name, _ in many)
+        for changed, what in (
+            (evolve(machine(), machine=many), "properties of its machine"),
+            (evolve(machine(), offers=(Offer(many),)), "properties of a platform"),
+            (evolve(machine(), offers=(Offer((), OfferKind.NATIVE, tools),)), "tools of an offer"),
+            (evolve(machine(), skills=skills), "projects"),
+            (evolve(machine(), machine=(("tools", words),)), "members of one property"),
+        ):
+            assert f"at most {ANNOUNCED_MOST} {what}, not {ANNOUNCED_MOST + 1}" in self.refused("anna", changed)
+
+    def test_of_one_os_arch_and_libc_so_many_offers_are_used_native_ones_first_and_the_log_says_so(self) -> None:
+        def offer(number: int, kind: OfferKind = OfferKind.CROSS, arch: str = "ppc") -> Offer:
+            return Offer((("arch", arch), ("libc", "glibc"), ("libc_version", f"2.{number}"), ("os", "linux")), kind)
+
+        offers = (*(offer(number) for number in range(20)), offer(99, OfferKind.NATIVE), offer(0, arch="x86_64"))
+        with listening() as said:
+            self.successResultOf(self.register("anna", evolve(machine(), offers=offers)))
+        used = self.world.broker.state.servers["anna"].capability.offers
+        assert used == (*offers[: OFFERS_A_MARK - 1], *offers[20:])
+        (line,) = [one for one in said if "are not used" in one]
+        assert line == f"anna offers more than {OFFERS_A_MARK} platforms of one os, arch and libc: 13 are not used"
 
     def test_a_value_that_nobody_can_read_is_refused(self) -> None:
         """Requesters are quoted what a machine has, in the reasons why their builds wait."""
