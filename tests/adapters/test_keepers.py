@@ -116,6 +116,36 @@ class Kept(TestCase):
         self.assertEqual(bearers(self.mark), [])
 
 
+class Beginnings(Kept):
+    def start_keepers(self) -> Keepers:
+        """As where whoever started the build server ignores and blocks signals."""
+        numbers = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGTTOU, signal.SIGHUP)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2, signal.SIGTERM})
+        try:
+            return super().start_keepers()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def test_a_command_begins_with_plain_signals(self) -> None:
+        await self.run_it(shell("grep -E 'Sig(Ign|Blk)' /proc/self/status"))
+        self.assertEqual(self.output.text.split(), [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16])
+
+    async def test_nobody_but_root_looks_into_a_keeper_and_there_is_little_to_see(self) -> None:
+        os.environ["KEPT_SECRET"] = "hunter2"
+        self.addCleanup(os.environ.pop, "KEPT_SECRET")
+        await deferToThread(self.keepers.close)
+        self.keepers = Keepers(self.mark)
+        self.addCleanup(self.keepers.close)
+        self.processes = Processes(cast("IReactorFromThreads", reactor), self.keepers)
+        await self.run_it(shell("stat -c %u /proc/$PPID/environ; cat /proc/$PPID/environ 2> /dev/null"))
+        owner, _, seen = self.output.text.partition(b"\n")
+        self.assertEqual(owner, b"0")
+        self.assertNotIn(b"hunter2", seen)
+
+
 class Daemons(Kept):
     async def test_a_daemon_by_the_book_is_gone_when_its_command_has_ended(self) -> None:
         ended = await self.run_it(daemon())

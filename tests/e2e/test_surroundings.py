@@ -21,7 +21,7 @@ while [ "$process" -gt 1 ]; do
   if tr '\\\\0' '\\\\n' < /proc/$process/environ 2> /dev/null | grep -q hunter2; then exit 1; fi
   process=$(sed "s/.*) //" /proc/$process/stat | cut -d" " -f2)
 done
-grep -E 'Sig(Ign|Blk)' /proc/self/status > ü/signals
+[ "$(grep -cE 'Sig(Ign|Blk):.0+$' /proc/self/status)" = 2 ]
 printf '%s %s' "$1" "$GREETING" > ü/größe.txt
 cat < ü/quelle.txt >> ü/größe.txt
 env | cut -d= -f1 | grep -v PWD | sort > ü/names
@@ -32,7 +32,7 @@ def plan(wanted):
     return Plan(
         commands=[Command(["sh", "-c", _SCRIPT, "sh", "Grüße €"], name="größe")],
         environment={"GREETING": "grüß dich"},
-        deliverables=["ü/größe.txt", "ü/signals", "ü/names"],
+        deliverables=["ü/größe.txt", "ü/names"],
     )
 
 
