@@ -15,20 +15,24 @@ import stat
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_layout import WRITTEN
 from buildtool.adapters.vcs_worktrees import Worktrees
+from buildtool.errors import RepositoryUnreachable, SourceUnusable
 from tests.adapters.repositories import Origin
 from tests.support.inline import run
+from tests.support.packages import require
 
 CLONING = ("-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false")
 
@@ -484,3 +488,221 @@ HostileBuilds.TestCase.settings = settings(
     max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestHostileBuilds = HostileBuilds.TestCase
+
+
+# --- one test for each kind of what a tree or its project may be like ------------------------------------------
+
+
+class Machine:
+    """A build server's sources, and an origin to fetch from."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.origin = Origin(top / "origin")
+        self.mirror = GitMirror(top / "mirrors", Inline())
+        self.trees = Worktrees(self.mirror, top / "trees", Inline())
+
+    def checkout(self, commit: str, slot: int = 0) -> Path:
+        return run(self.trees.checkout(self.origin.url, commit, slot))
+
+    def restarted(self) -> None:
+        """Forget all that is in memory."""
+        self.mirror = GitMirror(self.top / "mirrors", Inline())
+        self.trees = Worktrees(self.mirror, self.top / "trees", Inline())
+
+    def said(self, tree: Path, *arguments: str) -> str:
+        command = ["git", "-C", str(tree), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    here = Machine(tmp_path)
+    yield here
+    here.mirror.close()
+
+
+def test_all_files_have_one_time_and_git_s_modes_whatever_the_umask(machine: Machine) -> None:
+    machine.origin.commit("a/b")
+    commit = machine.origin.commit("c")
+    before = os.umask(0o077)
+    try:
+        tree = machine.checkout(commit)
+    finally:
+        os.umask(before)
+    for path in (tree / "a" / "b", tree / "c"):
+        assert (path.stat().st_mtime_ns, stat.S_IMODE(path.stat().st_mode)) == (WRITTEN, 0o644)
+    assert stat.S_IMODE((tree / "a").stat().st_mode) == 0o755
+
+
+def test_a_build_s_git_describes_its_commit_by_the_tags_that_reach_it_and_no_others(machine: Machine) -> None:
+    first = machine.origin.commit()
+    second = machine.origin.commit()
+    tree = machine.checkout(first)
+    assert first.startswith(machine.said(tree, "describe", "--tags", "--always"))
+    machine.origin.git("tag", "-a", "-m", "late", "v1", first)  # after the commit was fetched
+    machine.origin.git("tag", "later", second)
+    for _ in range(2):
+        tree = machine.checkout(first)
+        assert machine.said(tree, "describe") == "v1"
+        assert machine.said(tree, "tag", "-l") == "v1"
+        git(tree, "tag", "mine")
+    tree = machine.checkout(second, 1)
+    assert machine.said(tree, "describe") == f"v1-1-g{machine.said(tree, 'rev-parse', '--short', 'HEAD')}"
+    assert machine.said(tree, "tag", "-l").split() == ["later", "v1"]
+    assert machine.said(tree, "status", "--porcelain", "--ignored") == ""
+    assert machine.said(tree, "config", "remote.origin.url") == machine.origin.url
+    assert machine.said(tree, "rev-list", "--count", "HEAD") == "2"
+
+
+def test_the_tags_are_those_of_before_while_the_origin_is_away(machine: Machine) -> None:
+    commit = machine.origin.commit()
+    machine.origin.git("tag", "v1")
+    machine.checkout(commit)
+    machine.origin.path.rename(machine.origin.path.with_name("away"))
+    assert machine.said(machine.checkout(commit), "tag", "-l") == "v1"
+    machine.restarted()
+    assert machine.said(machine.checkout(commit), "tag", "-l") == "v1"
+
+
+def test_text_that_was_committed_with_crlf_before_it_was_declared_is_as_in_a_clone_though_there_is_much(
+    machine: Machine,
+) -> None:
+    for number in range(2_000):
+        path = machine.origin.path / "text" / f"{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"one\r\ntwo\r\n")
+    machine.origin.commit("other")
+    commit = machine.origin.commit(".gitattributes", "*.txt text eol=lf\n")
+    wanted = manifest(fresh_clone(machine.origin, commit, machine.top / "clone"))
+    for _ in range(2):
+        assert manifest(machine.checkout(commit)) == wanted
+
+
+def test_a_history_of_sha256_ids_is_laid_out_as_well(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine")
+    machine.origin = Origin(tmp_path / "wide", object_format="sha256")
+    machine.origin.commit("a", "one\n")
+    commit = machine.origin.commit(".gitattributes", "a text eol=crlf\n")
+    for _ in range(2):
+        tree = machine.checkout(commit)
+        assert (tree / "a").read_bytes() == b"one\r\n"
+        assert machine.said(tree, "status", "--porcelain") == ""
+        (tree / "a").write_text("spoilt")
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", "..", "."])
+def test_a_path_that_git_checks_out_nowhere_is_the_project_s_to_mend(machine: Machine, name: str) -> None:
+    machine.origin.commit("a")
+    blob = machine.origin.git("rev-parse", "HEAD:a")
+    entry = f"100644 {name}\0".encode() + bytes.fromhex(blob)
+    path = machine.top / "tree"
+    path.write_bytes(entry)
+    tree = machine.origin.git("hash-object", "-t", "tree", "-w", "--literally", str(path))
+    commit = machine.origin.git("commit-tree", "-m", "bad", tree)
+    machine.origin.git("branch", "bad", commit)
+    with pytest.raises(SourceUnusable, match="git checks out nowhere"):
+        machine.checkout(commit)
+    assert (machine.checkout(machine.origin.git("rev-parse", "main")) / "a").exists()
+
+
+def add_submodule(machine: Machine, url: str, path: str = "ext") -> None:
+    machine.origin.git(*CLONING[:2], "submodule", "--quiet", "add", url, path)
+
+
+def test_a_submodule_s_commit_that_was_never_pushed_is_the_project_s_to_mend(machine: Machine) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    add_submodule(machine, library.url)
+    good = machine.origin.commit("a")
+    (machine.origin.path / "ext" / "f").write_text("unpushed\n")
+    machine.origin.git("-C", "ext", "commit", "-qam", "unpushed")
+    bad = machine.origin.commit("a")
+    unpushed = machine.origin.git("-C", "ext", "rev-parse", "HEAD")
+    with pytest.raises(SourceUnusable) as raised:
+        machine.checkout(bad)
+    for word in ("'ext'", unpushed, library.url, "push"):
+        assert word in str(raised.value)
+    assert (machine.checkout(good) / "ext" / "f").exists()
+
+
+def test_a_submodule_without_a_url_is_the_project_s_to_mend(machine: Machine) -> None:
+    machine.origin.commit("a")
+    machine.origin.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},ext/none")
+    machine.origin.git("commit", "-qm", "a gitlink alone")
+    with pytest.raises(SourceUnusable, match=r"'ext/none' has no URL in .gitmodules"):
+        machine.checkout(machine.origin.git("rev-parse", "HEAD"))
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///nowhere/at/all", "ext::sh -c touch% owned", "-x", "../../../../../../../../x"]
+)
+def test_a_submodule_that_cannot_be_fetched_is_the_project_s_to_mend(machine: Machine, url: str) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    add_submodule(machine, library.url)
+    machine.origin.git("config", "--file", ".gitmodules", "submodule.ext.url", url)
+    with pytest.raises(SourceUnusable, match="'ext'"):
+        machine.checkout(machine.origin.commit("a"))
+
+
+def test_a_submodule_that_its_project_never_checks_out_is_an_empty_directory(machine: Machine) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    add_submodule(machine, library.url)
+    machine.origin.git("config", "--file", ".gitmodules", "submodule.ext.update", "none")
+    commit = machine.origin.commit("a")
+    wanted = manifest(fresh_clone(machine.origin, commit, machine.top / "clone"))
+    tree = machine.checkout(commit)
+    assert manifest(tree) == wanted
+    (tree / "ext" / "left").write_text("behind")
+    assert manifest(machine.checkout(commit)) == wanted
+
+
+# --- Git LFS ------------------------------------------------------------------------------------------------
+
+LARGE = b"large " * 5_000
+
+
+def with_lfs(machine: Machine, *, push: bool = True) -> tuple[str, Path]:
+    """Return a commit with a file in an LFS store, and the bare repository that has both."""
+    require("git-lfs", "git-lfs")
+    bare = machine.top / "bare.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+    git(machine.origin.path, "lfs", "install", "--local", "--skip-smudge")
+    (machine.origin.path / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    (machine.origin.path / "a.bin").write_bytes(LARGE)
+    commit = machine.origin.commit("b")
+    git(machine.origin.path, "remote", "add", "origin", f"file://{bare}")
+    git(machine.origin.path, "push", "-q", "origin", "main", *(() if push else ("--no-verify",)))
+    return commit, bare
+
+
+def test_files_in_git_lfs_come_with_their_content_and_are_compared_with_it(machine: Machine) -> None:
+    commit, bare = with_lfs(machine)
+    url = f"file://{bare}"
+    tree = run(machine.trees.checkout(url, commit, 0))
+    assert (tree / "a.bin").read_bytes() == LARGE
+    (tree / "a.bin").write_bytes(bytes(len(LARGE)))
+    assert (run(machine.trees.checkout(url, commit, 0)) / "a.bin").read_bytes() == LARGE
+
+
+def test_a_file_that_its_lfs_store_lacks_ends_the_build_with_its_name(machine: Machine) -> None:
+    commit, bare = with_lfs(machine, push=False)
+    with pytest.raises((SourceUnusable, RepositoryUnreachable), match=r"a\.bin"):
+        run(machine.trees.checkout(f"file://{bare}", commit, 0))
+
+
+def test_without_git_lfs_the_build_ends_and_names_the_file_and_the_program(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commit, bare = with_lfs(machine)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("git", "sh", "env"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SourceUnusable, match=r"a\.bin.*git-lfs"):
+        run(machine.trees.checkout(f"file://{bare}", commit, 0))
