@@ -13,11 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from tests.benchmarks import attacks, builds, cancelling, decisions, footprint, herd, hits, limits, transfers
+from tests.benchmarks import (
+    attacks,
+    builds,
+    cancelling,
+    checkouts,
+    decisions,
+    footprint,
+    herd,
+    hits,
+    limits,
+    transfers,
+)
 from tests.benchmarks.figures import BY_NAME, Board, Figure, chosen
 from tests.benchmarks.world import ROOT, progress, world
 
-GROUPS = (limits, decisions, builds, cancelling, transfers, footprint, herd, hits, attacks)
+GROUPS = (limits, decisions, builds, checkouts, cancelling, transfers, footprint, herd, hits, attacks)
 """What takes the figures, in this order: the limits first, since the others are said beside them."""
 
 

@@ -38,6 +38,7 @@ LIMITS = (
     Spec("limit_http_stream_mib_per_s", "MiB/s"),
     Spec("limit_http_stream_at_60ms_mib_per_s", "MiB/s"),
     Spec("limit_klein_pages_per_s", "1/s"),
+    Spec("limit_git_switched_tree_ms_p50", "ms"),
 )
 
 ATTACKED = {name: f"attack_{name}_ms_p99" for name in (*ATTACKS, "all")}
@@ -59,6 +60,7 @@ FIGURES = (
     _most("decision_server_registers_ms_p99", "ms", 1),
     _most("decision_artifact_finished_ms_p99", "ms", 1),
     _most("decision_ms_p99", "ms", 1),
+    _most("switched_tree_ms_p50", "ms", 120, "limit_git_switched_tree_ms_p50"),
     _most("cancel_to_term_ms_p99", "ms", 1_000),
     Spec("upload_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s", 300),
     Spec("download_mib_per_s", "MiB/s", "limit_http_stream_mib_per_s"),
