@@ -256,15 +256,20 @@ class Deliveries:
             await self._breakable(parcel, self._send_log(parcel, welcome))
             await self._breakable(parcel, self._send_artifact(parcel, welcome))
             await self._tell(parcel)
-        except CancelledError:
-            if not (parcel.taken or parcel.aborted or self._stopped):
-                raise
         except _Otherwise as otherwise:
             await self._end_otherwise(parcel, otherwise.end, otherwise.reason)
         except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
-            self._say_why(parcel, str(error))
-            delay, parcel.delay = parcel.delay, min(2 * parcel.delay, _RETRY_MOST)
-            await self._pause(parcel, delay)
+            await self._put_off(parcel, str(error))
+        except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
+            if isinstance(error, CancelledError) and (parcel.taken or parcel.aborted or self._stopped):
+                return
+            self._log.failure("a defect while delivering {key}", key=parcel.key)
+            await self._put_off(parcel, f"a defect: {type(error).__name__}: {error}")
+
+    async def _put_off(self, parcel: Parcel, why: str) -> None:
+        self._say_why(parcel, why)
+        delay, parcel.delay = parcel.delay, min(2 * parcel.delay, _RETRY_MOST)
+        await self._pause(parcel, delay)
 
     def _say_why(self, parcel: Parcel, why: str) -> None:
         """Log why something is not delivered yet, once for each reason: it may be so for a day."""

@@ -137,10 +137,11 @@ _REFUSE = Path(os.path.expanduser(os.environ.get("BUILDTOOL_REFUSE_FILE", "~/.bu
 
 def owner_agrees(checked: Checked) -> str | None:  # noqa: ARG001 - every checker is given it
     """Refuse while the machine's owner says so."""
-    if not _REFUSE.exists():
-        return None
-    with _REFUSE.open(encoding="utf-8", errors="replace") as reason:
-        return reason.readline(200).strip() or "the owner of this machine needs it now"
+    try:
+        with _REFUSE.open(encoding="utf-8", errors="replace") as reason:
+            return reason.readline(200).strip() or "the owner of this machine needs it now"
+    except OSError:
+        return None  # there is no such file, or this account may not read it
 
 
 # --- the project ----------------------------------------------------------------------------------------

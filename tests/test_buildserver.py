@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.attempt import RECIPE_PATIENCE, artifact_name, brief
@@ -433,6 +433,18 @@ class Uploading(Case):
             at.uploads.errors = []
             at.pass_time(20)
             assert isinstance(at.link.told[0], Done)
+
+    def test_a_defect_while_delivering_is_logged_and_the_next_try_is_made(self) -> None:
+        """Only what is meant to end it ends it: people wait for what was built."""
+        for where in ("uploads", "link"):
+            at = place(script=[Exit(), Exit()])
+            broken: list[Exception] = [ValueError("not foreseen"), LookupError("nor this"), CancelledError()]
+            getattr(at, where).errors = broken
+            self.take(at)
+            at.pass_time(60)
+            assert isinstance(at.link.told[0], Done)
+            assert not broken
+            assert len(self.flushLoggedErrors()) == 3
 
     def test_an_upload_that_always_arrives_wrong_is_the_machines_failure(self) -> None:
         at = place(script=[Exit(), Exit()])
