@@ -60,6 +60,26 @@ def test_a_recipe_that_raises_ends_at_once_with_its_line_and_costs_the_machines_
     assert any("NameError" in body and str(LINE) in body for body in mails)
 
 
+def test_a_submodule_whose_commit_was_never_pushed_ends_at_once_and_is_built_once_it_is(mistaken: Control) -> None:
+    """Three such commits quarantined a machine; pushing the submodule makes no new commit here."""
+    library = mistaken.directory / "library"
+    mistaken.git("init", "--quiet", "--initial-branch=main", str(library))
+    mistaken.git("-C", str(library), "commit", "--quiet", "--allow-empty", "--message=first")
+    mistaken.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "ext")
+    mistaken.git("-C", "ext", "commit", "--quiet", "--allow-empty", "--message=not pushed")
+    mistaken.commit()
+    mistaken.server("anna")
+    mistaken.server("bert")
+    for _ in range(4):
+        ended = wrong(mistaken, "--force")
+        assert "the submodule 'ext' is at commit" in ended["reason"]
+        assert "push it there" in ended["reason"]
+        assert (ended["state"], ended["epoch"]) == ("failed", 1)
+    assert "quarantine" not in status(mistaken)
+    mistaken.git("-C", "ext", "push", "--quiet", str(library), "HEAD:refs/heads/pushed")
+    assert wrong(mistaken, "--no-download", code=0)["state"] == "satisfied"
+
+
 def test_what_is_delivered_and_cannot_be_is_named_with_what_is_wrong_about_it(mistaken: Control) -> None:
     mistaken.server("anna")
     for mistake, said in (
