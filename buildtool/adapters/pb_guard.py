@@ -55,6 +55,9 @@ _ARGUMENTS = {b"version": 1, b"message": 6, b"answer": 2, b"error": 2, b"decref"
 
 _NAME_LIMIT = 40
 
+_PART = 8 * 1024
+"""Bytes that are parsed at once."""
+
 _LOOK_AFTER_GONE = 2.0
 """Seconds between two looks whether a peer that is not listened to has gone: nothing else would tell."""
 
@@ -80,7 +83,7 @@ class Limits:
     calls: int = 64
     waiting: int = 4 * 1024**2
     unread: int = 8 * 1024**2
-    held: int = 128 * 1024**2
+    held: int = 64 * 1024**2
 
 
 class Complaints:
@@ -167,6 +170,7 @@ class Guarded(pb.Broker):
         self._gone: IDelayedCall | None = None
         self._patient = 0
         self._calls = 0
+        self._unparsed = bytearray()
         self._queue: deque[tuple[object, int]] = deque()
         self._weight = self._queued = self._waiting = self._unread = 0
         self._working = self._paused = False
@@ -202,6 +206,7 @@ class Guarded(pb.Broker):
             self._house.left(self)
         self._expressions = Expressions(STRANGER)
         self._queue.clear()
+        self._unparsed.clear()
         super().connectionLost(reason)
         self.asker.leave()
         if self.isClient and not self.ready.called:
@@ -256,7 +261,7 @@ class Guarded(pb.Broker):
     @property
     def held(self) -> int:
         """About how many bytes of memory this connection's messages take, whatever state they are in."""
-        return self._expressions.held + self._queued + self._waiting + self._unread
+        return len(self._unparsed) + self._expressions.held + self._queued + self._waiting + self._unread
 
     def _stands(self) -> None:
         if self._house is None:
@@ -299,10 +304,16 @@ class Guarded(pb.Broker):
             self._budget -= len(chunk)
             if self._budget < 0:
                 raise Breach(f"sent {self.limits.stranger_bytes} bytes without a hello")
-        expressions = self._expressions.feed(chunk)
+        self._unparsed += chunk
+        self._work()
+
+    def _parse(self) -> None:
+        """Parse a part of what came: as objects it takes many times the memory, so the rest stays as it is."""
+        part = bytes(self._unparsed[:_PART])
+        del self._unparsed[:_PART]
+        expressions = self._expressions.feed(part)
         self._queue.extend(zip(expressions, self._expressions.weights, strict=True))
         self._queued += sum(self._expressions.weights)
-        self._work()
 
     def _work(self) -> None:
         """Look at what is complete, one after the other, as long as the peer has not enough under way."""
@@ -310,7 +321,10 @@ class Guarded(pb.Broker):
             return
         self._working = True
         try:
-            while self._queue and self._listens() and not (self.why or self.disconnected):
+            while (self._queue or self._unparsed) and self._listens() and not (self.why or self.disconnected):
+                if not self._queue:
+                    self._parse()
+                    continue
                 expression, self._weight = self._queue.popleft()
                 self._queued -= self._weight
                 self.callExpressionReceived(expression)
@@ -327,7 +341,7 @@ class Guarded(pb.Broker):
 
     def _flow(self) -> None:
         """Read on, or do not, as what is under way asks for."""
-        pause = bool(self._queue) or not self._listens()
+        pause = bool(self._queue or self._unparsed) or not self._listens()
         if self.why or self.disconnected or pause is self._paused:
             return
         self._paused = pause

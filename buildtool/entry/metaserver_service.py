@@ -30,6 +30,7 @@ from buildtool.adapters.logs import LogStore
 from buildtool.adapters.mail import Deliver, Mailer, Pace, Render, mail_test
 from buildtool.adapters.mail_smtp import SmtpDelivery
 from buildtool.adapters.mail_text import Links, render
+from buildtool.adapters.memory import GivingBack
 from buildtool.adapters.operator_store import SqlOperatorStore
 from buildtool.adapters.outbox_store import SqlOutboxStore
 from buildtool.adapters.patrol import Patrol
@@ -85,6 +86,9 @@ SOURCES_GRACE = 1.0
 
 LOOK_EVERY = 30.0
 """Seconds between two looks through the open builds."""
+
+MEMORY_LOOK = 5.0
+"""Seconds between two looks whether memory can be given back to the system."""
 
 DRAINED_LOOK = 1.0
 """Seconds between two looks whether anything still runs while the metaserver drains."""
@@ -338,10 +342,14 @@ class Metaserver:
             if reason:
                 self.ask_stop(reason)
 
+        self._look(look, DRAINED_LOOK, timers, "the look whether it is drained")
+        self._look(GivingBack().look, MEMORY_LOOK, timers, "the look after free memory")
+
+    def _look(self, look: Callable[[], object], seconds: float, timers: IReactorTime, what: str) -> None:
         looking = LoopingCall(look)
         looking.clock = timers
-        looking.start(DRAINED_LOOK, now=False)
-        self._closing.add("the look whether it is drained", looking.stop)
+        looking.start(seconds, now=False)
+        self._closing.add(what, looking.stop)
 
     def _listen(self, factory: IProtocolFactory, port: int, setting: str) -> None:
         listening = listen(self.reactor, factory, self.settings.bind, port, setting)
