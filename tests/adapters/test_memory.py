@@ -9,8 +9,13 @@ from buildtool.adapters.memory import GROWN, GivingBack, resident, trim
 
 def test_it_is_given_back_when_the_program_has_grown_and_not_before() -> None:
     sizes = iter([100, 90, 90 + GROWN - 1, 90 + GROWN, 95, 95 + GROWN - 1, 95 + GROWN, 99])
-    given = []
-    giving = GivingBack(lambda: next(sizes), lambda: bool(given.append(1)) or True)
+    given: list[int] = []
+
+    def give() -> bool:
+        given.append(1)
+        return True
+
+    giving = GivingBack(lambda: next(sizes), give)
     assert [giving.look() for _ in range(6)] == [False, False, False, True, False, True]
     assert len(given) == 2
 
