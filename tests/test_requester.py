@@ -117,6 +117,22 @@ def errand(*answers: Told | BuildToolError) -> Errand:
     return Errand(FakeMetaserver(list(answers)))
 
 
+def test_a_metaserver_that_tells_changes_without_end_does_not_fill_the_screen() -> None:
+    it = errand(messages.waiting(log_url=""))
+    found = it.begin(foreground=True)
+    for number in range(5_000):
+        it.metaserver.move(messages.waiting(epoch=number % 2 + 1, server=f"s{number}", log_url=""))
+        it.clock.advance(0.001)
+    it.metaserver.move(messages.told(answer="dispatched", build_id=17))
+    it.clock.advance(0)
+    assert found[0].exit is Exit.OK
+    assert len(it.console.said) < 200
+    left = sum(
+        int(line.split()[0].replace(",", "")) for line in it.console.said if "more changes were not shown" in line
+    )
+    assert left > 4_800
+
+
 # --- asking for several at once --------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from buildtool.ports import Downloads, MetaserverClient
 from buildtool.protocol import Follow, Told
 from buildtool.requester.console import Console
 from buildtool.requester.lines import clean, moved, waits
+from buildtool.requester.pacing import Changes
 
 __all__ = ["LogShower", "Story"]
 
@@ -30,6 +31,7 @@ class Story:
 
     told: Told
     console: Console
+    changes: Changes
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
 
     def hear(self, now: Told) -> None:
@@ -39,7 +41,7 @@ class Story:
         before, self.told = self.told, now
         if waits(now):
             for line in moved(before, now):
-                self.console.say(line)
+                self.changes.say(line)
         self.console.state(now)
         self.poke()
 

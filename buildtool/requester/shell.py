@@ -20,6 +20,7 @@ from buildtool.requester.explaining import explained
 from buildtool.requester.following import LogShower, Story
 from buildtool.requester.lines import answered, clean, ended, how_to_go_on, waits
 from buildtool.requester.outcome import Exit, Result, exit_of_state
+from buildtool.requester.pacing import Changes
 from buildtool.requester.together import Watch, answered_together, news, table
 
 __all__ = ["Requester", "Wish"]
@@ -72,12 +73,14 @@ class Requester:
             began = self.timers.seconds()
             told = await self._sent(lambda client: client.submit(wish.submit))
             milliseconds = (self.timers.seconds() - began) * 1_000
-            self._story = Story(told, self.console)
+            changes = Changes(self.console, self.timers)
+            self._story = Story(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
                 self._say(how_to_go_on(told, wish.submit.email, self.program))
                 if wish.foreground:
                     told = await self._follow(self._story)
+                    changes.sum_up()
             if told.answer not in ("hit", "known-failure") and not waits(told):
                 self._say(ended(told))
             return await self._fetched(told, milliseconds, download=wish.download)
@@ -91,12 +94,14 @@ class Requester:
             began = self.timers.seconds()
             answered_all = await self._sent(lambda client: client.submit_together(SubmitTogether(tuple(submits))))
             milliseconds = (self.timers.seconds() - began) * 1_000
-            watch = Watch(list(answered_all.items), lambda told: self.console.say(news(told)))
+            changes = Changes(self.console, self.timers)
+            watch = Watch(list(answered_all.items), lambda told: changes.say(news(told)))
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {submits[0].email} when all have ended")
             if wishes[0].foreground:
                 await self._hear_all(watch)
+                changes.sum_up()
             results = [
                 await self._fetched(told, milliseconds, download=wish.download)
                 for told, wish in zip(watch.told, wishes, strict=True)
