@@ -30,6 +30,7 @@ from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import Kind, Unreadable
 from buildtool.adapters.vcs_lines import Lines
 from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
+from buildtool.adapters.vcs_local import state_of_tags
 from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unfit, unlock
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
@@ -146,6 +147,9 @@ class GitMirror:
         mirror = self.mirror(url)
 
         def ask() -> dict[str, Tag]:
+            state = state_of_tags(url)
+            if state is not None and mirror.tags is not None and mirror.tags[0] == state:
+                return mirror.tags[1]
             listed: dict[str, Tag] = {}
 
             def line(text: bytes) -> None:
@@ -159,7 +163,9 @@ class GitMirror:
 
             arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
             self._network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
-            return {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
+            tags = {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
+            mirror.tags = None if state is None else (state, tags)
+            return tags
 
         return await self._tags.share(url, lambda: self._pool.run(ask))
 

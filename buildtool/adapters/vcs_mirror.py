@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.trees import plain_bytes, remove_tree
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
+from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
 from buildtool.adapters.vcs_loose import loose
 from buildtool.adapters.vcs_process import TimedOut
@@ -54,7 +55,8 @@ class Mirror:
 
     Whoever writes in it, or adds a work tree to it, holds ``lock``. ``owed`` are pins that got lost with a mirror that
     was made anew, and are set again once their commits are there. Before ``sound_until``, in seconds of the monotonic
-    clock, it is not read through again only because git failed in it.
+    clock, it is not read through again only because git failed in it. ``tags`` are those of an origin on this machine,
+    with the state in which it had them.
     """
 
     url: str
@@ -64,6 +66,7 @@ class Mirror:
     pinned: OrderedDict[str, None] = field(factory=OrderedDict)
     owed: set[str] = field(factory=set)
     sound_until: float = float("-inf")
+    tags: tuple[str, dict[str, Tag]] | None = None
 
     @property
     def settings(self) -> Path:
