@@ -19,6 +19,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from buildtool.adapters.surroundings import passed_on
+from buildtool.adapters.trees import plain_bytes, remove_tree
 from buildtool.adapters.vcs_process import Answer, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs_refs import mask
 from buildtool.adapters.vcs_svn_refs import Address
@@ -39,7 +40,7 @@ CHECKOUT_LIMIT = 1800.0
 _LOCALE = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 _UNWANTED = re.compile(r"LC_|LANG|SVN_(?!SSH\Z)|APR_")
 _CONFIG = """\
-# Written by buildtool at every start: svn reads this instead of the user's own configuration.
+# Written by buildtool whenever it is not so: svn reads this instead of the user's own configuration.
 [auth]
 password-stores =
 store-passwords = no
@@ -56,7 +57,7 @@ use-commit-times = no
 preserved-conflict-file-exts =
 """
 _SERVERS = """\
-# Written by buildtool at every start: what is not said here, /etc/subversion/servers says.
+# Written by buildtool whenever it is not so: what is not said here, /etc/subversion/servers says.
 [global]
 http-timeout = 60
 store-passwords = no
@@ -163,24 +164,33 @@ class SvnCommand:
             return process
 
     def _prepare(self) -> None:
-        if self._ready:
-            return
-        answer = self._run(["svn", "--version", "--quiet"], Path("/"), b"", 60.0)
-        found = re.match(r"([0-9]+)\.([0-9]+)", answer.text)
-        if found is None:
-            raise MachineFault(f"svn does not say its version but {explain(answer)!r}")
-        if (int(found[1]), int(found[2])) < OLDEST:
-            raise MachineFault(f"svn {answer.text[:20]} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
+        if not self._ready:
+            answer = self._run(["svn", "--version", "--quiet"], Path("/"), b"", 60.0)
+            found = re.match(r"([0-9]+)\.([0-9]+)", answer.text)
+            if found is None:
+                raise MachineFault(f"svn does not say its version but {explain(answer)!r}")
+            if (int(found[1]), int(found[2])) < OLDEST:
+                raise MachineFault(f"svn {answer.text[:20]} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
         with self._lock:
             try:
-                self._configuration.mkdir(parents=True, exist_ok=True)
                 for name, text in (("config", _CONFIG), ("servers", _SERVERS)):
-                    fresh = self._configuration / f"{name}.{os.getpid()}"
-                    fresh.write_text(text, encoding="utf-8")
-                    fresh.replace(self._configuration / name)
+                    self._write(name, text.encode("ascii"))
             except OSError as error:
                 raise MachineFault(f"cannot write {self._configuration}: {error.strerror}") from error
             self._ready = True
+
+    def _write(self, name: str, content: bytes) -> None:
+        """See to it that a part of the configuration is ours: a build could write it, for it runs as the same user."""
+        path = self._configuration / name
+        with contextlib.suppress(OSError):
+            if plain_bytes(path) == content:
+                return
+        self._configuration.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{name}.{os.getpid()}")
+        for one in (path, fresh):
+            remove_tree(one)
+        fresh.write_bytes(content)
+        fresh.replace(path)
 
 
 def environment() -> dict[str, str]:

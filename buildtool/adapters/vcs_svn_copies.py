@@ -1,12 +1,15 @@
 """Working copies of Subversion: one per URL and slot, reused by reverting, cleaning and switching.
 
-A fresh one is made for a slot's first build since the program began, and when switching fails, which also covers
-whatever a build did to the copy or to svn's own files in it. Externals are never fetched: they are other people's
+A fresh one is made for a slot's first build since the program began, when switching fails, and when anything in
+``.svn`` has another content than it was left with: a build could write there what svn would then take for the
+repository's. What is believed of ``.svn`` is in memory alone. Externals are never fetched: they are other people's
 repositories, at revisions that no BuildKey knows.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ from buildtool.adapters.vcs_svn_xml import unclean
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports import Executor, SourceCopy
 
+_CHUNK = 1 << 20
 _LOCAL = ("155", "200", "000")
 """The first digits of errors that are this machine's: the working copy's, its database's, the system's."""
 
@@ -43,7 +47,7 @@ class SvnSources:
         self._directory = directory
         self._pool = pool
         self._locks: dict[Path, DeferredLock] = {}
-        self._checked: dict[Path, int] = {}
+        self._checked: dict[Path, tuple[int, bytes]] = {}
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit`` (``r123``) of ``url``, and nothing else but ``.svn``.
@@ -62,14 +66,20 @@ class SvnSources:
         """Make ``path`` hold the revision (blocking)."""
         try:
             # What an earlier run of the program left may still be written to by a build that outlived it.
-            since = self._checked.get(path)
-            if since is None or not _is_copy(path) or not self._reuse(where, path, number, since):
+            known = self._checked.get(path)
+            if known is None or not self._is_as_left(path, known[1]) or not self._reuse(where, path, number, known[0]):
                 self._checked.pop(path, None)
                 self._make(where, path, number)
-            self._checked[path] = _now(path.with_suffix(".checked"))
+            self._checked[path] = (_now(path.with_suffix(".checked")), digest_of(path / ".svn"))
         except (_DirtyError, TimedOut, OSError) as error:
             said = (error.strerror or error) if isinstance(error, OSError) else error
             raise MachineFault(f"cannot check out {full_id(number)} of {mask(where.url)} in {path}: {said}") from error
+
+    def _is_as_left(self, path: Path, digest: bytes) -> bool:
+        try:
+            return _is_copy(path) and digest_of(path / ".svn") == digest
+        except OSError:
+            return False
 
     def _reuse(self, where: Address, path: Path, number: int, since: int) -> bool:
         """Switch the copy that is there; False if it cannot be switched, not even after unlocking it."""
@@ -140,19 +150,49 @@ def _expose(top: Path, since: int) -> None:
     """
     inside = [str(top)]
     while inside:
-        with os.scandir(inside.pop()) as found:
-            for entry in found:
+        with os.scandir(inside.pop()) as entries:
+            for entry in entries:
                 if entry.is_symlink():
                     Path(entry.path).unlink()
                 elif entry.is_dir(follow_symlinks=False):
                     if entry.name != ".svn":
                         inside.append(entry.path)
-                elif entry.stat(follow_symlinks=False).st_ctime_ns >= since:
+                elif not entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink()  # svn would wait for a FIFO
+                elif (found := entry.stat(follow_symlinks=False)).st_nlink > 1:
+                    Path(entry.path).unlink()  # what is written there would be written elsewhere
+                elif found.st_ctime_ns >= since:
                     os.utime(entry.path)
+
+
+def digest_of(top: Path) -> bytes:
+    """Return a digest of the names, kinds and contents of all below a directory. Raises OSError; no FIFO is opened."""
+    digest = hashlib.sha256()
+    inside = [os.fspath(top)]
+    while inside:
+        directory = inside.pop()
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            name = os.fsencode(os.path.relpath(entry.path, top))
+            if entry.is_dir(follow_symlinks=False):
+                inside.append(entry.path)
+                digest.update(b"directory %b\0" % name)
+                continue
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb", buffering=0) as stream:
+                size = os.fstat(descriptor).st_size
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "it is no file", entry.path)
+                digest.update(b"file %d %b\0" % (size, name))
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+    return digest.digest()
 
 
 def _now(marker: Path) -> int:
     """Return the time by the clock that the file system gives its files, in nanoseconds. Raises OSError."""
+    remove_tree(marker)
     marker.touch()
     return marker.stat().st_ctime_ns
 

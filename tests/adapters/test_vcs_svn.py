@@ -1,5 +1,6 @@
 """Subversion over file:// and svnserve: what revisions mean, ranges, working copies that are reused, hostile input."""
 
+import hashlib
 import os
 import socket
 import sqlite3
@@ -564,7 +565,7 @@ class CheckoutTests(SvnCase):
             (tree / "added").write_text("added")
             subprocess.run(["svn", "add", "-q", "added"], cwd=tree, check=True)
 
-        await self.spoilt(spoil, reused=True)
+        await self.spoilt(spoil, reused=False)
 
     async def test_a_change_that_keeps_size_and_time_of_a_file_is_undone(self) -> None:
         tree = await self.checked_out(self.second)
@@ -649,13 +650,38 @@ class CheckoutTests(SvnCase):
     async def test_a_corrupt_database_is_replaced(self) -> None:
         await self.spoilt(lambda tree: (tree / ".svn" / "wc.db").write_text("garbage"), reused=False)
 
-    async def test_a_copy_that_a_killed_svn_left_locked_is_unlocked_and_reused(self) -> None:
+    async def test_what_a_build_wrote_into_svns_own_files_is_believed_nowhere(self) -> None:
+        """svn takes its pristine copies for the repository's: a build could change one, and its row."""
+
         def spoil(tree: Path) -> None:
+            evil = b"evil!\n"
+            digest = hashlib.sha1(evil, usedforsecurity=False).hexdigest()
+            place = tree / ".svn" / "pristine" / digest[:2]
+            place.mkdir(exist_ok=True)
+            (place / f"{digest}.svn-base").write_bytes(evil)
             with sqlite3.connect(tree / ".svn" / "wc.db") as database:
-                database.execute("insert into wc_lock values (1, '', -1)")
+                database.execute(
+                    "insert into pristine select ?, compression, size, refcount, md5_checksum from pristine limit 1",
+                    (f"$sha1${digest}",),
+                )
+                database.execute(
+                    "update nodes set checksum = ?, translated_size = 6 where local_relpath = 'sub/inner'",
+                    (f"$sha1${digest}",),
+                )
             database.close()
+            (tree / "sub" / "inner").write_bytes(evil)
+
+        await self.spoilt(spoil, reused=False)
+
+    async def test_pipes_and_hard_links_in_the_place_of_files_are_replaced(self) -> None:
+        def spoil(tree: Path) -> None:
+            (tree / "file").unlink()
+            os.mkfifo(tree / "file")
+            os.link(tree / "sub" / "inner", self.directory / "other name")
 
         await self.spoilt(spoil, reused=True)
+        (self.directory / "other name").write_text("spoilt")
+        self.assertEqual((await self.checked_out(self.second) / "sub" / "inner").read_text(), "inner\n")
 
     async def test_a_copy_of_which_a_build_dropped_a_part_is_whole_again(self) -> None:
         def spoil(tree: Path) -> None:
