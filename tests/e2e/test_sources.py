@@ -62,3 +62,21 @@ def test_a_mirror_that_is_damaged_under_a_running_metaserver_is_made_anew_and_sa
         assert answer["revision"] == newest
         assert run_program(running.farm.directory / f"{words}.zip") == f"hello {words}"
     assert len([line for line in metaserver.lines if "is damaged, and made anew" in line]) == 1
+
+
+def test_git_describes_a_commit_alike_wherever_it_came_from(running: Control) -> None:
+    script = "set -e\n{ echo '#!/bin/cat'; git describe --long --always; } >program\ncat program\n"
+    running.git("tag", "--annotate", "--message", "one", "v1.0")
+    lost = running.commit(**{"build.sh": script})
+    first = running.server("anna")
+    running.ask("--foreground", "--output", "one.zip", "ann@example.org")
+    first.stop()
+    overwrite(running)
+    running.ask("--revision", lost, "--force", "bob@example.org")
+    bert = running.server("bert")
+    running.farm.programs[0].wait_for(r"mail for bob@example\.org")
+    bert.wait_for("came from the metaserver")
+    running.ask("--revision", lost, "--output", "two.zip", "cid@example.org")
+    one, two = running.farm.directory / "one.zip", running.farm.directory / "two.zip"
+    assert one.read_bytes() == two.read_bytes()
+    assert f"v1.0-1-g{lost[:7]}" in run_program(one)
