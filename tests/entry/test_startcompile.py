@@ -14,9 +14,10 @@ from rich.console import Console as RichConsole
 from twisted.internet.task import Clock
 
 from buildtool.entry.consoles import LINE_LIMIT, LogText, PlainConsole, TerminalConsole
-from buildtool.entry.startcompile import FilePlace, OutputPlace, detected, main
-from buildtool.errors import UsageError
+from buildtool.entry.startcompile import FilePlace, OutputPlace, _report, detected, main
+from buildtool.errors import OutputUnread, UsageError
 from buildtool.project import ProjectOptions, choice, standard
+from buildtool.requester.outcome import Exit, Result
 from tests import messages
 from tests.entry.test_flags import project
 
@@ -218,3 +219,27 @@ def test_no_artifact_goes_to_standard_output_or_over_a_file_that_is_read_only(he
         OutputPlace("kept.zip").check()
     with pytest.raises(UsageError, match="is there and read-only"):
         OutputPlace("").check("kept.zip")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("wants_json", [True, False])
+def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
+    wants_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        console = PlainConsole()
+        if not wants_json:
+            console.say("cancel with: ...")
+        code = _report([Result(Exit.OK, messages.waiting())], console.lost, wants_json=wants_json)
+    said = capsys.readouterr().err
+    assert code == Exit.INTERNAL
+    assert "standard output cannot be written, and not everything was printed: No space left on device" in said
+    assert "request 12-abcdef goes on; --cancel takes it back" in said
+
+
+def test_what_nobody_reads_to_its_end_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    unread = OutputUnread("nobody reads it")
+    assert _report([Result(Exit.OK, messages.waiting())], unread, wants_json=False) == Exit.UNREAD
+    assert _report([Result(Exit.FAILED, messages.waiting())], unread, wants_json=False) == Exit.FAILED
+    assert capsys.readouterr().err == ""
