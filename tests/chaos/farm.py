@@ -58,7 +58,8 @@ class Program:
         self.wanted = True
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.words],
+                # The -X means nothing to Python, but names the run: most programs show nothing of their environment.
+                [sys.executable, "-X", f"run={self.logs}", *self.words],
                 env={**self.environment, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
