@@ -23,6 +23,13 @@ _TWISTED = "twisted.internet.tcp"
 _REFUSED = ("EMFILE encountered", "Could not accept new connection")
 
 
+ALL_PORTS = 2_800
+"""Connections that all ports of a metaserver hold together, where the system allows it."""
+
+LEAST = 4
+"""Connections that a port holds whatever the system allows."""
+
+
 def allow_open(count: int) -> int:
     """Raise this program's own limit to ``count``, as far as the system lets, and return what it is then.
 
@@ -90,3 +97,16 @@ class Refusals:
 
 
 _NO_MORE = "connections are closed at once, since no more files and connections can be open: raise ulimit -n"
+
+
+def room_for(connections: int) -> int:
+    """Return how many of a port's connections this program may have open, files and the other ports considered.
+
+    Where the system allows few, a port that is full makes room for whoever comes; one that has no descriptors left
+    cannot even do that.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    free = soft - max(32, soft // 4)
+    return min(connections, max(LEAST, connections * free // ALL_PORTS))

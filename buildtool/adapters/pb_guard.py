@@ -29,6 +29,7 @@ from twisted.spread.jelly import SecurityOptions
 
 from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.budget import Budget
+from buildtool.adapters.descriptors import room_for
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
 from buildtool.asker import Asker
@@ -513,7 +514,7 @@ class GuardedFactory(Factory):
         self._clock = clock
         self.limits = limits or Limits()
         self.complaints = Complaints(clock)
-        self._connections: Admitting[Guarded] = Admitting(self.limits.connections)
+        self._connections: Admitting[Guarded] = Admitting(room_for(self.limits.connections))
         self._memory: Budget[Guarded] = Budget(self.limits.held)
 
     def buildProtocol(self, addr: IAddress | None) -> Guarded | None:

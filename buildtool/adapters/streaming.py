@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twisted.web import http
 
 from buildtool.adapters.admitting import Admitting, NoRoom, Standing
+from buildtool.adapters.descriptors import room_for
 from buildtool.adapters.flow import HIGH_WATER, PIECE, Connection, Inlet, Outlet, StallWatch
 from buildtool.domain.networks import network_of
 from buildtool.errors import BuildToolError, TooLong, Unavailable
@@ -478,7 +479,7 @@ class StreamingSite(http.HTTPFactory):
         super().__init__(timeout=limits.idle, reactor=reactor)
         self.routes = routes
         self.limits = limits
-        self.admitting: Admitting[StreamingChannel] = Admitting(limits.connections)
+        self.admitting: Admitting[StreamingChannel] = Admitting(room_for(limits.connections))
         self._open: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
 

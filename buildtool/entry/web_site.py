@@ -16,6 +16,7 @@ from twisted.web.server import Request, Site
 
 from buildtool.adapters.admitting import Admitting, NoRoom, Standing
 from buildtool.adapters.database import Database
+from buildtool.adapters.descriptors import room_for
 from buildtool.adapters.executors import Threads
 from buildtool.adapters.logs import LogStore
 from buildtool.adapters.queries import SqlPages
@@ -121,7 +122,7 @@ class PagesSite(Site):
 
     def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
         super().__init__(root, requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
-        self.admitting: Admitting[_Channel] = Admitting(most)
+        self.admitting: Admitting[_Channel] = Admitting(room_for(most))
 
     def now(self) -> float:
         """Return the time by which idleness is measured."""
