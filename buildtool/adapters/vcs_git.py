@@ -12,26 +12,24 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
 from twisted.logger import Logger
 
 from buildtool.adapters.batches import Batches
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.trees import remove_tree
-from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain, unreachable
+from buildtool.adapters.vcs_command import NOWHERE, GitCommand
 from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import Kind, Unreadable
 from buildtool.adapters.vcs_lines import Lines
-from buildtool.adapters.vcs_listing import Listed, Listing, Reader, meanings
+from buildtool.adapters.vcs_listing import Listed, meanings
 from buildtool.adapters.vcs_local import state_of_tags
-from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, remember, unfit, unlock
+from buildtool.adapters.vcs_mirror import Mirror, MirrorKeeper, unfit, unlock
+from buildtool.adapters.vcs_origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_refs import (
     REVRANGE_LIMIT,
@@ -44,18 +42,11 @@ from buildtool.adapters.vcs_refs import (
     parse_revrange,
 )
 from buildtool.adapters.vcs_unbundle import unbundle
-from buildtool.adapters.vcs_wanted import Wanted
 from buildtool.asker import NOBODY, working_for
 from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
 from buildtool.ports import Executor, SourceCopy
 
 __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
-
-LIST_LIMIT = 120.0
-"""Seconds that a repository has to tell what its refs are."""
-
-FETCH_LIMIT = 1800.0
-"""Seconds that a fetch may take; one that stalls ends earlier."""
 
 TAGS_LIMIT = 30.0
 """Seconds that an origin has to tell its tags, without which a build can go on."""
@@ -63,35 +54,11 @@ TAGS_LIMIT = 30.0
 TAGS_READ = 100_000
 """Most tags of one origin that are read."""
 
-ABSENT_FOR = 60.0
-"""Seconds for which an origin that has not changed is not asked again for an id that it did not give out."""
-
-ABSENT_LIMIT = 10_000
-"""How many ids are remembered per program as not being given out."""
-
-PACKED_EVERY = 200
-"""After so many new pins all refs are put into one file."""
-
-NAMED = 100
-"""Most refs that an origin is asked for by name at once; for more it tells all."""
-
 log = Logger()
 
 T = TypeVar("T")
 
-_TIPS_READ = 50_000
 _ATTEMPTS = 3
-_ALL = ""
-"""Among the names that an origin is asked for: all that it has."""
-_EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-
-
-@frozen
-class _Fetched:
-    """The ids that a fetch brought or confirmed, as far as they are worth reading, and which of them are branches'."""
-
-    ids: frozenset[str]
-    branches: frozenset[str]
 
 
 class GitMirror:
@@ -104,17 +71,13 @@ class GitMirror:
         self._directory = directory
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
-        self._listings: Batches[str, Listing] = Batches()
         self._looks: Batches[str, Mapping[str, Kind]] = Batches()
-        self._fetches: Rounds[_Fetched] = Rounds()
-        self._refreshes: Rounds[Listing] = Rounds()
         self._tags: Rounds[dict[str, Tag]] = Rounds()
         self._copies: Rounds[None] = Rounds()
-        self._wanted: dict[str, Wanted] = {}
-        self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
         self.command = GitCommand(directory / "gitconfig")
         self.keeper = MirrorKeeper(self.command)
         self._lines = Lines(self.command, pool)
+        self._origins = Origins(self.command, self.keeper, self._lines, pool)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
@@ -162,7 +125,7 @@ class GitMirror:
                     listed[tag] = Tag(listed[tag].target, object_id)
 
             arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
-            self._network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
+            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
             tags = {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
             mirror.tags = None if state is None else (state, tags)
             return tags
@@ -197,7 +160,7 @@ class GitMirror:
         if is_full_id(ref) and len(ref) == await self._digits(mirror):
             return await self._resolve_id(mirror, ref.lower())
         for _ in range(_ATTEMPTS):
-            listing = await self._list(mirror, meanings(ref))
+            listing = await self._origins.list_refs(mirror, meanings(ref))
             if is_full_id(ref) and len(ref) == listing.digits:
                 return await self._resolve_id(mirror, ref.lower())
             listed = listing.choose(ref, url)
@@ -233,7 +196,7 @@ class GitMirror:
 
         def take() -> None:
             def fetch(url: str, specs: tuple[str, ...]) -> Answer:
-                return self._fetching(mirror, len(commit), specs, url=url)
+                return self._origins.fetching(mirror, len(commit), specs, url=url)
 
             try:
                 unbundle(self.command, path, commit, fetch)
@@ -253,7 +216,7 @@ class GitMirror:
                 ) from absent
             raise error from absent
         try:
-            await self._locked(mirror, take)
+            await self._origins.locked(mirror, take)
         finally:
             await self._pool.run(lambda: path.unlink(missing_ok=True))
         if await self._commit(mirror, commit) != commit:
@@ -268,11 +231,11 @@ class GitMirror:
         mirror = self.mirror(url)
         commit = _full(commit, url)
         with working_for(NOBODY):  # whoever asked may be gone before it is done
-            why = await self._locked(mirror, lambda: self._pin(mirror, commit))
+            why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
             if why:
                 # It was there once, or nobody would want it kept: the mirror was made anew meanwhile.
                 await self._resolve_id(mirror, commit)
-                why = await self._locked(mirror, lambda: self._pin(mirror, commit))
+                why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
         if why:
             raise UnknownRef(f"commit {commit} of {mask(url)} cannot be pinned: {why}")
 
@@ -291,9 +254,9 @@ class GitMirror:
         if asked == Near(0):
             return (commit,)
         if isinstance(asked, Near):
-            return await self._read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
+            return await self._origins.read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
         first = await self.resolve(url, asked.first)
-        line = (await self._read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]
+        line = (await self._origins.read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]
         if first not in line:
             raise UnknownRef(
                 f"{asked.first!r} ({first[:12]}) is not among the last {REVRANGE_LIMIT} commits "
@@ -303,20 +266,20 @@ class GitMirror:
 
     async def refresh(self, url: str) -> None:
         """See to it that the mirror has every branch and tag as they are now. Raises RepositoryUnreachable."""
-        await self._refresh(self.mirror(url))
+        await self._origins.refresh(self.mirror(url))
 
     async def reading(self, url: str, act: Callable[[], Awaitable[T]]) -> T:
         """Return what ``act`` finds in the mirror; where it raises Unreadable, see to the mirror and do it again.
 
         Raises MachineFault if that does not help.
         """
-        return await self._read(self.mirror(url), act)
+        return await self._origins.read(self.mirror(url), act)
 
     # --- ids --------------------------------------------------------------------------------------------
 
     async def _digits(self, mirror: Mirror) -> int:
         """Return how long the repository's ids are; 0 for one that is not mirrored and has nothing."""
-        return mirror.digits or (await self._list(mirror, ())).digits
+        return mirror.digits or (await self._origins.list_refs(mirror, ())).digits
 
     async def _resolve_id(self, mirror: Mirror, commit: str) -> str:
         if commit in mirror.known:
@@ -324,26 +287,26 @@ class GitMirror:
         try:
             found = await self._commit(mirror, commit)
         except UnknownRef:  # it is something else, or a damaged mirror says so
-            await self._locked(mirror, lambda: None)
+            await self._origins.locked(mirror, lambda: None)
             found = await self._commit(mirror, commit)
         if found is None:
             try:
-                listing = await self._refresh(mirror)
+                listing = await self._origins.refresh(mirror)
             except RepositoryUnreachable:
                 # Before the origin was asked the mirror was seen to.
                 if (found := await self._commit(mirror, commit)) is None:
                     raise
                 return found
             found = await self._commit(mirror, commit)
-            if found is None and await self._ask_for(mirror, commit, listing):
+            if found is None and await self._origins.ask_for(mirror, commit, listing):
                 found = await self._commit(mirror, commit)
         if found is None:
             raise UnknownRef(f"{mask(mirror.url)} has no commit {commit}{_shallow(mirror)}")
         return found
 
     async def _resolve_short(self, mirror: Mirror, prefix: str) -> str:
-        await self._refresh(mirror)
-        commits = await self._read(mirror, lambda: self._pool.run(lambda: self._abbreviated(mirror, prefix)))
+        await self._origins.refresh(mirror)
+        commits = await self._origins.read(mirror, lambda: self._pool.run(lambda: self._abbreviated(mirror, prefix)))
         if len(commits) > 1:
             raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
         if not commits:
@@ -381,41 +344,7 @@ class GitMirror:
 
         return await self._pool.run(look) if mirror.digits else {}
 
-    async def _ask_for(self, mirror: Mirror, object_id: str, listing: Listing | None = None) -> bool:
-        """Ask the origin for an object by its id alone; False where it does not give it out.
-
-        ``listing`` is what the origin had, with which what it did not give out is remembered.
-        """
-        key, now = (mirror.url, object_id), time.monotonic()
-        absent = self._absent.get(key)
-        if absent is not None and listing is not None and absent[0] == listing.state and now < absent[1] + ABSENT_FOR:
-            return False
-        wanted = self._wanted.get(mirror.url)
-        if wanted is None:
-            wanted = self._wanted[mirror.url] = Wanted(lambda ids: self._fetch_ids(mirror, ids))
-        if await wanted.get(object_id):
-            self._absent.pop(key, None)
-            return True
-        if listing is not None:
-            self._absent[key] = (listing.state, now)
-            if len(self._absent) > ABSENT_LIMIT:
-                self._absent.popitem(last=False)
-        return False
-
     # --- names ------------------------------------------------------------------------------------------
-
-    async def _list(self, mirror: Mirror, names: Sequence[str]) -> Listing:
-        """Return what the origin has under these full names, each with the id it points at; ``_ALL`` for all names."""
-
-        async def ask(all_names: frozenset[str]) -> Listing:
-            some = _ALL not in all_names and len(all_names) <= NAMED
-            wanted = sorted({"HEAD", *(name for one in all_names if one for name in (one, f"{one}^{{}}"))})
-            reader = Reader(frozenset(wanted))
-            arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", *(wanted if some else ()))
-            await self._pool.run(lambda: self._network(mirror, arguments, NOWHERE, LIST_LIMIT, reader.line))
-            return reader.listing()
-
-        return await self._listings.ask(mirror.url, names, ask)
 
     async def _obtain(self, mirror: Mirror, listed: Listed) -> str | None:
         """Return the commit of what was listed, which is then in the mirror; None if the origin changed meanwhile.
@@ -428,150 +357,14 @@ class GitMirror:
         if not mirror.known and (found := await self._commit(mirror, target)) is not None:
             return found  # the program has just begun
         if listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD":
-            fetched = await self._fetch(mirror, len(target))
+            fetched = await self._origins.fetch(mirror, len(target))
             if target in fetched.branches:
                 return mirror.remember(target)  # git makes no branch of anything but a commit
         found = await self._commit(mirror, target)
-        if found is None and await self._ask_for(mirror, target):
+        if found is None and await self._origins.ask_for(mirror, target):
             # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
             found = await self._commit(mirror, target)
         return found
-
-    # --- the origin -------------------------------------------------------------------------------------
-
-    async def _refresh(self, mirror: Mirror) -> Listing:
-        """Fetch what the origin has, unless the mirror has it, and return what it has; shared by all who ask."""
-
-        async def refresh() -> Listing:
-            await self._locked(mirror, lambda: None)
-            listing = await self._list(mirror, (_ALL,))
-            if listing.digits and await self._locked(mirror, lambda: self._tips(mirror)) != listing.tips:
-                await self._fetch(mirror, listing.digits)
-            return listing
-
-        return await self._refreshes.share(mirror.url, refresh)
-
-    def _tips(self, mirror: Mirror) -> str:
-        """Return (blocking) what a listing of the mirror's branches and tags would say; "" where there is no mirror."""
-        if not mirror.path.exists():
-            return ""
-        reader = Reader()
-        arguments = ("for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags")
-        answer = self.command.run(arguments, git_dir=mirror.path, on_line=reader.line)
-        return "" if answer.code else reader.listing().tips
-
-    async def _fetch(self, mirror: Mirror, digits: int) -> _Fetched:
-        """Fetch all branches and tags and return the ids they point at; a run that began after now is shared."""
-
-        def fetch() -> _Fetched:
-            answer = self._fetching(mirror, digits, _EVERYTHING, all_of_it=True)
-            if answer.code:
-                raise unreachable(mirror.url, answer)
-            self._lines.moved(mirror)
-            return _fetched(mirror.path)
-
-        return await self._fetches.share(mirror.url, lambda: self._locked(mirror, fetch))
-
-    async def _fetch_ids(self, mirror: Mirror, ids: Sequence[str]) -> bool:
-        """Fetch objects by their ids and keep them under refs; False if the origin does not give all of them out."""
-        specs = tuple(f"+{one}:refs/fetched/{one}" for one in ids)
-        answer = await self._locked(mirror, lambda: self._fetching(mirror, len(ids[0]), specs))
-        if answer.code:
-            await self._list(mirror, ())  # or it does not answer at all
-        return answer.code == 0
-
-    def _fetching(
-        self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool = False, url: str = ""
-    ) -> Answer:
-        """Fetch (blocking). Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more.
-
-        An id that the origin does not have is no reason to read a whole mirror. ``url`` is fetched from instead.
-        """
-        self.keeper.make(mirror, digits)
-        usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
-        while True:
-            # What an origin that is shallow itself has, the mirror has; once there is more, it has more.
-            deeper = ("--unshallow",) if (mirror.path / "shallow").exists() else ()
-            words = (*usual, *deeper, *(("--prune",) if all_of_it else ()), "origin", *specs)
-            try:
-                answer = self.command.run(words, git_dir=mirror.path, url=url or mirror.url, limit=FETCH_LIMIT)
-            except TimedOut as error:
-                raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
-            if answer.code == 0 or not all_of_it or not self.keeper.see_to(mirror, thorough=True):
-                self._repay(mirror)
-                return answer
-
-    def _network(
-        self,
-        mirror: Mirror,
-        arguments: tuple[str, ...],
-        git_dir: Path,
-        limit: float,
-        on_line: Callable[[bytes], None] | None = None,
-    ) -> Answer:
-        """Run (blocking) what talks to the origin, and turn its failures into errors of ours."""
-        try:
-            answer = self.command.run(arguments, git_dir=git_dir, url=mirror.url, limit=limit, on_line=on_line)
-        except TimedOut as error:
-            raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
-        if answer.code:
-            raise unreachable(mirror.url, answer)
-        return answer
-
-    # --- the mirror -------------------------------------------------------------------------------------
-
-    async def _locked(self, mirror: Mirror, act: Callable[[], T]) -> T:
-        """Do in a thread, alone in the mirror and after it was seen to, what writes in it."""
-
-        def run() -> T:
-            self.keeper.see_to(mirror)
-            try:
-                return act()
-            finally:
-                if mirror.path.exists():
-                    self.keeper.left(mirror)
-
-        return await mirror.lock.run(self._pool.run, run)
-
-    async def _read(self, mirror: Mirror, act: Callable[[], Awaitable[T]]) -> T:
-        """Do what reads in the mirror; where that fails, see to the mirror and do it again. Raises MachineFault."""
-        try:
-            return await act()
-        except Unreadable:
-            await self._locked(mirror, lambda: self.keeper.see_to(mirror, thorough=True))
-            await self._refresh(mirror)
-        try:
-            return await act()
-        except Unreadable as error:
-            raise MachineFault(f"the mirror {mirror.path} of {mask(mirror.url)} is unusable: {error}") from error
-
-    def _pin(self, mirror: Mirror, commit: str) -> str:
-        """Pin a commit (blocking) and return what kept that from being done, "" if nothing did."""
-        if commit in mirror.pinned:
-            return ""
-        arguments = ("update-ref", f"refs/pins/{commit}", commit)
-        if not mirror.path.exists() or len(commit) != mirror.digits:
-            return "it is not there"
-        answer = self.command.run(arguments, git_dir=mirror.path)
-        if answer.code:
-            return explain(answer)
-        remember(mirror.pinned, commit)
-        if len(mirror.pinned) % PACKED_EVERY == 0:
-            # Each new one is a file of its own, and all files are looked at whenever the mirror is used.
-            self.command.run(("pack-refs", "--all"), git_dir=mirror.path)
-        return ""
-
-    def _repay(self, mirror: Mirror) -> None:
-        """Pin again (blocking) what was pinned in a mirror that had to be made anew, as far as it is there by now."""
-        if not mirror.owed:
-            return
-        try:
-            there = self.keeper.objects(mirror).kinds(sorted(mirror.owed))
-        except Unreadable:
-            return
-        for one in there:
-            if not self._pin(mirror, one):
-                mirror.owed.discard(one)
 
 
 def directory_name(url: str) -> str:
@@ -599,15 +392,3 @@ def _shallow(mirror: Mirror) -> str:
     if not (mirror.path / "shallow").exists():
         return ""
     return "; it is a shallow repository, which has only the last part of its history"
-
-
-def _fetched(path: Path) -> _Fetched:
-    """Return what the last fetch brought or confirmed."""
-    ids, branches = set(), set()
-    with (path / "FETCH_HEAD").open("rb") as lines:
-        for _, line in zip(range(_TIPS_READ), lines, strict=False):
-            one, _, rest = line.decode("ascii", "replace").partition("\t")
-            ids.add(one)
-            if rest.partition("\t")[2].startswith("branch '"):
-                branches.add(one)
-    return _Fetched(frozenset(ids), frozenset(branches))

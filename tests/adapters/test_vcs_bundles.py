@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.vcs_bundles import Bundle, Bundles
 from buildtool.adapters.vcs_git import GitMirror
+from buildtool.adapters.vcs_ids import Unreadable
 from buildtool.errors import BadUpload, CommitGone, NotFound, RepositoryUnreachable, Unavailable, UnknownRef
 from tests.adapters.git_mirrors import Mirrored
 from tests.adapters.repositories import Origin
@@ -177,6 +178,23 @@ class BundleTests(Mirrored):
             index.unlink()
         await self.there.fetch_commit(self.url, self.lost, self.copy)
         await self.check_taken()
+
+    async def test_damage_that_only_reading_finds_is_mended_though_the_origin_is_away(self) -> None:
+        await self.history()
+        mirror = self.mirror.mirror(self.url)
+        for pack in (mirror.path / "objects" / "pack").glob("*.idx"):
+            pack.unlink()
+        self.mirror.keeper.left(mirror)  # so it does not show that anybody touched it
+        shutil.rmtree(self.origin.path)
+        await self.mirror.reading(self.url, self.reading_fails_once)
+        await self.there.fetch_commit(self.url, self.lost, self.copy)
+        await self.check_taken()
+
+    async def reading_fails_once(self) -> None:
+        """What git says of a pack that it cannot read."""
+        mirror = self.mirror.mirror(self.url)
+        if not list((mirror.path / "objects" / "pack").glob("*.idx")):
+            raise Unreadable("cannot be read")
 
     async def test_subversion_has_no_bundles(self) -> None:
         error = await self.refusal(self.bundles.of("svn://example.org/x", "r1"))
