@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_command import GitCommand, explain
 from buildtool.adapters.vcs_process import TimedOut
 from buildtool.adapters.vcs_reader import DamagedMirror
@@ -42,7 +43,7 @@ class Packs:
         self._proved: OrderedDict[bytes, bytes] = OrderedDict()
 
     def link(self, mirror: Path, git_dir: Path) -> tuple[Path, ...]:
-        """Give all packs of ``mirror`` to ``git_dir``, which has none, and return them; they are yet to be proved.
+        """Give all packs of ``mirror`` to ``git_dir``, and no others, and return them; they are yet to be proved.
 
         Raises DamagedMirror, MachineFault, OSError.
         """
@@ -51,12 +52,13 @@ class Packs:
             try:
                 self._gather_loose(mirror)
                 names = sorted(_packs(mirror / "objects" / "pack"))
-                for name in names:
-                    for kind in (".pack", ".idx"):
-                        _link(mirror / "objects" / "pack" / f"{name}{kind}", into / f"{name}{kind}")
-            except FileNotFoundError:  # a fetch put packs together meanwhile
+                wanted = {f"{name}{kind}" for name in names for kind in (".pack", ".idx")}
                 for left in into.iterdir():
-                    left.unlink()
+                    if left.name not in wanted:
+                        remove_tree(left)
+                for one in sorted(wanted):
+                    _link(mirror / "objects" / "pack" / one, into / one)
+            except FileNotFoundError:  # a fetch put packs together meanwhile
                 continue
             break
         else:
@@ -161,6 +163,10 @@ def _entries(directory: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _link(source: Path, target: Path) -> None:
+    if os.path.lexists(target):
+        if os.path.samestat(source.lstat(), target.lstat()):
+            return
+        remove_tree(target)
     try:
         os.link(source, target, follow_symlinks=False)
         return

@@ -204,7 +204,7 @@ class Worktrees:
     def _laid_out(self, place: _Place) -> tuple[Submodule, ...]:
         sizes = self._directory_for(place)
         git_dir, url = place.path / ".git", without_login(place.mirror.url)
-        make_git_dir(git_dir, place.commit, url, {})
+        make_git_dir(git_dir, place.commit, url)
         packs = self._packs.link(place.mirror.path, git_dir)
         with ThreadPoolExecutor(THREADS) as threads, ObjectReader(self._command, git_dir, self._memory) as reader:
             proof = threads.submit(self._packs.prove, git_dir, packs)
@@ -221,7 +221,9 @@ class Worktrees:
         for one in found:
             if not one.wanted:
                 _empty(place.path / os.fsdecode(one.path))
-        write_settings(git_dir, place.commit, url, {one.name: without_login(one.url) for one in found if one.wanted})
+        if found:
+            names = {one.name: without_login(one.url) for one in found if one.wanted}
+            write_settings(git_dir, place.commit, url, names)
         write_tags(git_dir, self._tags_that_reach(place))
         write_index(git_dir, placed, len(manifest.root))
         here = {one.object_id for one in placed} | set(wanted.values())
