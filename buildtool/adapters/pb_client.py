@@ -155,7 +155,7 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
     except defer.TimeoutError as problem:
         raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs") from problem
     except error.ConnectionClosed as problem:
-        raise Unavailable(broker.why) from problem
+        raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left") from problem
 
 
 async def _hello(broker: Guarded, hello: Hello, clock: IReactorTime, within: float) -> object:

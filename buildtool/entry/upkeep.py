@@ -42,7 +42,7 @@ def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
     """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
     directory = settings.state_dir
     if not there_is(directory / DATABASE):
-        raise StorageUnavailable(f"there is no database in {directory}: bin/metaserver makes one when it starts")
+        raise StorageUnavailable(f"there is no database in {directory}: restore a backup, or start bin/metaserver once")
     with DirectoryLock(directory, "metaserver --fsck"):
         report = _interruptible(Checkup(directory, time.time(), Said(time.monotonic())).run(repair=repair))
     if report is None:

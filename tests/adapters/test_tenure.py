@@ -232,6 +232,17 @@ def test_tokens_of_an_older_version_go_on_and_new_ones_are_told_apart_from_a_cop
     running.stop()
 
 
+def test_a_database_that_is_to_be_upgraded_is_backed_up_as_it_is(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    load_key(state / "key")
+    raw(state / DATABASE, lambda connection: migrate(connection, "0002"))
+    run(Backup(state, tmp_path / "copy").run())
+    with closing(sqlite3.connect(tmp_path / "copy" / DATABASE)) as copied:
+        assert copied.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",)
+    start(tmp_path / "copy").stop()
+
+
 # --- commits ------------------------------------------------------------------------------------------------
 
 

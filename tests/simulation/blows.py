@@ -41,6 +41,7 @@ class Blows:
             (self._part, rng.choice((0.0, 1.0, 2.0))),
             (self._freeze, rng.choice((0.0, 0.5, 1.5))),
             (self._herd, rng.choice((0.0, 0.5, 1.5))),
+            (self.world.second_metaserver, rng.choice((0.0, 0.0, 0.5))),
             (self._set_clock, rng.choice((0.0, 0.5, 1.5))),
             (self._pause_server, rng.choice((0.0, 0.5, 1.0))),
             (self._abort_build, rng.choice((0.0, 0.5))),

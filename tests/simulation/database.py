@@ -71,6 +71,10 @@ class SimulatedDatabase(Database):
         self._committed = committed
         self._thread = DeferredLock()
 
+    def take_term(self) -> None:
+        """Begin the next term, as a start does: what is committed by who began before is refused from now on."""
+        (self._term,) = self._rows.driver.execute("UPDATE tenure SET term = term + 1 RETURNING term").fetchone()
+
     async def run(self, function: Callable[[Connection], T]) -> T:
         await self._thread.acquire()
         try:

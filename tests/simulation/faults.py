@@ -9,7 +9,7 @@ KINDS = (
     "loss", "delay", "reorder", "resend", "half_open", "partition", "metaserver_crash", "server_crash", "slow_disk",
     "full_disk", "failed_write", "torn_write", "failing_commit", "refusal", "lie_late", "lie_double",
     "lie_contradiction", "lie_foreign", "mail_defer", "mail_drop", "mail_duplicate", "requester_resend",
-    "requester_cancel", "requester_leave", "clock_step", "freeze", "herd",
+    "requester_cancel", "requester_leave", "clock_step", "freeze", "herd", "second_start",
 )  # fmt: skip
 """Every kind of fault, as the report names it."""
 

@@ -70,6 +70,7 @@ class Metaserver:
         world, life, settings = self.world, self.life, self.world.settings
         clock, keys, disk = world.wall, Keys(world.key), self.machine.executor(life)
         database = SimulatedDatabase(world.rows, life, world.faults, world.committed)
+        database.take_term()
         store = SqlBrokerStore(database)
         artifacts = ArtifactStore(self.machine.directory, disk, self.machine.disk)
         logs = LogStore(self.machine.directory, disk, self.machine.disk)

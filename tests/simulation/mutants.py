@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters import files, outbox_store, spool, transfer
+from buildtool.adapters.database import Database
 from buildtool.adapters.mail import Mailer
 from buildtool.adapters.pb_links import Links
 from buildtool.adapters.pb_server import Gateway
@@ -95,6 +96,11 @@ def told_before_commit() -> Sequence[Change]:
         Deferred.fromCoroutine(original(self, *what)).addErrback(lambda _: None)
 
     return [(SqlBrokerStore, "commit", commit)]
+
+
+@_mutant("who began with a newer term is the only one who commits")
+def term_not_compared() -> Sequence[Change]:
+    return [(Database, "_check_hold", lambda self, connection: None)]
 
 
 @_mutant("after a failed commit the database is believed, not the memory")

@@ -164,6 +164,21 @@ class World:
         starting.addErrback(lambda failure: self.watch.wrong(f"the metaserver does not start: {failure}"))
         self.keep(starting)
 
+    def second_metaserver(self) -> None:
+        """Somebody removes the lock and starts another one on the same database; the first soon notices, and ends."""
+        first = self.metaserver
+        if first is None or first.life.ended or not first.serving:
+            return
+        self.faults.count("second_start")
+        self.metaserver = None
+        self.start_metaserver()
+        self.time.call(self.rng.uniform(0.5, 30.0), partial(self._ends, first))
+
+    def _ends(self, first: Metaserver) -> None:
+        if not first.life.ended:
+            first.life.ended = True
+            self.network.machine_gone(first.life, silently=False)
+
     def crash_metaserver(self, *, silently: bool = False) -> None:
         """End the metaserver at once, in the middle of whatever it is."""
         metaserver = self.metaserver
