@@ -170,9 +170,18 @@ class Origins:
                 answer = self.command.run(words, git_dir=mirror.path, url=url or mirror.url, limit=FETCH_LIMIT)
             except TimedOut as error:
                 raise RepositoryUnreachable(f"cannot read {mask(mirror.url)}: {error}") from error
-            if answer.code == 0 or not all_of_it or not self.keeper.see_to(mirror, thorough=True):
+            suspect = answer.code != 0 and all_of_it and self._answers(mirror)
+            if not suspect or not self.keeper.see_to(mirror, thorough=True):
                 self._repay(mirror)
                 return answer
+
+    def _answers(self, mirror: Mirror) -> bool:
+        """Say (blocking) whether the origin answers at all: one that does not says nothing about the mirror."""
+        arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", "HEAD")
+        try:
+            return self.command.run(arguments, git_dir=NOWHERE, url=mirror.url, limit=LIST_LIMIT).code == 0
+        except TimedOut:
+            return False
 
     def network(
         self,

@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Mirrored(TestCase):
     """An origin and a mirror directory."""
 
-    timeout = 120
+    timeout = 300
 
     def setUp(self) -> None:
         directory = TemporaryDirectory()
