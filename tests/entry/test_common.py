@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
 
-from buildtool.adapters.streaming import StreamingChannel
+from buildtool.adapters.streaming import Limits, StreamingChannel
 from buildtool.entry.common import EXIT_FAILED, Stop, _Lines, _Program, event_line, exit_code, refuse
 from buildtool.entry.web_site import _Channel
 from buildtool.errors import (
@@ -170,11 +170,18 @@ class Signals(SynchronousTestCase):
         assert running.code == 128 + signal.SIGTERM
 
 
+class Sited:
+    """As much of a site as a channel asks for when a visitor comes."""
+
+    limits = Limits()
+
+
 @pytest.mark.parametrize("channel", [_Channel, StreamingChannel])
 def test_what_twisted_says_of_a_visitor_that_was_too_slow_is_not_taken_for_ours(channel: type[HTTPChannel]) -> None:
     quiet, verbose = StringIO(), StringIO()
     observers = [_Lines(quiet, verbose=False), _Lines(verbose, verbose=True)]
     made = channel()
+    made.site = Sited()  # type: ignore[attr-defined] # as its factory does
     made.makeConnection(StringTransport())
     made.abortTimeout = None  # type: ignore[assignment]
     for observer in observers:
