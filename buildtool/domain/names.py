@@ -35,6 +35,9 @@ AWAY = DAY
 SETTLED = 10.0
 """Seconds for which one that has just logged in keeps its name, though it has not yet been given anything."""
 
+IDLE_KEPT = 0.25
+"""For what part of a lease a name is kept for a machine that was lost and had nothing to build."""
+
 LOOK_EVERY = 3_600.0
 """Seconds between two looks which names are to be forgotten."""
 
@@ -51,7 +54,8 @@ def refusal(turn: Turn, event: Registered) -> NameHeld | NoPlace | None:
             return None
         kin = bool(old.instance) and event.instance == old.instance
         return NameHeld(old.session, old.origin, old.since, kin)
-    until = old.missing_since + turn.state.lease_term
+    kept = turn.state.lease_term if turn.state.load_of(old.name) else turn.state.lease_term * IDLE_KEPT
+    until = old.missing_since + kept
     if is_another(old, event) and old.missing_since and turn.now < until:
         return NameHeld(0, old.origin, old.missing_since, until=until)
     return None
