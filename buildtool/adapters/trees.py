@@ -124,7 +124,8 @@ class _Removal:
     def _move_up(self, here: int, name: str) -> str:
         new = self._free_name()
         os.close(open_directory(here, name))
-        os.chmod(name, stat.S_IRWXU, dir_fd=here)  # only who may write in a directory may move it
+        # Only who may write in a directory may move it.
+        _allowed(here, name, lambda: os.chmod(name, stat.S_IRWXU, dir_fd=here))
         _allowed(here, name, lambda: os.rename(name, new, src_dir_fd=here, dst_dir_fd=self._top))
         return new
 

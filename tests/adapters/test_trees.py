@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -106,3 +107,16 @@ def test_what_comes_again_and_again_is_not_waited_for(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="not empty"):
         remove_tree(tmp_path / "top", check)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
+def test_what_root_made_immutable_is_deleted_too(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "a" / "b" / "c").mkdir(parents=True)
+    kept = [top / "a" / "file", top / "a" / "b" / "c" / "file", top / "a" / "b" / "c", top / "a"]
+    for path in kept[:2]:
+        path.write_text("x")
+    if subprocess.run(["chattr", "+i", *map(str, kept)], check=False, capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files")
+    remove_tree(top)
+    assert not top.exists()
