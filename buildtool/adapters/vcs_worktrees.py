@@ -271,10 +271,16 @@ def _write_shallow(mirror: Path, git_dir: Path, reader: ObjectReader) -> None:
 
 
 def _real(path: Path) -> None:
-    """See to it that there is a directory, and not a link to one. Raises OSError."""
-    if not (path.is_dir() and stat.S_ISDIR(path.lstat().st_mode)):
+    """See to it that there is a directory that can be used, and not a link to one. Raises OSError."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        mode = 0
+    if not stat.S_ISDIR(mode):
         remove_tree(path)
         path.mkdir(parents=True)
+    elif mode & stat.S_IRWXU != stat.S_IRWXU:
+        path.chmod(stat.S_IRWXU)  # a build may have closed it
 
 
 def _empty(path: Path) -> None:

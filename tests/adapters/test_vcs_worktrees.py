@@ -535,6 +535,15 @@ def test_all_files_have_one_time_and_git_s_modes_whatever_the_umask(machine: Mac
     assert stat.S_IMODE((tree / "a").stat().st_mode) == 0o755
 
 
+def test_a_build_that_closes_its_tree_closes_it_for_nobody_else(machine: Machine) -> None:
+    """Seen only where the tests do not run as root."""
+    commit = machine.origin.commit("a/b")
+    tree = machine.checkout(commit)
+    for closed in (tree / "a", tree / ".git", tree, tree.parent):
+        closed.chmod(0)
+        assert (machine.checkout(commit) / "a" / "b").exists()
+
+
 def test_a_build_s_git_describes_its_commit_by_the_tags_that_reach_it_and_no_others(machine: Machine) -> None:
     first = machine.origin.commit()
     second = machine.origin.commit()
