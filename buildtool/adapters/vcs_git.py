@@ -83,6 +83,11 @@ class GitMirror:
         """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
         self.command.close(signum)
 
+    @property
+    def directory(self) -> Path:
+        """Where the mirrors are."""
+        return self._directory
+
     def mirror(self, url: str) -> Mirror:
         """Return the mirror of ``url``, which need not be on disk yet. Raises RepositoryUnreachable for no address."""
         found = self._mirrors.get(url)

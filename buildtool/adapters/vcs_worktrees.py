@@ -112,8 +112,17 @@ class Worktrees:
         """
         path = self._directory / directory_name(url) / f"slot-{slot:d}"
         lock = self._locks.setdefault(path, DeferredLock())
+        await self._pool.run(self._open_up)
         await lock.run(self._bring, url, commit.lower(), path, copy)
         return path
+
+    def _open_up(self) -> None:
+        """See to it (blocking) that the directories are there that a build may have closed or replaced."""
+        try:
+            for one in (self._directory.parent, self._directory, self._mirror.directory):
+                _real(one)
+        except OSError as error:
+            raise MachineFault(f"cannot use {self._directory}: {error.strerror}") from error
 
     async def _bring(
         self, url: str, commit: str, path: Path, copy: SourceCopy | None, inside: str = "", depth: int = 0
