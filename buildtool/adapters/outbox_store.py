@@ -7,7 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Update, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from buildtool.adapters import rows
 from buildtool.adapters.database import Database
@@ -43,6 +57,9 @@ _ATTEMPTS = (
     .order_by(attempts.c.build_id, attempts.c.epoch)
 )
 _SERVERS = select(servers).where(servers.c.name.in_(bindparam("keys", expanding=True)))
+
+_DIGEST = "digest:"
+"""What the name of a digest begins with; the key of its first member follows."""
 
 DIGEST_MOST = 200
 """How many mails one digest tells of at most; what more there is makes another one."""
@@ -112,20 +129,27 @@ def _shift(seconds: float, now: float, latest: float, connection: Connection) ->
     connection.execute(update(outbox).where(UNSENT).values(next_try=then))
 
 
+def _meant(key: str | ColumnElement[str]) -> ColumnElement[bool]:
+    """Return what is true of the mail ``key``, or of the members of the digest ``key``: each half has an index."""
+    return or_(outbox.c.key == key, and_(outbox.c.digest == key, HELD))
+
+
 def _tried(**changed: object) -> Update:
     """Return what notes the outcome of a mail, or of all members of a digest that were not sent before."""
-    this = or_(outbox.c.key == bindparam("mail"), and_(outbox.c.digest == bindparam("mail"), UNSENT))
-    return update(outbox).where(this).values(tries=outbox.c.tries + 1, **changed)
+    return update(outbox).where(_meant(bindparam("mail", type_=Text))).values(tries=outbox.c.tries + 1, **changed)
 
 
 def _mark(statement: Update, key: str, connection: Connection) -> None:
-    if connection.execute(statement, {"mail": key}).rowcount == 0:
+    """Mark a mail, or the members of a digest; one that was marked before, when nobody heard of it, stays as it is."""
+    if connection.execute(statement, {"mail": key}).rowcount:
+        return
+    first = key.removeprefix(_DIGEST)
+    if first == key or connection.execute(select(outbox.c.key).where(outbox.c.key == first)).first() is None:
         raise NotFound(f"no mail {key} is in the outbox")
 
 
 def _refuse(key: str, now: float, reason: str, connection: Connection) -> None:
-    this = or_(outbox.c.key == key, and_(outbox.c.digest == key, UNSENT))
-    told = [rows.mail_of(row) for row in connection.execute(select(outbox).where(this))]
+    told = [rows.mail_of(row) for row in connection.execute(select(outbox).where(_meant(key)))]
     _mark(_tried(refused_at=now, last_error=reason), key, connection)
     for chunk in chunks(dict.fromkeys(id_ for mail in told for id_ in mail.request_ids)):
         connection.execute(update(requests).where(requests.c.id.in_(chunk)).values(mail_error=reason))
@@ -135,7 +159,7 @@ def _hold(keys: Sequence[str], now: float, until: float, connection: Connection)
     for chunk in chunks(keys):
         connection.execute(update(outbox).where(outbox.c.digest.in_(chunk), UNSENT).values(next_try=until))
         for row in connection.execute(select(outbox).where(outbox.c.key.in_(chunk), UNSENT)).all():
-            digest, due = _open_digest(row.email, now, connection) or (f"digest:{row.key}", until)
+            digest, due = _open_digest(row.email, now, connection) or (f"{_DIGEST}{row.key}", until)
             held = update(outbox).where(outbox.c.key == row.key)
             connection.execute(held.values(digest=digest, next_try=due))
 
