@@ -399,6 +399,10 @@ class ProjectSkill:
     options_digest: str
 
 
+_PAIR_BYTES = 200
+"""Bytes that a property takes in memory besides the text of its value, about."""
+
+
 @frozen
 class Capability:
     """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
@@ -410,6 +414,12 @@ class Capability:
     host_info: str = ""
     admin: str = ""
     software: str = ""
+
+    def size(self) -> int:
+        """Return about how many bytes of memory this takes."""
+        pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools)]
+        texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
+        return texts + len(self.host_info) + len(self.admin)
 
     def skill(self, project: str) -> ProjectSkill | None:
         """Return what this server announces of ``project``, or None."""

@@ -21,6 +21,9 @@ from buildtool.domain.turn import Turn
 KNOWN = 1_000
 """Most names that are remembered, connected or not: nothing else bounds what a peer makes up."""
 
+IDLE_BYTES = 16 * 1024 * 1024
+"""Most bytes that what idle names once announced may take: 1,000 may have announced 64 platforms each."""
+
 UNUSED_DAYS = 7
 """For how many days after its last login a name that never built anything is remembered, if nothing else is said."""
 
@@ -106,6 +109,19 @@ def forget(turn: Turn, server: Server, why: str) -> None:
     turn.state.last_session(server.name, server.session)
     turn.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
     turn.happened("server-forgotten", f"server/{server.name}", why)
+
+
+def forget_largest(turn: Turn) -> None:
+    """Forget names that never built anything, are not connected, and together announced more than is kept."""
+    sizes = turn.state.idle_sizes
+    if sum(sizes.values()) <= IDLE_BYTES:
+        return
+    busy = busy_in(turn.state)
+    for name in sorted(sizes, key=lambda one: (-sizes[one], turn.state.servers[one].last_seen)):
+        if may_go(turn.state.servers[name], busy):
+            forget(turn, turn.state.servers[name], "what names announced that never built anything took too much room")
+        if sum(sizes.values()) <= IDLE_BYTES:
+            return
 
 
 def _make_room(turn: Turn, event: Registered) -> NoPlace | None:

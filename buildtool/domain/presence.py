@@ -131,6 +131,7 @@ def disconnect(turn: Turn, event: Disconnected) -> Noted:
         evolve(server, connected=False, last_seen=turn.now, since=turn.now, missing_since=missing_since, draining=False)
     )
     turn.happened("server-disconnected", f"server/{server.name}", event.reason)
+    names.forget_largest(turn)
     settle_confirmations(turn)
     return Noted()
 
@@ -150,6 +151,7 @@ def restart(turn: Turn) -> Noted:
     for server in list(turn.state.servers.values()):
         if server.connected or (server.missing_since and not server.missing_told):
             turn.state.put(evolve(server, connected=False, missing_since=turn.now, draining=False))
+    names.forget_largest(turn)
     for attempt in list(turn.state.attempts.values()):
         if attempt.state is not AttemptState.MISSING:
             turn.state.lease(attempt.key, turn.now)

@@ -105,7 +105,8 @@ class State:
     The mappings are to be read by everybody and changed only through the methods. ``revisions_wanted`` counts the
     acceptable revisions of all open Requests together, of which each takes memory. ``leases`` says until when each
     Attempt is believed alive, and when it is overdue; they are not in the database, since after a start each is given a
-    fresh full term. ``absent`` names the servers that contact was lost with. While ``holding``, no Build starts.
+    fresh full term. ``absent`` names the servers that contact was lost with, ``idle_sizes`` those that are
+    not connected and never built anything, with the bytes that each takes. While ``holding``, no Build starts.
     ``incarnation`` is the life of the state directory, which mails are told apart by. ``names_kept`` is for how many
     seconds the name of a server that never built anything is remembered; when names were last looked at for that,
     ``names_looked``, and the ``last_sessions`` of forgotten ones are not in the database.
@@ -185,6 +186,7 @@ class State:
         self.confirming: dict[int, None] = {}
         self.free: dict[str, None] = {}
         self.cpus: dict[str, int] = {}
+        self.idle_sizes: dict[str, int] = {}
         self._alike: dict[tuple[object, object], Alike] = {}
         self._alike_of: dict[str, Alike] = {}
         self._there: dict[Alike, None] = {}
@@ -676,6 +678,7 @@ class State:
             self.queue.forget_server(key)
         if old is None or new is None or old.capability is not new.capability:
             self._compare_server(key, new)
+        self._note_idle(key, new)
         self._note_there(key, there=now is not None)
         if was != now and new is not None and now is not None:
             self._judge_server(new)
@@ -689,6 +692,13 @@ class State:
         else:
             self.absent.pop(key, None)
         self._note_free(key)
+
+    def _note_idle(self, name: str, server: Server | None) -> None:
+        """Note how much memory the announcement of a server takes that is not connected and never built anything."""
+        if server is None or server.connected or server.used_at:
+            self.idle_sizes.pop(name, None)
+        else:
+            self.idle_sizes[name] = server.capability.size()
 
     def _count_offers(self, server: Server | None, by: int) -> None:
         """Count what a server offers of the properties whose values are names, as far as they look like names."""

@@ -20,7 +20,7 @@ from buildtool.domain.messages import (
     Tick,
 )
 from buildtool.domain.model import AttemptEnd, AttemptState, Held, HeldState, Server, Verdict
-from buildtool.domain.names import AWAY, KNOWN, SETTLED, USED_LONGER
+from buildtool.domain.names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
 from buildtool.domain.state import LEASE, NAMES_KEPT
 from tests.domain.farm import Farm
 from tests.domain.worlds import machine
@@ -64,6 +64,23 @@ def test_of_the_network_that_has_most_names_one_goes_first() -> None:
     assert isinstance(come(farm, "new", origin="192.0.2.3"), SessionOpened)
     assert "old" in farm.broker.state.servers
     assert "s0000" not in farm.broker.state.servers
+
+
+def test_names_whose_announcements_take_too_much_together_go_first_the_largest_of_them() -> None:
+    farm = Farm()
+    large = evolve(machine(), machine=(("tools", ("x" * (IDLE_BYTES // 10),)),))
+    for number in range(12):
+        assert isinstance(farm.send(Registered(f"large{number}", large, ())), SessionOpened)
+    assert isinstance(come(farm, "small"), SessionOpened)
+    for name in ("small", *(f"large{number}" for number in range(12))):
+        farm.logout(name, clean=True)
+    state = farm.broker.state
+    assert sum(state.idle_sizes.values()) <= IDLE_BYTES
+    assert {"small", "large11", "large10"} <= state.servers.keys()
+    assert not {"large0", "large1"} & state.servers.keys()
+    assert ("Server", "large0") not in farm.broker.rows
+    assert isinstance(farm.send(Registered("large11", large, ())), SessionOpened)
+    assert "large11" not in state.idle_sizes
 
 
 def test_a_name_that_did_work_goes_only_when_no_other_can_and_it_was_away_for_a_day() -> None:
