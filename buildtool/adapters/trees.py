@@ -1,7 +1,8 @@
 """Deleting, and reading with care, whatever a build left behind.
 
-Links are never followed, nothing is opened but directories, and depth costs neither recursion nor descriptors: what
-lies deeper is moved up first. What may not be written (Go's module cache) is made writable.
+Links are never followed, mounts are taken away first, nothing is opened but directories, and depth costs neither
+recursion nor descriptors: what lies deeper is moved up first. What may not be written
+(Go's module cache) is made writable.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import struct
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+
+from buildtool.adapters.mounts import detach_mounts
 
 _MOVED = ".deleted"
 """How a directory is called that was moved up to be deleted; two numbers follow."""
@@ -37,6 +40,7 @@ def remove_tree(path: Path, check: Callable[[], None] = _never) -> None:
     ``check`` is called between small steps: what it raises ends the deleting, and the rest may be deleted later.
     Raises OSError for what cannot be deleted.
     """
+    detach_mounts(path, itself=True)
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from attrs import define, field
 
 from buildtool.adapters.vcs_command import GitCommand, explain
 from buildtool.adapters.vcs_gitdir import Placed, write_index
-from buildtool.adapters.vcs_objects import id_of, shown, started
+from buildtool.adapters.vcs_objects import GITLINK, id_of, shown, started
 from buildtool.adapters.vcs_process import Answer, TimedOut
 from buildtool.adapters.vcs_reader import Blob, Manifest, ObjectReader
 from buildtool.adapters.vcs_refs import mask
@@ -146,7 +146,10 @@ class Conversions:
         return found
 
     def _ask(self) -> Mapping[bytes, str]:
-        attributes = [one for one in self.manifest.entries() if one[0].rpartition(b"/")[2] == _FILE_NAME]
+        # What else may be called so, a submodule for one, holds no attributes.
+        attributes = [
+            one for one in self.manifest.entries() if one[0].rpartition(b"/")[2] == _FILE_NAME and one[1] != GITLINK
+        ]
         telling = False
         for blob in self.reader.blobs([object_id for _, _, object_id in attributes]):
             telling |= bool(_TELLING.search(b"".join(blob.chunks)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
@@ -23,6 +25,7 @@ KNOWN_LIMIT = 1_000
 
 _KEY = re.compile(r"submodule\.(.*)\.(path|url|update)\Z", re.DOTALL | re.IGNORECASE)
 _MODULES = b".gitmodules"
+_PARTS = re.compile(r"[/\\]")
 _UP = re.compile(r"\.\.?(?:/|\Z)")
 
 
@@ -54,6 +57,8 @@ class Modules:
         if not links:
             return ()
         found = manifest.find(_MODULES)
+        if found is not None and not stat.S_ISREG(found[0]):
+            found = None  # a directory or a submodule of that name says nothing, to git neither
         sections = {} if found is None else self._sections(reader, found[1])
         by_path = {one["path"].rstrip("/"): (name, one) for name, one in sections.items() if "path" in one}
         return tuple(_submodule(path, commit, by_path, url) for path, commit in sorted(links.items()))
@@ -62,7 +67,7 @@ class Modules:
         known = self._known.get(object_id)
         if known is not None:
             return known
-        arguments = ("config", "--file", "-", "--null", "--list")
+        arguments = ("config", "--file", "-", "--no-includes", "--null", "--list")
         content = reader.small(object_id, b"blob")
         answer = self._command.run(arguments, git_dir=NOWHERE, given=content, settings={})
         if answer.code:
@@ -85,6 +90,11 @@ def _submodule(path: bytes, commit: str, by_path: Mapping[str, tuple[str, Mappin
     if section.get("update") == "none":
         return Submodule(name, path, "", commit, wanted=False)
     said = section.get("url", "")
+    if said and (not name or ".." in _PARTS.split(name)):
+        raise SourceUnusable(
+            f"the submodule {shown(path)!r} is named {shown(os.fsencode(name))!r} in .gitmodules, "
+            "which git takes for an attack and ignores: name it otherwise"
+        )
     if not said:
         raise SourceUnusable(
             f"the submodule {shown(path)!r} has no URL in .gitmodules: "

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from buildtool.adapters.mounts import detach_mounts
 from buildtool.adapters.trees import plain_bytes, remove_tree
 from buildtool.adapters.vcs_attributes import Conversions, Rules
 from buildtool.adapters.vcs_command import explain
@@ -121,8 +122,10 @@ class Worktrees:
         try:
             for one in (self._directory.parent, self._directory, self._mirror.directory):
                 _real(one)
+            for one in (self._directory, self._mirror.directory):
+                detach_mounts(one, itself=False)
         except OSError as error:
-            raise MachineFault(f"cannot use {self._directory}: {error.strerror}") from error
+            raise MachineFault(f"cannot use {error.filename or self._directory}: {error.strerror}") from error
 
     async def _bring(
         self, url: str, commit: str, path: Path, copy: SourceCopy | None, inside: str = "", depth: int = 0

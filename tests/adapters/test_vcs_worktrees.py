@@ -668,6 +668,51 @@ def test_a_submodule_that_its_project_never_checks_out_is_an_empty_directory(mac
     assert manifest(machine.checkout(commit)) == wanted
 
 
+@pytest.mark.parametrize("name", [".gitattributes", "d/.gitattributes"])
+def test_a_submodule_may_be_called_as_the_file_of_attributes(machine: Machine, name: str) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    machine.origin.commit("a")
+    gitlink = f"160000,{library.git('rev-parse', 'HEAD')},{name}"
+    machine.origin.git("config", "--file", ".gitmodules", "submodule.x.path", name)
+    machine.origin.git("config", "--file", ".gitmodules", "submodule.x.url", "../library")
+    machine.origin.git("add", ".gitmodules")
+    machine.origin.git("update-index", "--add", "--cacheinfo", gitlink)
+    machine.origin.git("commit", "-qm", "x")
+    commit = machine.origin.git("rev-parse", "HEAD")
+    wanted = manifest(fresh_clone(machine.origin, commit, machine.top / "clone"))
+    assert manifest(machine.checkout(commit)) == wanted
+
+
+@pytest.mark.parametrize("path", [".gitmodules", "ext"])
+def test_gitmodules_that_is_no_file_is_the_project_s_to_mend(machine: Machine, path: str) -> None:
+    machine.origin.commit("a" if path == ".gitmodules" else ".gitmodules/a")
+    machine.origin.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},{path}")
+    machine.origin.git("commit", "-qm", "x")
+    with pytest.raises(SourceUnusable, match=r"has no URL in \.gitmodules"):
+        machine.checkout(machine.origin.git("rev-parse", "HEAD"))
+
+
+def test_gitmodules_includes_no_file_of_the_machine(machine: Machine) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    add_submodule(machine, library.url)
+    secret = machine.top / "secret"
+    secret.write_text("this is no configuration\n")
+    machine.origin.git("config", "--file", ".gitmodules", "include.path", str(secret))
+    commit = machine.origin.commit("a")
+    assert (machine.checkout(commit) / "ext" / "f").exists()
+
+
+def test_a_submodule_s_name_that_git_refuses_is_the_project_s_to_mend(machine: Machine) -> None:
+    library = Origin(machine.top / "library")
+    library.commit("f")
+    add_submodule(machine, library.url)
+    machine.origin.git("config", "--file", ".gitmodules", "--rename-section", "submodule.ext", "submodule.../x")
+    with pytest.raises(SourceUnusable, match=r"'ext' is named '\.\./x'"):
+        machine.checkout(machine.origin.commit("a"))
+
+
 # --- Git LFS ------------------------------------------------------------------------------------------------
 
 LARGE = b"large " * 5_000
