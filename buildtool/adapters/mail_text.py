@@ -17,7 +17,7 @@ import jinja2
 from attrs import frozen
 
 from buildtool.domain.matching import bound, comparison_of
-from buildtool.domain.model import Artifact, Attempt, Build, OfferKind, Request, RequestState
+from buildtool.domain.model import Artifact, Attempt, AttemptEnd, Build, OfferKind, Request, RequestState
 from buildtool.domain.options import Canonical, written
 from buildtool.domain.platforms import Value
 from buildtool.domain.text import log_line, printable
@@ -105,6 +105,7 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
         ends=_ends(outgoing.attempts),
         ends_left_out=max(0, len(outgoing.attempts) - ENDS_SHOWN),
         repeated_on=_words(told.build.failed_on) if told.build and len(told.build.failed_on) > 1 else "",
+        mistaken=told.deciding is not None and told.deciding.end is AttemptEnd.MISTAKEN,
         expired_at=_time(max((r.expires_at for r in outgoing.requests), default=now)),
         answers=_answers(outgoing.mail.request_ids),
         address=plain(outgoing.mail.email),

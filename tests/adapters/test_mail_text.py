@@ -109,6 +109,19 @@ def test_the_line_that_verifies_an_artifact_says_ok_for_the_right_bytes_and_fail
     assert shlex.split(line)[0] == "echo"
 
 
+def test_a_mistake_of_the_project_is_not_said_to_be_remembered() -> None:
+    mail = failed()
+    assert mail.build is not None
+    mistake = evolve(attempt(2, "vega", AttemptEnd.MISTAKEN), reason="the recipe raised NameError")
+    _, body = told(
+        evolve(mail, build=evolve(mail.build, failed_on=("vega",)), attempts=(mistake,)),
+    )
+    said = " ".join(body.split())
+    assert "It is not remembered, so ask again once it is mended." in said
+    assert "Until it is forgotten" not in said
+    assert "--force" not in said
+
+
 def test_a_failure_is_told_with_its_reason_where_it_failed_and_the_end_of_the_log() -> None:
     subject, body = told(failed())
     assert subject == "[lua] failed: v5.4 (3f2a1b9c) for linux ppc"
