@@ -20,6 +20,8 @@ try:
     import twisted.internet.defer  # noqa: F401 - is the environment there at all?
 
     from buildtool.entry.programs import startcompile
+except KeyboardInterrupt:
+    sys.exit(130)  # what a shell makes of SIGINT
 except (ImportError, OSError):
     sys.exit(f"{Path(__file__).name}: {WHY}")
 

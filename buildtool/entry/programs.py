@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import signal
 
 from buildtool.entry.beginning import begin
 from buildtool.entry.output import complain
 
 _FAILED = 1
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def metaserver() -> int:
@@ -43,6 +45,9 @@ def _run(program: str, module: str) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         complain(f"{program}: {where}{error.strerror or error} (see ulimit -a for what this account may use)")
+    except KeyboardInterrupt:
+        complain(f"{program}: interrupted")
+        return _INTERRUPTED
     else:
         return code
     return _FAILED

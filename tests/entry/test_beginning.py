@@ -111,3 +111,24 @@ def test_no_child_blocks_what_the_parent_blocked() -> None:
     assert isinstance(child, dict)
     assert child["SigBlk"] == 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+INTERRUPTED = """
+import signal, sys
+from importlib.abc import MetaPathFinder
+sys.path.insert(0, sys.argv[1])
+from buildtool.entry.programs import startcompile
+class Impatient(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "buildtool.requester.shell":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Impatient())
+sys.exit(startcompile())
+"""
+
+
+def test_ctrl_c_while_a_program_is_being_loaded_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(ROOT)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "startcompile.py: interrupted\n")
