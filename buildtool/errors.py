@@ -201,6 +201,10 @@ class NotFound(BuildToolError):
     code = "not-found"
 
 
+NOTHING_ACCEPTED = "storage unavailable, nothing was accepted"
+"""What the metaserver's words begin with when it could not keep what was sent."""
+
+
 class StorageUnavailable(BuildToolError):
     """The database or the disk cannot keep what was sent. Nothing was accepted; try again later."""
 

@@ -256,7 +256,9 @@ def there_is(path: Path) -> bool:
 
 def _connect_reading(path: Path, older: bool) -> sqlite3.Connection:  # noqa: FBT001 - bound before it is called
     if not there_is(path):
-        raise StorageUnavailable(f"there is no database at {path} yet: start bin/metaserver, which makes it")
+        raise StorageUnavailable(
+            f"there is no database at {path}: start bin/metaserver, which makes it, or says what has to be done first"
+        )
     return _prepared(_driver(path, "ro", PATIENCE), partial(_prepare_reading, path, older))
 
 

@@ -568,7 +568,8 @@ class GuardedFactory(Factory):
     def close(self, why: str) -> None:
         """End all connections, each when everything is written."""
         if len(self._connections):
-            _log.info("cut off: {count} connections, since {why}", count=len(self._connections), why=why)
+            what = "1 connection" if len(self._connections) == 1 else f"{len(self._connections)} connections"
+            _log.info("cut off: {what}, since {why}", what=what, why=why)
         for connection in self._connections:
             connection.leave(why)
 

@@ -527,7 +527,8 @@ class StreamingSite(http.HTTPFactory):
     async def disconnect(self) -> None:
         """Cut every connection, and return when all are gone: for the end of the program."""
         if self._open:
-            _log.info("cut off: {count} connections of the transfer port", count=len(self._open))
+            what = "1 connection" if len(self._open) == 1 else f"{len(self._open)} connections"
+            _log.info("cut off: {what} of the transfer port", what=what)
             self._waiting.append(Deferred())
             gone = self._waiting[-1]
             for channel in tuple(self._open):

@@ -140,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     said = _parser().parse_args(arguments)
+    if said.json and not said.show_info:
+        raise UsageError("--json goes with --show-info (--help shows an example)")
     settings = load_settings(said.config, secrets=False)
     name = _checked_name(said.name or socket.gethostname())
     place = Place(settings.build_dir / name)

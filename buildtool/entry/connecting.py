@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from attrs import define
 from twisted.internet import error
@@ -11,7 +12,14 @@ from twisted.internet.task import deferLater
 
 from buildtool.adapters.pb_client import Requesting, connect_requester
 from buildtool.entry.output import complain
-from buildtool.errors import BuildToolError, Unavailable, UnknownProject, UsageError
+from buildtool.errors import (
+    NOTHING_ACCEPTED,
+    BuildToolError,
+    StorageUnavailable,
+    Unavailable,
+    UnknownProject,
+    UsageError,
+)
 
 __all__ = ["STARTING", "Connecting", "as_answered"]
 
@@ -49,14 +57,18 @@ class Connecting:
             await deferLater(self.timers, _LOOK)
 
 
-def as_answered(error: BuildToolError, where: str) -> BuildToolError:
+def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:
     """Return an error that the metaserver at ``where`` answered so that nobody looks for it in their own configuration.
 
-    What their own refuses is told before anybody is asked.
+    What their own refuses is told before anybody is asked. So where a flag is refused that is one of ``checked``, whose
+    values their own configuration has found good, the two configurations differ.
     """
+    said = f"the metaserver at {where} says: {error}"
+    if isinstance(error, StorageUnavailable) and str(error).startswith(NOTHING_ACCEPTED):
+        return StorageUnavailable(said)
     if not isinstance(error, UsageError):
         return error
-    said = f"the metaserver at {where} says: {error}"
-    if isinstance(error, UnknownProject):
+    differs = ("unknown compile option", "unknown system option", *(f"{flag}{end}" for flag in checked for end in ":="))
+    if isinstance(error, UnknownProject) or str(error).startswith(differs):
         said += "; its configuration is another one than yours, perhaps an older: its operator can update it"
     return type(error)(said)

@@ -14,17 +14,23 @@ BACKLOG = 512
 """Connections that may wait to be accepted: a whole farm that returns after a restart."""
 
 
-def listen(reactor: ReactorBase, factory: IProtocolFactory, bind: str, port: int, setting: str) -> IListeningPort:
-    """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and its ``setting``."""
+def listen(
+    reactor: ReactorBase, factory: IProtocolFactory, bind: str, port: int, setting: str, flag: str = ""
+) -> IListeningPort:
+    """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and what set it.
+
+    That is ``flag`` of the command line, or else ``setting``.
+    """
     tcp = IReactorTCP(reactor)
     try:
         return tcp.listenTCP(port, factory, backlog=BACKLOG, interface=bind)  # type: ignore[arg-type] # it is one
     except CannotListenError as error:
         reason = getattr(error.socketError, "errno", None)
         if reason == errno.EADDRINUSE:
+            mend = f"set {setting} in config.py (or $BUILDTOOL_{setting.upper()}) to a free port"
             raise PortTaken(
-                f"port {port} on {bind} is taken by another program: stop that one, or set {setting} in config.py "
-                f"(or $BUILDTOOL_{setting.upper()}) to a free port"
+                f"port {port} on {bind} is taken by another program: stop that one, or "
+                f"{f'give {flag} a free port' if flag else mend}"
             ) from error
         words = getattr(error.socketError, "strerror", None) or str(error.socketError)
         raise ConfigurationError(f"cannot listen on {bind}:{port} ({setting}): {words}") from error

@@ -94,13 +94,18 @@ class _Errand:
             console.close()
             result = _interrupted(requester, self.submit, said)
         except BuildToolError as error:
-            result = Result(exit_of_error(error), requester.told, error=as_answered(error, connect.where))
+            result = Result(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
             console.close()
             await downloads.close()
             files.stop()
         results = result if isinstance(result, list) else [result]
         return _report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
+
+    def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
+        """Return an error in words that say whose it is; the values of compile options were checked here before."""
+        asked = self.said.asked
+        return as_answered(error, where, [one.flag for one in asked.project.options.compile] if asked else ())
 
     async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
         wishes = [Wish(submit, self.said.foreground, self.said.download) for submit in submits]

@@ -42,7 +42,9 @@ def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
     """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
     directory = settings.state_dir
     if not there_is(directory / DATABASE):
-        raise StorageUnavailable(f"there is no database in {directory}: restore a backup, or start bin/metaserver once")
+        raise StorageUnavailable(
+            f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
+        )
     with DirectoryLock(directory, "metaserver --fsck"):
         report = _interruptible(Checkup(directory, time.time(), Said(time.monotonic())).run(repair=repair))
     if report is None:

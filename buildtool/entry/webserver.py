@@ -66,7 +66,8 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
     try:
         await reader.pages.health()
         site = web_site(settings, reader.pages, reader.logs, WallClock(), questions, questions)
-        listening = listen(reactor, site, settings.bind, settings.web_port if port is None else port, "web_port")
+        which, flag = (settings.web_port, "") if port is None else (port, "--port")
+        listening = listen(reactor, site, settings.bind, which, "web_port", flag)
         at = listening.getHost()
         _log.info("pages on http://{at}/", at=at_port(at.host, at.port))  # type: ignore[attr-defined] # TCP has both
         _log.info("{reason}", reason=await stop.asked())

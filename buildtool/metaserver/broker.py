@@ -37,7 +37,7 @@ from buildtool.domain.messages import (
 from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
-from buildtool.errors import BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.inbox import Inbox
 from buildtool.ports import ArtifactFiles, BrokerStore, Clock
 
@@ -279,7 +279,7 @@ class Broker:
             self.state.rollback()
             self._is_troubled(f"nothing can be committed: {error}")
             for entry in batch:
-                entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
+                entry.refuse(StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}"))
         except Exception:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             log.failure("a batch of {count} events failed", count=len(batch))
             await self._start_over(batch)
@@ -345,7 +345,7 @@ class Broker:
         except BuildToolError as error:
             self._is_troubled(f"nothing can be read: {error}")
             for entry in batch:
-                entry.refuse(StorageUnavailable(f"storage unavailable, nothing was accepted: {error}"))
+                entry.refuse(StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}"))
             return
         await self._take_alone(batch)
 

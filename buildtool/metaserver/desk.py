@@ -39,12 +39,14 @@ from buildtool.domain.options import Canonical, ProjectOptions, digest_of, tool_
 from buildtool.domain.platforms import Value
 from buildtool.domain.tickets import token_matches
 from buildtool.errors import (
+    NOTHING_ACCEPTED,
     BuildToolError,
     Conflict,
     InternalError,
     NotFound,
     Overloaded,
     RecipeMistake,
+    StorageUnavailable,
     Unauthorised,
     UsageError,
 )
@@ -211,7 +213,10 @@ class Desk:
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
         if not all(_FULL_ID.match(item.revision) and not item.revrange for item in items):
-            known = await self.store.answered([item.client_id for item in items])
+            try:
+                known = await self.store.answered([item.client_id for item in items])
+            except StorageUnavailable as error:
+                raise StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}") from error
             if all(item.client_id in known for item in items):
                 of_body = zip(items, digests, strict=True)
                 return tuple([await self._repeated_as(digest, known[item.client_id]) for item, digest in of_body])

@@ -213,7 +213,7 @@ class ServerDesk:
         own = "give this one a name of its own with --name"
         if held.session:
             return NameTaken(
-                f"another machine is build server {event.server}: it is connected from {where} for {since}; {own}"
+                f"another machine is build server {event.server}: it has been connected from {where} for {since}; {own}"
             )
         left = duration_words(max(0.0, held.until - wall))
         return NameTaken(

@@ -25,7 +25,7 @@ def test_two_machines_of_one_name_leave_each_other_alone(running: Control, tmp_p
     anna.wait_for(rf"build {build_id}\.1 of greeter begins")
     words = [str(running.farm.root / "bin" / "buildserver.py"), "--name", "anna", "--no-cross"]
     twin = running.farm.start("twin", words, BUILDTOOL_BUILD_DIR=str(tmp_path / "elsewhere"), E2E_SERVER="anna")
-    twin.wait_for("another machine is build server anna: it is connected from 127.0.0.1 for .* with --name")
+    twin.wait_for("another machine is build server anna: it has been connected from 127.0.0.1 for .* with --name")
     assert any("two machines call themselves anna" in line for line in standing(running)["problems"])
     time.sleep(12)  # until it has tried again
     assert sum("another machine" in line for line in twin.lines) == 1

@@ -80,6 +80,11 @@ def unused_port() -> int:
         return port
 
 
+def test_json_without_anything_to_print_is_refused_before_anybody_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "--name", "attic"]) == 2
+    assert capsys.readouterr().err == "buildserver.py: --json goes with --show-info (--help shows an example)\n"
+
+
 def test_a_machine_says_what_it_offers(capsys: pytest.CaptureFixture[str]) -> None:
     """As text for its owner and as JSON for programs; both say the same."""
     assert main(["--show-info", "--json", "--name", "attic"]) == 0

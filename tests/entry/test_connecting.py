@@ -10,7 +10,14 @@ from twisted.internet.task import Clock
 from buildtool.adapters.pb_client import Requesting
 from buildtool.adapters.pb_server import Gateway
 from buildtool.entry.connecting import STARTING, Connecting, as_answered
-from buildtool.errors import BuildToolError, Unavailable, UnknownProject, UsageError
+from buildtool.errors import (
+    NOTHING_ACCEPTED,
+    BuildToolError,
+    StorageUnavailable,
+    Unavailable,
+    UnknownProject,
+    UsageError,
+)
 from tests import messages
 from tests.adapters.pb_wires import Wires
 from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
@@ -64,3 +71,24 @@ def test_what_the_metaservers_configuration_lacks_is_not_taken_for_ones_own_faul
     assert str(as_answered(UsageError("--x: no"), "farm.example:1")) == "the metaserver at farm.example:1 says: --x: no"
     full = Unavailable("full")
     assert as_answered(full, "farm.example:1") is full
+
+
+def test_a_value_that_ones_own_configuration_has_and_the_metaservers_has_not_is_told_as_such() -> None:
+    checked = ("--checksum", "--utf8")
+    for refused in (
+        "--checksum: 'md5' is not one of crc32",
+        "--utf8=yes needs --wide=yes, but it is no",
+        "unknown compile option 'wide'; this project has utf8",
+    ):
+        said = str(as_answered(UsageError(refused), "farm.example:1", checked))
+        assert said.startswith(f"the metaserver at farm.example:1 says: {refused}; its configuration is another one")
+    platform = str(as_answered(UsageError("--arch: pcc is not known: did you mean ppc?"), "farm.example:1", checked))
+    assert "configuration" not in platform
+
+
+def test_it_is_said_whose_disk_could_not_keep_a_request() -> None:
+    theirs = StorageUnavailable(f"{NOTHING_ACCEPTED}: the database is gone")
+    said = str(as_answered(theirs, "farm.example:1"))
+    assert said == f"the metaserver at farm.example:1 says: {NOTHING_ACCEPTED}: the database is gone"
+    ours = StorageUnavailable("cannot write x.zip: the disk is full")
+    assert as_answered(ours, "farm.example:1") is ours

@@ -231,8 +231,8 @@ class TwinTests(SynchronousTestCase):
         self.world.links.silent = 0.0
         said = self.refused("attic", "second", "192.0.2.2")
         assert said == (
-            "another machine is build server attic: it is connected from 192.0.2.1 for less than 1 s; give this one a "
-            "name of its own with --name"
+            "another machine is build server attic: it has been connected from 192.0.2.1 for less than 1 s; give this "
+            "one a name of its own with --name"
         )
         assert self.world.broker.state.servers["attic"].session == 1
         assert self.world.links.asked == [("attic", 1)]

@@ -273,10 +273,13 @@ def test_a_taken_port_is_one_line_that_names_port_and_setting(tmp_path: Path) ->
     with socket.create_server(("127.0.0.1", 0)) as other:
         number = other.getsockname()[1]
         done = webserver("--config", path, BUILDTOOL_WEB_PORT=str(number))
+        flagged = webserver("--config", path, "--port", number)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"port {number} on 127.0.0.1 is taken" in line
     assert "web_port" in line
+    assert flagged.returncode == 1
+    assert flagged.stderr.endswith("stop that one, or give --port a free port\n")
 
 
 def test_it_serves_until_it_is_told_to_stop_and_leaves_the_state_as_it_was(tmp_path: Path) -> None:
