@@ -66,7 +66,12 @@ class Conditions:
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong, as of now where that is known at once, as of the last look elsewhere."""
         lines = (*(line for source in self.sources for line in source()), *self.looked.problems)
-        return tuple(dict.fromkeys(lines))
+        # What one source says with its consequence, another says without.
+        return tuple(
+            line
+            for line in dict.fromkeys(lines)
+            if not any(other != line and other.startswith(line) for other in lines)
+        )
 
     async def round_(self, _patrol: Patrol) -> float:
         """Look at everything; return after how many seconds to look again."""

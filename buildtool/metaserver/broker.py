@@ -139,7 +139,7 @@ class Broker:
         if self.state.builds:
             running = sum(build.state is BuildState.RUNNING for build in self.state.builds.values())
             queued = len(self.state.builds) - running
-            log.info("taken over: {running} builds that run, {queued} that wait", running=running, queued=queued)
+            log.info("taken over: builds that run: {running}, that wait: {queued}", running=running, queued=queued)
         await self.send(Restarted())
 
     async def _rebuild(self) -> bool:

@@ -99,7 +99,8 @@ class OperatorDesk:
         try:
             unsent, refused = await self.history.mail_left()
         except StorageUnavailable as error:
-            troubles.append(f"the database cannot be read: {error}")
+            if not any(str(error) in line for line in troubles):
+                troubles.append(f"the database cannot be read: {error}")
         state, now = self.broker.state, self.clock.wall()
         servers = sorted(state.servers.values(), key=lambda server: (not server.connected, server.name))
         live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]

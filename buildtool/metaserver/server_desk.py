@@ -165,7 +165,7 @@ class ServerDesk:
         answer = await self._open(Registered(message.server, capability, message.held, instance, where))
         self._comings.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
-        with_what = f"; of the {len(message.held)} builds that it has {on} go on" if message.held else ""
+        with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
         words = {"name": message.server, "session": answer.session, "with_what": with_what}
         log.info("build server {name} connected, session {session}{with_what}", **words)
         projects = self.settings.projects

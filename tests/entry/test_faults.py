@@ -316,6 +316,12 @@ def test_a_directory_that_is_gone_is_told(world: World) -> None:
     assert look(world) == ("logs is not there",)
 
 
+def test_one_trouble_that_is_told_with_and_without_its_consequence_is_one_problem(world: World) -> None:
+    looking = Conditions(world.state, world.database, Inline(), low=0)
+    looking.sources = [lambda: ["x is gone; nothing is accepted any more", "y waits"], lambda: ["x is gone", "y waits"]]
+    assert looking.problems() == ("x is gone; nothing is accepted any more", "y waits")
+
+
 def test_trouble_is_looked_at_more_often_so_that_its_end_is_soon_told(world: World) -> None:
     looking = Conditions(world.state, world.database, Inline(), low=0)
     patrol: Any = None

@@ -111,7 +111,7 @@ class BatchTests(SynchronousTestCase):
             self.world.send(submitted(f"c{number}", spec(number)))
         with listening() as said:
             self.world.start()
-        assert said == ["taken over: 0 builds that run, 2 that wait"]
+        assert said == ["taken over: builds that run: 0, that wait: 2"]
 
     def test_a_failed_commit_leaves_everything_as_it_was_and_says_so(self) -> None:
         self.world.send(Registered("anna", machine()))

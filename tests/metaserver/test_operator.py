@@ -163,6 +163,8 @@ class StandingTests(OperatorCase):
         assert (told.servers_connected, told.mail_unsent) == (1, None)
         assert told.problems == ("the database cannot be read: database or disk is full",)
         assert "how much mail is left is not known" in standing_lines(told)[0]
+        self.troubles.lines = (f"{full_disk()}; nothing is accepted any more",)
+        assert self.standing().problems == self.troubles.lines, "it is told once"
 
     def test_what_waits_is_told_in_the_order_of_the_queue_with_the_reasons(self) -> None:
         for number in (2, 0, 1):

@@ -179,7 +179,7 @@ class RegisteringTests(SynchronousTestCase):
             again = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine(), held)))
             welcome = self.successResultOf(again)
         assert [one.verdict for one in welcome.verdicts] == [Verdict.GO_ON, Verdict.DROP]
-        assert "build server anna connected, session 2; of the 2 builds that it has 1 go on" in said
+        assert "build server anna connected, session 2; builds that it has: 2, that go on: 1" in said
         beat = self.world.desk.heartbeat("anna", 2, Heartbeat(held[:1]))
         assert self.successResultOf(Deferred.fromCoroutine(beat)) == Heard()
         late = self.world.desk.heartbeat("anna", 1, Heartbeat(held[:1]))
