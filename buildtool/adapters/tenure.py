@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from sqlalchemy import Connection, func, insert, select, update
 
 from buildtool.adapters.database import Database
@@ -43,10 +43,19 @@ class Tenure:
     rekeyed: bool = False
 
 
-async def begin(database: Database, directory: Path, secret: bytes, now: float, *, restored: bool = False) -> Tenure:
+@frozen
+class Secret:
+    """The key of the state directory, and whether it was made at this start: nothing else was ever signed with it."""
+
+    key: bytes = field(repr=False)
+    fresh: bool = False
+
+
+async def begin(database: Database, directory: Path, secret: Secret, now: float, *, restored: bool = False) -> Tenure:
     """Take the next term of the database in ``directory``, and hold it. Raises StorageUnavailable.
 
-    A new life begins where the directory may have been copied since the last start, or ``restored`` says so.
+    A new life begins where the directory may have been copied since the last start, or ``restored`` says so. What is
+    made with a fresh key in a fresh database needs none to be told apart.
     """
     row = await database.run(_recorded)
     term = row.term + 1 if row is not None else 1
@@ -56,7 +65,7 @@ async def begin(database: Database, directory: Path, secret: bytes, now: float, 
         after = evolve(found, sign=_signed(directory, term))
     except OSError as error:
         raise storage_unavailable(f"write {directory / SIGN}.{term}", error) from error
-    begun = await database.run(partial(_begin, term, found, after, Keys(secret).fingerprint(), now, restored))
+    begun = await database.run(partial(_begin, term, found, after, secret, now, restored))
     await database.hold(begun.term)
     _forget_signs(directory, term)
     return begun
@@ -137,7 +146,7 @@ def _begin(
     term: int,
     found: Whereabouts,
     after: Whereabouts,
-    fingerprint: str,
+    secret: Secret,
     now: float,
     restored: bool,  # noqa: FBT001 - called with what is decided before
     connection: Connection,
@@ -149,7 +158,8 @@ def _begin(
         Incarnation(one.id, one.first_request, one.first_build)
         for one in connection.execute(select(incarnations).order_by(incarnations.c.number))
     ]
-    anew = _why_anew(row, found, restored=restored)
+    fingerprint = Keys(secret.key).fingerprint()
+    anew = "" if row is None and secret.fresh else _why_anew(row, found, restored=restored)
     if anew:
         lives += _new_life(connection, lives, now, anew)
     values = {
@@ -165,9 +175,13 @@ def _begin(
     }
     if row is None:
         connection.execute(insert(tenure).values(id=1, beat=0.0, **values))
-        return Tenure(term, Incarnations(lives))  # the first life of a database is nothing to tell of
+        return Tenure(term, _all(lives))  # the first life of a database is nothing to tell of
     connection.execute(update(tenure).values(**values))
-    return Tenure(term, Incarnations(lives), anew, rekeyed=row.fingerprint != fingerprint)
+    return Tenure(term, _all(lives), anew, rekeyed=row.fingerprint != fingerprint)
+
+
+def _all(lives: list[Incarnation]) -> Incarnations:
+    return Incarnations(lives) if lives else Incarnations()
 
 
 def _why_anew(row: _Row | None, found: Whereabouts, *, restored: bool) -> str:

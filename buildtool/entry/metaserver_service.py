@@ -282,19 +282,20 @@ class Metaserver:
         self._closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
         if not self.beginning.accept_new:
             check_not_lost(directory)
-        key = load_key(directory / "key")
+        fresh = not (directory / "key").exists()
+        secret = tenure.Secret(load_key(directory / "key"), fresh)
         database_threads, file_threads = self._pool(1, "database"), self._pool(FILE_THREADS, "files")
         database = await Database.open(directory / DATABASE, database_threads)
         self._closing.add("the database", database.close)
-        keys, holding = await self._hold(database, key)
+        keys, holding = await self._hold(database, secret)
         logs = LogStore(directory, file_threads)
         await logs.start()
         return _Stored(directory, keys, database, ArtifactStore(directory, file_threads), logs, file_threads, holding)
 
-    async def _hold(self, database: Database, key: bytes) -> tuple[Keys, Holding]:
+    async def _hold(self, database: Database, secret: tenure.Secret) -> tuple[Keys, Holding]:
         """Take the database for this process; say what the operator should know of how it was found."""
         directory, restored = database.path.parent, self.beginning.restored
-        begun = await tenure.begin(database, directory, key, time.time(), restored=restored)
+        begun = await tenure.begin(database, directory, secret, time.time(), restored=restored)
         self._closing.add("the hold on the database", lambda: tenure.end(database))
         if begun.anew:
             log.warn("tokens and mails of what is asked for from now on are told apart: {why}", why=begun.anew)
@@ -305,7 +306,7 @@ class Metaserver:
                 "more; put that key back from a backup, or restart once more to have this one taken for granted"
             )
             log.error("{notice}", notice=holding.notice)
-        return Keys(key, begun.incarnations), holding
+        return Keys(secret.key, begun.incarnations), holding
 
     async def _sources(self, directory: Path, timers: IReactorTime) -> tuple[Resolvers, Bundles]:
         threads = Threads(self.reactor, VCS_THREADS, "version control")

@@ -59,10 +59,11 @@ class Running:
 def start(directory: Path, *, restored: bool = False) -> Running:
     directory.mkdir(exist_ok=True)
     check_not_lost(directory)
-    key = load_key(directory / "key")
+    fresh = not (directory / "key").exists()
+    secret = tenure.Secret(load_key(directory / "key"), fresh)
     database = run(Database.open(directory / DATABASE, Inline(), patience=0.0))
-    begun = run(tenure.begin(database, directory, key, states.NOW, restored=restored))
-    return Running(directory, database, begun, Keys(key, begun.incarnations))
+    begun = run(tenure.begin(database, directory, secret, states.NOW, restored=restored))
+    return Running(directory, database, begun, Keys(secret.key, begun.incarnations))
 
 
 def copy_into(source: Path, target: Path) -> None:
@@ -339,7 +340,7 @@ def test_an_accepted_new_database_is_taken_for_granted_from_then_on(tmp_path: Pa
     (state / DATABASE).unlink()
     run(run(Database.open(state / DATABASE, Inline())).close())
     database = run(Database.open(state / DATABASE, Inline()))
-    run(tenure.begin(database, state, load_key(state / "key"), states.NOW))
+    run(tenure.begin(database, state, tenure.Secret(load_key(state / "key")), states.NOW))
     run(database.close())
     start(state).stop()
 

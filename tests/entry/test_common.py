@@ -189,6 +189,7 @@ def test_what_twisted_says_of_a_visitor_that_was_too_slow_is_not_taken_for_ours(
     try:
         made.timeoutConnection()
     finally:
+        made.setTimeout(None)
         for observer in observers:
             globalLogPublisher.removeObserver(observer)
     assert (quiet.getvalue(), verbose.getvalue().count("Timing out client")) == ("", 1)
