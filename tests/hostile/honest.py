@@ -58,7 +58,7 @@ class Honest:
     """What honest people do with a farm."""
 
     asked: dict[str, Any]
-    draw: random.Random = field(factory=lambda: random.Random(1))
+    draw: random.Random = field(factory=random.Random)
     _kept: Peer | None = None
     _artifact: SplitResult = field(factory=lambda: urlsplit(""))
 
