@@ -67,7 +67,7 @@ class SvnSources:
         try:
             # What an earlier run of the program left may still be written to by a build that outlived it.
             known = self._checked.get(path)
-            if known is None or not self._is_as_left(path, known[1]) or not self._reuse(where, path, number, known[0]):
+            if known is None or not self._is_as_left(path, known[1]) or not self._reused(where, path, number, known[0]):
                 self._checked.pop(path, None)
                 self._make(where, path, number)
             self._checked[path] = (_now(path.with_suffix(".checked")), digest_of(path / ".svn"))
@@ -80,6 +80,14 @@ class SvnSources:
             return _is_copy(path) and digest_of(path / ".svn") == digest
         except OSError:
             return False
+
+    def _reused(self, where: Address, path: Path, number: int, since: int) -> bool:
+        """Switch the copy; one whose repository is away is still believed, as svn itself has left it by then."""
+        try:
+            return self._reuse(where, path, number, since)
+        except RepositoryUnreachable:
+            self._checked[path] = (since, digest_of(path / ".svn"))
+            raise
 
     def _reuse(self, where: Address, path: Path, number: int, since: int) -> bool:
         """Switch the copy that is there; False if it cannot be switched, not even after unlocking it."""
