@@ -46,8 +46,9 @@ build_dir = "var/buildserver"
 # shorter time costs nothing.                                                              [BUILDTOOL_LEASE]
 lease = 60
 
-# For how many days the name of a build server is remembered that never built anything.
-names_kept = 7
+# For how many days the name of a build server is remembered that never built anything. (Programs that are older than
+# this setting refuse a file that has it.)
+# names_kept = 7
 
 # How everybody who waits is told. None: nobody is mailed; what would be sent is kept, and sent when there is a mail
 # server here. The password never stands here but in a file of its own (readable by the metaserver only) or in an

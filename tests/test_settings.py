@@ -1,5 +1,6 @@
 """A config.py becomes Settings, or one clear line that names the file and what is wrong."""
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -399,3 +400,10 @@ def test_what_was_understood_is_described(tmp_path: Path) -> None:
         "one, recipe 1",
     ):
         assert part in lines
+
+
+def test_the_configuration_that_ships_sets_nothing_that_programs_of_the_first_version_refuse() -> None:
+    tree = ast.parse((Path(__file__).resolve().parent.parent / "config.py").read_text())
+    names = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[attr-defined] # plain names
+    first = {"bind", "build_dir", "host", "lease", "mail", "pb_port", "projects", "public_url", "state_dir"}
+    assert names <= first | {"transfer_port", "transfer_url", "web_port"}

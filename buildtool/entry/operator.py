@@ -75,7 +75,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--forget-failure", metavar="BUILD", type=_number, help="have a failed build tried when asked for")
     own.add_argument("--drain", action="store_true", help="start no more builds, and end once none runs")
     own.add_argument("--undrain", action="store_true", help="take --drain back")
-    own.add_argument("--reason", metavar="TEXT", help="with --pause, --abort or --purge: why; it is shown and mailed")
+    own.add_argument(
+        "--reason", metavar="TEXT", help="with --pause, --abort or any --purge: why; it is shown and mailed"
+    )
 
 
 def chosen(parser: argparse.ArgumentParser, said: argparse.Namespace) -> bool:

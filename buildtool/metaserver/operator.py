@@ -241,7 +241,10 @@ class OperatorDesk:
         build = await self._build(message.build_id)
         failure = await self._failure(build)
         if failure is None:
-            raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}")
+            kept = ""
+            if build.state is BuildState.FAILED:
+                kept = "; a mistake of the project is never remembered, another failure for a while only"
+            raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
         await self.broker.send(FailureForgotten(failure, by))
         words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
         return Acted((words,), build_id=build.id)
