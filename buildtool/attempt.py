@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -35,6 +36,7 @@ from buildtool.ports import (
     Executor,
     Halt,
     Halted,
+    Obstacle,
     PackedFile,
     RunningCommand,
     SlotPlace,
@@ -61,6 +63,9 @@ REASON_LIMIT = 500
 """The longest reason that is told, in characters."""
 
 _FAULT_TAIL = 8 * 1024
+
+_NEVER_FIT = frozenset({errno.E2BIG, errno.ENAMETOOLONG, errno.EINVAL})
+"""What the system says of words, an environment, or names that no command can have."""
 
 T = TypeVar("T")
 
@@ -325,6 +330,7 @@ class Run:
         detail = limit.words() if ended.cause == "time limit" else ended.detail
         self.log.note(f"[{command.words()}: {detail} after {ended.seconds:.1f} s]")
         self._check()
+        judge_start(command, ended, tree)
         judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), limit)
 
     def _limit(self) -> TimeLimit:
@@ -387,6 +393,21 @@ class Run:
         return await self._work.passes.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
 
 
+def judge_start(command: Command, ended: CommandEnd, tree: Path) -> None:
+    """Raise Stopped with whose failure it is, if the command was not started. ``tree`` is where the sources lie.
+
+    A program or directory of the tree that cannot be used, and words that no command can have, are the project's; a
+    program of the system, and whatever this machine has none left of, are the machine's.
+    """
+    if ended.cause != "not started":
+        return
+    program, obstacle = command.argv[0], ended.obstacle or Obstacle(0)
+    relative = "/" in program and not program.startswith("/")
+    in_tree = bool(obstacle.where) and (relative or all(place.is_relative_to(tree) for place in obstacle.where))
+    whose = AttemptEnd.FAILED if in_tree or obstacle.errno in _NEVER_FIT else AttemptEnd.BROKEN
+    raise Stopped(whose, f"{command.words()}: {ended.detail}")
+
+
 def judge(command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, limit: TimeLimit) -> None:
     """Raise Stopped with whose failure it is, unless the command succeeded (docs/integrator.rst).
 
@@ -395,11 +416,6 @@ def judge(command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], 
     if ended.succeeded:
         return
     words = f"{command.words()}: {ended.detail}"
-    if ended.cause == "not started":
-        # A program or directory of the tree that is not there is the project's fault, one of the system the machine's.
-        program = command.argv[0]
-        own = ("/" in program and not program.startswith("/")) or "its directory" in ended.detail
-        raise Stopped(AttemptEnd.FAILED if own else AttemptEnd.BROKEN, words)
     if ended.cause == "time limit":
         raise Stopped(limit.end, f"{command.words()}: {limit.words()}")
     if ended.killed_from_outside:

@@ -664,6 +664,18 @@ class Sources(Protocol):
         """
 
 
+@frozen
+class Obstacle:
+    """What was in the way of a command that was not started: the system's ``errno``, 0 where it gave none.
+
+    ``where`` is the directory or program that could not be used; of a program that is not there, all places where it
+    was looked for. It is empty where it was neither.
+    """
+
+    errno: int
+    where: tuple[Path, ...] = ()
+
+
 class CommandEnd(Protocol):
     """How a command ended; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
 
@@ -684,6 +696,9 @@ class CommandEnd(Protocol):
 
     @property
     def killed_from_outside(self) -> bool: ...
+
+    @property
+    def obstacle(self) -> Obstacle | None: ...
 
 
 class RunningCommand(Protocol):

@@ -20,6 +20,9 @@ from buildtool.errors import ConfigurationError, ToolMissing
 ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
 """The programs of a platform that a machine may have; those of a cross toolchain have HOST and RUN besides."""
 
+WORDS_LIMIT = 200
+"""The longest that a command is called, in characters: room is left for what is said of it."""
+
 T = TypeVar("T")
 
 
@@ -41,8 +44,9 @@ class Command:
     name: str = ""
 
     def words(self) -> str:
-        """Return what the log shows before the command's output."""
-        return self.name or " ".join(self.argv)
+        """Return what the command is called in the log and in messages, of bounded length."""
+        words = self.name or " ".join(self.argv)
+        return words if len(words) <= WORDS_LIMIT else f"{words[: WORDS_LIMIT - 3]}..."
 
 
 def _commands(value: Iterable[Command]) -> tuple[Command, ...]:

@@ -15,7 +15,7 @@ from buildtool.domain.model import Judged, Offer, OfferKind, canonical
 from buildtool.domain.options import ProjectOptions, choice, standard
 from buildtool.domain.platforms import Value
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.ports import Executor, Halt, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports import Executor, Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.project import Checked, ClientChecker, Project
 from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
@@ -34,6 +34,7 @@ class Exit:
     seconds: float = 1.0
     detail: str = "exited with code 0"
     killed_from_outside: bool = False
+    obstacle: Obstacle | None = None
 
     @property
     def succeeded(self) -> bool:

@@ -1,16 +1,18 @@
 """The build server's shell: what it takes, how it says whose failure it was, and that it always says an end."""
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.attempt import RECIPE_PATIENCE, artifact_name, brief
+from buildtool.attempt import RECIPE_PATIENCE, Stopped, artifact_name, brief, judge_start
 from buildtool.buildserver import CHECKERS_PATIENCE, LEAVING
 from buildtool.delivering import WRONG, Room
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
@@ -29,6 +31,7 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
+from buildtool.ports import Obstacle
 from buildtool.project import Checked
 from buildtool.protocol import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 from buildtool.recipes import Command, Plan, Recipe, Wanted
@@ -247,9 +250,49 @@ class WhoseFailure(Case):
             self.take(at)
             assert self.end(at).end is whose, how
 
+    def test_a_command_that_cannot_be_started_is_the_projects_or_the_machines_by_what_was_in_the_way(self) -> None:
+        """What the tree holds, and the recipe says, is the project's; programs and limits are the machine's."""
+        check, inner = Path("tree/check"), Path("tree/inner")
+        made, machines = AttemptEnd.FAILED, AttemptEnd.BROKEN
+        cases: list[tuple[str, int, tuple[Path, ...], AttemptEnd]] = [
+            ("cc", errno.ENOENT, (Path("/usr/bin/cc"),), machines),
+            ("cc", errno.ENOENT, (Path("/usr/bin/cc"), Path("tree/bin/cc")), machines),
+            ("cc", errno.ENOENT, (Path("tree/bin/cc"),), made),
+            ("cc", errno.EACCES, (Path("tree/bin/cc"),), made),
+            ("cc", errno.EACCES, (Path("/usr/bin/cc"),), machines),
+            ("cc", errno.E2BIG, (), made),
+            ("cc", errno.EINVAL, (), made),
+            ("c" * 300, errno.ENAMETOOLONG, (), made),
+            ("cc", errno.EACCES, (inner,), made),
+            ("cc", errno.ENOENT, (inner,), made),
+            ("./check", errno.ENOENT, (check,), made),
+            ("./check", errno.EACCES, (check,), made),
+            ("./check", errno.ENOEXEC, (check,), made),
+            ("./check", errno.EACCES, (), machines),  # nothing runs on a file system that is mounted noexec
+            ("./check", errno.EMFILE, (), machines),
+            ("./check", errno.ENOMEM, (), machines),
+            ("./check", errno.EAGAIN, (), machines),
+            ("cc", 0, (), machines),
+        ]
+        for program, number, where, whose in cases:
+            places = tuple(Path("/srv") / place for place in where)
+            end = Exit(None, "not started", 0, "'its directory' is a name", obstacle=Obstacle(number, places))
+            with pytest.raises(Stopped) as raised:
+                judge_start(Command([program]), end, Path("/srv/tree"))
+            assert raised.value.end is whose, (program, number, where)
+
+    def test_the_reason_is_told_however_long_the_words_are_that_cannot_be_passed_on(self) -> None:
+        end = Exit(None, "not started", 0, "cannot start 'cc': too long", obstacle=Obstacle(errno.E2BIG))
+        with pytest.raises(Stopped) as raised:
+            judge_start(Command(["cc", "a" * 200_000]), end, Path("/srv/tree"))
+        assert brief(raised.value.reason).endswith("...: cannot start 'cc': too long")
+
     def test_a_program_of_the_tree_that_is_missing_is_the_projects_failure(self) -> None:
         """The build made nothing, so ``./check`` is not there: that says nothing about the machine."""
-        at = place(script=[Exit(), Exit(None, "not started", 0, "cannot start './check': no such file")])
+        missing = Obstacle(errno.ENOENT, (Path("tree/check"),))
+        at = place(
+            script=[Exit(), Exit(None, "not started", 0, "cannot start './check': no such file", obstacle=missing)]
+        )
         self.take(at)
         assert self.end(at).end is AttemptEnd.FAILED
 

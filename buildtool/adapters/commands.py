@@ -6,13 +6,35 @@ import errno
 import math
 import os
 import signal
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from attrs import field, frozen, validators
 
+from buildtool.ports import Obstacle
+
 Cause = Literal["exited", "time limit", "silence limit", "stopped", "not started"]
+
+_SHOWN = 200
+"""Most characters that are shown of a program's or directory's name."""
+
+_OF_PATHS = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOEXEC,
+        errno.ETXTBSY,
+        errno.EINVAL,
+    }
+)
+"""What is said of a directory or a program, and not of the words, or of what this machine has left."""
 
 
 def _check_argv(_instance: object, _attribute: object, argv: tuple[str, ...]) -> None:
@@ -44,6 +66,7 @@ class Ended:
 
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
     ``cause`` says why: of itself, a limit, ``stop``, or because it could not be started. ``detail`` is one line.
+    ``obstacle`` is what was in the way of one that was not started.
     """
 
     code: int | None
@@ -51,6 +74,7 @@ class Ended:
     cause: Cause
     seconds: float
     detail: str
+    obstacle: Obstacle | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -66,26 +90,78 @@ class Ended:
         return self.cause == "exited" and (self.signal == signal.SIGKILL or self.code == 128 + signal.SIGKILL)
 
 
-def why_not_started(command: CommandLine, error: Exception) -> str:
-    """Return the one line that says why ``command`` could not be started."""
-    return f"cannot start {command.argv[0]!r}: {_reason(command, error)}"
+def not_started(command: CommandLine, error: Exception, seconds: float) -> Ended:
+    """Return the end of a command that could not be started, with the one line that says why."""
+    obstacle, reason = _obstacle(command, error)
+    detail = f"cannot start {command.argv[0][:_SHOWN]!r}: {reason}"
+    return Ended(None, None, "not started", seconds, detail, obstacle)
 
 
-def _reason(command: CommandLine, error: Exception) -> str:
+def _obstacle(command: CommandLine, error: Exception) -> tuple[Obstacle, str]:
+    """Return what was in the way, and what it is called."""
+    if isinstance(error, ValueError):
+        return Obstacle(errno.EINVAL), f"its words and environment cannot be passed on: {error}"
+    number = error.errno if isinstance(error, OSError) and error.errno else 0
+    if number == errno.E2BIG:
+        return Obstacle(number), "its words and environment are too long: put what is long into a file"
+    if number not in _OF_PATHS:
+        return Obstacle(number), (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return _in_the_way(command, number)
+
+
+def _in_the_way(command: CommandLine, number: int) -> tuple[Obstacle, str]:
+    """Return which directory or program could not be used, and why."""
+    if not (_is_directory(command.cwd) and os.access(command.cwd, os.X_OK)):
+        reason = f"its directory {str(command.cwd)[:_SHOWN]!r} {_no_directory(command.cwd)}"
+        return Obstacle(number, (command.cwd,)), reason
+    places = _places(command)
+    found = next((place for place in places if _mode(place, follow=False)), None)
+    if found is None:
+        return Obstacle(number, places), _not_there(command, number)
+    if number == errno.EACCES and _mode(found) and os.statvfs(found).f_flag & os.ST_NOEXEC:
+        return Obstacle(number), "its file system is mounted noexec, so that no program in it can run"
+    return Obstacle(number, (found,)), _unusable(found, number)
+
+
+def _places(command: CommandLine) -> tuple[Path, ...]:
+    """Return where the program of a command is looked for, in order."""
     program = command.argv[0]
-    if not isinstance(error, OSError):
-        reason = str(error)
-    elif not command.cwd.is_dir():
-        reason = f"its directory {str(command.cwd)!r} does not exist"
-    elif isinstance(error, FileNotFoundError) and "/" not in program:
-        reason = f"no such program in PATH={command.environment.get('PATH', os.defpath)}"
-    elif isinstance(error, FileNotFoundError) and (command.cwd / program).exists():
-        reason = "the interpreter that it names is missing"
-    elif error.errno == errno.ENOEXEC:
-        reason = "not a program of this machine (a script needs a #! line)"
-    else:
-        reason = error.strerror or str(error)
-    return reason
+    within = [""] if "/" in program else command.environment.get("PATH", os.defpath).split(os.pathsep)
+    return tuple(Path(os.path.normpath(command.cwd / place / program)) for place in within)
+
+
+def _mode(place: Path, *, follow: bool = True) -> int:
+    """Return type and mode of what is somewhere, 0 where there is nothing that can be looked at."""
+    try:
+        return place.stat(follow_symlinks=follow).st_mode
+    except OSError:
+        return 0
+
+
+def _is_directory(place: Path) -> bool:
+    return stat.S_ISDIR(_mode(place))
+
+
+def _no_directory(place: Path) -> str:
+    if _is_directory(place):
+        return "may not be entered"
+    return "is no directory" if _mode(place, follow=False) else "does not exist"
+
+
+def _not_there(command: CommandLine, number: int) -> str:
+    if number == errno.ENOENT and "/" not in command.argv[0]:
+        return f"no such program in PATH={command.environment.get('PATH', os.defpath)}"
+    return os.strerror(number)
+
+
+def _unusable(found: Path, number: int) -> str:
+    if _is_directory(found):
+        return "it is a directory"
+    if number == errno.ENOENT:
+        return "the interpreter that it names is missing" if _mode(found) else "it is a link to nothing"
+    if number == errno.ENOEXEC:
+        return "not a program of this machine (a script needs a #! line)"
+    return os.strerror(number)
 
 
 def signal_name(number: int) -> str:

@@ -20,6 +20,7 @@ TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import json
 import os
@@ -259,7 +260,8 @@ def _mark(mark: int) -> None:
 
 
 def _failure(error: Exception) -> bytes:
-    number = error.errno or 0 if isinstance(error, OSError) else 0
+    said = error.errno if isinstance(error, OSError) else None
+    number = 0 if isinstance(error, ValueError) else said or errno.EIO  # 0: the words cannot be passed on
     return b"failed %d %s\n" % (number, str(error).replace("\n", " ").encode("utf-8", "replace"))
 
 

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from buildtool.adapters.children import Direct, Spawn
-from buildtool.adapters.commands import CommandLine, Ended, Limits, why_not_started
+from buildtool.adapters.commands import CommandLine, Ended, Limits, not_started
 from buildtool.adapters.reaping import Keepers
 from buildtool.adapters.watching import CHUNK, Line, supervise
 
@@ -81,7 +81,7 @@ class Processes:
             return self._start(command, limits, on_output)
         except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
             running = Running(lambda _: None)
-            running.ended.callback(Ended(None, None, "not started", 0.0, why_not_started(command, error)))
+            running.ended.callback(not_started(command, error, 0.0))
             return running
 
     def _start(self, command: CommandLine, limits: Limits, on_output: OutputConsumer) -> Running:

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from twisted.python.failure import Failure
 
 from buildtool.adapters.children import Child, Spawn
-from buildtool.adapters.commands import Cause, CommandLine, Ended, Limits, signal_name, why_not_started
+from buildtool.adapters.commands import Cause, CommandLine, Ended, Limits, not_started, signal_name
 
 CHUNK = 64 * 1024
 """The most bytes of output that are handed over at once."""
@@ -119,7 +119,7 @@ def supervise(
             finally:
                 os.close(outlet)  # the command has it now: when all its holders are gone, the output ends
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            return Ended(None, None, "not started", time.monotonic() - began, why_not_started(command, error))
+            return not_started(command, error, time.monotonic() - began)
         closing.callback(child.close)
         try:
             return _Watch(line, limits, child, pipe, began).live(hand_over)

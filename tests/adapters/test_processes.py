@@ -1,5 +1,6 @@
 """Commands run as real processes, end in exactly one way, and leave nothing behind."""
 
+import errno
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from buildtool.adapters.groups import mark_for
 from buildtool.adapters.processes import CHUNK, CommandLine, Ended, Processes, Running
 from buildtool.adapters.reaping import Keepers
+from buildtool.ports import Obstacle
 from tests.support.packages import require_that
 
 PATH = os.environ.get("PATH", os.defpath)
@@ -191,6 +193,44 @@ class ProcessesTests(TestCase):
         (self.directory / "script").chmod(0o755)
         self.assertIn("interpreter", await self.not_started(CommandLine(("./script",), self.directory, {})))
 
+    async def test_what_was_in_the_way_is_said_as_the_system_has_it(self) -> None:
+        """The error's number and the directory or program, by which it is judged whose fault it is."""
+        here, path = self.directory, {"PATH": PATH}
+        (here / "plain").write_text("text")
+        (here / "script").write_text("#!/no/such/interpreter\n")
+        (here / "odd").write_bytes(b"\0\1\2\3")
+        for name in ("script", "odd"):
+            (here / name).chmod(0o755)
+        (here / "loop").symlink_to("loop")
+        (here / "nowhere").symlink_to("absent")
+        (here / "sub").mkdir()
+        long = "n" * 300
+        cases: list[tuple[CommandLine, int, tuple[Path, ...], str]] = [
+            (CommandLine(("./absent",), here, path), errno.ENOENT, (here / "absent",), "No such file"),
+            (CommandLine(("./plain",), here, path), errno.EACCES, (here / "plain",), "Permission denied"),
+            (CommandLine(("./plain/x",), here, path), errno.ENOTDIR, (here / "plain" / "x",), "Not a directory"),
+            (CommandLine(("./sub",), here, path), errno.EACCES, (here / "sub",), "it is a directory"),
+            (CommandLine(("./loop",), here, path), errno.ELOOP, (here / "loop",), "symbolic links"),
+            (CommandLine(("./nowhere",), here, path), errno.ENOENT, (here / "nowhere",), "link to nothing"),
+            (CommandLine(("./script",), here, path), errno.ENOENT, (here / "script",), "interpreter"),
+            (CommandLine(("./odd",), here, path), errno.ENOEXEC, (here / "odd",), "not a program"),
+            (CommandLine(("odd",), here, {"PATH": "/usr/bin:."}), errno.ENOEXEC, (here / "odd",), "not a program"),
+            (CommandLine(("xy",), here, {"PATH": "/a:b"}), errno.ENOENT, (Path("/a/xy"), here / "b/xy"), "no such"),
+            (CommandLine(("sh",), here / "absent", path), errno.ENOENT, (here / "absent",), "does not exist"),
+            (CommandLine(("sh",), here / "plain", path), errno.ENOTDIR, (here / "plain",), "is no directory"),
+            (CommandLine(("sh",), here / "loop", path), errno.ELOOP, (here / "loop",), "is no directory"),
+            (CommandLine(("sh",), here / long, path), errno.ENAMETOOLONG, (here / long,), "does not exist"),
+            (CommandLine((f"./{long}",), here, path), errno.ENAMETOOLONG, (here / long,), "too long"),
+            (CommandLine(("sh", "a" * 200_000), here, path), errno.E2BIG, (), "too long"),
+            (CommandLine(("sh",), here, path | {"A": "a" * 200_000}), errno.E2BIG, (), "too long"),
+            (CommandLine(("sh", "a\0b"), here, path), errno.EINVAL, (), "null"),
+        ]
+        for command, number, where, words in cases:
+            ended = await self.run_it(command)
+            self.assertEqual((ended.cause, ended.obstacle), ("not started", Obstacle(number, where)))
+            self.assertIn(words, ended.detail)
+            self.assertNotIn("\n", ended.detail)
+
     async def test_an_argument_that_no_system_can_pass_is_not_started(self) -> None:
         self.assertIn("null", await self.not_started(CommandLine(("sh", "a\0b"), Path("/"), {"PATH": PATH})))
 
@@ -203,6 +243,7 @@ class ProcessesTests(TestCase):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.assertEqual(ended.cause, "not started")
         self.assertIn("Too many open files", ended.detail)
+        self.assertEqual(ended.obstacle, Obstacle(errno.EMFILE))
 
     async def test_limits_that_make_no_sense_are_refused(self) -> None:
         for limits in ({"time_limit": 0.0}, {"silence_limit": -1.0}, {"kill_after": -1.0}):
