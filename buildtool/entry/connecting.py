@@ -15,6 +15,8 @@ from buildtool.entry.output import complain
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
+    MachineFault,
+    RepositoryUnreachable,
     StorageUnavailable,
     Unavailable,
     UnknownProject,
@@ -66,6 +68,8 @@ def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) 
     said = f"the metaserver at {where} says: {error}"
     if isinstance(error, StorageUnavailable) and str(error).startswith(NOTHING_ACCEPTED):
         return StorageUnavailable(said)
+    if isinstance(error, MachineFault | RepositoryUnreachable):
+        return type(error)(said)  # startcompile.py itself runs no programs and asks no repositories
     if not isinstance(error, UsageError):
         return error
     differs = ("unknown compile option", "unknown system option", *(f"{flag}{end}" for flag in checked for end in ":="))

@@ -13,6 +13,8 @@ from buildtool.entry.connecting import STARTING, Connecting, as_answered
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
+    GitMissing,
+    RepositoryUnreachable,
     StorageUnavailable,
     Unavailable,
     UnknownProject,
@@ -92,3 +94,10 @@ def test_it_is_said_whose_disk_could_not_keep_a_request() -> None:
     assert said == f"the metaserver at farm.example:1 says: {NOTHING_ACCEPTED}: the database is gone"
     ours = StorageUnavailable("cannot write x.zip: the disk is full")
     assert as_answered(ours, "farm.example:1") is ours
+
+
+@pytest.mark.parametrize("kind", [GitMissing, RepositoryUnreachable])
+def test_what_the_metaservers_machine_lacks_is_not_looked_for_on_ones_own(kind: type[BuildToolError]) -> None:
+    told = as_answered(kind("git is not installed on this machine"), "farm.example:1")
+    assert isinstance(told, kind)
+    assert str(told) == "the metaserver at farm.example:1 says: git is not installed on this machine"
