@@ -27,6 +27,7 @@ LEVEL = 6
 
 _CHUNK = 256 * 1024
 _NAME_LIMIT = 1000
+_SHOWN = 200
 _MEMBER_LIMIT = 100_000
 _LINKS_FOLLOWED = 40
 _ZIP64_FROM = 2**31 - 2**27  # data that deflate makes larger must still fit into 31 bits
@@ -37,9 +38,18 @@ _ATTRIBUTES = {_PLAIN: 0o100644, _EXECUTABLE: 0o100755, _LINK: 0o120777}
 
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 _CHANGED = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.ESTALE}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENAMETOOLONG,
+        errno.ESTALE,
+        errno.EINVAL,
+    }
 )
-"""What reading a tree says that is not as it was a moment ago. Every other error is the disk's, or the machine's."""
+"""What reading a tree says that is not as it was when it was looked at. All else is the disk's, or the machine's."""
 
 
 def _never() -> None:
@@ -164,7 +174,9 @@ class _Collection:
             self._check()
             for parent in PurePosixPath(name).parents:
                 if str(parent) in self._found:
-                    raise BadArchive(f"{name!r} cannot be packed: {str(parent)!r} is packed too, as a link")
+                    raise BadArchive(
+                        f"{_short(name)!r} cannot be packed: {_short(str(parent))!r} is packed too, as a link"
+                    )
                 self._directories.add(str(parent))
         for entry in self._found.values():
             if entry.mode == _LINK:
@@ -176,10 +188,13 @@ class _Collection:
         with _theirs(name):
             try:
                 (self._root / name).lstat()
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise DeliverableMissing(f"{name!r} was promised, but it is not there") from error
+            except OSError as error:
+                wrong = _promised(self._root, name, error)
+                if wrong is None:
+                    raise
+                raise wrong from error
             if not _inside(self._root, Path(os.path.realpath((self._root / name).parent))):
-                raise BadArchive(f"{name!r} cannot be packed: a link leads out of the tree on the way to it")
+                raise BadArchive(f"{_short(name)!r} cannot be packed: a link leads out of the tree on the way to it")
         before = len(self._found)
         for entry in self._walk(name):
             if entry.name not in self._found:
@@ -187,13 +202,15 @@ class _Collection:
                 self._measure(entry)
         one_before = name in self._found or any(one.startswith(f"{name}/") for one in self._found)
         if len(self._found) == before and not one_before:
-            raise DeliverableMissing(f"{name!r} was promised, but it is an empty directory")
+            raise DeliverableMissing(f"{_short(name)!r} was promised, but it is an empty directory")
 
     def _measure(self, entry: _Entry) -> None:
         self._size += entry.size
         if self._limit is not None and self._size > self._limit:
             much = f"{entry.size} bytes" if entry.size > self._limit else f"{self._size} bytes with all before it"
-            raise BuildFailed(f"{entry.name!r} has {much}, more than the {self._limit} that an artifact may have")
+            raise BuildFailed(
+                f"{_short(entry.name)!r} has {much}, more than the {self._limit} that an artifact may have"
+            )
         if len(self._found) > _MEMBER_LIMIT:
             raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
 
@@ -218,7 +235,7 @@ class _Collection:
                 inode = (status.st_dev, status.st_ino)
                 yield _Entry(current, path, mode, "", status.st_size, inode, status.st_mtime_ns)
             else:
-                raise BadArchive(f"{current!r} cannot be packed: it is neither file, directory nor link")
+                raise BadArchive(f"{_short(current)!r} cannot be packed: it is neither file, directory nor link")
 
     def _list(self, path: Path, current: str, waiting: list[str], directories: int) -> None:
         with _theirs(current), os.scandir(path) as entries:
@@ -244,14 +261,14 @@ class _Collection:
             if link is not None and link.mode == _LINK:
                 followed += 1
                 if followed > _LINKS_FOLLOWED:
-                    raise BadArchive(f"{entry.name!r} cannot be packed: it is a link that leads in a circle")
+                    raise BadArchive(f"{_short(entry.name)!r} cannot be packed: it is a link that leads in a circle")
                 done.pop()
                 todo += reversed(link.target.split("/"))
             elif done and there not in self._found and there not in self._directories:
                 there = f" ({there!r})" if there != entry.target else ""
                 raise BadArchive(
-                    f"{entry.name!r} cannot be packed: it is a link to {entry.target[:200]!r}, which is not delivered"
-                    f"{there[:200]}"
+                    f"{_short(entry.name)!r} cannot be packed: it is a link to {entry.target[:200]!r}, "
+                    f"which is not delivered{there[:200]}"
                 )
 
 
@@ -265,14 +282,39 @@ def _target(root: Path, path: Path, name: str) -> str:
         or written.startswith("../")
         or not _inside(root, Path(os.path.realpath(path)))
     ):
-        raise BadArchive(f"{name!r} cannot be packed: it is a link that leads out of the tree, to {target[:200]!r}")
+        raise BadArchive(
+            f"{_short(name)!r} cannot be packed: it is a link that leads out of the tree, to {target[:200]!r}"
+        )
     if "\\" in target or any(unicodedata.category(char) in _UNSAFE for char in target):
-        raise BadArchive(f"{name!r} cannot be packed: its target {target[:200]!r} has characters that cannot be stored")
+        raise BadArchive(
+            f"{_short(name)!r} cannot be packed: its target {target[:200]!r} has characters that cannot be stored"
+        )
     return target
 
 
 def _inside(root: Path, path: Path) -> bool:
     return path == root or root in path.parents
+
+
+def _promised(root: Path, name: str, error: OSError) -> BuildFailed | None:
+    """Return what is wrong with a name that was promised and cannot be looked at; None when the name is not."""
+    if error.errno == errno.ENOENT:
+        return DeliverableMissing(f"{_short(name)!r} was promised, but it is not there")
+    if error.errno == errno.ENOTDIR:
+        way = [".", *(str(one) for one in reversed(PurePosixPath(name).parents) if (root / one).exists())]
+        return DeliverableMissing(
+            f"{_short(name)!r} was promised, but it is not there: {_short(way[-1])!r} is no directory"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return BadArchive(f"{_short(name)!r} cannot be packed: no file here can have so long a name")
+    if error.errno == errno.ELOOP:
+        return BadArchive(f"{_short(name)!r} cannot be packed: links lead in a circle on the way to it")
+    return None
+
+
+def _short(name: str) -> str:
+    """Return a name of bounded length, so that room is left for what is said of it."""
+    return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 2 :]}"
 
 
 @contextmanager
@@ -283,7 +325,8 @@ def _theirs(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _MAY_NOT:
             raise BadArchive(
-                f"{name!r} cannot be packed: it may not be read ({error.strerror}): see its mode"
+                f"{_short(name)!r} cannot be packed: it may not be read ({error.strerror}): "
+                "see its mode, and those of the directories above it"
             ) from error
         if error.errno in _CHANGED:
             raise _moving(name) from error
@@ -291,7 +334,7 @@ def _theirs(name: str) -> Iterator[None]:
 
 
 def _moving(name: str) -> BadArchive:
-    return BadArchive(f"{name!r} cannot be packed: it changed meanwhile, so something of the build still runs")
+    return BadArchive(f"{_short(name)!r} cannot be packed: it changed meanwhile, so something of the build still runs")
 
 
 def _write(stream: _Hashing, entries: Iterable[_Entry], check: Callable[[], None]) -> Iterator[Member]:

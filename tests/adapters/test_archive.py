@@ -400,6 +400,35 @@ def test_a_deliverable_that_is_not_there_or_empty_is_missing_by_name(tmp_path: P
             make_zip(tmp_path, [name], tmp_path / "out.zip")
 
 
+def test_a_promised_name_that_cannot_be_looked_at_is_told_for_what_it_is(tmp_path: Path) -> None:
+    """Nothing of it "changed meanwhile": each reason is said as it is."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    cases = {
+        "file/below": (DeliverableMissing, "'file/below' was promised, but it is not there: 'file' is no directory"),
+        "file/below/it": (DeliverableMissing, "not there: 'file' is no directory"),
+        "absent/below": (DeliverableMissing, "'absent/below' was promised, but it is not there"),
+        "n" * 300: (BadArchive, "cannot be packed: no file here can have so long a name"),
+        "absent/" + "n" * 300: (DeliverableMissing, "it is not there"),
+        "loop/below": (BadArchive, "links lead in a circle on the way to it"),
+        "loop": (BadArchive, "it is a link that leads in a circle"),
+    }
+    for name, (kind, words) in cases.items():
+        with pytest.raises(kind) as raised:
+            make_zip(tmp_path, [name], tmp_path / "out.zip")
+        assert words in str(raised.value)
+        assert len(str(raised.value)) < 400
+
+
+def test_what_is_wrong_is_said_however_long_the_name_is(tmp_path: Path) -> None:
+    name = "/".join(["d" * 240] * 4)
+    (tmp_path / name).parent.mkdir(parents=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadArchive, match=r"d\.\.\.d+' cannot be packed: it is neither") as raised:
+        make_zip(tmp_path, ["d" * 240], tmp_path / "out.zip")
+    assert len(str(raised.value)) < 400
+
+
 def test_names_that_overlap_are_packed_once(tmp_path: Path) -> None:
     lay_out(tmp_path, {"out/a": (b"a", False), "out/b": (b"b", False)})
     packed = make_zip(tmp_path, ["out", "out/a", "out/"], tmp_path / "out.zip")
