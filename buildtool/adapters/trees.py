@@ -13,6 +13,7 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -28,6 +29,9 @@ _ROUNDS = 3
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 # From linux/fs.h: the flags of chattr(1) that keep even root from deleting.
 _GET_FLAGS, _SET_FLAGS, _KEEPING = 0x80086601, 0x40086602, 0x10 | 0x20
+_NO_FLAGS = bytes(8)
+_ATTRIBUTES = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
+_AS_ROOT = sys.platform == "linux" and os.geteuid() == 0
 
 
 def _never() -> None:
@@ -175,9 +179,69 @@ def _allowed(parent: int, name: str, act: Callable[[], None]) -> None:
         act()
 
 
-def _thaw(opened: int) -> None:
+def thaw(path: Path) -> None:
+    """Take from a directory what chattr(1) may have put on it that would keep it as it is. Raises OSError."""
+    opened = os.open(path, _DIRECTORY)
+    try:
+        _thaw(opened)
+    finally:
+        os.close(opened)
+
+
+def make_plain(opened: int, status: os.stat_result) -> bool:
+    """Take from an open file or directory what builds may have put on it beside its mode; say if there was any.
+
+    That is its owner and the flags of chattr(1), as far as root's builds can set them, access control lists (those of a
+    directory rule the modes of all that is made in it), capabilities, and attributes of users. Raises OSError.
+    """
+    found = _thaw(opened)
+    if _AS_ROOT and status.st_uid != 0:
+        with contextlib.suppress(OSError):  # a file system of another machine may give all to one user
+            os.fchown(opened, 0, 0)
+            found = True
+    for name in _listed(opened):
+        if name in _ATTRIBUTES:
+            os.removexattr(opened, name)
+        elif name.startswith("user."):
+            with contextlib.suppress(OSError):  # it does nothing
+                os.removexattr(opened, name)
+        else:
+            continue
+        found = True
+    return found
+
+
+def make_plain_directory(path: Path, mode: int) -> None:
+    """See to it that a directory has this mode, and nothing else that a build may have put on it. Raises OSError."""
+    try:
+        opened = os.open(path, _DIRECTORY)
+    except PermissionError:
+        path.chmod(mode)
+        opened = os.open(path, _DIRECTORY)
+    try:
+        found = os.fstat(opened)
+        if make_plain(opened, found) or stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(opened, mode)
+    finally:
+        os.close(opened)
+
+
+def _listed(opened: int) -> list[str]:
+    """Return the names of extended attributes, none where there can be none."""
+    if sys.platform != "linux":
+        return []
+    try:
+        return os.listxattr(opened)
+    except OSError:
+        return []
+
+
+def _thaw(opened: int) -> bool:
     """Take from an open file or directory what chattr(1) may have put on it: only root's builds can do that."""
-    with contextlib.suppress(OSError):
-        flags = struct.unpack("=q", fcntl.ioctl(opened, _GET_FLAGS, bytes(8)))[0]
-        if flags & _KEEPING:
-            fcntl.ioctl(opened, _SET_FLAGS, struct.pack("=q", flags & ~_KEEPING))
+    if _AS_ROOT:
+        with contextlib.suppress(OSError):
+            flags = struct.unpack("=q", fcntl.ioctl(opened, _GET_FLAGS, _NO_FLAGS))[0]
+            if flags & _KEEPING:
+                fcntl.ioctl(opened, _SET_FLAGS, struct.pack("=q", flags & ~_KEEPING))
+                return True
+    return False

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from buildtool.adapters.trees import remove_tree
+from buildtool.adapters.trees import make_plain_directory, remove_tree
 from buildtool.adapters.vcs_objects import GITLINK
 
 _SHA256_DIGITS = 64
@@ -71,9 +71,7 @@ def _clear(path: Path, kept: Container[str]) -> None:
     if found is None or not stat.S_ISDIR(found.st_mode):
         remove_tree(path)
         path.mkdir()
-        found = path.lstat()
-    if stat.S_IMODE(found.st_mode) != _OPEN:
-        path.chmod(_OPEN)
+    make_plain_directory(path, _OPEN)
     with os.scandir(path) as entries:
         for entry in entries:
             packed = path.name == "pack" and entry.name.endswith((".pack", ".idx"))

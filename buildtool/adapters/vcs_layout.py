@@ -4,6 +4,9 @@ All that is there is looked at: what the commit does not have goes, and what it 
 that neither times nor sizes nor any note of git's is believed. What differs is written anew. Links are never followed,
 and nothing is opened that is not a file or a directory; a file that has other names elsewhere is replaced.
 
+What a build may have put on a file or directory beside its content and mode goes: flags, access control lists,
+capabilities.
+
 Every file gets the time ``WRITTEN`` and the mode 0644 or 0755. Times that an earlier build left would rule what make
 does (a ``configure.ac`` newer than its ``configure``), and equal ones make nothing look out of date.
 """
@@ -20,7 +23,7 @@ from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
-from buildtool.adapters.trees import open_directory, remove_at
+from buildtool.adapters.trees import make_plain, open_directory, remove_at
 from buildtool.adapters.vcs_gitdir import Placed
 from buildtool.adapters.vcs_objects import DIRECTORY, GITLINK, LINK, Tree, hasher, shown, started
 from buildtool.adapters.vcs_reader import Blob, Manifest
@@ -120,10 +123,10 @@ class Layout:
 
     def _look(self, directory: int, base: int, prefix: bytes, tree: Tree) -> _Seen:
         """Return what there is in a directory of what the commit has; the rest is deleted."""
-        if stat.S_IMODE(os.fstat(directory).st_mode) != _OPEN:
+        if make_plain(directory, found := os.fstat(directory)) or stat.S_IMODE(found.st_mode) != _OPEN:
             os.fchmod(directory, _OPEN)
-        with os.scandir(directory) as found:
-            there = {os.fsencode(entry.name): entry for entry in found}
+        with os.scandir(directory) as entries:
+            there = {os.fsencode(entry.name): entry for entry in entries}
         for name, stranger in there.items():
             if name not in tree and (prefix or stranger.name != _GIT):
                 remove_at(directory, stranger.name)
@@ -250,7 +253,7 @@ def _held_file(descriptor: int, mode: int, wanted: bytes, size: int) -> os.stat_
     if digest.digest() != wanted:
         return None
     right = stat.S_IMODE(found.st_mode) == mode and found.st_mtime_ns == WRITTEN
-    if right:
+    if not make_plain(descriptor, found) and right:
         return found
     os.fchmod(descriptor, mode)
     os.utime(descriptor, ns=(WRITTEN, WRITTEN))

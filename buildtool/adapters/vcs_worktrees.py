@@ -20,7 +20,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildtool.adapters.mounts import detach_mounts
-from buildtool.adapters.trees import plain_bytes, remove_tree
+from buildtool.adapters.trees import plain_bytes, remove_tree, thaw
 from buildtool.adapters.vcs_attributes import Conversions, Rules
 from buildtool.adapters.vcs_command import explain
 from buildtool.adapters.vcs_git import GitMirror, Mirror, directory_name
@@ -291,8 +291,11 @@ def _real(path: Path) -> None:
     if not stat.S_ISDIR(mode):
         remove_tree(path)
         path.mkdir(parents=True)
-    elif mode & stat.S_IRWXU != stat.S_IRWXU:
-        path.chmod(stat.S_IRWXU)  # a build may have closed it
+        return
+    # A build may have closed it.
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        path.chmod(stat.S_IRWXU)
+    thaw(path)
 
 
 def _empty(path: Path) -> None:

@@ -17,7 +17,7 @@ from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.groups import end_leftovers
 from buildtool.adapters.privacy import make_private
 from buildtool.adapters.processes import CommandLine, Processes, Running
-from buildtool.adapters.trees import remove_tree
+from buildtool.adapters.trees import make_plain_directory, remove_tree
 from buildtool.domain.platforms import Value
 from buildtool.errors import MachineFault
 from buildtool.ports import Executor, Halt, SlotPlace
@@ -117,7 +117,7 @@ def _own(*directories: Path) -> None:
         if directory.is_symlink() or not directory.is_dir():
             remove_tree(directory)
         make_private([directory])
-        directory.chmod(stat.S_IRWXU)
+        make_plain_directory(directory, stat.S_IRWXU)
 
 
 def _arches(archive: Path, halt: Halt) -> frozenset[str]:

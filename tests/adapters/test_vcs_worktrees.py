@@ -14,6 +14,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -542,6 +543,75 @@ def test_a_build_that_closes_its_tree_closes_it_for_nobody_else(machine: Machine
     for closed in (tree / "a", tree / ".git", tree, tree.parent, machine.top / "trees", machine.top / "mirrors"):
         closed.chmod(0)
         assert (machine.checkout(commit) / "a" / "b").exists()
+
+
+def entries(*entries: tuple[int, int, int]) -> bytes:
+    """Return an access control list as Linux keeps it: tags, rights and ids."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)
+
+
+NOBODY_IN_PARTICULAR = 0xFFFF_FFFF
+NO_EXECUTING = entries(*((tag, 4, NOBODY_IN_PARTICULAR) for tag in (0x01, 0x04, 0x20)))
+FOR_A_USER = entries(
+    (0x01, 6, NOBODY_IN_PARTICULAR), (0x02, 7, 65534), (0x04, 4, NOBODY_IN_PARTICULAR),
+    (0x10, 7, NOBODY_IN_PARTICULAR), (0x20, 4, NOBODY_IN_PARTICULAR),
+)  # fmt: skip
+
+
+def put_on(path: Path, name: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"this file system, or this user, has no {name}: {error.strerror}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="extended attributes are as Linux has them")
+def test_lists_of_rights_that_a_build_put_on_its_tree_rule_no_other_build(machine: Machine) -> None:
+    """A default list of a directory takes the executable bit from whatever the next build makes there."""
+    commit = machine.origin.commit("a/b")
+    tree = machine.checkout(commit)
+    for directory in (tree, tree / "a", tree / ".git"):
+        put_on(directory, "system.posix_acl_default", NO_EXECUTING)
+    put_on(tree / "a" / "b", "system.posix_acl_access", FOR_A_USER)
+    put_on(tree / "a" / "b", "user.note", b"from the last build")
+    machine.checkout(commit)
+    for path in (tree, tree / "a", tree / "a" / "b", tree / ".git"):
+        assert not [name for name in os.listxattr(path) if not name.startswith("security.")], path
+    assert stat.S_IMODE((tree / "a" / "b").stat().st_mode) == 0o644
+    for place in (tree, tree / "a", tree / ".git"):
+        subprocess.run(["sh", "-c", f"umask 022; mkdir {place}/made"], check=True)
+        assert stat.S_IMODE((place / "made").stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can do that")
+def test_what_root_s_build_put_on_its_tree_is_in_nobody_s_way(machine: Machine) -> None:
+    """Flags of chattr(1), capabilities, another owner, and set-user-id bits, on content that is as it should be."""
+    commit, other = machine.origin.commit("a/b"), machine.origin.commit("a/c")
+    tree = machine.checkout(commit)
+    capability = struct.pack("<IIIII", 0x0200_0000 | 1, 1 << 1, 0, 0, 0)
+    places = (tree / "a" / "b", tree / "a", tree / ".git" / "objects" / "info", tree / ".git", tree, tree.parent)
+    try:
+        for flag in ("+i", "+a"):
+            for also in (commit, other):
+                (tree / "a" / "b").chmod(0o6755)
+                (tree / "a").chmod(0o3777)
+                put_on(tree / "a" / "b", "security.capability", capability)
+                for path in (tree / "a" / "b", tree / "a"):
+                    os.chown(path, 65534, 65534)
+                if subprocess.run(["chattr", flag, *map(str, places)], check=False, capture_output=True).returncode:
+                    pytest.skip("this file system knows no immutable files")
+                machine.checkout(also)
+                for path, mode in ((tree / "a" / "b", 0o644), (tree / "a", 0o755)):
+                    found = path.stat()
+                    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (mode, 0)
+                    assert "security.capability" not in os.listxattr(path)
+                (tree / "a" / "b").write_text("the next build may")
+                (tree / "a" / "new").touch()
+                (tree / "a" / "b").unlink()
+                (tree / ".git" / "new").touch()
+                machine.checkout(commit)
+    finally:
+        subprocess.run(["chattr", "-R", "-i", "-a", str(machine.top / "trees")], check=False, capture_output=True)
 
 
 def test_a_build_s_git_describes_its_commit_by_the_tags_that_reach_it_and_no_others(machine: Machine) -> None:
