@@ -98,7 +98,7 @@ def admit_anew(turn: Turn, request: Request) -> None:
     found = _joinable(turn, anew)
     if found is not None and not (late and found[0].state is BuildState.QUEUED):
         _wait_for(turn, anew, *found)
-        _start_eased(turn, found[0])
+        _start_joined(turn, found[0].id)
         return
     failure = None if anew.force else find_failure(turn, anew.demand)
     if failure is not None:
@@ -149,7 +149,7 @@ def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure
     found = _joinable(turn, request)
     if found is not None:
         joined = _wait_for(turn, evolve(request, answer="joined"), *found)
-        _start_eased(turn, found[0])
+        _start_joined(turn, found[0].id)
         return JoinedBuild(joined, turn.state.builds[found[0].id])
     failure = None if request.force else find_failure(turn, demand)
     if failure is not None:
@@ -233,8 +233,9 @@ def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
     return eased
 
 
-def _start_eased(turn: Turn, build: Build) -> None:
-    """Start a Build that somebody joined, if easing what it demands has made that possible."""
+def _start_joined(turn: Turn, build_id: int) -> None:
+    """Start a Build that somebody joined, as it is now: its demands may be eased, and its place another."""
+    build = turn.state.builds[build_id]
     if build.state is BuildState.QUEUED and not build.not_before:
         start_somewhere(turn, build)
 

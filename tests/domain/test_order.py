@@ -183,6 +183,26 @@ def test_who_is_admitted_anew_into_a_younger_build_brings_their_place_along() ->
     assert farm.running_on(second) == ""
 
 
+@pytest.mark.parametrize("how", [AttemptEnd.MISTAKEN, AttemptEnd.FAILED])
+def test_the_place_that_was_brought_along_stays_with_the_build_when_it_starts(how: AttemptEnd) -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(1))
+    ranged = farm.ask(spec(0), near=1)
+    second, third = farm.ask(spec(3)), farm.ask(spec(2))
+    farm.ask(spec(0))
+    farm.end("anna", how)
+    assert farm.running_on(ranged) == "anna"
+    assert farm.build_of(ranged).place == ranged.request.id
+
+    farm.end("anna", AttemptEnd.REFUSED)
+    assert farm.running_on(second) == "anna"
+    farm.pass_time(POLICY.refusal_first)
+    farm.deliver("anna")
+    assert farm.running_on(ranged) == "anna"
+    assert farm.running_on(third) == ""
+
+
 def test_who_is_admitted_anew_does_not_overtake_the_build_whose_attempt_they_had_joined() -> None:
     farm = Farm()
     farm.login("anna", machine(memory=512))
