@@ -304,7 +304,7 @@ def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> di
         for artifact in map(rows.artifact_of, kept):
             artifacts[artifact.shelf].append(artifact)
         failed = _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now})
-        kept, older = _newest(failed, lambda row: row.build_id)
+        kept, older = _newest(failed, lambda row: (row.until, row.build_id))
         for failure in map(rows.failure_of, kept):
             failures[failure.shelf].append(failure)
         more |= left | older
@@ -312,15 +312,15 @@ def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> di
 
 
 def _newest(
-    found: Iterable[SqlRow[Any]], number: Callable[[SqlRow[Any]], int]
+    found: Iterable[SqlRow[Any]], order: Callable[[SqlRow[Any]], Any]
 ) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
-    """Return of each shelf and platform the row with the highest number, highest first, and which shelves have more.
+    """Return of each shelf and platform the row that comes last in ``order``, last first, and which shelves have more.
 
     Who forces the same again and again leaves a row each time: only those that count are made values of.
     """
     newest: dict[tuple[object, ...], SqlRow[Any]] = {}
     more: set[ShelfKey] = set()
-    for row in sorted(found, key=number, reverse=True):
+    for row in sorted(found, key=order, reverse=True):
         shelf = tuple(getattr(row, name) for name in schema.SHELF)
         if newest.setdefault((*shelf, row.platform, row.kind), row) is not row:
             more.add(ShelfKey(**dict(zip(schema.SHELF, shelf, strict=True))))

@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from attrs import evolve
 
-from buildtool.domain.dispatching import start_somewhere
+from buildtool.domain.dispatching import start_somewhere, start_waiting
 from buildtool.domain.matching import implies, machine_eased, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
@@ -81,14 +81,19 @@ def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -
     return answer
 
 
-def admit_anew(turn: Turn, request: Request) -> None:
-    """Admit a waiting Request again with its own exact revision, because what it had joined came to nothing.
+def leave(turn: Turn, request: Request) -> None:
+    """Let a waiting Request leave what it had joined, which came to nothing: ``settling`` admits it anew.
 
-    Its requester is told only how it ends. It keeps its place in the order of admission.
+    From now on it wants its own exact revision. It keeps its place in the order of admission.
     """
-    spec = request.demand.spec
-    anew = evolve(request, demand=evolve(request.demand, acceptable=(spec.revision,)), build_id=None, joined=Joined.OWN)
-    turn.state.put(anew)
+    now = turn.state.requests[request.id]  # that another of its group has ended may just have been noted
+    own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
+    turn.state.put(evolve(now, demand=own, build_id=None, joined=Joined.OWN))
+    turn.anew.add(request.id)
+
+
+def admit_anew(turn: Turn, anew: Request) -> None:
+    """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
     artifact = None if anew.force else find_hit(turn.state, anew.demand)
     if artifact is not None:
         satisfy(turn, anew, artifact)
@@ -98,7 +103,7 @@ def admit_anew(turn: Turn, request: Request) -> None:
     found = _joinable(turn, anew)
     if found is not None and not (late and found[0].state is BuildState.QUEUED):
         _wait_for(turn, anew, *found)
-        _start_joined(turn, found[0].id)
+        start_waiting(turn, found[0].id)
         return
     failure = None if anew.force else find_failure(turn, anew.demand)
     if failure is not None:
@@ -149,7 +154,7 @@ def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure
     found = _joinable(turn, request)
     if found is not None:
         joined = _wait_for(turn, evolve(request, answer="joined"), *found)
-        _start_joined(turn, found[0].id)
+        start_waiting(turn, found[0].id)
         return JoinedBuild(joined, turn.state.builds[found[0].id])
     failure = None if request.force else find_failure(turn, demand)
     if failure is not None:
@@ -231,13 +236,6 @@ def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
     eased = evolve(build, spec=evolve(build.spec, machine=machine))
     turn.state.put(eased)
     return eased
-
-
-def _start_joined(turn: Turn, build_id: int) -> None:
-    """Start a Build that somebody joined, as it is now: its demands may be eased, and its place another."""
-    build = turn.state.builds[build_id]
-    if build.state is BuildState.QUEUED and not build.not_before:
-        start_somewhere(turn, build)
 
 
 def _joins(turn: Turn, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:

@@ -37,6 +37,13 @@ def start_somewhere(turn: Turn, build: Build) -> str | None:
     return None
 
 
+def start_waiting(turn: Turn, build_id: int) -> None:
+    """Start a Build, as it is now, if it waits and may be started: its place and its demands may have changed."""
+    build = turn.state.builds.get(build_id)
+    if build is not None and build.state is BuildState.QUEUED and not build.not_before:
+        start_somewhere(turn, build)
+
+
 def fill(turn: Turn, name: str) -> None:
     """Give a server waiting Builds, in the order of their admission, until its slots are full or nothing fits."""
     state = turn.state

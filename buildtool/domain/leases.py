@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from buildtool.domain.dispatching import fill
 from buildtool.domain.messages import Abort, DrainBegun, HeldJudged, HeldReported, Noted
 from buildtool.domain.model import (
     Attempt,
@@ -34,10 +33,7 @@ def heard(turn: Turn, event: HeldReported) -> HeldJudged:
     if server is None or not server.connected or server.session != event.session:
         return HeldJudged(stale=True)
     judged = tuple(judge(turn, server, held) for held in event.held)
-    verdicts = tuple(one for one in judged if one.verdict is not Verdict.GO_ON)
-    if verdicts:
-        fill(turn, server.name)  # what is over there may have kept a slot here
-    return HeldJudged(verdicts)
+    return HeldJudged(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 
 
 def drain(turn: Turn, event: DrainBegun) -> Noted:

@@ -371,9 +371,9 @@ class FailedHere:
 
 @frozen
 class Shelf:
-    """What stands finished at one ShelfKey: of each platform the newest artifact and remembered failure, newest first.
+    """What stands finished at one ShelfKey: of each platform the newest artifact, and the failure remembered longest.
 
-    ``more`` says that the database has others, older ones, which come to the front when these are withdrawn.
+    ``more`` says that the database has others, which come to the front when these are withdrawn.
     """
 
     artifacts: tuple[Artifact, ...] = ()

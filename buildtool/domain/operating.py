@@ -5,7 +5,6 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.domain import names
-from buildtool.domain.dispatching import fill
 from buildtool.domain.messages import (
     ArtifactGone,
     BuildAborted,
@@ -63,7 +62,7 @@ def _pause(turn: Turn, name: str, reason: str, by: str) -> Noted:
         return Noted(stale=True)
     turn.state.put(evolve(server, paused=reason))
     turn.happened("server-paused" if reason else "server-resumed", f"server/{name}", audited(reason, by))
-    fill(turn, name)
+    turn.freed.add(name)
     return Noted()
 
 
@@ -92,17 +91,12 @@ def _hold(turn: Turn, event: DispatchHeld) -> Noted:
         return Noted(stale=True)
     state.hold_dispatch(held=event.held)
     turn.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", audited("", event.by))
-    _fill_all(turn)
+    turn.freed.update(state.free)
     return Noted()
 
 
 def _reconfigured(turn: Turn) -> Noted:
     turn.happened("reconfigured", "metaserver")
     settle_confirmations(turn)
-    _fill_all(turn)
+    turn.freed.update(turn.state.free)
     return Noted()
-
-
-def _fill_all(turn: Turn) -> None:
-    for name in sorted(turn.state.free):
-        fill(turn, name)

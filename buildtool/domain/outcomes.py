@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from buildtool.domain.admission import admit_anew
-from buildtool.domain.dispatching import capable_elsewhere, fill, start_somewhere
+from buildtool.domain.admission import leave
+from buildtool.domain.dispatching import capable_elsewhere
 from buildtool.domain.matching import satisfies
 from buildtool.domain.messages import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered, Noted
 from buildtool.domain.model import (
@@ -94,7 +94,6 @@ def unkept(turn: Turn, event: ArtifactUnkept) -> Noted:
     turn.state.note_unkept(attempt.key)
     turn.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)
     turn.freed.add(event.server)
-    fill(turn, event.server)
     return Noted()
 
 
@@ -122,7 +121,6 @@ def delivered(turn: Turn, event: Delivered) -> Noted:
         return Noted(stale=True)
     if attempt.state is AttemptState.ABORTING:
         close_attempt(turn, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
-        fill(turn, event.server)
         return Noted(stale=True)
     build = _begun(turn.state.builds[event.build_id], attempt.offered_at)
     artifact = _publish(turn, build, attempt, event)
@@ -133,9 +131,8 @@ def delivered(turn: Turn, event: Delivered) -> Noted:
     _hand_out(turn, artifact)
     for request in waiting:
         if request.id in turn.state.requests:
-            admit_anew(turn, request)
+            leave(turn, request)
     _absolve(turn, attempt.server)
-    fill(turn, attempt.server)
     return Noted()
 
 
@@ -149,7 +146,6 @@ def ended(turn: Turn, event: AttemptEnded) -> Noted:
         close_attempt(turn, attempt, AttemptEnd.LOST, f"ended too late: {event.reason}", event.log_tail)
         return Noted(stale=True)
     end(turn, attempt, event.end, event.reason, event.log_tail)
-    fill(turn, event.server)
     return Noted()
 
 
@@ -201,22 +197,18 @@ def settle_confirmations(turn: Turn) -> None:
 
 
 def requeue(turn: Turn, build: Build) -> None:
-    """Let a Build wait again in its old place; who joined only its Attempt is admitted anew."""
+    """Let a Build wait again in its old place; who joined only its Attempt leaves it."""
     turn.state.put(evolve(build, state=BuildState.QUEUED))
     for request in turn.state.waiters(build.id):
         if request.expires_at <= turn.now:
             expire(turn, request)
-    waiting = turn.state.waiters(build.id)
-    if any(request.joined is not Joined.ATTEMPT for request in waiting):
-        # Before those who are admitted anew: they are younger, and may want the same slot.
-        again = turn.state.builds[build.id]
-        announce(turn, again)
-        if not again.not_before:
-            start_somewhere(turn, again)
-    for request in waiting:
+    for request in turn.state.waiters(build.id):
         if request.joined is Joined.ATTEMPT:
-            admit_anew(turn, request)
+            leave(turn, request)
     close_if_unwanted(turn, build.id, "nobody waits for it any more")
+    if build.id in turn.state.builds:
+        announce(turn, turn.state.builds[build.id])
+        turn.again.add(build.id)
 
 
 def _begun(build: Build, when: float) -> Build:
@@ -345,14 +337,14 @@ def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
     tell_unsuccessful(turn, waiting, RequestState.UNBUILDABLE, reason)
     for server in build.broken_on:
         _absolve(turn, server)
-        fill(turn, server)
+        turn.freed.add(server)
 
 
 def tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:
-    """Tell those whose own Build came to nothing; who had joined by Attempt or range is admitted anew."""
+    """Tell those whose own Build came to nothing; who had joined by Attempt or range leaves it."""
     for request in waiting:
         if request.joined in (Joined.ATTEMPT, Joined.RANGE):
-            admit_anew(turn, request)
+            leave(turn, request)
         else:
             disappoint(turn, request, state, reason)
 

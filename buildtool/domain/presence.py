@@ -6,7 +6,6 @@ from attrs import evolve
 
 from buildtool.domain import names
 from buildtool.domain.addresses import find_address
-from buildtool.domain.dispatching import fill
 from buildtool.domain.leases import judge_all
 from buildtool.domain.messages import (
     ClockStepped,
@@ -99,7 +98,6 @@ def register(turn: Turn, event: Registered) -> SessionOpened | NameHeld | NoPlac
         )
     turn.freed.add(server.name)
     settle_confirmations(turn)
-    fill(turn, server.name)
     return SessionOpened(server.session, verdicts)
 
 

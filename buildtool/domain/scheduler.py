@@ -12,7 +12,6 @@ from typing import Any
 from attrs import evolve, frozen
 
 from buildtool.domain import admission, leases, names, operating, outcomes, presence
-from buildtool.domain.dispatching import fill, start_somewhere
 from buildtool.domain.explain import explain, explain_build
 from buildtool.domain.messages import (
     Answer,
@@ -48,6 +47,7 @@ from buildtool.domain.messages import (
 )
 from buildtool.domain.model import Build, BuildState, ShelfKey
 from buildtool.domain.ready import place_of
+from buildtool.domain.settling import settle
 from buildtool.domain.state import State
 from buildtool.domain.turn import Turn, expire, withdraw
 
@@ -67,6 +67,7 @@ def decide(state: State, event: Event, now: float) -> Decision:
     """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
     turn = Turn(state, now)
     answer = _answer(turn, event)
+    settle(turn)
     turn.finish()
     return Decision(answer, tuple(turn.effects))
 
@@ -170,35 +171,27 @@ def _tick(turn: Turn) -> Noted:
             due[kind][key] = None
     for request_id in due["request"]:
         _expire(turn, request_id)
-    silent = _expire_leases(turn, due["lease"])
+    _expire_leases(turn, due["lease"])
     for name in due["absence"]:
         presence.look_at_absent(turn, name)
-    ready = [state.builds[build_id] for build_id in due["build"] if build_id in state.builds]
-    for build in ready:
-        state.put(evolve(build, not_before=0.0))
+    for build_id in due["build"]:
+        if build_id in state.builds:
+            state.put(evolve(state.builds[build_id], not_before=0.0))
+            turn.again.add(build_id)
     for name in due["server"]:
         state.put(evolve(state.servers[name], quarantined_until=0.0, quarantine_reason=""))
-    for name in dict.fromkeys((*due["server"], *(server for _, server in due["refusal"]), *silent)):
-        fill(turn, name)
-    for build in sorted(ready, key=place_of):
-        now = state.builds[build.id]
-        if now.state is BuildState.QUEUED:
-            start_somewhere(turn, now)
+    turn.freed.update(due["server"], (server for _, server in due["refusal"]))
     names.forget_old(turn)
     return Noted()
 
 
-def _expire_leases(turn: Turn, keys: Iterable[tuple[int, int]]) -> list[str]:
-    """End the belief in Attempts that were not heard of, in the order of their Builds' places; return their servers."""
+def _expire_leases(turn: Turn, keys: Iterable[tuple[int, int]]) -> None:
+    """End the belief in Attempts that were not heard of, in the order of their Builds' places."""
     state = turn.state
-    silent = []
     for key in sorted(keys, key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)):
         lease = state.leases.get(key)
         if lease is not None and lease.until <= turn.now:
-            attempt = state.attempts[key]
-            leases.expire_lease(turn, attempt)
-            silent.append(attempt.server)
-    return silent
+            leases.expire_lease(turn, state.attempts[key])
 
 
 def _expire(turn: Turn, request_id: int) -> None:

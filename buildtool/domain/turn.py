@@ -34,12 +34,15 @@ DETAIL_LIMIT = 600
 class Turn:
     """What the steps of one decision share. ``now`` is wall time in seconds.
 
-    ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those.
+    ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those. ``again``
+    has the Builds that wait again, ``anew`` the Requests that left what they had joined: ``settling`` serves them all.
     """
 
     state: State
     now: float
     freed: set[str] = field(factory=set)
+    again: set[int] = field(factory=set)
+    anew: set[int] = field(factory=set)
     effects: list[Effect] = field(factory=list)
     mails: dict[str, Mail] = field(factory=dict)
 

@@ -345,6 +345,7 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
         *(evolve(ARTIFACT, id=n, shelf=evolve(key, **other)) for n, other in enumerate(OTHERS, 10)),
         failed,
         evolve(failed, build_id=2, until=200.0),
+        evolve(failed, build_id=4, until=150.0),
         evolve(failed, build_id=3, shelf=evolve(key, revision="other")),
     )
     elsewhere, nowhere = evolve(key, **OTHERS[0]), evolve(key, revision="nowhere")
@@ -354,7 +355,7 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
     assert [failure.build_id for failure in found[key].failures] == [2]
     assert [artifact.id for artifact in found[elsewhere].artifacts] == [10]
     assert found[nowhere] == Shelf()
-    assert not found[key].more
+    assert found[key].more
     assert run(files.broker.known([], (), 1.0))[0] == {}
 
 

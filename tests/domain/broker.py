@@ -208,7 +208,7 @@ class TestBroker:
     def _shelf(self, key: ShelfKey) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
         failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > self.now]
-        return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
+        return stocked(sorted(artifacts, key=lambda row: -row.id), failures)
 
 
 def fingerprint(state: State) -> dict[str, object]:

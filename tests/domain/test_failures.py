@@ -3,11 +3,11 @@
 import pytest
 from attrs import evolve
 
-from buildtool.domain.messages import CancelRequested, Dispatched, Queued
+from buildtool.domain.messages import CancelRequested, Dispatched, KnownFailure, Queued
 from buildtool.domain.model import AttemptEnd, BuildState, FailedHere, RequestState
 from buildtool.domain.state import LEASE
 from tests.domain.farm import Farm, NewRequest
-from tests.domain.worlds import POLICY, machine, spec
+from tests.domain.worlds import POLICY, machine, spec, submitted
 
 FAILED, SATISFIED, UNBUILDABLE, WAITING = (
     RequestState.FAILED,
@@ -196,6 +196,21 @@ def test_a_final_failure_is_never_retried_by_itself() -> None:
     farm.broker.crash()
     farm.login("carl")
     assert len(farm.attempts()) == 1
+
+
+def test_of_two_failures_for_one_platform_the_one_remembered_longest_counts_before_a_restart_and_after() -> None:
+    farm = Farm()
+    older, younger = farm.ask(spec(platform={"os": "linux"})), farm.ask(spec(platform=X86))
+    farm.login("anna", machine(max_builds=2))
+    first, second = farm.attempts()
+    assert (first.build_id, second.build_id) == (farm.build_of(older).id, farm.build_of(younger).id)
+    farm.end("anna", AttemptEnd.FAILED, attempt=second)
+    farm.pass_time(60.0)
+    farm.end("anna", AttemptEnd.FAILED, attempt=first)
+    for again in ("before", "after"):
+        assert [one.build_id for one in farm.broker.state.shelf(spec().shelf()).failures] == [first.build_id]
+        farm.broker.state.shelves.clear()
+        assert isinstance(farm.broker.send(submitted(again, spec(platform=X86)))[0], KnownFailure)
 
 
 def test_a_restart_remembers_who_failed_a_build_that_waits_to_be_confirmed() -> None:

@@ -9,6 +9,7 @@ from buildtool.domain.model import (
     AttemptEnd,
     AttemptState,
     BuildState,
+    Joined,
     OfferKind,
     ProjectSkill,
     RequestState,
@@ -245,6 +246,39 @@ def test_two_builds_lost_with_one_server_keep_their_order_where_there_is_one_oth
     farm.login("bert")
     farm.lose("anna")
     assert (farm.running_on(older), farm.running_on(newer)) == ("bert", "")
+
+
+def test_who_left_a_lost_build_does_not_overtake_an_older_one_that_was_lost_with_it() -> None:
+    farm = Farm()
+    farm.login("anna", machine(max_builds=2))
+    lost = farm.ask(spec(0, platform={"os": "linux"}))
+    older = farm.ask(spec(2))
+    joined = farm.ask(spec(0, platform=X86))
+    assert farm.request(joined).joined is Joined.ATTEMPT
+    farm.cancel(lost)
+    farm.login("bert")
+    for attempt in list(farm.attempts()):
+        farm.send(AttemptAccepted("anna", attempt.session, *attempt.key))
+    farm.lose("anna")
+    assert (farm.running_on(older), farm.running_on(joined)) == ("bert", "")
+
+
+def test_who_is_admitted_anew_from_several_builds_at_once_comes_in_the_order_of_admission() -> None:
+    """Two failures become final together; who had joined the younger build asked first, and there is one slot."""
+    farm = Farm()
+    farm.login("anna", machine(max_builds=2))
+    failing = farm.ask(spec(0)), farm.ask(spec(4))
+    farm.login("bert")
+    farm.ask(spec(2, jit=True))
+    first, second = farm.ask(spec(3), near=1), farm.ask(spec(1), near=1)
+    assert [farm.request(one).joined for one in (first, second)] == [Joined.RANGE] * 2
+    filler = farm.ask(spec(0, jit=True))
+    for attempt in list(farm.attempts())[:2]:
+        farm.end("anna", AttemptEnd.FAILED, attempt=attempt)
+    assert farm.running_on(filler) == "anna"
+    farm.login("bert", machine(arch="ppc"))
+    assert [farm.state(one) for one in failing] == [RequestState.FAILED] * 2
+    assert (farm.running_on(first), farm.running_on(second)) == ("anna", "")
 
 
 # --- refusals -------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Requests that are made together: admitted in one decision, told by one mail when the last has ended."""
 
+import pytest
 from attrs import evolve
 
 from buildtool.domain.messages import (
@@ -107,3 +108,19 @@ def test_two_that_want_the_same_wait_for_one_build() -> None:
     work(broker)
     (mail,) = mails(broker)
     assert mail.request_ids == (1, 2)
+
+
+@pytest.mark.parametrize("how", [AttemptEnd.MISTAKEN, AttemptEnd.FAILED])
+def test_who_is_admitted_anew_when_another_of_the_group_ends_and_then_withdraws_leaves_the_mail_to_be_sent(
+    how: AttemptEnd,
+) -> None:
+    broker = TestBroker(POLICIES)
+    broker.send(Registered("anna", machine()))
+    items = submitted("a", spec(1)), submitted("b", spec(0), near=1)
+    broker.send(SubmittedTogether(items))
+    (attempt,) = broker.state.attempts.values()
+    broker.send(AttemptEnded(attempt.server, attempt.session, *attempt.key, how, "error"))
+    assert mails(broker) == []
+    broker.send(CancelRequested(2))
+    (mail,) = mails(broker)
+    assert mail.request_ids == (1, 2), "the first had ended with something to tell"

@@ -23,7 +23,7 @@ from buildtool.adapters.pb_server import Gateway
 from buildtool.adapters.stores import SqlBrokerStore
 from buildtool.buildserver import BuildServer
 from buildtool.delivering import Deliveries
-from buildtool.domain import admission, dispatching, leases, outcomes, scheduler, state, turn
+from buildtool.domain import admission, dispatching, leases, outcomes, settling, state, turn
 from buildtool.domain.matching import Wanted
 from buildtool.domain.messages import Noted
 from buildtool.domain.model import (
@@ -241,7 +241,7 @@ def pause_undone() -> Sequence[Change]:
 
 @_mutant("a slot that is free again is filled")
 def free_slot_forgotten() -> Sequence[Change]:
-    return [(module, "fill", lambda turn, name: None) for module in (outcomes, leases, scheduler)]
+    return [(settling, "fill", lambda turn, name: None)]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")
