@@ -222,6 +222,12 @@ class Conversions:
             raise RepositoryUnreachable(f"cannot fetch {shown(large[0]) if large else 'files'}: {error}") from error
         if answer.code and large:
             self._explain_lfs(scratch, large, answer)
+        elif answer.code:
+            missing = [path for path in ordered if not os.path.lexists(os.fsencode(scratch) + b"/" + path)]
+            if missing:  # it ends at the first that it cannot
+                raise SourceUnusable(
+                    f"git cannot check {shown(missing[0])!r} out as its attributes say: {explain(answer)}"
+                )
 
     def _explain_lfs(self, scratch: Path, large: Sequence[bytes], answer: Answer) -> None:
         missing = [path for path in large if not os.path.lexists(os.fsencode(scratch) + b"/" + path)]

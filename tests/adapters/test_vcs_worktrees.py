@@ -783,6 +783,18 @@ def test_a_submodule_s_name_that_git_refuses_is_the_project_s_to_mend(machine: M
         machine.checkout(machine.origin.commit("a"))
 
 
+def test_an_encoding_without_a_name_is_told_in_git_s_words(machine: Machine) -> None:
+    machine.origin.commit("a.crlf")
+    machine.origin.commit(".gitattributes", "b working-tree-encoding\n*.crlf text eol=crlf\n")
+    # git adds no file any more that has such an attribute.
+    blob = machine.origin.git("rev-parse", "HEAD:a.crlf")
+    machine.origin.git("update-index", "--add", "--cacheinfo", f"100644,{blob},b")
+    commit = machine.origin.git("commit-tree", "-m", "x", machine.origin.git("write-tree"))
+    machine.origin.git("update-ref", "refs/heads/other", commit)
+    with pytest.raises(SourceUnusable, match=r"'b' out as its attributes say: fatal: .*working-tree-encoding"):
+        machine.checkout(commit)
+
+
 # --- Git LFS ------------------------------------------------------------------------------------------------
 
 LARGE = b"large " * 5_000
