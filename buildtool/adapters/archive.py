@@ -36,6 +36,12 @@ _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is not
 _PLAIN, _EXECUTABLE, _LINK = "100644", "100755", "120000"
 _ATTRIBUTES = {_PLAIN: 0o100644, _EXECUTABLE: 0o100755, _LINK: 0o120777}
 
+_KINDS = {
+    stat.S_IFIFO: "a named pipe, ",
+    stat.S_IFSOCK: "a socket, ",
+    stat.S_IFCHR: "a device, ",
+    stat.S_IFBLK: "a device, ",
+}
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 _CHANGED = frozenset(
     {
@@ -134,7 +140,9 @@ def verify(path: Path) -> tuple[str, int]:
 
 def check_name(name: str) -> str:
     """Return ``name`` if it may be the name of a member: relative, plain, and storable. Raises BadArchive."""
-    if not name or name.startswith("/") or "\\" in name or {"", ".", ".."} & set(name.split("/")):
+    if "\\" in name:
+        raise BadArchive(f"{_short(name)!r} cannot be packed: some systems take the backslash in it for a /")
+    if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
         raise BadArchive(f"{name[:200]!r} cannot be packed: use a relative path with / and without . or .. parts")
     if any(unicodedata.category(char) in _UNSAFE for char in name):
         raise BadArchive(f"{name[:200]!r} cannot be packed: it has control characters or is not UTF-8")
@@ -200,8 +208,9 @@ class _Collection:
             if entry.name not in self._found:
                 self._found[entry.name] = entry
                 self._measure(entry)
-        one_before = name in self._found or any(one.startswith(f"{name}/") for one in self._found)
-        if len(self._found) == before and not one_before:
+        if len(self._found) > before or name in self._found:
+            return
+        if not any(one.startswith(f"{name}/") for one in self._found):
             raise DeliverableMissing(f"{_short(name)!r} was promised, but it is an empty directory")
 
     def _measure(self, entry: _Entry) -> None:
@@ -235,7 +244,8 @@ class _Collection:
                 inode = (status.st_dev, status.st_ino)
                 yield _Entry(current, path, mode, "", status.st_size, inode, status.st_mtime_ns)
             else:
-                raise BadArchive(f"{_short(current)!r} cannot be packed: it is neither file, directory nor link")
+                kind = _KINDS.get(stat.S_IFMT(status.st_mode), "")
+                raise BadArchive(f"{_short(current)!r} cannot be packed: it is {kind}neither file, directory nor link")
 
     def _list(self, path: Path, current: str, waiting: list[str], directories: int) -> None:
         with _theirs(current), os.scandir(path) as entries:

@@ -240,10 +240,26 @@ def test_a_file_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         make_zip(tmp_path, ["out"], tmp_path / "out.zip")
 
 
-def test_what_is_neither_file_nor_directory_nor_link_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"), [(stat.S_IFIFO, "a named pipe"), (stat.S_IFSOCK, "a socket"), (stat.S_IFCHR, "a device")]
+)
+def test_what_is_neither_file_nor_directory_nor_link_is_refused_as_what_it_is(
+    tmp_path: Path, kind: int, words: str
+) -> None:
     (tmp_path / "out").mkdir()
-    os.mkfifo(tmp_path / "out" / "pipe")
-    with pytest.raises(BadArchive, match="neither"):
+    try:
+        os.mknod(tmp_path / "out" / "it", kind | 0o666, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip(f"only root can make {words}")
+    for name in ("out", "out/it"):
+        with pytest.raises(BadArchive, match=f"it is {words}, neither file"):
+            make_zip(tmp_path, [name], tmp_path / "out.zip")
+
+
+def test_a_name_with_a_backslash_is_refused_for_that(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a\\b").touch()
+    with pytest.raises(BadArchive, match="backslash"):
         make_zip(tmp_path, ["out"], tmp_path / "out.zip")
 
 
