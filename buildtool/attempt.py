@@ -47,7 +47,7 @@ from buildtool.ports import (
 )
 from buildtool.project import Project
 from buildtool.protocol import Done, Ended, Order, RenewTickets, Tickets
-from buildtool.raised import ask, at, defined
+from buildtool.raised import ask, at, defined, place, words
 from buildtool.recipes import Command, Plan, PlatformTools, Wanted
 
 STOP_PATIENCE = 3.0
@@ -226,7 +226,7 @@ class Run:
         order, passes = self._work.order, self._work.passes
         try:
             done, artifact = await self._build()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the metaserver must hear of an end
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the metaserver must hear of an end
             stopped = self._end_of(error)
             self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
             ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
@@ -242,12 +242,17 @@ class Run:
         except BuildToolError as error:
             self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
 
-    def _end_of(self, error: Exception) -> Stopped:
+    def _end_of(self, error: BaseException) -> Stopped:
         """Say whose failure it was."""
         if self._stopped is not None:
             return self._stopped
         if isinstance(error, Stopped):
             return Stopped(error.end, brief(error.reason))
+        if not isinstance(error, Exception):  # nothing of this program's own raises such here
+            mistake = (
+                f"what the recipe of {self._work.order.project} answered with raised {words(error)}{at(place(error))}"
+            )
+            return Stopped(AttemptEnd.MISTAKEN, brief(mistake))
         end = end_of(error)
         if end is not None:
             return Stopped(end, brief(str(error) or type(error).__name__))

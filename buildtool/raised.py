@@ -40,7 +40,7 @@ def words(error: BaseException) -> str:
     """Return what an exception of somebody else's says, even one that cannot say it; of bounded length."""
     try:
         said = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - it is the error of an error, of which its name is all there is to know
+    except BaseException:  # noqa: BLE001 - it is the error of an error, of which its name is all there is to know
         said = ""
     return f"{type(error).__name__}: {said}".rstrip(": ")[:SAID_LIMIT]
 

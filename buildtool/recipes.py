@@ -35,13 +35,19 @@ def _argv(value: object) -> tuple[str, ...]:
     return words
 
 
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"a command is called by a text, not by {value!r}")
+    return value
+
+
 @frozen
 class Command:
     """One command: its words (no shell), the directory below the source to run in, and what to call it in the log."""
 
     argv: tuple[str, ...] = field(converter=_argv)
     cwd: str = "."
-    name: str = ""
+    name: str = field(default="", converter=_name)
 
     def words(self) -> str:
         """Return what the command is called in the log and in messages, of bounded length."""

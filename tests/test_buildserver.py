@@ -52,6 +52,17 @@ class Asleep:
         return function()
 
 
+class Unsayable(BaseException):
+    """An exception that raises another when it is asked what it says."""
+
+    def __init__(self, inner: BaseException) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __str__(self) -> str:
+        raise self.inner
+
+
 class Case(SynchronousTestCase):
     def take(self, at: Place, wanted: Order | None = None) -> Accepted:
         """Have an order taken, and let the Attempt begin."""
@@ -336,6 +347,12 @@ class WhoseFailure(Case):
             (OSError(2, "no such file"), AttemptEnd.MISTAKEN),
             (SystemExit(3), AttemptEnd.MISTAKEN),
             (KeyboardInterrupt(), AttemptEnd.MISTAKEN),
+            (GeneratorExit(), AttemptEnd.MISTAKEN),
+            (RecursionError(), AttemptEnd.MISTAKEN),
+            (CancelledError(), AttemptEnd.MISTAKEN),
+            (BaseExceptionGroup("several", [SystemExit(), KeyboardInterrupt()]), AttemptEnd.MISTAKEN),
+            (Unsayable(ValueError()), AttemptEnd.MISTAKEN),
+            (Unsayable(SystemExit()), AttemptEnd.MISTAKEN),
             (Unavailable("no"), AttemptEnd.MISTAKEN),
         ):
 
@@ -347,6 +364,27 @@ class WhoseFailure(Case):
             told = self.end(at)
             assert told.end is whose, error
             assert whose is not AttemptEnd.MISTAKEN or f"{__file__}:" in told.reason
+
+    def test_an_answer_that_raises_when_it_is_looked_at_ends_the_build_as_the_projects(self) -> None:
+        """Whatever it is, an end is told, and the slot is free again."""
+
+        class Lying:
+            def __getattribute__(self, name: str) -> object:  # as some proxies do
+                raise SystemExit(3)
+
+        class Text(str):
+            __slots__ = ()
+
+            def __len__(self) -> int:
+                raise KeyboardInterrupt
+
+        for answer in (Lying(), Plan([Command(["make"], name=Text("build"))], ["program"])):
+            at = place(of=project(recipe=Recipe(3, lambda _, answer=answer: answer)))  # type: ignore[misc]
+            self.take(at)
+            told = self.end(at)
+            assert told.end is AttemptEnd.MISTAKEN
+            assert "what the recipe of paint answered with raised" in told.reason
+            self.take(at, order(build_id=2))
 
     def test_a_recipe_that_is_wrong_is_named_with_the_last_line_of_theirs(self) -> None:
         """Also where what raised is this program's own check of what they made."""

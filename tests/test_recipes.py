@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.recipes import Wanted
+from buildtool.errors import ConfigurationError
+from buildtool.recipes import Command, Wanted
 from buildtool.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,3 +45,9 @@ def test_the_example_builds_with_the_tools_it_is_given_and_checks_in_the_emulato
     (only,) = TESTPROJECT.recipe.plan(wanted("cross", **tools)).commands
     assert only.argv == build
     assert "RUN=" in TESTPROJECT.recipe.plan(wanted("native")).commands[1].argv
+
+
+@pytest.mark.parametrize("name", [5, b"build", ["build"]])
+def test_a_command_is_called_by_a_text(name: object) -> None:
+    with pytest.raises(ConfigurationError, match="called by a text"):
+        Command(["make"], name=name)  # a mistake of theirs
