@@ -440,7 +440,7 @@ def test_what_is_wrong_is_said_however_long_the_name_is(tmp_path: Path) -> None:
     name = "/".join(["d" * 240] * 4)
     (tmp_path / name).parent.mkdir(parents=True)
     os.mkfifo(tmp_path / name)
-    with pytest.raises(BadArchive, match=r"d\.\.\.d+' cannot be packed: it is neither") as raised:
+    with pytest.raises(BadArchive, match=r"d\.\.\.d+' cannot be packed: it is a named pipe") as raised:
         make_zip(tmp_path, ["d" * 240], tmp_path / "out.zip")
     assert len(str(raised.value)) < 400
 
