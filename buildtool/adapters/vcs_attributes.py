@@ -42,6 +42,8 @@ _POINTER = re.compile(
     rb"version https://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec)/v1\n"
     rb"(?:[^\n]*\n)*?oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n?",
 )
+_LACKING = re.compile(r"missing object|[Oo]bject does not exist|\[(?:404|410|422)\]|invalid hash", re.ASCII)
+_ERROR = re.compile(r"^(?:[Ee]rror|batch|fatal|LFS)\b", re.ASCII)
 _POINTER_LIMIT = 1024
 _CHUNK = 1 << 20
 _LFS = {
@@ -233,8 +235,10 @@ class Conversions:
         missing = [path for path in large if not os.path.lexists(os.fsencode(scratch) + b"/" + path)]
         words = f"{shown(missing[0] if missing else large[0])} cannot be had from the Git LFS store of {mask(self.url)}"
         said = [line.strip() for line in answer.err.splitlines() if line.strip()]
-        telling = [line for line in said if "does not exist" in line or "404" in line or "Object" in line]
-        why = mask((telling or said or ["git-lfs failed"])[0])[:300]
+        # There is no plumbing that tells: what is missing or damaged in the store is the same for every machine.
+        telling = [line for line in said if _LACKING.search(line)]
+        errors = [line for line in said if _ERROR.search(line)]
+        why = mask((telling or errors or said or ["git-lfs failed"])[0].rpartition("): ")[2])[:300]
         if telling:
             raise SourceUnusable(f"{words}: {why}: push it with git lfs push --all")
         raise RepositoryUnreachable(f"{words}: {why}")

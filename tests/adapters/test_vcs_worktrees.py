@@ -823,9 +823,22 @@ def test_files_in_git_lfs_come_with_their_content_and_are_compared_with_it(machi
     assert (run(machine.trees.checkout(url, commit, 0)) / "a.bin").read_bytes() == LARGE
 
 
-def test_a_file_that_its_lfs_store_lacks_ends_the_build_with_its_name(machine: Machine) -> None:
+@pytest.mark.parametrize("how", ["never pushed", "deleted", "damaged"])
+def test_a_file_that_its_lfs_store_lacks_is_the_project_s_to_mend(machine: Machine, how: str) -> None:
+    commit, bare = with_lfs(machine, push=how != "never pushed")
+    for path in [one for one in (bare / "lfs").rglob("*") if one.is_file()]:
+        path.chmod(0o644)
+        path.unlink() if how == "deleted" else path.write_bytes(bytes(len(LARGE)))
+    why = "invalid hash" if how == "damaged" else "missing object"
+    with pytest.raises(SourceUnusable, match=rf"^a\.bin cannot be had from the Git LFS store .*{why}.*git lfs push"):
+        run(machine.trees.checkout(f"file://{bare}", commit, 0))
+
+
+def test_an_lfs_store_that_does_not_answer_is_no_mistake_of_the_project(machine: Machine) -> None:
+    require("git-lfs", "git-lfs")
+    (machine.origin.path / ".lfsconfig").write_text("[lfs]\n\turl = http://127.0.0.1:1/store\n")
     commit, bare = with_lfs(machine, push=False)
-    with pytest.raises((SourceUnusable, RepositoryUnreachable), match=r"a\.bin"):
+    with pytest.raises(RepositoryUnreachable, match=r"a\.bin cannot be had .*refused"):
         run(machine.trees.checkout(f"file://{bare}", commit, 0))
 
 
