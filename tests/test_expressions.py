@@ -118,6 +118,10 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     rb"(?:\.git|git~1)[ .]*(?:[:\\].*)?\Z": (".git", " ", ".", ".git:", ":", "git~1."),
     r"submodule\.(.*)\.(path|url|update)\Z": ("submodule.", ".url", ".", ".path"),
     r"\.\.?(?:/|\Z)": (".", "/", "./", "../"),
+    r"[/\\]": ("/", "\\", "a"),
+    rb"\\([0-7]{3})": ("\\", "\\0", "\\04", "\\040"),
+    r"missing object|[Oo]bject does not exist|\[(?:404|410|422)\]|invalid hash": ("missing objec", "[40", "object does "),
+    r"^(?:[Ee]rror|batch|fatal|LFS)\b": ("error", "Error", "batch", "e"),
     rb"eol=crlf|ident|filter|working-tree-encoding": ("eol=", "iden", "filte", "working-tree-"),
     rb"version https://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec)/v1\n"
     rb"(?:[^\n]*\n)*?oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n?": (
