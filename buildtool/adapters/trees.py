@@ -117,6 +117,7 @@ class _Removal:
 
     def _empty(self, here: int) -> None:
         """Delete the files of a directory, and let what is below it wait."""
+        _thaw(here)
         if stat.S_IMODE(os.fstat(here).st_mode) & stat.S_IRWXU != stat.S_IRWXU:
             os.fchmod(here, stat.S_IRWXU)
         with os.scandir(here) as entries:

@@ -49,6 +49,35 @@ def patient(home: Path) -> subprocess.Popen[bytes]:
     return started
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
+@pytest.mark.parametrize("flag", ["+i", "+a"])
+def test_what_root_s_build_made_immutable_in_its_slot_is_in_nobody_s_way(tmp_path: Path, flag: str) -> None:
+    top, tree = tmp_path / "slots", tmp_path / "tree"
+    slots = Slots(top, Inline(), {})
+    tree.mkdir()
+    (tree / "made").write_text("x")
+
+    def freeze() -> None:
+        if subprocess.run(["chattr", "-R", flag, str(top)], check=False, capture_output=True).returncode:
+            pytest.skip("this file system knows no immutable files")
+
+    try:
+        (run(slots.prepare(0, Halt())).home / "left").mkdir()
+        freeze()
+        place = run(slots.prepare(0, Halt()))
+        assert not list(place.home.iterdir())
+        freeze()
+        assert run(slots.pack(tree, ["made"], place.output / "x.zip", 10_000, Halt())).size
+        freeze()
+        run(slots.clear(0, Halt()))
+        run(slots.prepare(0, Halt()))
+        freeze()
+        run(slots.clear_all())
+        assert not top.exists()
+    finally:
+        subprocess.run(["chattr", "-R", "-i", "-a", str(tmp_path)], check=False, capture_output=True)
+
+
 class StartingAnew(SynchronousTestCase):
     def setUp(self) -> None:
         self.top = Path(self.mktemp()).absolute() / "slots"
