@@ -120,7 +120,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"\.\.?(?:/|\Z)": (".", "/", "./", "../"),
     r"[/\\]": ("/", "\\", "a"),
     rb"\\([0-7]{3})": ("\\", "\\0", "\\04", "\\040"),
-    r"missing object|[Oo]bject does not exist|\[(?:404|410|422)\]|invalid hash": ("missing objec", "[40", "object does "),
+    r"missing object|[Oo]bject does not exist|\[(?:404|410|422)\]|invalid hash": ("missing objec", "[40", "object"),
     r"^(?:[Ee]rror|batch|fatal|LFS)\b": ("error", "Error", "batch", "e"),
     rb"eol=crlf|ident|filter|working-tree-encoding": ("eol=", "iden", "filte", "working-tree-"),
     rb"version https://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec)/v1\n"
