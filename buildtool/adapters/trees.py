@@ -189,6 +189,22 @@ def thaw(path: Path) -> None:
         os.close(opened)
 
 
+def thaw_all(*paths: Path) -> None:
+    """Take from files, and directories with all in them, what chattr(1) may have put on them. Blocks."""
+    if not _AS_ROOT:
+        return
+    for top in paths:
+        inside = [Path(parent, name) for parent, below, names in os.walk(top) for name in (*below, *names)]
+        for one in (top, *inside):
+            with contextlib.suppress(OSError):
+                if stat.S_IFMT(one.lstat().st_mode) in {stat.S_IFREG, stat.S_IFDIR}:
+                    opened = os.open(one, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                    try:
+                        _thaw(opened)
+                    finally:
+                        os.close(opened)
+
+
 def make_plain(opened: int, status: os.stat_result) -> bool:
     """Take from an open file or directory what builds may have put on it beside its mode; say if there was any.
 

@@ -22,7 +22,7 @@ from attrs import define, field
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from buildtool.adapters.trees import plain_bytes, remove_tree
+from buildtool.adapters.trees import plain_bytes, remove_tree, thaw_all
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
@@ -140,6 +140,7 @@ class MirrorKeeper:
         One that is as it was left is not read, unless ``thorough`` and not read just before. Raises MachineFault.
         """
         if os.path.lexists(mirror.path):
+            thaw_all(mirror.path, mirror.stamp, mirror.settings)
             if why := unfit(mirror.path):
                 self.make_anew(mirror, why)
                 return True

@@ -614,6 +614,20 @@ def test_what_root_s_build_put_on_its_tree_is_in_nobody_s_way(machine: Machine) 
         subprocess.run(["chattr", "-R", "-i", "-a", str(machine.top / "trees")], check=False, capture_output=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file immutable")
+@pytest.mark.parametrize("flag", ["+i", "+a"])
+def test_a_mirror_that_root_s_build_made_immutable_goes_on(machine: Machine, flag: str) -> None:
+    machine.checkout(machine.origin.commit("a"))
+    places = [machine.top / "mirrors", machine.top / "trees"]
+    if subprocess.run(["chattr", "-R", flag, *map(str, places)], check=False, capture_output=True).returncode:
+        pytest.skip("this file system knows no immutable files")
+    try:
+        assert (machine.checkout(machine.origin.commit("b")) / "b").exists()
+        assert (machine.checkout(machine.origin.commit("c")) / "c").exists()
+    finally:
+        subprocess.run(["chattr", "-R", "-i", "-a", *map(str, places)], check=False, capture_output=True)
+
+
 def test_a_build_s_git_describes_its_commit_by_the_tags_that_reach_it_and_no_others(machine: Machine) -> None:
     first = machine.origin.commit()
     second = machine.origin.commit()
