@@ -12,6 +12,7 @@ from buildtool.domain.explain import explain_build
 from buildtool.domain.matching import Cause, platform_satisfies, satisfies
 from buildtool.domain.messages import (
     Answer,
+    AnsweredTogether,
     ArtifactGone,
     AttemptAccepted,
     AttemptEnded,
@@ -36,6 +37,7 @@ from buildtool.domain.messages import (
     MailWritten,
     Noted,
     Queued,
+    Reconfigured,
     Registered,
     RepeatedSubmission,
     RequestMoved,
@@ -43,6 +45,7 @@ from buildtool.domain.messages import (
     ServerResumed,
     SessionOpened,
     Submitted,
+    SubmittedTogether,
     Tick,
     Why,
 )
@@ -69,6 +72,7 @@ from buildtool.domain.model import (
     canonical,
 )
 from buildtool.domain.ready import Place, place_of
+from buildtool.domain.scheduler import next_wake
 from buildtool.domain.turn import Turn
 from buildtool.domain.waiting import why
 from tests.domain import worlds
@@ -136,6 +140,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.steps = 0
         self.swept = 0
         self.finally_told: Counter[int] = Counter()
+        self.written = 0
         self.artifacts_before: dict[int, int] = {}
         self.known_failures: list[FailedHere] = []
         self.silent: set[str] = set()
@@ -174,6 +179,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert isinstance(second, RepeatedSubmission)
             assert second.request_id == self.broker.state._next["request"] - 1
             assert second.answer == self.row(Request, second.request_id).answer
+
+    @rule(wanted=st.lists(SPECS, min_size=2, max_size=3), near=st.integers(0, 1), email=EMAILS, commit=COMMITS)
+    def submit_several_together(self, wanted: list[BuildSpec], near: int, email: str, commit: bool) -> None:
+        items = tuple(self.submission(one, near, False, email) for one in wanted)
+        self.send(SubmittedTogether(items), commit=commit)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), platform=PLATFORMS, same=st.booleans(), near=st.integers(0, 1), email=EMAILS, commit=COMMITS)
@@ -271,7 +281,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         changed = {what: (before.get(what), after.get(what)) for what in before.keys() | after.keys()}
         changed = {what: both for what, both in changed.items() if both[0] != both[1]}
         assert not changed, f"whatever waits for a time waits as long as it would have: {changed}"
-        self.broker.advance(0.0, self.beat)
+        self.advance(0.0)
         self.count_ends()
 
     @rule(name=st.sampled_from(SERVERS), what=st.sampled_from(["pause", "resume", "resume", "drain"]), commit=COMMITS)
@@ -291,6 +301,15 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(commit=COMMITS)
     def hold_everything(self, commit: bool) -> None:
         self.send(DispatchHeld(held=True), commit=commit)
+
+    @precondition(lambda self: self.steps % 8 == 0)
+    @rule()
+    def reload_options_and_take_that_back(self) -> None:
+        """With other options no machine can build anything; what waits to be confirmed fails then."""
+        for policy in (evolve(POLICY, options_digest="0" * 64), POLICY):
+            self.broker.policies = {"lua": policy}
+            self.broker.state.reconfigure(self.broker.policies)
+            self.send(Reconfigured())
 
     @precondition(lambda self: self.steps % 3 == 0 and self.broker.state.builds)
     @rule(data=st.data(), commit=COMMITS)
@@ -455,7 +474,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.broker.now += seconds
             self.send(Tick(), commit=False)
             seconds = 0.0
-        self.broker.advance(seconds, self.beat)
+        self.advance(seconds)
         self.count_ends()
 
     @rule()
@@ -470,7 +489,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.swept = self.steps
         if not looked:
             self.broker.now += seconds
-        self.broker.advance(seconds if looked else 0.0, self.beat)
+        self.advance(seconds if looked else 0.0)
         self.count_ends()
 
     @precondition(lambda self: self.steps > self.swept + PAUSE)
@@ -510,15 +529,25 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def mail_is_written_with_every_end_that_was_not_answered_at_once(self) -> None:
         mailed = Counter(rid for mail in self.broker.all(Mail) for rid in mail.request_ids)
+        groups: dict[object, list[Request]] = {}
         for request in self.broker.all(Request):
-            at_once = request.answer in ("hit", "known-failure")
-            own = request.state is RequestState.CANCELLED and request.reason != OPERATOR
-            silent = at_once or own or request.state is RequestState.WAITING
-            assert mailed[request.id] == (0 if silent else 1), request
+            groups.setdefault(request.group or ("alone", request.id), []).append(request)
+        for members in groups.values():
+            waits = any(one.state is RequestState.WAITING for one in members)
+            told = not waits and any(self.is_news(one) for one in members)
+            assert [mailed[one.id] for one in members] == [int(told)] * len(members), members
         for mail in self.broker.all(Mail):
             for request_id in mail.request_ids:
                 request = self.row(Request, request_id)
-                assert (mail.email, mail.outcome, mail.build_id) == (request.email, request.state, request.build_id)
+                about = (mail.outcome, mail.build_id)
+                assert mail.email == request.email
+                assert mail.summary or about == (request.state, request.build_id)
+
+    @staticmethod
+    def is_news(request: Request) -> bool:
+        """Whether the end of a Request is mailed: its requester neither was answered with it nor said it themselves."""
+        at_once = request.answer in ("hit", "known-failure")
+        return not at_once and (request.state is not RequestState.CANCELLED or request.reason == OPERATOR)
 
     @invariant()
     def an_attempt_is_on_a_server_that_can_build_it_and_epochs_are_never_shared(self) -> None:
@@ -760,8 +789,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             if servers[row.server].connected and servers[row.server].session == row.session
         ]
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with a Tick whenever one is asked for, and one at the end."""
+        until = self.broker.now + seconds
+        while (wake := next_wake(self.broker.state, self.broker.now)) is not None and wake <= until:
+            self.broker.now = max(self.broker.now, wake)
+            self.beat()
+            self.send(Tick())
+        self.broker.now = until
+        self.beat()
+        self.send(Tick())
+
     def send(self, *events: Event, commit: bool = True) -> list[Answer]:
-        before = fingerprint(self.broker.state)
+        before = fingerprint(self.broker.state) if not commit else {}
         places = {build.id: place_of(build) for build in self.broker.state.builds.values()}
         told = len(self.broker.told)
         answers = self.broker.send(*events, commit=commit)
@@ -795,16 +835,15 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert in_order, f"build {build.id} on {name} overtook build {other.id}"
 
     def count_ends(self, answers: list[Answer] | None = None) -> None:
-        for answer in answers or []:
+        each = [one for answer in answers or [] for one in _answered(answer)]
+        for answer in each:
             if isinstance(answer, Hit | KnownFailure):
                 self.finally_told[answer.request.id] += 1
-        ended = 0
         for effect in self.broker.told:
             if isinstance(effect, RequestMoved) and effect.request.state is not RequestState.WAITING:
                 self.finally_told[effect.request.id] += 1
-                own = effect.request.state is RequestState.CANCELLED and effect.request.reason != OPERATOR
-                ended += not own
-        assert any(isinstance(effect, MailWritten) for effect in self.broker.told) == bool(ended)
+        written, self.written = self.written, self.broker.mailed.total()
+        assert any(isinstance(effect, MailWritten) for effect in self.broker.told) == (self.written > written)
         self.broker.told.clear()
 
     def submission(self, wanted: BuildSpec, near: int, force: bool, email: str) -> Submitted:
@@ -845,6 +884,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     @staticmethod
     def ending(attempt: Attempt, how: AttemptEnd, reason: str) -> AttemptEnded:
         return AttemptEnded(attempt.server, attempt.session, *attempt.key, how, reason)
+
+
+def _answered(answer: Answer) -> tuple[Answer, ...]:
+    return answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
 
 
 TestScheduler = SchedulerMachine.TestCase
