@@ -84,7 +84,7 @@ def test_what_is_delivered_and_cannot_be_is_named_with_what_is_wrong_about_it(mi
     mistaken.server("anna")
     for mistake, said in (
         ("dangling", "'out/libx.so' cannot be packed: it is a link to 'libx.so.1', which is not delivered"),
-        ("pipe", "'out/pipe' cannot be packed: it is neither file, directory nor link"),
+        ("pipe", "'out/pipe' cannot be packed: it is a named pipe, neither file, directory nor link"),
         ("sparse", "'out/big' has 1099511627776 bytes, more than the 1000000000 that an artifact may have"),
     ):
         ended = wrong(mistaken, f"--mistake={mistake}")
