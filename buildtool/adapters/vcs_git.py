@@ -38,6 +38,7 @@ from buildtool.adapters.vcs_refs import (
     check_url,
     is_full_id,
     mask,
+    may_be_ref,
     may_be_short_id,
     parse_revrange,
 )
@@ -121,7 +122,7 @@ class GitMirror:
             listed: dict[str, Tag] = {}
 
             def line(text: bytes) -> None:
-                object_id, _, name = text.decode("utf-8", "replace").partition("\t")
+                object_id, _, name = text.decode("utf-8", "surrogateescape").partition("\t")
                 if not is_full_id(object_id) or len(listed) >= TAGS_READ:
                     return
                 if not name.endswith("^{}"):
@@ -131,7 +132,7 @@ class GitMirror:
 
             arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
             self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
-            tags = {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
+            tags = {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
             mirror.tags = None if state is None else (state, tags)
             return tags
 
@@ -142,7 +143,7 @@ class GitMirror:
         mirror, listed = self.mirror(url), dict[str, Tag]()
 
         def line(text: bytes) -> None:
-            target, peeled, name = text.decode("utf-8", "replace").split(" ", 2)
+            target, peeled, name = text.decode("utf-8", "surrogateescape").split(" ", 2)
             listed[name] = Tag(target, peeled)
 
         def ask() -> None:
@@ -151,7 +152,7 @@ class GitMirror:
             self.command.run(arguments, git_dir=mirror.path, on_line=line)
 
         await mirror.lock.run(self._pool.run, ask)
-        return {name: tag for name, tag in listed.items() if _may_be_tag(name, url)}
+        return {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
 
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of the commit that ``ref`` is at the origin now.
@@ -164,6 +165,7 @@ class GitMirror:
         check_ref(ref, url)
         if is_full_id(ref) and len(ref) == await self._digits(mirror):
             return await self._resolve_id(mirror, ref.lower())
+        before = None
         for _ in range(_ATTEMPTS):
             listing = await self._origins.list_refs(mirror, meanings(ref))
             if is_full_id(ref) and len(ref) == listing.digits:
@@ -174,26 +176,31 @@ class GitMirror:
             found = await self._obtain(mirror, listed)
             if found is not None:
                 return found
+            if listed == before:
+                raise UnknownRef(f"{ref!r} of {mask(url)} is at {listed.target}, which is not there: push it again")
+            before = listed
         else:
             raise RepositoryUnreachable(f"{mask(url)} changes faster than it can be fetched: try again")
         if may_be_short_id(ref):
             return await self._resolve_short(mirror, ref.lower())
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
 
-    async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> None:
+    async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> str:
         """See to it that ``commit`` (a full id) is in the mirror; the network is used only if it is not.
 
-        ``copy`` fetches what the metaserver has of it, for when the origin does not give it out, or is away. Raises
-        UnknownRef, RepositoryUnreachable; with ``copy`` CommitGone, and what that raises.
+        Return its id: another one where ``commit`` is the id of a tag, which a submodule may be at. ``copy`` fetches
+        what the metaserver has of it, for when the origin does not give it out, or is away. Raises UnknownRef,
+        RepositoryUnreachable; with ``copy`` CommitGone, and what that raises.
         """
         mirror, commit = self.mirror(url), _full(commit, url)
         try:
-            await self._resolve_id(mirror, commit)
+            return await self._resolve_id(mirror, commit)
         except (UnknownRef, RepositoryUnreachable) as error:
             if copy is None:
                 raise
             take = partial(self._take, mirror, commit, copy, error)
             await self._copies.share(f"{commit} {url}", take)
+        return commit
 
     async def _take(self, mirror: Mirror, commit: str, copy: SourceCopy, error: BuildToolError) -> None:
         """Take a commit from the metaserver after the origin failed with ``error``."""
@@ -382,14 +389,6 @@ def _full(commit: str, url: str) -> str:
     if not is_full_id(commit):
         raise UnknownRef(f"{commit[:80]!r} is not a full commit id of {mask(url)}")
     return commit.lower()
-
-
-def _may_be_tag(name: str, url: str) -> bool:
-    try:
-        check_ref(name, url)
-    except UnknownRef:
-        return False
-    return name.startswith("refs/tags/")
 
 
 def _shallow(mirror: Mirror) -> str:

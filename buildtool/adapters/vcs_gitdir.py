@@ -121,12 +121,14 @@ def write_settings(path: Path, commit: str, url: str, submodules: Mapping[str, s
 
 def write_tags(path: Path, tags: Mapping[str, Tag]) -> None:
     """Write the tags, by full name, that a git directory has beside its commit. Raises OSError."""
-    lines = ["# pack-refs with: peeled fully-peeled sorted "]
-    for name in sorted(tags, key=str.encode):
+    # An origin that is a bundle tells of no tag what is behind it: git must look for itself then.
+    peeled = any(tag.peeled for tag in tags.values())
+    lines = [f"# pack-refs with:{' peeled fully-peeled' if peeled else ''} sorted "]
+    for name in sorted(tags, key=lambda name: name.encode("utf-8", "surrogateescape")):
         tag = tags[name]
         lines.append(f"{tag.target} {name}")
         lines += [f"^{tag.peeled}"] if tag.peeled else []
-    _write(path / "packed-refs", "".join(f"{line}\n" for line in lines).encode())
+    _write(path / "packed-refs", "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def write_index(path: Path, placed: Iterable[Placed], id_size: int) -> None:

@@ -24,6 +24,7 @@ PATH_LIMIT = 4_000
 
 _SHA1_SIZE = 20
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n")
+_OCTAL = re.compile(rb"[0-7]+\Z")
 # What git refuses in a path, everywhere: .git in any case, and what is .git on Windows.
 _DOT_GIT = re.compile(rb"(?:\.git|git~1)[ .]*(?:[:\\].*)?\Z", re.IGNORECASE | re.DOTALL)
 
@@ -73,11 +74,11 @@ def parse_tree(content: bytes, id_size: int, path: bytes = b"") -> Tree:
         zero = content.find(b"\0", place)
         mode, space, name = content[place:zero].partition(b" ")
         place = zero + 1 + id_size
-        if zero < 0 or not space or place > end or not mode.isdigit():
+        if zero < 0 or not space or place > end or not _OCTAL.match(mode):
             raise SourceUnusable(f"the commit's directory {shown(path) or '.'} cannot be read: run git fsck at home")
         if name in found or not _can_be(name):
             raise SourceUnusable(f"the commit has a path that git checks out nowhere: {shown(path + name)!r}")
-        found[name] = (_mode(int(mode, 8), path + name), content[zero + 1 : place])
+        found[name] = (_mode(int(mode[-6:], 8), path + name), content[zero + 1 : place])
     return found
 
 

@@ -27,6 +27,7 @@ from buildtool.adapters.vcs_objects import (
     started,
     tree_of,
 )
+from buildtool.errors import SourceUnusable
 
 AT_ONCE = 128
 """How many objects are asked for before the first is read: their ids fit in a pipe."""
@@ -37,6 +38,9 @@ SMALL_LIMIT = 64 << 20
 
 TREES_LIMIT = 8 << 20
 """How many bytes of trees are remembered, as git has them; parsed they take about seven times as much."""
+
+ENTRIES_LIMIT = 2_000_000
+"""Most files and directories of one commit. A few hundred bytes of trees that name one another can stand for 10^10."""
 
 MANIFESTS_LIMIT = 50_000
 """How many directories the remembered manifests may have together."""
@@ -172,7 +176,7 @@ class ObjectReader:
 
     def _directories(self, root: bytes) -> dict[bytes, Tree]:
         found: dict[bytes, Tree] = {}
-        level = [(b"", root)]
+        level, entries = [(b"", root)], 0
         while level:
             self._read_trees(level)
             below = []
@@ -182,6 +186,9 @@ class ObjectReader:
                     content = self.small(object_id, b"tree")
                     tree = parse_tree(content, len(object_id), prefix)
                 found[prefix] = tree
+                entries += len(tree)
+                if entries > ENTRIES_LIMIT:
+                    raise SourceUnusable(f"the commit has more than {ENTRIES_LIMIT} files and directories")
                 for name, (mode, inner) in tree.items():
                     if mode == DIRECTORY:
                         check_path(prefix + name)
@@ -205,7 +212,7 @@ class ObjectReader:
         """Return blobs in the order of their ids. Raises DamagedMirror, also while one is being read."""
         for object_id, kind, size, chunks in self._each(ids):
             if kind != b"blob":
-                raise DamagedMirror(f"{object_id.hex()} is a {kind.decode('ascii', 'replace')} instead of a blob")
+                raise _not_what_is_named(object_id, b"blob", kind, size, chunks)
             yield Blob(object_id, size, chunks)
 
     def _each(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, int, Iterator[bytes]]]:
@@ -255,5 +262,20 @@ def _checked(answer: IO[bytes], object_id: bytes, kind: bytes, size: int) -> Ite
 
 def _of_kind(object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
     if kind != wanted or size > SMALL_LIMIT:
-        raise DamagedMirror(f"{object_id.hex()} is a {kind.decode('ascii', 'replace')} of {size} bytes")
+        raise _not_what_is_named(object_id, wanted, kind, size, chunks)
     return chunks
+
+
+def _not_what_is_named(
+    object_id: bytes, wanted: bytes, kind: bytes, size: int, chunks: Iterator[bytes]
+) -> SourceUnusable:
+    """Return what is wrong with a commit that names an object as what it is not. Raises DamagedMirror.
+
+    An id is a digest of kind, length and content: once that is seen to be right, no mirror can be at fault.
+    """
+    for _ in chunks:
+        pass
+    said = f"{object_id.hex()}, which is a {kind.decode('ascii', 'replace')} of {size} bytes"
+    if kind == wanted:
+        return SourceUnusable(f"the commit has {said}: more than the {SMALL_LIMIT} that can be read")
+    return SourceUnusable(f"the commit names {said}, as a {wanted.decode('ascii')}: run git fsck at home")

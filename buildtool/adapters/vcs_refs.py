@@ -66,6 +66,11 @@ def check_ref(ref: str, url: str) -> None:
             raise UnknownRef(f"{ref!r} cannot be a ref of {mask(url)}: {words}")
 
 
+def may_be_ref(name: str) -> bool:
+    """Whether git lets a ref be called so, however long the name is and in whatever encoding."""
+    return not any(rule.search(name) for rule, _ in _REF_RULES[:-1])
+
+
 def is_full_id(ref: str) -> bool:
     """Whether ``ref`` is a full commit id (SHA-1 or SHA-256)."""
     return bool(_FULL_ID.match(ref))

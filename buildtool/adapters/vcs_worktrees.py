@@ -130,7 +130,7 @@ class Worktrees:
     async def _bring(
         self, url: str, commit: str, path: Path, copy: SourceCopy | None, inside: str = "", depth: int = 0
     ) -> None:
-        await self._mirror.fetch_commit(url, commit, copy)
+        commit = await self._mirror.fetch_commit(url, commit, copy)
         place = _Place(self._mirror.mirror(url), commit, path, await self._current_tags(url), inside)
         try:
             found = await self._pool.run(lambda: self._lay_out(place))
@@ -193,7 +193,8 @@ class Worktrees:
         answer = self._command.run(arguments, git_dir=git_dir, settings={})
         if answer.code:
             raise DamagedMirror(explain(answer))
-        found = {name: place.tags[name] for name in answer.out.decode("utf-8").split("\n") if name in place.tags}
+        reaching = answer.out.decode("utf-8", "surrogateescape").split("\n")
+        found = {name: place.tags[name] for name in reaching if name in place.tags}
         with self._lock:
             self._reaching[key] = (place.tags, found)
             if len(self._reaching) > REACHING_LIMIT:
