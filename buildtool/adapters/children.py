@@ -11,6 +11,7 @@ from typing import Protocol
 
 from buildtool.adapters.commands import CommandLine
 from buildtool.adapters.groups import Group
+from buildtool.adapters.keeper import found
 
 
 class Child(Protocol):
@@ -61,8 +62,10 @@ class Direct:
     """A child of this very process, followed as far as its session (macOS, and wherever there are no keepers)."""
 
     def __init__(self, command: CommandLine, outlet: int, ring: Callable[[], None], *, use_pidfd: bool = True) -> None:
+        named = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}
         self._process = subprocess.Popen(
             command.argv,
+            executable=found(os.fsencode(command.argv[0]), os.fsencode(command.cwd), named),
             cwd=command.cwd,
             env=dict(command.environment),
             stdin=subprocess.DEVNULL,

@@ -117,6 +117,8 @@ def _in_the_way(command: CommandLine, number: int) -> tuple[Obstacle, str]:
     places = _places(command)
     found = next((place for place in places if _mode(place, follow=False)), None)
     if found is None:
+        if number == errno.EACCES and "/" not in command.argv[0]:
+            number = errno.ENOENT  # it is said of a directory in PATH, where it might have been
         return Obstacle(number, places), _not_there(command, number)
     if number == errno.EACCES and _mode(found) and os.statvfs(found).f_flag & os.ST_NOEXEC:
         return Obstacle(number), "its file system is mounted noexec, so that no program in it can run"

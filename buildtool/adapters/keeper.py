@@ -31,6 +31,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
 
@@ -238,10 +239,13 @@ class _Nursery:
 def _start(order: bytes, outlet: int) -> int:
     said = json.loads(order)
     _mark(said["mark"])
+    argv, cwd = [word.encode("latin-1") for word in said["argv"]], said["cwd"].encode("latin-1")
+    environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()}
     process = subprocess.Popen(
-        [word.encode("latin-1") for word in said["argv"]],
-        cwd=said["cwd"].encode("latin-1"),
-        env={name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()},
+        argv,
+        executable=found(argv[0], cwd, environment),
+        cwd=cwd,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=outlet,
         stderr=outlet,
@@ -250,6 +254,19 @@ def _start(order: bytes, outlet: int) -> int:
     )
     process.returncode = 0  # it is waited for here, with all the others
     return process.pid
+
+
+def found(program: bytes, cwd: bytes, environment: Mapping[bytes, bytes]) -> bytes:
+    """Return where the program of a command is, itself if that is said or there is none.
+
+    Left to look for it, Python tells of the first directory in PATH that may not be entered, whatever is wrong.
+    """
+    places = () if b"/" in program else environment.get(b"PATH", os.defpath.encode("ascii")).split(b":")
+    for place in places:
+        path = os.path.join(cwd, place, program)  # noqa: PTH118 - bytes
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113 - bytes
+            return path
+    return program
 
 
 def _mark(mark: int) -> None:

@@ -99,6 +99,7 @@ class Worktrees:
         self._modules = Modules(mirror.command)
         self._trees = _Trees()
         self._lock = Lock()
+        self._making = Lock()
         self._locks: dict[Path, DeferredLock] = {}
         self._tags: dict[str, dict[str, Tag]] = {}
         self._reaching: OrderedDict[tuple[str, str], tuple[dict[str, Tag], dict[str, Tag]]] = OrderedDict()
@@ -120,12 +121,17 @@ class Worktrees:
     def _open_up(self) -> None:
         """See to it (blocking) that the directories are there that a build may have closed or replaced."""
         try:
-            for one in (self._directory.parent, self._directory, self._mirror.directory):
-                _real(one)
+            self._see_to(self._directory.parent, self._directory, self._mirror.directory)
             for one in (self._directory, self._mirror.directory):
                 detach_mounts(one, itself=False)
         except OSError as error:
             raise MachineFault(f"cannot use {error.filename or self._directory}: {error.strerror}") from error
+
+    def _see_to(self, *directories: Path) -> None:
+        """See to it that directories that several slots use are there. Raises OSError."""
+        with self._making:  # or what one checkout has just made would be taken for what a build left
+            for one in directories:
+                _real(one)
 
     async def _bring(
         self, url: str, commit: str, path: Path, copy: SourceCopy | None, inside: str = "", depth: int = 0
@@ -248,8 +254,7 @@ class Worktrees:
         known = self._trees.of(place.path)
         self._trees.forget(place.path)
         if not place.inside:
-            for one in (self._directory, place.path.parent):
-                _real(one)
+            self._see_to(self._directory, place.path.parent)
             if known is None:
                 # What an earlier run of the program left may still be written to by a build that outlived it.
                 remove_tree(place.path)

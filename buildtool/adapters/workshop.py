@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from twisted.logger import Logger
@@ -41,6 +42,7 @@ class Slots:
         self._directory = directory
         self._pool = pool
         self._machine = machine
+        self._making = Lock()
 
     async def clear_all(self, halt: Halt | None = None) -> None:
         """End and delete what an earlier run of the program left behind when it was killed.
@@ -64,7 +66,7 @@ class Slots:
         place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
 
         def make() -> SlotPlace:
-            _own(self._directory, top.parent)
+            self._own(self._directory)
             remove_tree(top, halt.check)
             make_private([top, place.home, place.temporary, place.output])
             return place
@@ -78,7 +80,7 @@ class Slots:
             place = output.parent
             if self._directory in place.parents:
                 # A build may have done anything to what it was given: that is no fault of the machine's.
-                _own(self._directory, place.parent, place)
+                self._own(self._directory, place.parent, place)
                 remove_tree(place, halt.check)
                 make_private([place])
             return make_zip(root, names, output, limit, halt.check)
@@ -94,7 +96,7 @@ class Slots:
         top = self._directory / f"slot-{slot:d}"
 
         def clean() -> None:
-            _own(self._directory)
+            self._own(self._directory)
             remove_tree(top, halt.check)
 
         await self._do("clean", top, clean)
@@ -104,20 +106,20 @@ class Slots:
         now = await self._pool.run(lambda: changing(Machine(self._directory)))
         return {**self._machine, **now}
 
+    def _own(self, *directories: Path) -> None:
+        """Make each a directory of our own that we may write in, whatever a build has put in its place."""
+        with self._making:  # or what one build's slot has just got would be taken for what another build left
+            for directory in directories:
+                if directory.is_symlink() or not directory.is_dir():
+                    remove_tree(directory)
+                make_private([directory])
+                make_plain_directory(directory, stat.S_IRWXU)
+
     async def _do(self, what: str, directory: Path, act: Callable[[], T]) -> T:
         try:
             return await self._pool.run(act)
         except OSError as error:
             raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
-
-
-def _own(*directories: Path) -> None:
-    """Make each a directory of our own that we may write in, whatever a build has put in its place."""
-    for directory in directories:
-        if directory.is_symlink() or not directory.is_dir():
-            remove_tree(directory)
-        make_private([directory])
-        make_plain_directory(directory, stat.S_IRWXU)
 
 
 def _arches(archive: Path, halt: Halt) -> frozenset[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import tempfile
 from types import FrameType
@@ -38,7 +39,8 @@ def begin(*, hidden: bool = False, closed: bool = False) -> None:
     if closed:
         close_curtains()
     _plain_signals()
-    os.umask(os.umask(WRITTEN_BY_US) | WRITTEN_BY_US)
+    # One that keeps this account itself from what it makes is a mistake, and only that.
+    os.umask(os.umask(WRITTEN_BY_US) & ~stat.S_IRWXU | WRITTEN_BY_US)
 
 
 # --- starting anew --------------------------------------------------------------------------------------

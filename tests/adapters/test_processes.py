@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from buildtool.adapters.commands import not_started
 from buildtool.adapters.groups import mark_for
 from buildtool.adapters.processes import CHUNK, CommandLine, Ended, Processes, Running
 from buildtool.adapters.reaping import Keepers
@@ -204,6 +205,7 @@ class ProcessesTests(TestCase):
         (here / "loop").symlink_to("loop")
         (here / "nowhere").symlink_to("absent")
         (here / "sub").mkdir()
+        (here / "sub" / "sh").write_text("not executable, so that it is not what is meant")
         long = "n" * 300
         cases: list[tuple[CommandLine, int, tuple[Path, ...], str]] = [
             (CommandLine(("./absent",), here, path), errno.ENOENT, (here / "absent",), "No such file"),
@@ -223,6 +225,7 @@ class ProcessesTests(TestCase):
             (CommandLine((f"./{long}",), here, path), errno.ENAMETOOLONG, (here / long,), "too long"),
             (CommandLine(("sh", "a" * 200_000), here, path), errno.E2BIG, (), "too long"),
             (CommandLine(("sh",), here, path | {"A": "a" * 200_000}), errno.E2BIG, (), "too long"),
+            (CommandLine(("sh", "a" * 200_000), here, {"PATH": f"sub:{PATH}"}), errno.E2BIG, (), "too long"),
             (CommandLine(("sh", "a\0b"), here, path), errno.EINVAL, (), "null"),
         ]
         for command, number, where, words in cases:
@@ -230,6 +233,14 @@ class ProcessesTests(TestCase):
             self.assertEqual((ended.cause, ended.obstacle), ("not started", Obstacle(number, where)))
             self.assertIn(words, ended.detail)
             self.assertNotIn("\n", ended.detail)
+
+    async def test_a_directory_in_path_that_may_not_be_entered_hides_nothing(self) -> None:
+        """The system speaks of that directory, where the program might have been."""
+        denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        ended = not_started(CommandLine(("no-such-cc",), self.directory, {"PATH": "/closed:/usr/bin"}), denied, 0.0)
+        where = (Path("/closed/no-such-cc"), Path("/usr/bin/no-such-cc"))
+        self.assertEqual(ended.obstacle, Obstacle(errno.ENOENT, where))
+        self.assertIn("no such program in PATH=/closed:/usr/bin", ended.detail)
 
     async def test_an_argument_that_no_system_can_pass_is_not_started(self) -> None:
         self.assertIn("null", await self.not_started(CommandLine(("sh", "a\0b"), Path("/"), {"PATH": PATH})))

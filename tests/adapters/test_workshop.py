@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.adapters import workshop
 from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.executors import Inline
 from buildtool.adapters.workshop import Slots
@@ -76,6 +78,26 @@ def test_what_root_s_build_made_immutable_in_its_slot_is_in_nobody_s_way(tmp_pat
         assert not top.exists()
     finally:
         subprocess.run(["chattr", "-R", "-i", "-a", str(tmp_path)], check=False, capture_output=True)
+
+
+def test_two_slots_that_are_prepared_at_once_before_any_was_are_both_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one found missing the other has made meanwhile: it is not to be taken for what a build left behind."""
+    slots, remove, places = Slots(tmp_path / "slots", Inline(), {}), workshop.remove_tree, []
+    other = threading.Thread(target=lambda: places.append(run(slots.prepare(1, Halt()))))
+
+    def meanwhile(path: Path, check: Callable[[], None] = lambda: None) -> None:
+        if path == tmp_path / "slots" and not other.ident:
+            other.start()
+            other.join(0.3)  # it waits for its turn, or has had it
+        remove(path, check)
+
+    monkeypatch.setattr(workshop, "remove_tree", meanwhile)
+    places.append(run(slots.prepare(0, Halt())))
+    other.join()
+    assert all(place.home.is_dir() and place.output.is_dir() for place in places)
+    assert len(places) == 2
 
 
 class StartingAnew(SynchronousTestCase):

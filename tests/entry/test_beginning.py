@@ -132,3 +132,12 @@ def test_ctrl_c_while_a_program_is_being_loaded_is_one_line() -> None:
         [sys.executable, "-c", INTERRUPTED, str(ROOT)], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "startcompile.py: interrupted\n")
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0o777, 0o077), (0o277, 0o077), (0o000, 0o022), (0o027, 0o027)])
+def test_no_umask_keeps_the_account_itself_from_what_it_makes(given: int, kept: int) -> None:
+    program = "import os; from buildtool.entry.beginning import begin; begin(); print(os.umask(0))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, umask=given, check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout) == kept
