@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from buildtool.adapters import vcs_reader, vcs_worktrees
 from buildtool.adapters.executors import Inline
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.vcs_git import GitMirror, directory_name
 from buildtool.adapters.vcs_objects import parse_tree
 from buildtool.adapters.vcs_worktrees import Worktrees
@@ -113,21 +114,21 @@ def test_a_submodule_may_be_at_a_tag_s_id(farm: Farm) -> None:
 
 def test_two_slots_of_one_repository_may_be_the_first_at_once(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory that one finds missing the other has made meanwhile, and a tree in it."""
-    commit, remove, trees = farm.origin.commit("f"), vcs_worktrees.remove_tree, []
+    commit, laid_out = farm.origin.commit("f"), list[Path]()
     run(farm.mirror.fetch_commit(farm.origin.url, commit))
     shared = farm.top / "trees" / directory_name(farm.origin.url)
-    other = threading.Thread(target=lambda: trees.append(run(farm.trees.checkout(farm.origin.url, commit, 1))))
+    other = threading.Thread(target=lambda: laid_out.append(run(farm.trees.checkout(farm.origin.url, commit, 1))))
 
     def meanwhile(path: Path, check: Callable[[], None] = lambda: None) -> None:
         if path == shared and not other.ident:
             other.start()
             other.join(0.3)  # it waits for its turn, or has had it
-        remove(path, check)
+        remove_tree(path, check)
 
     monkeypatch.setattr(vcs_worktrees, "remove_tree", meanwhile)
-    trees.append(farm.checkout(commit))
+    laid_out.append(farm.checkout(commit))
     other.join()
-    assert [(tree / "f").exists() for tree in trees] == [True, True]
+    assert [(tree / "f").exists() for tree in laid_out] == [True, True]
 
 
 def tags(tree: Path) -> set[bytes]:

@@ -17,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters import workshop
 from buildtool.adapters.elf import HEAD, elf_arch
 from buildtool.adapters.executors import Inline
+from buildtool.adapters.trees import remove_tree
 from buildtool.adapters.workshop import Slots
-from buildtool.ports import Halt
+from buildtool.ports import Halt, SlotPlace
 from tests.support.inline import run
 from tests.support.packages import require, require_that
 
@@ -84,14 +85,14 @@ def test_two_slots_that_are_prepared_at_once_before_any_was_are_both_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one found missing the other has made meanwhile: it is not to be taken for what a build left behind."""
-    slots, remove, places = Slots(tmp_path / "slots", Inline(), {}), workshop.remove_tree, []
+    slots, places = Slots(tmp_path / "slots", Inline(), {}), list[SlotPlace]()
     other = threading.Thread(target=lambda: places.append(run(slots.prepare(1, Halt()))))
 
     def meanwhile(path: Path, check: Callable[[], None] = lambda: None) -> None:
         if path == tmp_path / "slots" and not other.ident:
             other.start()
             other.join(0.3)  # it waits for its turn, or has had it
-        remove(path, check)
+        remove_tree(path, check)
 
     monkeypatch.setattr(workshop, "remove_tree", meanwhile)
     places.append(run(slots.prepare(0, Halt())))
