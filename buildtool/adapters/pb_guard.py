@@ -32,6 +32,7 @@ from buildtool.adapters.budget import Budget
 from buildtool.adapters.descriptors import room_for
 from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
+from buildtool.adapters.pb_slices import Slices
 from buildtool.asker import Asker
 from buildtool.domain.networks import network_of
 
@@ -183,10 +184,12 @@ class Guarded(pb.Broker):
         self.asker = Asker(_network(self.transport.getPeer()), id(self))
         if self._house is not None:
             self._house.arrived(self)
-        keep_alive(self.transport)
+        no_delay(self.transport)
         self.transport.registerProducer(self, True)
         super().connectionMade()
-        if not self.known:
+        if self.known:
+            keep_alive(self.transport)
+        else:
             self._watch = self.clock.callLater(
                 self.limits.hello_time, self.drop, f"said no hello within {self.limits.hello_time:g} s"
             )
@@ -218,6 +221,7 @@ class Guarded(pb.Broker):
         if self.known or self.disconnected:
             return
         self.known = True
+        keep_alive(self.transport)  # of a stranger it is known soon enough
         self._expressions.bounds = bounds
         self._stands()
         if self._watch is not None:
@@ -317,22 +321,42 @@ class Guarded(pb.Broker):
         self._queued += sum(self._expressions.weights)
 
     def _work(self) -> None:
-        """Look at what is complete, one after the other, as long as the peer has not enough under way."""
+        """Look at what has come, now or when it is this connection's turn."""
         if self._working:
             return
+        if self._house is None:
+            self.look(bool)
+        elif not self._has_work() or not self._house.slices.ask(self):
+            self._account()
+            self._flow()
+
+    def look(self, enough: Callable[[], bool]) -> bool:
+        """Look at what is complete, one after the other, as long as the peer has not enough under way.
+
+        Ends early when it is ``enough``; says whether there is more.
+        """
         self._working = True
         try:
-            while (self._queue or self._unparsed) and self._listens() and not (self.why or self.disconnected):
-                if not self._queue:
-                    self._parse()
-                    continue
-                expression, self._weight = self._queue.popleft()
-                self._queued -= self._weight
-                self.callExpressionReceived(expression)
+            self._bounded(self._look_until, enough)
         finally:
             self._working = False
         self._account()
         self._flow()
+        return self._has_work()
+
+    def _look_until(self, enough: Callable[[], bool]) -> None:
+        while self._has_work():
+            if self._queue:
+                expression, self._weight = self._queue.popleft()
+                self._queued -= self._weight
+                self.callExpressionReceived(expression)
+            else:
+                self._parse()
+            if enough():
+                return
+
+    def _has_work(self) -> bool:
+        return bool(self._queue or self._unparsed) and self._listens() and not (self.why or self.disconnected)
 
     def _listens(self) -> bool:
         """Say whether more of the peer is looked at; one call, however large, may always wait for its answer."""
@@ -419,7 +443,7 @@ class Guarded(pb.Broker):
         if not self._calls:
             self._stands()
         if not self._working:
-            self._bounded(self._work)
+            self._work()
 
     def _unanswerable(self, failure: Failure) -> None:
         self.complaints.defect(f"connection with {self.peer()}: an answer could not be made", failure)
@@ -489,7 +513,7 @@ class Guarded(pb.Broker):
         self._stall = None
         self._unread = 0
         self._stands()
-        self._bounded(self._work)
+        self._work()
 
     def _look(self) -> None:
         """Drop a peer that has neither said nor waited for anything for long, or look again later."""
@@ -516,6 +540,7 @@ class GuardedFactory(Factory):
         self.complaints = Complaints(clock)
         self._connections: Admitting[Guarded] = Admitting(room_for(self.limits.connections))
         self._memory: Budget[Guarded] = Budget(self.limits.held)
+        self.slices = Slices(clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Guarded | None:
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
@@ -574,16 +599,28 @@ class GuardedFactory(Factory):
             connection.leave(why)
 
 
+def no_delay(transport: object) -> None:
+    """Have small messages sent at once, as far as this transport can."""
+    found = _internet_socket(transport)
+    if found is not None:
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def keep_alive(transport: object) -> None:
     """Let the system find out that a peer is gone, as far as this transport and system can."""
-    found = getattr(transport, "socket", None)
-    if not isinstance(found, socket.socket) or found.family not in (socket.AF_INET, socket.AF_INET6):
+    found = _internet_socket(transport)
+    if found is None:
         return
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, value in _KEEP_ALIVE:
         if hasattr(socket, name):
             found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _internet_socket(transport: object) -> socket.socket | None:
+    found = getattr(transport, "socket", None)
+    internet = isinstance(found, socket.socket) and found.family in (socket.AF_INET, socket.AF_INET6)
+    return found if internet else None
 
 
 def address_of(address: object) -> str:

@@ -38,7 +38,7 @@ from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Beat, Buil
 from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
 from buildtool.domain.state import Row, Seen, State
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
-from buildtool.metaserver.inbox import Inbox
+from buildtool.inbox import Inbox
 from buildtool.ports import ArtifactFiles, BrokerStore, Clock
 
 BATCH_MOST = 500

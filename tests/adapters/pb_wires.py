@@ -116,3 +116,12 @@ def banana(*commands: object) -> bytes:
     for command in commands:
         sender.sendEncoded(command)
     return bytes(written)
+
+
+def turn(clock: Clock) -> None:
+    """Do what is due now, and not what comes of it: one turn of a reactor, where ``Clock.advance`` takes several."""
+    due = [call for call in clock.calls if call.getTime() <= clock.seconds()]
+    clock.calls = [call for call in clock.calls if call not in due]
+    for call in due:
+        call.called = 1
+        call.func(*call.args, **call.kw)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -19,9 +20,10 @@ from buildtool.adapters.pb_banana import Bounds, Breach, Expressions, plain
 from buildtool.adapters.pb_encode import call_bytes, encoded
 from buildtool.adapters.pb_guard import PEER, Complaints, Limits
 from buildtool.adapters.pb_server import Gateway
-from buildtool.protocol import PROTOCOL_VERSION
+from buildtool.asker import asker
+from buildtool.protocol import PROTOCOL_VERSION, AskStatus, Told
 from tests import messages
-from tests.adapters.pb_wires import Wires, banana
+from tests.adapters.pb_wires import Wires, banana, turn
 from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
 
 atoms = st.integers(-(2**63), 2**63) | st.binary(max_size=40) | st.floats(allow_nan=False)
@@ -492,6 +494,37 @@ def test_calls_that_wait_for_their_answers_are_bounded_by_not_reading_on() -> No
     ends.run()
     assert paused == ["paused", "resumed"]
     assert client.received.count(b"satisfied") == 4
+
+
+@define
+class SlowDesk(FakeRequesterDesk):
+    """Takes a millisecond of the reactor's time for every call, and notes over which connection it came."""
+
+    clock: Clock = field(factory=Clock)
+    asked: list[int] = field(factory=list)
+
+    async def status(self, message: AskStatus) -> Told:
+        self.clock.rightNow += 0.001
+        self.asked.append(asker().connection)
+        return await super().status(message)
+
+
+def test_many_calls_in_one_piece_leave_room_for_others_and_are_all_answered_in_turns() -> None:
+    desk = SlowDesk({12: messages.told()})
+    ends = Wires(desk.clock, Gateway(desk.clock).factory(desk, FakeBuildServerDesk()))
+    admitted(ends)
+    admitted(ends)
+    eager, modest = ends.brokers()
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
+    eager.dataReceived(banana(*(call(1, b"status", ask, request=number) for number in range(60)))[4:])
+    assert 1 <= len(desk.asked) <= 6
+    modest.dataReceived(banana(call(1, b"status", ask, request=1))[4:])
+    turn(desk.clock)
+    assert desk.asked.count(id(modest)) == 1
+    assert len(desk.asked) <= 12
+    while desk.clock.seconds() < 1.0 and len(desk.asked) < 61:
+        turn(desk.clock)
+    assert desk.asked.count(id(eager)) == 60
 
 
 def test_calls_that_come_in_one_piece_are_bounded_like_others() -> None:

@@ -12,6 +12,7 @@ GROUPS = {
     "blame": ("plain", 2),
     "asker": ("plain", 2),
     "configfile": ("plain", 2),
+    "inbox": ("plain", 2),
     "kept": ("plain", 2),
     "operator_protocol": ("plain", 2),
     "ports": ("plain", 2),
