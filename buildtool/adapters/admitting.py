@@ -122,7 +122,10 @@ class Admitting(Generic[C]):
 
     def _put(self, connection: C, network: str, standing: Standing, now: float) -> None:
         self._places[connection] = network, standing
-        self._networks.setdefault(network, _Network()).by_standing[standing][connection] = now
+        there = self._networks.get(network)
+        if there is None:
+            there = self._networks[network] = _Network()
+        there.by_standing[standing][connection] = now
 
     def _take(self, connection: C) -> None:
         network, standing = self._places.pop(connection)

@@ -359,6 +359,10 @@ class _Transport:
             self._request.channel.transport.resumeProducing()
 
 
+_channel_log = Logger("twisted.web.http")
+"""Takes what Twisted says of time-outs of connections, else it would count as ours."""
+
+
 class StreamingChannel(http.HTTPChannel):
     """One connection."""
 
@@ -368,7 +372,7 @@ class StreamingChannel(http.HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._log = Logger("twisted.web.http")  # else what Twisted says there of time-outs counts as ours
+        self._log = _channel_log
         self.lingering = False
         self._thrown_away = 0
         self._ending: IDelayedCall | None = None
@@ -379,7 +383,6 @@ class StreamingChannel(http.HTTPChannel):
         """Read more at once than Twisted usually does: what comes here is mostly long."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
-        self.setTimeout(min(self.site.limits.stranger, self.site.limits.idle))
 
     def stands(self, standing: Standing) -> None:
         """Note what the peer is doing, and that it does it now."""
@@ -476,7 +479,8 @@ class StreamingSite(http.HTTPFactory):
     noisy = False
 
     def __init__(self, reactor: IReactorTime, routes: Routes, limits: Limits) -> None:
-        super().__init__(timeout=limits.idle, reactor=reactor)
+        # The time-out of a first request. It is not made shorter later: Twisted looks through all timers for that.
+        super().__init__(timeout=min(limits.stranger, limits.idle), reactor=reactor)
         self.routes = routes
         self.limits = limits
         self.admitting: Admitting[StreamingChannel] = Admitting(room_for(limits.connections))

@@ -6,12 +6,26 @@ import errno
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTCP
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port
 
 from buildtool.errors import ConfigurationError, PortTaken
 
 BACKLOG = 512
 """Connections that may wait to be accepted: a whole farm that returns after a restart."""
+
+
+AT_ONCE = 10
+"""Connections that are accepted in one turn of the reactor: each takes time for which all that are there wait."""
+
+
+class _Port(Port):
+    """Accepts no more connections at once than ``AT_ONCE``, where Twisted's takes the more the more come."""
+
+    def doRead(self) -> None:
+        """Accept some of those who wait."""
+        self.numberAccepts = min(self.numberAccepts, AT_ONCE)
+        super().doRead()  # type: ignore[no-untyped-call]
 
 
 def listen(
@@ -21,9 +35,9 @@ def listen(
 
     That is ``flag`` of the command line, or else ``setting``.
     """
-    tcp = IReactorTCP(reactor)
+    made = _Port(port, factory, BACKLOG, bind, reactor)
     try:
-        return tcp.listenTCP(port, factory, backlog=BACKLOG, interface=bind)  # type: ignore[arg-type] # it is one
+        made.startListening()
     except CannotListenError as error:
         reason = getattr(error.socketError, "errno", None)
         if reason == errno.EADDRINUSE:
@@ -34,3 +48,4 @@ def listen(
             ) from error
         words = getattr(error.socketError, "strerror", None) or str(error.socketError)
         raise ConfigurationError(f"cannot listen on {bind}:{port} ({setting}): {words}") from error
+    return made

@@ -46,6 +46,10 @@ LOG_READERS = 2
 """Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
 
 
+_log = Logger("twisted.web.http")
+"""Takes what Twisted says of time-outs of connections, else it would count as ours."""
+
+
 class _SmallRequest(Request):
     """A request whose body is bounded."""
 
@@ -66,14 +70,9 @@ class _Channel(http.HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._log = Logger("twisted.web.http")  # else what Twisted says there of time-outs counts as ours
+        self._log = _log
         self._clogged = False
         self._unread = 0
-
-    def connectionMade(self) -> None:
-        """Wait a short while for the first request."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
-        self.setTimeout(STRANGER)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
@@ -121,7 +120,7 @@ class PagesSite(Site):
     protocol = _Channel  # type: ignore[assignment]
 
     def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
-        super().__init__(root, requestFactory=_SmallRequest, timeout=IDLE)  # type: ignore[no-untyped-call]
+        super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
         self.admitting: Admitting[_Channel] = Admitting(room_for(most))
 
     def now(self) -> float:
