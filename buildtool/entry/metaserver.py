@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import shutil
+import sys
 from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.descriptors import allow_open
+from buildtool.adapters.memory import Garbage
 from buildtool.adapters.privacy import OTHERS_WRITE, tighten
 from buildtool.domain.known import TOOLS, nearest
 from buildtool.entry import operator, upkeep
@@ -28,6 +30,12 @@ log = Logger()
 PROGRAM = "metaserver"
 OPEN_FILES = 4_096
 """Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
+
+SWITCH = 0.0005
+"""Seconds after which a thread that computes lets others go on: the reactor needs that after each system call."""
+
+GARBAGE_LOOK = 0.5
+"""Seconds between two looks whether it is time to look for garbage."""
 
 
 def main() -> int:
@@ -144,7 +152,10 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning
     metaserver = Metaserver(settings, reactor, pages, stop.ask, beginning)
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
-    gc.freeze()  # what is there now mostly stays: looking through it for garbage would hold everybody up
+    sys.setswitchinterval(SWITCH)
+    garbage = Garbage()
+    garbage.begin()
+    LoopingCall(garbage.look).start(GARBAGE_LOOK, now=False)
     log.info(
         "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
         pb=settings.pb_port,
