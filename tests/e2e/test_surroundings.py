@@ -21,7 +21,7 @@ while [ "$process" -gt 1 ]; do
   if tr '\\\\0' '\\\\n' < /proc/$process/environ 2> /dev/null | grep -q hunter2; then exit 1; fi
   process=$(sed "s/.*) //" /proc/$process/stat | cut -d" " -f2)
 done
-[ "$(grep -cE 'Sig(Ign|Blk):.0+$' /proc/self/status)" = 2 ]
+[ "$(grep -cE 'Sig(Ign|Blk):.0{7}[01][08]0{7}$' /proc/self/status)" = 2 ]  # but for what the C library ignores (32, 33)
 printf '%s %s' "$1" "$GREETING" > ü/größe.txt
 cat < ü/quelle.txt >> ü/größe.txt
 env | cut -d= -f1 | grep -v PWD | sort > ü/names
