@@ -214,9 +214,12 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
     if own is not None:
         return _eased(turn, state.builds[own], spec), Joined.OWN
     shelves = request.demand.shelves()
-    able = cache(lambda: state.somebody_could(spec))
     opened = chain.from_iterable(map(state.builds_on.get, shelves[:1] if request.force else shelves))
-    for build_id in islice(opened, JOINS_LOOKED_AT):
+    near = list(islice(opened, JOINS_LOOKED_AT))
+    if not near:
+        return None
+    able = cache(lambda: state.somebody_could(spec))
+    for build_id in near:
         build = state.builds[build_id]
         joined = _joins(turn, request, build, able)
         if joined is not None:

@@ -37,7 +37,7 @@ class Durations:
 
     def learn(self, artifact: Artifact) -> None:
         """Remember how long an artifact took to make."""
-        for kind, _ in _kinds(artifact.shelf, artifact.platform, artifact.server):
+        for kind in _kinds(artifact.shelf, artifact.platform, artifact.server):
             earlier = self._kept.pop(kind, ())
             self._kept[kind] = (*earlier, artifact.seconds)[-KEPT:]
         while len(self._kept) > KINDS_KEPT:
@@ -45,11 +45,11 @@ class Durations:
 
     def expected(self, shelf: ShelfKey, platform: Canonical, server: str) -> Estimate | None:
         """Return how long a build for ``shelf`` takes for ``platform`` on ``server``; None when nothing is known."""
-        for kind, where in _kinds(shelf, platform, server):
+        for kind, where in zip(_kinds(shelf, platform, server), _WHERE, strict=True):
             earlier = self._kept.get(kind)
             if earlier:
                 count = f"{len(earlier)} earlier builds" if len(earlier) > 1 else "one earlier build"
-                return Estimate(median(earlier), f"{count} of {shelf.project} {where}")
+                return Estimate(median(earlier), f"{count} of {shelf.project} {where.format(server=server)}")
         return None
 
 
@@ -79,14 +79,25 @@ def duration_words(seconds: float) -> str:
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
 
 
-def _kinds(shelf: ShelfKey, platform: Canonical, server: str) -> tuple[tuple[Kind, str], ...]:
-    """Return the kinds that a build is of, the most alike first, each with its words."""
+_WHERE = (
+    "with these options for this platform on {server}",
+    "for this platform on {server}",
+    "on {server}",
+    "with these options for this platform",
+    "for this platform",
+    "on any server",
+)
+"""The words for each of the ``_kinds``."""
+
+
+def _kinds(shelf: ShelfKey, platform: Canonical, server: str) -> tuple[Kind, ...]:
+    """Return the kinds that a build is of, the most alike first."""
     project, options = shelf.project, shelf.options_digest
     return (
-        ((project, options, platform, server), f"with these options for this platform on {server}"),
-        ((project, None, platform, server), f"for this platform on {server}"),
-        ((project, None, None, server), f"on {server}"),
-        ((project, options, platform, None), "with these options for this platform"),
-        ((project, None, platform, None), "for this platform"),
-        ((project, None, None, None), "on any server"),
+        (project, options, platform, server),
+        (project, None, platform, server),
+        (project, None, None, server),
+        (project, options, platform, None),
+        (project, None, platform, None),
+        (project, None, None, None),
     )

@@ -168,6 +168,8 @@ def _order(left: Value, right: Value) -> int | None:
         return (left > right) - (left < right)
     if not (isinstance(left, str) and isinstance(right, str)):
         return None
+    if left == right:
+        return 0  # as mostly, and then nothing has to be taken apart
     if (left in CPU_LEVELS) != (right in CPU_LEVELS):
         return None
     return compare_versions(left, right)

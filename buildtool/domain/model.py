@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 from attrs import evolve, frozen
 
@@ -55,7 +56,13 @@ ARTIFACT_NAME_LIMIT = 200
 """The longest artifact file name, in characters."""
 
 
-class RequestState(enum.Enum):
+class _Enum(enum.Enum):
+    """An enumeration whose members are quick to look up: ``Enum`` makes their hashes anew each time, in Python."""
+
+    __hash__ = object.__hash__  # one object stands for each member
+
+
+class RequestState(_Enum):
     """Where a Request is in its life; every state but WAITING is an end."""
 
     WAITING = "waiting"
@@ -66,7 +73,7 @@ class RequestState(enum.Enum):
     EXPIRED = "expired"
 
 
-class BuildState(enum.Enum):
+class BuildState(_Enum):
     """Where a Build is; QUEUED and RUNNING are open, the others are its Outcome."""
 
     QUEUED = "queued"
@@ -78,7 +85,7 @@ class BuildState(enum.Enum):
     EXPIRED = "expired"
 
 
-class AttemptState(enum.Enum):
+class AttemptState(_Enum):
     """Where an Attempt is: offered to its server, building there, told to stop, missing, or ended.
 
     A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for somebody else, and it
@@ -92,7 +99,7 @@ class AttemptState(enum.Enum):
     ENDED = "ended"
 
 
-class AttemptEnd(enum.Enum):
+class AttemptEnd(_Enum):
     """How an Attempt ended, which says whose failure it was.
 
     FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
@@ -109,7 +116,7 @@ class AttemptEnd(enum.Enum):
     ABORTED = "aborted"
 
 
-class HeldState(enum.Enum):
+class HeldState(_Enum):
     """What a build server has of an Attempt: it builds, or has an artifact or another end that nobody took yet."""
 
     BUILDING = "building"
@@ -117,7 +124,7 @@ class HeldState(enum.Enum):
     ENDED = "ended"
 
 
-class Verdict(enum.Enum):
+class Verdict(_Enum):
     """What a build server is told to do with an Attempt that it holds."""
 
     GO_ON = "go on"
@@ -125,7 +132,7 @@ class Verdict(enum.Enum):
     DROP = "drop"
 
 
-class Joined(enum.Enum):
+class Joined(_Enum):
     """Why a Request waits for its Build: because it is its own, whatever satisfies it does, or this Attempt will."""
 
     OWN = "own"
@@ -134,7 +141,7 @@ class Joined(enum.Enum):
     RANGE = "range"
 
 
-class OfferKind(enum.Enum):
+class OfferKind(_Enum):
     """How a build server makes binaries of a platform; when all else is equal, the first is preferred."""
 
     NATIVE = "native"
@@ -145,9 +152,11 @@ class OfferKind(enum.Enum):
 OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
 
 
-@frozen(order=True, cache_hash=True)
-class ShelfKey:
-    """Where finished work of one kind stands: everything that an artifact is made from, except the platform."""
+class ShelfKey(NamedTuple):
+    """Where finished work of one kind stands: everything that an artifact is made from, except the platform.
+
+    A tuple, since each decision looks keys up dozens of times, and a tuple needs no call for its hash.
+    """
 
     project: str
     source: str
@@ -204,16 +213,15 @@ class Demand:
 
     def shelves(self) -> tuple[ShelfKey, ...]:
         """Return the shelves that may hold a satisfying artifact, nearest first."""
-        return self._shelves
+        own = self.spec.shelf()
+        return (own,) if self.acceptable == (own.revision,) else self._shelves
 
     @cached_property
     def _shelves(self) -> tuple[ShelfKey, ...]:
         # A range has up to two thousand, each decision asks several times, and the indexes hold these very keys.
         own = self.spec.shelf()
-        if self.acceptable == (own.revision,):
-            return (own,)
         return tuple(
-            own if revision == own.revision else evolve(own, revision=revision) for revision in self.acceptable
+            own if revision == own.revision else own._replace(revision=revision) for revision in self.acceptable
         )
 
 

@@ -9,7 +9,8 @@ which is FIFO among Builds that compete for at least one common server.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 from attrs import define, field
 
@@ -118,11 +119,7 @@ class ReadyQueue:
         for entry in self._classes.values():
             entry.offers.pop(alike, None)
 
-    def classes(self) -> Iterator[tuple[DemandClass, Build]]:
-        """Every class, with one Build of it as an example."""
-        return ((key, entry.example) for key, entry in self._classes.items())
-
-    def known_offer(self, key: DemandClass, alike: Alike, find: Callable[[], Offer | None]) -> Offer | None:
+    def offer(self, key: DemandClass, alike: Alike, find: Callable[[], Offer | None]) -> Offer | None:
         """Return with which offer servers that are alike can build a class if their machines suffice, or None.
 
         What ``find`` says is kept for the first ``OFFERS_KEPT`` of a class: where more differ, each is one machine.
@@ -133,6 +130,19 @@ class ReadyQueue:
         found = find()
         if len(known) < OFFERS_KEPT:
             known[alike] = found
+        return found
+
+    def offers(self, alike: Alike, find: Callable[[Build], Offer | None]) -> list[tuple[DemandClass, Build, Offer]]:
+        """Return every class that servers which are alike can build if their machines suffice, an example, the offer.
+
+        ``find`` says it for the example of a class that it is not known of, as for ``offer``.
+        """
+        found = []
+        for key, entry in self._classes.items():
+            known, example = entry.offers, entry.example
+            offer = known[alike] if alike in known else self.offer(key, alike, partial(find, example))
+            if offer is not None:
+                found.append((key, example, offer))
         return found
 
     def kinds(self) -> int:

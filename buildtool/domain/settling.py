@@ -18,6 +18,8 @@ from buildtool.domain.turn import Turn
 
 def settle(turn: Turn) -> None:
     """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
+    if not (turn.again or turn.anew or turn.freed):
+        return
     state = turn.state
     waiting: list[tuple[Place, Build | Request]] = []
     waiting += [(place_of(state.builds[key]), state.builds[key]) for key in turn.again if key in state.builds]

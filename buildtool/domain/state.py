@@ -221,8 +221,9 @@ class State:
         self._journal.clear()
         self._dirty.clear()
         self.seen.clear()
-        for key in list(islice(self.shelves, max(0, len(self.shelves) - SHELVES_KEPT))):
-            del self.shelves[key]
+        if len(self.shelves) > SHELVES_KEPT:
+            for key in list(islice(self.shelves, len(self.shelves) - SHELVES_KEPT)):
+                del self.shelves[key]
         open_things = len(self.requests) + len(self.builds) + len(self.servers) + len(self.refusals)
         if len(self.timers) > TIMERS_SPARED + 4 * open_things:
             self.timers = sorted(set(filter(self._stands, self.timers)))
@@ -625,7 +626,7 @@ class State:
         """Find all connected servers that can build a new class: servers that are alike are asked once."""
         key, wanted = build.spec.demand_class(), self.wanted(build.spec)
         for alike in self._there:
-            offer = self.queue.known_offer(key, alike, partial(wanted.makes, alike.example, alike.by_mark))
+            offer = self.queue.offer(key, alike, partial(wanted.makes, alike.example, alike.by_mark))
             if offer is not None:
                 for name in alike.servers:
                     if not wanted.machine(self.servers[name].capability):
@@ -634,14 +635,14 @@ class State:
     def _judge_server(self, server: Server) -> None:
         """Find all classes that a server which is connected now can build."""
         alike, machine = self._alike_of[server.name], dict(server.capability.machine)
-        for key, example in self.queue.classes():
-            spec = example.spec
-            offer = self.queue.known_offer(key, alike, partial(self._offer_of, spec, alike))
-            if offer is not None and not unmet(spec.machine, machine, self.compare(spec.project)):
-                self.queue.judge(key, server.name, offer)
 
-    def _offer_of(self, spec: BuildSpec, alike: Alike) -> Offer | None:
-        return self.wanted(spec).makes(alike.example, alike.by_mark)
+        def find(build: Build) -> Offer | None:
+            return self.wanted(build.spec).makes(alike.example, alike.by_mark)
+
+        for key, example, offer in self.queue.offers(alike, find):
+            spec = example.spec
+            if not unmet(spec.machine, machine, self.compare(spec.project)):
+                self.queue.judge(key, server.name, offer)
 
     def _set_attempt(self, key: tuple[int, int], old: Attempt | None, new: Attempt | None) -> None:
         old, new = _live(old), _live(new)
@@ -669,7 +670,7 @@ class State:
             del self.servers[key]
         else:
             self.servers[key] = new
-        if old is None or new is None or old.capability is not new.capability:
+        if old is None or new is None or old.capability.offers != new.capability.offers:
             self._count_offers(old, -1)
             self._count_offers(new, 1)
         was = old.capability if old is not None and old.connected else None

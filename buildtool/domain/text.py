@@ -42,6 +42,8 @@ def printable(text: str, limit: int = LINE_LIMIT) -> str:
 
 def one_line(text: str, limit: int = LINE_LIMIT) -> str:
     """Return ``text`` as one harmless line of at most ``limit`` characters, every run of white space one space."""
+    if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text and text.strip() == text:
+        return text  # as is nearly all that this program says itself
     return _bounded(" ".join(_cleaned(text, "").split()), limit)
 
 
