@@ -6,8 +6,7 @@ asker travels in the context of the coroutine, so that no signature on the way h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from buildtool.errors import Unavailable
@@ -60,14 +59,19 @@ def asker() -> Asker:
     return _current.get()
 
 
-@contextmanager
-def working_for(one: Asker) -> Iterator[None]:
+class working_for:  # noqa: N801 - it is used as a function is; a generator takes thrice as long, for every call
     """Do what is inside the ``with`` for ``one``; coroutines that are started inside go on for it."""
-    token = _current.set(one)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_one", "_token")
+
+    def __init__(self, one: Asker) -> None:
+        self._one = one
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._one)
+
+    def __exit__(self, *_raised: object) -> None:
+        _current.reset(self._token)
 
 
 def hung_up() -> Unavailable:

@@ -98,9 +98,9 @@ class Inbox(Generic[E]):
         number, connection = self._next(address)
         event = connection.events.popleft()
         self._size -= 1
-        weight = self._weight()
-        for account in (address, connection):
-            account.used += LEAST * weight
+        weighted = LEAST * self._weight()
+        address.used += weighted
+        connection.used += weighted
         if connection.events:
             self._line_up(address, number)
         if address.order:
@@ -110,10 +110,13 @@ class Inbox(Generic[E]):
     def charge(self, by: Asker, seconds: float) -> None:
         """Note what an event of a peer has taken up."""
         address = self._root.members.get(by.address)
-        connection = address.members.get(by.connection) if address is not None else None
-        for account in (address, connection):
-            if account is not None:
-                account.used += seconds * self._weight()
+        if address is None:
+            return
+        weighted = seconds * self._weight()
+        address.used += weighted
+        connection = address.members.get(by.connection)
+        if connection is not None:
+            connection.used += weighted
 
     def _line_up(self, owner: _Account[E], name: Hashable) -> None:
         account = owner.members[name]
@@ -138,9 +141,9 @@ class Inbox(Generic[E]):
 
     def _tidy(self) -> None:
         """Begin to count anew before figures grow too large, and forget those who have sent nothing for long."""
-        weight = self._weight()
-        if weight < 2.0**_DOUBLED and self._accounts <= ACCOUNTS_KEPT:
+        if self._accounts <= ACCOUNTS_KEPT and self._seconds() - self._began < LATELY * _DOUBLED:
             return
+        weight = self._weight()
         self._began = self._seconds()
         for name, address in list(self._root.members.items()):
             address.lighten(weight)

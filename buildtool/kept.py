@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Kept", "remembering", "size_of_text", "weight"]
+__all__ = ["Kept", "remembering", "size_of_text", "weight", "weight_of_json"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -17,18 +17,21 @@ OVERHEAD = 200
 
 _OBJECT = 56
 
+_MEMBER = _OBJECT + 8
+
 
 class Kept(Generic[K, V]):
     """Values by key that take at most ``most`` bytes; those that were not asked for lately go first.
 
     It has two halves. What is asked for is in the younger one; when that is full it becomes the older one, and what the
     older one held is forgotten. So a look costs hardly more than that into a dictionary. Several threads may use one:
-    what they do at the same instant costs an entry at worst, or its size until the halves change.
+    what they do at the same instant costs an entry at worst, or its size until the halves change. ``young`` has values
+    and sizes by key, for who looks there first.
     """
 
     def __init__(self, most: int) -> None:
         self._half = most // 2
-        self._young: dict[K, tuple[V, int]] = {}
+        self.young: dict[K, tuple[V, int]] = {}
         self._old: dict[K, tuple[V, int]] = {}
         self._sizes = [0, 0]
 
@@ -38,11 +41,11 @@ class Kept(Generic[K, V]):
         return sum(self._sizes)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, key: K) -> V | None:
         """Return the value of ``key``, None when there is none (or it is None)."""
-        found = self._young.get(key)
+        found = self.young.get(key)
         if found is None:
             found = self._old.pop(key, None)
             if found is None:
@@ -54,17 +57,17 @@ class Kept(Generic[K, V]):
     def put(self, key: K, value: V, size: int) -> None:
         """Keep ``value``, which with its key takes ``size`` bytes; what is too large for this is not kept at all."""
         size += OVERHEAD
-        if size <= self._half and key not in self._young:
+        if size <= self._half and key not in self.young:
             self._put(key, (value, size))
 
     def clear(self) -> None:
         """Forget everything."""
-        self._young, self._old, self._sizes = {}, {}, [0, 0]
+        self.young, self._old, self._sizes = {}, {}, [0, 0]
 
     def _put(self, key: K, entry: tuple[V, int]) -> None:
         if self._sizes[0] + entry[1] > self._half:
-            self._young, self._old, self._sizes = {}, self._young, [0, self._sizes[0]]
-        self._young[key] = entry
+            self.young, self._old, self._sizes = {}, self.young, [0, self._sizes[0]]
+        self.young[key] = entry
         self._sizes[0] += entry[1]
 
 
@@ -79,6 +82,9 @@ def remembering(most: int, size: Callable[..., int]) -> Callable[[F], F]:
 
         @wraps(make)
         def remembered(*arguments: Any) -> Any:  # noqa: ANN401 - as the function has them
+            there = kept.young.get(arguments)
+            if there is not None:  # without a call: half a dozen cells of every row are looked up
+                return there[0]
             found = kept.get(arguments)
             if found is None:
                 found = make(*arguments)
@@ -98,8 +104,21 @@ def size_of_text(text: str) -> int:
 
 def weight(value: object) -> int:
     """Return about how many bytes a text, a number, or tuples and lists of such take."""
-    if type(value) is str:
-        return size_of_text(value)
-    if isinstance(value, tuple | list):
-        return _OBJECT + sum(8 + weight(member) for member in value)
-    return _OBJECT
+    size = 0
+    parts: list[object] = [value]
+    for part in parts:  # grows while it is walked through: a call for each part takes thrice as long
+        size += _OBJECT
+        if type(part) is str:
+            size += len(part) if part.isascii() else 4 * len(part)
+        elif isinstance(part, tuple | list):
+            size += 8 * len(part)
+            parts += part
+    return size
+
+
+def weight_of_json(text: str) -> int:
+    """Return how many bytes a JSON text in ASCII and the lists, texts and numbers in it weigh together, at most.
+
+    What stands in a list stands behind a bracket or a comma, so nothing has to be walked through.
+    """
+    return 2 * _OBJECT + _MEMBER * (text.count(",") + text.count("[")) + 5 * len(text)

@@ -1,11 +1,12 @@
 """Caches count bytes: they give back what was put in, forget what was not asked for, and never grow beyond a bound."""
 
+import json
 import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.kept import Kept, remembering, size_of_text, weight
+from buildtool.kept import Kept, remembering, size_of_text, weight, weight_of_json
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4_000)), max_size=80))
@@ -60,3 +61,12 @@ def test_a_weight_is_not_far_below_what_it_takes(value: object) -> None:
         return sys.getsizeof(part) + (sum(map(takes, part)) if isinstance(part, tuple) else 0)
 
     assert weight(value) >= takes(value) / 2
+
+
+_TEXTS = st.text(max_size=50) | st.just("[,]")
+
+
+@given(st.lists(_TEXTS | st.tuples(_TEXTS, st.integers() | st.booleans() | _TEXTS | st.lists(_TEXTS).map(tuple))))
+def test_the_weight_of_a_text_and_what_is_read_from_it_is_never_below_that_of_both(value: list[object]) -> None:
+    text = json.dumps(value, separators=(",", ":"))
+    assert weight_of_json(text) >= weight(text) + weight(value)

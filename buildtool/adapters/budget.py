@@ -9,6 +9,8 @@ __all__ = ["Budget"]
 
 C = TypeVar("C")
 
+_NOTHING = "", 0
+
 
 class Budget(Generic[C]):
     """Bytes by connection and by network: all together at most ``most``, one network at most ``share`` of that."""
@@ -22,7 +24,9 @@ class Budget(Generic[C]):
 
     def takes(self, connection: C, network: str, size: int) -> None:
         """Note that a connection takes ``size`` bytes now."""
-        _, before = self._of.pop(connection, ("", 0))
+        _, before = self._of.pop(connection, _NOTHING)
+        if size == before == 0:
+            return
         if size:
             self._of[connection] = network, size
         self.total += size - before
@@ -36,8 +40,8 @@ class Budget(Generic[C]):
 
     def too_much(self) -> C | None:
         """Return the connection to close: the largest of the network that takes most, if that or all is too much."""
-        if not self._networks:
-            return None
+        if self.total <= self._share or not self._networks:
+            return None  # then no network has more than its share either
         network, size = max(self._networks.items(), key=lambda item: item[1])
         if self.total <= self._most and size <= self._share:
             return None

@@ -32,7 +32,7 @@ from buildtool.domain.model import (
     ShelfKey,
 )
 from buildtool.domain.options import Canonical
-from buildtool.kept import remembering, weight
+from buildtool.kept import remembering, weight_of_json
 
 Cells = dict[str, object]
 """One row on its way into a table, by column."""
@@ -55,7 +55,7 @@ def _canonical_text(pairs: Canonical) -> str:
     return _text_of_pairs(pairs, tuple([type(value) for _, value in pairs]))
 
 
-@remembering(_TEXTS_KEPT, lambda text, pairs, types: weight(text) + weight(pairs) + weight(types))
+@remembering(_TEXTS_KEPT, lambda text, _pairs, _types: weight_of_json(text))
 def _text_of_pairs(pairs: Canonical, _types: tuple[type, ...]) -> str:
     return _dump(pairs)
 
@@ -273,7 +273,7 @@ _OFFER_KIND = {member.value: member for member in OfferKind}
 _JOINED = {member.value: member for member in Joined}
 
 
-@remembering(_TEXTS_KEPT, lambda pairs, text: weight(pairs) + weight(text))
+@remembering(_TEXTS_KEPT, lambda _pairs, text: weight_of_json(text))
 def canonical_of(text: str) -> Canonical:
     """Return canonical pairs from their JSON text: the lists in it are the tuples that they were.
 
@@ -286,7 +286,7 @@ def _canonical(plain: list[list[Any]]) -> Canonical:
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in plain)
 
 
-@remembering(_TEXTS_KEPT, lambda strings, text: weight(strings) + weight(text))
+@remembering(_TEXTS_KEPT, lambda _strings, text: weight_of_json(text))
 def strings_of(text: str) -> tuple[str, ...]:
     """Return a tuple of strings from its JSON text."""
     return tuple(json.loads(text))
@@ -347,15 +347,16 @@ def request_of(row: Row[Any], spec: BuildSpec | None = None) -> Request:
 
 def build_of(row: Row[Any]) -> Build:
     """Return the Build that a row of ``builds`` is."""
+    number = row.id
     return Build(
-        id=row.id,
+        id=number,
         key=row.key,
         spec=_spec(row),
-        place=row.place,
+        place=number if row.place == number else row.place,  # held once, as often as not
         created_at=row.created_at,
         state=_BUILD_STATE[row.state],
         epoch=row.epoch,
-        not_before=row.not_before,
+        not_before=row.not_before or 0.0,
         delays=row.delays,
         broken_on=strings_of(row.broken_on),
         failed_on=strings_of(row.failed_on),

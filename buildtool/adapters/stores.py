@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -311,6 +312,9 @@ def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> di
     return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
 
 
+_OF_ONE_KIND = attrgetter(*schema.SHELF, "platform", "kind")
+
+
 def _newest(
     found: Iterable[SqlRow[Any]], order: Callable[[SqlRow[Any]], Any]
 ) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
@@ -321,9 +325,8 @@ def _newest(
     newest: dict[tuple[object, ...], SqlRow[Any]] = {}
     more: set[ShelfKey] = set()
     for row in sorted(found, key=order, reverse=True):
-        shelf = tuple(getattr(row, name) for name in schema.SHELF)
-        if newest.setdefault((*shelf, row.platform, row.kind), row) is not row:
-            more.add(ShelfKey(**dict(zip(schema.SHELF, shelf, strict=True))))
+        if newest.setdefault(_OF_ONE_KIND(row), row) is not row:
+            more.add(ShelfKey(**{name: getattr(row, name) for name in schema.SHELF}))
     return list(newest.values()), more
 
 

@@ -67,6 +67,13 @@ class Mirror:
     owed: set[str] = field(factory=set)
     sound_until: float = float("-inf")
     tags: tuple[str, dict[str, Tag]] | None = None
+    _settings: str = field(init=False)
+    _read: tuple[int, ...] = field(default=(), init=False)
+    _digits: int = field(default=0, init=False)
+
+    @_settings.default
+    def _path_of_settings(self) -> str:
+        return str(self.settings)
 
     @property
     def settings(self) -> Path:
@@ -85,12 +92,19 @@ class Mirror:
 
     @property
     def digits(self) -> int:
-        """How long the mirror's ids are, in hex digits; 0 when it was not made yet."""
+        """How long the mirror's ids are, in hex digits; 0 when it was not made yet.
+
+        Asked for with every request: what the file says is read when it is another than it was.
+        """
         try:
-            said = plain_bytes(self.settings)
+            found = os.lstat(self._settings)
+            state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            if state != self._read:
+                said = plain_bytes(self.settings)
+                self._digits, self._read = SHA256_DIGITS if b"sha256" in said else SHA1_DIGITS, state
         except OSError:
             return 0
-        return SHA256_DIGITS if b"sha256" in said else SHA1_DIGITS
+        return self._digits
 
     def forget(self) -> None:
         """Believe nothing of what is in the mirror; what was pinned is owed."""

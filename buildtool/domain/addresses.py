@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from buildtool.domain.hosts import ascii_name
 from buildtool.errors import UsageError
@@ -20,6 +21,7 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"({_LABEL}\.)*(?![0-9]+\Z){_LABEL}\Z")
 
 
+@lru_cache(1_000)
 def valid_address(text: str) -> str:
     """Return the address in its canonical form: the domain in lower case, and in ASCII (IDNA) without a dot at its end.
 

@@ -135,6 +135,8 @@ def _host(text: object) -> str:
 
 def _folded(text: str) -> str:
     """Return a text with every character in its plain form: full-width digits, ideographic dots, capitals."""
+    if text.isascii():
+        return text.lower()
     plain = unicodedata.normalize("NFKC", text.translate(_DOTS)).lower()
     return unicodedata.normalize("NFC", plain)
 

@@ -63,6 +63,7 @@ class Keys:
 
     secret: bytes = field(repr=False)
     incarnations: Incarnations = Incarnations()
+    _made: dict[str, bytes] = field(factory=dict, init=False, repr=False, eq=False)
 
     def request(self, request_id: int) -> bytes:
         """Return the key of a Request's cancel token."""
@@ -75,7 +76,11 @@ class Keys:
     def _key(self, incarnation: str) -> bytes:
         if incarnation == FIRST:
             return self.secret
-        return hmac.new(self.secret, f"incarnation.{incarnation}".encode(), hashlib.sha256).digest()
+        key = self._made.get(incarnation)
+        if key is None:
+            key = hmac.new(self.secret, f"incarnation.{incarnation}".encode(), hashlib.sha256).digest()
+            self._made[incarnation] = key
+        return key
 
     def fingerprint(self) -> str:
         """Return what tells one secret from another and gives nothing of it away."""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -394,10 +395,14 @@ class ProjectOptions:
 
     def property(self, name: str) -> Property | None:
         """Return the system property of that name, or None."""
-        return self._properties().get(name)
+        return self._properties.get(name)
 
     def artifact_names(self) -> frozenset[str]:
         """Names of the properties that say where the binary runs."""
+        return self._artifact_names
+
+    @cached_property
+    def _artifact_names(self) -> frozenset[str]:
         return frozenset(item.name for item in self.system if item.role is Role.ARTIFACT)
 
     def compile_values(self, given: Mapping[str, object]) -> Canonical:
@@ -416,7 +421,7 @@ class ProjectOptions:
 
     def system_values(self, given: Mapping[str, object]) -> dict[str, Value]:
         """Return the properties ``given``, canonical and validated. Raises UsageError, naming the option."""
-        properties = self._properties()
+        properties = self._properties
         _known(given, properties, "system option")
         return {name: properties[name].option.check(value) for name, value in given.items()}
 
@@ -437,6 +442,7 @@ class ProjectOptions:
         }
         return digest_of(stripped)
 
+    @cached_property
     def _properties(self) -> dict[str, Property]:
         return {item.name: item for item in self.system}
 

@@ -431,13 +431,16 @@ class Broker:
                 self._unsettled = False
             before = self.stopwatch()
             entry.answer()
-            self._inbox.charge(entry.asker, self.stopwatch() - before)
-            await self._breathe()
+            after = self.stopwatch()
+            self._inbox.charge(entry.asker, after - before)
+            if after - self._turned >= SLICE:
+                await self._breathe()
         for entry in entries:
-            for effect in entry.decision.effects if entry.decision is not None else ():
-                if not isinstance(effect, Happened):
-                    self._guarded(self.performer.perform, effect)
-            await self._breathe()
+            acts = [one for one in entry.decision.effects if not isinstance(one, Happened)] if entry.decision else ()
+            for effect in acts:
+                self._guarded(self.performer.perform, effect)
+            if acts and self.stopwatch() - self._turned >= SLICE:
+                await self._breathe()
         for row in rows:
             if isinstance(row, Attempt) and row.state is AttemptState.ENDED:
                 self._guarded(self.performer.attempt_ended, row)

@@ -338,8 +338,9 @@ class Desk:
         return Demand(spec, ref, revrange, acceptable)
 
     def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
-        tools = {*TOOLS, *tools_named(self.settings.projects)}
-        check_known(options, explicit, self.broker.state.offered, tools)
+        if explicit:
+            tools = {*TOOLS, *tools_named(self.settings.projects)}
+            check_known(options, explicit, self.broker.state.offered, tools)
 
     async def _told(self, answer: Answer, url: str) -> Told:
         match answer:

@@ -12,9 +12,13 @@ from buildtool.domain.options import Canonical
 from buildtool.domain.state import State
 from buildtool.domain.tickets import cancel_token
 from buildtool.domain.waiting import lines, why
+from buildtool.kept import remembering, weight
 from buildtool.ports import BrokerStore
 from buildtool.protocol import Found, Told
 from buildtool.wire import SENT_WHOLE, listed, size_of
+
+PLATFORMS_KEPT = 256 * 1024
+"""In how many bytes it is remembered how much of a platform can be told: most artifacts are for a few of them."""
 
 
 @define(eq=False)
@@ -105,9 +109,15 @@ class Teller:
 
 def _fitted(platform: Canonical) -> Canonical:
     """Return a platform without what is too long to be told: a build server may have offered anything."""
+    return platform[: _fitting(platform)]
+
+
+@remembering(PLATFORMS_KEPT, lambda _count, platform: weight(platform))
+def _fitting(platform: Canonical) -> int:
+    """Return how many of a platform's properties can be told, from its first on."""
     while size_of(listed(platform)) > SENT_WHOLE["Found.platform"]:
         platform = platform[:-1]
-    return platform
+    return len(platform)
 
 
 def _epoch(build: Build | None, artifact: Artifact | None) -> int:

@@ -280,7 +280,7 @@ ASKED: dict[str, Callable[[Farm], Coroutine[Any, Any, object]]] = {
     "request": lambda farm: farm.pages.request(1),
     "events": lambda farm: farm.pages.events(1),
     "load": lambda farm: farm.broker.load(),
-    "known": lambda farm: farm.broker.known([ARTIFACT.shelf, evolve(ARTIFACT.shelf, revision="b")], ["c"], 1.0),
+    "known": lambda farm: farm.broker.known([ARTIFACT.shelf, ARTIFACT.shelf._replace(revision="b")], ["c"], 1.0),
     "answered": lambda farm: farm.broker.answered(["c1", "c2"]),
     "attempts": lambda farm: farm.broker.attempts(1),
     "mails due": lambda farm: farm.outbox.due(1e9, 5),

@@ -342,13 +342,13 @@ def test_a_shelf_has_what_is_given_out_newest_first_and_what_is_remembered(files
         BUILD,
         *(evolve(ARTIFACT, id=n, platform=(("arch", f"arch{n}"),)) for n in (3, 1, 2)),
         evolve(ARTIFACT, id=4, withdrawn="its file is gone"),
-        *(evolve(ARTIFACT, id=n, shelf=evolve(key, **other)) for n, other in enumerate(OTHERS, 10)),
+        *(evolve(ARTIFACT, id=n, shelf=key._replace(**other)) for n, other in enumerate(OTHERS, 10)),
         failed,
         evolve(failed, build_id=2, until=200.0),
         evolve(failed, build_id=4, until=150.0),
-        evolve(failed, build_id=3, shelf=evolve(key, revision="other")),
+        evolve(failed, build_id=3, shelf=key._replace(revision="other")),
     )
-    elsewhere, nowhere = evolve(key, **OTHERS[0]), evolve(key, revision="nowhere")
+    elsewhere, nowhere = key._replace(**OTHERS[0]), key._replace(revision="nowhere")
     found = run(files.broker.known([key, elsewhere, nowhere, key], (), 100.0))[0]
     assert set(found) == {key, elsewhere, nowhere}
     assert [artifact.id for artifact in found[key].artifacts] == [3, 2, 1]
@@ -384,7 +384,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 
 def test_more_shelves_than_one_statement_takes_are_found(files: Files) -> None:
-    keys = [evolve(ARTIFACT.shelf, revision=f"{n:040x}") for n in range(2 * stores.CHUNK + 1)]
+    keys = [ARTIFACT.shelf._replace(revision=f"{n:040x}") for n in range(2 * stores.CHUNK + 1)]
     files.commit(BUILD, *(evolve(ARTIFACT, id=n, shelf=key) for n, key in enumerate(keys, 1)))
     found = run(files.broker.known(keys, (), 0.0))[0]
     assert [found[key].artifacts[0].id for key in keys] == list(range(1, len(keys) + 1))
