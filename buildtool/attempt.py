@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool.asker import Asker, working_for
 from buildtool.blame import end_of
 from buildtool.buildlog import PATIENCE, LogPipe
 from buildtool.domain.model import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
@@ -200,6 +201,7 @@ class Run:
         self.log = LogPipe(tools.clock, self._append, work.log_limit)
         self._stopped: Stopped | None = None
         self._halt = Halt()
+        self._asker = Asker(connection=work.order.build_id)
         self._clearing = Halt()
         self._command: RunningCommand | None = None
         self._asking: Deferred[object] | None = None
@@ -216,6 +218,7 @@ class Run:
             return
         self._stopped = Stopped(end, reason)
         self._halt.ask(reason)
+        self._asker.leave()
         if self._asking is not None:
             self._asking.cancel()
         if self._command is not None:
@@ -270,7 +273,8 @@ class Run:
             raise self._work.mistake
         place = await self._step(self._tools.workshop.prepare(self._work.slot, self._halt))
         checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
-        tree = await self._step(checkout)
+        with working_for(self._asker):  # an origin may take its time, which nobody waits for once this is stopped
+            tree = await self._step(checkout)
         self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
         plan = await self._plan(tree)
         for command in plan.commands:

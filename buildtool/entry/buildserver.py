@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from buildtool.adapters.detect import Machine, detect_machine
 from buildtool.adapters.downloads import TransferClient
 from buildtool.adapters.executors import Threads
+from buildtool.adapters.fair_pool import FairPool
 from buildtool.adapters.groups import mark_for
 from buildtool.adapters.instance import load_instance
 from buildtool.adapters.pb_link import KEEPALIVE, Backoff, BuildServerLink
@@ -60,7 +61,7 @@ from buildtool.entry.common import (
 from buildtool.entry.output import say
 from buildtool.entry.platforms import look_around
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
-from buildtool.ports import Halt, Halted
+from buildtool.ports import Executor, Halt, Halted
 from buildtool.project import tools_named
 from buildtool.protocol import Register
 from buildtool.settings import Settings, load_settings, need_projects
@@ -320,6 +321,16 @@ class _Program:
     instance: str = field(repr=False)
 
 
+def _sources(place: Place, pool: Executor, closing: ExitStack) -> Checkouts:
+    """Return what checks out; a checkout that nobody waits for any more ends."""
+    turns = FairPool(pool, THREADS)
+    mirror = GitMirror(place.mirrors, turns)
+    closing.callback(mirror.close)
+    svn = SvnCommand(place.subversion)
+    closing.callback(svn.close)
+    return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
+
+
 async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
     if os.geteuid() == 0:
@@ -331,10 +342,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
-        mirror = GitMirror(place.mirrors, pool)
-        closing.callback(mirror.close)
-        svn = SvnCommand(place.subversion)
-        closing.callback(svn.close)
+        sources = _sources(place, pool, closing)
         slots = Slots(place.slots, pool, found.machine)
         if not await _cleared(slots, stop):
             return EXIT_OK
@@ -365,9 +373,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             keepalive=float(said.keepalive),
         )
         tools = Tools(
-            sources=Checkouts(
-                git=Worktrees(mirror, place.sources, pool), svn=SvnSources(svn, place.sources / "svn", pool)
-            ),
+            sources=sources,
             commands=RecipeCommands(processes),
             workshop=slots,
             uploads=transfers,
@@ -390,10 +396,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         try:
             if await _told_to_leave(server, stop, drain):
                 log.info("stopping: {reason}", reason=stop.reason)
-                leaving = Deferred.fromCoroutine(server.hand_back(stop.reason))
-                mirror.close()  # a fetch that is under way is not worth waiting for
-                svn.close()
-                await leaving
+                await server.hand_back(stop.reason)
         finally:
             deliveries.stop()
             await processes.stop_all("the build server stops")

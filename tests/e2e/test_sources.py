@@ -1,6 +1,7 @@
 """Commits that were seen are built whatever becomes of their repository, with real programs."""
 
 import shutil
+import socket
 
 from tests.e2e.control import Control
 from tests.e2e.test_requests import run_program
@@ -80,3 +81,21 @@ def test_git_describes_a_commit_alike_wherever_it_came_from(running: Control) ->
     one, two = running.farm.directory / "one.zip", running.farm.directory / "two.zip"
     assert one.read_bytes() == two.read_bytes()
     assert f"v1.0-1-g{lost[:7]}" in run_program(one)
+
+
+def test_a_build_that_is_cancelled_while_an_origin_does_not_answer_frees_its_slot(running: Control) -> None:
+    """A git:// server that says nothing is waited for half an hour by those who want something of it."""
+    running.server("anna")
+    good = running.commits[-1]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        (running.repository / ".gitmodules").write_text(f'[submodule "x"]\n\tpath = x\n\turl = {url}\n')
+        running.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
+        running.git("add", ".gitmodules")
+        running.git("commit", "--quiet", "--message", "a submodule somewhere")
+        asked = running.ask("ann@example.org")
+        with silent.accept()[0]:
+            running.ask("--cancel", asked["cancel_id"])
+            after = running.ask("--revision", good, "--foreground", "--no-download", "bob@example.org")
+    assert after["state"] == "satisfied"
