@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from buildtool.domain.text import quoted
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.project import Project
 from buildtool.projectcheck import check_types
@@ -106,7 +107,7 @@ class Execution:
     def _load(self, beside: Path, relative: object) -> Project | tuple[Project, ...]:
         """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
         if not isinstance(relative, str | os.PathLike):
-            raise ConfigurationError(f"load() takes the path of a project's configuration, not {relative!r}")
+            raise ConfigurationError(f"load() takes the path of a project's configuration, not {quoted(relative)}")
         path = beside.parent / at_home(Path(relative), "load()")
         if not path.exists():
             raise ConfigurationError(f"load(): there is no {path}")
@@ -154,7 +155,7 @@ def projects_of(value: object) -> tuple[Project, ...]:
     found = []
     for item in flat:
         if not isinstance(item, Project):
-            raise ConfigurationError(f"projects holds {item!r}, which is not a Project")
+            raise ConfigurationError(f"projects holds {quoted(item)}, which is not a Project")
         check_types(item)
         found.append(item)
     return tuple(found)

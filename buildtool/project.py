@@ -24,6 +24,7 @@ from buildtool.domain.options import (
     words,
 )
 from buildtool.domain.platforms import Value
+from buildtool.domain.text import quoted
 from buildtool.errors import ConfigurationError, MachineFault
 from buildtool.recipes import Command, Plan, Recipe, Wanted
 
@@ -76,7 +77,9 @@ NAME_LIMIT = 40
 def _name(_instance: object, _attribute: object, name: str) -> None:
     plain = isinstance(name, str) and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     if not plain or len(name) > NAME_LIMIT:
-        raise ConfigurationError(f"project name {name!r} is not usable: at most {NAME_LIMIT} letters, digits, - and _")
+        raise ConfigurationError(
+            f"project name {quoted(name)} is not usable: at most {NAME_LIMIT} letters, digits, - and _"
+        )
 
 
 def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildtool.domain.known import nearest
 from buildtool.domain.options import DETECTORS, STANDARD, ProjectOptions, Role
+from buildtool.domain.text import quoted
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.project import Project
 from buildtool.recipes import Recipe
@@ -16,7 +17,7 @@ def check_types(project: Project) -> None:
     """Refuse a Project whose parts are not what they should be, before anything else meets them."""
 
     def wrong(what: str, value: object, right: str) -> ConfigurationError:
-        return ConfigurationError(f"project {project.name}: {what} = {value!r} is not {right}")
+        return ConfigurationError(f"project {project.name}: {what} = {quoted(value)} is not {right}")
 
     if not isinstance(project.options, ProjectOptions):
         raise wrong("options", project.options, "ProjectOptions(system=..., compile=...)")
@@ -54,9 +55,11 @@ def _check_machine(project: Project) -> None:
         if name not in machines:
             what = "is a property of binaries" if name in described else "is unknown"
             known = nearest(str(name), machines)
-            raise ConfigurationError(f"project {project.name}: recipe machine={{{name!r}: ...}} {what}{known}")
+            raise ConfigurationError(f"project {project.name}: recipe machine={{{quoted(name)}: ...}} {what}{known}")
         try:
             machines[name].option.check(value)
         except UsageError as error:
             said = str(error).removeprefix(f"{machines[name].option.flag}: ")
-            raise ConfigurationError(f"project {project.name}: recipe machine={{{name!r}: ...}}: {said}") from error
+            raise ConfigurationError(
+                f"project {project.name}: recipe machine={{{quoted(name)}: ...}}: {said}"
+            ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from buildtool.domain.addresses import valid_address
 from buildtool.domain.hosts import at_port, in_url, is_address, valid_bind, valid_host, valid_url
 from buildtool.domain.model import canonical, shown
 from buildtool.domain.options import Option
+from buildtool.domain.text import quoted
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject, UsageError
 from buildtool.project import Project
 from buildtool.recipecheck import check_recipes
@@ -78,7 +80,7 @@ def _port(_instance: object, attribute: object, value: int) -> None:
 
 def _check_port(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _PORTS:
-        raise ConfigurationError(f"{name} = {value!r} is not usable: a port is a whole number from 1 to 65535")
+        raise ConfigurationError(f"{name} = {quoted(value)} is not usable: a port is a whole number from 1 to 65535")
 
 
 def _host(value: object, what: str = "host =") -> str:
@@ -106,7 +108,7 @@ def _sender(value: object, what: str = "mail: sender =") -> str:
         return valid_address(value if isinstance(value, str) else "")
     except UsageError as error:
         raise ConfigurationError(
-            f"{what} {value!r} is not usable: it is an address such as farm@example.org"
+            f"{what} {quoted(value)} is not usable: it is an address such as farm@example.org"
         ) from error
 
 
@@ -131,12 +133,16 @@ _PLACES: Mapping[str, Callable[[object, str], str]] = {
 
 def _lease(_instance: object, _attribute: object, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _LEASES:
-        raise ConfigurationError(f"lease = {value!r} is not usable: it is a whole number of seconds from 2 to 3600")
+        raise ConfigurationError(
+            f"lease = {quoted(value)} is not usable: it is a whole number of seconds from 2 to 3600"
+        )
 
 
 def _names_kept(_instance: object, _attribute: object, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value not in _DAYS:
-        raise ConfigurationError(f"names_kept = {value!r} is not usable: it is a whole number of days from 1 to 3650")
+        raise ConfigurationError(
+            f"names_kept = {quoted(value)} is not usable: it is a whole number of days from 1 to 3650"
+        )
 
 
 @frozen
@@ -161,15 +167,14 @@ class MailSettings:
     def __attrs_post_init__(self) -> None:
         for name, value in (("per_address", self.per_address), ("per_asker", self.per_asker)):
             if isinstance(value, bool) or not isinstance(value, int) or value not in _MAILS_AN_HOUR:
-                raise ConfigurationError(
-                    f"mail: {name} = {value!r} is not usable: it is a whole number of mails an hour from 1 to 1000000"
-                )
+                right = "a whole number of mails an hour from 1 to 1000000"
+                raise ConfigurationError(f"mail: {name} = {quoted(value)} is not usable: it is {right}")
         if self.starttls not in STARTTLS:
-            raise ConfigurationError(f"mail: starttls = {self.starttls!r} is not one of {', '.join(STARTTLS)}")
-        if not isinstance(self.username, str):
-            raise ConfigurationError(f"mail: username = {self.username!r} is not text")
+            raise ConfigurationError(f"mail: starttls = {quoted(self.starttls)} is not one of {', '.join(STARTTLS)}")
+        if not isinstance(self.username, str) or not self.username.isprintable():
+            raise ConfigurationError(f"mail: username = {quoted(self.username)} is not a line of text")
         if not isinstance(self.verify, bool):
-            raise ConfigurationError(f"mail: verify = {self.verify!r} is not True or False")
+            raise ConfigurationError(f"mail: verify = {quoted(self.verify)} is not True or False")
 
 
 @frozen
@@ -284,12 +289,16 @@ def _overrides() -> dict[str, object]:
         if not said:
             continue
         if name.endswith("port"):
-            if not (said.isascii() and said.isdigit() and int(said[:9]) in _PORTS):
-                raise ConfigurationError(f"${variable} = {said!r} is not usable: a port is a number from 1 to 65535")
+            if not (_is_within(said, _PORTS)):
+                raise ConfigurationError(
+                    f"${variable} = {quoted(said)} is not usable: a port is a number from 1 to 65535"
+                )
             found[name] = int(said)
         elif name == "lease":
-            if not (said.isascii() and said.isdigit() and int(said[:9]) in _LEASES):
-                raise ConfigurationError(f"${variable} = {said!r} is not usable: a lease is from 2 to 3600 seconds")
+            if not (_is_within(said, _LEASES)):
+                raise ConfigurationError(
+                    f"${variable} = {quoted(said)} is not usable: a lease is from 2 to 3600 seconds"
+                )
             found[name] = int(said)
         elif name in _PLACES:
             found[name] = _PLACES[name](said, f"${variable} =")
@@ -298,13 +307,18 @@ def _overrides() -> dict[str, object]:
     return found
 
 
+def _is_within(said: str, numbers: range) -> bool:
+    """Say whether a text is one of these numbers, in digits; not one of so many zeros that it is none."""
+    return said.isascii() and said.isdigit() and len(said) <= len(str(numbers[-1])) and int(said) in numbers
+
+
 def _mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool) -> MailSettings | None:
     over = {name.removeprefix("mail."): v for name, v in overrides.items() if name.startswith("mail.")}
     if value is None and "host" not in over:
         return None
     if value is not None and not isinstance(value, dict):
         raise ConfigurationError(
-            f"mail = {value!r} is not usable: it is None or a dictionary with host, port and sender"
+            f"mail = {quoted(value)} is not usable: it is None or a dictionary with host, port and sender"
         )
     said: dict[str, object] = {} if value is None else dict(value)
     if "password" in said:
@@ -313,9 +327,9 @@ def _mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets
         )
     for name in said:
         if name not in _MAIL:
-            near = difflib.get_close_matches(str(name), sorted(_MAIL), n=1)
+            near = difflib.get_close_matches(name, sorted(_MAIL), n=1) if isinstance(name, str) else []
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
-            raise ConfigurationError(f"mail: unknown setting {name!r}: {hint}")
+            raise ConfigurationError(f"mail: unknown setting {quoted(name)}: {hint}")
     said |= over
     if value is None:
         said.setdefault("sender", "buildtool@localhost")
@@ -355,8 +369,14 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
         if not os.environ.get(str(variable), ""):
             raise EmptySecret(f"mail: the secret in the environment variable {variable} is missing or empty")
         return os.environ[str(variable)]
-    where = _directory(path, "mail: password_file", file)
+    return _secret(_directory(path, "mail: password_file", file))
+
+
+def _secret(where: Path) -> str:
+    """Return the one line in a file of a secret. Raises EmptySecret."""
     try:
+        if not stat.S_ISREG(where.stat().st_mode):  # a device or a pipe might never end
+            raise EmptySecret(f"mail: the secret file {where} cannot be read: it is no file")
         with where.open("rb") as stream:
             content = stream.read(_SECRET_LIMIT + 1)
     except OSError as error:
@@ -375,7 +395,7 @@ def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str |
 def _directory(path: Path, name: str, value: object) -> Path:
     """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
-        raise ConfigurationError(f"{name} = {value!r} is not usable: it is a path")
+        raise ConfigurationError(f"{name} = {quoted(value)} is not usable: it is a path")
     return path.parent / at_home(Path(value), name)
 
 

@@ -25,6 +25,10 @@ PROJECT = """
 from buildtool.project import *
 project = Project({name!r}, ProjectOptions((), ()), Recipe(1, {plan}), lambda source: "https://git.example/x.git")
 """
+SINGLE = [
+    "host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "lease", "names_kept"
+]  # fmt: skip
+MAIL = ["host", "port", "sender", "starttls", "verify", "per_address", "per_asker"]
 PLAN = "lambda wanted: Plan([Command(['make'])], ['x'])"
 
 
@@ -290,6 +294,42 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     assert "no file" in wrong(pipe)
     assert "no file" in wrong(Path("/dev/zero"))
+    os.mkfifo(tmp_path / "secret")
+    for secret in ("secret", "/dev/zero"):
+        with pytest.raises(EmptySecret, match="cannot be read: it is no file"):
+            load_settings(write(tmp_path, LOGIN % f"'password_file': {secret!r}", "farm.py"))
+
+
+UNSAYABLE = """
+class Odd(str):
+    def __repr__(self): raise ValueError
+    __str__ = __repr__
+class Loud(dict):
+    def __repr__(self): return "\\x1b[31mred" * 1000
+"""
+
+
+@pytest.mark.parametrize("value", ["10 ** 5000", "-10 ** 400", "Odd('a b')", "Odd('\\n')", "Loud()", "[[0] * 10 ** 5]"])
+@pytest.mark.parametrize("setting", [*SINGLE, "projects", "mail", *MAIL])
+def test_a_value_that_cannot_be_written_or_is_long_is_refused_in_one_short_line(
+    tmp_path: Path, setting: str, value: str
+) -> None:
+    said = f"{setting} = {value}" if setting not in MAIL else f"mail = {{**MAILER, {setting!r}: {value}}}"
+    said = said if setting != "projects" else f"projects = [{value}]"
+    line = wrong(
+        write(tmp_path, f"{UNSAYABLE}_mailer = {{'host': 'x', 'sender': 'f@x'}}\n" + said.replace("MAILER", "_mailer"))
+    )
+    assert line.isprintable()
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize("port", ["0", "000000080", "1234500000000000000000", "1" * 5000, "65536", " 5", "٣٣"])
+def test_a_port_in_the_environment_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """However many digits there are, and whatever counts as one elsewhere."""
+    monkeypatch.setenv("BUILDTOOL_PB_PORT", port)
+    line = wrong(write(tmp_path, ""))
+    assert f"$BUILDTOOL_PB_PORT = '{port[:10]}" in line
+    assert len(line) < 400
 
 
 def test_an_error_in_a_project_names_its_own_file_and_line(tmp_path: Path) -> None:

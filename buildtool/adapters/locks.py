@@ -6,11 +6,12 @@ says who holds it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -59,7 +60,7 @@ class DirectoryLock:
 
     def __init__(self, directory: Path, owner: str) -> None:
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(directory)
             self._held = [_locked(directory, os.O_RDONLY | os.O_DIRECTORY)]
             try:
                 self._held.append(_locked(directory / "lock", os.O_RDWR | os.O_CREAT))
@@ -72,9 +73,10 @@ class DirectoryLock:
                 f"{directory} is used by {holder(directory) or 'another process'}: {words}"
             ) from error
         except OSError as error:
-            raise StorageUnavailable(f"{directory} cannot be used: {error.strerror}") from error
-        os.ftruncate(self._held[-1], 0)
-        os.write(self._held[-1], f"{me(owner, time.time())}\n".encode())
+            raise StorageUnavailable(f"{directory} cannot be used: {_why(error, directory)}") from error
+        with suppress(OSError):  # a full disk takes nothing from the lock, which is the directory's: this only names us
+            os.ftruncate(self._held[-1], 0)
+            os.write(self._held[-1], f"{me(owner, time.time())}\n".encode())
 
     def close(self) -> None:
         """Let others have the directory."""
@@ -88,6 +90,20 @@ class DirectoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _why(error: OSError, directory: Path) -> str:
+    """Return what the system says, and of which path where that is another than the directory."""
+    where = f"{error.filename}: " if error.filename not in (None, str(directory)) else ""
+    return f"{where}{error.strerror}"
+
+
+def _make(directory: Path) -> None:
+    """Make the directory unless it is there. Raises OSError, which says of what stands in its way that it is none."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
 
 
 def _locked(path: Path, flags: int) -> int:

@@ -29,14 +29,14 @@ def make_private(directories: Iterable[Path]) -> list[str]:
 def tighten(directory: Path, forbidden: int) -> list[str]:
     """Take permissions away from a directory that has them; return the line that says so, or why it could not be.
 
-    A directory that is not there has none.
+    A directory that is not there, nor can be, has none.
     """
     try:
         mode = stat.S_IMODE(directory.stat().st_mode)
         if not mode & forbidden:
             return []
         directory.chmod(mode & ~forbidden)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         return [

@@ -404,6 +404,9 @@ class StreamingChannel(http.HTTPChannel):
         if not self.lingering:
             super().lineReceived(line)
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
     def headerReceived(self, line: bytes) -> bool:
         try:
             return bool(super().headerReceived(line))

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from buildtool.domain.hosts import ascii_name
+from buildtool.domain.text import quoted
 from buildtool.errors import UsageError
 
 ADDRESS_LIMIT = 254
@@ -14,7 +15,6 @@ ADDRESS_LIMIT = 254
 LOCAL_LIMIT = 64
 """The longest part before the @, in characters (RFC 5321 section 4.5.3.1.1)."""
 
-_SHOWN = 80
 _ATOM = r"[A-Za-z0-9_+=&'~#/-]+"
 _LOCAL = re.compile(rf"(?!-){_ATOM}(\.{_ATOM})*\Z")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -45,7 +45,7 @@ def valid_address(text: str) -> str:
         wrong = "has no usable domain after the @"
     else:
         return f"{local}@{domain.lower()}"
-    raise UsageError(f"the e-mail address {_shown(text)} {wrong}: write it like name@example.org")
+    raise UsageError(f"the e-mail address {quoted(text)} {wrong}: write it like name@example.org")
 
 
 def find_address(text: str) -> str | None:
@@ -57,8 +57,3 @@ def find_address(text: str) -> str | None:
             except UsageError:
                 continue
     return None
-
-
-def _shown(text: str) -> str:
-    shown = repr(text) if text.isprintable() else ascii(text)
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."

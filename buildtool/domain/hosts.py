@@ -11,6 +11,7 @@ import ipaddress
 import re
 import unicodedata
 
+from buildtool.domain.text import quoted
 from buildtool.errors import UsageError
 
 __all__ = ["NAME_LIMIT", "ascii_name", "at_port", "in_url", "is_address", "valid_bind", "valid_host", "valid_url"]
@@ -20,10 +21,12 @@ NAME_LIMIT = 253
 
 PORTS = range(1, 65_536)
 
-_SHOWN = 80
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _SCOPE = re.compile(r"[A-Za-z0-9._~-]{1,15}\Z")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)\Z", re.DOTALL)
+_DIGITS = 5
+"""Of the largest port; what has more is none, though it may begin with zeros."""
+
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~/%-]*)?\Z")
 _DOTS = str.maketrans({"\u3002": ".", "\uff0e": ".", "\uff61": "."})
 _LABEL_LIMIT = 63
@@ -47,7 +50,7 @@ class _Wrong(Exception):
         """Return the one line that says all of it; ``right`` is what is wanted here."""
         if self.instead:
             right = repr(self.instead) + (f", and {port} {self.port}" if self.port and port else "")
-        return UsageError(f"{what} {_shown(text)} is not usable: {self}; say {right}")
+        return UsageError(f"{what} {quoted(text)} is not usable: {self}; say {right}")
 
 
 def valid_host(text: object, what: str, port: str = "") -> str:
@@ -193,7 +196,7 @@ def _address6(said: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text[:6]) in PORTS
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) in PORTS
 
 
 def _address4(numbers: list[str]) -> str:
@@ -252,8 +255,3 @@ def _url(text: object) -> str:
     if len(found) > URL_LIMIT:
         raise _Wrong(f"it is longer than {URL_LIMIT} characters")
     return found
-
-
-def _shown(text: object) -> str:
-    shown = repr(text) if not isinstance(text, str) or text.isprintable() else ascii(text)
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."

@@ -17,6 +17,7 @@ from functools import cached_property
 from attrs import field, frozen
 
 from buildtool.domain.platforms import CPU_LEVELS, Value, canonical_arch
+from buildtool.domain.text import quoted
 from buildtool.errors import ConfigurationError, UsageError
 
 Canonical = tuple[tuple[str, Value], ...]
@@ -65,7 +66,8 @@ class Comparison(enum.Enum):
 def _check_name(_instance: object, _attribute: object, name: str) -> None:
     if not _NAME.match(name):
         raise ConfigurationError(
-            f"option name {name!r} is not usable: start with a lower-case letter, then lower-case letters, digits and _"
+            f"option name {quoted(name)} is not usable: "
+            "start with a lower-case letter, then lower-case letters, digits and _"
         )
 
 

@@ -11,13 +11,16 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["LINE_LIMIT", "block", "log_line", "one_line", "printable"]
+__all__ = ["LINE_LIMIT", "block", "log_line", "one_line", "printable", "quoted"]
 
 LINE_LIMIT = 1_000
 """The longest line made of a text from elsewhere, in characters, unless a caller says otherwise."""
 
 CUT = "…"
 """Stands at the end of what was cut."""
+
+VALUE_LIMIT = 80
+"""Most characters of a value that is shown because it is wrong."""
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for a character that is taken out and whose place should be seen."""
@@ -59,6 +62,19 @@ def log_line(line: str, limit: int = LINE_LIMIT) -> str:
     """
     state = line.rstrip("\r").rpartition("\r")[2]
     return _bounded(_cleaned(state, "\t").expandtabs(), limit)
+
+
+def quoted(value: object, limit: int = VALUE_LIMIT) -> str:
+    """Return a value as Python writes it, harmless and at most ``limit`` characters long, else its kind.
+
+    Whatever it is can be said so: a number of more digits than Python converts, or an object whose ``repr`` raises.
+    """
+    try:
+        said = repr(value)
+        said = said if said.isprintable() else ascii(value)
+    except BaseException:  # noqa: BLE001 - it is somebody else's, and wrong already: its kind is all there is to know
+        said = f"{'an' if type(value).__name__[:1] in 'aeio' else 'a'} {type(value).__name__} that cannot be written"
+    return printable(said, limit)
 
 
 def _cleaned(text: str, keep: str) -> str:

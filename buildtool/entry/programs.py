@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import signal
+import traceback
+from pathlib import Path
 
 from buildtool.entry.beginning import begin
 from buildtool.entry.output import complain
 
 _FAILED = 1
+_FRAMES = 12
 _INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -45,9 +48,20 @@ def _run(program: str, module: str) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         complain(f"{program}: {where}{error.strerror or error} (see ulimit -a for what this account may use)")
+    except MemoryError:
+        complain(f"{program}: there is not enough memory (see ulimit -a for what this account may use)")
     except KeyboardInterrupt:
         complain(f"{program}: interrupted")
         return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a defect, or what a library makes of too little memory: one line
+        complain(f"{program}: a defect of {program}: {_words(error)}")
     else:
         return code
     return _FAILED
+
+
+def _words(error: Exception) -> str:
+    """Return what an exception says, and the places in the code that it came from, the last one first."""
+    frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES:])
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(error).__name__}: {error} (at {places})"

@@ -55,6 +55,10 @@ class _SmallRequest(Request):
 
     _received = 0
 
+    def gotLength(self, length: int | None) -> None:
+        """Have the body in memory, however long it says it is: files for long ones may not be made here."""
+        super().gotLength(0)  # type: ignore[no-untyped-call]
+
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
         if self._received > BODY_LIMIT:
@@ -77,6 +81,18 @@ class _Channel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
         LineReceiver.dataReceived(self, data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Say no to a line that is too long, such as an address of 20,000 characters, before the end."""
+        self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header; a Content-Length of more digits than Python converts is none."""
+        try:
+            return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+            return False
 
     def allHeadersReceived(self) -> None:
         """Take a request."""

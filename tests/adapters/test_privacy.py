@@ -49,6 +49,8 @@ def test_only_what_is_forbidden_is_taken_away(before: int) -> None:
 
 def test_what_is_not_there_or_belongs_to_somebody_else_is_no_error(tmp_path: Path) -> None:
     assert tighten(tmp_path / "none", OTHERS) == []
+    (tmp_path / "file").touch()
+    assert tighten(tmp_path / "file" / "below", OTHERS) == []
     require_that(present=os.geteuid() == 0, what="another account is tried", remedy="run the tests as root")
     place = tmp_path / "theirs"
     place.mkdir()

@@ -1,5 +1,6 @@
 """Whose a state directory is: real directories are started, killed, moved, copied, backed up and restored."""
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -311,6 +312,33 @@ def test_a_directory_whose_lock_file_was_removed_is_locked_all_the_same_and_who_
             DirectoryLock(state, "metaserver")
         running.stop()
     DirectoryLock(state, "metaserver").close()
+
+
+@pytest.mark.parametrize("what", ["a file", "a pipe", "a link to itself", "a link to nothing"])
+def test_what_is_no_directory_is_said_to_be_none_and_which_part_of_the_path_it_is(tmp_path: Path, what: str) -> None:
+    state = tmp_path / "above"
+    if what == "a file":
+        state.touch()
+    elif what == "a pipe":
+        os.mkfifo(state)
+    else:
+        state.symlink_to("above" if what == "a link to itself" else "nowhere")
+    with pytest.raises(StorageUnavailable, match=f"^{state} cannot be used: Not a directory$"):
+        DirectoryLock(state, "metaserver")
+    with pytest.raises(
+        StorageUnavailable, match=f"^{state / 'below'} cannot be used: (.*above: )?[A-Z].* (directory|links)"
+    ):
+        DirectoryLock(state / "below", "metaserver")
+
+
+def test_a_lock_file_that_takes_no_words_is_locked_all_the_same(tmp_path: Path) -> None:
+    """A pipe of its name here, a full disk elsewhere: what holds others off is the directory."""
+    os.mkfifo(tmp_path / "lock")
+    with (
+        DirectoryLock(tmp_path, "metaserver"),
+        pytest.raises(StorageUnavailable, match="is used by another process: one metaserver at a time"),
+    ):
+        DirectoryLock(tmp_path, "metaserver")
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "no tables", "no rows"])

@@ -18,6 +18,14 @@ DATA = bytes(range(256)) * 1000
 DIGEST = digest_of(DATA)
 
 
+class LineTests(TransferCase):
+    async def test_a_line_that_is_too_long_is_answered_before_the_connection_ends(self) -> None:
+        long = "a" * 20_000
+        for request in (head("GET", f"/{long}", {"Host": "x"}), head("GET", "/", {"Host": "x", "X": long * 2})):
+            code, _, body = await self.answer(request)
+            assert (code, body) == (400, b"this is not a valid HTTP request\n")
+
+
 class UploadTests(TransferCase):
     async def test_an_upload_is_taken_and_published(self) -> None:
         code, headers, _ = await self.upload(DATA)

@@ -142,6 +142,14 @@ NO_MACHINES = [
 NO_MACHINES += ["[farm]", "a\x00b", "a" * 64, "x." * 127 + "yz", "fe80::1%", "farm:", "é!"]
 
 
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "199999", "000000080", "00000199999", "9" * 5000, "", " 80", "+80", "٨٠"]
+)
+def test_a_port_in_a_url_is_one_from_1_to_65535_and_read_whole(port: str) -> None:
+    with pytest.raises(UsageError, match="is not usable"):
+        valid_url(f"http://farm:{port}/x", "public_url =")
+
+
 @pytest.mark.parametrize("text", NO_MACHINES)
 def test_what_names_no_machine_is_refused(text: str) -> None:
     with pytest.raises(UsageError):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildtool.domain.text import CUT, UNSHOWN, block, log_line, one_line, printable
+from buildtool.domain.text import CUT, UNSHOWN, VALUE_LIMIT, block, log_line, one_line, printable, quoted
 
 SEQUENCES = [
     "\x1b[31m", "\x1b[01;31m\x1b[K", "\x9b31m", "\x1b[38:2::255:0:0m", "\x1b[?25l", "\x1b[2J", "\x1b[10;10H", "\x9b2 q",
@@ -31,6 +31,18 @@ def test_a_line_is_printable_and_bounded_and_cleaning_it_again_changes_nothing(t
         assert line.isprintable()
         assert len(line) <= limit
         assert clean(line, limit) == line
+
+
+class _Unsayable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+@given(st.one_of(HOSTILE, st.binary(), st.floats(), st.integers(), st.lists(HOSTILE), st.just(10**5000)))
+def test_any_value_at_all_is_shown_in_one_short_harmless_line(value: object) -> None:
+    for said in (quoted(value), quoted([value, _Unsayable()])):
+        assert said.isprintable()
+        assert 0 < len(said) <= VALUE_LIMIT
 
 
 @given(MARKED)

@@ -62,3 +62,13 @@ def test_streams_that_are_closed_and_readers_that_go_are_no_defect(command: str,
     assert others == [1, 1, 0]
     assert unread in (0, 141)  # 0 if it was faster than the reader's end
     assert (tmp_path / "ascii").read_bytes().count(b"\n") > 1
+
+
+@pytest.mark.parametrize("room", [60_000, 70_000, 80_000, 90_000])
+@pytest.mark.parametrize("command", PRINTING[1:3])
+def test_too_little_memory_is_told_in_one_line(command: str, room: int, tmp_path: Path) -> None:
+    """Whichever part of the program it is that finds no room while it is loaded."""
+    script = SETTING + f"ulimit -v {room}; run"
+    done = shell(script, bare(LANG="C"), COMMAND=command, DIR=str(tmp_path))
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"\n") == (done.returncode != 0)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,24 @@ class OverSockets(TestCase):
         await visitor.ended
         self.assertEqual(visitor.received, b"")
 
+    async def test_what_is_no_request_is_said_to_be_none_and_nothing_is_logged(self) -> None:
+        """Whatever a visitor sends is answered, in a line that no defect of ours is written for."""
+        odd = (
+            b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 20_000),
+            b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"a" * 40_000),
+            b"POST / HTTP/1.1\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5_000),
+            b"POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+            b"GET /\x1b[31m HTTP/1.1\r\n\r\n",
+            b"\x16\x03\x01\x02\r\n\r\n",
+        )
+        for request in odd:
+            visitor = Silent()
+            await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", self.number), visitor)
+            assert visitor.transport is not None
+            visitor.transport.write(request)
+            await visitor.ended
+            self.assertTrue(visitor.received.startswith(b"HTTP/1.1 400 "), (request[:40], visitor.received))
+
     async def test_silent_visitors_make_room_for_whoever_comes(self) -> None:
         """However many hold a connection and say nothing, every other visitor is answered."""
         self.site.admitting.most = 3
@@ -176,6 +195,19 @@ class OverSockets(TestCase):
             await visitor.ended
         while len(self.site.admitting):
             await deferLater(reactor, 0)
+
+
+@pytest.mark.parametrize("length", [None, 5, 10**6, 10**4000])
+def test_the_body_of_a_request_is_in_memory_whatever_length_is_said(length: int | None) -> None:
+    """What a visitor says of it takes neither a descriptor nor a file where those for a while are kept."""
+    site = PagesSite(Resource())
+    channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    assert channel is not None
+    channel.makeConnection(StringTransport())
+    request = site.requestFactory(channel)
+    channel.setTimeout(None)
+    request.gotLength(length)
+    assert isinstance(request.content, BytesIO)
 
 
 class LongPage(Resource):
