@@ -309,8 +309,9 @@ class Guarded(pb.Broker):
             self._budget -= len(chunk)
             if self._budget < 0:
                 raise Breach(f"sent {self.limits.stranger_bytes} bytes without a hello")
+        anew = not (self._queue or self._unparsed)
         self._unparsed += chunk
-        self._work()
+        self._work(anew=anew)
 
     def _parse(self) -> None:
         """Parse a part of what came: as objects it takes many times the memory, so the rest stays as it is."""
@@ -320,13 +321,13 @@ class Guarded(pb.Broker):
         self._queue.extend(zip(expressions, self._expressions.weights, strict=True))
         self._queued += sum(self._expressions.weights)
 
-    def _work(self) -> None:
-        """Look at what has come, now or when it is this connection's turn."""
+    def _work(self, *, anew: bool = False) -> None:
+        """Look at what has come, now or when it is this connection's turn; ``anew`` if nothing was left from before."""
         if self._working:
             return
         if self._house is None:
             self.look(bool)
-        elif not self._has_work() or not self._house.slices.ask(self):
+        elif not self._has_work() or not self._house.slices.ask(self, anew=anew):
             self._account()
             self._flow()
 

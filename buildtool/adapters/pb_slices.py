@@ -11,14 +11,17 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from buildtool.adapters.turns import Turns
 from buildtool.asker import Asker
-from buildtool.inbox import Inbox
 
 SLICE = 0.005
 """Seconds after which what has come waits for the reactor's next turn."""
 
-PIECE = 0.001
+PIECE = 0.0005
 """Seconds after which a connection lets others go on that wait to be looked at."""
+
+FIRST = 4
+"""Connections that had nothing to be looked at before, and go before one for which its piece was not enough."""
 
 
 class Looking(Protocol):
@@ -33,29 +36,44 @@ class Looking(Protocol):
 
 
 class Slices:
-    """Has connections look at what came: at once while there is time, else in turns, those first that took least."""
+    """Has connections look at what came: at once while there is time, else in turns, those first that want little.
+
+    Who wants more than a piece waits behind all who do not, and yet no number of those keeps it waiting for ever.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._waiting: Inbox[Looking] = Inbox(clock.seconds)
+        self._little: Turns[Looking] = Turns()
+        self._much: Turns[Looking] = Turns()
         self._there: set[Looking] = set()
         self._left = SLICE
+        self._first = 0
         self._at_work = False
 
-    def ask(self, one: Looking) -> bool:
-        """Have a connection look at what came over it; say whether it did so now, and not only waits for it."""
+    def ask(self, one: Looking, *, anew: bool) -> bool:
+        """Have a connection look at what came over it; say whether it did so now, and not only waits for it.
+
+        ``anew`` says that there was nothing before.
+        """
         if one in self._there:
             return False
         if self._at_work or self._there or self._left <= 0.0:
-            self._wait(one)
+            self._wait(one, self._little if anew else self._much)
             return False
         self._let(one)
         self._end()
         return True
 
-    def _wait(self, one: Looking) -> None:
+    def _wait(self, one: Looking, where: Turns[Looking]) -> None:
         self._there.add(one)
-        self._waiting.put(one, one.asker)
+        where.put(one.asker, (one,))
+
+    def _next(self) -> Looking:
+        few = self._little and (self._first < FIRST or not self._much)
+        self._first = self._first + 1 if few else 0
+        (one,) = (self._little if few else self._much).take()
+        self._there.discard(one)
+        return one
 
     def _let(self, one: Looking) -> None:
         began = self._clock.seconds()
@@ -63,19 +81,15 @@ class Slices:
         self._at_work = True
         try:
             if one.look(lambda: self._clock.seconds() >= until):
-                self._wait(one)
+                self._wait(one, self._much)
         finally:
             self._at_work = False
-            took = self._clock.seconds() - began
-            self._left -= took
-            self._waiting.charge(one.asker, took)
+            self._left -= self._clock.seconds() - began
 
     def _end(self) -> None:
         """Go on with those who wait, until the time is over; then there is some again in the reactor's next turn."""
         while self._there and self._left > 0.0:
-            one = self._waiting.take()
-            self._there.discard(one)
-            self._let(one)
+            self._let(self._next())
         if self._there or self._left <= 0.0:
             self._clock.callLater(0, self._go_on)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from buildtool.adapters.pb_slices import PIECE, SLICE, Slices
+from buildtool.adapters.pb_slices import FIRST, PIECE, SLICE, Slices
 from buildtool.asker import Asker
 from tests.adapters.pb_wires import turn
 
@@ -53,7 +53,7 @@ def test_all_is_looked_at_in_pieces_and_no_turn_takes_longer_than_its_slice(thin
     slices = Slices(clock)
     there = [Connection(clock, Asker(str(each % addresses), each), count) for each, count in enumerate(things)]
     for one in there:
-        slices.ask(one)
+        slices.ask(one, anew=True)
     first = clock.seconds()
     turns = [first, *turns_until_idle(clock)]
     assert [len(one.done) for one in there] == things
@@ -61,38 +61,42 @@ def test_all_is_looked_at_in_pieces_and_no_turn_takes_longer_than_its_slice(thin
     assert max(one.longest for one in there) <= PIECE + 2 * STEP
 
 
-def test_who_has_little_to_ask_waits_for_one_piece_of_each_who_came_before_and_then_for_none() -> None:
+def test_who_has_little_to_ask_waits_for_none_of_those_who_have_much_however_often_it_asks() -> None:
     clock = Clock()
     slices = Slices(clock)
-    eager = [Connection(clock, Asker("a", each), 1_000) for each in range(20)]
+    eager = [Connection(clock, Asker("a", each), 1_000) for each in range(50)]
+    modest = Connection(clock, Asker("a", 99), 0)
     for one in eager:
-        slices.ask(one)
-    turn(clock)
-    modest = Connection(clock, Asker("a", 99), 1)
-    assert not slices.ask(modest)
-    began = clock.seconds()
-    while not modest.done:
+        slices.ask(one, anew=True)
+    while not all(one.done for one in eager):
         turn(clock)
-    assert modest.done[0] - began <= len(eager) * (PIECE + STEP)
-    turns_until_idle_of(clock, eager, 100)
-    modest.things = 1
-    slices.ask(modest)
-    began = clock.seconds()
-    turn(clock)
-    assert modest.done[1] - began <= 2 * STEP
+    for _ in range(20):
+        modest.things = 1
+        assert not slices.ask(modest, anew=True)
+        began = clock.seconds()
+        turn(clock)
+        assert modest.done[-1] - began <= PIECE + 3 * STEP
 
 
-def turns_until_idle_of(clock: Clock, connections: list[Connection], least: int) -> None:
-    """Let the reactor turn until each of these connections has had so much done."""
-    while min(len(one.done) for one in connections) < least:
+def test_who_has_much_gets_on_however_many_there_are_who_have_little() -> None:
+    clock = Clock()
+    slices = Slices(clock)
+    eager = Connection(clock, Asker("a", 0), 100)
+    slices.ask(eager, anew=True)
+    crowd = 1
+    while eager.things:
+        for _ in range(10 * FIRST):
+            crowd += 1
+            slices.ask(Connection(clock, Asker("a", crowd), 1), anew=True)
         turn(clock)
+        assert crowd < 10_000
 
 
 def test_one_that_asks_for_little_now_and_then_leaves_no_timer_behind() -> None:
     clock = Clock()
     slices = Slices(clock)
     one = Connection(clock, Asker("a", 1), 2)
-    assert slices.ask(one)
+    assert slices.ask(one, anew=True)
     assert len(one.done) == 2
     assert not clock.getDelayedCalls()
 
@@ -104,9 +108,9 @@ def test_what_asks_again_while_it_is_looked_at_waits_for_its_turn() -> None:
 
     class Asks(Connection):
         def look(self, enough: Callable[[], bool]) -> bool:
-            assert not slices.ask(other)
+            assert not slices.ask(other, anew=True)
             assert not other.done
             return super().look(enough)
 
-    assert slices.ask(Asks(clock, Asker("a", 1), 1))
+    assert slices.ask(Asks(clock, Asker("a", 1), 1), anew=True)
     assert other.done
