@@ -324,13 +324,16 @@ def make_fit(mirror: Path) -> None:
 
 
 def unlock(path: Path) -> None:
-    """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs."""
+    """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs.
+
+    So goes what says nothing of the mirror's state, which no damage shows in, where git could not write it anew.
+    """
     for parent, directories, names in os.walk(path):
-        if parent == str(path) and "worktrees" in directories:
-            directories.remove("worktrees")
-        for name in names:
-            if name.endswith(".lock"):
-                Path(parent, name).unlink(missing_ok=True)
+        for name in (*directories, *names):
+            one = Path(parent, name)
+            if name.endswith(".lock") or (parent == str(path) and name in {*_PASSING, "shallow"} and not one.is_file()):
+                remove_tree(one)
+        directories[:] = [name for name in directories if os.path.lexists(os.path.join(parent, name))]  # noqa: PTH118 - as fast as can be
 
 
 def stamp(path: Path) -> str:

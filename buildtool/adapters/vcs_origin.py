@@ -164,7 +164,7 @@ class Origins:
         usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
         while True:
             # What an origin that is shallow itself has, the mirror has; once there is more, it has more.
-            deeper = ("--unshallow",) if (mirror.path / "shallow").exists() else ()
+            deeper = ("--unshallow",) if _is_shallow(mirror.path) else ()
             words = (*usual, *deeper, *(("--prune",) if all_of_it else ()), "origin", *specs)
             try:
                 answer = self.command.run(words, git_dir=mirror.path, url=url or mirror.url, limit=FETCH_LIMIT)
@@ -253,6 +253,14 @@ class Origins:
         for one in there:
             if not self.pin(mirror, one):
                 mirror.owed.discard(one)
+
+
+def _is_shallow(path: Path) -> bool:
+    """Say whether the history of a mirror is cut off somewhere; git refuses to lengthen one that is not."""
+    try:
+        return (path / "shallow").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _fetched(path: Path) -> Fetched:

@@ -164,3 +164,32 @@ def test_a_head_whose_commit_is_not_there_is_said_to_be_so(farm: Farm) -> None:
     with pytest.raises(UnknownRef, match=r"'HEAD' of .* is at 1{40}, which is not there: push it again"):
         run(farm.mirror.resolve(farm.origin.url, "HEAD"))
     assert run(farm.mirror.resolve(farm.origin.url, "main")) == commit
+
+
+def swap(path: Path) -> None:
+    """Put a file where there was a directory, and a directory everywhere else."""
+    was_directory = path.is_dir()
+    remove_tree(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if was_directory:
+        path.write_text("a file")
+    else:
+        (path / "in it").mkdir(parents=True)
+
+
+def test_a_mirror_heals_whatever_of_it_is_a_file_instead_of_a_directory_or_the_other_way_round(farm: Farm) -> None:
+    farm.checkout(farm.origin.commit("first"))
+    (mirror,) = (farm.top / "mirrors").glob("*.git")
+    found = sorted(path.relative_to(mirror) for path in mirror.rglob("*"))
+    for number, name in enumerate(
+        [*found, Path("objects/ab"), Path("objects/info"), Path("info/grafts"), Path("shallow")]
+    ):
+        (mirror / "objects" / "ab").mkdir(exist_ok=True)
+        swap(mirror / name)
+        tree = farm.checkout(farm.origin.commit(f"file {number}"))
+        assert (tree / f"file {number}").exists(), name
+    (mirror / "shallow").touch()
+    assert (farm.checkout(farm.origin.commit("last")) / "last").exists()
+    for beside in (farm.top / "mirrors").glob("*.git?*"):
+        swap(beside)
+        assert (farm.checkout(farm.origin.commit(f"after {beside.name}")) / "first").exists()
