@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Kept", "remembering", "size_of_text", "weight", "weight_of_json"]
+__all__ = ["Kept", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -18,6 +18,7 @@ OVERHEAD = 200
 _OBJECT = 56
 
 _MEMBER = _OBJECT + 8
+_PAIR = 3 * _OBJECT + 3 * 8
 
 
 class Kept(Generic[K, V]):
@@ -113,6 +114,18 @@ def weight(value: object) -> int:
         elif isinstance(part, tuple | list):
             size += 8 * len(part)
             parts += part
+    return size
+
+
+def weight_of_pairs(pairs: Sequence[tuple[str, object]]) -> int:
+    """Return what ``weight`` does of names and their values, without a walk through the plain ones."""
+    size = _OBJECT + _PAIR * len(pairs)
+    for name, value in pairs:
+        size += len(name) if name.isascii() else 4 * len(name)
+        if type(value) is str:
+            size += len(value) if value.isascii() else 4 * len(value)
+        elif isinstance(value, tuple):
+            size += weight(value) - _OBJECT
     return size
 
 

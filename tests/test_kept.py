@@ -6,7 +6,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.kept import Kept, remembering, size_of_text, weight, weight_of_json
+from buildtool.kept import Kept, remembering, size_of_text, weight, weight_of_json, weight_of_pairs
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4_000)), max_size=80))
@@ -64,6 +64,11 @@ def test_a_weight_is_not_far_below_what_it_takes(value: object) -> None:
 
 
 _TEXTS = st.text(max_size=50) | st.just("[,]")
+
+
+@given(st.lists(st.tuples(_TEXTS, st.integers() | st.booleans() | _TEXTS | st.lists(_TEXTS).map(tuple))).map(tuple))
+def test_pairs_weigh_what_they_do_as_anything(pairs: tuple[tuple[str, object], ...]) -> None:
+    assert weight_of_pairs(pairs) == weight(pairs)
 
 
 @given(st.lists(_TEXTS | st.tuples(_TEXTS, st.integers() | st.booleans() | _TEXTS | st.lists(_TEXTS).map(tuple))))

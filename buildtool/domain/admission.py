@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import chain, islice
+from operator import is_
 
 from attrs import evolve
 
@@ -118,13 +119,18 @@ def admit_anew(turn: Turn, anew: Request) -> None:
 
 
 def find_hit(state: State, demand: Demand) -> Artifact | None:
-    """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
+    """Return the artifact that satisfies a demand best: nearest revision first, then the newest.
+
+    It is looked for before a decision, since its file may be gone, and in it: the second time it is known.
+    """
+    shelves = tuple(map(state.shelf, demand.shelves()))
+    known = state.hit
+    if known is not None and known[0] is demand and all(map(is_, known[1], shelves)):
+        return known[2]
     comparisons = state.compare(demand.spec.project)
-    for shelf in demand.shelves():
-        for artifact in state.shelf(shelf).artifacts:
-            if not satisfies(artifact, demand, comparisons):
-                return artifact
-    return None
+    found = next((one for shelf in shelves for one in shelf.artifacts if not satisfies(one, demand, comparisons)), None)
+    state.hit = demand, shelves, found
+    return found
 
 
 def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from buildtool.domain.model import Artifact, FailedHere, Shelf
 
@@ -10,12 +10,14 @@ SHELF_MOST = 100
 """Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""
 
 
-def stocked(artifacts: Iterable[Artifact], failures: Iterable[FailedHere], *, more: bool = False) -> Shelf:
+def stocked(artifacts: Sequence[Artifact], failures: Sequence[FailedHere], *, more: bool = False) -> Shelf:
     """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
 
     Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
     that there is more in the database than is given.
     """
+    if len(artifacts) <= 1 and len(failures) <= 1:  # as mostly
+        return Shelf(tuple(artifacts), tuple(failures), more)
     newest: dict[object, Artifact] = {}
     failed: dict[object, FailedHere] = {}
     for artifact in artifacts:

@@ -32,6 +32,7 @@ from buildtool.domain.model import (
     Build,
     BuildSpec,
     BuildState,
+    Demand,
     FailedHere,
     Mail,
     Offer,
@@ -109,7 +110,8 @@ class State:
     not connected and never built anything, with the bytes that each takes. While ``holding``, no Build starts.
     ``incarnation`` is the life of the state directory, which mails are told apart by. ``names_kept`` is for how many
     seconds the name of a server that never built anything is remembered; when names were last looked at for that,
-    ``names_looked``, and the ``last_sessions`` of forgotten ones are not in the database.
+    ``names_looked``, and the ``last_sessions`` of forgotten ones are not in the database. ``hit`` is what was looked
+    for last, on which shelves as they were then, and what was found there: nothing of it can change.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class State:
     def _configure(self, policies: Mapping[str, Policy]) -> None:
         self.policies = dict(policies)
         self._fits: dict[tuple[object, ...], WeakKeyDictionary[Alike, Fit]] = {}
+        self.hit: tuple[Demand, tuple[Shelf, ...], Artifact | None] | None = None
         self.comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
         }

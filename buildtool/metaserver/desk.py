@@ -50,7 +50,7 @@ from buildtool.errors import (
     Unauthorised,
     UsageError,
 )
-from buildtool.kept import Kept, weight
+from buildtool.kept import Kept, weight_of_pairs
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explaining import Explainer
 from buildtool.metaserver.inbox import Gate
@@ -140,7 +140,7 @@ class _Understood:
         found = self.known.get(key)
         if found is None:
             found = _understand(project, message, local, check)
-            self.known.put(key, found, weight(found))
+            self.known.put(key, found, sum(map(weight_of_pairs, found)))
         return found
 
 
@@ -449,4 +449,6 @@ def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
 def _declared(project: Project, local: Mapping[str, Value]) -> dict[str, Value]:
     """Leave out what this project does not look at: the requester's configuration may be older or newer."""
     names = project.options.artifact_names()
+    if local.keys() <= names:
+        return dict(local)
     return {name: value for name, value in local.items() if name in names}
