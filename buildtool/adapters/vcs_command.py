@@ -169,6 +169,7 @@ class GitCommand:
                 # Not by GitPython, which would hand on the whole environment, for every build of this user to read.
                 process = subprocess.Popen(
                     command,
+                    cwd=_elsewhere(),
                     env={**passed_on(), **environment},
                     stdin=subprocess.DEVNULL if stream is None else stream,
                     stdout=subprocess.PIPE,
@@ -225,6 +226,15 @@ def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None
     for number, (name, value) in enumerate(said.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return {**environment, "GIT_CONFIG_COUNT": str(len(said))} if said else environment
+
+
+def _elsewhere() -> str | None:
+    """Return where git is to run when the directory that this program runs in is gone, or may not be entered."""
+    try:
+        os.getcwd()  # noqa: PTH109 - nothing but to see whether it can be told
+    except OSError:
+        return os.sep
+    return None
 
 
 def check_git() -> None:

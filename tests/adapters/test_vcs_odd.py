@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -193,3 +194,24 @@ def test_a_mirror_heals_whatever_of_it_is_a_file_instead_of_a_directory_or_the_o
     for beside in (farm.top / "mirrors").glob("*.git?*"):
         swap(beside)
         assert (farm.checkout(farm.origin.commit(f"after {beside.name}")) / "first").exists()
+
+
+GONE = """
+import os, sys
+from pathlib import Path
+from buildtool.adapters.executors import Inline
+from buildtool.adapters.vcs_git import GitMirror
+from tests.support.inline import run
+os.mkdir(sys.argv[1] + "/gone")
+os.chdir(sys.argv[1] + "/gone")
+os.rmdir(sys.argv[1] + "/gone")
+print(run(GitMirror(Path(sys.argv[1], "mirrors"), Inline()).resolve(sys.argv[2], "main")))
+"""
+
+
+def test_a_program_whose_working_directory_was_deleted_still_fetches(farm: Farm) -> None:
+    commit = farm.origin.commit()
+    command = [sys.executable, "-c", GONE, str(farm.top), farm.origin.url]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == (commit, 0), done.stderr
