@@ -8,14 +8,13 @@ Everything here blocks, and whoever calls it holds the mirror's lock.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field
@@ -26,6 +25,7 @@ from buildtool.adapters.trees import plain_bytes, remove_tree, thaw_all
 from buildtool.adapters.vcs_command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs_gitdir import Tag
 from buildtool.adapters.vcs_ids import SHA1_DIGITS, SHA256_DIGITS, Objects
+from buildtool.adapters.vcs_looks import PASSING, look, stamp
 from buildtool.adapters.vcs_loose import loose
 from buildtool.adapters.vcs_process import TimedOut
 from buildtool.adapters.vcs_refs import mask
@@ -45,8 +45,6 @@ log = Logger()
 
 _HEAD = b"ref: refs/heads/main\n"
 _OF_SUBMODULES = re.compile(r"submodule\..*\.(?:url|active)\n", re.DOTALL)
-_PASSING = frozenset({"FETCH_HEAD", "worktrees", "gc.log", "gc.pid"})
-"""What is in a mirror and says nothing of its state."""
 
 
 @define(eq=False)
@@ -56,7 +54,7 @@ class Mirror:
     Whoever writes in it, or adds a work tree to it, holds ``lock``. ``owed`` are pins that got lost with a mirror that
     was made anew, and are set again once their commits are there. Before ``sound_until``, in seconds of the monotonic
     clock, it is not read through again only because git failed in it. ``tags`` are those of an origin on this machine,
-    with the state in which it had them.
+    with the state in which it had them. ``seen`` is how it looked when it was seen to, or "".
     """
 
     url: str
@@ -67,6 +65,7 @@ class Mirror:
     owed: set[str] = field(factory=set)
     sound_until: float = float("-inf")
     tags: tuple[str, dict[str, Tag]] | None = None
+    seen: str = ""
     _settings: str = field(init=False)
     _read: tuple[int, ...] = field(default=(), init=False)
     _digits: int = field(default=0, init=False)
@@ -153,6 +152,10 @@ class MirrorKeeper:
 
         One that is as it was left is not read, unless ``thorough`` and not read just before. Raises MachineFault.
         """
+        suspected = thorough and time.monotonic() >= mirror.sound_until
+        if not suspected and self.is_untouched(mirror):
+            return False
+        mirror.seen, seen = "", look_of(mirror)
         if os.path.lexists(mirror.path):
             thaw_all(mirror.path, mirror.stamp, mirror.settings)
             if why := unfit(mirror.path):
@@ -160,7 +163,8 @@ class MirrorKeeper:
                 return True
             self._attempt(mirror, lambda: unlock(mirror.path))
             as_left = self._is_as_left(mirror)
-            if as_left and not (thorough and time.monotonic() >= mirror.sound_until):
+            if as_left and not suspected:
+                mirror.seen = seen
                 return False
             why = self._fault(mirror)
             if not why:
@@ -178,14 +182,22 @@ class MirrorKeeper:
         self.make_anew(mirror, why)
         return True
 
+    def is_untouched(self, mirror: Mirror) -> bool:
+        """Whether nothing at all was done to the mirror since it was seen to: what was found then is so still."""
+        return bool(mirror.seen) and look_of(mirror) == mirror.seen
+
     def left(self, mirror: Mirror) -> None:
         """Note how the mirror is: whatever differs from that later was not done by this program."""
+        if self.is_untouched(mirror):
+            return
         fresh = mirror.stamp.with_suffix(".stamp-new")
 
         def write() -> None:
-            remove_tree(fresh)
-            fresh.write_text(stamp(mirror.path), encoding="ascii")
-            fresh.replace(mirror.stamp)
+            now = stamp(mirror.path).encode("ascii")
+            if _said(mirror.stamp) != now:
+                remove_tree(fresh)
+                fresh.write_bytes(now)
+                fresh.replace(mirror.stamp)
 
         self._attempt(mirror, write)
 
@@ -286,6 +298,19 @@ class MirrorKeeper:
             raise MachineFault(f"cannot keep the mirror {mirror.path}: {error.strerror}") from error
 
 
+def _said(stamp_file: Path) -> bytes:
+    """Return how a mirror was left, b"" where nothing says so."""
+    try:
+        return plain_bytes(stamp_file)
+    except OSError:
+        return b""
+
+
+def look_of(mirror: Mirror) -> str:
+    """Return how a mirror looks, with the files beside it that say how it was left and made."""
+    return look(mirror.path, mirror.stamp, mirror.settings)
+
+
 def unfit(mirror: Path) -> str:
     """Return why no program may be let into a mirror, or "": all in it must be directories and readable files.
 
@@ -331,31 +356,9 @@ def unlock(path: Path) -> None:
     for parent, directories, names in os.walk(path):
         for name in (*directories, *names):
             one = Path(parent, name)
-            if name.endswith(".lock") or (parent == str(path) and name in {*_PASSING, "shallow"} and not one.is_file()):
+            if name.endswith(".lock") or (parent == str(path) and name in {*PASSING, "shallow"} and not one.is_file()):
                 remove_tree(one)
         directories[:] = [name for name in directories if os.path.lexists(os.path.join(parent, name))]  # noqa: PTH118 - as fast as can be
-
-
-def stamp(path: Path) -> str:
-    """Return a text that differs after anything in the mirror was written, removed or put in another's place."""
-    digest = hashlib.sha256()
-    for line in sorted(_states(path, "")):
-        digest.update(line)
-    return digest.hexdigest()
-
-
-def _states(path: Path, inner: str) -> Iterator[bytes]:
-    with os.scandir(path) as entries:
-        for one in entries:
-            name = f"{inner}{one.name}"
-            if name in _PASSING or name.endswith(".lock"):
-                continue
-            if one.is_dir(follow_symlinks=False):
-                yield from _states(Path(one.path), f"{name}/")
-            else:
-                now = one.stat(follow_symlinks=False)
-                state = f"{name}\0{now.st_ino}\0{now.st_size}\0{now.st_mtime_ns}\0{now.st_ctime_ns}\n"
-                yield state.encode("utf-8", "surrogateescape")
 
 
 def likely_digits(mirror: Mirror) -> int:
