@@ -14,6 +14,9 @@ from pathlib import Path
 _TABLE = Path("/proc/self/mountinfo")
 _DETACH, _NO_FOLLOW = 2, 8
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+"""Of what the kernel's table escapes nothing."""
+
 _PLACE = 4
 
 
@@ -26,6 +29,9 @@ def detach_mounts(path: Path, *, itself: bool) -> None:
         table = _TABLE.read_bytes()
     except FileNotFoundError:
         return  # not Linux
+    name = os.fsencode(path.name)
+    if _PLAIN.issuperset(name) and b"/" + name not in table:
+        return  # a place below would have the name in it, as it is; to find where a path leads takes longer
     for place in reversed(mounted(table, os.fsencode(Path(os.path.realpath(path.parent)) / path.name), itself=itself)):
         _detach(place)
 

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -29,9 +29,10 @@ _ROUNDS = 3
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 # From linux/fs.h: the flags of chattr(1) that keep even root from deleting.
 _GET_FLAGS, _SET_FLAGS, _KEEPING = 0x80086601, 0x40086602, 0x10 | 0x20
-_NO_FLAGS = bytes(8)
+_NO_FLAGS, _FLAGS = bytes(8), struct.Struct("=q")
 _ATTRIBUTES = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
-_AS_ROOT = sys.platform == "linux" and os.geteuid() == 0
+_ON_LINUX = sys.platform == "linux"
+_AS_ROOT = _ON_LINUX and os.geteuid() == 0
 
 
 def _never() -> None:
@@ -211,12 +212,19 @@ def make_plain(opened: int, status: os.stat_result) -> bool:
     That is its owner and the flags of chattr(1), as far as root's builds can set them, access control lists (those of a
     directory rule the modes of all that is made in it), capabilities, and attributes of users. Raises OSError.
     """
-    found = _thaw(opened)
+    found = _AS_ROOT and _thaw(opened)
     if _AS_ROOT and status.st_uid != 0:
         with contextlib.suppress(OSError):  # a file system of another machine may give all to one user
             os.fchown(opened, 0, 0)
             found = True
-    for name in _listed(opened):
+    names = _listed(opened)
+    return _stripped(opened, names) or found if names else found
+
+
+def _stripped(opened: int, names: Iterable[str]) -> bool:
+    """Take from an open file or directory those of its extended attributes that builds may have put on it."""
+    found = False
+    for name in names:
         if name in _ATTRIBUTES:
             os.removexattr(opened, name)
         elif name.startswith("user."):
@@ -243,22 +251,25 @@ def make_plain_directory(path: Path, mode: int) -> None:
         os.close(opened)
 
 
-def _listed(opened: int) -> list[str]:
+def _listed(opened: int) -> Sequence[str]:
     """Return the names of extended attributes, none where there can be none."""
-    if sys.platform != "linux":
-        return []
+    if not _ON_LINUX:
+        return ()
     try:
         return os.listxattr(opened)
     except OSError:
-        return []
+        return ()
 
 
 def _thaw(opened: int) -> bool:
     """Take from an open file or directory what chattr(1) may have put on it: only root's builds can do that."""
-    if _AS_ROOT:
-        with contextlib.suppress(OSError):
-            flags = struct.unpack("=q", fcntl.ioctl(opened, _GET_FLAGS, _NO_FLAGS))[0]
-            if flags & _KEEPING:
-                fcntl.ioctl(opened, _SET_FLAGS, struct.pack("=q", flags & ~_KEEPING))
-                return True
+    if not _AS_ROOT:
+        return False
+    try:
+        (flags,) = _FLAGS.unpack(fcntl.ioctl(opened, _GET_FLAGS, _NO_FLAGS))
+        if flags & _KEEPING:
+            fcntl.ioctl(opened, _SET_FLAGS, _FLAGS.pack(flags & ~_KEEPING))
+            return True
+    except OSError:
+        pass  # a file system without flags
     return False

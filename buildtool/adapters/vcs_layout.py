@@ -17,17 +17,21 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import frozen
 
+from buildtool.adapters.helping import Help
 from buildtool.adapters.trees import make_plain, open_directory, remove_at
 from buildtool.adapters.vcs_gitdir import Placed
-from buildtool.adapters.vcs_objects import DIRECTORY, GITLINK, LINK, Tree, hasher, shown, started
+from buildtool.adapters.vcs_objects import DIRECTORY, FILE, GITLINK, LINK, Tree, hasher, shown, started
 from buildtool.adapters.vcs_reader import Blob, Manifest
 from buildtool.errors import MachineFault, SourceUnusable
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 WRITTEN = 315_619_200 * 10**9
 """When all files were written, as they say: 1980-01-02, which is after the first day of zip in every time zone."""
@@ -90,7 +94,7 @@ class Layout:
     contents: Contents
     converted: Mapping[bytes, bytes]
     sizes: dict[bytes, int]
-    threads: ThreadPoolExecutor
+    threads: Help
 
     def bring(self, top: str) -> list[Placed]:
         """Make the directory ``top`` hold the commit and nothing else but ``.git``; return what lies there.
@@ -231,33 +235,34 @@ def _held(directory: int, name: str, mode: int, wanted: bytes, size: int) -> os.
     try:
         descriptor = os.open(name, _READ, dir_fd=directory)
         try:
-            return _held_file(descriptor, mode, wanted, size)
+            found = os.fstat(descriptor)
+            # A plain file that has the right mode, and is not anywhere else too. What is in it is read in any case.
+            right = found.st_mode == FILE | mode
+            if (not right and not stat.S_ISREG(found.st_mode)) or found.st_nlink != 1 or found.st_size != size:
+                return None
+            if size < _CHUNK:  # one read takes all that there was when its size was asked, and one byte more if any
+                digest = hasher(wanted, b"blob %d\0%b" % (size, os.read(descriptor, size + 1)))
+            else:
+                digest = _of_large(descriptor, wanted, size)
+            if digest.digest() != wanted:
+                return None
+            if not make_plain(descriptor, found) and right and found.st_mtime_ns == WRITTEN:
+                return found
+            os.fchmod(descriptor, mode)
+            os.utime(descriptor, ns=(WRITTEN, WRITTEN))
+            return os.fstat(descriptor)
         finally:
             os.close(descriptor)
     except OSError:
         return None  # it cannot be read, or belongs to somebody else
 
 
-def _held_file(descriptor: int, mode: int, wanted: bytes, size: int) -> os.stat_result | None:
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != size:
-        return None
-    if size < _CHUNK:  # one read takes all that there was when its size was asked, and one byte more if there is one
-        content = os.read(descriptor, size + 1)
-        digest = hasher(wanted, b"blob %d\0%b" % (size, content))
-    else:
-        digest, left = started(wanted, b"blob", size), size
-        while left >= 0 and (content := os.read(descriptor, min(left + 1, _CHUNK))):
-            digest.update(content)
-            left -= len(content)
-    if digest.digest() != wanted:
-        return None
-    right = stat.S_IMODE(found.st_mode) == mode and found.st_mtime_ns == WRITTEN
-    if not make_plain(descriptor, found) and right:
-        return found
-    os.fchmod(descriptor, mode)
-    os.utime(descriptor, ns=(WRITTEN, WRITTEN))
-    return os.fstat(descriptor)
+def _of_large(descriptor: int, wanted: bytes, size: int) -> _Hash:
+    digest, left = started(wanted, b"blob", size), size
+    while left >= 0 and (content := os.read(descriptor, min(left + 1, _CHUNK))):
+        digest.update(content)
+        left -= len(content)
+    return digest
 
 
 def _held_link(directory: int, entry: os.DirEntry[str], wanted: bytes) -> os.stat_result | None:

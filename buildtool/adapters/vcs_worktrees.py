@@ -11,7 +11,6 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
@@ -19,6 +18,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from buildtool.adapters.helping import Helpers
 from buildtool.adapters.mounts import detach_mounts
 from buildtool.adapters.trees import plain_bytes, remove_tree, thaw
 from buildtool.adapters.vcs_attributes import Conversions, Rules
@@ -98,6 +98,7 @@ class Worktrees:
         self._rules = Rules()
         self._modules = Modules(mirror.command)
         self._trees = _Trees()
+        self._helpers = Helpers(THREADS)
         self._lock = Lock()
         self._making = Lock()
         self._locks: dict[Path, DeferredLock] = {}
@@ -225,7 +226,7 @@ class Worktrees:
         git_dir, url = place.path / ".git", without_login(place.mirror.url)
         make_git_dir(git_dir, place.commit, url)
         packs = self._packs.link(place.mirror.path, git_dir)
-        with ThreadPoolExecutor(THREADS) as threads, ObjectReader(self._command, git_dir, self._memory) as reader:
+        with self._helpers.help() as threads, ObjectReader(self._command, git_dir, self._memory) as reader:
             proof = threads.submit(self._packs.prove, git_dir, packs)
             manifest = reader.manifest(place.commit)
             _write_shallow(place.mirror.path, git_dir, reader)

@@ -51,10 +51,11 @@ for place in (tree / "d", tree / "stranger", tree / ".git" / "refs", tree):
     assert (tree / "d" / "x").read_text() == "x" and not (tree / "stranger").exists()
 """
 REMOVED = """
-for place in (top / "slot" / "home", top / "slot"):
-    bind(place)
-    remove_tree(top / "slot")
-    assert not (top / "slot").exists()
+for name in ("slot", "a b", "a\\\\040b", "ü#"):
+    for place in (top / name / "home", top / name):
+        bind(place)
+        remove_tree(top / name)
+        assert not (top / name).exists()
 """
 
 
