@@ -101,9 +101,15 @@ class Admitting(Generic[C]):
     def stands(self, connection: C, standing: Standing, now: float) -> None:
         """Note what a connection is doing from now on; one that is not counted is left alone."""
         place = self._places.get(connection)
-        if place is not None:
-            self._take(connection)
-            self._put(connection, place[0], standing, now)
+        if place is None:
+            return
+        network, before = place
+        there = self._networks[network].by_standing
+        if before is not standing:
+            del there[before][connection]
+            self._places[connection] = network, standing
+        there[standing][connection] = now
+        there[standing].move_to_end(connection)
 
     def heard(self, connection: C, now: float) -> None:
         """Note that a connection was sent or read just now; one that is not counted is left alone."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from attrs import frozen
@@ -90,10 +91,19 @@ def parse_groups(text: str) -> list[tuple[frozenset[str], PurePosixPath]]:
     return found
 
 
-def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the directory of each control group that this process is in, from its own up to the highest in sight."""
-    mounts = parse_mounts(_read(root / "proc/self/mountinfo"))
-    for controllers, path in parse_groups(_read(root / "proc/self/cgroup")):
+def _groups(root: Path, controller: str) -> tuple[Path, ...]:
+    """Return the directory of each control group that this process is in, from its own up to the highest in sight."""
+    return _places(root, controller, _read(root / "proc/self/mountinfo"), _read(root / "proc/self/cgroup"))
+
+
+@lru_cache(maxsize=8)
+def _places(root: Path, controller: str, mountinfo: str, cgroup: str) -> tuple[Path, ...]:
+    """Return the directories that these texts of the kernel tell of: understood once, they are read for each build."""
+    return tuple(_all_places(root, controller, parse_mounts(mountinfo), cgroup))
+
+
+def _all_places(root: Path, controller: str, mounts: list[Mount], cgroup: str) -> Iterator[Path]:
+    for controllers, path in parse_groups(cgroup):
         if controllers and controller not in controllers:
             continue
         for mount in mounts:
@@ -124,6 +134,8 @@ def _plain(text: str) -> str:
 
 def _read(place: Path) -> str:
     try:
-        return place.read_text(encoding="utf-8", errors="surrogateescape")
+        # Most of what is looked for is not there: a path's own method takes longer than the system to say so.
+        with open(place, encoding="utf-8", errors="surrogateescape") as stream:  # noqa: PTH123
+            return stream.read()
     except OSError:
         return ""

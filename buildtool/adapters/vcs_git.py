@@ -162,6 +162,8 @@ class GitMirror:
         is called like one. Raises UnknownRef, RepositoryUnreachable.
         """
         mirror = self.mirror(url)
+        if is_full_id(ref) and ref.lower() in mirror.known:  # as long as the repository's ids, or it would not be one
+            return ref.lower()
         check_ref(ref, url)
         if is_full_id(ref) and len(ref) == await self._digits(mirror):
             return await self._resolve_id(mirror, ref.lower())

@@ -81,8 +81,9 @@ class Slots:
             if self._directory in place.parents:
                 # A build may have done anything to what it was given: that is no fault of the machine's.
                 self._own(self._directory, place.parent, place)
-                remove_tree(place, halt.check)
-                make_private([place])
+                if any(place.iterdir()):
+                    remove_tree(place, halt.check)
+                    make_private([place])
             return make_zip(root, names, output, limit, halt.check)
 
         return await self._do("pack", output, make)
