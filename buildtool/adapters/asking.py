@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -158,18 +158,29 @@ class Asker:
             response = Answered(url, answered, watch)
             yield response
         except _LOST as error:
-            if isinstance(error, RequestGenerationFailed) and any(
-                one.check(OSError, BadUpload) for one in error.reasons
-            ):
-                raise BadUpload(f"the file cannot be read to its end: {_reason(error)}") from error
-            said = f"{site(url)} did nothing for too long" if watch.expired else f"{site(url)}: {_reason(error)}"
-            raise Unavailable(f"{said}: try again") from error
+            raise _told(url, error, expired=watch.expired) from error
         finally:
             watch.stop()
             if response is not None:
                 response.cut()
             if own is not None:
                 own.cut()
+
+
+def _told(url: str, error: Exception, *, expired: bool) -> Exception:
+    """Return what a request that failed is told as; ``expired`` is whether nothing flowed for too long."""
+    if _is_called_off(error) and not expired:
+        return CancelledError()  # by whoever asked: it is no reason to try again
+    if isinstance(error, RequestGenerationFailed) and any(one.check(OSError, BadUpload) for one in error.reasons):
+        return BadUpload(f"the file cannot be read to its end: {_reason(error)}")
+    said = f"{site(url)} did nothing for too long" if expired else f"{site(url)}: {_reason(error)}"
+    return Unavailable(f"{said}: try again")
+
+
+def _is_called_off(error: Exception) -> bool:
+    """Say whether a request failed because somebody cancelled it, as Twisted's client tells it in several ways."""
+    reasons: Sequence[Failure] = getattr(error, "reasons", ())
+    return isinstance(error, CancelledError) or any(one.check(CancelledError) for one in reasons)
 
 
 @implementer(IAgentEndpointFactory)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -105,6 +105,23 @@ class Says(Protocol):
         self.transport.write(answer)
         if self._close:
             self.transport.loseConnection()
+
+
+class CalledOffTests(ClientCase):
+    async def test_what_is_called_off_ends_as_called_off_and_is_never_a_reason_to_try_again(self) -> None:
+        """Otherwise who follows a log that never ends goes on asking, whatever signal says to stop."""
+        for answer in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf"):
+            heard: Deferred[None] = Deferred()
+
+            def said(_: bytes, answer: bytes = answer, heard: Deferred[None] = heard) -> bytes:
+                reactor.callLater(0, heard.callback, None)
+                return answer
+
+            asking = Deferred.fromCoroutine(self.client.log(self.listen_with(said, close=False), 0, 20.0))
+            await heard
+            asking.cancel()
+            with pytest.raises(CancelledError):
+                await asking
 
 
 class UploadTests(ClientCase):
