@@ -3,6 +3,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,8 +18,7 @@ if sys.prefix == sys.base_prefix and os.path.lexists(PYTHON):
 sys.path[0] = str(ROOT)  # in place of bin/, whose files are not modules
 
 try:
-    import twisted.internet.defer  # noqa: F401 - is the environment there at all?
-
+    find_spec("twisted.internet")  # raises where there is no environment; importing it would be paid for twice
     from buildtool.entry.programs import buildserver
 except KeyboardInterrupt:
     sys.exit(130)  # what a shell makes of SIGINT
