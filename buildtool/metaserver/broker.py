@@ -229,6 +229,10 @@ class Broker:
         await turned
         return self.stopwatch()
 
+    def charge(self, by: Asker, seconds: float) -> None:
+        """Note what was done for a peer besides deciding what it sent: its next event waits the longer for that."""
+        self._inbox.charge(by, seconds)
+
     async def _breathe(self) -> None:
         self._turned = await self.breathe(self._turned)
 

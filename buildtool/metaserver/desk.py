@@ -240,7 +240,19 @@ class Desk:
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
         answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
-        return tuple([await self._told(one, url) for one, url in zip(answers, urls, strict=True)])
+        return await self._told_all(answers, urls)
+
+    async def _told_all(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[Told, ...]:
+        """Return what is told of each; the reactor turns meanwhile, since why one waits takes milliseconds to say."""
+        told: list[Told] = []
+        began = turned = self.broker.stopwatch()
+        for one, url in zip(answers, urls, strict=True):
+            before = self.broker.stopwatch()
+            told.append(await self._told(one, url))
+            if turned != began:  # what was told before the first turn is charged with the event
+                self.broker.charge(asker(), self.broker.stopwatch() - before)
+            turned = await self.broker.breathe(turned)
+        return tuple(told)
 
     def _check_room(self, submitted: Sequence[Submitted]) -> None:
         """Raise Overloaded where what is asked for might have to wait and no more can."""

@@ -1,6 +1,7 @@
 """The requesters' desk: what it takes is bounded, whoever asks."""
 
 import weakref
+from itertools import count
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -32,6 +33,7 @@ from buildtool.protocol import (
     ToldTogether,
 )
 from buildtool.wire import decode, encode
+from tests.adapters.pb_wires import turn
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_server_desk import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
@@ -187,6 +189,24 @@ class LiarsTests(SynchronousTestCase):
         assert decode(ToldTogether, plain).items[-1].request_id == TOGETHER
         assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
         assert sum("more build servers" in line for line in told.items[0].why) == 1, "the others are counted"
+
+    def test_the_reactor_turns_while_many_builds_are_told(self) -> None:
+        """Why each waits is looked for after the commit, which takes milliseconds a build on a large farm."""
+        broker, read = self.world.desk.broker, count(step=0.002)
+        broker.stopwatch = lambda: next(read)
+        timers = broker.timers
+        assert isinstance(timers, Clock)
+        items = tuple(
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, {"arch": "sparc"}, {})
+            for number in range(TOGETHER)
+        )
+        told = Deferred.fromCoroutine(self.world.desk.submit_together(SubmitTogether(items)))
+        turns = 0
+        while not told.called:
+            turn(timers)
+            turns += 1
+        assert len(self.successResultOf(told).items) == TOGETHER
+        assert turns >= TOGETHER // 4
 
     def test_why_one_waits_is_told_with_a_line_for_most_and_one_for_the_rest(self) -> None:
         wanted = Submit("1" * 32, "paint", "ann@example.org", "", "", "", {}, {"arch": "sparc"}, {})
