@@ -15,13 +15,13 @@ venv:  ## make .venv from requirements.txt, if it is missing or the lock has cha
 	@$(PYTHON) .ci/venv.py
 
 demo: venv  ## a request, a build, a hit and a mail, on this machine, with real processes
-	@$(RUN) -m buildtool.entry.demo
+	@$(RUN) -m buildtool.demo.demo
 
 demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sources, built and run
-	@$(RUN) -m buildtool.entry.demo_lua
+	@$(RUN) -m buildtool.demo.demo_lua
 
 sources: venv  ## the example's sources as a git repository, for a farm by hand: var/testproject.git
-	@$(RUN) -m buildtool.entry.sources
+	@$(RUN) -m buildtool.demo.sources
 
 test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
 	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 
-from buildtool.domain.model import Held, Judged
 from buildtool.errors import BuildToolError, NotFound, Unauthorised
-from buildtool.protocol import (
+from buildtool.model.records import Held, Judged
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     AskBuild,

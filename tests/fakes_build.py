@@ -8,17 +8,17 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from buildtool.attempt import Tools
-from buildtool.buildserver import BuildServer, Offered
-from buildtool.delivering import Deliveries, Room
-from buildtool.domain.model import Judged, Offer, OfferKind, canonical
-from buildtool.domain.options import ProjectOptions, choice, standard
-from buildtool.domain.platforms import Value
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import Deliveries, Room
+from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.ports import Executor, Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
-from buildtool.project import Checked, ClientChecker, Project
-from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
-from buildtool.recipes import Command, Plan, Recipe, Wanted
+from buildtool.model.options import ProjectOptions, choice, standard
+from buildtool.model.platforms import Value
+from buildtool.model.records import Judged, Offer, OfferKind, canonical
+from buildtool.ports.ports import Executor, Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.project.definition import Checked, ClientChecker, Project
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
+from buildtool.protocol.messages import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PLATFORM = canonical({"os": "linux", "arch": "x86_64"})

@@ -3,8 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool.domain.messages import Happened
-from buildtool.domain.model import (
+from buildtool.model.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
+from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -26,8 +27,7 @@ from buildtool.domain.model import (
     Server,
     ShelfKey,
 )
-from buildtool.domain.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
-from buildtool.domain.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.scheduling.events import Happened
 
 # --- plain values ---------------------------------------------------------------------------------------
 

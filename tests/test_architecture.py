@@ -9,22 +9,42 @@ from tests.support.layers import violations
 ROOT = Path(__file__).resolve().parent.parent
 
 SOUND = {
-    "bin/metaserver": "from buildtool.entry.metaserver import main\n",
+    "bin/metaserver": "from buildtool.programs.metaserver import main\n",
     "buildtool/__init__.py": "",
     "buildtool/errors.py": "class BuildToolError(Exception): ...\n",
-    "buildtool/domain/__init__.py": "",
-    "buildtool/domain/model.py": "import re\nfrom attrs import frozen\nimport buildtool.errors\n",
-    "buildtool/ports.py": "from buildtool.domain.model import frozen\n",
-    "buildtool/settings.py": "import pathlib\npathlib.Path('x').read_text(); open('x')\n",
-    "buildtool/wire.py": "from buildtool import ports\nfrom buildtool.domain import model\n",
-    "buildtool/metaserver.py": "import os\nfrom buildtool import wire\nos.path.join('a', 'b')\n",
-    "buildtool/adapters/__init__.py": "",
-    "buildtool/adapters/files.py": "import os, time, uuid, sqlalchemy\nopen('x'); os.fsync(1)\n",
-    "buildtool/entry/__init__.py": "",
-    "buildtool/entry/metaserver.py": (
-        "from twisted.internet import reactor\nfrom buildtool import web\n"
-        "from buildtool.adapters import files\nfrom buildtool.metaserver import os\n"
+    "buildtool/model/__init__.py": "",
+    "buildtool/model/records.py": "import re\nfrom attrs import frozen\nimport buildtool.errors\n",
+    "buildtool/model/options.py": "from buildtool.model import records\n",
+    "buildtool/concurrency/__init__.py": "",
+    "buildtool/concurrency/signal.py": "from twisted.internet.defer import Deferred\n",
+    "buildtool/scheduling/__init__.py": "",
+    "buildtool/scheduling/decide.py": "from buildtool.model import records\n",
+    "buildtool/ports/__init__.py": "",
+    "buildtool/ports/common.py": "from buildtool.model.records import frozen\n",
+    "buildtool/configuration/__init__.py": "",
+    "buildtool/configuration/settings.py": "import pathlib\npathlib.Path('x').read_text(); open('x')\n",
+    "buildtool/protocol/__init__.py": "",
+    "buildtool/protocol/codec.py": "from buildtool.model import records\n",
+    "buildtool/metaserver/__init__.py": "",
+    "buildtool/metaserver/broker.py": (
+        "import os\nfrom buildtool.protocol import codec\n"
+        "from buildtool.scheduling import decide\nos.path.join('a', 'b')\n"
     ),
+    "buildtool/requester/__init__.py": "",
+    "buildtool/buildserver/__init__.py": "",
+    "buildtool/adapters/__init__.py": "",
+    "buildtool/adapters/storage/__init__.py": "",
+    "buildtool/adapters/storage/artifacts.py": "import os, time, uuid, sqlalchemy\nopen('x'); os.fsync(1)\n",
+    "buildtool/adapters/http/__init__.py": "",
+    "buildtool/adapters/http/uploads.py": "from buildtool.adapters.storage import artifacts\n",
+    "buildtool/programs/__init__.py": "",
+    "buildtool/programs/metaserver/__init__.py": "",
+    "buildtool/programs/metaserver/main.py": (
+        "from twisted.internet import reactor\nfrom buildtool import web\n"
+        "from buildtool.adapters.storage import artifacts\nfrom buildtool.scheduling import decide\n"
+    ),
+    "buildtool/demo/__init__.py": "",
+    "buildtool/demo/demo.py": "from buildtool.programs.metaserver import main\n",
     "web/__init__.py": "from buildtool import __version__\n",
     "web/urls.py": "import urllib.parse\n",
     "web/pages/__init__.py": "",
@@ -33,25 +53,53 @@ SOUND = {
 
 BREACHES = (
     {
-        "domain knows a port": (
-            "buildtool/domain/a.py",
-            "from buildtool.ports import X",
-            "upward, from domain (rank 1)",
+        "the model knows a port": (
+            "buildtool/model/a.py",
+            "from buildtool.ports.common import X",
+            "upward, from model (rank 1)",
         ),
-        "errors know a setting": ("buildtool/errors.py", "import buildtool.settings", "upward"),
+        "errors know a setting": ("buildtool/errors.py", "import buildtool.configuration.settings", "upward"),
         "the package knows its parts": (
             "buildtool/__init__.py",
             "from buildtool import ports",
             "upward, from root",
         ),
-        "a port knows an adapter": ("buildtool/ports.py", "from buildtool.adapters import files", "upward"),
+        "a port knows an adapter": ("buildtool/ports/a.py", "from buildtool.adapters import storage", "upward"),
+        "sharing knows a value": ("buildtool/concurrency/a.py", "from buildtool.model import records", "sideways"),
+        "messages know decisions": ("buildtool/protocol/a.py", "from buildtool.scheduling import decide", "sideways"),
+        "a port knows decisions": (
+            "buildtool/ports/a.py",
+            "from buildtool.scheduling import decide",
+            "only the metaserver",
+        ),
+        "a page knows decisions": ("web/a.py", "from buildtool.scheduling import decide", "only the metaserver"),
+        "an adapter knows decisions": (
+            "buildtool/adapters/storage/a.py",
+            "from buildtool.scheduling import decide",
+            "only the metaserver",
+        ),
+        "another program knows decisions": (
+            "buildtool/programs/buildserver.py",
+            "from buildtool.scheduling import decide",
+            "only the metaserver",
+        ),
+        "files know HTTP": (
+            "buildtool/adapters/storage/a.py",
+            "from buildtool.adapters.http import uploads",
+            "storage/ does not know http/",
+        ),
         "a shell knows an adapter": (
-            "buildtool/requester.py",
-            "from buildtool.adapters import files",
+            "buildtool/requester/a.py",
+            "from buildtool.adapters import storage",
+            "sideways",
+        ),
+        "a shell knows another shell": (
+            "buildtool/requester/a.py",
+            "from buildtool.buildserver import x",
             "sideways",
         ),
         "a late import is an import": (
-            "buildtool/requester.py",
+            "buildtool/requester/a.py",
             "def f():\n    import buildtool.adapters",
             ":2 imports",
         ),
@@ -61,87 +109,101 @@ BREACHES = (
             "from buildtool.web import urls",
             "sideways",
         ),
-        "the pages know an adapter": ("web/a.py", "from buildtool.adapters import files", "sideways"),
-        "the pages know an adapter, relatively": ("web/a.py", "from ..adapters import files", "sideways"),
-        "the pages know the entry": ("web/pages/a.py", "from buildtool.entry import metaserver", "upward"),
-        "a launcher goes past the entry": (
+        "the pages know an adapter": ("web/a.py", "from buildtool.adapters import storage", "sideways"),
+        "the pages know an adapter, relatively": ("web/a.py", "from ..adapters import storage", "sideways"),
+        "the pages know a program": ("web/pages/a.py", "from buildtool.programs import metaserver", "upward"),
+        "a program knows the demo": ("buildtool/programs/a.py", "from buildtool.demo import demo", "upward"),
+        "a launcher goes past the programs": (
             "bin/webserver",
             "from buildtool.web import urls",
-            "buildtool.entry only",
+            "buildtool.programs only",
         ),
-        "the pages under their other name": ("buildtool/entry/a.py", "from web import urls", "never as web"),
-        "a launcher as a module": ("buildtool/entry/a.py", "import bin.metaserver", "started, not imported"),
-        "a part that is nowhere": ("buildtool/entry/a.py", "from buildtool.missing import x", "no such part"),
+        "the pages under their other name": ("buildtool/programs/a.py", "from web import urls", "never as web"),
+        "a launcher as a module": ("buildtool/programs/a.py", "import bin.metaserver", "started, not imported"),
+        "a part that is nowhere": ("buildtool/programs/a.py", "from buildtool.missing import x", "no such part"),
         "a part without a rank": ("buildtool/helpers.py", "", "add it to GROUPS"),
         "a package without a rank": ("buildtool/util/__init__.py", "", "add it to GROUPS"),
         "a cycle of two": (
-            "buildtool/ports.py",
-            "from buildtool import wire",
-            "buildtool.ports -> buildtool.wire -> b",
+            "buildtool/model/records.py",
+            "from buildtool.model import options",
+            "buildtool.model.options -> buildtool.model.records -> b",
         ),
         "a cycle inside a package": (
             "web/urls.py",
             "from .pages import builds",
             "buildtool.web.pages.builds -> b",
         ),
-        "a module that imports itself": ("buildtool/wire.py", "from buildtool import wire", "cycle"),
-        "Twisted in the domain": (
-            "buildtool/domain/a.py",
+        "a module that imports itself": (
+            "buildtool/protocol/codec.py",
+            "from buildtool.protocol import codec",
+            "cycle",
+        ),
+        "Twisted in a decision": (
+            "buildtool/scheduling/a.py",
             "from twisted.internet import defer",
             "standard library and",
         ),
-        "a dotted import in the domain": (
-            "buildtool/domain/a.py",
+        "a dotted import in the model": (
+            "buildtool/model/a.py",
             "import urllib.request",
             "standard library and",
         ),
-        "paths in the domain": ("buildtool/domain/a.py", "from pathlib import Path", "standard library and"),
-        "a file opened in the domain": ("buildtool/domain/a.py", "open('x')", "uses open()"),
-        "the clock in the domain": (
-            "buildtool/domain/a.py",
+        "paths in the model": ("buildtool/model/a.py", "from pathlib import Path", "standard library and"),
+        "a file opened in the model": ("buildtool/model/a.py", "open('x')", "uses open()"),
+        "the clock in a decision": (
+            "buildtool/scheduling/a.py",
             "import datetime\ndatetime.datetime.now()",
             "datetime.now()",
         ),
         "the clock in a setting": (
-            "buildtool/settings.py",
+            "buildtool/configuration/settings.py",
             "from datetime import date\ndate.today()",
             "date.today()",
         ),
-        "a file opened in a shell": ("buildtool/metaserver.py", "def f():\n    open('x')", ":2 uses open()"),
-        "a file read in a shell": ("buildtool/metaserver.py", "path.read_bytes()", "uses .read_bytes()"),
+        "a file opened in a shell": ("buildtool/metaserver/a.py", "def f():\n    open('x')", ":2 uses open()"),
+        "a file read in a shell": ("buildtool/metaserver/a.py", "path.read_bytes()", "uses .read_bytes()"),
         "the system called in a shell": (
-            "buildtool/metaserver.py",
+            "buildtool/metaserver/a.py",
             "import os\nos.kill(1, 9)",
             "uses os.kill",
         ),
-        "the system called by name": ("buildtool/metaserver.py", "from os import kill", "imports os.kill"),
+        "the system called by name": ("buildtool/metaserver/a.py", "from os import kill", "imports os.kill"),
         "the disk asked in a page": ("web/a.py", "import os\nos.path.exists('x')", "uses os.path.exists"),
         "the reactor taken, not given": (
-            "buildtool/requester.py",
+            "buildtool/concurrency/a.py",
             "from twisted.internet import reactor",
             "outside world",
         ),
         "threads in a shell": (
-            "buildtool/requester.py",
+            "buildtool/requester/a.py",
             "from twisted.internet.threads import x",
             "outside world",
         ),
         "the database in a page": ("web/a.py", "from sqlalchemy.sql import x", "behind a port"),
         "Perspective Broker in a shell": (
-            "buildtool/buildserver.py",
+            "buildtool/buildserver/a.py",
             "from twisted.spread import pb",
             "behind a port",
         ),
     }
     | {
-        f"{name} {where}": (path, f"import {name}", text)
+        f"{name} in {where}": (path, f"import {name}", text)
         for name in ("os", "io", "socket", "time", "random", "uuid", "secrets", "threading")
-        for where, path, text in [("in the domain", "buildtool/domain/a.py", "standard library and")]
+        for where, path, text in [
+            ("the model", "buildtool/model/a.py", "standard library and"),
+            ("a decision", "buildtool/scheduling/a.py", "standard library and"),
+        ]
     }
     | {
         f"{name} in {path}": (path, f"from {name} import x", "outside world")
         for name in ("threading", "uuid", "random", "secrets", "time", "subprocess", "tempfile")
-        for path in ("buildtool/wire.py", "buildtool/settings.py", "buildtool/metaserver.py", "web/a.py")
+        for path in (
+            "buildtool/protocol/codec.py",
+            "buildtool/concurrency/a.py",
+            "buildtool/configuration/settings.py",
+            "buildtool/metaserver/a.py",
+            "web/a.py",
+        )
     }
 )
 
@@ -161,7 +223,7 @@ def test_the_checkout_keeps_the_rules() -> None:
 def test_the_check_really_reads_the_checkout(tmp_path: Path) -> None:
     """An empty directory is sound too, so the real one has to be seen to hold modules of every kind."""
     assert violations(tmp_path) == []
-    for part in ("bin/metaserver", "buildtool/domain/model.py", "buildtool/errors.py"):
+    for part in ("bin/metaserver", "buildtool/model/records.py", "buildtool/errors.py"):
         assert (ROOT / part).is_file()
 
 

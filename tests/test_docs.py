@@ -14,18 +14,18 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from buildtool import settings
-from buildtool.configfile import CONFIG_VARIABLE
-from buildtool.domain.known import TOOLS
-from buildtool.domain.model import AttemptEnd, OfferKind, Policy
-from buildtool.domain.options import STANDARD, Kind
-from buildtool.domain.outcomes import RULES
-from buildtool.entry.common import EXIT_CODES
-from buildtool.entry.upkeep import METASERVER_CODES
-from buildtool.project import Checked, Project
-from buildtool.protocol import Found, Told
-from buildtool.recipes import Plan, Wanted
+from buildtool.configuration import settings
+from buildtool.configuration.file import CONFIG_VARIABLE
+from buildtool.model.options import STANDARD, Kind
+from buildtool.model.records import AttemptEnd, OfferKind, Policy
+from buildtool.model.vocabulary import TOOLS
+from buildtool.programs.common.program import EXIT_CODES
+from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
+from buildtool.project.definition import Checked, Project
+from buildtool.project.recipe import Plan, Wanted
+from buildtool.protocol.messages import Found, Told
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
+from buildtool.scheduling.attempts import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.rst", ROOT / "CHANGES.rst", *(ROOT / "docs").rglob("*.rst")])

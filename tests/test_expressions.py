@@ -11,9 +11,9 @@ from functools import partial
 
 import pytest
 
-from buildtool.adapters import mail_text
-from buildtool.domain import text
-from buildtool.domain.addresses import find_address
+from buildtool.adapters.mail import text as mail_text
+from buildtool.model import text
+from buildtool.model.addresses import find_address
 from tests.support.expressions import METHODS, Expression, expressions
 from web import words
 
@@ -171,11 +171,11 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
 """What an expression may meet that takes it longest: each is repeated, alone and before and behind something else."""
 
 CHOSEN = {
-    "buildtool/adapters/tools.py: number": "from a short table of how tools tell their version",
-    "buildtool/entry/local_farm.py: pattern": "the demo looks for its own programs' lines",
-    "buildtool/attempt.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
-    "buildtool/recipes.py: pattern": "only compiled, to see whether it is one",
-    "buildtool/domain/options.py: self.pattern": "the integrator's, over texts of at most 200 characters",
+    "buildtool/adapters/host/programs.py: number": "from a short table of how tools tell their version",
+    "buildtool/demo/local_farm.py: pattern": "the demo looks for its own programs' lines",
+    "buildtool/buildserver/attempt.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
+    "buildtool/project/recipe.py: pattern": "only compiled, to see whether it is one",
+    "buildtool/model/options.py: self.pattern": "the integrator's, over texts of at most 200 characters",
 }
 """Those that are made while the program runs, and why they need not be here."""
 

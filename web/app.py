@@ -16,9 +16,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from buildtool import __version__
-from buildtool.domain.model import Build, BuildState
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
-from buildtool.ports import BuildDetail, Clock, LogReader, Pages, Questions
+from buildtool.model.records import Build, BuildState
+from buildtool.ports.ports import BuildDetail, Clock, LogReader, Pages, Questions
 
 from . import health, presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.domain.model import (
+from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     AttemptState,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import asdict, frozen
 
-from buildtool.protocol import HealthTold
+from buildtool.protocol.messages import HealthTold
 
 OK = 200
 NOT_OK = 503

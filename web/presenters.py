@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from buildtool.domain.estimates import duration_words
-from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer, Server
-from buildtool.kept import remembering, weight
-from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
-from buildtool.protocol import Explanation, WhyLine
+from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.model.records import Artifact, Attempt, Build, BuildState, Offer, Server
+from buildtool.ports.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
+from buildtool.protocol.messages import Explanation, WhyLine
+from buildtool.scheduling.state.estimates import duration_words
 
 from . import badges, words
 from .timeline import timeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.kept import weight
+from buildtool.concurrency.bounded_cache import weight
 
 
 @frozen

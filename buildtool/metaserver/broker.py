@@ -16,9 +16,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from buildtool.asker import NOBODY, Asker, asker, hung_up, working_for
-from buildtool.domain.admission import find_hit
-from buildtool.domain.messages import (
+from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_for
+from buildtool.concurrency.inbox import Inbox
+from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
+from buildtool.ports.ports import ArtifactFiles, BrokerStore, Clock
+from buildtool.scheduling.admission import find_hit
+from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.events import (
     Answer,
     ArtifactGone,
     AskedWhy,
@@ -34,12 +39,7 @@ from buildtool.domain.messages import (
     hits_wanted,
     submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
-from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
-from buildtool.domain.state import Row, Seen, State
-from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
-from buildtool.inbox import Inbox
-from buildtool.ports import ArtifactFiles, BrokerStore, Clock
+from buildtool.scheduling.state.state import Row, Seen, State
 
 BATCH_MOST = 500
 """At most so many events share one transaction."""

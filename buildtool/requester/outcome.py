@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import attrs
 from attrs import frozen
 
-from buildtool.domain.model import RequestState
-from buildtool.domain.text import one_line
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -21,8 +19,10 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
-from buildtool.protocol import Explanation, Found, Told
-from buildtool.requester.lines import request_id_words
+from buildtool.model.records import RequestState
+from buildtool.model.text import one_line
+from buildtool.protocol.messages import Explanation, Found, Told
+from buildtool.requester.text import request_id_words
 
 __all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
 

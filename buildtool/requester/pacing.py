@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from buildtool.domain.rates import Budget, Rates
-from buildtool.requester.console import Console
+from buildtool.concurrency.rates import Budget, Rates
+from buildtool.requester.ports import Console
 
 SHOWN = Budget(100, 2)
 """Lines about changes that are shown at once, and each second after that: 64 builds at once have about that many."""

@@ -12,18 +12,9 @@ import random
 import time
 from collections.abc import Callable
 
-from buildtool.domain.matching import comparisons_of
-from buildtool.domain.messages import (
-    AttemptAccepted,
-    AttemptEnded,
-    Delivered,
-    Disconnected,
-    Dispatch,
-    Event,
-    Registered,
-    Submitted,
-)
-from buildtool.domain.model import (
+from buildtool.model.matching import comparisons_of
+from buildtool.model.options import ProjectOptions, number, standard
+from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     BuildSpec,
@@ -34,9 +25,18 @@ from buildtool.domain.model import (
     ProjectSkill,
     canonical,
 )
-from buildtool.domain.options import ProjectOptions, number, standard
-from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
-from buildtool.domain.state import State
+from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.events import (
+    AttemptAccepted,
+    AttemptEnded,
+    Delivered,
+    Disconnected,
+    Dispatch,
+    Event,
+    Registered,
+    Submitted,
+)
+from buildtool.scheduling.state.state import State
 from tests.benchmarks.figures import Board
 from tests.benchmarks.world import World, progress
 

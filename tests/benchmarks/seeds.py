@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from buildtool.adapters.database import Database
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.domain.model import (
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -25,7 +25,7 @@ from buildtool.domain.model import (
     Request,
     RequestState,
 )
-from buildtool.ports import Row
+from buildtool.ports.ports import Row
 from tests.benchmarks.world import World
 from tests.support.inline import run
 

@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.downloads import TransferClient
-from buildtool.adapters.pb_client import Requesting, connect_requester
-from buildtool.domain.platforms import Value
+from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
-from buildtool.protocol import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
+from buildtool.model.platforms import Value
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
 from tests.chaos import judgement
 from tests.chaos.script import Asked, Manner
 from tests.chaos.sources import BROKEN, about

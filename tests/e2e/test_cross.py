@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from buildtool.adapters.elf import HEAD, elf_arch
-from buildtool.entry.local_farm import LocalFarm, import_sources
+from buildtool.adapters.host.elf import HEAD, elf_arch
+from buildtool.demo.local_farm import LocalFarm, import_sources
 from tests.e2e.control import Control
 from tests.support.packages import require, require_that
 

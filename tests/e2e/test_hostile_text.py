@@ -12,12 +12,12 @@ from urllib.request import urlopen
 import pytest
 from attrs import evolve
 
-from buildtool.adapters.pb_banana import Bounds, Expressions
-from buildtool.adapters.pb_encode import call_bytes, encoded
-from buildtool.domain.model import AttemptEnd, ProjectSkill
-from buildtool.protocol import Accepted, Draining, Ended, Goodbye, Order, Refused
-from buildtool.settings import load_settings
-from buildtool.wire import decode, encode
+from buildtool.adapters.control.decoder import Bounds, Expressions
+from buildtool.adapters.control.encoder import call_bytes, encoded
+from buildtool.configuration.settings import load_settings
+from buildtool.model.records import AttemptEnd, ProjectSkill
+from buildtool.protocol.codec import decode, encode
+from buildtool.protocol.messages import Accepted, Draining, Ended, Goodbye, Order, Refused
 from tests.e2e.control import Control
 from tests.hostile.peer import Peer, registration
 

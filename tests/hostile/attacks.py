@@ -12,20 +12,11 @@ from http.client import HTTPConnection, HTTPException
 import attrs
 from attrs import define, field
 
-from buildtool.adapters.pb_encode import encoded
-from buildtool.domain.model import AttemptEnd, ProjectSkill
+from buildtool.adapters.control.encoder import encoded
 from buildtool.errors import BuildToolError
-from buildtool.protocol import (
-    Accepted,
-    AskExplain,
-    Draining,
-    Ended,
-    Goodbye,
-    Heartbeat,
-    Order,
-    SubmitTogether,
-)
-from buildtool.wire import decode, encode
+from buildtool.model.records import AttemptEnd, ProjectSkill
+from buildtool.protocol.codec import decode, encode
+from buildtool.protocol.messages import Accepted, AskExplain, Draining, Ended, Goodbye, Heartbeat, Order, SubmitTogether
 from tests.hostile.peer import LOCAL, Gone, Peer, registration, submission
 
 CALLS = 64

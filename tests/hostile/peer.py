@@ -11,12 +11,12 @@ from typing import Self
 import attrs
 from attrs import define, field, frozen
 
-from buildtool.adapters.pb_banana import Bounds, Expressions, plain
-from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
-from buildtool.domain.model import Capability, Held, Offer, OfferKind, ProjectSkill
-from buildtool.domain.platforms import Value
-from buildtool.protocol import PROTOCOL_VERSION, Hello, Register, Submit
-from buildtool.wire import encode
+from buildtool.adapters.control.decoder import Bounds, Expressions, plain
+from buildtool.adapters.control.encoder import Encoded, call_bytes, encoded
+from buildtool.model.platforms import Value
+from buildtool.model.records import Capability, Held, Offer, OfferKind, ProjectSkill
+from buildtool.protocol.codec import encode
+from buildtool.protocol.messages import PROTOCOL_VERSION, Hello, Register, Submit
 
 LOCAL: dict[str, Value] = {
     "os": "linux",

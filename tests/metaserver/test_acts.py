@@ -7,14 +7,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.domain.incarnations import Keys
-from buildtool.domain.messages import RequestMoved
-from buildtool.domain.model import Request, RequestState
-from buildtool.domain.state import State
-from buildtool.metaserver.server_desk import TELL_AGAIN, Acts
-from buildtool.metaserver.telling import Addresses, Teller
-from buildtool.protocol import Told
-from tests.domain.worlds import POLICIES, submitted
+from buildtool.metaserver.build_servers import TELL_AGAIN, Acts
+from buildtool.metaserver.request_status import Addresses, Teller
+from buildtool.model.incarnations import Keys
+from buildtool.model.records import Request, RequestState
+from buildtool.protocol.messages import Told
+from buildtool.scheduling.events import RequestMoved
+from buildtool.scheduling.state.state import State
+from tests.scheduling.worlds import POLICIES, submitted
 from tests.support.memory import MemoryStore, full_disk
 
 

@@ -8,20 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.asker import Asker, working_for
-from buildtool.domain.messages import (
-    CancelRequested,
-    Dispatch,
-    Event,
-    Explain,
-    Hit,
-    Queued,
-    Registered,
-    RequestMoved,
-    SessionOpened,
-    Tick,
-)
-from buildtool.domain.model import (
+from buildtool.concurrency.asker import Asker, working_for
+from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
+from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptState,
@@ -34,12 +24,22 @@ from buildtool.domain.model import (
     RequestState,
     Verdict,
 )
-from buildtool.domain.state import LEASE, State
-from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
-from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
-from tests.domain.broker import fingerprint
-from tests.domain.worlds import POLICIES, machine, spec, submitted
+from buildtool.scheduling.events import (
+    CancelRequested,
+    Dispatch,
+    Event,
+    Explain,
+    Hit,
+    Queued,
+    Registered,
+    RequestMoved,
+    SessionOpened,
+    Tick,
+)
+from buildtool.scheduling.state.state import LEASE, State
 from tests.metaserver.deliveries import deliver_all
+from tests.scheduling.broker import fingerprint
+from tests.scheduling.worlds import POLICIES, machine, spec, submitted
 from tests.support.logs import listening
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 

@@ -12,18 +12,18 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.disk import Disk, Mode, make_directories
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.pb_link import Backoff, BuildServerLink
-from buildtool.adapters.spool import Spool
-from buildtool.attempt import Tools
-from buildtool.buildserver import BuildServer, Offered
-from buildtool.delivering import Deliveries
-from buildtool.domain.model import Held, Judged
-from buildtool.domain.platforms import Value
+from buildtool.adapters.control.build_server_link import Backoff, BuildServerLink
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
+from buildtool.adapters.storage.spool import Spool
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
-from buildtool.ports import Executor, Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
-from buildtool.protocol import (
+from buildtool.model.platforms import Value
+from buildtool.model.records import Held, Judged
+from buildtool.ports.ports import Executor, Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,

@@ -10,11 +10,11 @@ import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.pb_client import Session, greet
-from buildtool.adapters.pb_door import Door
-from buildtool.domain.model import AttemptEnd, AttemptState, Held, HeldState
+from buildtool.adapters.control.calls import Door
+from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError, Declined
-from buildtool.protocol import (
+from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,

@@ -12,17 +12,9 @@ from typing import Any
 
 from attrs import define
 
-from buildtool.domain.model import (
-    AttemptEnd,
-    AttemptState,
-    Held,
-    HeldState,
-    Judged,
-    RequestState,
-    Verdict,
-)
-from buildtool.domain.state import State
-from buildtool.protocol import Done, Ended, Found, Ok, Order, Submit, Told
+from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState, Judged, RequestState, Verdict
+from buildtool.protocol.messages import Done, Ended, Found, Ok, Order, Submit, Told
+from buildtool.scheduling.state.state import State
 from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id
 from tests.simulation.mailserver import Letter
 

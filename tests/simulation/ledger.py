@@ -11,9 +11,8 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.domain.matching import can_build, satisfies
-from buildtool.domain.messages import Happened
-from buildtool.domain.model import (
+from buildtool.model.matching import can_build, satisfies
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -30,7 +29,8 @@ from buildtool.domain.model import (
     RequestState,
     Server,
 )
-from buildtool.project import Project
+from buildtool.project.definition import Project
+from buildtool.scheduling.events import Happened
 from tests.simulation.clock import Life
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace

@@ -9,30 +9,30 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.files import ArtifactStore
-from buildtool.adapters.logs import LogStore
-from buildtool.adapters.mail import Mailer
-from buildtool.adapters.mail_text import Links, render
-from buildtool.adapters.outbox_store import SqlOutboxStore
-from buildtool.adapters.patrol import Patrol
-from buildtool.adapters.pb_server import Gateway
-from buildtool.adapters.scrub import Scrub
-from buildtool.adapters.shelving import Shelving
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.adapters.sweep import Sweep
-from buildtool.adapters.transfer import Oversight, TransferSite
-from buildtool.domain.incarnations import Keys
-from buildtool.domain.messages import ArtifactGone
-from buildtool.domain.model import Artifact
-from buildtool.domain.state import State
-from buildtool.entry.housekeeping import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.http.transfer import Oversight, TransferSite
+from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.mail.text import Links, render
+from buildtool.adapters.maintenance.orphan_sweep import Sweep
+from buildtool.adapters.maintenance.scrub_artifacts import Scrub
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifacts import ArtifactStore
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.concurrency.periodic import Patrol
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.broker import SLICE, Broker
-from buildtool.metaserver.desk import Desk
-from buildtool.metaserver.explaining import Explainer
-from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
-from buildtool.metaserver.telling import Addresses, Teller
-from buildtool.metaserver.troubles import Troubles
+from buildtool.metaserver.build_problems import Troubles
+from buildtool.metaserver.build_servers import Acts, ServerDesk, TicketOffice
+from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.request_status import Addresses, Teller
+from buildtool.metaserver.requests import Desk
+from buildtool.model.incarnations import Keys
+from buildtool.model.records import Artifact
+from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.scheduling.events import ArtifactGone
+from buildtool.scheduling.state.state import State
 from tests.simulation.clock import Life
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.machine import Machine

@@ -15,18 +15,20 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters import files, outbox_store, spool, transfer
-from buildtool.adapters.database import Database
-from buildtool.adapters.mail import Mailer
-from buildtool.adapters.pb_links import Links
-from buildtool.adapters.pb_server import Gateway
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.buildserver import BuildServer
-from buildtool.delivering import Deliveries
-from buildtool.domain import admission, dispatching, leases, outcomes, settling, state, turn
-from buildtool.domain.matching import Wanted
-from buildtool.domain.messages import Noted
-from buildtool.domain.model import (
+from buildtool.adapters.control.build_server_connections import Links
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.http import transfer
+from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.sql import outbox_store
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage import artifacts, spool
+from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.server import BuildServer
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.build_servers import ServerDesk
+from buildtool.model.matching import Wanted
+from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     AttemptState,
@@ -37,11 +39,13 @@ from buildtool.domain.model import (
     Server,
     Verdict,
 )
-from buildtool.domain.scheduler import Decision
-from buildtool.domain.tickets import read
-from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.server_desk import ServerDesk
-from buildtool.ports import OutgoingMail
+from buildtool.model.tickets import read
+from buildtool.ports.ports import OutgoingMail
+from buildtool.scheduling import admission, attempts, dispatching, leases, settling
+from buildtool.scheduling import decision as turn
+from buildtool.scheduling.decide import Decision
+from buildtool.scheduling.events import Noted
+from buildtool.scheduling.state import state
 from tests.simulation.disk import SimulatedDisk
 
 SEEDS_MOST = 60
@@ -153,7 +157,7 @@ def old_session_believed() -> Sequence[Change]:
 
     return [
         (Links, "fence", lambda self, server, session: None),
-        (outcomes, "current", current),
+        (attempts, "current", current),
         (ServerDesk, "_current", desk_current),
     ]
 
@@ -164,7 +168,7 @@ def anybody_believed() -> Sequence[Change]:
         found: Attempt | None = turn.state.attempts.get((build_id, epoch))
         return found
 
-    return [(outcomes, "current", current)]
+    return [(attempts, "current", current)]
 
 
 @_mutant("a report is about the epoch that it names")
@@ -181,7 +185,7 @@ def epoch_not_compared() -> Sequence[Change]:
     def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(self.broker.state, server, build_id, epoch)
 
-    return [(outcomes, "current", current), (ServerDesk, "_current", desk_current)]
+    return [(attempts, "current", current), (ServerDesk, "_current", desk_current)]
 
 
 @_mutant("a batch that ends early answers nobody whom it did not come to")
@@ -210,7 +214,7 @@ def slots_without_end() -> Sequence[Change]:
 
 @_mutant("who refused is not asked again at once")
 def refusal_forgotten() -> Sequence[Change]:
-    return [(outcomes, "_remember", lambda *what: None)]
+    return [(attempts, "_remember", lambda *what: None)]
 
 
 @_mutant("where a build failed it is not repeated")
@@ -230,13 +234,13 @@ def quarantine_ignored() -> Sequence[Change]:
 
 @_mutant("a finished build ends a quarantine, but not a pause by hand")
 def pause_undone() -> Sequence[Change]:
-    original = outcomes._absolve
+    original = attempts._absolve
 
     def absolve(turn: Any, name: str) -> None:
         original(turn, name)
         turn.state.put(evolve(turn.state.servers[name], paused=""))
 
-    return [(outcomes, "_absolve", absolve)]
+    return [(attempts, "_absolve", absolve)]
 
 
 @_mutant("a slot that is free again is filled")
@@ -292,7 +296,7 @@ def expiry_not_shifted() -> Sequence[Change]:
 @_mutant("a missing attempt that comes back goes on")
 def nobody_comes_back() -> Sequence[Change]:
     def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:
-        outcomes.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
+        attempts.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
         return leases._told(held, Verdict.DROP, "too late")
 
     return [(leases, "_judge_missing", judge_missing)]
@@ -311,16 +315,16 @@ def late_success_thrown_away() -> Sequence[Change]:
 
 @_mutant("a late failure is only noted")
 def late_failure_counts() -> Sequence[Change]:
-    original = outcomes.ended
+    original = attempts.ended
 
     def ended(turn: Any, event: Any) -> Any:
-        attempt = outcomes.current(turn, event.server, event.session, event.build_id, event.epoch)
+        attempt = attempts.current(turn, event.server, event.session, event.build_id, event.epoch)
         if attempt is not None and attempt.state is AttemptState.MISSING:
-            outcomes.end(turn, attempt, event.end, event.reason, event.log_tail)
+            attempts.end(turn, attempt, event.end, event.reason, event.log_tail)
             return Noted()
         return original(turn, event)
 
-    return [(outcomes, "ended", ended)]
+    return [(attempts, "ended", ended)]
 
 
 @_mutant("a strike for an absence is given back at the return")
@@ -330,9 +334,9 @@ def strike_kept() -> Sequence[Change]:
 
 @_mutant("what comes back without an attempt has lost it")
 def absent_attempts_believed() -> Sequence[Change]:
-    from buildtool.domain import presence
+    from buildtool.scheduling import sessions
 
-    return [(presence, "_lose_what_is_not_there", lambda turn, server: None)]
+    return [(sessions, "_lose_what_is_not_there", lambda turn, server: None)]
 
 
 @_mutant("a build server that is told to drop something drops it")
@@ -387,21 +391,21 @@ def no_readmission() -> Sequence[Change]:
         for request in waiting:
             turn.disappoint(of, request, how, reason)
 
-    return [(outcomes, "tell_unsuccessful", tell_unsuccessful)]
+    return [(attempts, "tell_unsuccessful", tell_unsuccessful)]
 
 
 @_mutant("a failure is repeated elsewhere before it is final")
 def no_confirmation() -> Sequence[Change]:
-    return [(outcomes, "capable_elsewhere", lambda turn, build: False)]
+    return [(attempts, "capable_elsewhere", lambda turn, build: False)]
 
 
 def _ending_as(was: AttemptEnd, instead: AttemptEnd) -> Sequence[Change]:
-    original = outcomes.end
+    original = attempts.end
 
     def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
         original(of, attempt, instead if how is was else how, reason, log_tail)
 
-    return [(outcomes, "end", end)]
+    return [(attempts, "end", end)]
 
 
 @_mutant("a machine's failure is not the project's")
@@ -416,7 +420,7 @@ def mistake_blamed_on_machine() -> Sequence[Change]:
 
 @_mutant("a mistake of the project is final at once")
 def mistake_tried_again() -> Sequence[Change]:
-    return [(outcomes, "_project_mistaken", outcomes._project_failed)]
+    return [(attempts, "_project_mistaken", attempts._project_failed)]
 
 
 @_mutant("a mail is marked as sent after the mail server took it")
@@ -469,26 +473,26 @@ def _digest_changes() -> Sequence[Change]:
         def update(self, data: bytes) -> None:
             """Whatever it is."""
 
-    original = files.ArtifactStore.publish
+    original = artifacts.ArtifactStore.publish
 
-    async def publish(self: files.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
+    async def publish(self: artifacts.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
         kept = self._received.get((build_id, epoch))
         if kept is not None:
             kept.hasher = Believing(digest)  # type: ignore[assignment] # that is the mutation
         await original(self, build_id, epoch, digest, size)
 
-    return [(files.ArtifactStore, "publish", publish)]
+    return [(artifacts.ArtifactStore, "publish", publish)]
 
 
 @_mutant("an artifact is read before it is given out")
 def damaged_given_out() -> Sequence[Change]:
-    original = files._open_verified
+    original = artifacts._open_verified
 
     def open_verified(*what: Any) -> tuple[int, Any, bool]:
         file, stamp, _ = original(*what)
         return file, stamp, True
 
-    return [(files, "_open_verified", open_verified)]
+    return [(artifacts, "_open_verified", open_verified)]
 
 
 @_mutant("a file is synced before its row says that it is there")

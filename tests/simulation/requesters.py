@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.adapters.control.client import Requesting, connect_requester
 from buildtool.errors import (
     BuildToolError,
     InternalError,
@@ -18,7 +18,7 @@ from buildtool.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from buildtool.protocol import AskStatus, Cancel, Follow, Found, Submit, SubmitTogether, Told
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, Found, Submit, SubmitTogether, Told
 from tests.simulation.clock import Life
 from tests.simulation.transfers import Transfers
 

@@ -13,9 +13,9 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.asking import _ERRORS
-from buildtool.adapters.flow import Inlet
-from buildtool.adapters.streaming import Answer, Content, Refusal
+from buildtool.adapters.http.client import _ERRORS
+from buildtool.adapters.http.server import Answer, Content, Refusal
+from buildtool.concurrency.backpressure import Inlet
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
 from tests.simulation.clock import Life
 from tests.simulation.network import CONNECT_TIMEOUT, Host, Network

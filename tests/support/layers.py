@@ -8,37 +8,48 @@ from attrs import frozen
 
 GROUPS = {
     "errors": ("errors", 0),
-    "domain": ("domain", 1),
-    "blame": ("plain", 2),
-    "asker": ("plain", 2),
-    "configfile": ("plain", 2),
-    "inbox": ("plain", 2),
-    "kept": ("plain", 2),
-    "operator_protocol": ("plain", 2),
-    "ports": ("plain", 2),
-    "project": ("plain", 2),
-    "projectcheck": ("plain", 2),
-    "protocol": ("plain", 2),
-    "raised": ("plain", 2),
-    "recipecheck": ("plain", 2),
-    "recipes": ("plain", 2),
-    "settings": ("plain", 2),
-    "wire": ("plain", 2),
-    "adapters": ("adapters", 3),
-    "migrations": ("adapters", 3),
-    "web": ("web", 3),
-    "attempt": ("shells", 3),
-    "buildlog": ("shells", 3),
-    "buildserver": ("shells", 3),
-    "delivering": ("shells", 3),
-    "metaserver": ("shells", 3),
-    "requester": ("shells", 3),
-    "entry": ("entry", 4),
+    "model": ("model", 1),
+    "concurrency": ("concurrency", 1),
+    "scheduling": ("scheduling", 2),
+    "protocol": ("protocol", 2),
+    "project": ("project", 2),
+    "configuration": ("configuration", 3),
+    "ports": ("ports", 3),
+    "adapters": ("adapters", 4),
+    "web": ("web", 4),
+    "metaserver": ("metaserver", 4),
+    "buildserver": ("buildserver", 4),
+    "requester": ("requester", 4),
+    "programs": ("programs", 5),
+    "demo": ("demo", 6),
 }
 """Group and rank of everything directly inside buildtool/; a module imports its own group and lower ranks."""
 
 ROOT_PACKAGE = ("root", 0)
-LAUNCHERS = ("bin", 5)
+LAUNCHERS = ("bin", 6)
+
+ROOMS = frozenset(
+    {
+        ("control", "network"),
+        ("host", "processes"),
+        ("host", "storage"),
+        ("http", "network"),
+        ("http", "storage"),
+        ("http", "vcs"),
+        ("mail", "network"),
+        ("maintenance", "network"),
+        ("maintenance", "runtime"),
+        ("maintenance", "sql"),
+        ("maintenance", "storage"),
+        ("vcs", "processes"),
+        ("vcs", "runtime"),
+        ("vcs", "storage"),
+    }
+)
+"""Which room of adapters/ may import which other."""
+
+SCHEDULERS = ("buildtool.metaserver", "buildtool.programs.metaserver", "buildtool.scheduling")
+"""Who may know how decisions are made."""
 
 PURE_LIBRARY = frozenset(
     "__future__ abc attr attrs base64 binascii bisect collections collections.abc copy dataclasses"
@@ -46,13 +57,13 @@ PURE_LIBRARY = frozenset(
     " itertools json math numbers operator posixpath re shlex statistics string struct textwrap types typing"
     " unicodedata urllib.parse weakref".split()
 )
-"""All that domain/ may import besides itself and errors: nothing in it reads a clock, a file or chance."""
+"""All that model/ and scheduling/ may import besides ours: nothing in it reads a clock, a file or chance."""
 
 WORLD = frozenset(
     "asyncio concurrent fcntl glob mmap multiprocessing pty random resource secrets select selectors"
     " shutil socket sqlite3 ssl subprocess tempfile threading time uuid".split()
 )
-"""Library modules that touch the outside world: at home in adapters/, and in entry/ to compose them."""
+"""Library modules that touch the outside world: at home in adapters/, and in programs/ to compose them."""
 
 WORLD_PARTS = frozenset({"twisted.internet.reactor", "twisted.internet.threads", "twisted.python.threadpool"})
 """The same in Twisted: the reactor is handed in, and threads are an adapter's."""
@@ -65,7 +76,8 @@ PURE_OS_PATH = frozenset({"basename", "commonpath", "dirname", "isabs", "join", 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 FILE_CALLS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "rglob"})
 BUILTIN_CALLS = frozenset({"open", "input"})
-FREE = frozenset({"adapters", "entry"})
+FREE = frozenset({"adapters", "programs", "demo"})
+PURE = frozenset({"model", "scheduling"})
 
 
 @frozen
@@ -165,14 +177,14 @@ def _import_breaches(module: Module, imported: Import) -> Iterator[str]:
         yield f"{where}: launchers are started, not imported"
     elif top == "buildtool":
         yield from _direction_breaches(module, imported.target, where)
-    elif module.group == "domain":
+    elif module.group in PURE:
         pure = imported.target in PURE_LIBRARY or imported.target.rpartition(".")[0] in PURE_LIBRARY
         if not (pure or imported.target.startswith("pathlib.Pure")):
-            yield f"{where}: domain/ uses the pure part of the standard library and attrs only"
+            yield f"{where}: {module.group}/ uses the pure part of the standard library and attrs only"
     elif module.group not in FREE | {"bin"}:
         system_call = imported.target.startswith("os.") and imported.target.split(".")[1] not in PURE_OS | {"path"}
         if system_call or _within(imported.target, WORLD | WORLD_PARTS):
-            yield f"{where}: only adapters/ and entry/ touch the outside world"
+            yield f"{where}: only adapters/ and programs/ touch the outside world"
         elif _within(imported.target, ONLY_ADAPTERS):
             yield f"{where}: this library is hidden behind a port, in adapters/"
 
@@ -183,12 +195,23 @@ def _direction_breaches(module: Module, target: str, where: str) -> Iterator[str
         yield f"{where}: there is no such part of buildtool"
         return
     group, rank = place
-    if module.group == "bin" and group != "entry":
-        yield f"{where}: a launcher imports buildtool.entry only"
+    if module.group == "bin" and group != "programs":
+        yield f"{where}: a launcher imports buildtool.programs only"
     elif rank > module.rank:
         yield f"{where}: upward, from {module.group} (rank {module.rank}) to {group} (rank {rank})"
     elif rank == module.rank and group != module.group:
         yield f"{where}: sideways, {module.group} and {group} do not know each other"
+    elif group == module.group == "adapters":
+        here, there = _room(module.name), _room(target)
+        if here and there and here != there and (here, there) not in ROOMS:
+            yield f"{where}: {here}/ does not know {there}/ (add the pair to ROOMS only with a reason)"
+    elif group == "scheduling" and not _within(module.name, SCHEDULERS):
+        yield f"{where}: only the metaserver and its program know how decisions are made"
+
+
+def _room(name: str) -> str:
+    """Return the folder of adapters/ that a module is in, "" for adapters/ itself."""
+    return [*name.split("."), "", ""][2]
 
 
 def _use_breaches(module: Module) -> Iterator[str]:
@@ -196,12 +219,12 @@ def _use_breaches(module: Module) -> Iterator[str]:
     if module.group in FREE | {"bin"}:
         return
     # Reading the configuration is what these are for.
-    reader = module.name in {"buildtool.settings", "buildtool.configfile"}
+    reader = module.name in {"buildtool.configuration.settings", "buildtool.configuration.file"}
     for node in ast.walk(module.tree):
         what = _clock(node) or (None if reader else _file(node))
         if what:
             line = getattr(node, "lineno", 0)
-            yield f"{module.path}:{line} uses {what}: only adapters/ and entry/ touch the outside world"
+            yield f"{module.path}:{line} uses {what}: only adapters/ and programs/ touch the outside world"
 
 
 def _clock(node: ast.AST) -> str | None:

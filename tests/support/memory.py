@@ -6,8 +6,8 @@ from typing import TypeVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.domain.messages import Effect, Happened
-from buildtool.domain.model import (
+from buildtool.errors import StorageUnavailable
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptState,
@@ -20,10 +20,10 @@ from buildtool.domain.model import (
     Shelf,
     ShelfKey,
 )
-from buildtool.domain.shelves import stocked
-from buildtool.errors import StorageUnavailable
-from buildtool.ports import Answered, Row, Snapshot
-from tests.domain.broker import OPEN_BUILD, beat_of, write
+from buildtool.ports.ports import Answered, Row, Snapshot
+from buildtool.scheduling.events import Effect, Happened
+from buildtool.scheduling.state.shelves import stocked
+from tests.scheduling.broker import OPEN_BUILD, beat_of, write
 
 R = TypeVar("R")
 

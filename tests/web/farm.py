@@ -4,7 +4,8 @@ from typing import Any
 
 from attrs import evolve
 
-from buildtool.domain.model import (
+from buildtool.model.options import Canonical
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -22,7 +23,6 @@ from buildtool.domain.model import (
     RequestState,
     Server,
 )
-from buildtool.domain.options import Canonical
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 X86: Canonical = (

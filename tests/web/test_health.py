@@ -5,7 +5,7 @@ import json
 import pytest
 
 from buildtool.errors import StorageUnavailable
-from buildtool.protocol import HealthTold, Turns
+from buildtool.protocol.messages import HealthTold, Turns
 from buildtool.web import health
 from tests.web.fake_pages import FakePages
 from tests.web.farm import farm

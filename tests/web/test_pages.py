@@ -11,8 +11,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildtool.domain.model import BuildState
 from buildtool.errors import NewerDatabase, StorageUnavailable
+from buildtool.model.records import BuildState
 from buildtool.web.app import make_urls
 from tests import strategies
 from tests.support.failures import LoggedFailures

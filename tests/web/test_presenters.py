@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.domain.model import (
+from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     AttemptState,
@@ -20,7 +20,7 @@ from buildtool.domain.model import (
     ProjectSkill,
     RequestState,
 )
-from buildtool.ports import BuildDetail, ServerLine
+from buildtool.ports.ports import BuildDetail, ServerLine
 from buildtool.web import badges, presenters
 from buildtool.web.timeline import timeline
 from buildtool.web.urls import Urls

@@ -27,15 +27,15 @@ from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from buildtool.adapters.clock import WallClock
-from buildtool.adapters.database import Database
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.logs import LogStore
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.entry.listening import listen
-from buildtool.entry.web_site import BODY_LIMIT, PagesSite, Reader, web_site
-from buildtool.protocol import Explanation
-from buildtool.settings import Settings, describe, load_settings
+from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.configuration.settings import Settings, describe, load_settings
+from buildtool.programs.common.listening import listen
+from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, Reader, web_site
+from buildtool.protocol.messages import Explanation
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs
 from tests.web.farm import LOG, farm
