@@ -15,7 +15,8 @@ from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
 from buildtool.model.options import ProjectOptions, choice, standard
 from buildtool.model.platforms import Value
 from buildtool.model.records import Judged, Offer, OfferKind, canonical
-from buildtool.ports.ports import Executor, Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome

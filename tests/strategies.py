@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from buildtool.model.audit import Happened
 from buildtool.model.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.records import (
@@ -27,7 +28,6 @@ from buildtool.model.records import (
     Server,
     ShelfKey,
 )
-from buildtool.scheduling.events import Happened
 
 # --- plain values ---------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from twisted.web.server import Request
 from buildtool import __version__
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
 from buildtool.model.records import Build, BuildState
-from buildtool.ports.ports import BuildDetail, Clock, LogReader, Pages, Questions
+from buildtool.ports.common import Clock
+from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
 
 from . import health, presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path

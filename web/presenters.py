@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Offer, Server
-from buildtool.ports.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
+from buildtool.model.text import duration_words
+from buildtool.ports.pages import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
 from buildtool.protocol.messages import Explanation, WhyLine
-from buildtool.scheduling.state.estimates import duration_words
 
 from . import badges, words
 from .timeline import timeline

@@ -11,7 +11,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from buildtool.errors import NotFound
-from buildtool.ports.ports import LogReader
+from buildtool.ports.pages import LogReader
 
 CHUNK = 128 * 1024
 """Bytes read at a time; about as much is in memory for each visitor."""

@@ -31,10 +31,9 @@ from buildtool.errors import (
 from buildtool.model.options import digest_of
 from buildtool.model.platforms import Value
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
-from buildtool.ports.ports import (
+from buildtool.ports.buildserver import (
     CommandEnd,
     Commands,
-    Executor,
     Halt,
     Halted,
     Obstacle,
@@ -46,6 +45,7 @@ from buildtool.ports.ports import (
     Uploads,
     Workshop,
 )
+from buildtool.ports.common import Executor
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Command, Plan, PlatformTools, Wanted
 from buildtool.project.user_errors import ask, at, defined, place, words

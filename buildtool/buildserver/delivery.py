@@ -27,7 +27,7 @@ from buildtool.errors import (
     Unavailable,
 )
 from buildtool.model.records import AttemptEnd, Held, HeldState, Judged, Verdict
-from buildtool.ports.ports import MetaserverLink, Spooled, SpoolFiles, Uploads
+from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
 from buildtool.protocol.messages import Done, Ended, Welcome
 
 UPLOADS = 4

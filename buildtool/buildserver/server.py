@@ -31,7 +31,8 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.records import AttemptEnd, Held, Judged, Offer, Verdict
-from buildtool.ports.ports import Executor, MetaserverLink
+from buildtool.ports.buildserver import MetaserverLink
+from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, Project
 from buildtool.project.user_errors import ask, at, defined
 from buildtool.protocol.messages import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome

@@ -19,21 +19,21 @@ from twisted.logger import Logger
 from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_for
 from buildtool.concurrency.inbox import Inbox
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.model.audit import Happened
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
-from buildtool.ports.ports import ArtifactFiles, BrokerStore, Clock
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.admission import find_hit
+from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.effects import Effect, RequestMoved
 from buildtool.scheduling.events import (
-    Answer,
     ArtifactGone,
     AskedWhy,
     ClockStepped,
-    Effect,
     Event,
     Explain,
-    Happened,
     Reconfigured,
-    RequestMoved,
     Restarted,
     Tick,
     hits_wanted,

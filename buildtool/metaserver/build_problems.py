@@ -12,8 +12,8 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.metaserver.broker import Broker
+from buildtool.model.text import duration_words
 from buildtool.scheduling.events import ArtifactUnkept
-from buildtool.scheduling.state.estimates import duration_words
 
 TRIED_OFTEN = 10
 """With how many attempts an open build is worth a look."""

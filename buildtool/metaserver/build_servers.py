@@ -44,8 +44,10 @@ from buildtool.model.records import (
     RequestState,
     Verdict,
 )
+from buildtool.model.text import duration_words
 from buildtool.model.tickets import Ticket, TicketKind, sign
-from buildtool.ports.ports import ArtifactFiles, BuildServers, Clock, Followers, LogFiles, Notifier
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import ArtifactFiles, BuildServers, Followers, LogFiles, Notifier
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import encode, size_of
 from buildtool.protocol.messages import (
@@ -63,28 +65,17 @@ from buildtool.protocol.messages import (
     Tickets,
     Welcome,
 )
+from buildtool.scheduling.answers import Answer, HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
+from buildtool.scheduling.effects import Abort, Dispatch, Effect, Fence, MailWritten, RequestMoved
 from buildtool.scheduling.events import (
-    Abort,
-    Answer,
     AttemptAccepted,
     AttemptEnded,
     Delivered,
     Disconnected,
-    Dispatch,
     DrainBegun,
-    Effect,
-    Fence,
-    HeldJudged,
     HeldReported,
-    MailWritten,
-    NameHeld,
-    NoPlace,
-    Noted,
     Registered,
-    RequestMoved,
-    SessionOpened,
 )
-from buildtool.scheduling.state.estimates import duration_words
 
 log = Logger()
 

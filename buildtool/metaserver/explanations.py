@@ -9,9 +9,9 @@ from attrs import frozen
 from buildtool.metaserver.request_status import Teller
 from buildtool.model.matching import Reason, group_words, satisfies
 from buildtool.model.records import Artifact, Build, Demand, Request
-from buildtool.ports.ports import BrokerStore
+from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.messages import Explanation, WhyLine
-from buildtool.scheduling.events import Explained, ServerReasons, Why
+from buildtool.scheduling.answers import Explained, ServerReasons, Why
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import NAMES_SHOWN

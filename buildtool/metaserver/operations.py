@@ -15,8 +15,9 @@ from buildtool.metaserver.broker import Broker
 from buildtool.model.addresses import valid_address
 from buildtool.model.options import digest_of
 from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, FailedHere, Server
-from buildtool.model.text import one_line
-from buildtool.ports.ports import ArtifactRemoval, BrokerStore, Clock, Conditions, OperatorStore
+from buildtool.model.text import duration_words, one_line
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import ArtifactRemoval, BrokerStore, Conditions, OperatorStore
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import Turns
 from buildtool.protocol.operator import (
@@ -35,21 +36,23 @@ from buildtool.protocol.operator import (
     Standing,
     WaitingTold,
 )
-from buildtool.scheduling.events import (
+from buildtool.scheduling.answers import (
     Answer,
-    ArtifactGone,
-    BuildAborted,
     ConflictingSubmission,
     Dispatched,
-    DispatchHeld,
-    Event,
-    FailureForgotten,
     Hit,
     JoinedBuild,
     KnownFailure,
     Noted,
     Queued,
     RepeatedSubmission,
+)
+from buildtool.scheduling.events import (
+    ArtifactGone,
+    BuildAborted,
+    DispatchHeld,
+    Event,
+    FailureForgotten,
     ServerForgotten,
     ServerPaused,
     ServerResumed,
@@ -57,7 +60,6 @@ from buildtool.scheduling.events import (
     Tick,
 )
 from buildtool.scheduling.server_names import busy_in
-from buildtool.scheduling.state.estimates import duration_words
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 

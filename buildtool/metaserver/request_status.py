@@ -11,7 +11,7 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Build, BuildState, Request, RequestState
 from buildtool.model.tickets import cancel_token
-from buildtool.ports.ports import BrokerStore
+from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import SENT_WHOLE, listed, size_of
 from buildtool.protocol.messages import Found, Told
 from buildtool.scheduling.state.state import State

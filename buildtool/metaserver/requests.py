@@ -38,7 +38,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.model.vocabulary import TOOLS, check_known
-from buildtool.ports.ports import Answered, BrokerStore, Conditions, SourceResolver
+from buildtool.ports.metaserver import Answered, BrokerStore, Conditions, SourceResolver
 from buildtool.project.definition import Project, tools_named
 from buildtool.project.user_errors import ask, at, defined
 from buildtool.protocol.codec import encode, listed, size_of
@@ -57,24 +57,20 @@ from buildtool.protocol.messages import (
     ToldTogether,
     Turns,
 )
-from buildtool.scheduling.events import (
+from buildtool.scheduling.answers import (
     Answer,
     AnsweredTogether,
-    AskedWhy,
     Cancelled,
-    CancelRequested,
     ConflictingSubmission,
     Dispatched,
-    Explain,
     Explained,
     Hit,
     JoinedBuild,
     KnownFailure,
     Queued,
     RepeatedSubmission,
-    Submitted,
-    SubmittedTogether,
 )
+from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
 
 log = Logger()
 

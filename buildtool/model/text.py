@@ -97,3 +97,15 @@ def _shown(char: str) -> str:
 
 def _bounded(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration for people: ``40 s``, ``5 min``, ``3 h``."""
+    minute, hour, day = 60, 3_600, 86_400
+    if seconds < 1:
+        return "less than 1 s"
+    if seconds < 2 * minute:
+        return f"{round(seconds)} s"
+    if seconds < 2 * hour:
+        return f"{round(seconds / minute)} min"
+    return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"

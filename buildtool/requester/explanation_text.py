@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from buildtool.model.records import BuildState, shown
+from buildtool.model.text import duration_words
 from buildtool.protocol.messages import Explanation, Found, WhyLine
 from buildtool.requester.text import clean
-from buildtool.scheduling.state.estimates import duration_words
 
 NAMES_SAID = 5
 """At most so many servers are named in one line; the others are counted."""

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.errors import BuildToolError, NotFound, Unavailable
-from buildtool.ports.ports import Downloads, MetaserverClient
+from buildtool.ports.requester import Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, Told
 from buildtool.requester.pacing import Changes
 from buildtool.requester.ports import Console

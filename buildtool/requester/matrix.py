@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buildtool.model.platforms import Value
-from buildtool.ports.ports import MetaserverClient
+from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, Submit, Told
 from buildtool.requester.outcome import Exit, Result
 from buildtool.requester.text import answered, clean, waits, where_to_look

@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, RequestState
-from buildtool.ports.ports import Downloads, MetaserverClient
+from buildtool.ports.requester import Downloads, MetaserverClient
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, Submit, SubmitTogether, Told
 from buildtool.requester.explanation_text import explained
 from buildtool.requester.follow import LogShower, Story

@@ -21,9 +21,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
 )
-from buildtool.scheduling.decision import Turn, disappoint, expire, satisfy
-from buildtool.scheduling.dispatching import start_somewhere, start_waiting
-from buildtool.scheduling.events import (
+from buildtool.scheduling.answers import (
     Answer,
     AnsweredTogether,
     ConflictingSubmission,
@@ -33,10 +31,11 @@ from buildtool.scheduling.events import (
     KnownFailure,
     Queued,
     RepeatedSubmission,
-    RequestMoved,
-    Submitted,
-    SubmittedTogether,
 )
+from buildtool.scheduling.decision import Turn, disappoint, expire, satisfy
+from buildtool.scheduling.dispatching import start_somewhere, start_waiting
+from buildtool.scheduling.effects import RequestMoved
+from buildtool.scheduling.events import Submitted, SubmittedTogether
 from buildtool.scheduling.state.state import Seen, State
 
 JOINS_LOOKED_AT = 500

@@ -21,9 +21,10 @@ from buildtool.model.records import (
     Server,
 )
 from buildtool.scheduling.admission import leave
+from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decision import Turn, announce, close_build, close_if_unwanted, disappoint, expire, satisfy
 from buildtool.scheduling.dispatching import capable_elsewhere
-from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered, Noted
+from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered
 
 
 @frozen

@@ -7,35 +7,35 @@ decision back with ``state.rollback()``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from attrs import evolve, frozen
 
-from buildtool.model.records import Build, BuildState, ShelfKey
+from buildtool.model.records import Build, BuildState, Request, ShelfKey
 from buildtool.scheduling import admission, attempts, leases, operator, server_names, sessions
+from buildtool.scheduling.admission import admit_anew
+from buildtool.scheduling.answers import Answer, Cancelled, Explained, Noted
 from buildtool.scheduling.decision import Turn, expire, withdraw
+from buildtool.scheduling.dispatching import fill, start_waiting
+from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.events import (
-    Answer,
     ArtifactGone,
     ArtifactUnkept,
     AskedWhy,
     AttemptAccepted,
     AttemptEnded,
     BuildAborted,
-    Cancelled,
     CancelRequested,
     ClockStepped,
     Delivered,
     Disconnected,
     DispatchHeld,
     DrainBegun,
-    Effect,
     Event,
     Explain,
-    Explained,
     FailureForgotten,
     HeldReported,
-    Noted,
     Reconfigured,
     Registered,
     Restarted,
@@ -47,8 +47,7 @@ from buildtool.scheduling.events import (
     Tick,
 )
 from buildtool.scheduling.explain import explain, explain_build
-from buildtool.scheduling.settling import settle
-from buildtool.scheduling.state.ready_queue import place_of
+from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
 
 EXPIRED_AT_ONCE = 20
@@ -242,3 +241,20 @@ def _shelves_of_attempts(state: State) -> tuple[ShelfKey, ...]:
 
 def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
     return tuple(key for build_id in state.confirming for key in _shelves_of_build(state, build_id))
+
+
+def settle(turn: Turn) -> None:
+    """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
+    if not (turn.again or turn.anew or turn.freed):
+        return
+    state = turn.state
+    waiting: list[tuple[Place, Build | Request]] = []
+    waiting += [(place_of(state.builds[key]), state.builds[key]) for key in turn.again if key in state.builds]
+    waiting += [((key, state.next_number("build")), state.requests[key]) for key in turn.anew]
+    for _, one in sorted(waiting, key=itemgetter(0)):
+        if isinstance(one, Request):
+            admit_anew(turn, one)
+        else:
+            start_waiting(turn, one.id)
+    for name in sorted(turn.freed):
+        fill(turn, name)

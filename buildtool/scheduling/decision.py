@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
+from buildtool.model.audit import Happened
 from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Mail, Request, RequestState
 from buildtool.model.text import one_line
-from buildtool.scheduling.events import Abort, Effect, Happened, MailWritten, RequestMoved
+from buildtool.scheduling.effects import Abort, Effect, MailWritten, RequestMoved
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 

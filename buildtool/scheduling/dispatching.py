@@ -10,7 +10,7 @@ from attrs import evolve
 
 from buildtool.model.records import OFFER_RANK, Attempt, Build, BuildState, Offer, Server
 from buildtool.scheduling.decision import Turn, announce
-from buildtool.scheduling.events import Dispatch
+from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.state.ready_queue import Place
 
 

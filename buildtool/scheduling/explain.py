@@ -6,8 +6,9 @@ from attrs import evolve
 
 from buildtool.model.records import Build, BuildState, Request
 from buildtool.scheduling import admission
+from buildtool.scheduling.answers import Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
 from buildtool.scheduling.decision import Turn
-from buildtool.scheduling.events import Dispatched, Explain, Explained, Hit, JoinedBuild, KnownFailure, Queued
+from buildtool.scheduling.events import Explain
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import remaining, why

@@ -22,9 +22,11 @@ from buildtool.model.records import (
     Server,
     Verdict,
 )
+from buildtool.scheduling.answers import HeldJudged, Noted
 from buildtool.scheduling.attempts import begin, close_attempt, end, miss
 from buildtool.scheduling.decision import Turn, announce
-from buildtool.scheduling.events import Abort, DrainBegun, HeldJudged, HeldReported, Noted
+from buildtool.scheduling.effects import Abort
+from buildtool.scheduling.events import DrainBegun, HeldReported
 
 
 def heard(turn: Turn, event: HeldReported) -> HeldJudged:

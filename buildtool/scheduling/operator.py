@@ -6,6 +6,7 @@ from attrs import evolve
 
 from buildtool.model.records import BuildState, RequestState
 from buildtool.scheduling import server_names
+from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.attempts import settle_confirmations, tell_unsuccessful
 from buildtool.scheduling.decision import Turn, close_build
 from buildtool.scheduling.events import (
@@ -13,7 +14,6 @@ from buildtool.scheduling.events import (
     BuildAborted,
     DispatchHeld,
     FailureForgotten,
-    Noted,
     Reconfigured,
     ServerForgotten,
     ServerPaused,

@@ -13,9 +13,11 @@ from attrs import evolve
 
 from buildtool.model.networks import network_of
 from buildtool.model.records import AttemptEnd, Server
+from buildtool.scheduling.answers import NameHeld, NoPlace
 from buildtool.scheduling.attempts import close_attempt
 from buildtool.scheduling.decision import Turn
-from buildtool.scheduling.events import Fence, NameHeld, NoPlace, Registered
+from buildtool.scheduling.effects import Fence
+from buildtool.scheduling.events import Registered
 from buildtool.scheduling.state.state import State
 
 KNOWN = 1_000

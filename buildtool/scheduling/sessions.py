@@ -7,19 +7,11 @@ from attrs import evolve
 from buildtool.model.addresses import find_address
 from buildtool.model.records import AttemptEnd, AttemptState, Capability, Judged, Mail, RequestState, Server, Verdict
 from buildtool.scheduling import server_names
+from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
 from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered
 from buildtool.scheduling.decision import Turn
-from buildtool.scheduling.events import (
-    ClockStepped,
-    Disconnected,
-    Fence,
-    MailWritten,
-    NameHeld,
-    NoPlace,
-    Noted,
-    Registered,
-    SessionOpened,
-)
+from buildtool.scheduling.effects import Fence, MailWritten
+from buildtool.scheduling.events import ClockStepped, Disconnected, Registered
 from buildtool.scheduling.leases import judge_all
 from buildtool.scheduling.state.ready_queue import place_of
 from buildtool.scheduling.state.state import OWNER_TOLD_AFTER

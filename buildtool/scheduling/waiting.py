@@ -7,10 +7,10 @@ import math
 from buildtool.model.matching import Cause, Fit, Reason, group_words, nearer
 from buildtool.model.options import written
 from buildtool.model.records import Attempt, Build, BuildSpec, Offer, Server
-from buildtool.model.text import one_line
+from buildtool.model.text import duration_words, one_line
 from buildtool.model.vocabulary import is_name
-from buildtool.scheduling.events import ServerReasons, Why
-from buildtool.scheduling.state.estimates import Estimate, duration_words, starts_in
+from buildtool.scheduling.answers import ServerReasons, Why
+from buildtool.scheduling.state.estimates import Estimate, starts_in
 from buildtool.scheduling.state.ready_queue import Alike
 from buildtool.scheduling.state.state import State
 

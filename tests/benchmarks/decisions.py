@@ -26,12 +26,12 @@ from buildtool.model.records import (
     canonical,
 )
 from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import (
     AttemptAccepted,
     AttemptEnded,
     Delivered,
     Disconnected,
-    Dispatch,
     Event,
     Registered,
     Submitted,

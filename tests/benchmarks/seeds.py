@@ -25,7 +25,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
 )
-from buildtool.ports.ports import Row
+from buildtool.ports.metaserver import Row
 from tests.benchmarks.world import World
 from tests.support.inline import run
 

@@ -31,7 +31,7 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
-from buildtool.ports.ports import Obstacle
+from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome

@@ -12,7 +12,7 @@ from buildtool.metaserver.request_status import Addresses, Teller
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Request, RequestState
 from buildtool.protocol.messages import Told
-from buildtool.scheduling.events import RequestMoved
+from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.state.state import State
 from tests.scheduling.worlds import POLICIES, submitted
 from tests.support.memory import MemoryStore, full_disk

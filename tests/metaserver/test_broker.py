@@ -24,18 +24,9 @@ from buildtool.model.records import (
     RequestState,
     Verdict,
 )
-from buildtool.scheduling.events import (
-    CancelRequested,
-    Dispatch,
-    Event,
-    Explain,
-    Hit,
-    Queued,
-    Registered,
-    RequestMoved,
-    SessionOpened,
-    Tick,
-)
+from buildtool.scheduling.answers import Hit, Queued, SessionOpened
+from buildtool.scheduling.effects import Dispatch, RequestMoved
+from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick
 from buildtool.scheduling.state.state import LEASE, State
 from tests.metaserver.deliveries import deliver_all
 from tests.scheduling.broker import fingerprint

@@ -28,15 +28,8 @@ from buildtool.protocol.operator import (
     ResumeServer,
     Standing,
 )
-from buildtool.scheduling.events import (
-    AttemptAccepted,
-    AttemptEnded,
-    Disconnected,
-    Dispatched,
-    KnownFailure,
-    Queued,
-    Registered,
-)
+from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
+from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Registered
 from buildtool.scheduling.state.state import State
 from tests.fakes_build import plan
 from tests.metaserver.deliveries import deliver_all

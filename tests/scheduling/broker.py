@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
+from buildtool.model.audit import Happened
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -30,21 +31,12 @@ from buildtool.model.records import (
     ShelfKey,
     Shift,
 )
+from buildtool.model.shelves import stocked
+from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.decide import decide, next_wake, shelves_needed
-from buildtool.scheduling.events import (
-    Answer,
-    Dispatch,
-    Effect,
-    Event,
-    Happened,
-    Registered,
-    RequestMoved,
-    Restarted,
-    Tick,
-    submissions,
-)
+from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved
+from buildtool.scheduling.events import Event, Registered, Restarted, Tick, submissions
 from buildtool.scheduling.state.index import Index
-from buildtool.scheduling.state.shelves import stocked
 from buildtool.scheduling.state.state import Row, Seen, State
 
 K = TypeVar("K")

@@ -24,18 +24,10 @@ from buildtool.model.records import (
     Server,
     Verdict,
 )
-from buildtool.scheduling.events import (
-    Abort,
+from buildtool.scheduling.answers import (
     Answer,
-    AttemptAccepted,
-    AttemptEnded,
-    CancelRequested,
-    Delivered,
-    Disconnected,
     Dispatched,
-    Event,
     HeldJudged,
-    HeldReported,
     Hit,
     JoinedBuild,
     KnownFailure,
@@ -43,6 +35,16 @@ from buildtool.scheduling.events import (
     Queued,
     SessionOpened,
     Why,
+)
+from buildtool.scheduling.effects import Abort
+from buildtool.scheduling.events import (
+    AttemptAccepted,
+    AttemptEnded,
+    CancelRequested,
+    Delivered,
+    Disconnected,
+    Event,
+    HeldReported,
 )
 from buildtool.scheduling.state.state import LEASE
 from buildtool.scheduling.waiting import why

@@ -3,8 +3,7 @@
 from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, BuildState, Joined, RequestState
-from buildtool.scheduling.events import (
-    ArtifactGone,
+from buildtool.scheduling.answers import (
     ConflictingSubmission,
     Dispatched,
     Hit,
@@ -13,6 +12,7 @@ from buildtool.scheduling.events import (
     Queued,
     RepeatedSubmission,
 )
+from buildtool.scheduling.events import ArtifactGone
 from buildtool.scheduling.state.state import LEASE
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, REVISIONS, machine, spec, submitted

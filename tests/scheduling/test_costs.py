@@ -5,7 +5,9 @@ from attrs import evolve
 
 from buildtool.model.matching import Cause
 from buildtool.model.records import Artifact, Capability, Demand, Offer, OfferKind, canonical
+from buildtool.model.shelves import SHELF_MOST
 from buildtool.scheduling.admission import JOINS_LOOKED_AT
+from buildtool.scheduling.answers import Explained, SessionOpened
 from buildtool.scheduling.decide import EXPIRED_AT_ONCE, decide, next_wake
 from buildtool.scheduling.events import (
     AskedWhy,
@@ -14,13 +16,10 @@ from buildtool.scheduling.events import (
     Disconnected,
     Event,
     Explain,
-    Explained,
     Registered,
-    SessionOpened,
     Submitted,
     Tick,
 )
-from buildtool.scheduling.state.shelves import SHELF_MOST
 from buildtool.scheduling.waiting import KINDS_LOOKED_AT, lines
 from tests.scheduling.broker import TestBroker
 from tests.scheduling.worlds import POLICIES, POLICY, SKILL, machine, spec, submitted

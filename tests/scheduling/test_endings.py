@@ -1,18 +1,9 @@
 """Cancelling, sessions that take over, restarts, and reports that come too late."""
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Held, RequestState, Verdict
-from buildtool.scheduling.events import (
-    AttemptAccepted,
-    AttemptEnded,
-    Cancelled,
-    Disconnected,
-    Dispatched,
-    Fence,
-    JoinedBuild,
-    Queued,
-    RequestMoved,
-    Tick,
-)
+from buildtool.scheduling.answers import Cancelled, Dispatched, JoinedBuild, Queued
+from buildtool.scheduling.effects import Fence, RequestMoved
+from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Tick
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICY, machine, spec, submitted
 

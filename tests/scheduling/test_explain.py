@@ -7,7 +7,7 @@ from hypothesis import given
 from buildtool.model.matching import Cause, Reason, meets
 from buildtool.model.options import Comparison
 from buildtool.model.records import AttemptEnd, Capability, Offer, ProjectSkill, canonical
-from buildtool.scheduling.events import Queued, Why
+from buildtool.scheduling.answers import Queued, Why
 from buildtool.scheduling.explain import explain_build
 from buildtool.scheduling.waiting import NAMES_SHOWN, lines, server_reasons
 from tests.scheduling.farm import Farm

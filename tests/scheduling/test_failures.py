@@ -4,7 +4,8 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, BuildState, FailedHere, RequestState
-from buildtool.scheduling.events import CancelRequested, Dispatched, KnownFailure, Queued
+from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
+from buildtool.scheduling.events import CancelRequested
 from buildtool.scheduling.state.state import LEASE
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, machine, spec, submitted

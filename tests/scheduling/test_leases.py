@@ -12,16 +12,9 @@ from buildtool.model.records import (
     RequestState,
     Verdict,
 )
-from buildtool.scheduling.events import (
-    AttemptEnded,
-    ClockStepped,
-    Delivered,
-    DrainBegun,
-    Fence,
-    HeldJudged,
-    HeldReported,
-    Queued,
-)
+from buildtool.scheduling.answers import HeldJudged, Queued
+from buildtool.scheduling.effects import Fence
+from buildtool.scheduling.events import AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
 from buildtool.scheduling.state.state import LEASE, OVERDUE, OWNER_TOLD_AFTER
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICY, machine, spec

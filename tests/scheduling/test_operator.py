@@ -3,13 +3,11 @@
 from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, BuildState, FailedHere, RequestState
+from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import (
     BuildAborted,
-    Dispatched,
     DispatchHeld,
     FailureForgotten,
-    KnownFailure,
-    Queued,
     Reconfigured,
     ServerPaused,
     ServerResumed,

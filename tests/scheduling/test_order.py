@@ -4,9 +4,11 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, OfferKind, ProjectSkill, RequestState
+from buildtool.scheduling.answers import Dispatched, Queued
 from buildtool.scheduling.decision import Turn
 from buildtool.scheduling.dispatching import may_take
-from buildtool.scheduling.events import AttemptAccepted, Dispatch, Dispatched, Queued
+from buildtool.scheduling.effects import Dispatch
+from buildtool.scheduling.events import AttemptAccepted
 from buildtool.scheduling.state.state import LEASE
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm, NewRequest

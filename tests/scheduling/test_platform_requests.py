@@ -11,7 +11,7 @@ from buildtool.model.matching import Cause, comparisons_of, machine_required, pl
 from buildtool.model.options import ProjectOptions, flag, standard
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, TRIPLES, Value, canonical_arch
 from buildtool.model.records import Attempt, BuildSpec, Capability, Offer, OfferKind, Policy, ProjectSkill, canonical
-from buildtool.scheduling.events import Dispatched, Hit, JoinedBuild, Queued
+from buildtool.scheduling.answers import Dispatched, Hit, JoinedBuild, Queued
 from tests.scheduling import worlds
 from tests.scheduling.farm import Farm
 

@@ -8,18 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState, Server, Verdict
-from buildtool.scheduling.events import (
-    Disconnected,
-    Fence,
-    NameHeld,
-    NoPlace,
-    Registered,
-    Restarted,
-    ServerForgotten,
-    ServerPaused,
-    SessionOpened,
-    Tick,
-)
+from buildtool.scheduling.answers import NameHeld, NoPlace, SessionOpened
+from buildtool.scheduling.effects import Fence
+from buildtool.scheduling.events import Disconnected, Registered, Restarted, ServerForgotten, ServerPaused, Tick
 from buildtool.scheduling.server_names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
 from buildtool.scheduling.state.state import LEASE, NAMES_KEPT
 from tests.scheduling.farm import Farm

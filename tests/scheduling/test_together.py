@@ -4,16 +4,13 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, Mail, Request
+from buildtool.scheduling.answers import AnsweredTogether, Hit, Queued, RepeatedSubmission
 from buildtool.scheduling.events import (
-    AnsweredTogether,
     AttemptAccepted,
     AttemptEnded,
     CancelRequested,
     Delivered,
-    Hit,
-    Queued,
     Registered,
-    RepeatedSubmission,
     SubmittedTogether,
 )
 from tests.scheduling.broker import TestBroker

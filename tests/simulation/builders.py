@@ -22,7 +22,8 @@ from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
 from buildtool.model.records import Held, Judged
-from buildtool.ports.ports import Executor, Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
+from buildtool.model.audit import Happened
 from buildtool.model.matching import can_build, satisfies
 from buildtool.model.records import (
     Artifact,
@@ -30,7 +31,6 @@ from buildtool.model.records import (
     Server,
 )
 from buildtool.project.definition import Project
-from buildtool.scheduling.events import Happened
 from tests.simulation.clock import Life
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace

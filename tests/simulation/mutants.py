@@ -40,11 +40,11 @@ from buildtool.model.records import (
     Verdict,
 )
 from buildtool.model.tickets import read
-from buildtool.ports.ports import OutgoingMail
-from buildtool.scheduling import admission, attempts, dispatching, leases, settling
+from buildtool.ports.metaserver import OutgoingMail
+from buildtool.scheduling import admission, attempts, decide, dispatching, leases
 from buildtool.scheduling import decision as turn
+from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
-from buildtool.scheduling.events import Noted
 from buildtool.scheduling.state import state
 from tests.simulation.disk import SimulatedDisk
 
@@ -245,7 +245,7 @@ def pause_undone() -> Sequence[Change]:
 
 @_mutant("a slot that is free again is filled")
 def free_slot_forgotten() -> Sequence[Change]:
-    return [(settling, "fill", lambda turn, name: None)]
+    return [(decide, "fill", lambda turn, name: None)]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")

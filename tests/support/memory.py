@@ -7,6 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buildtool.errors import StorageUnavailable
+from buildtool.model.audit import Happened
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -20,9 +21,9 @@ from buildtool.model.records import (
     Shelf,
     ShelfKey,
 )
-from buildtool.ports.ports import Answered, Row, Snapshot
-from buildtool.scheduling.events import Effect, Happened
-from buildtool.scheduling.state.shelves import stocked
+from buildtool.model.shelves import stocked
+from buildtool.ports.metaserver import Answered, Row, Snapshot
+from buildtool.scheduling.effects import Effect
 from tests.scheduling.broker import OPEN_BUILD, beat_of, write
 
 R = TypeVar("R")

@@ -20,7 +20,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
 )
-from buildtool.ports.ports import OutgoingMail
+from buildtool.ports.metaserver import OutgoingMail
 
 REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"
 DIGEST = "9b74c9897bac770ffc029102a200c5de8b1a0e6a1f6f4c2b4a5d0e6f7a8b9c0d"

@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 from buildtool.errors import NotFound, StorageUnavailable
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
-from buildtool.ports.ports import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
+from buildtool.ports.pages import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
 
 NOW = 1_790_000_000.0
 """The wall time of every test."""

@@ -20,7 +20,7 @@ from buildtool.model.records import (
     ProjectSkill,
     RequestState,
 )
-from buildtool.ports.ports import BuildDetail, ServerLine
+from buildtool.ports.pages import BuildDetail, ServerLine
 from buildtool.web import badges, presenters
 from buildtool.web.timeline import timeline
 from buildtool.web.urls import Urls

@@ -10,7 +10,7 @@ import html5lib
 from attrs import frozen
 from treq.testing import StubTreq
 
-from buildtool.ports.ports import Questions
+from buildtool.ports.pages import Questions
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import Condition
 from buildtool.web.urls import Urls

@@ -18,7 +18,7 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.concurrency.asker import working_for
 from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
 from buildtool.model.records import AttemptEnd
-from buildtool.ports.ports import BuildServerDesk
+from buildtool.ports.metaserver import BuildServerDesk
 from buildtool.protocol.messages import AbortOrder, Accepted, Ended, Ok, Order, Refused
 
 __all__ = ["Link", "Links"]

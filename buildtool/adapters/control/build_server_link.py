@@ -32,7 +32,7 @@ from buildtool.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from buildtool.ports.ports import Orders
+from buildtool.ports.buildserver import Orders
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,

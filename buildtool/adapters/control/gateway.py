@@ -24,7 +24,7 @@ from buildtool.adapters.control.connection import PEER, REQUESTER, Guarded, Guar
 from buildtool.adapters.control.followers import Audience, Follower
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
 from buildtool.model.records import RequestState
-from buildtool.ports.ports import BuildServerDesk, RequesterDesk
+from buildtool.ports.metaserver import BuildServerDesk, RequesterDesk
 from buildtool.protocol import codec
 from buildtool.protocol.messages import (
     PROTOCOL_VERSION,

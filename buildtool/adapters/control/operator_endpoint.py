@@ -21,7 +21,7 @@ from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.control.connection import PEER, Guarded, GuardedFactory, Limits
 from buildtool.adapters.control.gateway import Hall, Peer
 from buildtool.errors import Unauthorised
-from buildtool.ports.ports import OperatorDesk
+from buildtool.ports.metaserver import OperatorDesk
 from buildtool.protocol.messages import Hello
 from buildtool.protocol.operator import (
     AbortBuild,

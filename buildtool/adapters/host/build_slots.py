@@ -21,7 +21,8 @@ from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
 from buildtool.errors import MachineFault
 from buildtool.model.platforms import Value
-from buildtool.ports.ports import Executor, Halt, SlotPlace
+from buildtool.ports.buildserver import Halt, SlotPlace
+from buildtool.ports.common import Executor
 
 T = TypeVar("T")
 

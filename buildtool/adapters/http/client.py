@@ -56,7 +56,7 @@ from buildtool.errors import (
     Unavailable,
     WrongDigest,
 )
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 TEXT_LIMIT = 1000
 """Most bytes of an error's text that are read."""

@@ -58,7 +58,7 @@ from buildtool.errors import (
 )
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, read
-from buildtool.ports.ports import Clock, Executor
+from buildtool.ports.common import Clock, Executor
 
 LOG_WAIT = 30.0
 """The longest that a follower of a log waits for an answer, in seconds."""

@@ -20,7 +20,7 @@ from buildtool.adapters.http.client import TEXT_LIMIT, Asker, FileBody, Patience
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import Part
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 T = TypeVar("T")
 

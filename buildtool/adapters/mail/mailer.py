@@ -35,7 +35,8 @@ from buildtool.errors import (
 )
 from buildtool.model.addresses import valid_address
 from buildtool.model.hosts import at_port
-from buildtool.ports.ports import Clock, OutboxStore, OutgoingMail
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import OutboxStore, OutgoingMail
 
 Render = Callable[[OutgoingMail, float], tuple[str, str]]
 """Turns a mail and the wall time into a subject and a body."""

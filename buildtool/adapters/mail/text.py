@@ -22,7 +22,8 @@ from buildtool.model.options import Canonical, written
 from buildtool.model.platforms import Value
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, OfferKind, Request, RequestState
 from buildtool.model.text import log_line, printable
-from buildtool.ports.ports import OutgoingMail, Running
+from buildtool.ports.metaserver import OutgoingMail
+from buildtool.ports.pages import Running
 
 WIDTH = 78
 """The longest line of prose, in characters."""

@@ -16,7 +16,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import quarantine
 from buildtool.concurrency.periodic import Patrol
 from buildtool.errors import StorageUnavailable
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 log = Logger()
 

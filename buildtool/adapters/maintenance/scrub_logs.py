@@ -18,7 +18,8 @@ from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.quarantine import move
 from buildtool.concurrency.periodic import Patrol
 from buildtool.errors import Damaged, NotFound, StorageUnavailable
-from buildtool.ports.ports import Executor, LogReader
+from buildtool.ports.common import Executor
+from buildtool.ports.pages import LogReader
 
 log = Logger()
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from buildtool.ports.ports import Obstacle
+from buildtool.ports.buildserver import Obstacle
 
 Cause = Literal["exited", "time limit", "silence limit", "stopped", "not started"]
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from buildtool.concurrency.asker import Asker, asker, hung_up
 from buildtool.concurrency.fair_queue import Turns
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 T = TypeVar("T")
 

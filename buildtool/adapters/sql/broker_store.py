@@ -39,6 +39,7 @@ from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.concurrency.rates import Budget, Rates
+from buildtool.model.audit import Happened
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -53,9 +54,8 @@ from buildtool.model.records import (
     ShelfKey,
     Shift,
 )
-from buildtool.ports.ports import Answered, Row, Snapshot
-from buildtool.scheduling.events import Happened
-from buildtool.scheduling.state.shelves import stocked
+from buildtool.model.shelves import stocked
+from buildtool.ports.metaserver import Answered, Row, Snapshot
 
 V = TypeVar("V")
 

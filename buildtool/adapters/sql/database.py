@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from buildtool.adapters.sql.schema import REVISION, metadata
 from buildtool.errors import ConflictingRow, NewerDatabase, StorageUnavailable
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 if TYPE_CHECKING:
     from alembic.config import Config

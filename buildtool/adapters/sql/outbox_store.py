@@ -29,7 +29,8 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import HELD, UNSENT, artifacts, attempts, builds, outbox, requests, servers
 from buildtool.errors import NotFound
 from buildtool.model.records import Attempt, AttemptEnd, Build, Mail, Request, Server
-from buildtool.ports.ports import OutgoingMail, Running
+from buildtool.ports.metaserver import OutgoingMail
+from buildtool.ports.pages import Running
 
 V = TypeVar("V")
 

@@ -31,7 +31,7 @@ from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, outbox, requests, servers
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.records import AttemptState, BuildState
-from buildtool.ports.ports import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
+from buildtool.ports.pages import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
 
 TOTALS_AGE = 15.0
 """Seconds that the figures over all history are kept before they are counted again."""

@@ -16,7 +16,8 @@ from attrs import define, field
 from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, storage_unavailable
 from buildtool.adapters.storage.quarantine import move, stored_path
 from buildtool.concurrency.keyed_lock import KeyedLocks
-from buildtool.ports.ports import ArtifactFiles, Executor
+from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import ArtifactFiles
 
 _READ = 1024 * 1024
 

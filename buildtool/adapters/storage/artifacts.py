@@ -40,7 +40,7 @@ from buildtool.errors import (
     Superseded,
     WrongDigest,
 )
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 if TYPE_CHECKING:
     from hashlib import _Hash

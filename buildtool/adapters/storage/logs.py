@@ -31,7 +31,7 @@ from buildtool.adapters.storage.filesystem import (
 from buildtool.concurrency.backpressure import PIECE
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.errors import BadOffset, BadUpload, Damaged, NotFound, TooLong
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ from twisted.logger import Logger
 
 from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, exists, make_directories, read_whole, remove
 from buildtool.errors import DecodeError, MachineFault
-from buildtool.ports.ports import Executor, Spooled
+from buildtool.ports.buildserver import Spooled
+from buildtool.ports.common import Executor
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.messages import Done, Ended
 

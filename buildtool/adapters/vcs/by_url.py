@@ -10,7 +10,8 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.vcs.svn.refs import is_svn
-from buildtool.ports.ports import SourceCopy, SourceResolver, Sources
+from buildtool.ports.buildserver import SourceCopy, Sources
+from buildtool.ports.metaserver import SourceResolver
 
 
 @frozen

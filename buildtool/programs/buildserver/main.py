@@ -45,7 +45,8 @@ from buildtool.configuration.settings import Settings, load_settings, need_proje
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.hosts import at_port
 from buildtool.model.records import Offer, OfferKind
-from buildtool.ports.ports import Executor, Halt, Halted
+from buildtool.ports.buildserver import Halt, Halted
+from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.capability import Announced, announced, restricted
 from buildtool.programs.buildserver.platforms import look_around

@@ -19,7 +19,9 @@ from buildtool.adapters.storage.artifact_removal import Shelving
 from buildtool.concurrency.periodic import Patrol
 from buildtool.errors import BuildToolError
 from buildtool.model.records import Artifact
-from buildtool.ports.ports import ArtifactFiles, BrokerStore, Executor, LogReader
+from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
+from buildtool.ports.pages import LogReader
 from buildtool.scheduling.events import ArtifactGone
 
 log = Logger()

@@ -19,7 +19,7 @@ from buildtool.adapters.control.unix_socket import at_control_socket
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
-from buildtool.model.text import printable
+from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, Stop, run
 from buildtool.protocol.messages import Turns
@@ -36,7 +36,6 @@ from buildtool.protocol.operator import (
     ServerStands,
     Standing,
 )
-from buildtool.scheduling.state.estimates import duration_words
 
 PROGRAM = "metaserver"
 

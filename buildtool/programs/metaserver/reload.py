@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 from buildtool.programs.common.beginning import is_ignored
 
 log = Logger()

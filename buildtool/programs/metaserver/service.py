@@ -56,7 +56,7 @@ from buildtool.metaserver.request_status import Addresses, Teller
 from buildtool.metaserver.requests import Desk, DeskQuestions, source_url
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Policy
-from buildtool.ports.ports import OutgoingMail
+from buildtool.ports.metaserver import OutgoingMail
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import Closing
 from buildtool.programs.metaserver.configured import moved_on, programs

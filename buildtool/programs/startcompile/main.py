@@ -26,7 +26,7 @@ from buildtool.model.hosts import at_port
 from buildtool.model.options import Role
 from buildtool.model.platforms import Value
 from buildtool.model.text import one_line
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import Stop, run, whole
 from buildtool.programs.startcompile.command_line import PROGRAM, Asked, Helped, Said, check_platform, parse

@@ -22,7 +22,8 @@ from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.model.networks import network_of
-from buildtool.ports.ports import Clock, LogReader, Pages, Questions
+from buildtool.ports.common import Clock
+from buildtool.ports.pages import LogReader, Pages, Questions
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import Condition
 

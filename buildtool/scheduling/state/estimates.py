@@ -67,18 +67,6 @@ def starts_in(free_in: Iterable[float], ahead: int, each: float) -> float | None
     return slots[0]
 
 
-def duration_words(seconds: float) -> str:
-    """Return a duration for people: ``40 s``, ``5 min``, ``3 h``."""
-    minute, hour, day = 60, 3_600, 86_400
-    if seconds < 1:
-        return "less than 1 s"
-    if seconds < 2 * minute:
-        return f"{round(seconds)} s"
-    if seconds < 2 * hour:
-        return f"{round(seconds / minute)} min"
-    return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
-
-
 _WHERE = (
     "with these options for this platform on {server}",
     "for this platform on {server}",

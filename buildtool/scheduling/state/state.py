@@ -45,11 +45,11 @@ from buildtool.model.records import (
     ShelfKey,
     Shift,
 )
+from buildtool.model.shelves import stocked
 from buildtool.model.vocabulary import COUNTED, is_name
 from buildtool.scheduling.state.estimates import Durations
 from buildtool.scheduling.state.index import Index
 from buildtool.scheduling.state.ready_queue import Alike, ReadyQueue, Verdict
-from buildtool.scheduling.state.shelves import stocked
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
 

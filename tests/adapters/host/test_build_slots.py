@@ -19,7 +19,7 @@ from buildtool.adapters.host.build_slots import Slots
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.ports.ports import Halt, SlotPlace
+from buildtool.ports.buildserver import Halt, SlotPlace
 from tests.support.inline import run
 from tests.support.packages import require, require_that
 

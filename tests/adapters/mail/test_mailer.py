@@ -17,7 +17,7 @@ from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.configuration.settings import MailSettings
 from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, UsageError
 from buildtool.model.addresses import valid_address
-from buildtool.ports.ports import OutgoingMail
+from buildtool.ports.metaserver import OutgoingMail
 from tests.support.outbox import WALL, MemoryOutbox, outgoing
 from tests.support.smtp import SmtpServer, parse
 

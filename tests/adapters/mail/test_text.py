@@ -16,7 +16,8 @@ from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, Links, log
 from buildtool.errors import InternalError
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Capability, Mail, RequestState, Server
-from buildtool.ports.ports import OutgoingMail, Running
+from buildtool.ports.metaserver import OutgoingMail
+from buildtool.ports.pages import Running
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
 from tests.support.smtp import parse
 

@@ -19,7 +19,7 @@ from buildtool.adapters.processes.command import not_started
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import CHUNK, CommandLine, Ended, Processes, Running
-from buildtool.ports.ports import Obstacle
+from buildtool.ports.buildserver import Obstacle
 from tests.support.packages import require_that
 
 PATH = os.environ.get("PATH", os.defpath)

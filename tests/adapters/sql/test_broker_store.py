@@ -20,6 +20,7 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.errors import ConflictingRow, NotFound
+from buildtool.model.audit import Happened
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -36,8 +37,8 @@ from buildtool.model.records import (
     Shelf,
     Shift,
 )
-from buildtool.ports.ports import Answered, Row, Running
-from buildtool.scheduling.events import Happened
+from buildtool.ports.metaserver import Answered, Row
+from buildtool.ports.pages import Running
 from tests import messages, strategies
 from tests.support.inline import run
 

@@ -18,9 +18,10 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import ATTEMPTS_SHOWN, REQUESTS_SHOWN, TOTALS_AGE, SqlPages
 from buildtool.adapters.sql.schema import REVISION
 from buildtool.errors import StorageUnavailable
+from buildtool.model.audit import Happened
 from buildtool.model.records import AttemptState, Build, BuildState, RequestState
-from buildtool.ports.ports import BuildLine, Pages, Row, Running
-from buildtool.scheduling.events import Happened
+from buildtool.ports.metaserver import Row
+from buildtool.ports.pages import BuildLine, Pages, Running
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.inline import run
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from buildtool.adapters.storage.archive import Member, content_digest, make_zip, verify
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
-from buildtool.ports.ports import Halted
+from buildtool.ports.buildserver import Halted
 from tests.support.packages import require
 
 PARTS = st.sampled_from(["a", "b", "bin", "lib.so.1", "é", "Z", "a b", "雪", "-x", "a.b"])

@@ -18,7 +18,7 @@ from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, make_dir
 from buildtool.adapters.storage.spool import Spool
 from buildtool.errors import MachineFault
 from buildtool.model.records import AttemptEnd
-from buildtool.ports.ports import Spooled
+from buildtool.ports.buildserver import Spooled
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import Done, Ended
 from tests.adapters.http.transfers import digest_of

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.ports.ports import Halted
+from buildtool.ports.buildserver import Halted
 
 KINDS = ("directory", "file", "link", "broken link", "link out", "pipe", "read-only", "closed")
 

@@ -29,7 +29,8 @@ from buildtool.errors import Damaged, StorageUnavailable
 from buildtool.metaserver.broker import Broker
 from buildtool.model.records import RequestState
 from buildtool.programs.metaserver.maintenance import FINISH_EVERY, Housekeeping
-from buildtool.scheduling.events import Event, Queued, Submitted
+from buildtool.scheduling.answers import Queued
+from buildtool.scheduling.events import Event, Submitted
 from buildtool.scheduling.state.state import State
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.states import DIGEST, opened, stored

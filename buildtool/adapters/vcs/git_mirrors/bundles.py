@@ -31,7 +31,7 @@ from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.concurrency.single_flight import Rounds
 from buildtool.errors import BuildToolError, MachineFault, NotFound, StorageUnavailable
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 KEPT_FOR = 3_600.0
 """Seconds for which a bundle is kept after it was last asked for."""

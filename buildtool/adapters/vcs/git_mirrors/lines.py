@@ -17,7 +17,7 @@ from buildtool.adapters.vcs.process import Answer, TimedOut
 from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask
 from buildtool.concurrency.single_flight import Rounds
 from buildtool.errors import UsageError
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 KEPT = 128
 """How many lines of each kind are remembered, each of at most 1,001 ids."""

@@ -45,7 +45,8 @@ from buildtool.concurrency.asker import NOBODY, working_for
 from buildtool.concurrency.batches import Batches
 from buildtool.concurrency.single_flight import Rounds
 from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
-from buildtool.ports.ports import Executor, SourceCopy
+from buildtool.ports.buildserver import SourceCopy
+from buildtool.ports.common import Executor
 
 __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
 

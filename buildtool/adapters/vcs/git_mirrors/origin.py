@@ -26,7 +26,7 @@ from buildtool.adapters.vcs.refs import mask
 from buildtool.concurrency.batches import Batches
 from buildtool.concurrency.single_flight import Rounds
 from buildtool.errors import MachineFault, RepositoryUnreachable
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 LIST_LIMIT = 120.0
 """Seconds that a repository has to tell what its refs are."""

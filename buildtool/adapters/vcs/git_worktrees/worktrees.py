@@ -33,7 +33,8 @@ from buildtool.adapters.vcs.git_worktrees.submodules import DEPTH_LIMIT, Modules
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import is_full_id, mask, without_login
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
-from buildtool.ports.ports import Executor, SourceCopy
+from buildtool.ports.buildserver import SourceCopy
+from buildtool.ports.common import Executor
 
 FILES_LIMIT = 1_000_000
 """Of how many files that lie in trees the sizes are remembered; a tree that was forgotten is made afresh."""

@@ -25,7 +25,8 @@ from buildtool.adapters.vcs.svn.command import CHECKOUT_LIMIT, SvnCommand, codes
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number
 from buildtool.adapters.vcs.svn.xml import unclean
 from buildtool.errors import MachineFault, RepositoryUnreachable
-from buildtool.ports.ports import Executor, SourceCopy
+from buildtool.ports.buildserver import SourceCopy
+from buildtool.ports.common import Executor
 
 _CHUNK = 1 << 20
 _LOCAL = ("155", "200", "000")

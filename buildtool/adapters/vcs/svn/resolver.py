@@ -17,7 +17,7 @@ from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, fu
 from buildtool.adapters.vcs.svn.xml import revisions
 from buildtool.concurrency.single_flight import Rounds
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
-from buildtool.ports.ports import Executor
+from buildtool.ports.common import Executor
 
 KNOWN_LIMIT = 20_000
 """How many answers about revision numbers are remembered; they never change."""

@@ -28,7 +28,7 @@ from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_numb
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.adapters.vcs.svn.xml import elements, revisions, unclean
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
-from buildtool.ports.ports import SourceCopy
+from buildtool.ports.buildserver import SourceCopy
 from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.support.packages import require
 

@@ -1,0 +1,382 @@
+"""What the metaserver needs from outside, and what it offers to its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.model.audit import Happened
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    Beat,
+    Build,
+    FailedHere,
+    Mail,
+    Refusal,
+    Request,
+    Server,
+    Shelf,
+    ShelfKey,
+    Shift,
+)
+from buildtool.ports.pages import Running
+from buildtool.protocol.messages import (
+    AbortOrder,
+    Accepted,
+    AskBuild,
+    AskExplain,
+    AskStatus,
+    AskWhy,
+    Cancel,
+    Done,
+    Draining,
+    Ended,
+    Explanation,
+    HealthTold,
+    Heard,
+    Heartbeat,
+    Ok,
+    Order,
+    Register,
+    RenewTickets,
+    Submit,
+    SubmitTogether,
+    Tickets,
+    Told,
+    ToldTogether,
+    Welcome,
+)
+from buildtool.protocol.operator import (
+    AbortBuild,
+    Acted,
+    Drain,
+    ForgetFailure,
+    ForgetServer,
+    PauseServer,
+    PurgeArtifact,
+    PurgeBuiltBy,
+    RebuildBuild,
+    ResumeServer,
+    Standing,
+)
+
+Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
+"""What the scheduler writes: each value is the whole row of its kind and key."""
+
+
+@frozen
+class Snapshot:
+    """Everything open, as the database has it at the start, and the next free numbers.
+
+    ``recent`` are the newest artifacts, oldest first, from which durations are learnt; ``beat`` is when the metaserver
+    was last there (wall time), or 0.
+    """
+
+    requests: tuple[Request, ...]
+    builds: tuple[Build, ...]
+    attempts: tuple[Attempt, ...]
+    servers: tuple[Server, ...]
+    refusals: tuple[Refusal, ...]
+    next_request: int
+    next_build: int
+    next_artifact: int
+    recent: tuple[Artifact, ...] = ()
+    beat: float = 0.0
+
+
+@frozen
+class Answered:
+    """A Request that was answered before: its id, the digest of its body, and the answer given."""
+
+    request_id: int
+    body_digest: str
+    answer: str
+
+
+class BrokerStore(Protocol):
+    """The metaserver's database, as the scheduler's shell uses it. Each call is one transaction."""
+
+    async def load(self) -> Snapshot:
+        """Return everything that is open."""
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+        """Return what was answered to these client request ids; ids never seen are left out."""
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+        """Return the artifacts that are given out and the failures still remembered, for every key asked.
+
+        And what ``answered`` does, in the same transaction: decisions wait for both.
+        """
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+        """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""
+
+    async def request(self, request_id: int) -> Request | None:
+        """Return a Request, open or ended."""
+
+    async def build(self, build_id: int) -> Build | None:
+        """Return a Build, open or ended."""
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return an Artifact, also a withdrawn one."""
+
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        """Return artifacts that are given out and may come near a shelf, each once.
+
+        The newest with the same options, then the newest of the project: at most ``limit`` of each, newest first.
+        """
+
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        """Return all Attempts of a Build, oldest first."""
+
+
+@frozen
+class OutgoingMail:
+    """A mail of the outbox that is due, with all that its body tells, and how often it was tried.
+
+    ``artifacts`` are those of a summary's Requests. ``server`` is the build server that a mail to its owner is about,
+    as it is now, and ``lost`` what it was building when contact was lost. One that has ``members`` is a digest: it
+    tells of all of them, which were held back, and is marked with all of them.
+    """
+
+    mail: Mail
+    build: Build | None
+    requests: tuple[Request, ...]
+    artifact: Artifact | None
+    attempts: tuple[Attempt, ...]
+    tries: int
+    artifacts: tuple[Artifact, ...] = ()
+    server: Server | None = None
+    lost: tuple[Running, ...] = ()
+    members: tuple[OutgoingMail, ...] = ()
+
+
+class OutboxStore(Protocol):
+    """The outbox, as the mailer uses it. Each call is one transaction."""
+
+    async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
+        """Return at most ``limit`` mails that are to be tried now, oldest first; a digest is one of them."""
+
+    async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
+        """Hold mails back, each to be told in a digest for its address: one that is not due, or a new one ``until``.
+
+        Of a digest that is held back all members are.
+        """
+
+    async def next_due(self) -> float | None:
+        """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
+
+    async def sent(self, key: str, now: float) -> None:
+        """Mark a mail as taken by the mail server."""
+
+    async def deferred(self, key: str, next_try: float, reason: str) -> None:
+        """Note that a mail could not be sent now, and when to try again."""
+
+    async def refused(self, key: str, now: float, reason: str) -> None:
+        """Note on mail and requests that the mail server refused for good."""
+
+    async def shift(self, seconds: float, now: float, latest: float) -> None:
+        """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
+
+        One that was not tried yet is due at once, whenever it was written.
+        """
+
+
+class SourceResolver(Protocol):
+    """What is asked of version control by the metaserver."""
+
+    async def resolve(self, url: str, ref: str) -> str:
+        """Return the full id of ``ref``, as ``r123`` for Subversion. Raises UnknownRef, RepositoryUnreachable."""
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        """Return the commits that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
+
+    async def pin(self, url: str, commit: str) -> None:
+        """Keep ``commit`` in the mirror whatever happens at the origin."""
+
+
+class ArtifactFiles(Protocol):
+    """Artifact bytes by digest, and uploads on their way there."""
+
+    def present(self, digest: str, size: int) -> bool:
+        """Say whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
+
+    async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
+        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
+
+    async def discard(self, build_id: int, epoch: int) -> None:
+        """Throw away what an Attempt uploaded, if anything."""
+
+
+class LogFiles(Protocol):
+    """Log bytes by Build and epoch."""
+
+    async def finish(self, build_id: int, epoch: int) -> None:
+        """Compress a log that nothing will be appended to any more."""
+
+
+# --- the metaserver's shell and what it talks through -------------------------------------------------
+
+
+class BuildServers(Protocol):
+    """The way to connected build servers; what cannot be delivered shows as a lost connection.
+
+    The answer to an order comes back to the ``BuildServerDesk`` as ``accepted`` or as ``ended`` (refused).
+    """
+
+    def dispatch(self, server: str, session: int, order: Order) -> None:
+        """Send an order to its build server."""
+
+    def abort(self, server: str, session: int, order: AbortOrder) -> None:
+        """Tell the build server to stop an Attempt."""
+
+    def fence(self, server: str, session: int) -> None:
+        """Close the connection of an older Session."""
+
+    async def silence(self, server: str, session: int) -> float:
+        """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
+
+        Infinity when it has no connection any more.
+        """
+
+
+class Followers(Protocol):
+    """Requesters that wait in the foreground."""
+
+    def follows(self, request_id: int) -> bool:
+        """Say whether anybody follows this Request."""
+
+    def moved(self, told: Told) -> None:
+        """Tell whoever follows this Request how it stands."""
+
+
+class Notifier(Protocol):
+    """The mailer, as the scheduler's shell sees it."""
+
+    def nudge(self) -> None:
+        """There is new mail in the outbox."""
+
+
+class OperatorStore(Protocol):
+    """What only an operator asks of the database. Each call is one transaction."""
+
+    async def mail_left(self) -> tuple[int, int]:
+        """Return how many mails are to be sent, and how many were refused for good."""
+
+    async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
+        """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
+
+
+class ArtifactRemoval(Protocol):
+    """Takes artifact files away."""
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+
+        Nothing is published under that digest meanwhile. Raises StorageUnavailable.
+        """
+
+
+class OperatorDesk(Protocol):
+    """What an operator may ask of the metaserver; ``by`` is who does. All raise BuildToolError for what cannot be."""
+
+    async def standing(self) -> Standing:
+        """Say how everything stands."""
+
+    async def pause(self, message: PauseServer, by: str) -> Acted:
+        """Give a build server nothing more."""
+
+    async def resume(self, message: ResumeServer, by: str) -> Acted:
+        """Give a build server builds again."""
+
+    async def abort(self, message: AbortBuild, by: str) -> Acted:
+        """End an open Build."""
+
+    async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
+        """Build again what a Build built."""
+
+    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
+
+    async def forget(self, message: ForgetFailure, by: str) -> Acted:
+        """Forget that a Build failed."""
+
+    async def purge(self, message: PurgeArtifact, by: str) -> Acted:
+        """Give an artifact out no more."""
+
+    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> Acted:
+        """Give nothing out any more that a build server made."""
+
+    async def drain(self, message: Drain, by: str) -> Acted:
+        """Start nothing more and end once nothing runs, or go on as usual."""
+
+
+class RequesterDesk(Protocol):
+    """What requesters may ask of the metaserver. Every method raises BuildToolError for what cannot be done."""
+
+    async def submit(self, message: Submit) -> Told:
+        """Ask for a build; sending the same message again gives the same answer."""
+
+    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+        """Ask for several builds at once, about which one mail will tell."""
+
+    async def cancel(self, message: Cancel) -> Told:
+        """End a Request."""
+
+    async def status(self, message: AskStatus) -> Told:
+        """Say how a Request stands."""
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Say what a submission would be answered, without making it."""
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Say why a Request waits."""
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
+
+    async def health(self) -> HealthTold:
+        """Say whether the metaserver can do its work."""
+
+
+class Conditions(Protocol):
+    """What keeps the metaserver from doing its work, if anything."""
+
+    def problems(self) -> tuple[str, ...]:
+        """Return each in one line; empty when all is well."""
+
+
+class BuildServerDesk(Protocol):
+    """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
+
+    async def register(self, message: Register) -> Welcome:
+        """Open a new Session for a build server. Raises NameTaken as long as another machine of its name is there."""
+
+    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
+        """The connection of a Session ended."""
+
+    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
+        """The build server took an Attempt."""
+
+    async def ended(self, server: str, session: int, message: Ended) -> Ok:
+        """An Attempt ended without an artifact."""
+
+    async def done(self, server: str, session: int, message: Done) -> Ok:
+        """An Attempt's artifact is uploaded."""
+
+    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
+        """Give fresh tickets for a running Attempt."""
+
+    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
+        """A build server lives: the Leases of what it holds begin anew. Raises Fenced for an older Session."""
+
+    async def draining(self, server: str, session: int, message: Draining) -> Ok:
+        """A build server finishes what it has and takes no more orders."""
