@@ -27,11 +27,11 @@ from buildtool.protocol.messages import (
     Order,
     Register,
     RenewTickets,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
     Tickets,
-    Told,
-    ToldTogether,
     Welcome,
 )
 from tests.messages import explanation
@@ -44,12 +44,12 @@ class FakeRequesterDesk:
     ``fail`` is raised by the next calls while it is set.
     """
 
-    answers: dict[int, Told] = field(factory=dict)
+    answers: dict[int, RequestStatus] = field(factory=dict)
     submitted: list[Submit] = field(factory=list)
     fail: Exception | None = None
     hold: Deferred[None] | None = None
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         if self.hold is not None:
             await self.hold
         if self.fail is not None:
@@ -57,13 +57,13 @@ class FakeRequesterDesk:
         self.submitted.append(message)
         return next(iter(self.answers.values()))
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         told = await self.status(AskStatus(message.request_id, message.token))
         told = evolve(told, state="cancelled", reason="cancelled by its requester")
         self.answers[message.request_id] = told
         return told
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         if self.hold is not None:
             await self.hold
         if self.fail is not None:
@@ -74,8 +74,8 @@ class FakeRequesterDesk:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return self.answers[message.request_id]
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
-        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
+        return RequestStatuses(tuple([await self.submit(item) for item in message.items]))
 
     async def explain(self, message: AskExplain) -> Explanation:
         if self.fail is not None:
@@ -207,12 +207,12 @@ class FakeMetaserver:
     gets the same answer. ``move`` tells all followers; ``lose`` ends all connections.
     """
 
-    answers: list[Told | BuildToolError] = field(factory=list)
+    answers: list[RequestStatus | BuildToolError] = field(factory=list)
     refuse: list[BuildToolError] = field(factory=list)
     submitted: list[Submit] = field(factory=list)
     clients: list["FakeClient"] = field(factory=list)
-    now: Told | None = None
-    known: dict[str, Told] = field(factory=dict)
+    now: RequestStatus | None = None
+    known: dict[str, RequestStatus] = field(factory=dict)
 
     async def connect(self) -> "FakeClient":
         if self.refuse:
@@ -221,7 +221,7 @@ class FakeMetaserver:
         self.clients.append(client)
         return client
 
-    def move(self, told: Told) -> None:
+    def move(self, told: RequestStatus) -> None:
         self.now = told
         for client in self.clients:
             if client.moved is not None and not client.ended:
@@ -237,11 +237,11 @@ class FakeClient:
     """``ports.MetaserverClient`` of a FakeMetaserver."""
 
     metaserver: FakeMetaserver
-    moved: Callable[[Told], None] | None = None
+    moved: Callable[[RequestStatus], None] | None = None
     ended: bool = False
     waiting: list[Deferred[str]] = field(factory=list)
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         self.metaserver.submitted.append(message)
         known = self.metaserver.known.get(message.client_id)
         answer = self.metaserver.answers.pop(0) if known is None else known
@@ -251,12 +251,12 @@ class FakeClient:
         self.metaserver.now = self.metaserver.now or answer
         return answer
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         told = evolve(await self.status(AskStatus(message.request_id, message.token)), state="cancelled")
         self.metaserver.move(told)
         return told
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         told = self.metaserver.now
         if told is None or message.request_id != told.request_id:
             raise NotFound(f"there is no request {message.request_id}")
@@ -264,8 +264,8 @@ class FakeClient:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return told
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
-        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
+        return RequestStatuses(tuple([await self.submit(item) for item in message.items]))
 
     async def explain(self, message: AskExplain) -> Explanation:
         return explanation("queued", project=message.project)
@@ -277,7 +277,7 @@ class FakeClient:
     async def build(self, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
 
-    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         told = await self.status(AskStatus(message.request_id, message.token))
         self.moved = moved
         return told

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from buildtool.buildserver.attempt import Tools
-from buildtool.buildserver.delivery import Deliveries, Room
+from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
 from buildtool.model.options import ProjectOptions, choice, standard
@@ -327,7 +327,7 @@ class Place:
     commands: FakeCommands
     workshop: FakeWorkshop
     spool: FakeSpool
-    deliveries: Deliveries
+    deliveries: DeliveryQueue
 
     def connect(self, session: int = 1, verdicts: Sequence[Judged] = ()) -> None:
         self.link.away = False
@@ -356,7 +356,7 @@ def place(
     checkers: tuple[ClientChecker, ...] = (),
     time_limit: float | None = None,
     spool: FakeSpool | None = None,
-    room: Room | None = None,
+    room: SpoolLimits | None = None,
     session: int = 1,
     pool: Executor | None = None,
 ) -> Place:
@@ -372,7 +372,7 @@ def place(
     )
     offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
-    deliveries = Deliveries(spool, link, uploads, clock, room)
+    deliveries = DeliveryQueue(spool, link, uploads, clock, room)
     server = BuildServer(offered, tools, link, deliveries, pool or Immediate())
     built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
     link.away = not session

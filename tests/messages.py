@@ -26,7 +26,7 @@ _capabilities = st.builds(
 )  # no NUL, which is replaced when it is sent
 
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
-_turns = st.builds(messages.Turns, _numbers, *[st.floats(0.0, 1e9)] * 5)
+_turns = st.builds(messages.ReactorTurns, _numbers, *[st.floats(0.0, 1e9)] * 5)
 _judged = st.lists(st.builds(Judged, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
 _why_line = st.builds(messages.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
@@ -98,8 +98,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         page_url=_text,
     ),
     "Found": _found,
-    "Told": st.builds(
-        messages.Told,
+    "RequestStatus": st.builds(
+        messages.RequestStatus,
         request_id=_numbers,
         token=strategies.words,
         answer=strategies.words,
@@ -123,7 +123,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "Heard": st.builds(messages.Heard, _judged),
     "Draining": st.builds(messages.Draining, _text),
     "AskHealth": st.just(messages.AskHealth()),
-    "Turns": _turns,
+    "ReactorTurns": _turns,
     "HealthTold": st.builds(
         messages.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
     ),
@@ -183,7 +183,7 @@ def submit(**changes: object) -> messages.Submit:
 
 
 ALL["SubmitTogether"] = st.builds(messages.SubmitTogether, st.lists(ALL["Submit"], max_size=3).map(tuple))
-ALL["ToldTogether"] = st.builds(messages.ToldTogether, st.lists(ALL["Told"], max_size=3).map(tuple))
+ALL["RequestStatuses"] = st.builds(messages.RequestStatuses, st.lists(ALL["RequestStatus"], max_size=3).map(tuple))
 
 
 def found(**changes: object) -> messages.Found:
@@ -204,7 +204,7 @@ def found(**changes: object) -> messages.Found:
     return messages.Found(**(values | changes))  # type: ignore[arg-type]
 
 
-def told(**changes: object) -> messages.Told:
+def told(**changes: object) -> messages.RequestStatus:
     """A hit, unless ``changes`` say otherwise."""
     values: dict[str, object] = {
         "request_id": 12,
@@ -223,7 +223,7 @@ def told(**changes: object) -> messages.Told:
         "log_url": "",
         "page_url": "",
     }
-    return messages.Told(**(values | changes))  # type: ignore[arg-type]
+    return messages.RequestStatus(**(values | changes))  # type: ignore[arg-type]
 
 
 def explanation(verdict: str, **changes: object) -> messages.Explanation:
@@ -249,7 +249,7 @@ def explanation(verdict: str, **changes: object) -> messages.Explanation:
     return messages.Explanation(**(values | changes))  # type: ignore[arg-type]
 
 
-def waiting(answer: str = "dispatched", **changes: object) -> messages.Told:
+def waiting(answer: str = "dispatched", **changes: object) -> messages.RequestStatus:
     """What is told of a Request that waits for build 17."""
     values: dict[str, object] = {
         "answer": answer,

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.records import (
@@ -16,13 +16,13 @@ from buildtool.model.records import (
     BuildState,
     Capability,
     Demand,
-    FailedHere,
     Joined,
     Mail,
     Offer,
     OfferKind,
     ProjectSkill,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -297,7 +297,7 @@ artifacts = st.builds(
     withdrawn=free_text,
 )
 failures = st.builds(
-    FailedHere,
+    RememberedFailure,
     build_id=ids,
     shelf=shelf_keys,
     platform=platforms,
@@ -340,4 +340,6 @@ mails = st.builds(
     asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     server=st.just("") | server_names,
 )
-happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)
+happenings = st.builds(
+    AuditEvent, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text
+)

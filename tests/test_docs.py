@@ -23,7 +23,7 @@ from buildtool.programs.common.program import EXIT_CODES
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
-from buildtool.protocol.messages import Found, Told
+from buildtool.protocol.messages import Found, RequestStatus
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
 from buildtool.scheduling.attempts import RULES
 
@@ -258,7 +258,7 @@ def test_the_table_of_exit_codes_has_those_of_the_help(page: str, programs: tupl
 
 def test_the_tables_of_json_have_exactly_the_keys_that_are_printed() -> None:
     found = Found("n", "u", 1, "d", "c", "r", (), OfferKind.NATIVE, "s", 1, 0.0)
-    told = Told(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
+    told = RequestStatus(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
     part = section("docs/requester.rst", "For programs")
     tables = [{row[0] for row in rows(table)} for table in part.findall(nodes.table)]
     assert tables[0] == set(as_json(Result(Exit.OK)))

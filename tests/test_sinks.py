@@ -20,7 +20,7 @@ SINKS = {
     "requester/outcome.py": {"one_line"},
     "adapters/mail/text.py": {"log_line", "printable"},
     "adapters/maintenance/finding.py": {"one_line"},
-    "buildlog.py": {"block"},
+    "buildserver/log_upload.py": {"block"},
     "scheduling/decision.py": {"one_line"},
     "scheduling/waiting.py": {"one_line"},
     "metaserver/operations.py": {"one_line"},

@@ -25,7 +25,7 @@ from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.buildserver.attempt import Tools
-from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
@@ -231,7 +231,7 @@ class RealBuilds(TestCase):
             made = attrs.evolve(made, recipe=recipe)
         offered = Offered({made.name: made}, [Offer(PLATFORM)], 2)
         spool = Spool(self.top / "spool", self.pool)
-        deliveries = Deliveries(spool, self.link, self.uploads, self.tools.clock)
+        deliveries = DeliveryQueue(spool, self.link, self.uploads, self.tools.clock)
         server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)
         server.connected(Welcome(1, BASE, 10**9, 10**7, 60.0))
         return server

@@ -27,7 +27,7 @@ from .assets import load_assets
 from .guard import Guard
 from .problems import problem
 from .rendering import templates
-from .streaming import Span, asked_span, send_log
+from .streaming import LogSpan, asked_span, send_log
 from .urls import Urls
 from .views import ErrorPage
 
@@ -66,7 +66,7 @@ class WebApp:
         clock: Clock,
         projects: Sequence[str] = (),
         questions: Questions | None = None,
-        condition: health.Condition | None = None,
+        condition: health.HealthSource | None = None,
     ) -> None:
         self._pages = pages
         self._condition = condition
@@ -219,7 +219,7 @@ class WebApp:
             raise NotFound(f"there is no build {build_id}")
         return found
 
-    async def _send(self, request: Request, build_id: int, epoch: int, span: Span) -> None:
+    async def _send(self, request: Request, build_id: int, epoch: int, span: LogSpan) -> None:
         headers(request, TEXT, span.end - span.start, "no-cache")
         if request.method != b"HEAD":
             await send_log(request, self._logs, build_id, epoch, span)

@@ -100,7 +100,7 @@ class Tools:
     copies: SourceCopies | None = None
 
 
-class Passes:
+class TicketHolder:
     """The tickets of one Attempt: those that have expired, or are not there any more, are renewed."""
 
     def __init__(
@@ -150,7 +150,7 @@ class Work:
     slot: int
     artifact_limit: int
     log_limit: int
-    passes: Passes
+    passes: TicketHolder
     mistake: ProjectMistake | None = None
     copy_url: str = ""
 
@@ -184,7 +184,7 @@ class Finished:
     end: Done | Ended
     artifact: Path | None
     log: LogPipe
-    passes: Passes
+    passes: TicketHolder
     patience: float = PATIENCE
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Finished, Passes, brief
+from buildtool.buildserver.attempt import Finished, TicketHolder, brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.errors import (
     BadTicket,
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Room:
+class SpoolLimits:
     """How much may wait here for the metaserver before no more orders are taken: ends, and bytes of artifacts."""
 
     ends: int = 64
@@ -62,14 +62,14 @@ class _Otherwise(Exception):
 
 
 @define(eq=False)
-class Parcel:
+class Delivery:
     """One end on its way. ``log`` and ``passes`` are not there any more when the program was started anew.
 
     ``step`` is what is being waited for, as far as it may be broken off; ``nap`` the pause before the next try.
     """
 
     kept: Spooled
-    passes: Passes
+    passes: TicketHolder
     log: LogPipe | None = None
     patience: float = PATIENCE
     taken: bool = False
@@ -106,7 +106,7 @@ class Parcel:
             nap.callback(None)
 
 
-class Deliveries:
+class DeliveryQueue:
     """Everything that is finished here and not yet taken by the metaserver. Call it in the reactor's thread."""
 
     _log = Logger()
@@ -117,14 +117,14 @@ class Deliveries:
         link: MetaserverLink,
         uploads: Uploads,
         clock: IReactorTime,
-        room: Room | None = None,
+        room: SpoolLimits | None = None,
     ) -> None:
         self._spool = spool
         self._link = link
         self._uploads = uploads
         self._clock = clock
-        self._room = room or Room()
-        self._parcels: dict[Key, Parcel] = {}
+        self._room = room or SpoolLimits()
+        self._parcels: dict[Key, Delivery] = {}
         self._welcome: Welcome | None = None
         self._stopped = False
         self._sending = DeferredSemaphore(UPLOADS)
@@ -161,10 +161,10 @@ class Deliveries:
         if entries:
             self._log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
         for kept in entries:
-            passes = Passes(kept.end.build_id, kept.end.epoch, self._link.renew, None)
-            self.offer(Parcel(kept, passes))
+            passes = TicketHolder(kept.end.build_id, kept.end.epoch, self._link.renew, None)
+            self.offer(Delivery(kept, passes))
 
-    async def keep(self, finished: Finished) -> Parcel:
+    async def keep(self, finished: Finished) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
         end = finished.end
         try:
@@ -172,9 +172,9 @@ class Deliveries:
         except MachineFault as error:
             self._log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
-        return Parcel(kept, finished.passes, finished.log, finished.patience)
+        return Delivery(kept, finished.passes, finished.log, finished.patience)
 
-    def offer(self, parcel: Parcel) -> None:
+    def offer(self, parcel: Delivery) -> None:
         """Begin to offer an end, which goes on until it is taken."""
         self._parcels[parcel.key] = parcel
         seen = Deferred.fromCoroutine(self._see_off(parcel))
@@ -235,7 +235,7 @@ class Deliveries:
 
     # --- one of them ------------------------------------------------------------------------------------
 
-    async def _see_off(self, parcel: Parcel) -> None:
+    async def _see_off(self, parcel: Delivery) -> None:
         try:
             while not (parcel.taken or self._stopped):
                 await self._try(parcel)
@@ -245,7 +245,7 @@ class Deliveries:
         if parcel.taken:
             await self._forget(parcel)
 
-    async def _try(self, parcel: Parcel) -> None:
+    async def _try(self, parcel: Delivery) -> None:
         """Try once to have it taken; then wait before the next try."""
         if parcel.aborted and isinstance(parcel.kept.end, Done):
             await self._end_otherwise(parcel, AttemptEnd.ABORTED, parcel.aborted)
@@ -266,12 +266,12 @@ class Deliveries:
             self._log.failure("a defect while delivering {key}", key=parcel.key)
             await self._put_off(parcel, f"a defect: {type(error).__name__}: {error}")
 
-    async def _put_off(self, parcel: Parcel, why: str) -> None:
+    async def _put_off(self, parcel: Delivery, why: str) -> None:
         self._say_why(parcel, why)
         delay, parcel.delay = parcel.delay, min(2 * parcel.delay, _RETRY_MOST)
         await self._pause(parcel, delay)
 
-    def _say_why(self, parcel: Parcel, why: str) -> None:
+    def _say_why(self, parcel: Delivery, why: str) -> None:
         """Log why something is not delivered yet, once for each reason: it may be so for a day."""
         if why != parcel.said:
             parcel.said = why
@@ -285,7 +285,7 @@ class Deliveries:
             await arrival
         return self._welcome
 
-    async def _send_log(self, parcel: Parcel, welcome: Welcome) -> None:
+    async def _send_log(self, parcel: Delivery, welcome: Welcome) -> None:
         """Send the rest of the log; one that the metaserver does not take delays the end, but does not prevent it."""
         log = parcel.log
         if log is None:
@@ -296,7 +296,7 @@ class Deliveries:
         log.abandon()
         parcel.log = None
 
-    async def _send_artifact(self, parcel: Parcel, welcome: Welcome) -> None:
+    async def _send_artifact(self, parcel: Delivery, welcome: Welcome) -> None:
         """Upload the artifact. One that is there already costs a question: whether it still is only they know."""
         end, path = parcel.kept.end, parcel.kept.artifact
         if not isinstance(end, Done) or path is None:
@@ -316,7 +316,7 @@ class Deliveries:
         finally:
             self._sending.release()
 
-    async def _tell(self, parcel: Parcel) -> None:
+    async def _tell(self, parcel: Delivery) -> None:
         """Say how it ended. This is not broken off: whether it was heard would not be known."""
         end = parcel.kept.end
         try:
@@ -336,7 +336,7 @@ class Deliveries:
                 self._log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
         parcel.taken = True
 
-    async def _end_otherwise(self, parcel: Parcel, end: AttemptEnd, reason: str) -> None:
+    async def _end_otherwise(self, parcel: Delivery, end: AttemptEnd, reason: str) -> None:
         """Replace an artifact by the reason why there is none."""
         instead = _instead(parcel.kept.end, end, reason)
         self._log.warn("build {build}: {why}", build=instead.build_id, why=reason)
@@ -346,7 +346,7 @@ class Deliveries:
             self._log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
             parcel.kept = Spooled(instead)
 
-    async def _forget(self, parcel: Parcel) -> None:
+    async def _forget(self, parcel: Delivery) -> None:
         try:
             await self._spool.drop(*parcel.key)
         except MachineFault as error:
@@ -359,7 +359,7 @@ class Deliveries:
 
     # --- waiting ----------------------------------------------------------------------------------------
 
-    async def _breakable(self, parcel: Parcel, step: Coroutine[Any, Any, T]) -> T:
+    async def _breakable(self, parcel: Delivery, step: Coroutine[Any, Any, T]) -> T:
         """Do something that ``interrupt`` may break off in the middle. Raises CancelledError then."""
         if parcel.taken or self._stopped:
             step.close()
@@ -371,7 +371,7 @@ class Deliveries:
             parcel.step = None
         return result
 
-    async def _pause(self, parcel: Parcel, seconds: float) -> None:
+    async def _pause(self, parcel: Delivery, seconds: float) -> None:
         async def pause() -> None:
             nap: Deferred[None] = Deferred()
             parcel.nap = nap

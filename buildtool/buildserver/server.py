@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Finished, Passes, Run, Tools, Work, brief
-from buildtool.buildserver.delivery import Deliveries, Key, Parcel
+from buildtool.buildserver.attempt import Finished, Run, TicketHolder, Tools, Work, brief
+from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
 from buildtool.errors import (
     BuildFailed,
     BuildToolError,
@@ -86,7 +86,7 @@ class BuildServer:
     _log = Logger()
 
     def __init__(
-        self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: Deliveries, pool: Executor
+        self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
     ) -> None:
         """``pool`` is where client checkers run, since they may look at the disk."""
         self._offered = offered
@@ -155,7 +155,7 @@ class BuildServer:
             slot=held.slot,
             artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
             log_limit=min(project.log_limit, welcome.log_limit),
-            passes=Passes(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
+            passes=TicketHolder(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
@@ -356,7 +356,7 @@ class BuildServer:
         started.addErrback(lambda failure: self._log.failure("a defect in build {key}", failure, key=held.key))
 
     async def _see_through(self, run: Run, held: _Open) -> None:
-        parcel: Parcel | None = None
+        parcel: Delivery | None = None
         try:
             finished = await run.run()
             self._say_finished(finished)
@@ -374,7 +374,7 @@ class BuildServer:
         why = f": {end.reason}" if isinstance(end, Ended) else ""
         self._log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)
 
-    def _release(self, held: _Open, parcel: Parcel | None = None) -> None:
+    def _release(self, held: _Open, parcel: Delivery | None = None) -> None:
         """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
         del self._open[held.key]
         self._free.append(held.slot)

@@ -38,7 +38,7 @@ class Connection(Source, Protocol):
         """Cut it at once."""
 
 
-class Inlet:
+class BodyReader:
     """An asynchronous iterator over bytes that the reactor feeds; each step gives all that waited, as a list.
 
     While one batch is worked on (in a thread, say) the next one gathers; above as many bytes as ``high`` says then the
@@ -78,7 +78,7 @@ class Inlet:
             self._failure = reason
             self.end()
 
-    def __aiter__(self) -> Inlet:
+    def __aiter__(self) -> BodyReader:
         return self
 
     async def __anext__(self) -> list[bytes]:
@@ -103,7 +103,7 @@ class Inlet:
 
 
 @implementer(IPushProducer)
-class Outlet:
+class BodyWriter:
     """The producer that a coroutine registers with a consumer, in order to wait until it may write again."""
 
     def __init__(self) -> None:

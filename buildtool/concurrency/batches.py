@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 
 K = TypeVar("K")
 T = TypeVar("T")
 
 
 class Batches(Generic[K, T]):
-    """``Rounds`` whose act is told everything that those who share a run ask about."""
+    """``SingleFlight`` whose act is told everything that those who share a run ask about."""
 
     def __init__(self) -> None:
-        self._rounds: Rounds[T] = Rounds()
+        self._rounds: SingleFlight[T] = SingleFlight()
         self._asked: dict[str, list[frozenset[K]]] = {}
 
     async def ask(self, key: str, items: Iterable[K], act: Callable[[frozenset[K]], Awaitable[T]]) -> T:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["Kept", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
+__all__ = ["BoundedCache", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -21,7 +21,7 @@ _MEMBER = _OBJECT + 8
 _PAIR = 3 * _OBJECT + 3 * 8
 
 
-class Kept(Generic[K, V]):
+class BoundedCache(Generic[K, V]):
     """Values by key that take at most ``most`` bytes; those that were not asked for lately go first.
 
     It has two halves. What is asked for is in the younger one; when that is full it becomes the older one, and what the
@@ -79,7 +79,7 @@ def remembering(most: int, size: Callable[..., int]) -> Callable[[F], F]:
     """
 
     def decorate(make: F) -> F:
-        kept: Kept[tuple[object, ...], Any] = Kept(most)
+        kept: BoundedCache[tuple[object, ...], Any] = BoundedCache(most)
 
         @wraps(make)
         def remembered(*arguments: Any) -> Any:  # noqa: ANN401 - as the function has them

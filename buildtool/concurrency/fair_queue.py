@@ -10,7 +10,7 @@ from buildtool.concurrency.asker import Asker
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class FairQueue(Generic[T]):
     """What askers wait for. Addresses take turns, and so do the connections of one address."""
 
     def __init__(self) -> None:

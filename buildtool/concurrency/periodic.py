@@ -18,7 +18,7 @@ RETRY = 60.0
 
 
 @define(eq=False)
-class Patrol:
+class PeriodicTask:
     """Does rounds of something called ``name``. ``round_`` returns after how many seconds the next one begins.
 
     It pauses with ``rest``, so that a stop need not wait for the end of a round. A round that fails is logged and tried
@@ -27,7 +27,7 @@ class Patrol:
 
     name: str
     timers: IReactorTime
-    round_: Callable[[Patrol], Awaitable[float]]
+    round_: Callable[[PeriodicTask], Awaitable[float]]
     _running: Deferred[None] | None = field(default=None, init=False)
     _resting: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-__all__ = ["Budget", "LeftOut", "Rates", "Shares"]
+__all__ = ["LeftOut", "RateBudget", "Rates", "Shares"]
 
 SOURCES_KEPT = 1_000
 """How many sources have a budget of their own at a time; who is not heard of longest begins anew."""
@@ -21,7 +21,7 @@ KINDS_KEPT = 500
 
 
 @frozen
-class Budget:
+class RateBudget:
     """So much at once, and so much more each second, up to as much at once again."""
 
     at_once: float
@@ -46,13 +46,13 @@ class _Account:
     since: float = 0.0
     sources: set[str] = field(factory=set)
 
-    def filled(self, budget: Budget, now: float) -> float:
+    def filled(self, budget: RateBudget, now: float) -> float:
         """Return what is left by now."""
         self.left = min(budget.at_once, self.left + max(0.0, now - self.at) * budget.per_second)
         self.at = now
         return self.left
 
-    def takes(self, cost: float, budget: Budget, now: float) -> bool:
+    def takes(self, cost: float, budget: RateBudget, now: float) -> bool:
         """Take ``cost`` off what is left, if there is anything left. One that costs more than all of it is in debt."""
         if self.filled(budget, now) <= 0.0:
             return False
@@ -63,7 +63,7 @@ class _Account:
 class Shares:
     """How much each of many may do: ``has_room`` asks, ``take`` takes into account. Who is unknown has all of it."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: RateBudget) -> None:
         self._budget = budget
         self._accounts: dict[str, _Account] = {}
 
@@ -88,7 +88,7 @@ class Rates:
     Kinds are the program's own and few; sources are whatever peers are called.
     """
 
-    def __init__(self, of_source: Budget, of_kind: Budget) -> None:
+    def __init__(self, of_source: RateBudget, of_kind: RateBudget) -> None:
         self._of_source = of_source
         self._of_kind = of_kind
         self._kinds: dict[str, _Account] = {}

@@ -42,7 +42,7 @@ class _Sharers(Generic[T]):
             one.callback(outcome)
 
 
-class Rounds(Generic[T]):
+class SingleFlight(Generic[T]):
     """At most one run of an act per key at a time; who asks during a run gets the next one.
 
     So everybody's answer comes from a run that began after they asked, and however many ask, there are at most two

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_for
 from buildtool.concurrency.inbox import Inbox
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
@@ -39,7 +39,7 @@ from buildtool.scheduling.events import (
     hits_wanted,
     submissions,
 )
-from buildtool.scheduling.state.state import Row, Seen, State
+from buildtool.scheduling.state.state import AnsweredSubmission, Row, State
 
 BATCH_MOST = 500
 """At most so many events share one transaction."""
@@ -271,7 +271,7 @@ class Broker:
             happened = _happened(entries)
             rows = self.state.changes()
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
-                happened.append(Happened("storage-back", "metaserver", self._trouble))
+                happened.append(AuditEvent("storage-back", "metaserver", self._trouble))
             if rows or happened:
                 await self._commit(entries, rows, happened, now)
                 self._is_troubled("")
@@ -301,7 +301,7 @@ class Broker:
         self._trouble = trouble
 
     async def _commit(
-        self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[Happened], now: float
+        self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[AuditEvent], now: float
     ) -> None:
         """Commit, or raise and have the database read anew before anything else is decided.
 
@@ -379,7 +379,9 @@ class Broker:
             for key, shelf in shelves.items():
                 self.state.stock(key, shelf)
             for client_id, answered in known.items():
-                self.state.seen[client_id] = Seen(answered.request_id, answered.body_digest, answered.answer)
+                self.state.seen[client_id] = AnsweredSubmission(
+                    answered.request_id, answered.body_digest, answered.answer
+                )
         return taken
 
     def _unloaded(self, event: Event) -> list[ShelfKey]:
@@ -440,7 +442,7 @@ class Broker:
             if after - self._turned >= SLICE:
                 await self._breathe()
         for entry in entries:
-            acts = [one for one in entry.decision.effects if not isinstance(one, Happened)] if entry.decision else ()
+            acts = [one for one in entry.decision.effects if not isinstance(one, AuditEvent)] if entry.decision else ()
             for effect in acts:
                 self._guarded(self.performer.perform, effect)
             if acts and self.stopwatch() - self._turned >= SLICE:
@@ -477,12 +479,12 @@ class Broker:
         Deferred.fromCoroutine(self.send(Tick())).addErrback(failed)
 
 
-def _happened(entries: Sequence[_Entry]) -> list[Happened]:
+def _happened(entries: Sequence[_Entry]) -> list[AuditEvent]:
     return [
         effect
         for entry in entries
         for effect in (entry.decision.effects if entry.decision is not None else ())
-        if isinstance(effect, Happened)
+        if isinstance(effect, AuditEvent)
     ]
 
 

@@ -29,7 +29,7 @@ from buildtool.errors import (
 )
 from buildtool.metaserver.arrivals import Comings
 from buildtool.metaserver.broker import Broker, wasted
-from buildtool.metaserver.request_status import Teller
+from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.incarnations import Keys
 from buildtool.model.matching import by_mark, by_rank
 from buildtool.model.records import (
@@ -124,7 +124,7 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
 
 
 @define
-class ServerDesk:
+class BuildServerService:
     """Implements ``ports.BuildServerDesk`` over a broker."""
 
     settings: Settings
@@ -332,7 +332,7 @@ class TicketOffice:
 
 
 @define
-class Acts:
+class EffectPerformer:
     """Implements ``broker.Performer``: sends orders, nudges the mailer, tells followers, tidies up."""
 
     servers: BuildServers
@@ -340,7 +340,7 @@ class Acts:
     notifier: Notifier
     logs: LogFiles
     artifacts: ArtifactFiles
-    teller: Teller
+    teller: RequestStatusReader
     tickets: TicketOffice
     timers: IReactorTime
     _running: set[Deferred[None]] = field(factory=set, init=False)
@@ -469,7 +469,7 @@ def check_held(held: tuple[Held, ...]) -> None:
         raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
 
 
-def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: Teller) -> Order:
+def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: RequestStatusReader) -> Order:
     """Return what a build server is told to build. Raises UnknownProject when it is no longer configured."""
     spec = build.spec
     both = tickets.both(spec, build.id, attempt.epoch)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from buildtool.metaserver.request_status import Teller
+from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.matching import Reason, group_words, satisfies
 from buildtool.model.records import Artifact, Build, Demand, Request
 from buildtool.ports.metaserver import BrokerStore
@@ -33,7 +33,7 @@ class Explainer:
 
     state: State
     store: BrokerStore
-    teller: Teller
+    teller: RequestStatusReader
 
     async def submission(self, demand: Demand, explained: Explained) -> Explanation:
         """Return what a submission would be answered; for a miss the nearest artifact. Raises StorageUnavailable."""

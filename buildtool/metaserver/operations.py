@@ -14,16 +14,17 @@ from buildtool.errors import InternalError, NotFound, StillThere, StorageUnavail
 from buildtool.metaserver.broker import Broker
 from buildtool.model.addresses import valid_address
 from buildtool.model.options import digest_of
-from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, FailedHere, Server
+from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, RememberedFailure, Server
 from buildtool.model.text import duration_words, one_line
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import ArtifactRemoval, BrokerStore, Conditions, OperatorStore
+from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Conditions, OperatorStore
 from buildtool.protocol.codec import encode
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
-    Acted,
+    ActionResult,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -33,7 +34,6 @@ from buildtool.protocol.operator import (
     ResumeServer,
     RunningTold,
     ServerStands,
-    Standing,
     WaitingTold,
 )
 from buildtool.scheduling.answers import (
@@ -78,22 +78,22 @@ _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 @define
-class OperatorDesk:
+class OperatorService:
     """Implements ``ports.OperatorDesk`` over a broker. ``by`` is who acts, in words, to be written down."""
 
     settings: Settings
     broker: Broker
     store: BrokerStore
     history: OperatorStore
-    files: ArtifactRemoval
+    files: ArtifactRemover
     conditions: Conditions
     clock: Clock
-    turns: Callable[[], Turns | None] = lambda: None
+    turns: Callable[[], ReactorTurns | None] = lambda: None
     _draining: str = field(default="", init=False)
 
     # --- how everything stands ----------------------------------------------------------------------------
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> FarmStatus:
         """Say how everything stands, as far as that is known while the database cannot be read."""
         unsent: int | None = None
         refused: int | None = None
@@ -108,7 +108,7 @@ class OperatorDesk:
         live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
         queued = [build for build in state.builds.values() if build.state is BuildState.QUEUED]
         first = heapq.nsmallest(WAITING_SHOWN, queued, key=lambda build: (build.place, build.id))
-        return Standing(
+        return FarmStatus(
             requests=len(state.requests),
             builds_running=len(live),
             builds_waiting=len(queued),
@@ -153,7 +153,7 @@ class OperatorDesk:
 
     # --- build servers ------------------------------------------------------------------------------------
 
-    async def pause(self, message: PauseServer, by: str) -> Acted:
+    async def pause(self, message: PauseServer, by: str) -> ActionResult:
         """Give a build server nothing more. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
         reason = _short(message.reason) or "by the operator"
@@ -161,9 +161,9 @@ class OperatorDesk:
         runs = self.broker.state.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
         already = "" if changed else " already"
-        return Acted((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
+        return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
 
-    async def resume(self, message: ResumeServer, by: str) -> Acted:
+    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
         """Give a build server builds again. Raises NotFound."""
         server = self._server(message.server)
         changed = await self._send(ServerResumed(server.name, by))
@@ -175,9 +175,9 @@ class OperatorDesk:
             left = duration_words(server.quarantined_until - now)
             still = f"; it stays in quarantine for another {left}: {server.quarantine_reason}"
         said = "takes builds again" if changed else "was not paused"
-        return Acted((f"build server {server.name} {said}{still}",), changed)
+        return ActionResult((f"build server {server.name} {said}{still}",), changed)
 
-    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
         """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
         server = self._server(message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
@@ -195,7 +195,9 @@ class OperatorDesk:
             )
         changed = await self._send(ServerForgotten(server.name, by))
         words = f"build server {server.name} is forgotten; what it built stays"
-        return Acted((words if changed else f"build server {server.name} has just come back: it stays",), changed)
+        return ActionResult(
+            (words if changed else f"build server {server.name} has just come back: it stays",), changed
+        )
 
     def _server(self, name: str) -> Server:
         servers = self.broker.state.servers
@@ -207,7 +209,7 @@ class OperatorDesk:
 
     # --- builds -------------------------------------------------------------------------------------------
 
-    async def abort(self, message: AbortBuild, by: str) -> Acted:
+    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
         """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
         waiting = len(self.broker.state.waiters(message.build_id))
         reason = f"aborted by the operator: {_short(message.reason)}" if message.reason else "aborted by the operator"
@@ -215,9 +217,9 @@ class OperatorDesk:
             build = await self._build(message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
         told = "1 request is" if waiting == 1 else f"{waiting} requests are"
-        return Acted((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
+        return ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
 
-    async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
+    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
         """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
         if not _CLIENT_ID.match(message.client_id):
             raise UsageError("the client request id is 32 hex digits")
@@ -236,9 +238,9 @@ class OperatorDesk:
         how = {"joined": f"joined build {request.build_id}, which is open", "queued": f"build {request.build_id} waits"}
         said = how.get(request.answer, f"build {request.build_id} begins")
         mail = f"; {email} is mailed" if email else ""
-        return Acted((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
+        return ActionResult((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
 
-    async def forget(self, message: ForgetFailure, by: str) -> Acted:
+    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
         """Forget that a Build failed. Raises NotFound when that is not remembered."""
         build = await self._build(message.build_id)
         failure = await self._failure(build)
@@ -249,9 +251,9 @@ class OperatorDesk:
             raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
         await self.broker.send(FailureForgotten(failure, by))
         words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
-        return Acted((words,), build_id=build.id)
+        return ActionResult((words,), build_id=build.id)
 
-    async def _failure(self, build: Build) -> FailedHere | None:
+    async def _failure(self, build: Build) -> RememberedFailure | None:
         shelf = build.spec.shelf()
         shelves, _ = await self.store.known((shelf,), (), self.clock.wall())
         return next((one for one in shelves[shelf].failures if one.build_id == build.id), None)
@@ -264,7 +266,7 @@ class OperatorDesk:
 
     # --- artifacts ----------------------------------------------------------------------------------------
 
-    async def purge(self, message: PurgeArtifact, by: str) -> Acted:
+    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
         """Give an artifact out no more and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
         named = message.artifact
         if _DIGEST.match(named):
@@ -278,7 +280,7 @@ class OperatorDesk:
             raise NotFound(f"no artifact {named} is given out")
         return await self._purge(found, message.reason, by)
 
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> Acted:
+    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
         """Do so with everything that a build server made; it need not be known any more. Raises NotFound."""
         count, files, after = 0, 0, 0
         while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
@@ -286,17 +288,19 @@ class OperatorDesk:
             count, files, after = count + len(found), files + acted, found[-1].id
         if not count:
             raise NotFound(f"nothing that build server {message.server!r} made is given out")
-        return Acted((_purged(count, files),), count=count)
+        return ActionResult((_purged(count, files),), count=count)
 
-    async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> Acted:
+    async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> ActionResult:
         given_out = [artifact for artifact in artifacts if not artifact.withdrawn]
         if not given_out:
             (artifact, *_) = artifacts
             files = await self._delete(artifact.digest)
             words = f"artifact {artifact.id} is given out no more, since it was withdrawn before: {artifact.withdrawn}"
-            return Acted((words,) if not files else (words, "its file is deleted"), bool(files), artifact.build_id)
+            return ActionResult(
+                (words,) if not files else (words, "its file is deleted"), bool(files), artifact.build_id
+            )
         files = await self._withdraw(given_out, reason, by)
-        return Acted((_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out))
+        return ActionResult((_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out))
 
     async def _withdraw(self, artifacts: Sequence[Artifact], reason: str, by: str) -> int:
         """Withdraw artifacts, all in one transaction, and return how many files went."""
@@ -319,15 +323,17 @@ class OperatorDesk:
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def drain(self, message: Drain, by: str) -> Acted:
+    async def drain(self, message: Drain, by: str) -> ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
         changed = await self._send(DispatchHeld(message.on, by))
         self._draining = by if message.on else ""
         runs = sum(map(len, self.broker.state.attempts_of.values()))
         if not message.on:
-            return Acted(("builds are started again" if changed else "the metaserver was not draining",), changed)
+            return ActionResult(
+                ("builds are started again" if changed else "the metaserver was not draining",), changed
+            )
         words = f"no build is started any more; the metaserver ends once nothing runs (now {runs})"
-        return Acted((words,), changed, count=runs)
+        return ActionResult((words,), changed, count=runs)
 
     async def _send(self, event: Event) -> bool:
         """Send an act; say whether it changed anything."""

@@ -1,4 +1,4 @@
-"""What people are told of a Request, made from rows: the one place where rows become ``Told``."""
+"""What people are told of a Request, made from rows: the one place where rows become ``RequestStatus``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildtool.model.records import Artifact, Build, BuildState, Request, Reques
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import SENT_WHOLE, listed, size_of
-from buildtool.protocol.messages import Found, Told
+from buildtool.protocol.messages import Found, RequestStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -42,8 +42,8 @@ class Addresses:
 
 
 @frozen
-class Teller:
-    """Makes ``Told`` from a Request, looking up what belongs to it. ``now`` returns wall time in seconds."""
+class RequestStatusReader:
+    """Makes ``RequestStatus`` from a Request, looking up what belongs to it. ``now`` returns wall time in seconds."""
 
     state: State
     store: BrokerStore
@@ -51,7 +51,7 @@ class Teller:
     keys: Keys
     now: Callable[[], float]
 
-    async def told(self, request: Request, artifact: Artifact | None = None) -> Told:
+    async def told(self, request: Request, artifact: Artifact | None = None) -> RequestStatus:
         """Return how a Request stands. Raises StorageUnavailable."""
         build = self.state.builds.get(request.build_id) if request.build_id is not None else None
         if build is None and request.state is RequestState.WAITING:
@@ -64,7 +64,7 @@ class Teller:
             artifact = await self.store.artifact(request.artifact_id)
         return self.compose(request, build, artifact)
 
-    def compose(self, request: Request, build: Build | None, artifact: Artifact | None) -> Told:
+    def compose(self, request: Request, build: Build | None, artifact: Artifact | None) -> RequestStatus:
         """Return how a Request stands, from the rows at hand."""
         spec = request.demand.spec
         epoch = _epoch(build, artifact)
@@ -72,7 +72,7 @@ class Teller:
         # Whoever was answered with an artifact waited for no Build of their own; the one that made it succeeded.
         state = build.state if build is not None else BuildState.SUCCEEDED if artifact is not None else None
         waits = build is not None and build.id in self.state.builds and build.state is BuildState.QUEUED
-        return Told(
+        return RequestStatus(
             request_id=request.id,
             token=cancel_token(request.id, self.keys.request(request.id)),
             answer=request.answer,

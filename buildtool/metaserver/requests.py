@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.concurrency.asker import Asker, asker, working_for
-from buildtool.concurrency.bounded_cache import Kept, weight_of_pairs
+from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
 from buildtool.configuration.settings import Settings
 from buildtool.errors import (
     NOTHING_ACCEPTED,
@@ -30,7 +30,7 @@ from buildtool.errors import (
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.inbox import Gate
-from buildtool.metaserver.request_status import Teller
+from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.addresses import valid_address
 from buildtool.model.matching import machine_required, platform_required
 from buildtool.model.options import Canonical, ProjectOptions, digest_of, tool_option
@@ -38,7 +38,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.model.vocabulary import TOOLS, check_known
-from buildtool.ports.metaserver import Answered, BrokerStore, Conditions, SourceResolver
+from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, SourceResolver
 from buildtool.project.definition import Project, tools_named
 from buildtool.project.user_errors import ask, at, defined
 from buildtool.protocol.codec import encode, listed, size_of
@@ -51,11 +51,11 @@ from buildtool.protocol.messages import (
     Cancel,
     Explanation,
     HealthTold,
+    ReactorTurns,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
-    Told,
-    ToldTogether,
-    Turns,
 )
 from buildtool.scheduling.answers import (
     Answer,
@@ -115,7 +115,9 @@ class _Understood:
     """
 
     projects: dict[str, Project] = field(factory=dict)
-    known: Kept[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(factory=lambda: Kept(UNDERSTOOD))
+    known: BoundedCache[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(
+        factory=lambda: BoundedCache(UNDERSTOOD)
+    )
 
     def of(
         self,
@@ -161,20 +163,20 @@ def _untimed() -> None:
 
 
 @define
-class Desk:
+class RequestService:
     """Implements ``ports.RequesterDesk`` over a broker."""
 
     settings: Settings
     broker: Broker
     store: BrokerStore
     resolver: SourceResolver
-    teller: Teller
+    teller: RequestStatusReader
     explainer: Explainer
     conditions: Conditions
     open_limit: int = OPEN_LIMIT
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
-    turns: Callable[[], Turns | None] = _untimed
+    turns: Callable[[], ReactorTurns | None] = _untimed
     _understood: _Understood = field(factory=_Understood, init=False)
     _gate: Gate = field(init=False)
 
@@ -183,14 +185,14 @@ class Desk:
         """What is looked for in the database to answer a question keeps no commit waiting longer than once."""
         return Gate(self.broker.timers.seconds)
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
         items, digests = (self._lean(message),), (body_digest(message),)
         del message  # while it waits only what is needed of it takes memory
         (told,) = await self._submit(items, digests)
         return told
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
         """Ask for several builds at once; either all are accepted or none is. Raises what ``submit`` does."""
         items = message.items
         del message
@@ -200,9 +202,9 @@ class Desk:
             raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
         digests = tuple(map(body_digest, items))
         items = tuple(map(self._lean, items))
-        return ToldTogether(await self._submit(items, digests))
+        return RequestStatuses(await self._submit(items, digests))
 
-    async def _submit(self, items: tuple[Submit, ...], digests: tuple[str, ...]) -> tuple[Told, ...]:
+    async def _submit(self, items: tuple[Submit, ...], digests: tuple[str, ...]) -> tuple[RequestStatus, ...]:
         for item in items:
             if not _CLIENT_ID.match(item.client_id):
                 raise UsageError("the client request id is 32 hex digits")
@@ -238,9 +240,9 @@ class Desk:
         answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
         return await self._told_all(answers, urls)
 
-    async def _told_all(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[Told, ...]:
+    async def _told_all(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
         """Return what is told of each; the reactor turns meanwhile, since why one waits takes milliseconds to say."""
-        told: list[Told] = []
+        told: list[RequestStatus] = []
         began = turned = self.broker.stopwatch()
         for one, url in zip(answers, urls, strict=True):
             before = self.broker.stopwatch()
@@ -269,7 +271,7 @@ class Desk:
             count = state.queue.kinds()
             raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         answer = await self.broker.send(CancelRequested(message.request_id))
@@ -277,7 +279,7 @@ class Desk:
             return await self.teller.told(answer.request)
         return await self.teller.told(await self._request(message.request_id))
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         """Say how a Request stands. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         return await self.teller.told(await self._request(message.request_id))
@@ -350,7 +352,7 @@ class Desk:
             tools = {*TOOLS, *tools_named(self.settings.projects)}
             check_known(options, explicit, self.broker.state.offered, tools)
 
-    async def _told(self, answer: Answer, url: str) -> Told:
+    async def _told(self, answer: Answer, url: str) -> RequestStatus:
         match answer:
             case Hit():
                 return await self.teller.told(answer.request, answer.artifact)
@@ -366,10 +368,10 @@ class Desk:
             case _:
                 raise InternalError("the metaserver answered a submission with something else")
 
-    async def _repeated_as(self, digest: str, known: Answered) -> Told:
+    async def _repeated_as(self, digest: str, known: AnsweredRequest) -> RequestStatus:
         return await self._repeated(known.request_id, same=known.body_digest == digest)
 
-    async def _repeated(self, request_id: int, *, same: bool) -> Told:
+    async def _repeated(self, request_id: int, *, same: bool) -> RequestStatus:
         if not same:
             raise Conflict("this client request id was used for another request: make a new id for a new request")
         return await self.teller.told(await self._request(request_id))
@@ -400,7 +402,7 @@ _PAGES = Asker("pages")
 class DeskQuestions:
     """Implements ``ports.Questions`` for pages that run inside the metaserver."""
 
-    desk: Desk
+    desk: RequestService
 
     async def why(self, build_id: int) -> Explanation | None:
         """Return how an open Build stands; None when it is not open."""

@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 @frozen
-class Happened:
+class AuditEvent:
     """One row of the events table: what happened to whom, for live pages, audit and resuming."""
 
     kind: str

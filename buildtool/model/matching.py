@@ -271,7 +271,7 @@ class Fit:
         return [*self.unskilled, *machine, *self.lacking] or self.offer or []
 
 
-class Wanted:
+class Requirements:
     """What a Build needs of a build server, to be held against many of them.
 
     Every value that several offers have is compared once, and an offer is looked at no further than it can still be
@@ -366,7 +366,7 @@ def can_build(
     ``skill`` is what is required of it: project, recipe version, digest of the option descriptions. When no
     offer fits, the reasons are those of the offer that comes nearest.
     """
-    wanted = Wanted(spec, skill, comparisons)
+    wanted = Requirements(spec, skill, comparisons)
     return wanted.fit(capability).verdict(wanted.machine(capability))
 
 

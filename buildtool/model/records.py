@@ -26,7 +26,6 @@ __all__ = [
     "BuildState",
     "Capability",
     "Demand",
-    "FailedHere",
     "Held",
     "HeldState",
     "Joined",
@@ -37,6 +36,7 @@ __all__ = [
     "Policy",
     "ProjectSkill",
     "Refusal",
+    "RememberedFailure",
     "Request",
     "RequestState",
     "Server",
@@ -366,7 +366,7 @@ class Artifact:
 
 
 @frozen
-class FailedHere:
+class RememberedFailure:
     """A remembered final failure of a Build, for the platform it was built for and how, until ``until``."""
 
     build_id: int
@@ -385,7 +385,7 @@ class Shelf:
     """
 
     artifacts: tuple[Artifact, ...] = ()
-    failures: tuple[FailedHere, ...] = ()
+    failures: tuple[RememberedFailure, ...] = ()
     more: bool = False
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildtool.model.records import Artifact, FailedHere, Shelf
+from buildtool.model.records import Artifact, RememberedFailure, Shelf
 
 SHELF_MOST = 100
 """Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""
 
 
-def stocked(artifacts: Sequence[Artifact], failures: Sequence[FailedHere], *, more: bool = False) -> Shelf:
+def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure], *, more: bool = False) -> Shelf:
     """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
 
     Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
@@ -19,7 +19,7 @@ def stocked(artifacts: Sequence[Artifact], failures: Sequence[FailedHere], *, mo
     if len(artifacts) <= 1 and len(failures) <= 1:  # as mostly
         return Shelf(tuple(artifacts), tuple(failures), more)
     newest: dict[object, Artifact] = {}
-    failed: dict[object, FailedHere] = {}
+    failed: dict[object, RememberedFailure] = {}
     for artifact in artifacts:
         more |= newest.setdefault((artifact.platform, artifact.kind), artifact) is not artifact
     for failure in sorted(failures, key=remembered, reverse=True):
@@ -28,6 +28,6 @@ def stocked(artifacts: Sequence[Artifact], failures: Sequence[FailedHere], *, mo
     return Shelf(tuple(newest.values())[:SHELF_MOST], tuple(failed.values())[:SHELF_MOST], more)
 
 
-def remembered(failure: FailedHere) -> tuple[float, int]:
+def remembered(failure: RememberedFailure) -> tuple[float, int]:
     """Return what failures of one shelf are ordered by: until when each is remembered."""
     return failure.until, failure.build_id

@@ -7,22 +7,22 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
     Artifact,
     Attempt,
     Beat,
     Build,
-    FailedHere,
     Mail,
     Refusal,
+    RememberedFailure,
     Request,
     Server,
     Shelf,
     ShelfKey,
     Shift,
 )
-from buildtool.ports.pages import Running
+from buildtool.ports.pages import RunningBuild
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
@@ -42,17 +42,18 @@ from buildtool.protocol.messages import (
     Order,
     Register,
     RenewTickets,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
     Tickets,
-    Told,
-    ToldTogether,
     Welcome,
 )
 from buildtool.protocol.operator import (
     AbortBuild,
-    Acted,
+    ActionResult,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -60,10 +61,9 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    Standing,
 )
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
 """What the scheduler writes: each value is the whole row of its kind and key."""
 
 
@@ -88,7 +88,7 @@ class Snapshot:
 
 
 @frozen
-class Answered:
+class AnsweredRequest:
     """A Request that was answered before: its id, the digest of its body, and the answer given."""
 
     request_id: int
@@ -102,18 +102,18 @@ class BrokerStore(Protocol):
     async def load(self) -> Snapshot:
         """Return everything that is open."""
 
-    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""
 
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
-    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
         """Return the artifacts that are given out and the failures still remembered, for every key asked.
 
         And what ``answered`` does, in the same transaction: decisions wait for both.
         """
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
         """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""
 
     async def request(self, request_id: int) -> Request | None:
@@ -155,7 +155,7 @@ class OutgoingMail:
     tries: int
     artifacts: tuple[Artifact, ...] = ()
     server: Server | None = None
-    lost: tuple[Running, ...] = ()
+    lost: tuple[RunningBuild, ...] = ()
     members: tuple[OutgoingMail, ...] = ()
 
 
@@ -229,7 +229,7 @@ class LogFiles(Protocol):
 class BuildServers(Protocol):
     """The way to connected build servers; what cannot be delivered shows as a lost connection.
 
-    The answer to an order comes back to the ``BuildServerDesk`` as ``accepted`` or as ``ended`` (refused).
+    The answer to an order comes back to the ``BuildServerApi`` as ``accepted`` or as ``ended`` (refused).
     """
 
     def dispatch(self, server: str, session: int, order: Order) -> None:
@@ -254,7 +254,7 @@ class Followers(Protocol):
     def follows(self, request_id: int) -> bool:
         """Say whether anybody follows this Request."""
 
-    def moved(self, told: Told) -> None:
+    def moved(self, told: RequestStatus) -> None:
         """Tell whoever follows this Request how it stands."""
 
 
@@ -275,7 +275,7 @@ class OperatorStore(Protocol):
         """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
 
 
-class ArtifactRemoval(Protocol):
+class ArtifactRemover(Protocol):
     """Takes artifact files away."""
 
     async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
@@ -285,53 +285,53 @@ class ArtifactRemoval(Protocol):
         """
 
 
-class OperatorDesk(Protocol):
+class OperatorApi(Protocol):
     """What an operator may ask of the metaserver; ``by`` is who does. All raise BuildToolError for what cannot be."""
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> FarmStatus:
         """Say how everything stands."""
 
-    async def pause(self, message: PauseServer, by: str) -> Acted:
+    async def pause(self, message: PauseServer, by: str) -> ActionResult:
         """Give a build server nothing more."""
 
-    async def resume(self, message: ResumeServer, by: str) -> Acted:
+    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
         """Give a build server builds again."""
 
-    async def abort(self, message: AbortBuild, by: str) -> Acted:
+    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
         """End an open Build."""
 
-    async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
+    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
         """Build again what a Build built."""
 
-    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
         """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
 
-    async def forget(self, message: ForgetFailure, by: str) -> Acted:
+    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
         """Forget that a Build failed."""
 
-    async def purge(self, message: PurgeArtifact, by: str) -> Acted:
+    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
         """Give an artifact out no more."""
 
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> Acted:
+    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
         """Give nothing out any more that a build server made."""
 
-    async def drain(self, message: Drain, by: str) -> Acted:
+    async def drain(self, message: Drain, by: str) -> ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
 
 
-class RequesterDesk(Protocol):
+class RequesterApi(Protocol):
     """What requesters may ask of the metaserver. Every method raises BuildToolError for what cannot be done."""
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         """Ask for a build; sending the same message again gives the same answer."""
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
         """Ask for several builds at once, about which one mail will tell."""
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         """End a Request."""
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         """Say how a Request stands."""
 
     async def explain(self, message: AskExplain) -> Explanation:
@@ -354,7 +354,7 @@ class Conditions(Protocol):
         """Return each in one line; empty when all is well."""
 
 
-class BuildServerDesk(Protocol):
+class BuildServerApi(Protocol):
     """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
 
     async def register(self, message: Register) -> Welcome:

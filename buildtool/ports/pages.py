@@ -36,7 +36,7 @@ class Overview:
 
 
 @frozen
-class Running:
+class RunningBuild:
     """An Attempt that has not ended, and its Build."""
 
     attempt: Attempt
@@ -48,7 +48,7 @@ class ServerLine:
     """A build server and what it is building, oldest first."""
 
     server: Server
-    running: tuple[Running, ...]
+    running: tuple[RunningBuild, ...]
 
 
 @frozen

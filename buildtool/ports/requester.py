@@ -13,10 +13,10 @@ from buildtool.protocol.messages import (
     Cancel,
     Explanation,
     Follow,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
-    Told,
-    ToldTogether,
 )
 
 # --- the requester's shell and what it talks through ----------------------------------------------------
@@ -25,16 +25,16 @@ from buildtool.protocol.messages import (
 class MetaserverClient(Protocol):
     """What a requester asks. Every method raises Unavailable without a connection, or the error that was answered."""
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         """Ask for a build."""
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
         """Ask for several builds at once."""
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         """End a Request."""
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         """Ask how a Request stands."""
 
     async def explain(self, message: AskExplain) -> Explanation:
@@ -46,7 +46,7 @@ class MetaserverClient(Protocol):
     async def build(self, message: AskBuild) -> Explanation:
         """Ask how an open Build stands."""
 
-    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         """Hear of every change of a Request; returns how it stands now."""
 
     async def closed(self) -> str:

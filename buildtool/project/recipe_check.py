@@ -47,7 +47,7 @@ _MAC: Mapping[str, Value] = {
 
 
 @frozen
-class Place:
+class TriedPlatform:
     """One way to make binaries of one platform, with the programs for that."""
 
     words: str
@@ -69,15 +69,15 @@ def _for(triple: str) -> dict[str, str]:
 
 
 PLACES = (
-    Place("native for linux on x86_64", "native", _X86, _NATIVE),
-    Place("cross for linux on ppc, with an emulator", "cross", _PPC, _for("powerpc-linux-gnu") | _RUN),
-    Place("cross for linux on ppc, without an emulator", "cross", _PPC, _for("powerpc-linux-gnu")),
-    Place("emulated for linux on ppc", "emulated", _PPC, _NATIVE),
-    Place("native for darwin on aarch64", "native", _MAC, _NATIVE | {"CC": "clang", "CXX": "clang++"}),
-    Place("cross for linux on aarch64, without an emulator", "cross", _ARM, _for("aarch64-linux-gnu")),
-    Place("cross for linux on s390x, without an emulator", "cross", _S390, _for("s390x-linux-gnu")),
-    Place("native for linux with musl on x86_64", "native", _MUSL, _NATIVE),
-    Place("native where only CC is known", "native", _X86, {"CC": "cc"}),
+    TriedPlatform("native for linux on x86_64", "native", _X86, _NATIVE),
+    TriedPlatform("cross for linux on ppc, with an emulator", "cross", _PPC, _for("powerpc-linux-gnu") | _RUN),
+    TriedPlatform("cross for linux on ppc, without an emulator", "cross", _PPC, _for("powerpc-linux-gnu")),
+    TriedPlatform("emulated for linux on ppc", "emulated", _PPC, _NATIVE),
+    TriedPlatform("native for darwin on aarch64", "native", _MAC, _NATIVE | {"CC": "clang", "CXX": "clang++"}),
+    TriedPlatform("cross for linux on aarch64, without an emulator", "cross", _ARM, _for("aarch64-linux-gnu")),
+    TriedPlatform("cross for linux on s390x, without an emulator", "cross", _S390, _for("s390x-linux-gnu")),
+    TriedPlatform("native for linux with musl on x86_64", "native", _MUSL, _NATIVE),
+    TriedPlatform("native where only CC is known", "native", _X86, {"CC": "cc"}),
 )
 """Everything that a recipe has to do with, one of each kind."""
 
@@ -189,7 +189,7 @@ def _values(option: Option) -> list[Value]:
     return found[:VALUES] or [""]
 
 
-def _question(project: Project, options: Mapping[str, Value], place: Place) -> Question:
+def _question(project: Project, options: Mapping[str, Value], place: TriedPlatform) -> Question:
     platform = {name: value for item in project.options.system for name, value in _of_platform(item, place)}
     said = " ".join(f"{name}={written(value)}" for name, value in options.items())
     wanted = Wanted(
@@ -204,7 +204,7 @@ def _question(project: Project, options: Mapping[str, Value], place: Place) -> Q
     return Question(wanted, f"{place.words}; {said or 'no options'}")
 
 
-def _of_platform(item: Property, place: Place) -> Iterator[tuple[str, Value]]:
+def _of_platform(item: Property, place: TriedPlatform) -> Iterator[tuple[str, Value]]:
     if item.role is Role.ARTIFACT and item.name not in place.platform:
         yield item.name, _values(item.option)[0]
 

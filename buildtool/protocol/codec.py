@@ -78,22 +78,23 @@ FREE_TEXT: Mapping[str, bool] = {
 """Fields that hold what a person or a program wrote: made to fit when encoded. True where the end is what matters."""
 
 SENT: Mapping[str, int] = {
-    "Told.revision": 100, "Told.server": 100, "Told.reason": 800, "Told.why": 200, "Told.log_url": 500,
-    "Told.page_url": 500,
+    "RequestStatus.revision": 100, "RequestStatus.server": 100, "RequestStatus.reason": 800, "RequestStatus.why": 200,
+    "RequestStatus.log_url": 500,
+    "RequestStatus.page_url": 500,
     "Found.url": 700, "Found.revision": 100,
     "WhyLine.words": 800, "WhyLine.servers": 100, "Explanation.differences": 500, "Explanation.page_url": 500,
-    "HealthTold.problems": 1_000, "Standing.problems": 1_000, "ServerStands.reason": 600, "WaitingTold.why": 300,
+    "HealthTold.problems": 1_000, "FarmStatus.problems": 1_000, "ServerStands.reason": 600, "WaitingTold.why": 300,
     "RunningTold.revision": 100, "WaitingTold.revision": 100,
-    "Acted.words": 1_000, "Judged.reason": 100,
+    "ActionResult.words": 1_000, "Judged.reason": 100,
 }  # fmt: skip
 """Most bytes of a string in what *this side* sends, by class and field, where that is less than what it understands:
 so much less that each answer fits into one message whatever peers have made (``largest`` adds it up)."""
 
 SENT_MEMBERS: Mapping[str, int] = {
-    "Told.why": 8, "HealthTold.problems": 50,
-    "Standing.problems": 51, "Standing.stands": 300, "Standing.running": 200, "Standing.waiting": 20,
+    "RequestStatus.why": 8, "HealthTold.problems": 50,
+    "FarmStatus.problems": 51, "FarmStatus.stands": 300, "FarmStatus.running": 200, "FarmStatus.waiting": 20,
     "WaitingTold.why": 8,
-    "Acted.words": 100,
+    "ActionResult.words": 100,
 }  # fmt: skip
 """Most members of a collection in what this side sends, by class and field, likewise."""
 

@@ -132,7 +132,7 @@ class Found:
 
 
 @frozen
-class Told:
+class RequestStatus:
     """How a Request stands. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
 
     ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
@@ -157,10 +157,10 @@ class Told:
 
 
 @frozen
-class ToldTogether:
+class RequestStatuses:
     """How Requests stand that were made together, in the order of their submissions."""
 
-    items: tuple[Told, ...]
+    items: tuple[RequestStatus, ...]
 
 
 @frozen
@@ -207,7 +207,7 @@ class AskHealth:
 
 
 @frozen
-class Turns:
+class ReactorTurns:
     """How long the turns of the metaserver's reactor took in the last five minutes, in milliseconds.
 
     Half of them ended within ``p50_ms``, 99 of 100 within ``p99_ms``, 999 of 1,000 within ``p999_ms``; the longest took
@@ -228,7 +228,7 @@ class HealthTold:
 
     ok: bool
     problems: tuple[str, ...] = ()
-    turns: Turns | None = None
+    turns: ReactorTurns | None = None
 
 
 @frozen

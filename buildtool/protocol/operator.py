@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 
 # --- operator -> metaserver ----------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class WaitingTold:
 
 
 @frozen
-class Standing:
+class FarmStatus:
     """How everything stands. The lists are bounded, the counts are exact.
 
     ``draining`` says that the metaserver ends once nothing runs; ``waiting`` is in the order of the queue. How much
@@ -148,11 +148,11 @@ class Standing:
     stands: tuple[ServerStands, ...]
     running: tuple[RunningTold, ...]
     waiting: tuple[WaitingTold, ...]
-    turns: Turns | None = None
+    turns: ReactorTurns | None = None
 
 
 @frozen
-class Acted:
+class ActionResult:
     """What came of an act, in lines for people. ``changed`` is False where it was so already.
 
     ``build_id`` is the Build that an act led to, ``count`` of how many things it was about.

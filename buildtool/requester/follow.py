@@ -9,12 +9,12 @@ from twisted.internet.task import deferLater
 
 from buildtool.errors import BuildToolError, NotFound, Unavailable
 from buildtool.ports.requester import Downloads, MetaserverClient
-from buildtool.protocol.messages import Follow, Told
+from buildtool.protocol.messages import Follow, RequestStatus
 from buildtool.requester.pacing import Changes
 from buildtool.requester.ports import Console
 from buildtool.requester.text import clean, moved, waits
 
-__all__ = ["LogShower", "Story"]
+__all__ = ["FollowedRequest", "LogShower"]
 
 LOG_WAIT = 20.0
 """Seconds that the transfer port keeps a question for more of a log before it answers with nothing."""
@@ -26,15 +26,15 @@ _RETRY_FIRST, _RETRY_MOST = 0.5, 10.0
 
 
 @define(eq=False)
-class Story:
+class FollowedRequest:
     """How a Request stands, as far as it is known here; whoever waits for a change is woken."""
 
-    told: Told
+    told: RequestStatus
     console: Console
     changes: Changes
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
 
-    def hear(self, now: Told) -> None:
+    def hear(self, now: RequestStatus) -> None:
         """Take in how the Request stands now. What comes after its end is not believed."""
         if now.request_id != self.told.request_id or not waits(self.told):
             return
@@ -81,7 +81,7 @@ class Story:
 class LogShower:
     """Shows the log of each Attempt, one after another, while the story goes on."""
 
-    story: Story
+    story: FollowedRequest
     downloads: Downloads
     console: Console
     timers: IReactorTime

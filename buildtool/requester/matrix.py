@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
-from buildtool.protocol.messages import Follow, Submit, Told
+from buildtool.protocol.messages import Follow, RequestStatus, Submit
 from buildtool.requester.outcome import Exit, Result
 from buildtool.requester.text import answered, clean, waits, where_to_look
 
@@ -43,7 +43,7 @@ def differences(submits: Sequence[Submit]) -> list[str]:
 
 
 def answered_together(
-    submits: Sequence[Submit], answers: Sequence[Told], milliseconds: float, program: str
+    submits: Sequence[Submit], answers: Sequence[RequestStatus], milliseconds: float, program: str
 ) -> list[str]:
     """Return what was answered to each of several submissions: its id and the answer, and for what waits how to go on.
 
@@ -78,8 +78,8 @@ def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:
 class Watch:
     """Hears of several Requests until all have ended. ``told`` is how they stand, in the order of the submissions."""
 
-    told: list[Told]
-    moved: Callable[[Told], None]
+    told: list[RequestStatus]
+    moved: Callable[[RequestStatus], None]
     _changed: Deferred[None] = field(factory=Deferred, init=False)
 
     def goes_on(self) -> bool:
@@ -101,7 +101,7 @@ class Watch:
             await self._changed
         return lost[0] if self.goes_on() else ""
 
-    def note(self, told: Told) -> None:
+    def note(self, told: RequestStatus) -> None:
         """Take in how one Request stands."""
         for index, before in enumerate(self.told):
             if before.request_id == told.request_id and before != told and waits(before):
@@ -114,7 +114,7 @@ class Watch:
         changed.callback(None)
 
 
-def news(told: Told) -> str:
+def news(told: RequestStatus) -> str:
     """Return in one line how a Request of several stands now."""
     where = f" on {clean(told.server)}" if told.server and waits(told) else ""
     reason = f": {clean(told.reason)}" if told.reason and not waits(told) else ""

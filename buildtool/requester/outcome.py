@@ -21,7 +21,7 @@ from buildtool.errors import (
 )
 from buildtool.model.records import RequestState
 from buildtool.model.text import one_line
-from buildtool.protocol.messages import Explanation, Found, Told
+from buildtool.protocol.messages import Explanation, Found, RequestStatus
 from buildtool.requester.text import request_id_words
 
 __all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
@@ -78,14 +78,14 @@ class Result:
     """
 
     exit: Exit
-    told: Told | None = None
+    told: RequestStatus | None = None
     milliseconds: float = 0.0
     path: str = ""
     error: BuildToolError | None = None
     explanation: Explanation | None = None
 
 
-def exit_of_state(told: Told) -> Exit:
+def exit_of_state(told: RequestStatus) -> Exit:
     """Return the exit code for how a Request stands."""
     return _OF_STATE.get(told.state, Exit.INTERNAL)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from buildtool.concurrency.rates import Budget, Rates
+from buildtool.concurrency.rates import RateBudget, Rates
 from buildtool.requester.ports import Console
 
-SHOWN = Budget(100, 2)
+SHOWN = RateBudget(100, 2)
 """Lines about changes that are shown at once, and each second after that: 64 builds at once have about that many."""
 
 SUMMED_UP_AFTER = 5.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from buildtool.protocol.messages import Told
+from buildtool.protocol.messages import RequestStatus
 
 
 class Console(Protocol):
@@ -13,7 +13,7 @@ class Console(Protocol):
     def say(self, line: str) -> None:
         """Show one line."""
 
-    def state(self, told: Told) -> None:
+    def state(self, told: RequestStatus) -> None:
         """The Request stands like this. Once it has ended, the rest of its log may still come."""
 
     def log(self, data: bytes) -> None:
@@ -23,7 +23,7 @@ class Console(Protocol):
         """So many bytes of an artifact are here."""
 
 
-class Place(Protocol):
+class Destination(Protocol):
     """Where an artifact goes."""
 
     async def choose(self, name: str) -> str:

@@ -14,16 +14,16 @@ from twisted.internet.task import deferLater
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, RequestState
 from buildtool.ports.requester import Downloads, MetaserverClient
-from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, Submit, SubmitTogether, Told
+from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, RequestStatus, Submit, SubmitTogether
 from buildtool.requester.explanation_text import explained
-from buildtool.requester.follow import LogShower, Story
+from buildtool.requester.follow import FollowedRequest, LogShower
 from buildtool.requester.matrix import Watch, answered_together, news, table
 from buildtool.requester.outcome import Exit, Result, exit_of_state
 from buildtool.requester.pacing import Changes
-from buildtool.requester.ports import Console, Place
+from buildtool.requester.ports import Console, Destination
 from buildtool.requester.text import answered, clean, ended, how_to_go_on, waits
 
-__all__ = ["Requester", "Wish"]
+__all__ = ["RequestPlan", "Requester"]
 
 TRIES = 6
 """How often a submission or a download is tried in all, when connections are lost."""
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Wish:
+class RequestPlan:
     """What to do: send ``submit``, wait for the end if ``foreground``, fetch the artifact if ``download``."""
 
     submit: Submit
@@ -57,24 +57,24 @@ class Requester:
     connect: Callable[[], Awaitable[MetaserverClient]]
     downloads: Downloads
     console: Console
-    place: Place
+    place: Destination
     timers: IReactorTime
     program: str = "bin/startcompile.py"
-    _story: Story | None = field(default=None, init=False)
+    _story: FollowedRequest | None = field(default=None, init=False)
     _client: MetaserverClient | None = field(default=None, init=False)
 
     @property
-    def told(self) -> Told | None:
+    def told(self) -> RequestStatus | None:
         return self._story.told if self._story is not None else None
 
-    async def ask(self, wish: Wish) -> Result:
+    async def ask(self, wish: RequestPlan) -> Result:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
         try:
             began = self.timers.seconds()
             told = await self._sent(lambda client: client.submit(wish.submit))
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = Changes(self.console, self.timers)
-            self._story = Story(told, self.console, changes)
+            self._story = FollowedRequest(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
                 self._say(how_to_go_on(told, wish.submit.email, self.program))
@@ -87,7 +87,7 @@ class Requester:
         finally:
             self._disconnect()
 
-    async def ask_together(self, wishes: Sequence[Wish]) -> list[Result]:
+    async def ask_together(self, wishes: Sequence[RequestPlan]) -> list[Result]:
         """Ask for several builds at once, wait and fetch as wished. Raises BuildToolError when none is taken."""
         submits = [wish.submit for wish in wishes]
         try:
@@ -170,7 +170,7 @@ class Requester:
 
     # --- following --------------------------------------------------------------------------------------
 
-    async def _follow(self, story: Story) -> Told:
+    async def _follow(self, story: FollowedRequest) -> RequestStatus:
         """Wait for the end of the Request and return it. Raises Unavailable after ``PATIENCE``."""
         shower = LogShower(story, self.downloads, self.console, self.timers)
         showing = shower.start()
@@ -183,7 +183,7 @@ class Requester:
             showing.cancel()
         return story.told
 
-    async def _hear_all(self, watched: Story | Watch) -> None:
+    async def _hear_all(self, watched: FollowedRequest | Watch) -> None:
         """Hear of what waits until all of it has ended, over as many connections as it takes."""
         delay, lost_at = _RETRY_FIRST, self.timers.seconds()
         while watched.goes_on():
@@ -204,7 +204,7 @@ class Requester:
 
     # --- fetching ---------------------------------------------------------------------------------------
 
-    async def _fetched(self, told: Told, milliseconds: float, *, download: bool) -> Result:
+    async def _fetched(self, told: RequestStatus, milliseconds: float, *, download: bool) -> Result:
         found, code = told.artifact, exit_of_state(told)
         if told.state != RequestState.SATISFIED.value:
             return Result(code, told, milliseconds)

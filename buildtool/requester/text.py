@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from buildtool.model.records import BuildState, RequestState, shown
 from buildtool.model.text import one_line
-from buildtool.protocol.messages import Found, Told
+from buildtool.protocol.messages import Found, RequestStatus
 
 __all__ = ["answered", "clean", "ended", "how_to_go_on", "moved", "request_id_words", "waits", "where_to_look"]
 
@@ -14,17 +14,17 @@ clean = one_line
 """Makes one harmless line of a text that came over the wire."""
 
 
-def request_id_words(told: Told) -> str:
+def request_id_words(told: RequestStatus) -> str:
     """Return what ``--cancel`` takes: the Request's number and the token that proves that it is one's own."""
     return f"{told.request_id}-{clean(told.token)}"
 
 
-def waits(told: Told) -> bool:
+def waits(told: RequestStatus) -> bool:
     """Say whether the Request has not ended."""
     return told.state == RequestState.WAITING.value
 
 
-def answered(told: Told, milliseconds: float) -> list[str]:
+def answered(told: RequestStatus, milliseconds: float) -> list[str]:
     """Return what was answered to a submission."""
     if told.answer == "hit" and told.artifact is not None:
         return [f"hit: found in {milliseconds:.0f} ms", *_artifact(told.artifact)]
@@ -43,13 +43,13 @@ def answered(told: Told, milliseconds: float) -> list[str]:
     return [f"dispatched as {build}, {_place(told)}"]
 
 
-def _place(told: Told) -> str:
+def _place(told: RequestStatus) -> str:
     if told.build_state == BuildState.QUEUED.value:
         return "queued"
     return f"building on {clean(told.server)}" if told.server else clean(told.build_state) or "waiting"
 
 
-def _why(told: Told) -> list[str]:
+def _why(told: RequestStatus) -> list[str]:
     return [f"  {clean(line)}" for line in told.why]
 
 
@@ -63,18 +63,18 @@ def _artifact(found: Found) -> list[str]:
     ]
 
 
-def how_to_go_on(told: Told, email: str, program: str) -> list[str]:
+def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
     """Return what somebody who stops waiting needs: that mail will come, where to look, how to cancel."""
     return [f"mail will go to {email}", *where_to_look(told, program)]
 
 
-def where_to_look(told: Told, program: str) -> list[str]:
+def where_to_look(told: RequestStatus, program: str) -> list[str]:
     """Return where a Request that waits can be looked at, and the command that cancels it."""
     page = [f"page: {clean(told.page_url)}"] if told.page_url else []
     return [*page, f"cancel with: {program} --cancel {request_id_words(told)}"]
 
 
-def moved(before: Told, now: Told) -> list[str]:
+def moved(before: RequestStatus, now: RequestStatus) -> list[str]:
     """Return what has changed for a Request that still waits."""
     if (now.build_id, now.build_state, now.epoch, now.server) == (
         before.build_id, before.build_state, before.epoch, before.server,
@@ -87,7 +87,7 @@ def moved(before: Told, now: Told) -> list[str]:
     return [f"build {now.build_id}: {_place(now)}{attempt}"]
 
 
-def ended(told: Told) -> list[str]:
+def ended(told: RequestStatus) -> list[str]:
     """Return how a Request ended; for a success what came of it."""
     reason = f": {clean(told.reason)}" if told.reason else ""
     build = f"build {told.build_id}" if told.build_id is not None else "the request"
@@ -107,5 +107,5 @@ def ended(told: Told) -> list[str]:
             return [f"request {told.request_id}: {clean(told.state)}{reason}"]
 
 
-def _log(told: Told) -> list[str]:
+def _log(told: RequestStatus) -> list[str]:
     return [f"log: {clean(told.log_url)}"] if told.log_url else []

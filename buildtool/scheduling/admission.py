@@ -16,8 +16,8 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Demand,
-    FailedHere,
     Joined,
+    RememberedFailure,
     Request,
     RequestState,
 )
@@ -32,11 +32,11 @@ from buildtool.scheduling.answers import (
     Queued,
     RepeatedSubmission,
 )
-from buildtool.scheduling.decision import Turn, disappoint, expire, satisfy
+from buildtool.scheduling.decision import DecisionContext, disappoint, expire, satisfy
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import Submitted, SubmittedTogether
-from buildtool.scheduling.state.state import Seen, State
+from buildtool.scheduling.state.state import AnsweredSubmission, State
 
 JOINS_LOOKED_AT = 500
 """How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
@@ -44,14 +44,14 @@ JOINS_LOOKED_AT = 500
 Its own BuildKey is found whatever there is; who misses another gets a build of their own."""
 
 
-def submit_together(turn: Turn, event: SubmittedTogether) -> AnsweredTogether:
+def submit_together(turn: DecisionContext, event: SubmittedTogether) -> AnsweredTogether:
     """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
     known = any(item.client_id in turn.state.seen for item in event.items)
     group = None if known else (turn.state.next_number("request"), len(event.items))
     return AnsweredTogether(tuple(submit(turn, item, group) for item in event.items))
 
 
-def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -> Answer:
+def submit(turn: DecisionContext, event: Submitted, group: tuple[int, int] | None = None) -> Answer:
     """Admit a new Request. One whose client id was answered before gets that answer again.
 
     ``group`` is the first id and the number of the Requests that it is made together with.
@@ -76,12 +76,14 @@ def submit(turn: Turn, event: Submitted, group: tuple[int, int] | None = None) -
         asker=event.asker,
     )
     answer = answer_new(turn, request)
-    turn.state.remember_answer(event.client_id, Seen(request.id, event.body_digest, answer.request.answer))
+    turn.state.remember_answer(
+        event.client_id, AnsweredSubmission(request.id, event.body_digest, answer.request.answer)
+    )
     turn.happened("request-" + answer.request.answer, f"request/{request.id}", f"by {event.by}" if event.by else "")
     return answer
 
 
-def leave(turn: Turn, request: Request) -> None:
+def leave(turn: DecisionContext, request: Request) -> None:
     """Let a waiting Request leave what it had joined, which came to nothing: ``settling`` admits it anew.
 
     From now on it wants its own exact revision. It keeps its place in the order of admission.
@@ -92,7 +94,7 @@ def leave(turn: Turn, request: Request) -> None:
     turn.anew.add(request.id)
 
 
-def admit_anew(turn: Turn, anew: Request) -> None:
+def admit_anew(turn: DecisionContext, anew: Request) -> None:
     """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
     artifact = None if anew.force else find_hit(turn.state, anew.demand)
     if artifact is not None:
@@ -132,7 +134,7 @@ def find_hit(state: State, demand: Demand) -> Artifact | None:
     return found
 
 
-def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:
+def find_failure(turn: DecisionContext, demand: Demand) -> RememberedFailure | None:
     """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
     comparisons = turn.state.compare(demand.spec.project)
     for failure in turn.state.shelf(demand.spec.shelf()).failures:
@@ -141,7 +143,7 @@ def find_failure(turn: Turn, demand: Demand) -> FailedHere | None:
     return None
 
 
-def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+def answer_new(turn: DecisionContext, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
     """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
     artifact = None if request.force else find_hit(turn.state, demand)
@@ -176,7 +178,7 @@ def answer_new(turn: Turn, request: Request) -> Hit | JoinedBuild | KnownFailure
     return _answer_with_build(turn, request)
 
 
-def _answer_with_build(turn: Turn, request: Request) -> Dispatched | Queued:
+def _answer_with_build(turn: DecisionContext, request: Request) -> Dispatched | Queued:
     build = _new_build(turn, request)
     waiting = _wait_for(turn, request, build, Joined.OWN)
     server = start_somewhere(turn, build)
@@ -186,7 +188,7 @@ def _answer_with_build(turn: Turn, request: Request) -> Dispatched | Queued:
     return Queued(answered, now) if server is None else Dispatched(answered, now, server)
 
 
-def _new_build(turn: Turn, request: Request) -> Build:
+def _new_build(turn: DecisionContext, request: Request) -> Build:
     spec = request.demand.spec
     build = Build(
         id=turn.state.number("build"),
@@ -201,7 +203,7 @@ def _new_build(turn: Turn, request: Request) -> Build:
     return build
 
 
-def _wait_for(turn: Turn, request: Request, build: Build, joined: Joined) -> Request:
+def _wait_for(turn: DecisionContext, request: Request, build: Build, joined: Joined) -> Request:
     """Let a Request wait for an open Build. Who asked before its place was given brings their own place along."""
     if request.id < build.place:
         build = evolve(build, place=request.id)
@@ -212,7 +214,7 @@ def _wait_for(turn: Turn, request: Request, build: Build, joined: Joined) -> Req
     return waiting
 
 
-def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
+def _joinable(turn: DecisionContext, request: Request) -> tuple[Build, Joined] | None:
     """Return the open Build that will satisfy a Request, nearest revision first, and by what it will."""
     state, spec = turn.state, request.demand.spec
     own = state.build_by_key.get(spec.key())
@@ -232,7 +234,7 @@ def _joinable(turn: Turn, request: Request) -> tuple[Build, Joined] | None:
     return None
 
 
-def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
+def _eased(turn: DecisionContext, build: Build, wanted: BuildSpec) -> Build:
     """Return a waiting Build that any machine may take which is enough for one of those who wait for it.
 
     What the machine must have is no part of the BuildKey, so who needs less would wait behind who asked for more.
@@ -246,7 +248,7 @@ def _eased(turn: Turn, build: Build, wanted: BuildSpec) -> Build:
     return eased
 
 
-def _joins(turn: Turn, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
+def _joins(turn: DecisionContext, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
     """Return by what an open Build will satisfy a Request; ``able`` says whether anybody connected could build that."""
     spec = request.demand.spec
     comparisons = turn.state.compare(spec.project)

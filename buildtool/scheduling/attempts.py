@@ -12,17 +12,25 @@ from buildtool.model.records import (
     AttemptState,
     Build,
     BuildState,
-    FailedHere,
     Joined,
     Policy,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
 )
 from buildtool.scheduling.admission import leave
 from buildtool.scheduling.answers import Noted
-from buildtool.scheduling.decision import Turn, announce, close_build, close_if_unwanted, disappoint, expire, satisfy
+from buildtool.scheduling.decision import (
+    DecisionContext,
+    announce,
+    close_build,
+    close_if_unwanted,
+    disappoint,
+    expire,
+    satisfy,
+)
 from buildtool.scheduling.dispatching import capable_elsewhere
 from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered
 
@@ -61,7 +69,7 @@ USED_EVERY = 3_600.0
 _NEVER_HAD = EndRule("did not get it", delay=True)
 
 
-def current(turn: Turn, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+def current(turn: DecisionContext, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
     """Return the live Attempt that a report is about, or None when it comes from an older Session or epoch."""
     attempt = turn.state.attempts.get((build_id, epoch))
     if attempt is None or attempt.server != server or attempt.session != session:
@@ -70,7 +78,7 @@ def current(turn: Turn, server: str, session: int, build_id: int, epoch: int) ->
     return attempt if known.connected and known.session == session else None
 
 
-def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
+def accepted(turn: DecisionContext, event: AttemptAccepted) -> Noted:
     """Note that a build server took an Attempt."""
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None or attempt.state is not AttemptState.OFFERED:
@@ -79,7 +87,7 @@ def accepted(turn: Turn, event: AttemptAccepted) -> Noted:
     return Noted()
 
 
-def unkept(turn: Turn, event: ArtifactUnkept) -> Noted:
+def unkept(turn: DecisionContext, event: ArtifactUnkept) -> Noted:
     """Let the slot of an Attempt that waits for nothing but room at the metaserver have something else to build."""
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None or attempt.key in turn.state.unkept.get(event.server, ()):
@@ -90,7 +98,7 @@ def unkept(turn: Turn, event: ArtifactUnkept) -> Noted:
     return Noted()
 
 
-def begin(turn: Turn, attempt: Attempt) -> None:
+def begin(turn: DecisionContext, attempt: Attempt) -> None:
     """Take an Attempt that was offered to be building, alive for a full term."""
     turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
     turn.state.lease(attempt.key, turn.now)
@@ -100,14 +108,14 @@ def begin(turn: Turn, attempt: Attempt) -> None:
     announce(turn, build, attempt.server)
 
 
-def _used(turn: Turn, name: str) -> None:
+def _used(turn: DecisionContext, name: str) -> None:
     """Note that a server does work, at most once an hour: so its name is remembered longer."""
     server = turn.state.servers[name]
     if not server.used_at or abs(turn.now - server.used_at) >= USED_EVERY:
         turn.state.put(evolve(server, used_at=turn.now))
 
 
-def delivered(turn: Turn, event: Delivered) -> Noted:
+def delivered(turn: DecisionContext, event: Delivered) -> Noted:
     """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None:
@@ -129,7 +137,7 @@ def delivered(turn: Turn, event: Delivered) -> Noted:
     return Noted()
 
 
-def ended(turn: Turn, event: AttemptEnded) -> Noted:
+def ended(turn: DecisionContext, event: AttemptEnded) -> Noted:
     """Take in how an Attempt ended without an artifact."""
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
     if attempt is None:
@@ -142,7 +150,7 @@ def ended(turn: Turn, event: AttemptEnded) -> Noted:
     return Noted()
 
 
-def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
+def end(turn: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
     """End a live Attempt and decide what becomes of its Build."""
     if attempt.state is AttemptState.ABORTING:
         close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason, log_tail)
@@ -157,13 +165,13 @@ def end(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: st
         _machine_failed(turn, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
 
 
-def undelivered(turn: Turn, attempt: Attempt, reason: str) -> None:
+def undelivered(turn: DecisionContext, attempt: Attempt, reason: str) -> None:
     """End an Attempt whose order never reached its server: nothing is held against anybody, and it is tried again."""
     closed = close_attempt(turn, attempt, AttemptEnd.LOST, reason)
     _machine_failed(turn, turn.state.builds[attempt.build_id], closed, _NEVER_HAD, began=False)
 
 
-def miss(turn: Turn, attempt: Attempt, reason: str) -> None:
+def miss(turn: DecisionContext, attempt: Attempt, reason: str) -> None:
     """Let a Build wait for somebody else: its Attempt was not heard of until its Lease ended. It may come back."""
     build, rule = turn.state.builds[attempt.build_id], RULES[AttemptEnd.LOST]
     began = attempt.state is AttemptState.BUILDING
@@ -181,7 +189,7 @@ def miss(turn: Turn, attempt: Attempt, reason: str) -> None:
     _machine_failed(turn, build, missing, rule, began=began)
 
 
-def settle_confirmations(turn: Turn) -> None:
+def settle_confirmations(turn: DecisionContext) -> None:
     """Make final every failure that waits to be repeated, where nobody is there or expected who could repeat it."""
     for build_id in list(turn.state.confirming):
         build = turn.state.builds.get(build_id)
@@ -189,7 +197,7 @@ def settle_confirmations(turn: Turn) -> None:
             _fail(turn, build)
 
 
-def requeue(turn: Turn, build: Build) -> None:
+def requeue(turn: DecisionContext, build: Build) -> None:
     """Let a Build wait again in its old place; who joined only its Attempt leaves it."""
     turn.state.put(evolve(build, state=BuildState.QUEUED))
     for request in turn.state.waiters(build.id):
@@ -209,7 +217,7 @@ def _begun(build: Build, when: float) -> Build:
     return build if build.started_at is not None else evolve(build, started_at=when)
 
 
-def close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> Attempt:
+def close_attempt(turn: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> Attempt:
     """End an Attempt, whatever becomes of its Build."""
     closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=turn.now, log_tail=log_tail)
     turn.state.put(closed)
@@ -218,7 +226,7 @@ def close_attempt(turn: Turn, attempt: Attempt, how: AttemptEnd, reason: str, lo
     return closed
 
 
-def _publish(turn: Turn, build: Build, attempt: Attempt, event: Delivered) -> Artifact:
+def _publish(turn: DecisionContext, build: Build, attempt: Attempt, event: Delivered) -> Artifact:
     artifact = Artifact(
         id=turn.state.number("artifact"),
         shelf=build.spec.shelf(),
@@ -239,7 +247,7 @@ def _publish(turn: Turn, build: Build, attempt: Attempt, event: Delivered) -> Ar
     return artifact
 
 
-def _hand_out(turn: Turn, artifact: Artifact) -> None:
+def _hand_out(turn: DecisionContext, artifact: Artifact) -> None:
     """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
     emptied: dict[int, None] = {}
     for request_id in sorted(turn.state.wanting.get(artifact.shelf)):
@@ -253,7 +261,7 @@ def _hand_out(turn: Turn, artifact: Artifact) -> None:
         close_if_unwanted(turn, build_id, f"build {artifact.build_id} made what was waited for")
 
 
-def _project_mistaken(turn: Turn, build: Build, attempt: Attempt) -> None:
+def _project_mistaken(turn: DecisionContext, build: Build, attempt: Attempt) -> None:
     """End a Build that no machine could make: neither repeated nor remembered, since it may be mended any moment.
 
     What is wrong may stand in the configuration or in another repository, and mending it changes no revision. The
@@ -276,7 +284,7 @@ def _failed(build: Build, attempt: Attempt) -> Build:
     )
 
 
-def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
+def _project_failed(turn: DecisionContext, build: Build, attempt: Attempt) -> None:
     failed = _failed(build, attempt)
     policy = turn.state.policy(build.spec.project)
     turn.state.put(failed)
@@ -287,19 +295,19 @@ def _project_failed(turn: Turn, build: Build, attempt: Attempt) -> None:
     _absolve(turn, attempt.server)
 
 
-def _fail(turn: Turn, build: Build) -> None:
+def _fail(turn: DecisionContext, build: Build) -> None:
     """Make a project's failure final, remember it, and tell those who asked for exactly this."""
     policy = turn.state.policy(build.spec.project)
     waiting = turn.state.waiters(build.id)
     close_build(turn, build, BuildState.FAILED, build.reason)
     until = turn.now + policy.failure_ttl
     turn.state.append(
-        FailedHere(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
+        RememberedFailure(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
     )
     tell_unsuccessful(turn, waiting, RequestState.FAILED, build.reason)
 
 
-def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
+def _machine_failed(turn: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
     policy = turn.state.policy(build.spec.project)
     changed = build
     if rule.suspect and began and attempt.server not in build.broken_on:
@@ -322,7 +330,7 @@ def _machine_failed(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, *
         requeue(turn, changed)
 
 
-def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
+def _give_up(turn: DecisionContext, build: Build, attempt: Attempt) -> None:
     """A Build that broke on several machines is at fault itself, as far as anybody can tell."""
     waiting = turn.state.waiters(build.id)
     reason = f"it broke on {len(build.broken_on)} machines ({', '.join(build.broken_on)}); last: {attempt.reason}"
@@ -333,7 +341,7 @@ def _give_up(turn: Turn, build: Build, attempt: Attempt) -> None:
         turn.freed.add(server)
 
 
-def tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, reason: str) -> None:
+def tell_unsuccessful(turn: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
     """Tell those whose own Build came to nothing; who had joined by Attempt or range leaves it."""
     for request in waiting:
         if request.joined in (Joined.ATTEMPT, Joined.RANGE):
@@ -342,7 +350,7 @@ def tell_unsuccessful(turn: Turn, waiting: list[Request], state: RequestState, r
             disappoint(turn, request, state, reason)
 
 
-def _remember(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
+def _remember(turn: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
     seconds = getattr(policy, rule.remember)
     old = turn.state.refusals.get((build.id, attempt.server))
     count = old.count + 1 if old is not None else 1
@@ -351,7 +359,7 @@ def _remember(turn: Turn, build: Build, attempt: Attempt, rule: EndRule, policy:
     turn.state.put(Refusal(build.id, attempt.server, turn.now + seconds, f"{rule.said}: {attempt.reason}", count))
 
 
-def _strike(turn: Turn, name: str, policy: Policy, reason: str) -> None:
+def _strike(turn: DecisionContext, name: str, policy: Policy, reason: str) -> None:
     server = turn.state.servers[name]
     strikes = server.strikes + 1
     if strikes < policy.strikes:
@@ -370,7 +378,7 @@ def _strike(turn: Turn, name: str, policy: Policy, reason: str) -> None:
     turn.happened("server-quarantined", f"server/{name}", f"for {seconds:.0f} s")
 
 
-def _absolve(turn: Turn, name: str) -> None:
+def _absolve(turn: DecisionContext, name: str) -> None:
     """Give a server its strikes back: it finished a Build, or the Build it broke on breaks everywhere."""
     server: Server | None = turn.state.servers.get(name)
     if server is not None and (server.strikes or server.quarantines or server.quarantined_until):

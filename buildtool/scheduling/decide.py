@@ -16,7 +16,7 @@ from buildtool.model.records import Build, BuildState, Request, ShelfKey
 from buildtool.scheduling import admission, attempts, leases, operator, server_names, sessions
 from buildtool.scheduling.admission import admit_anew
 from buildtool.scheduling.answers import Answer, Cancelled, Explained, Noted
-from buildtool.scheduling.decision import Turn, expire, withdraw
+from buildtool.scheduling.decision import DecisionContext, expire, withdraw
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.events import (
@@ -64,7 +64,7 @@ class Decision:
 
 def decide(state: State, event: Event, now: float) -> Decision:
     """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
-    turn = Turn(state, now)
+    turn = DecisionContext(state, now)
     answer = _answer(turn, event)
     settle(turn)
     turn.finish()
@@ -111,7 +111,7 @@ def next_wake(state: State, now: float) -> float | None:
     return None
 
 
-def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
+def _answer(turn: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
     match event:
         case Submitted():
             return admission.submit(turn, event)
@@ -155,7 +155,7 @@ def _answer(turn: Turn, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912
             return _tick(turn)
 
 
-def _tick(turn: Turn) -> Noted:
+def _tick(turn: DecisionContext) -> Noted:
     """Look at everything whose time has come: what has expired goes first, then all that may start, in its order.
 
     Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
@@ -184,7 +184,7 @@ def _tick(turn: Turn) -> Noted:
     return Noted()
 
 
-def _expire_leases(turn: Turn, keys: Iterable[tuple[int, int]]) -> None:
+def _expire_leases(turn: DecisionContext, keys: Iterable[tuple[int, int]]) -> None:
     """End the belief in Attempts that were not heard of, in the order of their Builds' places."""
     state = turn.state
     for key in sorted(keys, key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)):
@@ -193,7 +193,7 @@ def _expire_leases(turn: Turn, keys: Iterable[tuple[int, int]]) -> None:
             leases.expire_lease(turn, state.attempts[key])
 
 
-def _expire(turn: Turn, request_id: int) -> None:
+def _expire(turn: DecisionContext, request_id: int) -> None:
     request = turn.state.requests.get(request_id)
     if request is None or request.expires_at > turn.now or request.build_id is None:
         return
@@ -243,7 +243,7 @@ def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
     return tuple(key for build_id in state.confirming for key in _shelves_of_build(state, build_id))
 
 
-def settle(turn: Turn) -> None:
+def settle(turn: DecisionContext) -> None:
     """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
     if not (turn.again or turn.anew or turn.freed):
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Mail, Request, RequestState
 from buildtool.model.text import one_line
 from buildtool.scheduling.effects import Abort, Effect, MailWritten, RequestMoved
@@ -24,7 +24,7 @@ DETAIL_LIMIT = 600
 
 
 @define
-class Turn:
+class DecisionContext:
     """What the steps of one decision share. ``now`` is wall time in seconds.
 
     ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those. ``again``
@@ -45,7 +45,7 @@ class Turn:
 
     def happened(self, kind: str, subject: str, detail: str = "") -> None:
         """Add a row to the events table."""
-        self.effects.append(Happened(kind, subject, one_line(detail, DETAIL_LIMIT)))
+        self.effects.append(AuditEvent(kind, subject, one_line(detail, DETAIL_LIMIT)))
 
     def mail_key(self, about: str) -> str:
         """Return the key of a mail: what it is about, and in which life of the state directory (``incarnations``)."""
@@ -59,7 +59,7 @@ class Turn:
             self.tell(MailWritten())
 
 
-def satisfy(turn: Turn, request: Request, artifact: Artifact) -> Request:
+def satisfy(turn: DecisionContext, request: Request, artifact: Artifact) -> Request:
     """End a waiting Request with an artifact that satisfies it, and mail its requester."""
     ended = evolve(
         request, state=RequestState.SATISFIED, artifact_id=artifact.id, build_id=artifact.build_id, ended_at=turn.now
@@ -68,14 +68,14 @@ def satisfy(turn: Turn, request: Request, artifact: Artifact) -> Request:
     return ended
 
 
-def disappoint(turn: Turn, request: Request, state: RequestState, reason: str) -> Request:
+def disappoint(turn: DecisionContext, request: Request, state: RequestState, reason: str) -> Request:
     """End a waiting Request without an artifact, and mail its requester why."""
     ended = evolve(request, state=state, reason=reason, ended_at=turn.now)
     _end(turn, ended, request.build_id)
     return ended
 
 
-def expire(turn: Turn, request: Request) -> None:
+def expire(turn: DecisionContext, request: Request) -> None:
     """End a Request whose own time is over before anybody could build it, and its Build if it was the last."""
     build = turn.state.builds.get(request.build_id) if request.build_id is not None else None
     reason = "no build server took it before the request expired"
@@ -88,7 +88,7 @@ def expire(turn: Turn, request: Request) -> None:
         close_build(turn, build, BuildState.EXPIRED, "every request for it expired")
 
 
-def withdraw(turn: Turn, request: Request) -> Request:
+def withdraw(turn: DecisionContext, request: Request) -> Request:
     """End a Request because its requester said so; no mail. A Build that nobody waits for any more ends too."""
     ended = evolve(request, state=RequestState.CANCELLED, reason="cancelled by its requester", ended_at=turn.now)
     turn.state.put(ended)
@@ -101,14 +101,14 @@ def withdraw(turn: Turn, request: Request) -> Request:
     return ended
 
 
-def close_if_unwanted(turn: Turn, build_id: int, reason: str) -> None:
+def close_if_unwanted(turn: DecisionContext, build_id: int, reason: str) -> None:
     """End an open Build that no Request waits for; a running Attempt of it is aborted."""
     build = turn.state.builds.get(build_id)
     if build is not None and not turn.state.waiting_on.get(build_id):
         close_build(turn, build, BuildState.CANCELLED, reason)
 
 
-def close_build(turn: Turn, build: Build, state: BuildState, reason: str) -> Build:
+def close_build(turn: DecisionContext, build: Build, state: BuildState, reason: str) -> Build:
     """End a Build, whatever else ``build`` changes in its row.
 
     An Attempt of it that still lives is told to stop; it keeps its slot until it has.
@@ -127,13 +127,13 @@ def close_build(turn: Turn, build: Build, state: BuildState, reason: str) -> Bui
     return ended
 
 
-def announce(turn: Turn, build: Build, server: str = "") -> None:
+def announce(turn: DecisionContext, build: Build, server: str = "") -> None:
     """Tell the followers of a Build's Requests how it stands."""
     for request in turn.state.waiters(build.id):
         turn.tell(RequestMoved(request, build.state.value, build.epoch, server))
 
 
-def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
+def _end(turn: DecisionContext, ended: Request, build_id: int | None) -> None:
     turn.state.put(ended)
     turn.tell(RequestMoved(ended))
     turn.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
@@ -157,7 +157,7 @@ def _end(turn: Turn, ended: Request, build_id: int | None) -> None:
         turn.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
 
 
-def _sum_up(turn: Turn, ended: Request, group: int) -> None:
+def _sum_up(turn: DecisionContext, ended: Request, group: int) -> None:
     """Write the one mail about Requests that were made together, once the last of them has ended."""
     if turn.state.group_open.get(group):
         return

@@ -9,12 +9,12 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.model.records import OFFER_RANK, Attempt, Build, BuildState, Offer, Server
-from buildtool.scheduling.decision import Turn, announce
+from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.state.ready_queue import Place
 
 
-def start_somewhere(turn: Turn, build: Build) -> str | None:
+def start_somewhere(turn: DecisionContext, build: Build) -> str | None:
     """Give a waiting Build to the best server that can take it now; return its name, or None when there is none.
 
     A server that this very decision freed is left to whatever older Build waits for it.
@@ -37,14 +37,14 @@ def start_somewhere(turn: Turn, build: Build) -> str | None:
     return None
 
 
-def start_waiting(turn: Turn, build_id: int) -> None:
+def start_waiting(turn: DecisionContext, build_id: int) -> None:
     """Start a Build, as it is now, if it waits and may be started: its place and its demands may have changed."""
     build = turn.state.builds.get(build_id)
     if build is not None and build.state is BuildState.QUEUED and not build.not_before:
         start_somewhere(turn, build)
 
 
-def fill(turn: Turn, name: str) -> None:
+def fill(turn: DecisionContext, name: str) -> None:
     """Give a server waiting Builds, in the order of their admission, until its slots are full or nothing fits."""
     state = turn.state
     while name in state.free:
@@ -54,13 +54,13 @@ def fill(turn: Turn, name: str) -> None:
         start(turn, found[0], state.servers[name], found[1])
 
 
-def may_take(turn: Turn, build: Build, server: str) -> bool:
+def may_take(turn: DecisionContext, build: Build, server: str) -> bool:
     """Say whether nothing is remembered against this Build on this server: no refusal, breakage or failure."""
     refusal = turn.state.refusals.get((build.id, server))
     return (refusal is None or refusal.until <= turn.now) and server not in build.failed_on
 
 
-def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
+def start(turn: DecisionContext, build: Build, server: Server, offer: Offer) -> None:
     """Begin the next Attempt of a Build on a server."""
     running = evolve(
         build,
@@ -84,7 +84,7 @@ def start(turn: Turn, build: Build, server: Server, offer: Offer) -> None:
     announce(turn, running, server.name)
 
 
-def capable_elsewhere(turn: Turn, build: Build) -> bool:
+def capable_elsewhere(turn: DecisionContext, build: Build) -> bool:
     """Say whether a server that has not failed this Build could repeat it: one that is connected, or expected back."""
     state = turn.state
     if any(name not in build.failed_on for name in state.queue.capable(build)):
@@ -96,12 +96,12 @@ def capable_elsewhere(turn: Turn, build: Build) -> bool:
     )
 
 
-def _is_first(turn: Turn, build: Build, name: str) -> bool:
+def _is_first(turn: DecisionContext, build: Build, name: str) -> bool:
     found = _first_for(turn, name)
     return found is not None and found[0].id == build.id
 
 
-def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:
+def _first_for(turn: DecisionContext, name: str) -> tuple[Build, Offer] | None:
     found: tuple[Place, Offer] | None = None
     for line, offer in turn.state.queue.heads(name):
         if found is not None and line[0] > found[0]:
@@ -115,6 +115,6 @@ def _first_for(turn: Turn, name: str) -> tuple[Build, Offer] | None:
     return (turn.state.builds[found[0][1]], found[1]) if found is not None else None
 
 
-def _rank(turn: Turn, server: Server, offer: Offer) -> tuple[int, float, int, str]:
+def _rank(turn: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
     load = turn.state.load_of(server.name) / server.capability.max_builds
     return OFFER_RANK[offer.kind], load, -turn.state.cpus[server.name], server.name

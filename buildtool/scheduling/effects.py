@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import Attempt, Build, Request
 
 # --- Effects: acts asked for, performed only after the commit ---------------------------------------------
@@ -52,4 +52,4 @@ class RequestMoved:
     server: str = ""
 
 
-Effect = Dispatch | Abort | Fence | MailWritten | RequestMoved | Happened
+Effect = Dispatch | Abort | Fence | MailWritten | RequestMoved | AuditEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.model.records import Artifact, AttemptEnd, Capability, Demand, FailedHere, Held
+from buildtool.model.records import Artifact, AttemptEnd, Capability, Demand, Held, RememberedFailure
 
 # --- Events: facts that reached the broker ------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class BuildAborted:
 class FailureForgotten:
     """The operator wants a remembered failure to be built again when somebody asks."""
 
-    failure: FailedHere
+    failure: RememberedFailure
     by: str = ""
 
 

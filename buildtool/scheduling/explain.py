@@ -7,7 +7,7 @@ from attrs import evolve
 from buildtool.model.records import Build, BuildState, Request
 from buildtool.scheduling import admission
 from buildtool.scheduling.answers import Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
-from buildtool.scheduling.decision import Turn
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import Explain
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
@@ -28,7 +28,7 @@ def explain(state: State, event: Explain, now: float) -> Explained:
         expires_at=float("inf"),
     )
     try:
-        return _explained(state, admission.answer_new(Turn(state, now), request), now)
+        return _explained(state, admission.answer_new(DecisionContext(state, now), request), now)
     finally:
         state.rollback(mark)
 

@@ -24,12 +24,12 @@ from buildtool.model.records import (
 )
 from buildtool.scheduling.answers import HeldJudged, Noted
 from buildtool.scheduling.attempts import begin, close_attempt, end, miss
-from buildtool.scheduling.decision import Turn, announce
+from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import DrainBegun, HeldReported
 
 
-def heard(turn: Turn, event: HeldReported) -> HeldJudged:
+def heard(turn: DecisionContext, event: HeldReported) -> HeldJudged:
     """Renew the Leases of what a build server has; say what is to become of what is not simply to go on."""
     server = turn.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
@@ -38,7 +38,7 @@ def heard(turn: Turn, event: HeldReported) -> HeldJudged:
     return HeldJudged(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 
 
-def drain(turn: Turn, event: DrainBegun) -> Noted:
+def drain(turn: DecisionContext, event: DrainBegun) -> Noted:
     """Give a build server nothing more in this Session."""
     server = turn.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
@@ -49,12 +49,12 @@ def drain(turn: Turn, event: DrainBegun) -> Noted:
     return Noted()
 
 
-def judge_all(turn: Turn, server: Server, held: Iterable[Held]) -> tuple[Judged, ...]:
+def judge_all(turn: DecisionContext, server: Server, held: Iterable[Held]) -> tuple[Judged, ...]:
     """Say for everything that a build server brings to a new Session what is to become of it."""
     return tuple(judge(turn, server, one) for one in held)
 
 
-def judge(turn: Turn, server: Server, held: Held) -> Judged:
+def judge(turn: DecisionContext, server: Server, held: Held) -> Judged:
     """Say what is to become of something that a build server has; believe what may go on alive for a full term."""
     attempt = turn.state.attempts.get(held.key)
     if attempt is None or attempt.server != server.name:
@@ -72,7 +72,7 @@ def judge(turn: Turn, server: Server, held: Held) -> Judged:
     return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
 
 
-def expire_lease(turn: Turn, attempt: Attempt) -> None:
+def expire_lease(turn: DecisionContext, attempt: Attempt) -> None:
     """End the belief in an Attempt that was not heard of in time, or that is overdue."""
     if attempt.state is AttemptState.ABORTING:
         reason = f"{attempt.reason}; {attempt.server} did not say that it ended"
@@ -86,7 +86,7 @@ def expire_lease(turn: Turn, attempt: Attempt) -> None:
     miss(turn, attempt, f"{attempt.server} was not heard of for {turn.state.lease_term:.0f} s")
 
 
-def _still_aborting(turn: Turn, server: Server, attempt: Attempt, held: Held) -> str:
+def _still_aborting(turn: DecisionContext, server: Server, attempt: Attempt, held: Held) -> str:
     if held.state is HeldState.BUILDING:
         if attempt.session != server.session:
             turn.state.put(evolve(attempt, session=server.session))
@@ -96,7 +96,7 @@ def _still_aborting(turn: Turn, server: Server, attempt: Attempt, held: Held) ->
     return attempt.reason or "it was aborted"
 
 
-def _judge_missing(turn: Turn, server: Server, attempt: Attempt, held: Held) -> Judged:
+def _judge_missing(turn: DecisionContext, server: Server, attempt: Attempt, held: Held) -> Judged:
     build = turn.state.builds[attempt.build_id]
     if build.state is BuildState.QUEUED and build.epoch == attempt.epoch:
         _revive(turn, server, attempt)
@@ -112,7 +112,7 @@ def _judge_missing(turn: Turn, server: Server, attempt: Attempt, held: Held) -> 
     return _told(held, Verdict.DROP, reason)
 
 
-def _revive(turn: Turn, server: Server, attempt: Attempt) -> None:
+def _revive(turn: DecisionContext, server: Server, attempt: Attempt) -> None:
     """Let a missing Attempt go on at the same epoch, and take back what its absence had cost."""
     state = turn.state
     build = state.builds[attempt.build_id]
@@ -142,7 +142,7 @@ def _revive(turn: Turn, server: Server, attempt: Attempt) -> None:
     announce(turn, running, server.name)
 
 
-def _give_strike_back(turn: Turn, name: str, project: str) -> None:
+def _give_strike_back(turn: DecisionContext, name: str, project: str) -> None:
     """Take back the last strike, and the quarantine if it was that strike which led there."""
     server = turn.state.servers[name]
     if server.strikes:

@@ -8,7 +8,7 @@ from buildtool.model.records import BuildState, RequestState
 from buildtool.scheduling import server_names
 from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.attempts import settle_confirmations, tell_unsuccessful
-from buildtool.scheduling.decision import Turn, close_build
+from buildtool.scheduling.decision import DecisionContext, close_build
 from buildtool.scheduling.events import (
     ArtifactGone,
     BuildAborted,
@@ -26,7 +26,7 @@ Act = (
 )  # fmt: skip
 
 
-def operate(turn: Turn, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
+def operate(turn: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
     """Do what the operator says. ``stale`` when it is so already, or there is no such server or open Build."""
     match event:
         case ServerPaused():
@@ -56,7 +56,7 @@ def audited(detail: str, by: str) -> str:
     return "; ".join(part for part in (detail, by and f"by {by}") if part)
 
 
-def _pause(turn: Turn, name: str, reason: str, by: str) -> Noted:
+def _pause(turn: DecisionContext, name: str, reason: str, by: str) -> Noted:
     server = turn.state.servers.get(name)
     if server is None or server.paused == reason:
         return Noted(stale=True)
@@ -66,7 +66,7 @@ def _pause(turn: Turn, name: str, reason: str, by: str) -> Noted:
     return Noted()
 
 
-def _forget(turn: Turn, event: ServerForgotten) -> Noted:
+def _forget(turn: DecisionContext, event: ServerForgotten) -> Noted:
     server = turn.state.servers.get(event.server)
     if server is None or server.connected or server.name in server_names.busy_in(turn.state):
         return Noted(stale=True)
@@ -74,7 +74,7 @@ def _forget(turn: Turn, event: ServerForgotten) -> Noted:
     return Noted()
 
 
-def _abort(turn: Turn, event: BuildAborted) -> Noted:
+def _abort(turn: DecisionContext, event: BuildAborted) -> Noted:
     build = turn.state.builds.get(event.build_id)
     if build is None:
         return Noted(stale=True)
@@ -85,7 +85,7 @@ def _abort(turn: Turn, event: BuildAborted) -> Noted:
     return Noted()
 
 
-def _hold(turn: Turn, event: DispatchHeld) -> Noted:
+def _hold(turn: DecisionContext, event: DispatchHeld) -> Noted:
     state = turn.state
     if state.holding == event.held:
         return Noted(stale=True)
@@ -95,7 +95,7 @@ def _hold(turn: Turn, event: DispatchHeld) -> Noted:
     return Noted()
 
 
-def _reconfigured(turn: Turn) -> Noted:
+def _reconfigured(turn: DecisionContext) -> Noted:
     turn.happened("reconfigured", "metaserver")
     settle_confirmations(turn)
     turn.freed.update(turn.state.free)

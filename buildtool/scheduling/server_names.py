@@ -15,7 +15,7 @@ from buildtool.model.networks import network_of
 from buildtool.model.records import AttemptEnd, Server
 from buildtool.scheduling.answers import NameHeld, NoPlace
 from buildtool.scheduling.attempts import close_attempt
-from buildtool.scheduling.decision import Turn
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import Registered
 from buildtool.scheduling.state.state import State
@@ -49,7 +49,7 @@ LOOK_EVERY = 3_600.0
 Ranked = Callable[[Server], float]
 
 
-def refusal(turn: Turn, event: Registered) -> NameHeld | NoPlace | None:
+def refusal(turn: DecisionContext, event: Registered) -> NameHeld | NoPlace | None:
     """Return why a login cannot be taken; None where it can, room having been made for a new name."""
     old = turn.state.servers.get(event.server)
     if old is None:
@@ -71,7 +71,7 @@ def is_another(old: Server, event: Registered) -> bool:
     return bool(old.instance) and event.instance != old.instance
 
 
-def lose_all(turn: Turn, old: Server) -> None:
+def lose_all(turn: DecisionContext, old: Server) -> None:
     """End every Attempt that the machine had which a name was taken from: only that one could go on with it."""
     state, reason = turn.state, f"another machine has taken the name {old.name}"
     missing = [key for keys in state.missing_of.values() for key in keys if state.attempts[key].server == old.name]
@@ -80,7 +80,7 @@ def lose_all(turn: Turn, old: Server) -> None:
     turn.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
 
 
-def forget_old(turn: Turn) -> None:
+def forget_old(turn: DecisionContext) -> None:
     """Forget names that were not used for long; at most once an hour, since nothing waits for it."""
     state = turn.state
     if abs(turn.now - state.names_looked) < LOOK_EVERY:
@@ -106,14 +106,14 @@ def busy_in(state: State) -> dict[str, set[int]]:
     return found
 
 
-def forget(turn: Turn, server: Server, why: str) -> None:
+def forget(turn: DecisionContext, server: Server, why: str) -> None:
     """Know a name no more. Should it come back, the numbers of its Sessions go on."""
     turn.state.last_session(server.name, server.session)
     turn.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
     turn.happened("server-forgotten", f"server/{server.name}", why)
 
 
-def forget_largest(turn: Turn) -> None:
+def forget_largest(turn: DecisionContext) -> None:
     """Forget names that never built anything, are not connected, and together announced more than is kept."""
     sizes = turn.state.idle_sizes
     if sum(sizes.values()) <= IDLE_BYTES:
@@ -126,7 +126,7 @@ def forget_largest(turn: Turn) -> None:
             return
 
 
-def _make_room(turn: Turn, event: Registered) -> NoPlace | None:
+def _make_room(turn: DecisionContext, event: Registered) -> NoPlace | None:
     state = turn.state
     if len(state.servers) < KNOWN:
         return None

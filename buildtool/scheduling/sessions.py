@@ -9,7 +9,7 @@ from buildtool.model.records import AttemptEnd, AttemptState, Capability, Judged
 from buildtool.scheduling import server_names
 from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
 from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered
-from buildtool.scheduling.decision import Turn
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.effects import Fence, MailWritten
 from buildtool.scheduling.events import ClockStepped, Disconnected, Registered
 from buildtool.scheduling.leases import judge_all
@@ -27,7 +27,7 @@ BEAT_EVERY = 20.0
 """Seconds after which a look at everything writes down that the metaserver is there."""
 
 
-def beat(turn: Turn) -> None:
+def beat(turn: DecisionContext) -> None:
     """Write down that the metaserver is there, if the last time was a while ago."""
     if abs(turn.now - turn.state.beat) >= BEAT_EVERY:
         turn.state.note_beat(turn.now)
@@ -37,7 +37,7 @@ OWNERS = "build servers"
 """Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
 
 
-def register(turn: Turn, event: Registered) -> SessionOpened | NameHeld | NoPlace:
+def register(turn: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NoPlace:
     """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
 
     One that is connected under the name is cut off only if it was asked and did not answer.
@@ -94,7 +94,7 @@ def _lasting(capability: Capability) -> tuple[object, ...]:
     return capability.offers, capability.skills, capability.max_builds, capability.software, machine
 
 
-def _ask_again(turn: Turn, server: str) -> None:
+def _ask_again(turn: DecisionContext, server: str) -> None:
     """Remember no refusal of a machine that has changed: it has another limit, other tools, another recipe."""
     for build_id in list(turn.state.refused_by.get(server, ())):
         refusal = turn.state.refusals[build_id, server]
@@ -102,7 +102,7 @@ def _ask_again(turn: Turn, server: str) -> None:
             turn.state.put(evolve(refusal, until=turn.now))
 
 
-def disconnect(turn: Turn, event: Disconnected) -> Noted:
+def disconnect(turn: DecisionContext, event: Disconnected) -> Noted:
     """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
     server = turn.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
@@ -117,7 +117,7 @@ def disconnect(turn: Turn, event: Disconnected) -> Noted:
     return Noted()
 
 
-def restart(turn: Turn) -> Noted:
+def restart(turn: DecisionContext) -> Noted:
     """Nobody is connected, but whoever was is expected back: every Lease gets a fresh full term, owners more time.
 
     The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
@@ -141,7 +141,7 @@ def restart(turn: Turn) -> Noted:
     return Noted()
 
 
-def _wait_no_longer_than_ever(turn: Turn) -> None:
+def _wait_no_longer_than_ever(turn: DecisionContext) -> None:
     """Let nothing wait longer than it ever may: the clock may have been set back while the metaserver was away."""
     state, now = turn.state, turn.now
     for build in list(state.builds.values()):
@@ -159,7 +159,7 @@ def _wait_no_longer_than_ever(turn: Turn) -> None:
             state.put(evolve(refusal, until=latest))
 
 
-def look_at_absent(turn: Turn, name: str) -> None:
+def look_at_absent(turn: DecisionContext, name: str) -> None:
     """Notice that a server is not back in time, and tell its owner once it is missing for long."""
     server = turn.state.servers[name]
     settle_confirmations(turn)
@@ -175,7 +175,7 @@ def look_at_absent(turn: Turn, name: str) -> None:
         turn.tell(MailWritten())
 
 
-def step_clock(turn: Turn, event: ClockStepped) -> Noted:
+def step_clock(turn: DecisionContext, event: ClockStepped) -> Noted:
     """Let everything that waits for a time wait as long as it would have, although the clock was set."""
     turn.state.shift_leases(event.seconds)
     _shift_all(turn, event.seconds)
@@ -184,7 +184,7 @@ def step_clock(turn: Turn, event: ClockStepped) -> Noted:
     return Noted()
 
 
-def _shift_all(turn: Turn, by: float) -> None:
+def _shift_all(turn: DecisionContext, by: float) -> None:
     """Shift everything that waits for a time, or holds until one, except for Leases."""
     state = turn.state
     state.shift_requests(by)
@@ -201,7 +201,7 @@ def _shift_all(turn: Turn, by: float) -> None:
         state.put(evolve(refusal, until=refusal.until + by))
 
 
-def _lose_what_is_not_there(turn: Turn, server: Server) -> None:
+def _lose_what_is_not_there(turn: DecisionContext, server: Server) -> None:
     """End every Attempt of a server that it did not bring to its new Session."""
     state = turn.state
     # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.

@@ -11,7 +11,7 @@ from buildtool.model.text import duration_words, one_line
 from buildtool.model.vocabulary import is_name
 from buildtool.scheduling.answers import ServerReasons, Why
 from buildtool.scheduling.state.estimates import Estimate, starts_in
-from buildtool.scheduling.state.ready_queue import Alike
+from buildtool.scheduling.state.ready_queue import CapabilityGroup
 from buildtool.scheduling.state.state import State
 
 NAMES_SHOWN = 20
@@ -86,7 +86,7 @@ class _Look:
         self.build = build
         self.now = now
         self._wanted = state.wanted(build.spec)
-        self._fits: dict[Alike, Fit] = {}
+        self._fits: dict[CapabilityGroup, Fit] = {}
         self._known = state.fits(build.spec)
         self._free: dict[str, list[float] | None] = {}
         self._slots = 0

@@ -42,7 +42,18 @@ from buildtool.model.records import AttemptEnd, Held, Judged
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import encode
-from buildtool.protocol.messages import AbortOrder, Accepted, Ended, Follow, Ok, Order, Register, Submit, Told, Welcome
+from buildtool.protocol.messages import (
+    AbortOrder,
+    Accepted,
+    Ended,
+    Follow,
+    Ok,
+    Order,
+    Register,
+    RequestStatus,
+    Submit,
+    Welcome,
+)
 from tests.benchmarks.world import CONFIG
 
 Asked = dict[str, Any]
@@ -113,10 +124,10 @@ async def starts(reactor: ReactorBase, asked: Asked) -> Asked:
     return {"starts": found}
 
 
-async def _ended(client: Requesting, told: Told) -> None:
+async def _ended(client: Requesting, told: RequestStatus) -> None:
     over: Deferred[None] = Deferred()
 
-    def moved(now: Told) -> None:
+    def moved(now: RequestStatus) -> None:
         if now.state != "waiting" and not over.called:
             over.callback(None)
 

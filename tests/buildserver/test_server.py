@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.buildserver.attempt import RECIPE_PATIENCE, Stopped, artifact_name, brief, judge_start
-from buildtool.buildserver.delivery import WRONG, Room
+from buildtool.buildserver.delivery import WRONG, SpoolLimits
 from buildtool.buildserver.server import CHECKERS_PATIENCE, LEAVING
 from buildtool.errors import (
     BadArchive,
@@ -850,7 +850,7 @@ class WithoutTheMetaserver(Case):
 
     def test_no_more_is_begun_when_too_much_waits_for_the_metaserver(self) -> None:
         """By number and by size; what runs already is finished and kept all the same."""
-        for room in (Room(ends=1), Room(size=1000)):
+        for room in (SpoolLimits(ends=1), SpoolLimits(size=1000)):
             at = place(max_builds=2, room=room)
             self.take(at, order(1))
             self.take(at, order(2))

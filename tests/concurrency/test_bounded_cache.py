@@ -6,12 +6,19 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.concurrency.bounded_cache import Kept, remembering, size_of_text, weight, weight_of_json, weight_of_pairs
+from buildtool.concurrency.bounded_cache import (
+    BoundedCache,
+    remembering,
+    size_of_text,
+    weight,
+    weight_of_json,
+    weight_of_pairs,
+)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4_000)), max_size=80))
 def test_what_is_kept_is_right_and_takes_no_more_than_was_said(asked: list[tuple[int, int]]) -> None:
-    kept: Kept[int, str] = Kept(10_000)
+    kept: BoundedCache[int, str] = BoundedCache(10_000)
     sizes: dict[int, int] = {}
     for key, size in asked:
         found = kept.get(key)
@@ -26,7 +33,7 @@ def test_what_is_kept_is_right_and_takes_no_more_than_was_said(asked: list[tuple
 
 
 def test_what_is_asked_for_again_and_again_stays_while_others_pass_by() -> None:
-    kept: Kept[int, int] = Kept(10_000)
+    kept: BoundedCache[int, int] = BoundedCache(10_000)
     kept.put(-1, 7, 100)
     for number in range(1_000):
         kept.put(number, number, 100)
@@ -35,7 +42,7 @@ def test_what_is_asked_for_again_and_again_stays_while_others_pass_by() -> None:
 
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
-    kept: Kept[str, str] = Kept(10_000)
+    kept: BoundedCache[str, str] = BoundedCache(10_000)
     kept.put("a", "b", 9_000)
     assert (kept.get("a"), kept.size) == (None, 0)
 

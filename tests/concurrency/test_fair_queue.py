@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.runtime.fair_pool import FairPool, worked_for
-from buildtool.adapters.vcs.git_mirrors.wanted import Wanted
+from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
 from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.concurrency.batches import Batches
-from buildtool.concurrency.fair_queue import Turns
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.fair_queue import FairQueue
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, Unavailable
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def asked(one: Asker, act: Callable[[], Awaitable[T]]) -> "Deferred[T]":
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=40))
 def test_whoever_waits_is_served_after_at_most_one_of_each_other_connection(waiting: list[tuple[int, int]]) -> None:
-    turns: Turns[tuple[int, int, int]] = Turns()
+    turns: FairQueue[tuple[int, int, int]] = FairQueue()
     for number, (address, connection) in enumerate(waiting):
         turns.put(Asker(str(address), connection), [(address, connection, number)])
     order = []
@@ -54,7 +54,7 @@ def test_whoever_waits_is_served_after_at_most_one_of_each_other_connection(wait
 
 class RoundsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.rounds: Rounds[int] = Rounds()
+        self.rounds: SingleFlight[int] = SingleFlight()
         self.runs: list[tuple[Asker, Deferred[int]]] = []
 
     def act(self) -> "Deferred[int]":
@@ -125,7 +125,7 @@ class WantedTests(SynchronousTestCase):
         self.there: set[str] = set()
         self.fetched: list[tuple[str, ...]] = []
         self.runs: list[tuple[Asker, Deferred[bool]]] = []
-        self.wanted = Wanted(self.fetch)
+        self.wanted = WantedIds(self.fetch)
 
     def fetch(self, ids: Sequence[str]) -> "Deferred[bool]":
         self.fetched.append(tuple(ids))

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.concurrency.periodic import RETRY, Patrol
+from buildtool.concurrency.periodic import RETRY, PeriodicTask
 from buildtool.errors import StorageUnavailable
 from tests.support.inline import run
 
@@ -15,7 +15,7 @@ class TestPatrol(SynchronousTestCase):
         self.began: list[float] = []
         self.problem: Exception | None = None
 
-    async def round_(self, patrol: Patrol) -> float:
+    async def round_(self, patrol: PeriodicTask) -> float:
         self.began.append(self.clock.seconds())
         problem, self.problem = self.problem, None
         if problem is not None:
@@ -23,8 +23,8 @@ class TestPatrol(SynchronousTestCase):
         await patrol.rest(5)
         return 10.0
 
-    def start(self) -> Patrol:
-        patrol = Patrol("the look around", self.clock, self.round_)
+    def start(self) -> PeriodicTask:
+        patrol = PeriodicTask("the look around", self.clock, self.round_)
         patrol.start(2.0)
         return patrol
 
@@ -52,12 +52,12 @@ class TestPatrol(SynchronousTestCase):
     def test_a_stop_waits_for_what_is_being_done_and_for_no_pause(self) -> None:
         doing: Deferred[None] = Deferred()
 
-        async def slow(patrol: Patrol) -> float:
+        async def slow(patrol: PeriodicTask) -> float:
             await doing
             await patrol.rest(1_000)
             raise AssertionError("it was told to stop")
 
-        patrol = Patrol("slow", self.clock, slow)
+        patrol = PeriodicTask("slow", self.clock, slow)
         patrol.start(0)
         self.clock.advance(0)
         stopped = Deferred.fromCoroutine(patrol.stop())
@@ -67,4 +67,4 @@ class TestPatrol(SynchronousTestCase):
         assert self.clock.getDelayedCalls() == []
 
     def test_one_that_was_never_started_stops_too(self) -> None:
-        run(Patrol("idle", self.clock, self.round_).stop())
+        run(PeriodicTask("idle", self.clock, self.round_).stop())

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.concurrency.rates import SOURCES_KEPT, Budget, LeftOut, Rates
+from buildtool.concurrency.rates import SOURCES_KEPT, LeftOut, RateBudget, Rates
 
-OWN, WHOLE = Budget(100, 2), Budget(300, 5)
+OWN, WHOLE = RateBudget(100, 2), RateBudget(300, 5)
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from("ab"), st.sampled_from(["", "anna", "bert", "carl"]), st.integers(1, 60), st.floats(0, 20)

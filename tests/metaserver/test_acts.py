@@ -7,11 +7,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.metaserver.build_servers import TELL_AGAIN, Acts
-from buildtool.metaserver.request_status import Addresses, Teller
+from buildtool.metaserver.build_servers import TELL_AGAIN, EffectPerformer
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Request, RequestState
-from buildtool.protocol.messages import Told
+from buildtool.protocol.messages import RequestStatus
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.state.state import State
 from tests.scheduling.worlds import POLICIES, submitted
@@ -22,13 +22,13 @@ from tests.support.memory import MemoryStore, full_disk
 class Followers:
     """Implements ``ports.Followers``: everybody follows everything while ``there``."""
 
-    told: list[Told] = field(factory=list)
+    told: list[RequestStatus] = field(factory=list)
     there: bool = True
 
     def follows(self, _request_id: int) -> bool:
         return self.there
 
-    def moved(self, told: Told) -> None:
+    def moved(self, told: RequestStatus) -> None:
         self.told.append(told)
 
 
@@ -47,11 +47,11 @@ class Unreadable(MemoryStore):
 class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.followers, self.store = Clock(), Followers(), Unreadable()
-        teller = Teller(
+        teller = RequestStatusReader(
             State(POLICIES), self.store, Addresses("http://files", "http://farm"), Keys(b"k" * 32), lambda: 0.0
         )
         others = cast("Any", None)
-        self.acts = Acts(others, self.followers, others, others, others, teller, others, self.clock)
+        self.acts = EffectPerformer(others, self.followers, others, others, others, teller, others, self.clock)
         event = submitted("a")
         self.request = Request(
             1, "a", "body", "user@example.org", event.demand, False, 0.0, 9.0, RequestState.EXPIRED, build_id=1

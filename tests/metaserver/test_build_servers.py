@@ -22,7 +22,7 @@ from buildtool.metaserver.build_servers import (
     CAPABILITY_LIMIT,
     OFFERS_A_MARK,
     WORD_LIMIT,
-    ServerDesk,
+    BuildServerService,
     TicketOffice,
 )
 from buildtool.model.incarnations import Keys
@@ -110,14 +110,14 @@ class World:
     links: Links = field(factory=Links)
     files: MemoryFiles = field(factory=MemoryFiles)
     broker: Broker = field(init=False)
-    desk: ServerDesk = field(init=False)
+    desk: BuildServerService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock = WallClock()
         self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
         assert Deferred.fromCoroutine(self.broker.start()).called
         tickets = TicketOffice(settings(), clock, Keys(b"k" * 32))
-        self.desk = ServerDesk(settings(), self.broker, self.files, tickets, self.links)
+        self.desk = BuildServerService(settings(), self.broker, self.files, tickets, self.links)
 
 
 class RegisteringTests(SynchronousTestCase):

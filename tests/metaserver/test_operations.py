@@ -10,15 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.operations import WAITING_SHOWN, OperatorDesk
+from buildtool.metaserver.operations import WAITING_SHOWN, OperatorService
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import standing_lines
 from buildtool.project.definition import Project, Recipe
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (
     AbortBuild,
-    Acted,
+    ActionResult,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -26,7 +27,6 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    Standing,
 )
 from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Registered
@@ -94,14 +94,14 @@ class OperatorCase(SynchronousTestCase):
         self.done(self.broker.start())
         lua = Project("lua", OPTIONS, Recipe(4, plan), lambda _source: "https://git.example/lua.git")
         deployment = evolve(settings(), projects=(lua,))
-        self.desk = OperatorDesk(
+        self.desk = OperatorService(
             deployment, self.broker, self.store, self.history, self.files, self.troubles, self.wall
         )
 
     def done(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
-    def refused(self, coroutine: Coroutine[Any, Any, Acted], error: type[Exception] = NotFound) -> str:
+    def refused(self, coroutine: Coroutine[Any, Any, ActionResult], error: type[Exception] = NotFound) -> str:
         return str(self.failureResultOf(Deferred.fromCoroutine(coroutine), error).value)
 
     def login(self, name: str, **more: Any) -> None:
@@ -120,9 +120,9 @@ class OperatorCase(SynchronousTestCase):
         (found,) = self.broker.state.attempts.values()
         return found
 
-    def standing(self) -> Standing:
+    def standing(self) -> FarmStatus:
         told = self.done(self.desk.standing())
-        assert decode(Standing, encode(told)) == told
+        assert decode(FarmStatus, encode(told)) == told
         return told
 
     def events(self, kind: str) -> list[str]:
@@ -178,7 +178,7 @@ class ServerTests(OperatorCase):
     def test_a_pause_is_written_down_with_who_did_it_and_is_told_when_it_was_so_already(self) -> None:
         self.login("anna")
         acted = self.done(self.desk.pause(PauseServer("anna", "its  disk\nis full"), ANN))
-        assert acted == Acted(("build server anna is paused: its disk is full",))
+        assert acted == ActionResult(("build server anna is paused: its disk is full",))
         assert self.events("server-paused") == [f"its disk is full; by {ANN}"]
         assert isinstance(self.ask(0), Queued)
         assert not self.done(self.desk.pause(PauseServer("anna", "its disk is full"), ANN)).changed

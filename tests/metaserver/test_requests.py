@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.concurrency.bounded_cache import Kept
+from buildtool.concurrency.bounded_cache import BoundedCache
 from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.request_status import Addresses, Teller
-from buildtool.metaserver.requests import WANTED_TOGETHER, Desk
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import ProjectOptions, text
 from buildtool.model.platforms import Value
@@ -26,10 +26,10 @@ from buildtool.protocol.messages import (
     AskWhy,
     Cancel,
     Explanation,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
-    Told,
-    ToldTogether,
 )
 from buildtool.scheduling.events import Registered
 from buildtool.scheduling.state.state import State
@@ -66,21 +66,23 @@ class World:
 
     store: MemoryStore = field(factory=MemoryStore)
     resolver: Resolver = field(factory=Resolver)
-    desk: Desk = field(init=False)
+    desk: RequestService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         one = project()
         state, wall = State({one.name: one.scheduling()}), WallClock()
         broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
         assert Deferred.fromCoroutine(broker.start()).called
-        teller = Teller(state, self.store, Addresses("http://files", "http://pages"), Keys(b"k" * 32), wall.wall)
+        teller = RequestStatusReader(
+            state, self.store, Addresses("http://files", "http://pages"), Keys(b"k" * 32), wall.wall
+        )
         deployment = evolve(settings(), projects=(one,))
         explainer = Explainer(state, self.store, teller)
-        self.desk = Desk(
+        self.desk = RequestService(
             deployment, broker, self.store, self.resolver, teller, explainer, broker, open_limit=3, wanted_limit=25
         )
 
-    def submit(self, number: int, revrange: str = "") -> Deferred[Told]:
+    def submit(self, number: int, revrange: str = "") -> Deferred[RequestStatus]:
         message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", revrange, {}, {}, {})
         return Deferred.fromCoroutine(self.desk.submit(message))
 
@@ -118,7 +120,7 @@ class RoomTests(SynchronousTestCase):
         world = World()
         world.desk.open_limit, world.desk.kinds_limit = 1_000, 2
 
-        def ask(number: int, arch: str) -> Deferred[Told]:
+        def ask(number: int, arch: str) -> Deferred[RequestStatus]:
             message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"arch": arch})
             return Deferred.fromCoroutine(world.desk.submit(message))
 
@@ -141,7 +143,7 @@ class MemoryTests(SynchronousTestCase):
 
     def test_wishes_of_all_kinds_take_so_many_bytes_and_no_more(self) -> None:
         world = World()
-        world.desk._understood.known = Kept(20_000)
+        world.desk._understood.known = BoundedCache(20_000)
         for number in range(200):
             ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": f"arch{number}"})
             self.successResultOf(Deferred.fromCoroutine(world.desk.explain(ask)))
@@ -186,7 +188,7 @@ class LiarsTests(SynchronousTestCase):
         )
         told = self.successResultOf(Deferred.fromCoroutine(self.world.desk.submit_together(SubmitTogether(items))))
         plain = encode(told)
-        assert decode(ToldTogether, plain).items[-1].request_id == TOGETHER
+        assert decode(RequestStatuses, plain).items[-1].request_id == TOGETHER
         assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
         assert sum("more build servers" in line for line in told.items[0].why) == 1, "the others are counted"
 
@@ -258,7 +260,7 @@ class ReconfiguredTests(SynchronousTestCase):
 class SlipsOfTheFinger(SynchronousTestCase):
     """What nobody will ever offer is refused at once; what nobody offers yet is waited for."""
 
-    def asked(self, world: World, **system: Value) -> Deferred[Told]:
+    def asked(self, world: World, **system: Value) -> Deferred[RequestStatus]:
         message = Submit("f" * 32, "paint", "a@b.org", "", "", "", {}, dict(system), {"os": "linux", "arch": "x86_64"})
         return Deferred.fromCoroutine(world.desk.submit(message))
 

@@ -22,8 +22,8 @@ from buildtool.protocol.messages import (
     Ok,
     Refused,
     Register,
+    RequestStatus,
     Submit,
-    Told,
 )
 from tests import messages
 
@@ -57,9 +57,9 @@ def test_a_message_comes_back_as_it_was(message: attrs.AttrsInstance) -> None:
 
 
 ANSWERS: list[type[attrs.AttrsInstance]] = [
-    *(protocol.Told, protocol.ToldTogether, protocol.Explanation, protocol.HealthTold, protocol.Refused),
+    *(protocol.RequestStatus, protocol.RequestStatuses, protocol.Explanation, protocol.HealthTold, protocol.Refused),
     *(protocol.Welcome, protocol.Heard, protocol.Order, protocol.AbortOrder, protocol.Tickets, protocol.Ok),
-    *(operator.Standing, operator.Acted),
+    *(operator.FarmStatus, operator.ActionResult),
 ]
 """All that a metaserver sends: most of it after a commit, when it is too late to find that it does not fit."""
 
@@ -173,8 +173,8 @@ def test_a_nested_field_is_named_by_its_path() -> None:
 def test_a_float_is_a_finite_float(value: float) -> None:
     sent = codec.encode(messages.told())
     sent["artifact"]["built_at"] = value
-    with pytest.raises(DecodeError, match=r"Told.artifact.built_at: expected a finite float"):
-        codec.decode(Told, sent)
+    with pytest.raises(DecodeError, match=r"RequestStatus.artifact.built_at: expected a finite float"):
+        codec.decode(RequestStatus, sent)
 
 
 def test_nothing_long_or_deep_is_echoed() -> None:
@@ -190,9 +190,9 @@ def test_nothing_long_or_deep_is_echoed() -> None:
 
 
 def test_one_of_several_messages_is_chosen_by_its_type() -> None:
-    assert codec.decode(Told | Refused, codec.encode(Refused("usage", "no"))) == Refused("usage", "no")
-    with pytest.raises(DecodeError, match="expected Told or Refused, got 'Ok'"):
-        codec.decode(Told | Refused, codec.encode(Ok()))
+    assert codec.decode(RequestStatus | Refused, codec.encode(Refused("usage", "no"))) == Refused("usage", "no")
+    with pytest.raises(DecodeError, match="expected RequestStatus or Refused, got 'Ok'"):
+        codec.decode(RequestStatus | Refused, codec.encode(Ok()))
 
 
 def test_the_version_is_read_from_a_hello_of_any_shape() -> None:

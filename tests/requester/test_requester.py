@@ -21,11 +21,11 @@ from buildtool.errors import (
     WrongDigest,
 )
 from buildtool.model.text import LINE_LIMIT
-from buildtool.protocol.messages import Cancel, Told
+from buildtool.protocol.messages import Cancel, RequestStatus
 from buildtool.requester import text as lines
 from buildtool.requester.explanation_text import explained
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json, exit_of_error
-from buildtool.requester.requester import Requester, Wish
+from buildtool.requester.requester import Requester, RequestPlan
 from tests import messages
 from tests.fakes import FakeDownloads, FakeMetaserver
 
@@ -39,14 +39,14 @@ class Recorder:
     """A console that keeps what it was shown."""
 
     said: list[str] = field(factory=list)
-    states: list[Told] = field(factory=list)
+    states: list[RequestStatus] = field(factory=list)
     logged: bytes = b""
     bars: list[tuple[int, int]] = field(factory=list)
 
     def say(self, line: str) -> None:
         self.said.append(line)
 
-    def state(self, told: Told) -> None:
+    def state(self, told: RequestStatus) -> None:
         self.states.append(told)
 
     def log(self, data: bytes) -> None:
@@ -94,7 +94,7 @@ class Errand:
     def begin(self, *, foreground: bool = False, download: bool = True) -> list[Any]:
         """Ask; return a list that gets the Result or the Failure."""
         found: list[Any] = []
-        self.asking = Deferred.fromCoroutine(self.requester.ask(Wish(messages.submit(), foreground, download)))
+        self.asking = Deferred.fromCoroutine(self.requester.ask(RequestPlan(messages.submit(), foreground, download)))
         self.asking.addBoth(found.append)
         return found
 
@@ -113,7 +113,7 @@ class Errand:
     asking: Deferred[Any] = field(init=False)
 
 
-def errand(*answers: Told | BuildToolError) -> Errand:
+def errand(*answers: RequestStatus | BuildToolError) -> Errand:
     return Errand(FakeMetaserver(list(answers)))
 
 
@@ -143,7 +143,7 @@ def test_each_of_several_is_told_with_its_id_the_answer_why_and_the_command_that
     hit = messages.told(request_id=13)
     it = errand(queued, running, hit)
     found: list[Any] = []
-    asking = it.requester.ask_together([Wish(one, False, False) for one in asked])
+    asking = it.requester.ask_together([RequestPlan(one, False, False) for one in asked])
     Deferred.fromCoroutine(asking).addBoth(found.append)
     it.clock.advance(0)
     ids = [f"{told.request_id}-{told.token}" for told in (queued, running)]
@@ -199,7 +199,9 @@ def test_a_file_that_is_there_with_the_right_digest_is_not_fetched_again() -> No
         (messages.waiting("queued", why=("anna: is busy",)), "queued as build 17: no build server can take it now"),
     ],
 )
-def test_who_has_to_wait_is_told_how_it_stands_that_mail_comes_and_how_to_cancel(told: Told, first: str) -> None:
+def test_who_has_to_wait_is_told_how_it_stands_that_mail_comes_and_how_to_cancel(
+    told: RequestStatus, first: str
+) -> None:
     it = errand(told)
     assert it.ask() == Result(Exit.OK, told)
     assert it.console.said[0] == first
@@ -434,7 +436,7 @@ def test_a_request_is_cancelled_by_its_id_and_token() -> None:
 
 # --- words ------------------------------------------------------------------------------------------------
 
-told_anything = messages.ALL["Told"]
+told_anything = messages.ALL["RequestStatus"]
 
 
 @given(told_anything, told_anything)

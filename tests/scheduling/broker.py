@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -19,11 +19,11 @@ from buildtool.model.records import (
     Build,
     BuildState,
     Capability,
-    FailedHere,
     Held,
     Mail,
     Policy,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -37,11 +37,11 @@ from buildtool.scheduling.decide import decide, next_wake, shelves_needed
 from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved
 from buildtool.scheduling.events import Event, Registered, Restarted, Tick, submissions
 from buildtool.scheduling.state.index import Index
-from buildtool.scheduling.state.state import Row, Seen, State
+from buildtool.scheduling.state.state import AnsweredSubmission, Row, State
 
 K = TypeVar("K")
 M = TypeVar("M")
-R = TypeVar("R", Request, Build, Attempt, Server, Refusal, Artifact, FailedHere, Mail)
+R = TypeVar("R", Request, Build, Attempt, Server, Refusal, Artifact, RememberedFailure, Mail)
 
 OPEN_BUILD = (BuildState.QUEUED, BuildState.RUNNING)
 
@@ -55,8 +55,8 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
             return "Server", row.name
         case Refusal():
             return "Refusal", (row.build_id, row.server)
-        case FailedHere():
-            return "FailedHere", row.build_id
+        case RememberedFailure():
+            return "RememberedFailure", row.build_id
         case Mail():
             return "Mail", row.key
         case Beat():
@@ -72,7 +72,7 @@ def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
     changes = list(changes)
     for shift in (change for change in changes if isinstance(change, Shift)):
         for key, row in list(rows.items()):
-            if shift.failures and isinstance(row, FailedHere):
+            if shift.failures and isinstance(row, RememberedFailure):
                 rows[key] = evolve(row, until=row.until + shift.seconds)
             elif not shift.failures and isinstance(row, Request) and row.state is RequestState.WAITING:
                 rows[key] = evolve(row, expires_at=row.expires_at + shift.seconds)
@@ -184,9 +184,9 @@ class TestBroker:
             if isinstance(effect, RequestMoved) and effect.request.id == request_id
         ]
 
-    def happened(self) -> list[Happened]:
+    def happened(self) -> list[AuditEvent]:
         """Every event row that was committed."""
-        return [effect for effect in self.told if isinstance(effect, Happened)]
+        return [effect for effect in self.told if isinstance(effect, AuditEvent)]
 
     def _load_for(self, event: Event) -> None:
         for key in shelves_needed(self.state, event):
@@ -195,11 +195,11 @@ class TestBroker:
         for client_id in [one.client_id for one in submissions(event) if one.client_id not in self.state.seen]:
             for row in self.all(Request):
                 if row.client_id == client_id:
-                    self.state.seen[client_id] = Seen(row.id, row.body_digest, row.answer)
+                    self.state.seen[client_id] = AnsweredSubmission(row.id, row.body_digest, row.answer)
 
     def _shelf(self, key: ShelfKey) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
-        failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > self.now]
+        failures = [row for row in self.all(RememberedFailure) if row.shelf == key and row.until > self.now]
         return stocked(sorted(artifacts, key=lambda row: -row.id), failures)
 
 

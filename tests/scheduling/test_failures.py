@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, BuildState, FailedHere, RequestState
+from buildtool.model.records import AttemptEnd, BuildState, RememberedFailure, RequestState
 from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import CancelRequested
 from buildtool.scheduling.state.state import LEASE
@@ -173,7 +173,7 @@ def test_a_confirmation_that_succeeds_is_a_success() -> None:
     farm.fail("anna")
     farm.deliver("bert")
     assert farm.ends_told(asked) == [SATISFIED]
-    assert not any(isinstance(row, FailedHere) for row in farm.broker.rows.values())
+    assert not any(isinstance(row, RememberedFailure) for row in farm.broker.rows.values())
 
 
 @pytest.mark.parametrize(("times", "attempts"), [(0, 1), (1, 2), (2, 3)])
@@ -288,7 +288,7 @@ def test_an_unbuildable_build_is_not_remembered_as_a_failure_of_the_project() ->
     farm = Farm()
     break_on(farm, "anna", "bert", "carl")
     assert isinstance(farm.ask(), Dispatched)
-    assert not any(isinstance(row, FailedHere) for row in farm.broker.rows.values())
+    assert not any(isinstance(row, RememberedFailure) for row in farm.broker.rows.values())
 
 
 def test_the_servers_of_an_unbuildable_build_get_their_strikes_back() -> None:

@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, BuildState, FailedHere, RequestState
+from buildtool.model.records import AttemptEnd, BuildState, RememberedFailure, RequestState
 from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import (
     BuildAborted,
@@ -86,7 +86,7 @@ def test_a_forgotten_failure_is_built_again_when_somebody_asks() -> None:
     farm.ask()
     farm.fail("anna")
     assert isinstance(farm.ask(), KnownFailure)
-    (failure,) = (row for row in farm.broker.rows.values() if isinstance(row, FailedHere))
+    (failure,) = (row for row in farm.broker.rows.values() if isinstance(row, RememberedFailure))
     farm.send(FailureForgotten(failure))
     assert isinstance(farm.ask(), Dispatched)
 

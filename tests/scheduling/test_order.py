@@ -5,7 +5,7 @@ from attrs import evolve
 
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, OfferKind, ProjectSkill, RequestState
 from buildtool.scheduling.answers import Dispatched, Queued
-from buildtool.scheduling.decision import Turn
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import AttemptAccepted
@@ -550,5 +550,5 @@ def test_nothing_is_held_against_a_server_that_never_had_the_build() -> None:
     farm.login("anna")
     asked = farm.ask()
     assert isinstance(asked, Dispatched)
-    turn = Turn(farm.broker.state, farm.broker.now)
+    turn = DecisionContext(farm.broker.state, farm.broker.now)
     assert may_take(turn, farm.build_of(asked), "bert")

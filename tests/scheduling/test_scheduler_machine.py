@@ -17,13 +17,13 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Capability,
-    FailedHere,
     Held,
     HeldState,
     Joined,
     Judged,
     Mail,
     Offer,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -47,7 +47,7 @@ from buildtool.scheduling.answers import (
     Why,
 )
 from buildtool.scheduling.decide import next_wake
-from buildtool.scheduling.decision import Turn
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import capable_elsewhere, may_take
 from buildtool.scheduling.effects import Dispatch, MailWritten, RequestMoved
 from buildtool.scheduling.events import (
@@ -142,7 +142,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.finally_told: Counter[int] = Counter()
         self.written = 0
         self.artifacts_before: dict[int, int] = {}
-        self.known_failures: list[FailedHere] = []
+        self.known_failures: list[RememberedFailure] = []
         self.silent: set[str] = set()
         self.set_back = False
         self.looked_at: set[int] = set()
@@ -362,11 +362,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     def be_mistaken(self, data: st.DataObject, commit: bool) -> None:
         """What no machine could make ends at once, costs no machine anything, and is not remembered."""
         attempt = self.an_attempt(data, AttemptState.OFFERED, AttemptState.BUILDING)
-        servers, remembered = list(self.broker.all(Server)), list(self.broker.all(FailedHere))
+        servers, remembered = list(self.broker.all(Server)), list(self.broker.all(RememberedFailure))
         self.send(self.ending(attempt, AttemptEnd.MISTAKEN, "NameError in config.py:3"), commit=commit)
         strikes = {row.name: (row.strikes, row.quarantines, row.quarantined_until) for row in self.broker.all(Server)}
         assert strikes == {row.name: (row.strikes, row.quarantines, row.quarantined_until) for row in servers}
-        assert list(self.broker.all(FailedHere)) == remembered
+        assert list(self.broker.all(RememberedFailure)) == remembered
         if commit:
             build = self.row(Build, attempt.build_id)
             assert (build.state, build.deciding_epoch) == (BuildState.FAILED, attempt.epoch)
@@ -605,7 +605,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def no_server_idles_while_something_it_could_build_waits(self) -> None:
         state = self.broker.state
-        turn = Turn(state, self.broker.now)
+        turn = DecisionContext(state, self.broker.now)
         for build in state.builds.values():
             if build.state is BuildState.QUEUED and not build.not_before:
                 for name in state.free.keys() & state.queue.capable(build).keys():
@@ -686,13 +686,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             for failure in self.known_failures:
                 if not build.forced and failure.shelf == build.spec.shelf() and failure.until > build.created_at:
                     assert not platform_satisfies(failure.platform, failure.kind, build.spec, comparisons)
-        self.known_failures = list(self.broker.all(FailedHere))
+        self.known_failures = list(self.broker.all(RememberedFailure))
 
     @invariant()
     def a_failure_waits_to_be_confirmed_only_where_somebody_could(self) -> None:
         state = self.broker.state
         for build_id in state.confirming:
-            assert capable_elsewhere(Turn(state, self.broker.now), state.builds[build_id])
+            assert capable_elsewhere(DecisionContext(state, self.broker.now), state.builds[build_id])
 
     @invariant()
     def a_satisfied_request_has_an_artifact_that_satisfies_it(self) -> None:
@@ -817,7 +817,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def check_dispatch(self, effect: Dispatch, places: dict[int, Place]) -> None:
         """What one decision starts is held against nobody, and overtakes nobody."""
         state, name, build = self.broker.state, effect.attempt.server, effect.build
-        turn = Turn(state, self.broker.now)
+        turn = DecisionContext(state, self.broker.now)
         assert name not in build.failed_on
         refusal = state.refusals.get((build.id, name))
         assert refusal is None or refusal.until <= self.broker.now

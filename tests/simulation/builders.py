@@ -17,7 +17,7 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.buildserver.attempt import Tools
-from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
@@ -265,7 +265,7 @@ class Builder:
     life: Life = field(init=False)
     link: BuildServerLink = field(init=False)
     server: BuildServer = field(init=False)
-    deliveries: Deliveries = field(init=False)
+    deliveries: DeliveryQueue = field(init=False)
     overheard: Overheard = field(init=False)
     lives: int = 0
     leaving: bool = False
@@ -310,7 +310,7 @@ class Builder:
         offered = Offered({project.name: project}, found.offers, found.max_builds)
         disk = self.machine.executor(life)
         spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
-        self.deliveries = Deliveries(spool, overheard, uploads, life)
+        self.deliveries = DeliveryQueue(spool, overheard, uploads, life)
         self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline())
         overheard.server = self.server
         self.link.orders = overheard

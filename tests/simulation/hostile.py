@@ -10,7 +10,7 @@ import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.control.calls import Door
+from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError, Declined
 from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState
@@ -39,7 +39,7 @@ ENDS = tuple(end for end in AttemptEnd if end not in (AttemptEnd.SUCCEEDED, Atte
 
 
 @define(eq=False)
-class _Ear(Door):
+class _Ear(RemoteEndpoint):
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}
 
     _liar: Liar

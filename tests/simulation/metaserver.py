@@ -12,22 +12,22 @@ from twisted.python.failure import Failure
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.transfer import Oversight, TransferSite
 from buildtool.adapters.mail.mailer import Mailer
-from buildtool.adapters.mail.text import Links, render
+from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.adapters.maintenance.orphan_sweep import Sweep
 from buildtool.adapters.maintenance.scrub_artifacts import Scrub
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
-from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.broker import SLICE, Broker
 from buildtool.metaserver.build_problems import Troubles
-from buildtool.metaserver.build_servers import Acts, ServerDesk, TicketOffice
+from buildtool.metaserver.build_servers import BuildServerService, EffectPerformer, TicketOffice
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.request_status import Addresses, Teller
-from buildtool.metaserver.requests import Desk
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import RequestService
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Artifact
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
@@ -78,15 +78,15 @@ class Metaserver:
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         addresses = Addresses(settings.transfer_url, settings.public_url)
-        teller = Teller(state, store, addresses, keys, clock.wall)
+        teller = RequestStatusReader(state, store, addresses, keys, clock.wall)
         tickets = TicketOffice(settings, clock, keys)
         gateway = Gateway(life, silence=world.lease)
-        shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
-        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
+        shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
+        acts = EffectPerformer(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
-        desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
+        desk = RequestService(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
         troubles = Troubles(broker, life)
-        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway, troubles.unkept)
+        server_desk = BuildServerService(settings, broker, shelving, tickets, gateway, troubles.unkept)
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -125,14 +125,14 @@ class Metaserver:
             ("the sweep", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
         ):
-            patrol = Patrol(name, self.life, round_)
+            patrol = PeriodicTask(name, self.life, round_)
             self.parts.append(patrol)
             patrol.start(delay)
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings
         addresses = Addresses(settings.transfer_url, settings.public_url)
-        links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+        links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
         def rendered(outgoing: Any, now: float) -> tuple[str, str]:
             return render(outgoing, links, now)

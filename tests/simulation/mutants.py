@@ -15,7 +15,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.control.build_server_connections import Links
+from buildtool.adapters.control.build_server_connections import BuildServerConnections
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http import transfer
 from buildtool.adapters.mail.mailer import Mailer
@@ -23,11 +23,11 @@ from buildtool.adapters.sql import outbox_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import artifacts, spool
-from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.build_servers import ServerDesk
-from buildtool.model.matching import Wanted
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.model.matching import Requirements
 from buildtool.model.records import (
     Attempt,
     AttemptEnd,
@@ -151,14 +151,14 @@ def old_session_believed() -> Sequence[Change]:
         attempt = turn.state.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
-    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    def desk_current(self: BuildServerService, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         attempt = self.broker.state.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
     return [
-        (Links, "fence", lambda self, server, session: None),
+        (BuildServerConnections, "fence", lambda self, server, session: None),
         (attempts, "current", current),
-        (ServerDesk, "_current", desk_current),
+        (BuildServerService, "_current", desk_current),
     ]
 
 
@@ -182,10 +182,10 @@ def epoch_not_compared() -> Sequence[Change]:
     def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(turn.state, server, build_id, epoch)
 
-    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    def desk_current(self: BuildServerService, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(self.broker.state, server, build_id, epoch)
 
-    return [(attempts, "current", current), (ServerDesk, "_current", desk_current)]
+    return [(attempts, "current", current), (BuildServerService, "_current", desk_current)]
 
 
 @_mutant("a batch that ends early answers nobody whom it did not come to")
@@ -200,11 +200,11 @@ def answered_unheard() -> Sequence[Change]:
 
 @_mutant("a build goes to a server that can build it")
 def any_server_will_do() -> Sequence[Change]:
-    def makes(self: Wanted, capability: Any, by_mark: Any) -> Offer:
+    def makes(self: Requirements, capability: Any, by_mark: Any) -> Offer:
         offer: Offer = capability.offers[0]
         return offer
 
-    return [(Wanted, "makes", makes)]
+    return [(Requirements, "makes", makes)]
 
 
 @_mutant("a server has only so many slots")
@@ -532,13 +532,13 @@ def _no_spool_names(original: Any) -> Any:
 
 @_mutant("what is finished stays on the build server's disk until it is taken")
 def spool_dropped_too_early() -> Sequence[Change]:
-    original = Deliveries._tell
+    original = DeliveryQueue._tell
 
-    async def tell(self: Deliveries, parcel: Any) -> None:
+    async def tell(self: DeliveryQueue, parcel: Any) -> None:
         await self._spool.drop(*parcel.key)
         await original(self, parcel)
 
-    return [(Deliveries, "_tell", tell)]
+    return [(DeliveryQueue, "_tell", tell)]
 
 
 @_mutant("a ticket is for one attempt")

@@ -7,14 +7,14 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buildtool.errors import StorageUnavailable
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptState,
     Build,
-    FailedHere,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -22,7 +22,7 @@ from buildtool.model.records import (
     ShelfKey,
 )
 from buildtool.model.shelves import stocked
-from buildtool.ports.metaserver import Answered, Row, Snapshot
+from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
 from buildtool.scheduling.effects import Effect
 from tests.scheduling.broker import OPEN_BUILD, beat_of, write
 
@@ -38,7 +38,7 @@ class MemoryStore:
     """
 
     rows: dict[tuple[str, object], Row] = field(factory=dict)
-    happened: list[Happened] = field(factory=list)
+    happened: list[AuditEvent] = field(factory=list)
     commits: list[int] = field(factory=list)
     problems: list[Exception | None] = field(factory=list)
     took_effect: bool = False
@@ -63,20 +63,20 @@ class MemoryStore:
             beat=beat_of(self.rows),
         )
 
-    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = set(client_ids)
         return {
-            row.client_id: Answered(row.id, row.body_digest, row.answer)
+            row.client_id: AnsweredRequest(row.id, row.body_digest, row.answer)
             for row in self.all(Request)
             if row.client_id in wanted
         }
 
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
-    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
         return {key: self._shelf(key, now) for key in keys}, await self.answered(client_ids)
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
             self.held.append(waiting)
@@ -113,7 +113,7 @@ class MemoryStore:
 
     def _shelf(self, key: ShelfKey, now: float) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
-        failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > now]
+        failures = [row for row in self.all(RememberedFailure) if row.shelf == key and row.until > now]
         return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
 
 

@@ -7,7 +7,16 @@ from attrs import define, field, frozen
 
 from buildtool.errors import NotFound, StorageUnavailable
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
-from buildtool.ports.pages import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
+from buildtool.ports.pages import (
+    BuildDetail,
+    BuildLine,
+    EventLine,
+    Health,
+    Overview,
+    RequestLine,
+    RunningBuild,
+    ServerLine,
+)
 
 NOW = 1_790_000_000.0
 """The wall time of every test."""
@@ -36,10 +45,10 @@ class FakePages:
         if self.broken is not None:
             raise self.broken
 
-    def _running(self, server: str) -> tuple[Running, ...]:
+    def _running(self, server: str) -> tuple[RunningBuild, ...]:
         made = {build.id: build for build in self.builds_made}
         open_ones = [it for it in self.attempts if it.state is not AttemptState.ENDED and it.build_id in made]
-        return tuple(Running(it, made[it.build_id]) for it in open_ones if it.server == server)
+        return tuple(RunningBuild(it, made[it.build_id]) for it in open_ones if it.server == server)
 
     def _artifact(self, build: Build) -> Artifact | None:
         return next((it for it in self.artifacts if it.id == build.artifact_id), None)

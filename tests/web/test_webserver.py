@@ -34,7 +34,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings, describe, load_settings
 from buildtool.programs.common.listening import listen
-from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, Reader, web_site
+from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.protocol.messages import Explanation
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs
@@ -110,7 +110,7 @@ class OverSockets(TestCase):
         directory.mkdir(parents=True)
         self.settings: Settings = load_settings(configure(directory))
         run(fill(self.settings.state_dir))
-        self.reader = Reader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
+        self.reader = StateReader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
         site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
         self.site = site

@@ -18,10 +18,10 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.concurrency.asker import working_for
 from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
 from buildtool.model.records import AttemptEnd
-from buildtool.ports.metaserver import BuildServerDesk
+from buildtool.ports.metaserver import BuildServerApi
 from buildtool.protocol.messages import AbortOrder, Accepted, Ended, Ok, Order, Refused
 
-__all__ = ["Link", "Links"]
+__all__ = ["BuildServerConnection", "BuildServerConnections"]
 
 ORDER_TIMEOUT = 30.0
 """Seconds that a build server may take to accept or refuse, its client checkers included."""
@@ -37,11 +37,11 @@ _RETRY_FIRST, _RETRY_MOST = 1.0, 30.0
 
 _NOTHING = AbortOrder(0, 0, "are you there?")
 
-Send = Callable[["Link"], Coroutine[Any, Any, None]]
+Send = Callable[["BuildServerConnection"], Coroutine[Any, Any, None]]
 
 
 @define(eq=False)
-class Link:
+class BuildServerConnection:
     """The connection of one build server. ``session`` is None until the desk has opened one.
 
     What is to be sent before ``is_open`` (the answer to ``register`` has gone out) waits in ``waiting``.
@@ -50,7 +50,7 @@ class Link:
     server: str
     broker: Guarded
     orders: pb.RemoteReference
-    desk: BuildServerDesk
+    desk: BuildServerApi
     session: int | None = None
     is_open: bool = False
     lost: bool = False
@@ -59,7 +59,7 @@ class Link:
     silence: IDelayedCall | None = None
 
 
-class Links:
+class BuildServerConnections:
     """Implements ``ports.BuildServers``.
 
     Each Session that the desk opened is told to it as disconnected exactly once, however the connection ended. The
@@ -71,32 +71,34 @@ class Links:
     def __init__(self, clock: IReactorTime, silence: float = SILENCE) -> None:
         self._clock = clock
         self._silence = silence
-        self._links: dict[tuple[str, int], Link] = {}
-        self._arriving: list[Link] = []
+        self._links: dict[tuple[str, int], BuildServerConnection] = {}
+        self._arriving: list[BuildServerConnection] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
         self._pauses: set[Deferred[None]] = set()
         self._asking: dict[tuple[str, int], list[Deferred[float]]] = {}
-        self._desk: BuildServerDesk | None = None
+        self._desk: BuildServerApi | None = None
         self._closed = False
 
     # --- connections ------------------------------------------------------------------------------------
 
-    def arriving(self, server: str, broker: Guarded, orders: pb.RemoteReference, desk: BuildServerDesk) -> Link:
+    def arriving(
+        self, server: str, broker: Guarded, orders: pb.RemoteReference, desk: BuildServerApi
+    ) -> BuildServerConnection:
         """Return the link of a build server that is about to be registered."""
         self._desk = desk
-        link = Link(server, broker, orders, desk)
+        link = BuildServerConnection(server, broker, orders, desk)
         broker.patient += 1
         broker.notifyOnDisconnect(lambda: self._lost(link))  # type: ignore[no-untyped-call]
         self._arriving.append(link)
         return link
 
-    def turned_away(self, link: Link) -> None:
+    def turned_away(self, link: BuildServerConnection) -> None:
         """The registration was refused."""
         link.lost = True
         link.broker.patient -= 1
         self._arrived(link)
 
-    def opened(self, link: Link, session: int) -> None:
+    def opened(self, link: BuildServerConnection, session: int) -> None:
         """The desk has opened a Session."""
         link.session = session
         link.waiting += self._early.pop((link.server, session), [])
@@ -114,33 +116,33 @@ class Links:
         if link is not None and link.silence is not None:
             link.silence.reset(self._silence)
 
-    def _silent(self, link: Link) -> None:
+    def _silent(self, link: BuildServerConnection) -> None:
         link.silence = None
         link.broker.drop(f"build server {link.server} was not heard of for {self._silence:g} s")
 
     def _arrives(self, server: str) -> bool:
         return any(other.server == server for other in self._arriving)
 
-    def _arrived(self, link: Link) -> None:
+    def _arrived(self, link: BuildServerConnection) -> None:
         self._arriving.remove(link)
         if not self._arrives(link.server):
             for key in [key for key in self._early if key[0] == link.server]:
                 del self._early[key]
 
-    def _open(self, link: Link) -> None:
+    def _open(self, link: BuildServerConnection) -> None:
         link.is_open = True
         waiting, link.waiting = link.waiting, []
         for send in waiting:
             self._start(link, send)
 
-    def _lost(self, link: Link) -> None:
+    def _lost(self, link: BuildServerConnection) -> None:
         if link.lost:
             return
         link.lost = True
         if link.session is not None:
             self._gone(link)
 
-    def _gone(self, link: Link) -> None:
+    def _gone(self, link: BuildServerConnection) -> None:
         session = link.session
         assert session is not None  # noqa: S101 - there is nothing to tell before
         self._links.pop((link.server, session), None)
@@ -152,7 +154,7 @@ class Links:
         with working_for(link.broker.asker):  # in its place behind what it sent before
             self._tell_gone(link.desk, link.server, session, reason, clean=bool(link.goodbye))
 
-    def _tell_gone(self, desk: BuildServerDesk, server: str, session: int, reason: str, *, clean: bool) -> None:
+    def _tell_gone(self, desk: BuildServerApi, server: str, session: int, reason: str, *, clean: bool) -> None:
         async def tell() -> None:
             await desk.disconnected(server, session, reason, clean=clean)
 
@@ -173,7 +175,7 @@ class Links:
     def dispatch(self, server: str, session: int, order: Order) -> None:
         """Send an order to its build server."""
 
-        async def send(link: Link) -> None:
+        async def send(link: BuildServerConnection) -> None:
             await self._order(link, order)
 
         self._send(server, session, send)
@@ -185,7 +187,7 @@ class Links:
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
         """Tell the build server to stop an Attempt."""
 
-        async def send(link: Link) -> None:
+        async def send(link: BuildServerConnection) -> None:
             await call(link.orders, "abort", order, Ok, clock=self._clock)
 
         self._send(server, session, send)
@@ -221,7 +223,7 @@ class Links:
                 other.callback(found)
         return found
 
-    async def _ask(self, link: Link) -> float:
+    async def _ask(self, link: BuildServerConnection) -> float:
         """Ask for something that peers of every version answer: to stop a build that there is not."""
         try:
             await call_plain(link.orders, "abort", _NOTHING, clock=self._clock, within=ASKED)
@@ -240,7 +242,7 @@ class Links:
         else:
             link.waiting.append(send)
 
-    def _start(self, link: Link, send: Send) -> None:
+    def _start(self, link: BuildServerConnection, send: Send) -> None:
         async def guarded() -> None:
             try:
                 await send(link)
@@ -250,7 +252,7 @@ class Links:
         with working_for(link.broker.asker):
             self._background(guarded())
 
-    async def _order(self, link: Link, order: Order) -> None:
+    async def _order(self, link: BuildServerConnection, order: Order) -> None:
         data = await call_plain(link.orders, "build", order, clock=self._clock, within=ORDER_TIMEOUT)
         answer = decoded(data, Accepted)
         session = link.session

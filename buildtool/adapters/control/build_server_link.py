@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildtool.adapters.control.calls import Door
+from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import (
     BuildToolError,
@@ -95,7 +95,7 @@ class Backoff:
 
 
 @define(eq=False)
-class _OrderBook(Door):
+class _OrderBook(RemoteEndpoint):
     """What the metaserver may call at a build server."""
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}

@@ -17,13 +17,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.spread import pb
 
-from buildtool.adapters.control.connection import Breach, Guarded
+from buildtool.adapters.control.connection import Guarded, ProtocolViolation
 from buildtool.concurrency.asker import working_for
 from buildtool.errors import BuildToolError, InternalError, Unavailable, by_code
 from buildtool.protocol import codec
 from buildtool.protocol.messages import Refused
 
-__all__ = ["CALL_TIMEOUT", "Door", "call", "error_of", "refusal"]
+__all__ = ["CALL_TIMEOUT", "RemoteEndpoint", "call", "error_of", "refusal"]
 
 CALL_TIMEOUT = 30.0
 """Seconds that an answer may take, unless the call is one that has to fetch something first."""
@@ -33,7 +33,7 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 _CODES = by_code()
 
 
-class Door(pb.Referenceable):
+class RemoteEndpoint(pb.Referenceable):
     """An object that a peer may call: ``takes`` names its methods, each with the class of its message.
 
     ``remote_NAME`` is a coroutine function of that message, and of as many references as ``references`` says (none), or
@@ -48,10 +48,10 @@ class Door(pb.Referenceable):
         """Answer a call of ``message``. Raises Breach where it does not have the form of one."""
         arguments, keywords = broker.unserialize(args), broker.unserialize(kw)
         if message not in self.takes:
-            raise Breach(f"called {message!r}, which there is not here")
+            raise ProtocolViolation(f"called {message!r}, which there is not here")
         sound = type(arguments) is tuple and len(arguments) == 1 + self.references.get(message, 0) and keywords == {}
         if not sound or not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
-            raise Breach(f"called {message!r} in a wrong way")
+            raise ProtocolViolation(f"called {message!r} in a wrong way")
         with working_for(broker.asker):
             answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
         return broker.serialize(answer)

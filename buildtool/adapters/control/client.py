@@ -17,8 +17,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.spread import pb
 
-from buildtool.adapters.control.calls import Door, call, call_plain, decoded, error_of
-from buildtool.adapters.control.connection import Complaints, Guarded
+from buildtool.adapters.control.calls import RemoteEndpoint, call, call_plain, decoded, error_of
+from buildtool.adapters.control.connection import Guarded, ViolationLog
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
 from buildtool.protocol.messages import (
     PROTOCOL_VERSION,
@@ -35,10 +35,10 @@ from buildtool.protocol.messages import (
     Hello,
     Ok,
     Refused,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
-    Told,
-    ToldTogether,
 )
 
 __all__ = ["Requesting", "Session", "connect_requester", "greet"]
@@ -59,7 +59,7 @@ class _Factory(Factory):
         self._clock = clock
 
     def buildProtocol(self, addr: object) -> Guarded:
-        made = Guarded(self._clock, Complaints(self._clock), is_client=True)
+        made = Guarded(self._clock, ViolationLog(self._clock), is_client=True)
         made.factory = self
         return made
 
@@ -176,14 +176,14 @@ def _refusal(answer: object, where: str) -> BuildToolError:
 
 
 @define(eq=False)
-class _Ear(Door):
+class _FollowerEndpoint(RemoteEndpoint):
     """What the metaserver may call at a requester."""
 
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"moved": Told}
+    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"moved": RequestStatus}
 
-    _moved: Callable[[Told], None]
+    _moved: Callable[[RequestStatus], None]
 
-    async def remote_moved(self, told: Told) -> Ok:
+    async def remote_moved(self, told: RequestStatus) -> Ok:
         """Hear how a Request stands."""
         self._moved(told)
         return Ok()
@@ -195,21 +195,21 @@ class Requesting:
 
     _session: Session
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         """Ask for a build."""
-        return await self._session.call("submit", message, Told, within=SUBMIT_TIMEOUT)
+        return await self._session.call("submit", message, RequestStatus, within=SUBMIT_TIMEOUT)
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
         """Ask for several builds at once."""
-        return await self._session.call("together", message, ToldTogether, within=SUBMIT_TIMEOUT)
+        return await self._session.call("together", message, RequestStatuses, within=SUBMIT_TIMEOUT)
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         """End a Request."""
-        return await self._session.call("cancel", message, Told)
+        return await self._session.call("cancel", message, RequestStatus)
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         """Ask how a Request stands."""
-        return await self._session.call("status", message, Told)
+        return await self._session.call("status", message, RequestStatus)
 
     async def explain(self, message: AskExplain) -> Explanation:
         """Ask what a submission would be answered."""
@@ -227,9 +227,9 @@ class Requesting:
         """Ask how the metaserver stands; it is away when it says nothing ``within`` so many seconds."""
         return await self._session.call("health", AskHealth(), HealthTold, within=within)
 
-    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         """Hear of every change of a Request, as long as the connection holds."""
-        return await self._session.call("follow", message, Told, _Ear(moved))
+        return await self._session.call("follow", message, RequestStatus, _FollowerEndpoint(moved))
 
     async def closed(self) -> str:
         """Return why the connection ended, once it has."""

@@ -27,16 +27,16 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.jelly import SecurityOptions
 
-from buildtool.adapters.control.decoder import Bounds, Breach, Expressions, plain
+from buildtool.adapters.control.decoder import Bounds, Expressions, ProtocolViolation, plain
 from buildtool.adapters.control.encoder import Encoded, call_bytes, encoded
 from buildtool.adapters.control.slices import Slices
-from buildtool.adapters.network.connection_shares import Admitting, NoRoom, Standing
-from buildtool.adapters.network.memory_budget import Budget
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.memory_budget import MemoryBudget
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.asker import Asker
 from buildtool.model.networks import network_of
 
-__all__ = ["Breach", "Complaints", "Guarded", "GuardedFactory", "Limits"]
+__all__ = ["ConnectionLimits", "Guarded", "GuardedFactory", "ProtocolViolation", "ViolationLog"]
 
 _log = Logger()
 
@@ -68,10 +68,10 @@ _CLOSE_WAIT = 8
 
 
 @frozen
-class Limits:
+class ConnectionLimits:
     """How much of everything; times in seconds, sizes in bytes.
 
-    Of ``connections`` each network has a share, see ``Admitting``. ``stranger_bytes`` and ``hello_time`` bound a
+    Of ``connections`` each network has a share, see ``ConnectionShares``. ``stranger_bytes`` and ``hello_time`` bound a
     stranger, ``idle_time`` a requester who neither asks nor waits, ``stall_time`` how long somebody may leave our
     answers unread and ``unread`` how many bytes of them. ``calls`` of one peer run at once, and as many as take
     ``waiting`` bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers.
@@ -88,7 +88,7 @@ class Limits:
     held: int = 64 * 1024**2
 
 
-class Complaints:
+class ViolationLog:
     """Lines about peers that misbehave: at most ``most`` in ``period`` seconds, then how many more there were."""
 
     _log = Logger()
@@ -146,8 +146,8 @@ class Guarded(pb.Broker):
     def __init__(
         self,
         clock: IReactorTime,
-        complaints: Complaints,
-        limits: Limits | None = None,
+        complaints: ViolationLog,
+        limits: ConnectionLimits | None = None,
         *,
         is_client: bool,
         house: GuardedFactory | None = None,
@@ -158,7 +158,7 @@ class Guarded(pb.Broker):
         super().__init__(is_client, security)
         self.clock = clock
         self.complaints = complaints
-        self.limits = limits or Limits()
+        self.limits = limits or ConnectionLimits()
         self.known = is_client
         self.why = ""
         self.asker = Asker()
@@ -272,11 +272,11 @@ class Guarded(pb.Broker):
         if self._house is None:
             return
         if not self.known:
-            standing = Standing.STRANGER
+            standing = ConnectionState.STRANGER
         elif self._stall is not None:
-            standing = Standing.BUSY
+            standing = ConnectionState.BUSY
         else:
-            standing = Standing.WAITS if self._patient or self._calls else Standing.IDLE
+            standing = ConnectionState.WAITS if self._patient or self._calls else ConnectionState.IDLE
         self._house.stands(self, standing)
 
     def _account(self) -> None:
@@ -298,7 +298,7 @@ class Guarded(pb.Broker):
         """Do something with what the peer sent; whatever it provokes ends its connection, not the program."""
         try:
             act(*arguments)
-        except Breach as breach:
+        except ProtocolViolation as breach:
             self.drop(str(breach))
         except Exception:  # noqa: BLE001 - see above
             self.complaints.defect(f"connection with {self.peer()}: a defect", Failure())
@@ -308,7 +308,7 @@ class Guarded(pb.Broker):
         if not self.known:
             self._budget -= len(chunk)
             if self._budget < 0:
-                raise Breach(f"sent {self.limits.stranger_bytes} bytes without a hello")
+                raise ProtocolViolation(f"sent {self.limits.stranger_bytes} bytes without a hello")
         anew = not (self._queue or self._unparsed)
         self._unparsed += chunk
         self._work(anew=anew)
@@ -397,35 +397,35 @@ class Guarded(pb.Broker):
             self.sendEncoded(b"pb")
             self._selectDialect(b"pb")
         else:
-            raise Breach("does not speak Perspective Broker")
+            raise ProtocolViolation("does not speak Perspective Broker")
 
     def expressionReceived(self, sexp: object) -> None:
         """Obey one of the commands that are understood."""
         command = sexp[0] if type(sexp) is list and sexp else None
         if type(sexp) is not list or type(command) is not bytes or _ARGUMENTS.get(command) != len(sexp) - 1:
-            raise Breach("sent a command that is none")
+            raise ProtocolViolation("sent a command that is none")
         getattr(self, f"proto_{command.decode()}")(*sexp[1:])
 
     def proto_version(self, vnum: object) -> None:
         """Compare the versions of Perspective Broker itself."""
         if vnum != self.version:
-            raise Breach("speaks another version of Perspective Broker")
+            raise ProtocolViolation("speaks another version of Perspective Broker")
 
     def proto_didNotUnderstand(self, command: object) -> None:
         """Nothing is ever sent that the other side could not understand."""
-        raise Breach("did not understand us")
+        raise ProtocolViolation("did not understand us")
 
     def proto_message(self, *call: Any) -> None:  # noqa: ANN401
         """Call a method of an object that was handed out."""
         request_id, object_id, name, answer_required, arguments, keywords = call
         sound = type(request_id) is int and type(object_id) in (int, bytes) and type(name) is bytes
         if not sound or len(name) > _NAME_LIMIT or not name.isalpha():
-            raise Breach("sent a call that is none")
+            raise ProtocolViolation("sent a call that is none")
         if not self.known and (object_id, name) != (b"root", b"hello"):
-            raise Breach("called something before it said hello")
+            raise ProtocolViolation("called something before it said hello")
         target = self.localObjects.get(object_id)
         if target is None:
-            raise Breach("called an object that it was not given")
+            raise ProtocolViolation("called an object that it was not given")
         weight = self._weight
         result: Deferred[Any] = target.object.remoteMessageReceived(self, name.decode(), arguments, keywords)
         self._calls += 1
@@ -462,14 +462,14 @@ class Guarded(pb.Broker):
     def _asker(self, request_id: object) -> Deferred[Any]:
         found = self.waitingForAnswers.pop(request_id, None) if type(request_id) is int else None
         if found is None:
-            raise Breach("answered what was not asked")
+            raise ProtocolViolation("answered what was not asked")
         answer: Deferred[Any] = found
         return answer
 
     def proto_decref(self, objectID: object) -> None:
         """The other side forgets an object that it was given."""
         if type(objectID) is not int or objectID not in self.localObjects:
-            raise Breach("gave back an object that it was not given")
+            raise ProtocolViolation("gave back an object that it was not given")
         pb.Broker.proto_decref(self, objectID)
 
     def unserialize(self, sexp: object, perspective: object = None) -> Any:  # noqa: ANN401
@@ -533,14 +533,14 @@ class GuardedFactory(Factory):
     noisy = False
 
     def __init__(
-        self, root: Callable[[Guarded], pb.Referenceable], clock: IReactorTime, limits: Limits | None = None
+        self, root: Callable[[Guarded], pb.Referenceable], clock: IReactorTime, limits: ConnectionLimits | None = None
     ) -> None:
         self._root = root
         self._clock = clock
-        self.limits = limits or Limits()
-        self.complaints = Complaints(clock)
-        self._connections: Admitting[Guarded] = Admitting(room_for(self.limits.connections))
-        self._memory: Budget[Guarded] = Budget(self.limits.held)
+        self.limits = limits or ConnectionLimits()
+        self.complaints = ViolationLog(clock)
+        self._connections: ConnectionShares[Guarded] = ConnectionShares(room_for(self.limits.connections))
+        self._memory: MemoryBudget[Guarded] = MemoryBudget(self.limits.held)
         self.slices = Slices(clock)
 
     def buildProtocol(self, addr: IAddress | None) -> Guarded | None:
@@ -570,7 +570,7 @@ class GuardedFactory(Factory):
         """Note that something came from a connection."""
         self._connections.heard(connection, self._clock.seconds())
 
-    def stands(self, connection: Guarded, standing: Standing) -> None:
+    def stands(self, connection: Guarded, standing: ConnectionState) -> None:
         """Note what a connection is doing."""
         self._connections.stands(connection, standing, self._clock.seconds())
 

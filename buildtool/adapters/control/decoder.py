@@ -14,7 +14,7 @@ from itertools import islice
 from attrs import frozen
 from twisted.spread.banana import Banana
 
-__all__ = ["ITEM_WEIGHT", "Bounds", "Breach", "Expressions", "plain"]
+__all__ = ["ITEM_WEIGHT", "Bounds", "Expressions", "ProtocolViolation", "plain"]
 
 PREFIX_LIMIT = 10
 """Most bytes before a type byte: numbers of 70 bits. Everything that we send has fewer."""
@@ -39,7 +39,7 @@ _TEXT_ITEMS = 3
 _VOCABULARY: dict[int, bytes] = Banana.incomingVocabulary
 
 
-class Breach(Exception):
+class ProtocolViolation(Exception):
     """The peer broke the protocol, or a bound; its connection is closed and nothing of this is believed."""
 
 
@@ -121,7 +121,7 @@ class Expressions:
                     shift += 7
                     at += 1
                     if shift > 7 * PREFIX_LIMIT:
-                        raise Breach("sent something that is not Perspective Broker")
+                        raise ProtocolViolation("sent something that is not Perspective Broker")
                     if at == end:
                         self._size, self._items, self._wanted = size, items, end - start + 1
                         return start
@@ -129,7 +129,7 @@ class Expressions:
                 size += at - start
                 if byte == _STRING:
                     if size + number > most_size:
-                        raise Breach(f"sent a message of more than {most_size} bytes")
+                        raise ProtocolViolation(f"sent a message of more than {most_size} bytes")
                     stop = at + number
                     if stop > end:
                         self._size, self._items, self._wanted = size - (at - start), items, stop - start
@@ -139,7 +139,7 @@ class Expressions:
                     at = stop
                 elif byte == _LIST:
                     if number > most_items:
-                        raise Breach(f"announced a list of {number} items")
+                        raise ProtocolViolation(f"announced a list of {number} items")
                     item = []
                 elif byte == _FLOAT:
                     if at + _FLOAT_SIZE > end:
@@ -152,12 +152,12 @@ class Expressions:
                     item = _short_item(byte, number)
                 items += 1
                 if size > most_size:
-                    raise Breach(f"sent a message of more than {most_size} bytes")
+                    raise ProtocolViolation(f"sent a message of more than {most_size} bytes")
                 if items > most_items:
-                    raise Breach(f"sent a message of more than {most_items} items")
+                    raise ProtocolViolation(f"sent a message of more than {most_items} items")
                 if byte == _LIST and number:
                     if len(opened) >= depth:
-                        raise Breach(f"nested lists more than {depth} deep")
+                        raise ProtocolViolation(f"nested lists more than {depth} deep")
                     wanted, members = number, []
                     opened.append((wanted, members))
                     continue
@@ -181,7 +181,7 @@ def _short_item(kind: int, number: int) -> object:
         return -number
     if kind == _VOCAB and number in _VOCABULARY:
         return _VOCABULARY[number]
-    raise Breach("sent an item of an unknown type")
+    raise ProtocolViolation("sent an item of an unknown type")
 
 
 def plain(expression: object, remote: Callable[[int], object]) -> object:
@@ -197,11 +197,11 @@ def plain(expression: object, remote: Callable[[int], object]) -> object:
             return _text(expression)
         reader = _KINDS.get(kind) if type(kind) is bytes else None
         if reader is None:
-            raise Breach("sent data of a kind that is not allowed")
+            raise ProtocolViolation("sent data of a kind that is not allowed")
         return reader(expression, remote)
     if type(expression) in (int, float):
         return expression
-    raise Breach("sent bytes where data should be")
+    raise ProtocolViolation("sent bytes where data should be")
 
 
 Remote = Callable[[int], object]
@@ -209,29 +209,29 @@ Remote = Callable[[int], object]
 
 def _one(expression: list[object], kind: type) -> object:
     if len(expression) != 2 or type(expression[1]) is not kind:  # noqa: PLR2004 - the kind's name and one value
-        raise Breach("sent data that is not formed as its kind says")
+        raise ProtocolViolation("sent data that is not formed as its kind says")
     return expression[1]
 
 
 def _text(expression: list[object]) -> str:
     text = expression[1] if len(expression) == 2 else None  # noqa: PLR2004 - the kind's name and one value
     if type(text) is not bytes:
-        raise Breach("sent data that is not formed as its kind says")
+        raise ProtocolViolation("sent data that is not formed as its kind says")
     try:
         return text.decode()
     except UnicodeDecodeError:
-        raise Breach("sent text that is not UTF-8") from None
+        raise ProtocolViolation("sent text that is not UTF-8") from None
 
 
 def _nothing(expression: list[object], _: Remote) -> None:
     if len(expression) != 1:
-        raise Breach("sent data that is not formed as its kind says")
+        raise ProtocolViolation("sent data that is not formed as its kind says")
 
 
 def _boolean(expression: list[object], _: Remote) -> bool:
     word = _one(expression, bytes)
     if word not in (b"true", b"false"):
-        raise Breach("sent data that is not formed as its kind says")
+        raise ProtocolViolation("sent data that is not formed as its kind says")
     return word == b"true"
 
 
@@ -239,10 +239,10 @@ def _dictionary(expression: list[object], remote: Remote) -> dict[str, object]:
     found: dict[str, object] = {}
     for pair in islice(expression, 1, None):
         if type(pair) is not list or len(pair) != 2:  # noqa: PLR2004 - a key and its value
-            raise Breach("sent a dictionary that is none")
+            raise ProtocolViolation("sent a dictionary that is none")
         key = plain(pair[0], remote)
         if type(key) is not str or key in found:
-            raise Breach("sent a dictionary whose keys are not different texts")
+            raise ProtocolViolation("sent a dictionary whose keys are not different texts")
         found[key] = plain(pair[1], remote)
     return found
 

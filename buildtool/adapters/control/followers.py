@@ -10,9 +10,9 @@ from twisted.spread import pb
 
 from buildtool.model.records import RequestState
 from buildtool.protocol import codec
-from buildtool.protocol.messages import Told
+from buildtool.protocol.messages import RequestStatus
 
-__all__ = ["Audience", "Follower"]
+__all__ = ["Follower", "FollowerRegistry"]
 
 
 @define(eq=False)
@@ -26,10 +26,10 @@ class Follower:
     reference: pb.RemoteReference
     left: Callable[[], None]
     ready: bool = field(default=False, init=False)
-    kept: Told | None = field(default=None, init=False)
+    kept: RequestStatus | None = field(default=None, init=False)
 
 
-class Audience:
+class FollowerRegistry:
     """All followers, by the Request that they follow."""
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -63,7 +63,7 @@ class Audience:
         if follower.kept is not None:
             self._tell(follower, follower.kept)
 
-    def moved(self, told: Told) -> None:
+    def moved(self, told: RequestStatus) -> None:
         """Tell whoever follows this Request how it stands."""
         for follower in list(self._followers.get(told.request_id, ())):
             if follower.ready:
@@ -71,7 +71,7 @@ class Audience:
             else:
                 follower.kept = told
 
-    def _tell(self, follower: Follower, told: Told) -> None:
+    def _tell(self, follower: Follower, told: RequestStatus) -> None:
         if told.state != RequestState.WAITING.value:
             self.leave(follower)
         try:

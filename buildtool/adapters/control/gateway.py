@@ -1,7 +1,7 @@
 """The metaserver's control port: who is there, what they may call, and the way back to build servers and followers.
 
-Every connection begins at its ``Hall``, where only ``hello`` can be called; it answers with the ``Door`` for the
-role that was named. Doors turn plain data into messages and hand them to the desks.
+A new connection may only call ``hello`` of its ``Handshake``, which returns the ``RemoteEndpoint`` for its role.
+Endpoints turn plain data into messages and hand them to the services.
 
 TLS and identity plug in at two places: the listening endpoint (``ssl:`` in place of ``tcp:``) carries the bytes, and
 ``identify`` says who the peer is from its transport (whose certificate is there) and its Hello. ``anybody`` is the
@@ -18,13 +18,13 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.spread import pb
 
-from buildtool.adapters.control.build_server_connections import SILENCE, Link, Links
-from buildtool.adapters.control.calls import Door
-from buildtool.adapters.control.connection import PEER, REQUESTER, Guarded, GuardedFactory, Limits
-from buildtool.adapters.control.followers import Audience, Follower
+from buildtool.adapters.control.build_server_connections import SILENCE, BuildServerConnection, BuildServerConnections
+from buildtool.adapters.control.calls import RemoteEndpoint
+from buildtool.adapters.control.connection import PEER, REQUESTER, ConnectionLimits, Guarded, GuardedFactory
+from buildtool.adapters.control.followers import Follower, FollowerRegistry
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
 from buildtool.model.records import RequestState
-from buildtool.ports.metaserver import BuildServerDesk, RequesterDesk
+from buildtool.ports.metaserver import BuildServerApi, RequesterApi
 from buildtool.protocol import codec
 from buildtool.protocol.messages import (
     PROTOCOL_VERSION,
@@ -51,11 +51,11 @@ from buildtool.protocol.messages import (
     Order,
     Register,
     RenewTickets,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
     Tickets,
-    Told,
-    ToldTogether,
     Welcome,
 )
 
@@ -95,29 +95,29 @@ class Gateway:
         clock: IReactorTime,
         *,
         identify: Identify = anybody,
-        limits: Limits | None = None,
+        limits: ConnectionLimits | None = None,
         silence: float = SILENCE,
     ) -> None:
         """``silence`` is after how many seconds a build server that was not heard of is taken to be gone."""
         self._clock = clock
         self._identify = identify
         self._limits = limits
-        self._links = Links(clock, silence)
-        self._audience = Audience(clock)
+        self._links = BuildServerConnections(clock, silence)
+        self._audience = FollowerRegistry(clock)
         self._factory: GuardedFactory | None = None
 
-    def factory(self, requesters: RequesterDesk, servers: BuildServerDesk) -> GuardedFactory:
+    def factory(self, requesters: RequesterApi, servers: BuildServerApi) -> GuardedFactory:
         """Return what listens on the control port; the desks answer."""
 
-        def root(broker: Guarded) -> Hall:
-            def door(peer: Peer) -> Door:
+        def root(broker: Guarded) -> Handshake:
+            def door(peer: Peer) -> RemoteEndpoint:
                 if peer.role == BUILD_SERVER_ROLE:
                     broker.admit(PEER)
                     return BuildServerDoor(broker, peer, servers, self._links)
                 broker.admit(REQUESTER)
                 return RequesterDoor(broker, requesters, self._audience)
 
-            return Hall(broker, self._identify, door)
+            return Handshake(broker, self._identify, door)
 
         self._factory = GuardedFactory(root, self._clock, self._limits)
         return self._factory
@@ -148,20 +148,20 @@ class Gateway:
         """Say whether anybody follows this Request."""
         return self._audience.follows(request_id)
 
-    def moved(self, told: Told) -> None:
+    def moved(self, told: RequestStatus) -> None:
         """Tell whoever follows this Request how it stands."""
         self._audience.moved(told)
 
 
 @define(eq=False)
-class Hall(Door):
+class Handshake(RemoteEndpoint):
     """Where every connection begins: ``hello`` answers with the door for the peer's role."""
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"hello": Hello}
 
     _broker: Guarded
     _identify: Identify
-    _door: Callable[[Peer], Door]
+    _door: Callable[[Peer], RemoteEndpoint]
 
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
         """Compare versions before anything else: a Hello of another version may look different."""
@@ -182,7 +182,7 @@ class Hall(Door):
 
 
 @define(eq=False)
-class RequesterDoor(Door):
+class RequesterDoor(RemoteEndpoint):
     """What a requester may call."""
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
@@ -193,23 +193,23 @@ class RequesterDoor(Door):
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
     _broker: Guarded
-    _desk: RequesterDesk
-    _audience: Audience
+    _desk: RequesterApi
+    _audience: FollowerRegistry
     _followed: int = field(default=0, init=False)
 
-    def remote_submit(self, message: Submit) -> Awaitable[Told]:
+    def remote_submit(self, message: Submit) -> Awaitable[RequestStatus]:
         """Ask for a build. Like the next two it keeps nothing of the message, which may be long, while it waits."""
         return self._desk.submit(message)
 
-    def remote_together(self, message: SubmitTogether) -> Awaitable[ToldTogether]:
+    def remote_together(self, message: SubmitTogether) -> Awaitable[RequestStatuses]:
         """Several builds at once."""
         return self._desk.submit_together(message)
 
-    async def remote_cancel(self, message: Cancel) -> Told:
+    async def remote_cancel(self, message: Cancel) -> RequestStatus:
         """End a Request."""
         return await self._desk.cancel(message)
 
-    async def remote_status(self, message: AskStatus) -> Told:
+    async def remote_status(self, message: AskStatus) -> RequestStatus:
         """Say how a Request stands."""
         return await self._desk.status(message)
 
@@ -229,7 +229,7 @@ class RequesterDoor(Door):
         """Whether the metaserver can do its work."""
         return await self._desk.health()
 
-    async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> Told:
+    async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> RequestStatus:
         """Say how a Request stands, and from then on whenever that changes, until its end."""
         if self._followed >= FOLLOWED:
             raise UsageError(f"one connection follows at most {FOLLOWED} requests")
@@ -255,7 +255,7 @@ class RequesterDoor(Door):
 
 
 @define(eq=False)
-class BuildServerDoor(Door):
+class BuildServerDoor(RemoteEndpoint):
     """What a build server may call; everything but ``register`` only once it is registered."""
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
@@ -266,9 +266,9 @@ class BuildServerDoor(Door):
 
     _broker: Guarded
     _peer: Peer
-    _desk: BuildServerDesk
-    _links: Links
-    _link: Link | None = field(default=None, init=False)
+    _desk: BuildServerApi
+    _links: BuildServerConnections
+    _link: BuildServerConnection | None = field(default=None, init=False)
     _beating: bool = field(default=False, init=False)
 
     async def remote_register(self, message: Register, orders: pb.RemoteReference) -> Welcome:

@@ -16,18 +16,19 @@ import attrs
 from attrs import define
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from buildtool.adapters.control.calls import Door
+from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
-from buildtool.adapters.control.connection import PEER, Guarded, GuardedFactory, Limits
-from buildtool.adapters.control.gateway import Hall, Peer
+from buildtool.adapters.control.connection import PEER, ConnectionLimits, Guarded, GuardedFactory
+from buildtool.adapters.control.gateway import Handshake, Peer
 from buildtool.errors import Unauthorised
-from buildtool.ports.metaserver import OperatorDesk
+from buildtool.ports.metaserver import OperatorApi
 from buildtool.protocol.messages import Hello
 from buildtool.protocol.operator import (
     AbortBuild,
-    Acted,
+    ActionResult,
     AskStanding,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -35,14 +36,13 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    Standing,
 )
 
 __all__ = ["OPERATOR_ROLE", "Operating", "connect_operator", "operator_at", "operator_factory"]
 
 OPERATOR_ROLE = "operator"
 
-LIMITS = Limits(connections=16)
+LIMITS = ConnectionLimits(connections=16)
 
 ACT_TIMEOUT = 900.0
 """Seconds that an act may take: to purge what a build server made in a year means to delete many files."""
@@ -68,7 +68,7 @@ CALLS: dict[type[attrs.AttrsInstance], str] = {
 _CREDENTIALS = struct.Struct("3i")
 
 
-def operator_factory(desk: OperatorDesk, clock: IReactorTime) -> GuardedFactory:
+def operator_factory(desk: OperatorApi, clock: IReactorTime) -> GuardedFactory:
     """Return what listens on the operator's socket."""
 
     def identify(transport: object, hello: Hello) -> Peer:
@@ -76,12 +76,12 @@ def operator_factory(desk: OperatorDesk, clock: IReactorTime) -> GuardedFactory:
             raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {OPERATOR_ROLE!r}")
         return Peer(OPERATOR_ROLE, operator_at(transport))
 
-    def root(broker: Guarded) -> Hall:
-        def door(peer: Peer) -> Door:
+    def root(broker: Guarded) -> Handshake:
+        def door(peer: Peer) -> RemoteEndpoint:
             broker.admit(PEER)
             return OperatorDoor(desk, peer.name)
 
-        return Hall(broker, identify, door)
+        return Handshake(broker, identify, door)
 
     return GuardedFactory(root, clock, LIMITS)
 
@@ -111,51 +111,51 @@ def _name(user: int) -> str:
 
 
 @define(eq=False)
-class OperatorDoor(Door):
+class OperatorDoor(RemoteEndpoint):
     """What an operator may call."""
 
     takes: ClassVar = {"standing": AskStanding, **{name: message for message, name in CALLS.items()}}
 
-    _desk: OperatorDesk
+    _desk: OperatorApi
     _by: str
 
-    async def remote_standing(self, _message: AskStanding) -> Standing:
+    async def remote_standing(self, _message: AskStanding) -> FarmStatus:
         """How everything stands."""
         return await self._desk.standing()
 
-    async def remote_pause(self, message: PauseServer) -> Acted:
+    async def remote_pause(self, message: PauseServer) -> ActionResult:
         """Give a build server nothing more."""
         return await self._desk.pause(message, self._by)
 
-    async def remote_resume(self, message: ResumeServer) -> Acted:
+    async def remote_resume(self, message: ResumeServer) -> ActionResult:
         """Give a build server builds again."""
         return await self._desk.resume(message, self._by)
 
-    async def remote_forgetserver(self, message: ForgetServer) -> Acted:
+    async def remote_forgetserver(self, message: ForgetServer) -> ActionResult:
         """Know a build server no more."""
         return await self._desk.forget_server(message, self._by)
 
-    async def remote_abort(self, message: AbortBuild) -> Acted:
+    async def remote_abort(self, message: AbortBuild) -> ActionResult:
         """End an open Build."""
         return await self._desk.abort(message, self._by)
 
-    async def remote_rebuild(self, message: RebuildBuild) -> Acted:
+    async def remote_rebuild(self, message: RebuildBuild) -> ActionResult:
         """Build again what a Build built."""
         return await self._desk.rebuild(message, self._by)
 
-    async def remote_forget(self, message: ForgetFailure) -> Acted:
+    async def remote_forget(self, message: ForgetFailure) -> ActionResult:
         """Forget that a Build failed."""
         return await self._desk.forget(message, self._by)
 
-    async def remote_purge(self, message: PurgeArtifact) -> Acted:
+    async def remote_purge(self, message: PurgeArtifact) -> ActionResult:
         """Give an artifact out no more."""
         return await self._desk.purge(message, self._by)
 
-    async def remote_purgebuiltby(self, message: PurgeBuiltBy) -> Acted:
+    async def remote_purgebuiltby(self, message: PurgeBuiltBy) -> ActionResult:
         """Give nothing out any more that a build server made."""
         return await self._desk.purge_built_by(message, self._by)
 
-    async def remote_drain(self, message: Drain) -> Acted:
+    async def remote_drain(self, message: Drain) -> ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
         return await self._desk.drain(message, self._by)
 
@@ -166,13 +166,13 @@ class Operating:
 
     _session: Session
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> FarmStatus:
         """Ask how everything stands."""
-        return await self._session.call("standing", AskStanding(), Standing)
+        return await self._session.call("standing", AskStanding(), FarmStatus)
 
-    async def act(self, message: Act) -> Acted:
+    async def act(self, message: Act) -> ActionResult:
         """Do something."""
-        return await self._session.call(CALLS[type(message)], message, Acted, within=ACT_TIMEOUT)
+        return await self._session.call(CALLS[type(message)], message, ActionResult, within=ACT_TIMEOUT)
 
     def close(self) -> None:
         """End the connection."""

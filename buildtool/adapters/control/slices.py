@@ -12,7 +12,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.asker import Asker
-from buildtool.concurrency.fair_queue import Turns
+from buildtool.concurrency.fair_queue import FairQueue
 
 SLICE = 0.005
 """Seconds after which what has come waits for the reactor's next turn."""
@@ -43,8 +43,8 @@ class Slices:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._little: Turns[Looking] = Turns()
-        self._much: Turns[Looking] = Turns()
+        self._little: FairQueue[Looking] = FairQueue()
+        self._much: FairQueue[Looking] = FairQueue()
         self._there: set[Looking] = set()
         self._left = SLICE
         self._first = 0
@@ -64,7 +64,7 @@ class Slices:
         self._end()
         return True
 
-    def _wait(self, one: Looking, where: Turns[Looking]) -> None:
+    def _wait(self, one: Looking, where: FairQueue[Looking]) -> None:
         self._there.add(one)
         where.put(one.asker, (one,))
 

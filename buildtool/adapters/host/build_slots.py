@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from buildtool.adapters.host.detectors import DETECTORS, Machine
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.processes.process_group import end_leftovers
-from buildtool.adapters.processes.runner import CommandLine, Processes, Running
+from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
 from buildtool.adapters.storage.archive import Packed, make_zip
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
@@ -156,7 +156,7 @@ class RecipeCommands:
         on_output: Callable[[bytes], Awaitable[None]],
         time_limit: float,
         silence_limit: float,
-    ) -> Running:
+    ) -> RunningProcess:
         """Start a command whose whole environment is given; limits are in seconds."""
         return self._processes.start(
             CommandLine(tuple(argv), cwd, environment),

@@ -42,7 +42,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.network.endpoints import SiteEndpoints
-from buildtool.concurrency.backpressure import PIECE, Connection, Inlet, Outlet, Source, StallWatch
+from buildtool.concurrency.backpressure import PIECE, BodyReader, BodyWriter, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -102,7 +102,7 @@ class Patience:
     answer: float = 120.0
 
 
-class Asker:
+class HttpClient:
     """Sends requests over connections that are kept for a while."""
 
     def __init__(self, reactor: IReactorTime, patience: Patience) -> None:
@@ -125,7 +125,7 @@ class Asker:
         body: SmallBody | FileBody | None = None,
         *,
         wait: float = 0.0,
-    ) -> AsyncIterator[Answered]:
+    ) -> AsyncIterator[HttpAnswer]:
         """Send a request and give its answer; whatever is left of it afterwards is cut off.
 
         ``wait`` is added to the seconds until the answer. Raises Unavailable, and BadUpload for a file that cannot be
@@ -136,7 +136,7 @@ class Asker:
         patience = self._patience
         fields = Headers({name: [value] for name, value in headers.items()})
         pending: Deferred[IResponse] | None = None
-        response: Answered | None = None
+        response: HttpAnswer | None = None
 
         def stalled() -> None:
             if response is not None:
@@ -155,7 +155,7 @@ class Asker:
             pending = agent.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
             answered = await pending
             watch.again(patience.stall)
-            response = Answered(url, answered, watch)
+            response = HttpAnswer(url, answered, watch)
             yield response
         except _LOST as error:
             raise _told(url, error, expired=watch.expired) from error
@@ -221,7 +221,7 @@ class _Noticed:
         return connecting.addCallback(note)
 
 
-class Answered:
+class HttpAnswer:
     """An answer whose body is taken piece by piece, or not at all."""
 
     def __init__(self, url: str, response: IResponse, watch: StallWatch) -> None:
@@ -257,7 +257,7 @@ class Answered:
             raise Unavailable(f"{site(self._url)} does not answer like a transfer port: there is no {name}")
         return int(text)
 
-    def pieces(self) -> Inlet:
+    def pieces(self) -> BodyReader:
         """Return the body, to be iterated over once; raises ResponseFailed when it breaks off."""
         receiver = self._receiver = _Receiver(self._watch)
         self._response.deliverBody(cast(IProtocol, receiver))
@@ -291,7 +291,7 @@ class _Receiver(Protocol):
     def __init__(self, watch: StallWatch) -> None:
         self._watch = watch
         self._over = False
-        self.inlet = Inlet(_Paused(self))
+        self.inlet = BodyReader(_Paused(self))
 
     def dataReceived(self, data: bytes) -> None:
         self._watch.progress()
@@ -364,7 +364,7 @@ class FileBody:
         self._descriptor = descriptor
         self._position = offset
         self._end = size
-        self._outlet = Outlet()
+        self._outlet = BodyWriter()
         self._written: Deferred[None] | None = None
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:

@@ -25,9 +25,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.network.connection_shares import Admitting, NoRoom, Standing
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.open_files import room_for
-from buildtool.concurrency.backpressure import HIGH_WATER, PIECE, Connection, Inlet, Outlet, StallWatch
+from buildtool.concurrency.backpressure import HIGH_WATER, PIECE, BodyReader, BodyWriter, Connection, StallWatch
 from buildtool.errors import BuildToolError, TooLong, Unavailable
 from buildtool.model.networks import network_of
 
@@ -47,8 +47,8 @@ LINGER_BYTES = 8 * 1024 * 1024
 
 
 @frozen
-class Limits:
-    """Bounds of one site: connections at once (of which each network has a share, see ``Admitting``), and seconds.
+class HttpLimits:
+    """Bounds of one site: connections at once (each network has a share, see ``ConnectionShares``), and seconds.
 
     ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
     each MIN_PROGRESS bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make slow
@@ -84,7 +84,7 @@ class Content(Protocol):
 
 
 @frozen
-class Answer:
+class HttpResponse:
     """What a request is answered: a status, headers, and either one line of text or a content."""
 
     code: int
@@ -93,15 +93,15 @@ class Answer:
     content: Content | None = None
 
 
-class Refusal(Exception):
+class HttpRefusal(Exception):
     """Raised by a handler for an answer that is no success and no error of this program."""
 
     def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
         super().__init__(text)
-        self.answer = Answer(code, text, headers)
+        self.answer = HttpResponse(code, text, headers)
 
 
-Handler = Callable[["StreamingRequest", Inlet], Awaitable[Answer]]
+Handler = Callable[["StreamingRequest", BodyReader], Awaitable[HttpResponse]]
 
 
 @frozen
@@ -118,7 +118,7 @@ class Routes(Protocol):
     def admit(self, request: StreamingRequest) -> Admission:
         """Decide, from the headers alone and without waiting. Raises Refusal or BuildToolError."""
 
-    def refusal(self, error: BuildToolError) -> Answer:
+    def refusal(self, error: BuildToolError) -> HttpResponse:
         """Say an error in HTTP."""
 
     def headers(self) -> Headers:
@@ -137,11 +137,11 @@ class StreamingRequest(http.Request):
         self.query = ""
         self.refused = False
         self._started = False
-        self._body = Inlet(_Transport(self), lambda: self.site.part(HIGH_WATER))
+        self._body = BodyReader(_Transport(self), lambda: self.site.part(HIGH_WATER))
         self._arrived = 0
         self._complete = False
         self._admission: Admission | None = None
-        self._early: Answer | None = None
+        self._early: HttpResponse | None = None
         self._on_lost: list[Callable[[], object]] = []
 
     # --- called by the channel ---------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class StreamingRequest(http.Request):
             limit = self._admission.body_limit
             if length is not None and length > limit:
                 raise TooLong(f"the body has {length} bytes, but at most {limit} are taken here")
-        except (Refusal, BuildToolError) as error:
+        except (HttpRefusal, BuildToolError) as error:
             self._early = self._said(error)
         if length == 0:
             return
@@ -177,7 +177,7 @@ class StreamingRequest(http.Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         self._complete = True
         if self.channel is not None:
-            self.channel.stands(Standing.WAITS)
+            self.channel.stands(ConnectionState.WAITS)
         if self._early is not None:
             self._start_answer(self._early)
             return
@@ -209,7 +209,7 @@ class StreamingRequest(http.Request):
     def waits_for_news(self) -> None:
         """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
         if self.channel is not None:
-            self.channel.stands(Standing.BUSY)
+            self.channel.stands(ConnectionState.BUSY)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -220,7 +220,7 @@ class StreamingRequest(http.Request):
         """Return the header's value, None when it is absent. Raises Refusal when it is there twice."""
         values = self.requestHeaders.getRawHeaders(name.encode(), [])
         if len(values) > 1:
-            raise Refusal(http.BAD_REQUEST, f"the header {name} may be there only once")
+            raise HttpRefusal(http.BAD_REQUEST, f"the header {name} may be there only once")
         return values[0].decode("latin-1") if values else None
 
     # --- how it goes -------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class StreamingRequest(http.Request):
         self._started = True
         Deferred.fromCoroutine(self._handle()).addErrback(self._defect)
 
-    def _start_answer(self, answer: Answer) -> None:
+    def _start_answer(self, answer: HttpResponse) -> None:
         Deferred.fromCoroutine(self._send(answer)).addErrback(self._defect)
 
     async def _handle(self) -> None:
@@ -237,11 +237,11 @@ class StreamingRequest(http.Request):
             return
         try:
             answer = await self._admission.handler(self, self._body)
-        except (Refusal, BuildToolError) as error:
+        except (HttpRefusal, BuildToolError) as error:
             answer = self._said(error)
         except Exception:  # noqa: BLE001 - a defect: logged in full, told in one line, never to end the server
             self._log.failure("a transfer failed: {method} {path}", method=self.method, path=self.path)
-            answer = Answer(http.INTERNAL_SERVER_ERROR, "an internal error, which was logged: try again later")
+            answer = HttpResponse(http.INTERNAL_SERVER_ERROR, "an internal error, which was logged: try again later")
         if self._complete:
             await self._send(answer)
         else:
@@ -250,10 +250,10 @@ class StreamingRequest(http.Request):
                 answer.content.close()
             self._refuse(answer)
 
-    def _said(self, error: Refusal | BuildToolError) -> Answer:
-        return error.answer if isinstance(error, Refusal) else self.site.routes.refusal(error)
+    def _said(self, error: HttpRefusal | BuildToolError) -> HttpResponse:
+        return error.answer if isinstance(error, HttpRefusal) else self.site.routes.refusal(error)
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: HttpResponse) -> None:
         """Answer although the body is not complete, and end the connection."""
         if self.lost or self.channel is None or self.channel.lingering:
             return
@@ -264,7 +264,7 @@ class StreamingRequest(http.Request):
         self.write(_line(answer))
         self.finish()
 
-    async def _send(self, answer: Answer) -> None:
+    async def _send(self, answer: HttpResponse) -> None:
         content = answer.content
         if content is None:
             if not self.lost:
@@ -285,7 +285,7 @@ class StreamingRequest(http.Request):
         finally:
             content.close()
 
-    def _head(self, answer: Answer, length: int) -> None:
+    def _head(self, answer: HttpResponse, length: int) -> None:
         self.setResponseCode(answer.code)
         said = {name.lower() for name, _ in answer.headers}
         for name, value in (*self.site.routes.headers(), *answer.headers):
@@ -297,7 +297,7 @@ class StreamingRequest(http.Request):
 
     async def _copy(self, content: Content) -> bool:
         """Send a content, reading the next piece while the last one is on its way; False when it came to nothing."""
-        outlet = Outlet()
+        outlet = BodyWriter()
         self.registerProducer(outlet, True)
         watch = StallWatch(self.site.reactor, self.site.limits.stall, self.abort)
         position, end = content.start, content.end
@@ -326,7 +326,7 @@ class StreamingRequest(http.Request):
 
     def _flows(self) -> None:
         if self.channel is not None:
-            self.channel.stands(Standing.BUSY)
+            self.channel.stands(ConnectionState.BUSY)
 
     def _defect(self, failure: Failure) -> None:
         self._log.failure("an answer could not be sent: {path}", failure=failure, path=self.path)
@@ -340,7 +340,7 @@ def _reading(content: Content, position: int, end: int) -> Deferred[bytes]:
     return Deferred.fromCoroutine(read())
 
 
-def _line(answer: Answer) -> bytes:
+def _line(answer: HttpResponse) -> bytes:
     return f"{answer.text}\n".encode() if answer.text else b""
 
 
@@ -384,7 +384,7 @@ class StreamingChannel(http.HTTPChannel):
         super().connectionMade()
         self.transport.bufferSize = PIECE
 
-    def stands(self, standing: Standing) -> None:
+    def stands(self, standing: ConnectionState) -> None:
         """Note what the peer is doing, and that it does it now."""
         self.site.admitting.stands(self, standing, self.site.reactor.seconds())
 
@@ -416,7 +416,7 @@ class StreamingChannel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         self.setTimeout(self.site.limits.idle)
-        self.stands(Standing.BUSY)
+        self.stands(ConnectionState.BUSY)
         request = self.requests[-1]
         request.begin(self._command, self._path, self._version, self.length)
         if not self.lingering:
@@ -440,7 +440,7 @@ class StreamingChannel(http.HTTPChannel):
             return
         self._busy = False
         self._progress = 0
-        self.stands(Standing.IDLE)
+        self.stands(ConnectionState.IDLE)
         super().requestDone(request)
 
     def linger(self) -> None:
@@ -481,12 +481,12 @@ class StreamingSite(http.HTTPFactory):
 
     noisy = False
 
-    def __init__(self, reactor: IReactorTime, routes: Routes, limits: Limits) -> None:
+    def __init__(self, reactor: IReactorTime, routes: Routes, limits: HttpLimits) -> None:
         # The time-out of a first request. It is not made shorter later: Twisted looks through all timers for that.
         super().__init__(timeout=min(limits.stranger, limits.idle), reactor=reactor)
         self.routes = routes
         self.limits = limits
-        self.admitting: Admitting[StreamingChannel] = Admitting(room_for(limits.connections))
+        self.admitting: ConnectionShares[StreamingChannel] = ConnectionShares(room_for(limits.connections))
         self._open: set[StreamingChannel] = set()
         self._waiting: list[Deferred[None]] = []
 

@@ -31,11 +31,11 @@ from twisted.web import http
 
 from buildtool.adapters.http.server import (
     Admission,
-    Answer,
     Handler,
     Headers,
-    Limits,
-    Refusal,
+    HttpLimits,
+    HttpRefusal,
+    HttpResponse,
     StreamingRequest,
     StreamingSite,
 )
@@ -43,7 +43,7 @@ from buildtool.adapters.storage.artifacts import DIGEST, ArtifactStore, Stored
 from buildtool.adapters.storage.filesystem import RealDisk, storage_unavailable
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.adapters.vcs.git_mirrors.bundles import BeingMade, Bundle
-from buildtool.concurrency.backpressure import Inlet
+from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -127,14 +127,14 @@ class TransferSite(StreamingSite):
         artifacts: ArtifactStore,
         logs: LogStore,
         broker: Oversight,
-        limits: Limits | None = None,
+        limits: HttpLimits | None = None,
     ) -> None:
         tickets = _Tickets(keys, clock)
         uploads = _Uploads(tickets, artifacts, broker)
         downloads = _Downloads(artifacts, broker.corrupt)
         sources = _Sources(tickets, broker, artifacts.executor)
         routes = _Routes(uploads, _Logs(tickets, logs, reactor), downloads, sources, clock)
-        super().__init__(reactor, routes, limits or Limits())
+        super().__init__(reactor, routes, limits or HttpLimits())
 
 
 class _Routes:
@@ -161,16 +161,16 @@ class _Routes:
         if found := _SOURCES.fullmatch(path):
             _allow(request, "GET", "HEAD")
             return self._sources.admit(request, int(found[1]), int(found[2]))
-        raise Refusal(http.NOT_FOUND, "there is nothing at this address")
+        raise HttpRefusal(http.NOT_FOUND, "there is nothing at this address")
 
-    def refusal(self, error: BuildToolError) -> Answer:
+    def refusal(self, error: BuildToolError) -> HttpResponse:
         code = next((code for kind, code in _STATUS if isinstance(error, kind)), http.INTERNAL_SERVER_ERROR)
         headers = _LIVE
         if isinstance(error, BadTicket):
             headers += (("WWW-Authenticate", "Ticket"),)
         if isinstance(error, BadOffset):
             headers += (("Upload-Offset", str(error.length)),)
-        return Answer(code, str(error), headers)
+        return HttpResponse(code, str(error), headers)
 
     def headers(self) -> Headers:
         return (*_COMMON, ("Date", http.datetimeToString(self._clock.wall()).decode()))
@@ -189,7 +189,7 @@ class _Tickets:
             raise BadTicket("a ticket is needed here: send the header Authorization: Ticket <text>")
         ticket = read(text.strip(), self._keys.build(build_id), self._clock.wall())
         if (ticket.kind, ticket.build_id, ticket.epoch) != (kind, build_id, epoch):
-            raise Refusal(
+            raise HttpRefusal(
                 http.FORBIDDEN,
                 f"that ticket is for the {ticket.kind.value} of build {ticket.build_id}, attempt {ticket.epoch}",
                 _LIVE,
@@ -234,8 +234,8 @@ class _Uploads:
         return Admission(partial(self._watched, receive, build_id, epoch), promise.size - promise.offset)
 
     async def _watched(
-        self, handle: Handler, build_id: int, epoch: int, request: StreamingRequest, body: Inlet
-    ) -> Answer:
+        self, handle: Handler, build_id: int, epoch: int, request: StreamingRequest, body: BodyReader
+    ) -> HttpResponse:
         """Answer, and have it known where there is no room for the artifact."""
         try:
             return await handle(request, body)
@@ -244,14 +244,14 @@ class _Uploads:
             raise
 
     async def _progress(
-        self, _request: StreamingRequest, _body: Inlet, build_id: int, epoch: int, promise: _Promise | None
-    ) -> Answer:
+        self, _request: StreamingRequest, _body: BodyReader, build_id: int, epoch: int, promise: _Promise | None
+    ) -> HttpResponse:
         if promise is None:
             there = await self._artifacts.uploaded(build_id, epoch)
         else:
             there = await self._there(build_id, epoch, promise)
             await self._artifacts.room(promise.size - there)
-        return Answer(http.OK, "", (*_LIVE, ("Upload-Offset", str(there))))
+        return HttpResponse(http.OK, "", (*_LIVE, ("Upload-Offset", str(there))))
 
     async def _there(self, build_id: int, epoch: int, promise: _Promise) -> int:
         """Return how much of what is promised need not be sent."""
@@ -261,13 +261,13 @@ class _Uploads:
         return there if there <= promise.size else 0
 
     async def _receive(
-        self, request: StreamingRequest, body: Inlet, build_id: int, epoch: int, promise: _Promise
-    ) -> Answer:
+        self, request: StreamingRequest, body: BodyReader, build_id: int, epoch: int, promise: _Promise
+    ) -> HttpResponse:
         if promise.offset == promise.size and self._artifacts.present(promise.digest, promise.size):
             return _arrived(promise, promise.size)
         if promise.fresh and (there := await self._there(build_id, epoch, promise)):
             text = f"{there} of {promise.size} bytes are here already: go on from there"
-            raise Refusal(http.PRECONDITION_FAILED, text, (*_LIVE, ("Upload-Offset", str(there))))
+            raise HttpRefusal(http.PRECONDITION_FAILED, text, (*_LIVE, ("Upload-Offset", str(there))))
         upload = await self._artifacts.begin(build_id, epoch, promise.offset, promise.size, request.abort)
         try:
             async for pieces in body:
@@ -279,22 +279,22 @@ class _Uploads:
             await upload.close()
 
 
-def _arrived(promise: _Promise, length: int) -> Answer:
+def _arrived(promise: _Promise, length: int) -> HttpResponse:
     code = http.CREATED if length == promise.size else http.ACCEPTED
     text = f"{length} of {promise.size} bytes have arrived"
-    return Answer(code, text, (*_LIVE, ("Upload-Offset", str(length))))
+    return HttpResponse(code, text, (*_LIVE, ("Upload-Offset", str(length))))
 
 
 def _promise(request: StreamingRequest, max_bytes: int) -> _Promise:
     digest = request.header("Upload-Digest") or ""
     if not DIGEST.fullmatch(digest):
-        raise Refusal(http.BAD_REQUEST, "the header Upload-Digest must be a SHA-256: 64 lower-case hex digits")
+        raise HttpRefusal(http.BAD_REQUEST, "the header Upload-Digest must be a SHA-256: 64 lower-case hex digits")
     size = _number(request, "Upload-Length", None)
     if size > max_bytes:
         raise TooLong(f"the artifact has {size} bytes, but the ticket allows {max_bytes}")
     offset = _number(request, "Upload-Offset", 0)
     if offset > size:
-        raise Refusal(http.BAD_REQUEST, f"Upload-Offset {offset} lies behind the Upload-Length {size}")
+        raise HttpRefusal(http.BAD_REQUEST, f"Upload-Offset {offset} lies behind the Upload-Length {size}")
     return _Promise(offset, size, digest, fresh=request.header("If-None-Match") == "*")
 
 
@@ -322,8 +322,8 @@ class _Logs:
         return Admission(partial(self._follow, build_id=build_id, epoch=epoch, offset=offset, wait=wait))
 
     async def _append(
-        self, _request: StreamingRequest, body: Inlet, build_id: int, epoch: int, offset: int, limit: int
-    ) -> Answer:
+        self, _request: StreamingRequest, body: BodyReader, build_id: int, epoch: int, offset: int, limit: int
+    ) -> HttpResponse:
         length = None
         async for pieces in body:
             data = b"".join(pieces)
@@ -331,19 +331,19 @@ class _Logs:
             offset += len(data)
         if length is None:
             length = await self._logs.append(build_id, epoch, offset, b"", limit)
-        return Answer(http.OK, f"the log has {length} bytes", (*_LIVE, ("Log-Length", str(length))))
+        return HttpResponse(http.OK, f"the log has {length} bytes", (*_LIVE, ("Log-Length", str(length))))
 
-    async def _whole(self, request: StreamingRequest, _body: Inlet, build_id: int, epoch: int) -> Answer:
+    async def _whole(self, request: StreamingRequest, _body: BodyReader, build_id: int, epoch: int) -> HttpResponse:
         state = await self._logs.state(build_id, epoch)
         code, start, end, headers = _ranged(request, state.length, "")
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return Answer(code, f"the log has {state.length} bytes", (*_LIVE, *headers))
+            return HttpResponse(code, f"the log has {state.length} bytes", (*_LIVE, *headers))
         content = _LogPart(partial(self._logs.read, build_id, epoch), start, end)
-        return Answer(code, "", (*_LIVE, *headers, *_log_headers(state.length, finished=state.finished)), content)
+        return HttpResponse(code, "", (*_LIVE, *headers, *_log_headers(state.length, finished=state.finished)), content)
 
     async def _follow(
-        self, request: StreamingRequest, _body: Inlet, build_id: int, epoch: int, offset: int, wait: float
-    ) -> Answer:
+        self, request: StreamingRequest, _body: BodyReader, build_id: int, epoch: int, offset: int, wait: float
+    ) -> HttpResponse:
         deadline = self._reactor.seconds() + wait
         if wait:
             request.waits_for_news()
@@ -372,7 +372,7 @@ class _Logs:
             raise BadOffset(f"the log has {length} bytes, so there is nothing at byte {offset}", length)
         end = min(length, offset + LOG_ANSWER)
         content = _LogPart(partial(self._logs.read, build_id, epoch), offset, end)
-        return Answer(http.OK, "", (*_LIVE, *_log_headers(length, finished=finished)), content)
+        return HttpResponse(http.OK, "", (*_LIVE, *_log_headers(length, finished=finished)), content)
 
 
 def _gave_up(failure: Failure) -> None:
@@ -405,7 +405,7 @@ class _Downloads:
         self._artifacts = artifacts
         self._corrupt = corrupt
 
-    async def send(self, request: StreamingRequest, _body: Inlet, digest: str, name: str) -> Answer:
+    async def send(self, request: StreamingRequest, _body: BodyReader, digest: str, name: str) -> HttpResponse:
         tag = f'"{digest}"'
         try:
             stored = await self._artifacts.open(digest)
@@ -420,16 +420,16 @@ class _Downloads:
         )
         if _names_tag(request.header("If-None-Match"), tag):
             stored.close()
-            return Answer(http.NOT_MODIFIED, "", headers)
+            return HttpResponse(http.NOT_MODIFIED, "", headers)
         try:
             code, start, end, ranged = _ranged(request, stored.size, tag)
-        except Refusal:
+        except HttpRefusal:
             stored.close()
             raise
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
             stored.close()
-            return Answer(code, f"the artifact has {stored.size} bytes", (*_LIVE, *ranged))
-        return Answer(code, "", (*headers, *ranged), _StoredPart(stored, start, end))
+            return HttpResponse(code, f"the artifact has {stored.size} bytes", (*_LIVE, *ranged))
+        return HttpResponse(code, "", (*headers, *ranged), _StoredPart(stored, start, end))
 
 
 class _Sources:
@@ -447,24 +447,24 @@ class _Sources:
             raise NotFound(f"attempt {epoch} of build {build_id} has ended")
         return Admission(partial(self._send, build_id=build_id, most=ticket.max_bytes))
 
-    async def _send(self, request: StreamingRequest, _body: Inlet, build_id: int, most: int) -> Answer:
+    async def _send(self, request: StreamingRequest, _body: BodyReader, build_id: int, most: int) -> HttpResponse:
         try:
             bundle = await self._broker.bundle(build_id)
         except BeingMade as error:
-            return Answer(http.ACCEPTED, str(error), (*_LIVE, ("Retry-After", "2")))
+            return HttpResponse(http.ACCEPTED, str(error), (*_LIVE, ("Retry-After", "2")))
         if bundle.size > most:
             raise TooLong(f"the sources have {bundle.size} bytes, but the ticket allows {most}")
         tag = f'"{bundle.digest}"'
         code, start, end, ranged = _ranged(request, bundle.size, tag)
         headers = (*_LIVE, ("ETag", tag), ("Source-Length", str(bundle.size)), *ranged)
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return Answer(code, f"the sources have {bundle.size} bytes", headers)
+            return HttpResponse(code, f"the sources have {bundle.size} bytes", headers)
         try:
             file = await self._executor.run(lambda: os.open(bundle.path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             raise storage_unavailable("read packed sources", error) from error
         stored = Stored(self._executor, self._disk, file, bundle.size)
-        return Answer(
+        return HttpResponse(
             code, "", (("Content-Type", "application/x-git-bundle"), *headers), _StoredPart(stored, start, end)
         )
 
@@ -516,12 +516,12 @@ def _ranged(request: StreamingRequest, size: int, tag: str) -> tuple[int, int, i
 def _allow(request: StreamingRequest, *methods: str) -> None:
     if request.method.decode("latin-1") not in methods:
         allowed = ", ".join(methods)
-        raise Refusal(http.NOT_ALLOWED, f"only {allowed} can be done here", (("Allow", allowed),))
+        raise HttpRefusal(http.NOT_ALLOWED, f"only {allowed} can be done here", (("Allow", allowed),))
 
 
 def _length_needed(request: StreamingRequest) -> None:
     if request.header("Content-Length") is None and request.header("Transfer-Encoding") is None:
-        raise Refusal(http.LENGTH_REQUIRED, "the header Content-Length is needed here")
+        raise HttpRefusal(http.LENGTH_REQUIRED, "the header Content-Length is needed here")
 
 
 def _number(request: StreamingRequest, name: str, default: int | None) -> int:
@@ -529,7 +529,7 @@ def _number(request: StreamingRequest, name: str, default: int | None) -> int:
     if text is None and default is not None:
         return default
     if text is None or not _NUMBER.fullmatch(text):
-        raise Refusal(http.BAD_REQUEST, f"the header {name} must be a number of bytes")
+        raise HttpRefusal(http.BAD_REQUEST, f"the header {name} must be a number of bytes")
     return int(text)
 
 
@@ -540,5 +540,5 @@ def _query(request: StreamingRequest) -> dict[str, int]:
         given = {"query": []}
     for name, values in given.items():
         if name not in {"offset", "wait"} or len(values) != 1 or not _NUMBER.fullmatch(values[0]):
-            raise Refusal(http.BAD_REQUEST, "a log takes ?offset=<bytes>&wait=<seconds>, both whole numbers")
+            raise HttpRefusal(http.BAD_REQUEST, "a log takes ?offset=<bytes>&wait=<seconds>, both whole numbers")
     return {name: int(values[0]) for name, values in given.items()}

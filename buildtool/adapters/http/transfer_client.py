@@ -16,7 +16,7 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.http.client import TEXT_LIMIT, Asker, FileBody, Patience, SmallBody, site
+from buildtool.adapters.http.client import TEXT_LIMIT, FileBody, HttpClient, Patience, SmallBody, site
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import Part
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
@@ -49,7 +49,7 @@ class TransferClient:
     def __init__(self, reactor: IReactorTime, executor: Executor, patience: Patience | None = None) -> None:
         self._executor = executor
         self._clock = reactor
-        self._asker = Asker(reactor, patience or Patience())
+        self._asker = HttpClient(reactor, patience or Patience())
 
     async def close(self) -> None:
         """Close the connections that are kept open."""

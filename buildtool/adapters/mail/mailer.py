@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildtool.adapters.mail.text import render_test
-from buildtool.concurrency.rates import Budget, Shares
+from buildtool.concurrency.rates import RateBudget, Shares
 from buildtool.configuration.settings import MailSettings
 from buildtool.errors import (
     ConfigurationError,
@@ -157,8 +157,8 @@ class Mailer(Service):
 
     def _set_rates(self, settings: MailSettings | None) -> None:
         to_address, by_asker = _rates_of(settings) if settings is not None else (1, 1)
-        self._to_address = Shares(Budget(to_address, to_address / HOUR))
-        self._by_asker = Shares(Budget(by_asker, by_asker / HOUR))
+        self._to_address = Shares(RateBudget(to_address, to_address / HOUR))
+        self._by_asker = Shares(RateBudget(by_asker, by_asker / HOUR))
 
     def stopService(self) -> Deferred[None] | None:
         """Stop; deliveries under way have ``grace`` seconds to finish, others are tried again after a restart."""

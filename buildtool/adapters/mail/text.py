@@ -23,7 +23,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, OfferKind, Request, RequestState
 from buildtool.model.text import log_line, printable
 from buildtool.ports.metaserver import OutgoingMail
-from buildtool.ports.pages import Running
+from buildtool.ports.pages import RunningBuild
 
 WIDTH = 78
 """The longest line of prose, in characters."""
@@ -68,7 +68,7 @@ _MADE = {
 
 
 @frozen
-class Links:
+class MailLinks:
     """Whole URLs of what a mail points to: an artifact by digest and name, the page and the log of a Build."""
 
     artifact: Callable[[str, str], str]
@@ -76,7 +76,7 @@ class Links:
     log: Callable[[int], str]
 
 
-def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults = NONE_KNOWN) -> tuple[str, str]:
+def render(outgoing: OutgoingMail, links: MailLinks, now: float, defaults: Defaults = NONE_KNOWN) -> tuple[str, str]:
     """Return subject and body of a mail; ``now`` is wall time. Raises InternalError for an outcome that is none.
 
     The subject names what was asked for besides the ``defaults`` of the project's compile options.
@@ -114,7 +114,7 @@ def render(outgoing: OutgoingMail, links: Links, now: float, defaults: Defaults 
     return plain(f"[{told.project}] {_VERB[outcome]}: {told.short}{told.chosen(defaults)}", 150), body
 
 
-def _render_digest(outgoing: OutgoingMail, links: Links, now: float) -> tuple[str, str]:
+def _render_digest(outgoing: OutgoingMail, links: MailLinks, now: float) -> tuple[str, str]:
     """Return subject and body of the one mail that tells all that was held back for an address."""
     members: list[_Member] = []
     for one in outgoing.members:
@@ -136,7 +136,7 @@ def _render_digest(outgoing: OutgoingMail, links: Links, now: float) -> tuple[st
     return f"[build farm] {what} told in one mail", body
 
 
-def _render_summary(outgoing: OutgoingMail, links: Links) -> tuple[str, str]:
+def _render_summary(outgoing: OutgoingMail, links: MailLinks) -> tuple[str, str]:
     """Return subject and body of the one mail about Requests that were made together."""
     artifacts = {artifact.id: artifact for artifact in outgoing.artifacts}
     common = _common(outgoing.requests)
@@ -173,7 +173,7 @@ def _render_missing(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
     return plain(f"[build farm] {name} is missing since {_time(heard)}", 150), body
 
 
-def _lost(it: Running) -> str:
+def _lost(it: RunningBuild) -> str:
     spec = it.build.spec
     begun = it.attempt.accepted_at or it.attempt.offered_at
     what = f"{plain(spec.project)} {plain(spec.revision)[:12]} for {_machine(it.attempt.platform)}"
@@ -196,7 +196,7 @@ def _member(
     request: Request,
     artifacts: Mapping[int, Artifact],
     common: Mapping[str, Value],
-    links: Links,
+    links: MailLinks,
     *,
     whole: bool = False,
 ) -> _Member:

@@ -59,7 +59,7 @@ class Expected:
 
 
 @define
-class Seen:
+class SeenFiles:
     """How much was looked at."""
 
     artifacts: int = 0
@@ -73,7 +73,7 @@ class StateFiles:
 
     directory: Path
     progress: Progress = silent
-    seen: Seen = field(factory=Seen)
+    seen: SeenFiles = field(factory=SeenFiles)
 
     def expected(self, connection: Connection) -> Expected:
         """Return what the rows say about files."""

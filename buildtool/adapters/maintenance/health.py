@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from buildtool.adapters.network.open_files import crowded
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import quarantine
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import StorageUnavailable
 from buildtool.ports.common import Executor
 
@@ -34,7 +34,7 @@ Source = Callable[[], Iterable[str]]
 
 
 @frozen
-class Condition:
+class HealthState:
     """How things stand: one line for each thing that is wrong, none when all is well."""
 
     problems: tuple[str, ...] = ()
@@ -46,12 +46,12 @@ class Condition:
 
 
 @define(eq=False)
-class Conditions:
+class HealthCheck:
     """Implements ``ports.Conditions``. ``sources`` tell of themselves; disk and database are looked at here.
 
     ``needed`` tells which programs have to be in PATH.
 
-    ``round_`` is what a ``Patrol`` does. What begins and what is over is logged.
+    ``round_`` is what a ``PeriodicTask`` does. What begins and what is over is logged.
     """
 
     directory: Path
@@ -60,7 +60,7 @@ class Conditions:
     sources: Sequence[Source] = ()
     low: int = LOW
     needed: Callable[[], Iterable[str]] = tuple
-    looked: Condition = field(factory=Condition, init=False)
+    looked: HealthState = field(factory=HealthState, init=False)
     _told: frozenset[str] = field(default=frozenset(), init=False)
 
     def problems(self) -> tuple[str, ...]:
@@ -73,9 +73,9 @@ class Conditions:
             if not any(other != line and other.startswith(line) for other in lines)
         )
 
-    async def round_(self, _patrol: Patrol) -> float:
+    async def round_(self, _patrol: PeriodicTask) -> float:
         """Look at everything; return after how many seconds to look again."""
-        self.looked = Condition((*await self._database(), *await self._disk()))
+        self.looked = HealthState((*await self._database(), *await self._disk()))
         self._tell(frozenset(self.problems()))
         return EVERY if not self._told else TROUBLED_EVERY
 

@@ -19,11 +19,11 @@ from twisted.logger import Logger
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import DIGEST
 from buildtool.adapters.storage.filesystem import exists, storage_unavailable
 from buildtool.adapters.storage.quarantine import stored_path
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.model.records import Artifact
 
 log = Logger()
@@ -57,10 +57,10 @@ _GIVEN_OUT = (
 
 @define(eq=False)
 class Sweep:
-    """Looks at all files and all rows, a few at a time. ``round_`` is what a ``Patrol`` does."""
+    """Looks at all files and all rows, a few at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
-    shelving: Shelving
+    shelving: ArtifactRemoval
     gone: Gone
     _empty: bool = field(default=False, init=False)
     _strange: str = field(default="", init=False)
@@ -70,13 +70,13 @@ class Sweep:
         said = "artifacts/ is empty, though there are artifacts: is its disk mounted? nothing is withdrawn for that"
         return tuple(line for line in (said if self._empty else "", self._strange) if line)
 
-    async def round_(self, patrol: Patrol) -> float:
+    async def round_(self, patrol: PeriodicTask) -> float:
         """Do one sweep. Raises StorageUnavailable, CancelledError."""
         seen = await self._files(patrol)
         await self._rows(patrol, anything=seen)
         return EVERY
 
-    async def _files(self, patrol: Patrol) -> bool:
+    async def _files(self, patrol: PeriodicTask) -> bool:
         """Look for files without rows; say whether there was any file at all."""
         orphans, still, due, unnamed, count = self.shelving.orphans, set[str](), list[str](), 0, 0
         for directory in await self._names(self.shelving.directory / "artifacts"):
@@ -97,7 +97,7 @@ class Sweep:
         await self._delete(patrol, due, unnamed, count)
         return count > 0
 
-    async def _delete(self, patrol: Patrol, due: Sequence[str], unnamed: int, count: int) -> None:
+    async def _delete(self, patrol: PeriodicTask, due: Sequence[str], unnamed: int, count: int) -> None:
         """Delete what no row named for long enough, unless no row names most of what is there."""
         self._strange = ""
         if due and 2 * unnamed > count:
@@ -113,7 +113,7 @@ class Sweep:
             if number % AT_ONCE == 0:
                 await patrol.rest(PAUSE)
 
-    async def _look(self, patrol: Patrol, digests: Sequence[str]) -> set[str]:
+    async def _look(self, patrol: PeriodicTask, digests: Sequence[str]) -> set[str]:
         """Look at a few files; return those that are without a row, of which not more are remembered than may be."""
         orphans = self.shelving.orphans
         now = patrol.timers.seconds()
@@ -125,11 +125,11 @@ class Sweep:
             orphans.pop(digest, None)
         return set(digests) - known
 
-    def _is_old(self, patrol: Patrol, digest: str) -> bool:
+    def _is_old(self, patrol: PeriodicTask, digest: str) -> bool:
         since = self.shelving.orphans.get(digest)
         return since is not None and patrol.timers.seconds() - since >= GRACE
 
-    async def _rows(self, patrol: Patrol, *, anything: bool) -> None:
+    async def _rows(self, patrol: PeriodicTask, *, anything: bool) -> None:
         """Withdraw what has no file. If there is no file at all, a disk is more likely to be missing."""
         after, self._empty = 0, False
         while found := await self.database.run(partial(_given_out, after)):

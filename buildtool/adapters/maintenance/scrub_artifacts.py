@@ -18,11 +18,11 @@ from twisted.logger import Logger
 
 from buildtool.adapters.sql import schema
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import DIGEST
 from buildtool.adapters.storage.filesystem import Mode, storage_unavailable
 from buildtool.adapters.storage.quarantine import stored_path
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 
 log = Logger()
 
@@ -64,14 +64,14 @@ def rate(count: int, size: int) -> float:
 
 @define(eq=False)
 class Scrub:
-    """Reads all artifacts, a piece at a time. ``round_`` is what a ``Patrol`` does."""
+    """Reads all artifacts, a piece at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
-    shelving: Shelving
+    shelving: ArtifactRemoval
     damaged: Damaged
     _after: int | None = field(default=None, init=False)
 
-    async def round_(self, patrol: Patrol) -> float:
+    async def round_(self, patrol: PeriodicTask) -> float:
         """Read all that are left of a round. Raises StorageUnavailable, CancelledError."""
         began = patrol.timers.seconds()
         if self._after is None:
@@ -86,7 +86,7 @@ class Scrub:
         await self._run(partial(self._note, 0), "note how far the artifacts were read")
         return max(60.0, began + REST - patrol.timers.seconds())
 
-    async def _read(self, patrol: Patrol, digest: str, speed: float) -> None:
+    async def _read(self, patrol: PeriodicTask, digest: str, speed: float) -> None:
         """Read one artifact, and tell when it is damaged; one that is not there is the sweep's to find."""
         if not DIGEST.fullmatch(digest):
             return

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from buildtool.adapters.maintenance.scrub_artifacts import OVERHEAD, PIECE, REST, rate
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.quarantine import move
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Damaged, NotFound, StorageUnavailable
 from buildtool.ports.common import Executor
 from buildtool.ports.pages import LogReader
@@ -28,13 +28,13 @@ _FINISHED = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log\.zst")
 
 @define(eq=False)
 class LogScrub:
-    """Reads the finished logs of the state directory ``directory``. ``round_`` is what a ``Patrol`` does."""
+    """Reads the finished logs of the state directory ``directory``. ``round_`` is what a ``PeriodicTask`` does."""
 
     directory: Path
     logs: LogReader
     executor: Executor
 
-    async def round_(self, patrol: Patrol) -> float:
+    async def round_(self, patrol: PeriodicTask) -> float:
         """Read all finished logs. Raises StorageUnavailable, CancelledError."""
         began = patrol.timers.seconds()
         try:
@@ -47,7 +47,7 @@ class LogScrub:
             await self._read(patrol, name, speed)
         return max(60.0, began + REST - patrol.timers.seconds())
 
-    async def _read(self, patrol: Patrol, name: str, speed: float) -> None:
+    async def _read(self, patrol: PeriodicTask, name: str, speed: float) -> None:
         found = _FINISHED.fullmatch(name)
         if found is None:
             return

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-__all__ = ["Admitting", "NoRoom", "Standing"]
+__all__ = ["ConnectionShares", "ConnectionState", "NoRoom"]
 
 C = TypeVar("C")
 
@@ -30,7 +30,7 @@ class NoRoom(Exception):
     """Raised where a newcomer cannot be let in; the text says why, for the log."""
 
 
-class Standing(IntEnum):
+class ConnectionState(IntEnum):
     """What a connection is doing, which decides when it has to make room.
 
     A STRANGER has not yet said what it wants, an IDLE one has and wants nothing now. A BUSY one is sending or reading.
@@ -48,20 +48,20 @@ class _Network:
     """The connections of one network by standing, each with when it was last heard, the longest silent first."""
 
     by_standing: tuple[OrderedDict[object, float], ...] = field(
-        factory=lambda: tuple(OrderedDict() for _ in Standing), init=False
+        factory=lambda: tuple(OrderedDict() for _ in ConnectionState), init=False
     )
 
     def __len__(self) -> int:
         return sum(map(len, self.by_standing))
 
 
-class Admitting(Generic[C]):
+class ConnectionShares(Generic[C]):
     """The connections of one port, of which it has room for ``most``. Times are seconds of any one clock."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._networks: dict[str, _Network] = {}
-        self._places: dict[C, tuple[str, Standing]] = {}
+        self._places: dict[C, tuple[str, ConnectionState]] = {}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -96,9 +96,9 @@ class Admitting(Generic[C]):
 
     def arrived(self, connection: C, network: str, now: float) -> None:
         """Count a newcomer, who is a stranger."""
-        self._put(connection, network, Standing.STRANGER, now)
+        self._put(connection, network, ConnectionState.STRANGER, now)
 
-    def stands(self, connection: C, standing: Standing, now: float) -> None:
+    def stands(self, connection: C, standing: ConnectionState, now: float) -> None:
         """Note what a connection is doing from now on; one that is not counted is left alone."""
         place = self._places.get(connection)
         if place is None:
@@ -126,7 +126,7 @@ class Admitting(Generic[C]):
         self._take(connection)
         return True
 
-    def _put(self, connection: C, network: str, standing: Standing, now: float) -> None:
+    def _put(self, connection: C, network: str, standing: ConnectionState, now: float) -> None:
         self._places[connection] = network, standing
         there = self._networks.get(network)
         if there is None:
@@ -157,7 +157,7 @@ class Admitting(Generic[C]):
 
 def _idle(there: _Network, now: float) -> object | None:
     """Return a stranger who is silent for a while, else one that wants nothing, else any stranger."""
-    strangers, idle = there.by_standing[Standing.STRANGER], there.by_standing[Standing.IDLE]
+    strangers, idle = there.by_standing[ConnectionState.STRANGER], there.by_standing[ConnectionState.IDLE]
     for group, since in ((strangers, now - FRESH), (idle, now), (strangers, now)):
         found = _silent(group, since)
         if found is not None:
@@ -166,7 +166,7 @@ def _idle(there: _Network, now: float) -> object | None:
 
 
 def _stalled(there: _Network, now: float) -> object | None:
-    return _silent(there.by_standing[Standing.BUSY], now - STALLED)
+    return _silent(there.by_standing[ConnectionState.BUSY], now - STALLED)
 
 
 def _silent(group: OrderedDict[object, float], since: float) -> object | None:

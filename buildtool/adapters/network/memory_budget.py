@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Generic, TypeVar
 
-__all__ = ["Budget"]
+__all__ = ["MemoryBudget"]
 
 C = TypeVar("C")
 
 _NOTHING = "", 0
 
 
-class Budget(Generic[C]):
+class MemoryBudget(Generic[C]):
     """Bytes by connection and by network: all together at most ``most``, one network at most ``share`` of that."""
 
     def __init__(self, most: int, share: float = 0.75) -> None:

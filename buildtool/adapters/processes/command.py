@@ -52,7 +52,7 @@ class CommandLine:
 
 
 @frozen
-class Limits:
+class CommandLimits:
     """Seconds that a command may take in all, may be silent, and has between TERM and KILL."""
 
     time: float = field(default=math.inf, validator=validators.gt(0))
@@ -61,7 +61,7 @@ class Limits:
 
 
 @frozen
-class Ended:
+class CommandResult:
     """How a command ended, after ``seconds``. Its process group is gone by then.
 
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
@@ -90,11 +90,11 @@ class Ended:
         return self.cause == "exited" and (self.signal == signal.SIGKILL or self.code == 128 + signal.SIGKILL)
 
 
-def not_started(command: CommandLine, error: Exception, seconds: float) -> Ended:
+def not_started(command: CommandLine, error: Exception, seconds: float) -> CommandResult:
     """Return the end of a command that could not be started, with the one line that says why."""
     obstacle, reason = _obstacle(command, error)
     detail = f"cannot start {command.argv[0][:_SHOWN]!r}: {reason}"
-    return Ended(None, None, "not started", seconds, detail, obstacle)
+    return CommandResult(None, None, "not started", seconds, detail, obstacle)
 
 
 def _obstacle(command: CommandLine, error: Exception) -> tuple[Obstacle, str]:

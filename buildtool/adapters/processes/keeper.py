@@ -36,7 +36,7 @@ from contextlib import suppress
 from types import FrameType
 
 from buildtool.adapters.processes.environment import close_curtains
-from buildtool.adapters.processes.procfs import Seen, descendants
+from buildtool.adapters.processes.procfs import SeenProcess, descendants
 
 READY = b"ready"
 """What a nursery says first, once it is a subreaper."""
@@ -119,14 +119,14 @@ class _Killing:
         self.pause = 0.0
         self._known: set[int] = set()
 
-    def strike(self, found: list[Seen]) -> None:
+    def strike(self, found: list[SeenProcess]) -> None:
         met = {seen.pid for seen in found}
         self.pause = 0.0 if met - self._known else min(max(2 * self.pause, 0.001), _LONGEST_PAUSE)
         self._known = met
         _signal_groups(found, signal.SIGKILL)
 
 
-def _signal_groups(found: list[Seen], signum: int) -> None:
+def _signal_groups(found: list[SeenProcess], signum: int) -> None:
     """Signal whole groups: the kernel does that at one stroke, so that none escapes by forking.
 
     All processes of a group are in one session, whose leader is a descendant, and so are descendants themselves.

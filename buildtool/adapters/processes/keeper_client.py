@@ -20,7 +20,7 @@ from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.environment import needed
 from buildtool.adapters.processes.keeper import HEADER, ORDER, READY, SIGNAL
 
-__all__ = ["Keeper", "Keepers", "Kept"]
+__all__ = ["Keeper", "Keepers", "KeptCommand"]
 
 PATIENCE = 30.0
 """Seconds that a keeper has to say that its command was started: a machine that takes longer builds nothing."""
@@ -59,7 +59,7 @@ class Keepers:
             cls._log.warn("daemons that a build starts will outlive it: {why}", why=str(error))
             return None
 
-    def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> Kept:
+    def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> KeptCommand:
         """Start a command in the care of a keeper; its output goes to the descriptor ``outlet``.
 
         Raises OSError, ValueError or SubprocessError if it cannot be started.
@@ -70,7 +70,7 @@ class Keepers:
         except ConnectionError:  # it was killed; a command of which no keeper told was not started
             return self._start(order, outlet, self._new_keeper())
 
-    def _start(self, order: bytes, outlet: int, keeper: Keeper) -> Kept:
+    def _start(self, order: bytes, outlet: int, keeper: Keeper) -> KeptCommand:
         try:
             keeper.give(order, outlet)
             first = keeper.line()
@@ -78,7 +78,7 @@ class Keepers:
             keeper.close()
             raise
         try:
-            return Kept(keeper, first, self._give_back)
+            return KeptCommand(keeper, first, self._give_back)
         except (OSError, ValueError):
             self._give_back(keeper)
             raise
@@ -230,7 +230,7 @@ class Keeper:
         self._control.close()
 
 
-class Kept:
+class KeptCommand:
     """A command that has a keeper; implements ``children.Child``."""
 
     def __init__(self, keeper: Keeper, first: bytes, give_back: Callable[[Keeper], None]) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from buildtool.adapters.processes.procfs import WORKS, Seen, all_pids, environment_of, look_at, mark_of
+from buildtool.adapters.processes.procfs import WORKS, SeenProcess, all_pids, environment_of, look_at, mark_of
 
 
 class Group:
@@ -57,7 +57,7 @@ def _quietly(send: Callable[[int, int], None], target: int, signum: signal.Signa
         return
 
 
-def _session(leader: int) -> list[Seen]:
+def _session(leader: int) -> list[SeenProcess]:
     """Return everything alive in the session or group of ``leader``, as far as ``/proc`` tells."""
     found = map(look_at, all_pids())
     return [seen for seen in found if seen is not None and seen.alive and leader in (seen.group, seen.session)]

@@ -18,7 +18,7 @@ _DEAD = frozenset((b"Z", b"X", b"x"))
 _MARK_LINE = b"Max file locks"
 
 
-class Seen(NamedTuple):
+class SeenProcess(NamedTuple):
     """A process as it was a moment ago. ``alive`` is False for one that only waits for its parent to notice."""
 
     pid: int
@@ -28,14 +28,14 @@ class Seen(NamedTuple):
     session: int
 
 
-def look_at(pid: int) -> Seen | None:
+def look_at(pid: int) -> SeenProcess | None:
     """Return what ``/proc`` says of one process, None if there is no such process."""
     stat = _read(f"{PROC}/{pid}/stat")
     if stat is None:
         return None
     # The second field is the program's name in parentheses and may hold anything, a ")" too.
     state, parent, group, session = stat[stat.rindex(b")") + 2 :].split(b" ", 4)[:4]
-    return Seen(pid, state not in _DEAD, int(parent), int(group), int(session))
+    return SeenProcess(pid, state not in _DEAD, int(parent), int(group), int(session))
 
 
 def all_pids() -> Iterator[int]:
@@ -44,12 +44,12 @@ def all_pids() -> Iterator[int]:
         yield from (int(name) for name in os.listdir(PROC) if name.isdigit())
 
 
-def descendants(*roots: int) -> list[Seen]:
+def descendants(*roots: int) -> list[SeenProcess]:
     """Return the descendants of ``roots``, without these, parents first.
 
     Also those that look dead: a process whose first thread ended looks so while its other threads go on.
     """
-    found: list[Seen] = []
+    found: list[SeenProcess] = []
     waiting, known = list(roots), set(roots)
     children = _children_of if _CHILDREN_FILE else _looked_up()
     while waiting:
@@ -85,7 +85,7 @@ def _read(path: str) -> bytes | None:
         return None  # it ended while we looked, or is somebody else's
 
 
-def _children_of(parent: int) -> list[Seen]:
+def _children_of(parent: int) -> list[SeenProcess]:
     try:
         threads = os.listdir(f"{PROC}/{parent}/task")
     except OSError:
@@ -95,8 +95,8 @@ def _children_of(parent: int) -> list[Seen]:
     return [seen for seen in map(look_at, pids) if seen is not None and seen.parent == parent]
 
 
-def _looked_up() -> Callable[[int], list[Seen]]:
-    families: dict[int, list[Seen]] = {}
+def _looked_up() -> Callable[[int], list[SeenProcess]]:
+    families: dict[int, list[SeenProcess]] = {}
     for pid in all_pids():
         seen = look_at(pid)
         if seen is not None:

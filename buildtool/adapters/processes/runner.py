@@ -16,17 +16,17 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
 from buildtool.adapters.processes.child import Direct, Spawn
-from buildtool.adapters.processes.command import CommandLine, Ended, Limits, not_started
+from buildtool.adapters.processes.command import CommandLimits, CommandLine, CommandResult, not_started
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.watcher import CHUNK, Line, supervise
 
-__all__ = ["CHUNK", "CommandLine", "Ended", "OutputConsumer", "Processes", "Running"]
+__all__ = ["CHUNK", "CommandLine", "CommandResult", "OutputConsumer", "Processes", "RunningProcess"]
 
 OutputConsumer = Callable[[bytes], Awaitable[None] | None]
 """Called in the reactor's thread with each piece of output, one at a time; the next waits for what it returns."""
 
 
-class Running:
+class RunningProcess:
     """A command that was started. ``ended`` fires once, with Ended, when nothing of it is left.
 
     ``ended`` fails only with the exception that the consumer of the output raised; the command is stopped then.
@@ -35,7 +35,7 @@ class Running:
 
     def __init__(self, stop: Callable[[str], None]) -> None:
         self._stop = stop
-        self.ended: Deferred[Ended] = Deferred(lambda _: stop("cancelled"))
+        self.ended: Deferred[CommandResult] = Deferred(lambda _: stop("cancelled"))
 
     def stop(self, reason: str) -> None:
         """End the command: TERM to it and all that it started now, KILL to what is left after ``kill_after``.
@@ -55,7 +55,7 @@ class Processes:
         """
         self._reactor = reactor
         self._spawn: Spawn = partial(Direct, use_pidfd=use_pidfd) if keepers is None else keepers.start
-        self._running: set[Running] = set()
+        self._running: set[RunningProcess] = set()
         self._waiting: list[Deferred[None]] = []
 
     def start(
@@ -66,13 +66,13 @@ class Processes:
         time_limit: float | None = None,
         silence_limit: float | None = None,
         kill_after: float = 5.0,
-    ) -> Running:
+    ) -> RunningProcess:
         """Start ``command`` and return its handle at once; limits are in seconds of monotonic time.
 
         Standard output and error arrive in one stream, in order. ``silence_limit`` bounds the time without output;
         it rests while ``on_output`` is busy. A command that cannot be started ends with the cause "not started".
         """
-        limits = Limits(
+        limits = CommandLimits(
             math.inf if time_limit is None else time_limit,
             math.inf if silence_limit is None else silence_limit,
             kill_after,
@@ -80,13 +80,13 @@ class Processes:
         try:
             return self._start(command, limits, on_output)
         except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
-            running = Running(lambda _: None)
+            running = RunningProcess(lambda _: None)
             running.ended.callback(not_started(command, error, 0.0))
             return running
 
-    def _start(self, command: CommandLine, limits: Limits, on_output: OutputConsumer) -> Running:
+    def _start(self, command: CommandLine, limits: CommandLimits, on_output: OutputConsumer) -> RunningProcess:
         line = Line()
-        running = Running(line.stop)
+        running = RunningProcess(line.stop)
 
         def deliver(chunk: bytes) -> None:
             Deferred.fromCoroutine(_hand_over(on_output, chunk)).addCallbacks(lambda _: line.taken(), line.taken)
@@ -95,7 +95,7 @@ class Processes:
             self._reactor.callFromThread(deliver, chunk)
 
         def watch() -> None:
-            outcome: Ended | Failure
+            outcome: CommandResult | Failure
             try:
                 outcome = supervise(command, limits, line, hand_over, self._spawn)
             except Exception:  # noqa: BLE001 - whoever waits for the end gets it
@@ -107,7 +107,7 @@ class Processes:
         self._running.add(running)
         return running
 
-    def _finished(self, running: Running, outcome: Ended | Failure) -> None:
+    def _finished(self, running: RunningProcess, outcome: CommandResult | Failure) -> None:
         self._running.discard(running)
         if not running.ended.called:  # it was cancelled otherwise
             running.ended.callback(outcome)
@@ -124,7 +124,7 @@ class Processes:
         time_limit: float | None = None,
         silence_limit: float | None = None,
         kill_after: float = 5.0,
-    ) -> Ended:
+    ) -> CommandResult:
         """Start ``command`` as ``start`` does and return how it ended. Cancelling stops it."""
         running = self.start(
             command,

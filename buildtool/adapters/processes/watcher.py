@@ -21,7 +21,14 @@ from contextlib import ExitStack
 from twisted.python.failure import Failure
 
 from buildtool.adapters.processes.child import Child, Spawn
-from buildtool.adapters.processes.command import Cause, CommandLine, Ended, Limits, not_started, signal_name
+from buildtool.adapters.processes.command import (
+    Cause,
+    CommandLimits,
+    CommandLine,
+    CommandResult,
+    not_started,
+    signal_name,
+)
 
 CHUNK = 64 * 1024
 """The most bytes of output that are handed over at once."""
@@ -100,17 +107,17 @@ class Line:
 
 def supervise(
     command: CommandLine,
-    limits: Limits,
+    limits: CommandLimits,
     line: Line,
     hand_over: Callable[[bytes], None],
     spawn: Spawn,
-) -> Ended:
+) -> CommandResult:
     """Run a command to its end (blocking), giving each piece of output to ``hand_over``; ``line`` is closed then."""
     began = time.monotonic()
     with ExitStack() as closing:
         closing.callback(line.bell.close)
         if line.stop_reason is not None:
-            return Ended(None, None, "stopped", 0.0, line.stop_reason)
+            return CommandResult(None, None, "stopped", 0.0, line.stop_reason)
         try:
             pipe, outlet = os.pipe()
             closing.callback(os.close, pipe)
@@ -134,7 +141,7 @@ class _Watch:
     def __init__(
         self,
         line: Line,
-        limits: Limits,
+        limits: CommandLimits,
         child: Child,
         pipe: int,
         began: float,
@@ -156,7 +163,7 @@ class _Watch:
         self._gone_at: float | None = None
         self._pause = 0.001
 
-    def live(self, hand_over: Callable[[bytes], None]) -> Ended:
+    def live(self, hand_over: Callable[[bytes], None]) -> CommandResult:
         while True:
             now = time.monotonic()
             self._judge(now)
@@ -274,7 +281,7 @@ class _Watch:
             return self._kill_at
         return min(self._began + self._limits.time, self._silence_ends())
 
-    def _ended(self, now: float) -> Ended:
+    def _ended(self, now: float) -> CommandResult:
         status = self._child.returncode
         code = status if status is not None and status >= 0 else None
         signum = -status if status is not None and status < 0 else None
@@ -282,4 +289,4 @@ class _Watch:
         if self._cause == "exited":
             how = f"exited with code {code}" if signum is None else f"was ended by {signal_name(signum)}"
             said = f"{how}; {said}" if said else how
-        return Ended(code, signum, self._cause, now - self._began, said)
+        return CommandResult(code, signum, self._cause, now - self._began, said)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.concurrency.asker import Asker, asker, hung_up
-from buildtool.concurrency.fair_queue import Turns
+from buildtool.concurrency.fair_queue import FairQueue
 from buildtool.ports.common import Executor
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class FairPool:
         self._pool = pool
         self._size = size
         self._share = max(1, size - 1)
-        self._waiting: Turns[_Task] = Turns()
+        self._waiting: FairQueue[_Task] = FairQueue()
         self._running: Counter[str] = Counter()
         self._starting = False
 

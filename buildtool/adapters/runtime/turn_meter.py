@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 from twisted.internet.base import ReactorBase
 
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 
 WINDOW = 60.0
 """Seconds for which one set of figures is taken."""
@@ -32,7 +32,7 @@ _MOST = 256
 
 
 @define(eq=False)
-class Durations:
+class TurnDurations:
     """How often something took how long, in the last minutes: in a bounded number of figures, whatever happens."""
 
     seconds: Callable[[], float]
@@ -84,8 +84,8 @@ class TurnMeter:
     """Takes the time of every turn of a reactor, from ``watch`` until ``stop``."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
-        self.turns = Durations(seconds)
-        self.pauses = Durations(seconds)
+        self.turns = TurnDurations(seconds)
+        self.pauses = TurnDurations(seconds)
         self._reactor: ReactorBase | None = None
         self._timers = 0.0
         self._collecting = 0.0
@@ -118,10 +118,10 @@ class TurnMeter:
             gc.callbacks.remove(self._collected)
             self._reactor = None
 
-    def told(self) -> Turns:
+    def told(self) -> ReactorTurns:
         """Return how it has been lately."""
         middle, most, nearly_all = self.turns.within(0.5, 0.99, 0.999)
-        return Turns(
+        return ReactorTurns(
             count=self.turns.count(),
             p50_ms=_ms(middle),
             p99_ms=_ms(most),

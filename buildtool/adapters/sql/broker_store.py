@@ -38,16 +38,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
-from buildtool.concurrency.rates import Budget, Rates
-from buildtool.model.audit import Happened
+from buildtool.concurrency.rates import RateBudget, Rates
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
     Artifact,
     Attempt,
     Beat,
     Build,
-    FailedHere,
     Mail,
     Refusal,
+    RememberedFailure,
     Request,
     Server,
     Shelf,
@@ -55,7 +55,7 @@ from buildtool.model.records import (
     Shift,
 )
 from buildtool.model.shelves import stocked
-from buildtool.ports.metaserver import Answered, Row, Snapshot
+from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
 
 V = TypeVar("V")
 
@@ -71,7 +71,7 @@ LOOKED_AT = 20_000
 RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining"})
 """Events of which one build server causes as many as it likes: they would push all others out of the table."""
 
-OF_SERVER, OF_SERVERS = Budget(20, 1 / 60), Budget(2_000, 1)
+OF_SERVER, OF_SERVERS = RateBudget(20, 1 / 60), RateBudget(2_000, 1)
 """How many of each are written down for one build server, and for all of them: at once, and each second after that."""
 
 SUMMED_UP_AFTER = 60.0
@@ -89,7 +89,7 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
     (Artifact, schema.artifacts, rows.artifact_cells),
     (Attempt, schema.attempts, rows.attempt_cells),
     (Refusal, schema.refusals, rows.refusal_cells),
-    (FailedHere, schema.failures, rows.failure_cells),
+    (RememberedFailure, schema.failures, rows.failure_cells),
     (Request, schema.requests, rows.request_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
@@ -107,7 +107,7 @@ class SqlBrokerStore:
         with _all_of_it_kept():
             return await self._database.run(_load)
 
-    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""
         wanted = tuple(dict.fromkeys(client_ids))
         if not wanted:
@@ -116,7 +116,7 @@ class SqlBrokerStore:
 
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
-    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
         """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key.
 
         And what ``answered`` does: one transaction and one change of thread for both.
@@ -129,7 +129,7 @@ class SqlBrokerStore:
             )
         )
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
         """Write all rows and events in one durable transaction; of several rows of one key the last stands.
 
         A mail whose key is in the outbox already is merged into that row: when it tells of Requests that the row
@@ -140,13 +140,13 @@ class SqlBrokerStore:
         if rows or happened:
             await self._database.run(partial(_commit, rows, self._told(happened, now), now))
 
-    def _told(self, happened: Sequence[Happened], now: float) -> Sequence[Happened]:
+    def _told(self, happened: Sequence[AuditEvent], now: float) -> Sequence[AuditEvent]:
         """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
         rates = self._event_rates
         told = [one for one in happened if one.kind not in RATED or rates.allows(one.kind, one.subject, 1, now)]
         for left in rates.left_out(now - SUMMED_UP_AFTER):
             detail = f"{left.count} more {left.kind} since {now - left.since:.0f} s"
-            told.append(Happened("events-left-out", left.source or "servers", detail))
+            told.append(AuditEvent("events-left-out", left.source or "servers", detail))
         return told
 
     async def request(self, request_id: int) -> Request | None:
@@ -294,7 +294,7 @@ _SHELVES_AT_ONCE = 64
 
 def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
     artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
-    failures: defaultdict[ShelfKey, list[FailedHere]] = defaultdict(list)
+    failures: defaultdict[ShelfKey, list[RememberedFailure]] = defaultdict(list)
     more: set[ShelfKey] = set()
     for chunk in chunks(keys, _SHELVES_AT_ONCE):
         wanted: dict[str, object] = {
@@ -340,14 +340,14 @@ def _answers(count: int) -> Prepared:
     )
 
 
-def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, Answered]:
-    found: dict[str, Answered] = {}
+def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, AnsweredRequest]:
+    found: dict[str, AnsweredRequest] = {}
     for chunk in chunks(client_ids):
         # Few statements serve all numbers of ids: the last one is asked for as often as it takes.
         count = 1 << (len(chunk) - 1).bit_length()
         wanted = {f"key_{number}": chunk[min(number, len(chunk) - 1)] for number in range(count)}
         for client_id, request_id, body_digest, answer in _answers(count).tuples(connection, wanted):
-            found[client_id] = Answered(request_id, body_digest, answer)
+            found[client_id] = AnsweredRequest(request_id, body_digest, answer)
     return found
 
 
@@ -380,7 +380,7 @@ def _write(connection: Connection, table: Table, cells: Sequence[rows.Cells]) ->
     _upsert(table, connection.dialect.name, tuple(cells[0])).run(connection, *cells)
 
 
-def _commit(changed: Sequence[Row], happened: Sequence[Happened], now: float, connection: Connection) -> None:
+def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> None:
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)

@@ -30,7 +30,7 @@ from buildtool.adapters.sql.schema import HELD, UNSENT, artifacts, attempts, bui
 from buildtool.errors import NotFound
 from buildtool.model.records import Attempt, AttemptEnd, Build, Mail, Request, Server
 from buildtool.ports.metaserver import OutgoingMail
-from buildtool.ports.pages import Running
+from buildtool.ports.pages import RunningBuild
 
 V = TypeVar("V")
 
@@ -235,7 +235,7 @@ def _composed(of: Sequence[Row[Any]], connection: Connection) -> list[OutgoingMa
     ]
 
 
-def _lost_with(server: Server | None, connection: Connection) -> tuple[Running, ...]:
+def _lost_with(server: Server | None, connection: Connection) -> tuple[RunningBuild, ...]:
     """What a build server had in its newest Session that was given up since it is missing."""
     if server is None:
         return ()
@@ -243,7 +243,7 @@ def _lost_with(server: Server | None, connection: Connection) -> tuple[Running, 
     tried = [rows.attempt_of(row) for row in connection.execute(_LOST_WITH, wanted)]
     known = connection.execute(_BUILDS, {"keys": [attempt.build_id for attempt in tried]}) if tried else ()
     of_id = {row.id: rows.build_of(row) for row in known}
-    return tuple(Running(attempt, of_id[attempt.build_id]) for attempt in tried)
+    return tuple(RunningBuild(attempt, of_id[attempt.build_id]) for attempt in tried)
 
 
 def _get(found: dict[int, V], key: int | None) -> V | None:

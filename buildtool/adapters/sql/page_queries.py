@@ -31,7 +31,16 @@ from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, outbox, requests, servers
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.records import AttemptState, BuildState
-from buildtool.ports.pages import BuildDetail, BuildLine, EventLine, Health, Overview, RequestLine, Running, ServerLine
+from buildtool.ports.pages import (
+    BuildDetail,
+    BuildLine,
+    EventLine,
+    Health,
+    Overview,
+    RequestLine,
+    RunningBuild,
+    ServerLine,
+)
 
 TOTALS_AGE = 15.0
 """Seconds that the figures over all history are kept before they are counted again."""
@@ -230,9 +239,9 @@ def _build_servers(skip: int, limit: int, name: str, connection: Connection) -> 
     found = [rows.attempt_of(row) for row in connection.execute(going_on)]
     keys = [attempt.build_id for attempt in found]
     of_id = {row.id: rows.build_of(row) for row in connection.execute(_BUILDS, {"keys": keys})}
-    on: defaultdict[str, list[Running]] = defaultdict(list)
+    on: defaultdict[str, list[RunningBuild]] = defaultdict(list)
     for attempt in found:
-        on[attempt.server].append(Running(attempt, of_id[attempt.build_id]))
+        on[attempt.server].append(RunningBuild(attempt, of_id[attempt.build_id]))
     return [ServerLine(server, tuple(on[server.name])) for server in shown]
 
 

@@ -21,13 +21,13 @@ from buildtool.model.records import (
     BuildState,
     Capability,
     Demand,
-    FailedHere,
     Joined,
     Mail,
     Offer,
     OfferKind,
     ProjectSkill,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -176,7 +176,7 @@ def artifact_cells(value: Artifact) -> Cells:
     }
 
 
-def failure_cells(value: FailedHere) -> Cells:
+def failure_cells(value: RememberedFailure) -> Cells:
     """Return the columns of a remembered failure."""
     return _shelf_cells(value.shelf) | {
         "build_id": value.build_id,
@@ -413,9 +413,9 @@ def artifact_of(row: Row[Any]) -> Artifact:
     )
 
 
-def failure_of(row: Row[Any]) -> FailedHere:
+def failure_of(row: Row[Any]) -> RememberedFailure:
     """Return the remembered failure that a row of ``failures`` is."""
-    return FailedHere(
+    return RememberedFailure(
         build_id=row.build_id,
         shelf=_shelf(row),
         platform=canonical_of(row.platform),

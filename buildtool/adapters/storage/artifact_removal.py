@@ -23,7 +23,7 @@ _READ = 1024 * 1024
 
 
 @define(eq=False)
-class Shelving:
+class ArtifactRemoval:
     """Implements ``ports.ArtifactFiles`` over the store of the state directory ``directory``.
 
     ``orphans`` are digests whose files no row named when the sweep saw them, and since when (monotonic seconds). Who

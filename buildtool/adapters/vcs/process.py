@@ -30,7 +30,7 @@ _LOOK = 0.5
 
 
 @frozen
-class Answer:
+class ProcessOutput:
     """How a process ended: its exit code, its whole standard output, and the end of its standard error."""
 
     code: int
@@ -55,7 +55,7 @@ def read(
     limit: float,
     on_line: Callable[[bytes], None] | None = None,
     sink: Callable[[bytes], object] | None = None,
-) -> Answer:
+) -> ProcessOutput:
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
     ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
@@ -85,7 +85,7 @@ def read(
                 out.clear()
             if len(out) > OUT_LIMIT:
                 raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
-    return Answer(
+    return ProcessOutput(
         _exit_code(process, max(0.1, deadline - time.monotonic())), bytes(out), err.decode("utf-8", "replace")
     )
 

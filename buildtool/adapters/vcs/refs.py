@@ -89,14 +89,14 @@ class Near:
 
 
 @frozen
-class Span:
+class RevisionSpan:
     """``A..B``: the first-parent line from ``last`` back to ``first``, both included; ``last`` is what gets built."""
 
     first: str
     last: str
 
 
-def parse_revrange(text: str) -> Near | Span:
+def parse_revrange(text: str) -> Near | RevisionSpan:
     """Return what a ``--revrange`` says; the empty text is ``Near(0)``. Raises UsageError, UnknownRef."""
     text = text.strip()
     if not text:
@@ -111,10 +111,10 @@ def parse_revrange(text: str) -> Near | Span:
         raise UsageError(f"revrange {text[:60]!r} is neither a number of steps (5) nor a range of revisions (A..B)")
     for ref in (first, last):
         check_ref(ref, "any repository")
-    return Span(first, last)
+    return RevisionSpan(first, last)
 
 
 def built_ref(ref: str, revrange: str) -> str:
     """Return the ref that gets built: the range's own end, if it names one, else ``ref``. Raises UsageError."""
     parsed = parse_revrange(revrange)
-    return parsed.last if isinstance(parsed, Span) else ref
+    return parsed.last if isinstance(parsed, RevisionSpan) else ref

@@ -39,7 +39,7 @@ from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.buildserver.attempt import Tools
-from buildtool.buildserver.delivery import Deliveries
+from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
@@ -80,7 +80,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
 @frozen
-class Place:
+class BuildDirectory:
     """Where this build server keeps its files; each name has a place of its own, so several run on one machine."""
 
     top: Path
@@ -146,7 +146,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise UsageError("--json goes with --show-info (--help shows an example)")
     settings = load_settings(said.config, secrets=False)
     name = _checked_name(said.name or socket.gethostname())
-    place = Place(settings.build_dir / name)
+    place = BuildDirectory(settings.build_dir / name)
     detected = detect_machine(place.slots, tools_named(settings.projects))
     survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
     everything = announced(
@@ -316,13 +316,13 @@ def _words(value: object) -> str:
 class _Program:
     settings: Settings
     name: str
-    place: Place
+    place: BuildDirectory
     found: Announced
     said: argparse.Namespace
     instance: str = field(repr=False)
 
 
-def _sources(place: Place, pool: Executor, closing: ExitStack) -> Checkouts:
+def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
     """Return what checks out; a checkout that nobody waits for any more ends."""
     turns = FairPool(pool, THREADS)
     mirror = GitMirror(place.mirrors, turns)
@@ -386,7 +386,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             copies=transfers,
         )
         offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
-        deliveries = Deliveries(Spool(place.spool, pool), link, transfers, reactor)
+        deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
         server = BuildServer(offered, tools, link, deliveries, pool)
         await deliveries.restore()
         drain_signals.clear(place.stamp)

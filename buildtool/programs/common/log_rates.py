@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from attrs import define, field
 from twisted.logger import LogEvent
 
-from buildtool.concurrency.rates import Budget, LeftOut, Rates
+from buildtool.concurrency.rates import LeftOut, RateBudget, Rates
 from buildtool.model.text import one_line
 
 __all__ = ["LineRates"]
 
-OF_SOURCE = Budget(8 * 1024, 100)
+OF_SOURCE = RateBudget(8 * 1024, 100)
 """Bytes of lines of one kind about one build server: at once, and each second after that."""
 
-OF_KIND = Budget(48 * 1024, 400)
+OF_KIND = RateBudget(48 * 1024, 400)
 """Bytes of lines of one kind about all of them, which is four lines a second for as long as it lasts."""
 
 SUMMED_UP_AFTER = 60.0

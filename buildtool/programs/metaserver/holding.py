@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.sql.database import MEND, Database
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import StorageUnavailable
 
 log = Logger()
@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 @define
 class Holding:
-    """``round_`` is what a ``Patrol`` does. ``lost`` says since then why this metaserver ends, or is empty.
+    """``round_`` is what a ``PeriodicTask`` does. ``lost`` says since then why this metaserver ends, or is empty.
 
     ``notice`` is what the operator should know of how the directory was found.
     """
@@ -45,7 +45,7 @@ class Holding:
         damaged = f"{self.database.path} is damaged: {damage}{MEND}" if damage else ""
         return tuple(line for line in (gone, damaged, self.notice) if line)
 
-    async def round_(self, _patrol: Patrol) -> float:
+    async def round_(self, _patrol: PeriodicTask) -> float:
         """Look, and ask the program to stop where what is gone stays away, or another took over."""
         if self.database.damage and not self._damaged:
             self._damaged = True

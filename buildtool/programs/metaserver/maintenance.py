@@ -10,13 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from buildtool.adapters.maintenance.health import Conditions, Source
+from buildtool.adapters.maintenance.health import HealthCheck, Source
 from buildtool.adapters.maintenance.orphan_sweep import Sweep
 from buildtool.adapters.maintenance.scrub_artifacts import Scrub
 from buildtool.adapters.maintenance.scrub_logs import LogScrub
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.storage.artifact_removal import Shelving
-from buildtool.concurrency.periodic import Patrol
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import BuildToolError
 from buildtool.model.records import Artifact
 from buildtool.ports.common import Executor
@@ -50,16 +50,16 @@ class Housekeeping:
     logs: LogReader
     executor: Executor
     timers: IReactorTime
-    shelving: Shelving = field(init=False)
-    conditions: Conditions = field(init=False)
+    shelving: ArtifactRemoval = field(init=False)
+    conditions: HealthCheck = field(init=False)
     _store: BrokerStore | None = field(default=None, init=False)
     _send: Send | None = field(default=None, init=False)
-    _patrols: list[Patrol] = field(factory=list, init=False)
+    _patrols: list[PeriodicTask] = field(factory=list, init=False)
     _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.shelving = Shelving(self.directory, self.artifacts, self.executor)
-        self.conditions = Conditions(self.directory, self.database, self.executor)
+        self.shelving = ArtifactRemoval(self.directory, self.artifacts, self.executor)
+        self.conditions = HealthCheck(self.directory, self.database, self.executor)
 
     def begin(
         self, store: BrokerStore, send: Send, finish_logs: Callable[[], Awaitable[None]], sources: Sequence[Source]
@@ -69,7 +69,7 @@ class Housekeeping:
         ``finish_logs`` compresses what could not be when its Attempt ended: the disk was full, or the end in doubt.
         """
 
-        async def finish(_patrol: Patrol) -> float:
+        async def finish(_patrol: PeriodicTask) -> float:
             await finish_logs()
             return FINISH_EVERY
 
@@ -86,9 +86,9 @@ class Housekeeping:
         ):
             self.patrol(name, round_, delay)
 
-    def patrol(self, name: str, round_: Callable[[Patrol], Awaitable[float]], delay: float = 0.0) -> None:
+    def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> None:
         """Do rounds of ``round_``, the first in ``delay`` seconds, until ``stop``."""
-        patrol = Patrol(name, self.timers, round_)
+        patrol = PeriodicTask(name, self.timers, round_)
         self._patrols.append(patrol)
         patrol.start(delay)
 

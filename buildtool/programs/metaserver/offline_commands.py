@@ -46,7 +46,7 @@ def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
             f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
         )
     with DirectoryLock(directory, "metaserver --fsck"):
-        report = _interruptible(Checkup(directory, time.time(), Said(time.monotonic())).run(repair=repair))
+        report = _interruptible(Checkup(directory, time.time(), ReadingProgress(time.monotonic())).run(repair=repair))
     if report is None:
         return _EXIT_INTERRUPTED
     say(json.dumps(as_object(report)) if as_json else "\n".join(lines(report)))
@@ -96,7 +96,7 @@ def as_object(report: Report) -> dict[str, object]:
 
 
 @define
-class Said:
+class ReadingProgress:
     """Says on stderr, now and then, how far the reading has come; ``at`` is when it said so last (monotonic)."""
 
     at: float

@@ -22,10 +22,11 @@ from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, Stop, run
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -34,7 +35,6 @@ from buildtool.protocol.operator import (
     RebuildBuild,
     ResumeServer,
     ServerStands,
-    Standing,
 )
 
 PROGRAM = "metaserver"
@@ -144,14 +144,14 @@ async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
     say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
 
 
-def _turns(told: Turns) -> str:
+def _turns(told: ReactorTurns) -> str:
     within = (
         f"half within {told.p50_ms:g} ms, 99 % {told.p99_ms:g}, 99.9 % {told.p999_ms:g}, the longest {told.max_ms:g}"
     )
     return f"turns of the reactor in the last minutes: {within}; pauses for garbage up to {told.pause_max_ms:g}"
 
 
-def standing_lines(told: Standing) -> list[str]:
+def standing_lines(told: FarmStatus) -> list[str]:
     """Return how everything stands, for people."""
     connected = f"{told.servers_connected} of {_count(told.servers_known, 'build server is', 'build servers are')}"
     counts = (

@@ -21,7 +21,7 @@ from buildtool.adapters.control.unix_socket import listen_control
 from buildtool.adapters.http.transfer import Oversight, TransferSite
 from buildtool.adapters.mail.mailer import Deliver, Mailer, Pace, Render, mail_test
 from buildtool.adapters.mail.smtp import SmtpDelivery
-from buildtool.adapters.mail.text import Links, render
+from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.adapters.maintenance import tenure
 from buildtool.adapters.maintenance.evidence import check_not_lost
 from buildtool.adapters.network.open_files import Refusals
@@ -44,16 +44,16 @@ from buildtool.adapters.vcs.git_mirrors.bundles import Bundle, Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import MailSettings, Settings
 from buildtool.errors import ConfigurationError, NotFound
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_problems import Troubles
-from buildtool.metaserver.build_servers import Acts, ServerDesk, TicketOffice
+from buildtool.metaserver.build_servers import BuildServerService, EffectPerformer, TicketOffice
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.operations import OperatorDesk
-from buildtool.metaserver.request_status import Addresses, Teller
-from buildtool.metaserver.requests import Desk, DeskQuestions, source_url
+from buildtool.metaserver.operations import OperatorService
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import DeskQuestions, RequestService, source_url
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Policy
 from buildtool.ports.metaserver import OutgoingMail
@@ -64,7 +64,7 @@ from buildtool.programs.metaserver.holding import Holding
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import Reloading
 from buildtool.programs.webserver.site import web_site
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.server_names import DAY
 from buildtool.scheduling.state.state import State
 
@@ -192,20 +192,20 @@ class Metaserver:
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
-        teller = Teller(state, store, addresses, stored.keys, clock.wall)
+        teller = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets = TicketOffice(settings, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
-        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, timers)
+        acts = EffectPerformer(gateway, gateway, mailer, logs, shelving, teller, tickets, timers)
         broker = Broker(state, store, clock, timers, shelving, acts)
         closing.add("what decisions asked for", acts.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, teller), self._timed()
-        desk = Desk(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
+        desk = RequestService(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
         troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
-        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway, troubles.unkept)
-        operator_desk = OperatorDesk(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
+        server_desk = BuildServerService(settings, broker, shelving, tickets, gateway, troubles.unkept)
+        operator_desk = OperatorService(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -242,9 +242,9 @@ class Metaserver:
         keeping: Housekeeping,
         stored: _Stored,
         broker: Broker,
-        acts: Acts,
+        acts: EffectPerformer,
         troubles: Troubles,
-        servers: ServerDesk,
+        servers: BuildServerService,
     ) -> None:
         """Finish the logs that an earlier life left, and from now on look after everything that is kept."""
 
@@ -253,7 +253,7 @@ class Metaserver:
                 if left not in broker.state.attempts:
                     acts.finish_log(*left)
 
-        async def look(_patrol: Patrol) -> float:
+        async def look(_patrol: PeriodicTask) -> float:
             troubles.look()
             return LOOK_EVERY
 
@@ -270,7 +270,7 @@ class Metaserver:
         keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
         self._closing.add("the look after files and rows", keeping.stop)
 
-    def _timed(self) -> Callable[[], Turns]:
+    def _timed(self) -> Callable[[], ReactorTurns]:
         """Take the time of the reactor's turns; return what tells how long they were."""
         meter = TurnMeter()
         meter.watch(self.reactor)
@@ -318,7 +318,7 @@ class Metaserver:
         await bundles.start()
         return Resolvers(git, SvnResolver(svn, turns)), bundles
 
-    def _show(self, stored: _Stored, desk: Desk) -> Callable[[Settings], None]:
+    def _show(self, stored: _Stored, desk: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
         reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
@@ -331,7 +331,7 @@ class Metaserver:
 
         return show
 
-    def _operate(self, desk: OperatorDesk, timers: IReactorTime) -> None:
+    def _operate(self, desk: OperatorService, timers: IReactorTime) -> None:
         """Let the operator in, and end when what they drained has run dry."""
         factory = operator_factory(desk, timers)
         port = listen_control(self.reactor, self.settings.state_dir, factory)
@@ -393,7 +393,7 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
     log.warn("cut off: threads for version control are still busy")
 
 
-def packed(desk: Desk, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
+def packed(desk: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
     """Return what gives the commit of an open Build as a bundle."""
 
     async def bundle(build_id: int) -> Bundle:
@@ -409,7 +409,7 @@ def packed(desk: Desk, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
 def mailing(settings: Settings, reactor: ReactorBase) -> tuple[MailSettings | None, Render, Deliver]:
     """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them."""
     addresses = Addresses(settings.transfer_url, settings.public_url)
-    links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+    links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
     defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
 
     def rendered(outgoing: OutgoingMail, now: float) -> tuple[str, str]:

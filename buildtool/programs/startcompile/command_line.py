@@ -28,7 +28,7 @@ from buildtool.project.definition import Project
 from buildtool.protocol.messages import TOGETHER, AskWhy, Cancel
 from buildtool.requester.outcome import MEANINGS
 
-__all__ = ["PROGRAM", "Asked", "Helped", "Said", "check_platform", "parse"]
+__all__ = ["PROGRAM", "Arguments", "BuildArguments", "Helped", "check_platform", "parse"]
 
 PROGRAM = "startcompile.py"
 
@@ -44,7 +44,7 @@ class Helped(Exception):
 
 
 @frozen
-class Asked:
+class BuildArguments:
     """What to build, as the command line said it: only what was set, each value checked and canonical."""
 
     project: Project
@@ -57,7 +57,7 @@ class Asked:
 
 
 @frozen
-class Said:
+class Arguments:
     """All that the command line said. One of ``asked``, ``cancel`` and ``why`` is there; ``port`` is 0 when not said.
 
     ``explain``: nothing is asked for, only what would be answered is wanted. ``more`` is what is asked for besides
@@ -65,9 +65,9 @@ class Said:
     """
 
     settings: Settings
-    asked: Asked | None
+    asked: BuildArguments | None
     cancel: Cancel | None
-    more: tuple[Asked, ...] = ()
+    more: tuple[BuildArguments, ...] = ()
     why: AskWhy | None = None
     explain: bool = False
     host: str = ""
@@ -78,7 +78,7 @@ class Said:
     json: bool = False
 
 
-def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> Said:
+def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> Arguments:
     """Return what the command line says; ``load`` reads a configuration.
 
     Raises UsageError, ConfigurationError, UnknownProject; Helped when help was asked for.
@@ -104,7 +104,7 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     why = _why_id(flags.why) if flags.why is not None else None
     if cancel is not None and why is not None:
         raise UsageError("--cancel ends a request, --why asks about one: choose one")
-    everything: list[Asked] = []
+    everything: list[BuildArguments] = []
     if cancel is None and why is None and project is not None:
         everything = _combinations(flags, words, project, parser)
     asked = everything[0] if everything else None
@@ -112,7 +112,7 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
         _nothing_else(flags, words, project, "--cancel" if cancel is not None else "--why")
     if flags.output is not None and not flags.download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
-    return Said(
+    return Arguments(
         settings=settings,
         asked=asked,
         cancel=cancel,
@@ -128,7 +128,7 @@ def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> 
     )
 
 
-def check_platform(asked: Asked, local: dict[str, Value]) -> None:
+def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
     """Raise UsageError when the options contradict each other: before anybody is asked."""
     asked.project.options.compile_values(asked.compile)
     platform_required(asked.project.options, asked.system, local)
@@ -349,7 +349,7 @@ def _request_id(flag: str, text: str) -> tuple[int, str]:
 
 def _combinations(
     flags: argparse.Namespace, words: list[str], project: Project, parser: argparse.ArgumentParser
-) -> list[Asked]:
+) -> list[BuildArguments]:
     """Return everything that is asked for: each line of the matrix, with every combination of repeated values."""
     if flags.matrix is None:
         return _products(flags, words, project)
@@ -394,7 +394,7 @@ def _options_only(own: argparse.Namespace, words: list[str], project: Project) -
         raise UsageError(f"a line of a matrix holds options of the project only, not {(words + others)[0]!r}")
 
 
-def _products(flags: argparse.Namespace, words: list[str], project: Project) -> list[Asked]:
+def _products(flags: argparse.Namespace, words: list[str], project: Project) -> list[BuildArguments]:
     """Return what is asked for with every combination of the values that were said more than once."""
     names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
     choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
@@ -407,13 +407,13 @@ def _products(flags: argparse.Namespace, words: list[str], project: Project) -> 
     return _bounded(found)
 
 
-def _bounded(found: list[Asked]) -> list[Asked]:
+def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
     if len(found) > TOGETHER:
         raise UsageError(f"at most {TOGETHER} builds can be asked for at once, not {len(found)}")
     return found
 
 
-def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Asked:
+def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> BuildArguments:
     if not words and not flags.explain:
         raise UsageError("say who is told: an e-mail address (--help shows an example)")
     if len(words) > 1:
@@ -422,7 +422,7 @@ def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> Ask
     compile_values = _values(flags, options.compile)
     options.compile_values(compile_values)
     tool = {name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()}
-    return Asked(
+    return BuildArguments(
         project=project,
         email=valid_address(words[0]) if words else "",
         compile=compile_values,

@@ -29,7 +29,7 @@ from buildtool.errors import OutputLost
 from buildtool.model.records import BuildState
 from buildtool.model.text import log_line, printable
 from buildtool.programs.common.output import lost, put
-from buildtool.protocol.messages import Told
+from buildtool.protocol.messages import RequestStatus
 from buildtool.requester.text import clean, ended, waits
 
 __all__ = ["LogText", "PlainConsole", "SilentConsole", "TerminalConsole"]
@@ -69,7 +69,7 @@ class SilentConsole:
     def say(self, line: str) -> None:
         """Say nothing."""
 
-    def state(self, told: Told) -> None:
+    def state(self, told: RequestStatus) -> None:
         """Say nothing."""
 
     def log(self, data: bytes) -> None:
@@ -163,7 +163,7 @@ class TerminalConsole(SilentConsole):
         for line in self._text.feed(data):
             self._console.print(Text(line, style="dim"), soft_wrap=True)
 
-    def state(self, told: Told) -> None:
+    def state(self, told: RequestStatus) -> None:
         """Tell the state at the bottom."""
         if not waits(told):
             words = ended(told)[0]

@@ -29,14 +29,21 @@ from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import Stop, run, whole
-from buildtool.programs.startcompile.command_line import PROGRAM, Asked, Helped, Said, check_platform, parse
+from buildtool.programs.startcompile.command_line import (
+    PROGRAM,
+    Arguments,
+    BuildArguments,
+    Helped,
+    check_platform,
+    parse,
+)
 from buildtool.programs.startcompile.connecting import Connecting, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, Submit
 from buildtool.requester.matrix import worst
 from buildtool.requester.outcome import Exit, Result, all_as_json, as_json, exit_of_error
-from buildtool.requester.requester import Requester, Wish
+from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import how_to_go_on, request_id_words, waits
 
 _HASHED = 1024 * 1024
@@ -66,7 +73,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 class _Errand:
     """What is to be done, checked as far as that goes without the metaserver."""
 
-    said: Said
+    said: Arguments
     submit: Submit | None
     place: OutputPlace
     more: tuple[Submit, ...] = ()
@@ -108,7 +115,7 @@ class _Errand:
         return as_answered(error, where, [one.flag for one in asked.project.options.compile] if asked else ())
 
     async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
-        wishes = [Wish(submit, self.said.foreground, self.said.download) for submit in submits]
+        wishes = [RequestPlan(submit, self.said.foreground, self.said.download) for submit in submits]
         return await requester.ask_together(wishes)
 
     async def _work(self, requester: Requester) -> Result | list[Result]:
@@ -120,10 +127,10 @@ class _Errand:
             return await requester.explain(_question(self.submit))
         if self.submit is None:
             raise UsageError("there is nothing to do")
-        return await requester.ask(Wish(self.submit, self.said.foreground, self.said.download))
+        return await requester.ask(RequestPlan(self.submit, self.said.foreground, self.said.download))
 
 
-def _errand(said: Said) -> _Errand:
+def _errand(said: Arguments) -> _Errand:
     """Return what is to be done. Raises UsageError for what cannot be, before anybody is asked."""
     place = OutputPlace(said.output)
     if said.asked is None:
@@ -141,7 +148,7 @@ def _errand(said: Said) -> _Errand:
     return _Errand(said, _submit(said.asked, local), place, tuple(_submit(other, local) for other in said.more))
 
 
-def _submit(asked: Asked, local: dict[str, Value]) -> Submit:
+def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
     return Submit(
         client_id=uuid.uuid4().hex,
         project=asked.project.name,
@@ -192,13 +199,13 @@ def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Val
     return found
 
 
-def _console(said: Said, timers: IReactorTime) -> SilentConsole:
+def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
     if said.json:
         return SilentConsole()
     return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
 
 
-def _interrupted(requester: Requester, submit: Submit | None, said: Said) -> Result:
+def _interrupted(requester: Requester, submit: Submit | None, said: Arguments) -> Result:
     """Say how to go on after an interruption."""
     told = requester.told
     if told is not None and submit is not None and waits(told) and not said.json:

@@ -19,7 +19,7 @@ from buildtool.model.hosts import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, Stop, command_line, run, whole
-from buildtool.programs.webserver.site import Reader, web_site
+from buildtool.programs.webserver.site import StateReader, web_site
 
 PROGRAM = "webserver"
 
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: Stop) -> int:
     """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
-    reader = Reader(reactor, settings.state_dir)
+    reader = StateReader(reactor, settings.state_dir)
     endpoint = machine_at(reactor, settings.host, settings.pb_port)
     where = at_port(settings.host, settings.pb_port)
     questions = MetaserverQuestions(endpoint, where, IReactorTime(reactor))

@@ -14,7 +14,7 @@ from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from buildtool.adapters.network.connection_shares import Admitting, NoRoom, Standing
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
@@ -25,7 +25,7 @@ from buildtool.model.networks import network_of
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages, Questions
 from buildtool.web.app import WebApp, make_urls
-from buildtool.web.health import Condition
+from buildtool.web.health import HealthSource
 
 BODY_LIMIT = 64 * 1024
 """Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
@@ -38,7 +38,7 @@ STRANGER = 20
 
 CONNECTIONS = 400
 """Most connections at once: visitors may not take the descriptors that the control and transfer ports need. Of these
-each network has a share, see ``Admitting``."""
+each network has a share, see ``ConnectionShares``."""
 
 UNREAD = 128 * 1024
 """Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
@@ -98,12 +98,12 @@ class _Channel(http.HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Take a request."""
         self.setTimeout(IDLE)  # type: ignore[no-untyped-call]
-        self.site.stands(self, Standing.BUSY)
+        self.site.stands(self, ConnectionState.BUSY)
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
     def requestDone(self, request: http.Request) -> None:
         """Be idle until the next request; take none from a visitor who does not read what was answered."""
-        self.site.stands(self, Standing.IDLE)
+        self.site.stands(self, ConnectionState.IDLE)
         if self._unread > UNREAD:
             self.persistent = False
         super().requestDone(request)  # type: ignore[no-untyped-call]
@@ -138,7 +138,7 @@ class PagesSite(Site):
 
     def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
         super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
-        self.admitting: Admitting[_Channel] = Admitting(room_for(most))
+        self.admitting: ConnectionShares[_Channel] = ConnectionShares(room_for(most))
 
     def now(self) -> float:
         """Return the time by which idleness is measured."""
@@ -157,7 +157,7 @@ class PagesSite(Site):
         self.admitting.arrived(made, network, self.now())
         return made
 
-    def stands(self, channel: _Channel, standing: Standing) -> None:
+    def stands(self, channel: _Channel, standing: ConnectionState) -> None:
         """Note what a visitor does."""
         self.admitting.stands(channel, standing, self.now())
 
@@ -171,7 +171,7 @@ def web_site(
     logs: LogReader,
     clock: Clock,
     questions: Questions,
-    condition: Condition | None = None,
+    condition: HealthSource | None = None,
 ) -> PagesSite:
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
@@ -179,7 +179,7 @@ def web_site(
     return PagesSite(app.resource())
 
 
-class Reader:
+class StateReader:
     """The metaserver's state directory, opened by another process: only read."""
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:

@@ -30,7 +30,7 @@ class Estimate:
 
 
 @define
-class Durations:
+class BuildDurations:
     """Earlier durations. They are learnt from what is committed and only ever lead to an estimate."""
 
     _kept: dict[Kind, tuple[float, ...]] = field(factory=dict, init=False)

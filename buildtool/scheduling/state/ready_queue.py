@@ -31,7 +31,7 @@ def place_of(build: Build) -> Place:
 
 
 @define(eq=False)
-class Alike:
+class CapabilityGroup:
     """Known servers that offer the same for the same projects; they differ in their machines only.
 
     ``servers`` names those of them that are connected, ``known`` counts all. While one is connected, ``by_mark`` has
@@ -62,7 +62,7 @@ class _Class:
     example: Build
     members: int = 0
     ready: list[Place] = field(factory=list)
-    offers: dict[Alike, Offer | None] = field(factory=dict)
+    offers: dict[CapabilityGroup, Offer | None] = field(factory=dict)
     capable: dict[str, Offer] = field(factory=dict)
 
 
@@ -114,12 +114,12 @@ class ReadyQueue:
         for key in self._classes_of.pop(server, ()):
             del self._classes[key].capable[server]
 
-    def forget_alike(self, alike: Alike) -> None:
+    def forget_alike(self, alike: CapabilityGroup) -> None:
         """Drop what is known of servers of which none is left."""
         for entry in self._classes.values():
             entry.offers.pop(alike, None)
 
-    def offer(self, key: DemandClass, alike: Alike, find: Callable[[], Offer | None]) -> Offer | None:
+    def offer(self, key: DemandClass, alike: CapabilityGroup, find: Callable[[], Offer | None]) -> Offer | None:
         """Return with which offer servers that are alike can build a class if their machines suffice, or None.
 
         What ``find`` says is kept for the first ``OFFERS_KEPT`` of a class: where more differ, each is one machine.
@@ -132,7 +132,9 @@ class ReadyQueue:
             known[alike] = found
         return found
 
-    def offers(self, alike: Alike, find: Callable[[Build], Offer | None]) -> list[tuple[DemandClass, Build, Offer]]:
+    def offers(
+        self, alike: CapabilityGroup, find: Callable[[Build], Offer | None]
+    ) -> list[tuple[DemandClass, Build, Offer]]:
         """Return every class that servers which are alike can build if their machines suffice, an example, the offer.
 
         ``find`` says it for the example of a class that it is not known of, as for ``offer``.

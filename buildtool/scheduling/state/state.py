@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from attrs import evolve, frozen
 
 from buildtool.model import lifecycle
-from buildtool.model.matching import Fit, Wanted, unmet
+from buildtool.model.matching import Fit, Requirements, unmet
 from buildtool.model.options import Comparison
 from buildtool.model.platforms import Value
 from buildtool.model.records import (
@@ -32,12 +32,12 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Demand,
-    FailedHere,
     Mail,
     Offer,
     Policy,
     ProjectSkill,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
@@ -47,11 +47,11 @@ from buildtool.model.records import (
 )
 from buildtool.model.shelves import stocked
 from buildtool.model.vocabulary import COUNTED, is_name
-from buildtool.scheduling.state.estimates import Durations
+from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.index import Index
-from buildtool.scheduling.state.ready_queue import Alike, ReadyQueue, Verdict
+from buildtool.scheduling.state.ready_queue import CapabilityGroup, ReadyQueue, Verdict
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | FailedHere | Mail | Beat | Shift
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
 
 SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
@@ -84,7 +84,7 @@ TIMERS_SPARED = 1_000
 
 
 @frozen
-class Seen:
+class AnsweredSubmission:
     """A client request id that was answered: for which Request, body and how."""
 
     request_id: int
@@ -132,7 +132,7 @@ class State:
 
     def _configure(self, policies: Mapping[str, Policy]) -> None:
         self.policies = dict(policies)
-        self._fits: dict[tuple[object, ...], WeakKeyDictionary[Alike, Fit]] = {}
+        self._fits: dict[tuple[object, ...], WeakKeyDictionary[CapabilityGroup, Fit]] = {}
         self.hit: tuple[Demand, tuple[Shelf, ...], Artifact | None] | None = None
         self.comparisons: dict[str, Mapping[str, Comparison]] = {
             name: dict(policy.comparisons) for name, policy in policies.items()
@@ -171,8 +171,8 @@ class State:
         self.servers: dict[str, Server] = {}
         self.refusals: dict[tuple[int, str], Refusal] = {}
         self.shelves: dict[ShelfKey, Shelf] = {}
-        self.seen: dict[str, Seen] = {}
-        self.durations = Durations()
+        self.seen: dict[str, AnsweredSubmission] = {}
+        self.durations = BuildDurations()
         self.queue = ReadyQueue()
         self.build_by_key: dict[str, int] = {}
         self.builds_on: Index[ShelfKey] = Index()
@@ -190,9 +190,9 @@ class State:
         self.free: dict[str, None] = {}
         self.cpus: dict[str, int] = {}
         self.idle_sizes: dict[str, int] = {}
-        self._alike: dict[tuple[object, object], Alike] = {}
-        self._alike_of: dict[str, Alike] = {}
-        self._there: dict[Alike, None] = {}
+        self._alike: dict[tuple[object, object], CapabilityGroup] = {}
+        self._alike_of: dict[str, CapabilityGroup] = {}
+        self._there: dict[CapabilityGroup, None] = {}
         self.timers: list[tuple[float, str, Any]] = []
         self.beat = 0.0
         self.revisions_wanted = 0
@@ -344,7 +344,7 @@ class State:
             heapq.heappush(self.timers, (new.until, "lease", key))
         self.leases[key] = new
 
-    def forget_failure(self, failure: FailedHere, now: float) -> None:
+    def forget_failure(self, failure: RememberedFailure, now: float) -> None:
         """Remember a failure no longer than ``now``."""
         self._mark(failure.build_id, evolve(failure, until=now))
         shelf = self.shelf(failure.shelf)
@@ -374,7 +374,7 @@ class State:
         for name in self.servers:
             self._note_free(name)
 
-    def append(self, record: Artifact | FailedHere | Mail) -> None:
+    def append(self, record: Artifact | RememberedFailure | Mail) -> None:
         """Add something finished: it is written, and artifacts and failures stand on their shelf, newest first."""
         match record:
             case Artifact():
@@ -385,7 +385,7 @@ class State:
                     self._restock(record.shelf, None if shelf.more else evolve(shelf, artifacts=others))
                 else:
                     self._restock(record.shelf, stocked((record, *others), shelf.failures, more=shelf.more))
-            case FailedHere():
+            case RememberedFailure():
                 self._mark(record.build_id, record)
                 shelf = self.shelf(record.shelf)
                 self._restock(record.shelf, stocked(shelf.artifacts, (record, *shelf.failures), more=shelf.more))
@@ -419,7 +419,7 @@ class State:
             case _:
                 return key in self.refusals and self.refusals[key].until == when
 
-    def remember_answer(self, client_id: str, seen: Seen) -> None:
+    def remember_answer(self, client_id: str, seen: AnsweredSubmission) -> None:
         """Know a client request id until the next commit, from when on the database knows it."""
         old = self.seen.get(client_id)
         self.seen[client_id] = seen
@@ -502,7 +502,7 @@ class State:
         found = wanted.fit(server.capability).verdict(wanted.machine(server.capability))
         return found if isinstance(found, Offer) else tuple(found)
 
-    def fits(self, spec: BuildSpec) -> MutableMapping[Alike, Fit]:
+    def fits(self, spec: BuildSpec) -> MutableMapping[CapabilityGroup, Fit]:
         """Return what was found lately of servers that are alike for Builds of this platform; kept by the caller."""
         kind = (spec.project, spec.recipe_version, spec.platform, spec.native)
         found = self._fits.get(kind)
@@ -512,12 +512,12 @@ class State:
             found = self._fits[kind] = WeakKeyDictionary()
         return found
 
-    def wanted(self, spec: BuildSpec) -> Wanted:
+    def wanted(self, spec: BuildSpec) -> Requirements:
         """Return what a Build of ``spec`` needs of a build server."""
         skill = ProjectSkill(spec.project, spec.recipe_version, self.policy(spec.project).options_digest)
-        return Wanted(spec, skill, self.compare(spec.project))
+        return Requirements(spec, skill, self.compare(spec.project))
 
-    def alike(self, server: str) -> Alike:
+    def alike(self, server: str) -> CapabilityGroup:
         """Return those that offer the same as a known server, itself among them."""
         return self._alike_of[server]
 
@@ -549,7 +549,7 @@ class State:
         else:
             self._dirty[mark] = old
 
-    def _restore_seen(self, client_id: str, old: Seen | None) -> None:
+    def _restore_seen(self, client_id: str, old: AnsweredSubmission | None) -> None:
         if old is None:
             self.seen.pop(client_id, None)
         else:
@@ -728,7 +728,7 @@ class State:
             sign = (capability.offers, capability.skills)
             alike = self._alike.get(sign)
             if alike is None:
-                alike = self._alike[sign] = Alike(capability)
+                alike = self._alike[sign] = CapabilityGroup(capability)
             alike.known += 1
             self._alike_of[name] = alike
             cpus = dict(capability.machine).get("cpus", 0)
@@ -745,7 +745,7 @@ class State:
         elif alike is not None:
             self._leave(alike, name)
 
-    def _leave(self, alike: Alike, name: str) -> None:
+    def _leave(self, alike: CapabilityGroup, name: str) -> None:
         if alike.leave(name) and alike in self._there:
             del self._there[alike]
             self.queue.forget_alike(alike)

@@ -15,13 +15,13 @@ from twisted.spread import jelly
 from twisted.spread.pb import Broker, Referenceable
 from zope.interface import implementer
 
-from buildtool.adapters.control.connection import PEER, Complaints, Limits
-from buildtool.adapters.control.decoder import Bounds, Breach, Expressions, plain
+from buildtool.adapters.control.connection import PEER, ConnectionLimits, ViolationLog
+from buildtool.adapters.control.decoder import Bounds, Expressions, ProtocolViolation, plain
 from buildtool.adapters.control.encoder import call_bytes, encoded
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.concurrency.asker import asker
 from buildtool.protocol import codec
-from buildtool.protocol.messages import PROTOCOL_VERSION, AskStatus, Told
+from buildtool.protocol.messages import PROTOCOL_VERSION, AskStatus, RequestStatus
 from tests import messages
 from tests.adapters.control.wires import Wires, banana, turn
 from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
@@ -35,7 +35,7 @@ def sent_by_twisted(expression: object) -> bytes:
     return bytes(twisted_banana.encode(expression))
 
 
-def wires(limits: Limits | None = None) -> Wires:
+def wires(limits: ConnectionLimits | None = None) -> Wires:
     clock = Clock()
     gateway = Gateway(clock, limits=limits)
     return Wires(clock, gateway.factory(FakeRequesterDesk(), FakeBuildServerDesk()))
@@ -124,7 +124,7 @@ def test_texts_are_counted_like_everything_else(data: object, less: tuple[int, i
     try:
         for start in range(0, len(stream), step):
             found += narrow.feed(stream[start : start + step])
-    except Breach:
+    except ProtocolViolation:
         assert any(less)
     else:
         assert not any(less)
@@ -139,7 +139,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_breach(stream: bytes, step: int) ->
         for start in range(0, len(stream), step):
             for expression in reader.feed(stream[start : start + step]):
                 plain(expression, lambda number: ("remote", number))
-    except Breach:
+    except ProtocolViolation:
         return
     assert reader.held <= 1_000 + 200 + 64 * 50
 
@@ -148,7 +148,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_breach(stream: bytes, step: int) ->
 def test_arbitrary_expressions_are_plain_data_or_a_breach(expression: object) -> None:
     try:
         plain(expression, lambda number: ("remote", number))
-    except Breach:
+    except ProtocolViolation:
         return
 
 
@@ -176,7 +176,7 @@ def test_every_message_passes_and_is_no_longer_than_was_counted(message: Any) ->
 )
 def test_each_bound_ends_the_connection(stream: bytes, said: str) -> None:
     items = 200 if "announced" not in said and "bytes" in said else 50
-    with pytest.raises(Breach, match=said):
+    with pytest.raises(ProtocolViolation, match=said):
         Expressions(Bounds(size=1_000, items=items)).feed(stream)
 
 
@@ -215,7 +215,7 @@ def test_each_bound_ends_the_connection(stream: bytes, said: str) -> None:
     ],
 )
 def test_nothing_but_plain_data_is_taken(expression: object) -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ProtocolViolation):
         plain(expression, lambda number: ("remote", number))
 
 
@@ -300,7 +300,7 @@ def test_silence_ends_at_the_time_for_a_hello() -> None:
 
 def test_silent_strangers_make_room_for_whoever_comes_and_talks() -> None:
     """The longest silent one goes first, of the network that has most; nobody is turned away."""
-    ends = wires(Limits(connections=5))
+    ends = wires(ConnectionLimits(connections=5))
     silent = []
     for _ in range(4):
         silent.append(ends.raw())
@@ -318,7 +318,7 @@ def test_silent_strangers_make_room_for_whoever_comes_and_talks() -> None:
 def test_whoever_waits_for_an_answer_keeps_the_place_and_who_wants_nothing_does_not() -> None:
     clock = Clock()
     desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=Limits(connections=2)).factory(desk, FakeBuildServerDesk()))
+    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(connections=2)).factory(desk, FakeBuildServerDesk()))
     waits = admitted(ends)
     desk.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
@@ -333,7 +333,7 @@ def test_whoever_waits_for_an_answer_keeps_the_place_and_who_wants_nothing_does_
 def test_where_everybody_is_busy_a_network_with_few_connections_takes_from_one_with_many() -> None:
     clock = Clock()
     desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=Limits(connections=3)).factory(desk, FakeBuildServerDesk()))
+    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(connections=3)).factory(desk, FakeBuildServerDesk()))
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     busy = []
     for _ in range(3):
@@ -348,7 +348,7 @@ def test_where_everybody_is_busy_a_network_with_few_connections_takes_from_one_w
 
 
 def test_unfinished_messages_of_all_connections_together_are_bounded() -> None:
-    ends = wires(Limits(held=5_000))
+    ends = wires(ConnectionLimits(held=5_000))
     unfinished = banana() + b"\x10\x80" + b"\x08\x07\x82" + b"x" * 500  # sixteen strings, one half of the first
     assert ends.server is not None
     clients = [ends.raw() for _ in range(20)]
@@ -369,7 +369,7 @@ def test_unfinished_messages_of_all_connections_together_are_bounded() -> None:
 
 
 def test_when_memory_is_short_the_largest_goes_and_small_ones_stay() -> None:
-    ends = wires(Limits(held=20_000))
+    ends = wires(ConnectionLimits(held=20_000))
     honest = admitted(ends)
     honest.transport.write(banana(call(1, b"status", {"type": "AskStatus"}))[4:50])
     hostile = [admitted(ends) for _ in range(10)]
@@ -394,7 +394,7 @@ def test_a_thousand_hostile_connections_write_a_dozen_lines(lines: list[LogEvent
 
 def test_how_many_lines_were_left_out_is_said_with_the_next(lines: list[LogEvent]) -> None:
     clock = Clock()
-    complaints = Complaints(clock, most=2, period=60.0)
+    complaints = ViolationLog(clock, most=2, period=60.0)
     for number in range(5):
         complaints.say(f"line {number}")
     clock.advance(61)
@@ -446,7 +446,7 @@ def test_a_second_hello_is_refused() -> None:
 
 
 def test_a_requester_who_neither_asks_nor_waits_is_dropped_in_the_end() -> None:
-    ends = wires(Limits(idle_time=100))
+    ends = wires(ConnectionLimits(idle_time=100))
     client = admitted(ends)
     ends.advance(90)
     client.transport.write(banana(call(1, b"status", {}))[4:])
@@ -458,7 +458,7 @@ def test_a_requester_who_neither_asks_nor_waits_is_dropped_in_the_end() -> None:
 
 
 def test_whoever_does_not_read_answers_is_not_listened_to_and_dropped_in_the_end() -> None:
-    ends = wires(Limits(stall_time=60))
+    ends = wires(ConnectionLimits(stall_time=60))
     client = admitted(ends)
     broker = ends.brokers()[0]
     paused: list[str] = []
@@ -477,7 +477,7 @@ def test_whoever_does_not_read_answers_is_not_listened_to_and_dropped_in_the_end
 def test_calls_that_wait_for_their_answers_are_bounded_by_not_reading_on() -> None:
     clock = Clock()
     desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=Limits(calls=4)).factory(desk, FakeBuildServerDesk()))
+    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(calls=4)).factory(desk, FakeBuildServerDesk()))
     client = admitted(ends)
     broker = ends.brokers()[0]
     paused: list[str] = []
@@ -503,7 +503,7 @@ class SlowDesk(FakeRequesterDesk):
     clock: Clock = field(factory=Clock)
     asked: list[int] = field(factory=list)
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         self.clock.rightNow += 0.001
         self.asked.append(asker().connection)
         return await super().status(message)
@@ -531,7 +531,7 @@ def test_calls_that_come_in_one_piece_are_bounded_like_others() -> None:
     """What was read with them waits its turn, and is counted as long as it does."""
     clock = Clock()
     desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=Limits(calls=4)).factory(desk, FakeBuildServerDesk()))
+    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(calls=4)).factory(desk, FakeBuildServerDesk()))
     client = admitted(ends)
     desk.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
@@ -580,7 +580,7 @@ def test_a_message_is_counted_from_its_first_byte_until_its_answer_is_read(cuts:
 def test_whoever_asks_for_much_and_reads_nothing_is_dropped_before_it_takes_much_memory() -> None:
     clock = Clock()
     desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=Limits(unread=2_000)).factory(desk, FakeBuildServerDesk()))
+    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(unread=2_000)).factory(desk, FakeBuildServerDesk()))
     client = admitted(ends)
     broker = ends.brokers()[0]
     desk.hold = Deferred()

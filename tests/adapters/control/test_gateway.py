@@ -53,8 +53,8 @@ from buildtool.protocol.messages import (
     Ok,
     Register,
     RenewTickets,
+    RequestStatus,
     Tickets,
-    Told,
     Welcome,
 )
 from tests import messages
@@ -165,7 +165,7 @@ def test_a_coroutine_that_waits_is_awaited_before_the_answer_goes_out() -> None:
     farm = Farm()
     client = farm.requester()
     held = farm.requesters.hold = Deferred()
-    found: list[Told] = []
+    found: list[RequestStatus] = []
     Deferred.fromCoroutine(client.submit(messages.submit())).addCallback(found.append)
     farm.ends.run()
     assert not found
@@ -177,7 +177,7 @@ def test_a_coroutine_that_waits_is_awaited_before_the_answer_goes_out() -> None:
 def test_a_follower_hears_every_move_until_the_end_and_no_longer() -> None:
     farm = Farm()
     client = farm.requester()
-    heard: list[Told] = []
+    heard: list[RequestStatus] = []
     assert farm.result(client.follow(Follow(12, "abcdef"), heard.append)) == messages.waiting()
     assert farm.gateway.follows(12)
     assert not farm.gateway.follows(13)
@@ -208,7 +208,7 @@ def test_moves_before_the_token_is_checked_are_kept_and_told_after_the_answer() 
 def test_nobody_follows_without_the_token() -> None:
     farm = Farm()
     client = farm.requester()
-    heard: list[Told] = []
+    heard: list[RequestStatus] = []
     with pytest.raises(Unauthorised):
         farm.result(client.follow(Follow(12, "wrong"), heard.append))
     farm.gateway.moved(messages.told())

@@ -16,8 +16,9 @@ from buildtool.adapters.control.unix_socket import LONGEST, NAME, ControlPort, a
 from buildtool.errors import NotFound, NotRunning, StorageUnavailable, Unauthorised, Unavailable
 from buildtool.protocol.operator import (
     AbortBuild,
-    Acted,
+    ActionResult,
     Drain,
+    FarmStatus,
     ForgetFailure,
     ForgetServer,
     PauseServer,
@@ -26,11 +27,10 @@ from buildtool.protocol.operator import (
     RebuildBuild,
     ResumeServer,
     ServerStands,
-    Standing,
     WaitingTold,
 )
 
-STANDING = Standing(
+STANDING = FarmStatus(
     1, 2, 3, 4, 5, 6, 7, True, ("the disk is full",), (ServerStands("anna", "paused", "no disk", 0, 1),), (),
     (WaitingTold(9, "lua", "c" * 40, 2, 3.5, ("nobody has arch=ppc",)),),
 )  # fmt: skip
@@ -42,41 +42,41 @@ class FakeOperatorDesk:
 
     acts: list[tuple[object, str]] = field(factory=list)
 
-    async def standing(self) -> Standing:
+    async def standing(self) -> FarmStatus:
         return STANDING
 
-    async def pause(self, message: PauseServer, by: str) -> Acted:
+    async def pause(self, message: PauseServer, by: str) -> ActionResult:
         if message.server == "nobody":
             raise NotFound("there is no build server 'nobody'; known: anna")
         return self._done(message, by)
 
-    async def resume(self, message: ResumeServer, by: str) -> Acted:
+    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def abort(self, message: AbortBuild, by: str) -> Acted:
+    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def rebuild(self, message: RebuildBuild, by: str) -> Acted:
+    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def forget_server(self, message: ForgetServer, by: str) -> Acted:
+    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def forget(self, message: ForgetFailure, by: str) -> Acted:
+    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def purge(self, message: PurgeArtifact, by: str) -> Acted:
+    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> Acted:
+    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
         return self._done(message, by)
 
-    async def drain(self, message: Drain, by: str) -> Acted:
+    async def drain(self, message: Drain, by: str) -> ActionResult:
         return self._done(message, by)
 
-    def _done(self, message: object, by: str) -> Acted:
+    def _done(self, message: object, by: str) -> ActionResult:
         self.acts.append((message, by))
-        return Acted((f"{type(message).__name__} done",))
+        return ActionResult((f"{type(message).__name__} done",))
 
 
 ACTS: list[Act] = [

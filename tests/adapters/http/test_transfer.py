@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.http.server import Limits
+from buildtool.adapters.http.server import HttpLimits
 from buildtool.adapters.http.transfer import LOG_ANSWER
 from buildtool.adapters.storage.logs import FRAME
 from buildtool.model.tickets import TicketKind
@@ -255,7 +255,7 @@ class RefusedUploadTests(TransferCase):
 
 
 class BusyTests(TransferCase):
-    limits = Limits(connections=3, idle=0.3, linger=0.05)
+    limits = HttpLimits(connections=3, idle=0.3, linger=0.05)
 
     async def test_a_silent_connection_makes_room_for_whoever_comes(self) -> None:
         held = [await self.talk() for _ in range(3)]
@@ -475,7 +475,7 @@ class ArtifactTests(TransferCase):
 
 
 class StallTests(TransferCase):
-    limits = Limits(stall=0.3, linger=0.05)
+    limits = HttpLimits(stall=0.3, linger=0.05)
 
     async def test_a_reader_who_takes_nothing_is_cut_off(self) -> None:
         digest = await self.publish(bytes(40 * 1024 * 1024))

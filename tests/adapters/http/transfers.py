@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.http.client import Patience
-from buildtool.adapters.http.server import Limits
+from buildtool.adapters.http.server import HttpLimits
 from buildtool.adapters.http.transfer import Oversight, TransferSite
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
@@ -88,7 +88,7 @@ class TransferCase(TestCase):
     """A metaserver's transfer port with its stores in ``self.state``, and a client."""
 
     timeout = 30
-    limits = Limits(linger=0.05)
+    limits = HttpLimits(linger=0.05)
     patience = Patience()
 
     async def setUp(self) -> None:  # type: ignore[override]

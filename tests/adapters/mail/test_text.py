@@ -12,16 +12,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.adapters.mail.mailer import compose
-from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, Links, log_end, plain, render, render_test
+from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, MailLinks, log_end, plain, render, render_test
 from buildtool.errors import InternalError
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Capability, Mail, RequestState, Server
 from buildtool.ports.metaserver import OutgoingMail
-from buildtool.ports.pages import Running
+from buildtool.ports.pages import RunningBuild
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request
 from tests.support.smtp import parse
 
-LINKS = Links(
+LINKS = MailLinks(
     lambda digest, name: f"http://farm.test:23433/artifacts/{digest}/{name}",
     lambda number: f"http://farm.test/build/{number}",
     lambda number: f"http://farm.test/logs/{number}",
@@ -174,7 +174,7 @@ def missing(**changed: Any) -> OutgoingMail:
     mail = Mail("missing:orion:4:o@example.org", "o@example.org", None, (), RequestState.WAITING, WALL, server="orion")
     capability = Capability((), (), (), admin="Olga <o@example.org>")
     server = Server("orion", 4, capability, False, WALL - 3_600, WALL - 3_600, missing_since=WALL - 3_600)
-    had = Running(evolve(attempt(end=AttemptEnd.LOST), state=AttemptState.MISSING), build(BuildState.QUEUED))
+    had = RunningBuild(evolve(attempt(end=AttemptEnd.LOST), state=AttemptState.MISSING), build(BuildState.QUEUED))
     return OutgoingMail(mail, None, (), None, (), 0, server=evolve(server, **changed), lost=(had,))
 
 
@@ -201,7 +201,7 @@ def test_an_owner_whose_build_server_is_back_when_the_mail_goes_out_is_told_so()
 def test_nothing_that_a_build_server_says_of_itself_breaks_the_form_of_the_mail_about_it(name: str, ref: str) -> None:
     mail = missing()
     spec = evolve(build().spec, project=ref, revision=ref)
-    had = Running(mail.lost[0].attempt, evolve(build(), spec=spec))
+    had = RunningBuild(mail.lost[0].attempt, evolve(build(), spec=spec))
     subject, body = told(evolve(mail, mail=evolve(mail.mail, server=name or "x"), lost=(had,)))
     read = parse(compose("farm@example.org", "o@example.org", subject, body, key="k", now=WALL))
     assert read.get_content() == body

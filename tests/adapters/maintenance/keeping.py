@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.model.records import Artifact
 from tests.adapters.maintenance import states
 from tests.support.inline import run
 
-Round = Callable[[Patrol], Awaitable[float]]
+Round = Callable[[PeriodicTask], Awaitable[float]]
 
 
 class KeepingCase(SynchronousTestCase):
@@ -33,7 +33,7 @@ class KeepingCase(SynchronousTestCase):
         self.addCleanup(lambda: run(self.database.close()))
         self.store = SqlBrokerStore(self.database)
         self.artifacts = ArtifactStore(self.state, Inline())
-        self.shelving = Shelving(self.state, self.artifacts, Inline())
+        self.shelving = ArtifactRemoval(self.state, self.artifacts, Inline())
         self.withdrawn: list[tuple[int, str]] = []
 
     async def gone(self, artifact: Artifact, why: str) -> None:
@@ -41,9 +41,9 @@ class KeepingCase(SynchronousTestCase):
         self.withdrawn.append((artifact.id, why))
         await self.store.commit([evolve(artifact, withdrawn=why)], (), states.NOW)
 
-    def patrol(self, round_: Round) -> Patrol:
+    def patrol(self, round_: Round) -> PeriodicTask:
         """Begin at once, and end with the test."""
-        patrol = Patrol("a test", self.clock, round_)
+        patrol = PeriodicTask("a test", self.clock, round_)
         patrol.start(0.0)
         self.addCleanup(lambda: run(patrol.stop()))
         return patrol

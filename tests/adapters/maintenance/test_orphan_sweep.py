@@ -13,10 +13,10 @@ from buildtool.adapters.maintenance import orphan_sweep
 from buildtool.adapters.maintenance.fsck import Checkup
 from buildtool.adapters.maintenance.orphan_sweep import AT_ONCE, EVERY, GRACE, PAUSE, Sweep
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.artifact_removal import Shelving
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.filesystem import RealDisk, Status
-from buildtool.concurrency.periodic import Patrol
+from buildtool.concurrency.periodic import PeriodicTask
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.keeping import KeepingCase
 from tests.adapters.maintenance.states import DIGEST, stored
@@ -128,12 +128,12 @@ class TestSweep(KeepingCase):
 
         disk = Dying()
         artifacts = ArtifactStore(self.state, Inline(), disk)
-        self.sweep.shelving = Shelving(self.state, artifacts, Inline(), disk)
+        self.sweep.shelving = ArtifactRemoval(self.state, artifacts, Inline(), disk)
         self.sweeps(2 * EVERY)
         assert self.withdrawn == []
 
         class Unmounted(Sweep):
-            async def _files(self, patrol: Patrol) -> bool:
+            async def _files(self, patrol: PeriodicTask) -> bool:
                 found = await super()._files(patrol)
                 shutil.rmtree(self.shelving.directory / "artifacts")
                 (self.shelving.directory / "artifacts").mkdir()
@@ -194,4 +194,4 @@ class TestQuarantine(KeepingCase):
         assert names == [f"{DIGEST}.zip", f"{DIGEST}.zip.2"]
 
     def test_a_file_that_is_not_there_is_not_moved(self) -> None:
-        assert run(Shelving(self.state, self.artifacts, Inline()).quarantine("0" * 64)) is False
+        assert run(ArtifactRemoval(self.state, self.artifacts, Inline()).quarantine("0" * 64)) is False

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from buildtool.adapters.network.connection_shares import Admitting, NoRoom, Standing
-from buildtool.adapters.network.memory_budget import Budget
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.memory_budget import MemoryBudget
 from buildtool.model.networks import network_of
 
 NETWORKS = st.sampled_from(["a", "b", "c"])
 
 
-def full(*guests: tuple[str, Standing, float]) -> Admitting[int]:
+def full(*guests: tuple[str, ConnectionState, float]) -> ConnectionShares[int]:
     """Return a port that is full of guests: network, what they do, and since when they are silent."""
-    port: Admitting[int] = Admitting(len(guests))
+    port: ConnectionShares[int] = ConnectionShares(len(guests))
     for number, (network, standing, since) in sorted(enumerate(guests), key=lambda item: item[1][2]):
         port.arrived(number, network, since)
         port.stands(number, standing, since)
@@ -40,7 +40,9 @@ def test_an_ipv6_network_is_one_and_an_ipv4_address_is_one_however_it_is_written
 
 
 def test_a_stranger_who_has_only_just_come_goes_after_one_who_wants_nothing() -> None:
-    port = full(("a", Standing.STRANGER, 99.5), ("a", Standing.IDLE, 50.0), ("a", Standing.STRANGER, 90.0))
+    port = full(
+        ("a", ConnectionState.STRANGER, 99.5), ("a", ConnectionState.IDLE, 50.0), ("a", ConnectionState.STRANGER, 90.0)
+    )
     assert [port.make_room("a", 100.0)] == [2]
     port.arrived(3, "a", 100.0)
     assert port.make_room("a", 100.0) == 1
@@ -49,10 +51,10 @@ def test_a_stranger_who_has_only_just_come_goes_after_one_who_wants_nothing() ->
 
 
 def test_one_that_should_read_and_does_not_goes_before_one_that_is_right_to_wait() -> None:
-    port = full(("a", Standing.WAITS, 0.0), ("a", Standing.BUSY, 80.0), ("a", Standing.BUSY, 95.0))
+    port = full(("a", ConnectionState.WAITS, 0.0), ("a", ConnectionState.BUSY, 80.0), ("a", ConnectionState.BUSY, 95.0))
     assert port.make_room("a", 100.0) == 1
     port.arrived(3, "a", 100.0)
-    port.stands(3, Standing.WAITS, 100.0)
+    port.stands(3, ConnectionState.WAITS, 100.0)
     with pytest.raises(NoRoom):
         port.make_room("a", 100.0)
 
@@ -60,7 +62,7 @@ def test_one_that_should_read_and_does_not_goes_before_one_that_is_right_to_wait
 @given(st.integers(3, 300), st.integers(3, 600))
 def test_however_many_are_silent_all_who_talk_get_in_from_the_same_address_too(room: int, silent: int) -> None:
     """Each comes, says who they are, asks and goes, while those who say nothing stay."""
-    port: Admitting[object] = Admitting(room)
+    port: ConnectionShares[object] = ConnectionShares(room)
     for number in range(silent):
         victim = port.make_room("a", 0.0)
         port.arrived(("silent", number), "a", 0.0)
@@ -69,7 +71,7 @@ def test_however_many_are_silent_all_who_talk_get_in_from_the_same_address_too(r
         victim = port.make_room("a", 10.0 + number)
         assert victim is None or victim[0] == "silent"  # type: ignore[index]
         port.arrived(("honest", number), "a", 10.0 + number)
-        port.stands(("honest", number), Standing.IDLE, 10.0 + number)
+        port.stands(("honest", number), ConnectionState.IDLE, 10.0 + number)
         if number % 2:
             port.left(("honest", number))
             port.left(("honest", number - 1))
@@ -82,10 +84,10 @@ class Port(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.port: Admitting[int] = Admitting(6)
+        self.port: ConnectionShares[int] = ConnectionShares(6)
         self.now = 0.0
         self.number = 0
-        self.model: dict[int, tuple[str, Standing, float]] = {}
+        self.model: dict[int, tuple[str, ConnectionState, float]] = {}
 
     @rule(seconds=st.floats(0.0, 20.0))
     def wait(self, seconds: float) -> None:
@@ -102,8 +104,8 @@ class Port(RuleBasedStateMachine):
             counts = self._counts()
             assert max(counts.values()) <= counts.get(network, 0) + 1
             for _, standing, heard in before.values():
-                assert standing in (Standing.BUSY, Standing.WAITS)
-                assert standing is Standing.WAITS or self.now - heard < 10.0
+                assert standing in (ConnectionState.BUSY, ConnectionState.WAITS)
+                assert standing is ConnectionState.WAITS or self.now - heard < 10.0
             return -1
         if victim is None:
             assert len(before) < 6
@@ -111,7 +113,7 @@ class Port(RuleBasedStateMachine):
             self._check(before, victim, network)
             del self.model[victim]
         self.port.arrived(self.number, network, self.now)
-        self.model[self.number] = network, Standing.STRANGER, self.now
+        self.model[self.number] = network, ConnectionState.STRANGER, self.now
         return self.number
 
     def _counts(self) -> dict[str, int]:
@@ -120,23 +122,23 @@ class Port(RuleBasedStateMachine):
             found[network] = found.get(network, 0) + 1
         return found
 
-    def _check(self, before: dict[int, tuple[str, Standing, float]], victim: int, network: str) -> None:
+    def _check(self, before: dict[int, tuple[str, ConnectionState, float]], victim: int, network: str) -> None:
         assert len(before) == 6
         counts = self._counts()
         theirs, standing, heard = before[victim]
-        idle = {name for name, doing, _ in before.values() if doing in (Standing.STRANGER, Standing.IDLE)}
-        if standing in (Standing.STRANGER, Standing.IDLE):
+        idle = {name for name, doing, _ in before.values() if doing in (ConnectionState.STRANGER, ConnectionState.IDLE)}
+        if standing in (ConnectionState.STRANGER, ConnectionState.IDLE):
             assert counts[theirs] == max(counts[name] for name in idle)
         else:
             assert not idle, "idle ones go first"
-            assert (standing is Standing.BUSY and self.now - heard >= 10.0) or (
+            assert (standing is ConnectionState.BUSY and self.now - heard >= 10.0) or (
                 counts[theirs] == max(counts.values()) > counts.get(network, 0) + 1
             )
         alike = [silent for name, doing, silent in before.values() if (name, doing) == (theirs, standing)]
         assert heard == min(alike), "the longest silent goes first"
 
-    @rule(guest=guests, standing=st.sampled_from(Standing))
-    def do(self, guest: int, standing: Standing) -> None:
+    @rule(guest=guests, standing=st.sampled_from(ConnectionState))
+    def do(self, guest: int, standing: ConnectionState) -> None:
         self.port.stands(guest, standing, self.now)
         if guest in self.model:
             self.model[guest] = self.model[guest][0], standing, self.now
@@ -167,7 +169,7 @@ TestPort = Port.TestCase
 def test_memory_is_never_above_the_budget_and_the_largest_of_the_largest_network_goes(
     changes: list[tuple[int, int]],
 ) -> None:
-    budget: Budget[int] = Budget(200)
+    budget: MemoryBudget[int] = MemoryBudget(200)
     model: dict[int, int] = {}
     for connection, size in changes:
         budget.takes(connection, f"net{connection % 3}", size)

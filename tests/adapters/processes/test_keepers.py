@@ -16,10 +16,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.processes import procfs
-from buildtool.adapters.processes.command import CommandLine, Ended
+from buildtool.adapters.processes.command import CommandLine, CommandResult
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import end_leftovers, mark_for
-from buildtool.adapters.processes.runner import Processes, Running
+from buildtool.adapters.processes.runner import Processes, RunningProcess
 from tests.adapters.processes.test_runner import Collected, alive, python, shell
 from tests.support.packages import require_that
 from tests.support.signals import LIBRARYS_OWN
@@ -105,10 +105,10 @@ class Kept(TestCase):
         assert keepers is not None
         return keepers
 
-    def start(self, command: CommandLine, output: Collected | None = None, kill_after: float = 5.0) -> Running:
+    def start(self, command: CommandLine, output: Collected | None = None, kill_after: float = 5.0) -> RunningProcess:
         return self.processes.start(command, on_output=output or self.output, kill_after=kill_after)
 
-    async def run_it(self, command: CommandLine, kill_after: float = 5.0) -> Ended:
+    async def run_it(self, command: CommandLine, kill_after: float = 5.0) -> CommandResult:
         return await self.processes.run(command, on_output=self.output, kill_after=kill_after)
 
     async def nothing_left(self) -> None:

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from buildtool.adapters.processes.command import not_started
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
-from buildtool.adapters.processes.runner import CHUNK, CommandLine, Ended, Processes, Running
+from buildtool.adapters.processes.runner import CHUNK, CommandLine, CommandResult, Processes, RunningProcess
 from buildtool.ports.buildserver import Obstacle
 from tests.support.packages import require_that
 
@@ -107,7 +107,7 @@ class ProcessesTests(TestCase):
         time_limit: float | None = None,
         silence_limit: float | None = None,
         kill_after: float = 5.0,
-    ) -> Ended:
+    ) -> CommandResult:
         return await self.processes.run(
             command,
             on_output=on_output or self.output,
@@ -116,7 +116,7 @@ class ProcessesTests(TestCase):
             kill_after=kill_after,
         )
 
-    def start(self, command: CommandLine, kill_after: float = 5.0) -> Running:
+    def start(self, command: CommandLine, kill_after: float = 5.0) -> RunningProcess:
         return self.processes.start(command, on_output=self.output, kill_after=kill_after)
 
     async def test_a_command_that_succeeds_exits_with_code_0(self) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.runtime.turn_meter import WINDOW, WINDOWS, Durations, TurnMeter
+from buildtool.adapters.runtime.turn_meter import WINDOW, WINDOWS, TurnDurations, TurnMeter
 
 STEP = 2 ** (1 / 8)
 """By how much a figure may be rounded up."""
@@ -21,7 +21,7 @@ STEP = 2 ** (1 / 8)
 
 @given(st.lists(st.floats(0.000_02, 50.0), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99, 0.999]))
 def test_a_part_is_told_as_it_was_or_rounded_up_to_the_next_bound(took: list[float], part: float) -> None:
-    durations = Durations(lambda: 1.0)
+    durations = TurnDurations(lambda: 1.0)
     for one in took:
         durations.note(one)
     exact = sorted(took)[max(0, -int(-part * len(took) // 1) - 1)]
@@ -33,7 +33,7 @@ def test_a_part_is_told_as_it_was_or_rounded_up_to_the_next_bound(took: list[flo
 
 def test_only_what_was_lately_is_told_and_nothing_grows() -> None:
     now = [0.0]
-    durations = Durations(lambda: now[0])
+    durations = TurnDurations(lambda: now[0])
     durations.note(3.0)
     for _ in range(20):
         now[0] += WINDOW

@@ -20,7 +20,7 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.errors import ConflictingRow, NotFound
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -28,17 +28,17 @@ from buildtool.model.records import (
     AttemptState,
     Build,
     BuildState,
-    FailedHere,
     Mail,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
     Server,
     Shelf,
     Shift,
 )
-from buildtool.ports.metaserver import Answered, Row
-from buildtool.ports.pages import Running
+from buildtool.ports.metaserver import AnsweredRequest, Row
+from buildtool.ports.pages import RunningBuild
 from tests import messages, strategies
 from tests.support.inline import run
 
@@ -49,7 +49,7 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     Server: strategies.servers,
     Refusal: strategies.refusals,
     Artifact: strategies.artifacts,
-    FailedHere: strategies.failures,
+    RememberedFailure: strategies.failures,
     Mail: strategies.mails,
 }
 
@@ -71,7 +71,7 @@ REQUEST: Request = example(
 ATTEMPT: Attempt = example(strategies.attempts, build_id=1, epoch=1, state=AttemptState.OFFERED)
 REFUSAL: Refusal = example(strategies.refusals, build_id=1, server="s1")
 SERVER: Server = example(strategies.servers, name="s1")
-FAILURE: FailedHere = example(strategies.failures, build_id=1)
+FAILURE: RememberedFailure = example(strategies.failures, build_id=1)
 MAIL: Mail = example(strategies.mails, key="m1", build_id=1, request_ids=(1,), created_at=10.0)
 
 
@@ -144,7 +144,7 @@ def read_back(files: Files, value: Row) -> Row | None:  # noqa: PLR0911 - one li
             return next((line.server for line in run(files.pages.build_servers())), None)
         case Refusal():
             return next(iter(run(files.broker.load()).refusals), None)
-        case FailedHere():
+        case RememberedFailure():
             return next(iter(run(files.broker.known([value.shelf], (), -1.0))[0][value.shelf].failures), None)
         case Mail():
             return next((due.mail for due in run(files.outbox.due(strategies.WALL, 5))), None)
@@ -174,7 +174,7 @@ def test_whatever_is_committed_is_read_back_after_a_restart(shared: Files, kind:
     def check(old: Any, new: Any) -> None:
         shared.empty()
         keys = {"Request": ("id",), "Build": ("id",), "Artifact": ("id",), "Attempt": ("build_id", "epoch")}
-        keys |= {"Server": ("name",), "Refusal": ("build_id", "server"), "FailedHere": ("build_id",)}
+        keys |= {"Server": ("name",), "Refusal": ("build_id", "server"), "RememberedFailure": ("build_id",)}
         same_key = {name: getattr(new, name) for name in keys.get(kind.__name__, ())}
         if kind is not Mail:
             shared.commit(*what_it_names(old), *what_it_names(new), evolve(old, **same_key))
@@ -219,7 +219,7 @@ def test_one_row_that_is_refused_leaves_nothing_of_its_commit(files: Files, bad:
     good: list[Row] = [BUILD, ARTIFACT, REQUEST, ATTEMPT, SERVER, MAIL]
     for rows in ([bad, *good], [*good, bad]):
         with pytest.raises(ConflictingRow, match=r"buildtool\.sqlite refuses a row"):
-            run(files.broker.commit(rows, [Happened("kind", "subject")], 1.0))
+            run(files.broker.commit(rows, [AuditEvent("kind", "subject")], 1.0))
         assert files.count() == 0
     files.commit(*good)
     assert files.count() == len(good)
@@ -250,12 +250,12 @@ def test_the_row_of_a_forgotten_build_server_goes_and_it_may_come_back(files: Fi
 
 
 def test_events_are_numbered_in_order_and_a_number_is_never_given_again(files: Files) -> None:
-    run(files.broker.commit([], [Happened("a", "x"), Happened("b", "y", "z")], 5.0))
+    run(files.broker.commit([], [AuditEvent("a", "x"), AuditEvent("b", "y", "z")], 5.0))
     first, second = run(files.pages.events(0))
     assert (first.at, first.kind, first.subject, first.detail) == (5.0, "a", "x", "")
     assert (second.kind, second.subject, second.detail) == ("b", "y", "z")
     run(files.database.run(lambda c: c.execute(delete(events))))
-    run(files.broker.commit([], [Happened("c", "w")], 6.0))
+    run(files.broker.commit([], [AuditEvent("c", "w")], 6.0))
     (third,) = run(files.pages.events(0))
     assert third.seq > second.seq > first.seq
     assert run(files.pages.events(third.seq)) == []
@@ -263,9 +263,9 @@ def test_events_are_numbered_in_order_and_a_number_is_never_given_again(files: F
 
 def test_a_build_server_that_comes_and_goes_without_end_does_not_push_other_events_out(files: Files) -> None:
     for number in range(300):
-        together = [Happened("server-connected", f"server/s{number % 2}"), Happened("request-hit", "request/1")]
+        together = [AuditEvent("server-connected", f"server/s{number % 2}"), AuditEvent("request-hit", "request/1")]
         run(files.broker.commit([], together, 100.0 + number / 10))
-    run(files.broker.commit([], [Happened("request-hit", "request/1")], 200.0))
+    run(files.broker.commit([], [AuditEvent("request-hit", "request/1")], 200.0))
     found = run(files.database.run(lambda c: list(c.execute(select(events.c.kind, events.c.subject, events.c.detail)))))
     assert sum(one.kind == "request-hit" for one in found) == 301
     logins = sum(one.kind == "server-connected" for one in found)
@@ -286,7 +286,7 @@ def test_history_that_nobody_needs_is_removed_now_and_then(files: Files) -> None
     files.commit(BUILD, stale, fresh, REFUSAL, evolve(REFUSAL, build_id=7))
     many = broker_store.EVENTS_KEPT // 10
     for _ in range(11):
-        run(files.broker.commit([], [Happened("kind", "subject")] * many, 100.0))
+        run(files.broker.commit([], [AuditEvent("kind", "subject")] * many, 100.0))
 
     def left(connection: Connection) -> tuple[int, list[int], list[int]]:
         return (
@@ -393,7 +393,7 @@ def test_more_shelves_than_one_statement_takes_are_found(files: Files) -> None:
 
 def test_client_ids_are_remembered_with_what_was_answered(files: Files) -> None:
     files.commit(BUILD, evolve(REQUEST, answer="queued", body_digest="d"))
-    assert run(files.broker.answered(["c1", "never", "c1"])) == {"c1": Answered(1, "d", "queued")}
+    assert run(files.broker.answered(["c1", "never", "c1"])) == {"c1": AnsweredRequest(1, "d", "queued")}
     assert run(files.broker.answered([])) == {}
     for most in (2, 3, 700):
         assert list(run(files.broker.answered([*(f"x{number}" for number in range(1, most)), "c1"]))) == ["c1"]
@@ -480,7 +480,7 @@ def test_a_mail_about_a_missing_build_server_comes_with_what_it_had_in_its_last_
     about = evolve(MAIL, key="missing:anna:4", build_id=None, request_ids=(), server="anna")
     files.commit(BUILD, had, earlier, other, anna, about)
     (due,) = run(files.outbox.due(10.0, 5))
-    assert (due.server, due.lost) == (anna, (Running(had, BUILD),))
+    assert (due.server, due.lost) == (anna, (RunningBuild(had, BUILD),))
 
 
 def test_mails_are_tried_when_they_are_due_the_longest_due_first(files: Files) -> None:

@@ -18,10 +18,10 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import ATTEMPTS_SHOWN, REQUESTS_SHOWN, TOTALS_AGE, SqlPages
 from buildtool.adapters.sql.schema import REVISION
 from buildtool.errors import StorageUnavailable
-from buildtool.model.audit import Happened
+from buildtool.model.audit import AuditEvent
 from buildtool.model.records import AttemptState, Build, BuildState, RequestState
 from buildtool.ports.metaserver import Row
-from buildtool.ports.pages import BuildLine, Pages, Running
+from buildtool.ports.pages import BuildLine, Pages, RunningBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.inline import run
 
@@ -185,7 +185,7 @@ def test_the_overview_counts_what_is_there(farm: Farm) -> None:
     )
     run(farm.outbox.sent("m0", 1.0))
     run(farm.outbox.refused("m1", 1.0, "no"))
-    run(farm.broker.commit([], [Happened("kind", "subject")] * 3, 1.0))
+    run(farm.broker.commit([], [AuditEvent("kind", "subject")] * 3, 1.0))
     seen = run(farm.pages.overview(100.0))
     assert {state: number for state, number in seen.builds.items() if number} == {
         BuildState.QUEUED: 2,
@@ -236,8 +236,8 @@ def test_build_servers_are_listed_by_name_with_what_they_are_building(farm: Farm
     farm.commit(*names, *running, *tried)
     ada, mia, zoe = run(farm.pages.build_servers())
     assert [line.server.name for line in (ada, mia, zoe)] == ["ada", "mia", "zoe"]
-    assert mia.running == (Running(tried[1], running[1]), Running(tried[0], running[0]))
-    assert ada.running == (Running(tried[3], running[2]),)
+    assert mia.running == (RunningBuild(tried[1], running[1]), RunningBuild(tried[0], running[0]))
+    assert ada.running == (RunningBuild(tried[3], running[2]),)
     assert zoe.running == (), "what is missing takes no slot"
     assert run(farm.pages.overview(100.0)).running == 3
 

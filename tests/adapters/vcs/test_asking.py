@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import GitMissing, RepositoryUnreachable, Unavailable, UnknownRef, UsageError
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
@@ -45,7 +45,7 @@ class AskingTests(Mirrored):
         self.runs: list[str] = []
         run = self.mirror.command.run
 
-        def counted(arguments: Sequence[str], **more: object) -> Answer:
+        def counted(arguments: Sequence[str], **more: object) -> ProcessOutput:
             self.runs.append(arguments[0])
             return run(arguments, **more)  # type: ignore[arg-type]
 
@@ -101,7 +101,7 @@ class AskingTests(Mirrored):
         await self.mirror.resolve(self.url, "main")
         run = self.mirror.command.run
 
-        def slow(arguments: Sequence[str], **more: object) -> Answer:
+        def slow(arguments: Sequence[str], **more: object) -> ProcessOutput:
             if "--topo-order" in arguments:
                 raise TimedOut("git rev-list took longer than 60 s")
             return run(arguments, **more)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 
-from buildtool.adapters.http.server import Limits, Routes, StreamingSite
+from buildtool.adapters.http.server import HttpLimits, Routes, StreamingSite
 from buildtool.programs.common.listening import AT_ONCE, listen
 from buildtool.programs.webserver.site import STRANGER, PagesSite
 
@@ -69,7 +69,7 @@ def test_a_stranger_to_a_site_gets_one_timer_which_is_as_short_as_it_ever_will_b
         site.reactor = IReactorTime(clock)
         channel, most = site.buildProtocol(address), STRANGER
     else:
-        limits, never_asked = Limits(), cast("Routes", None)
+        limits, never_asked = HttpLimits(), cast("Routes", None)
         channel, most = StreamingSite(IReactorTime(clock), never_asked, limits).buildProtocol(address), limits.stranger
     assert channel is not None
     channel.makeConnection(StringTransport())

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
 
-from buildtool.adapters.http.server import Limits, StreamingChannel
+from buildtool.adapters.http.server import HttpLimits, StreamingChannel
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -173,7 +173,7 @@ class Signals(SynchronousTestCase):
 class Sited:
     """As much of a site as a channel asks for when a visitor comes."""
 
-    limits = Limits()
+    limits = HttpLimits()
 
 
 @pytest.mark.parametrize("channel", [_Channel, StreamingChannel])

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from buildtool.adapters.maintenance import health
-from buildtool.adapters.maintenance.health import Conditions
+from buildtool.adapters.maintenance.health import HealthCheck
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import database
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -301,7 +301,7 @@ def test_a_rotten_log_is_quarantined_and_told_too_and_a_sound_one_stays(tmp_path
 
 
 def look(world: World, low: int = 0) -> tuple[str, ...]:
-    looking = Conditions(world.state, world.database, Inline(), low=low)
+    looking = HealthCheck(world.state, world.database, Inline(), low=low)
     patrol: Any = None
     run(looking.round_(patrol))
     return looking.problems()
@@ -319,13 +319,13 @@ def test_a_directory_that_is_gone_is_told(world: World) -> None:
 
 
 def test_one_trouble_that_is_told_with_and_without_its_consequence_is_one_problem(world: World) -> None:
-    looking = Conditions(world.state, world.database, Inline(), low=0)
+    looking = HealthCheck(world.state, world.database, Inline(), low=0)
     looking.sources = [lambda: ["x is gone; nothing is accepted any more", "y waits"], lambda: ["x is gone", "y waits"]]
     assert looking.problems() == ("x is gone; nothing is accepted any more", "y waits")
 
 
 def test_trouble_is_looked_at_more_often_so_that_its_end_is_soon_told(world: World) -> None:
-    looking = Conditions(world.state, world.database, Inline(), low=0)
+    looking = HealthCheck(world.state, world.database, Inline(), low=0)
     patrol: Any = None
     assert run(looking.round_(patrol)) == health.EVERY
     looking.sources = [lambda: ["mail waits"]]

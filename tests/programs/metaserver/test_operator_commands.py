@@ -19,16 +19,16 @@ from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
 from buildtool.programs.metaserver.operator_commands import ACTS, _asked, add_flags, chosen, standing_lines
-from buildtool.protocol.messages import Turns
+from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     Drain,
+    FarmStatus,
     PauseServer,
     PurgeBuiltBy,
     RebuildBuild,
     RunningTold,
     ServerStands,
-    Standing,
     WaitingTold,
 )
 
@@ -83,7 +83,7 @@ def test_what_says_nothing_together_is_one_line_and_exit_code_2(words: list[str]
 
 
 def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_out() -> None:
-    told = Standing(
+    told = FarmStatus(
         requests=3,
         builds_running=2,
         builds_waiting=5,
@@ -96,7 +96,7 @@ def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_
         stands=(ServerStands("attic", "paused", "no disk", 1, 1), ServerStands("b", "idle", "", 0, 4)),
         running=(RunningTold(7, 2, "lua", "c" * 40, "attic", "building", 90.0),),
         waiting=(WaitingTold(8, "lua", "d" * 40, 1, 300.0, ("attic is paused: no disk",)),),
-        turns=Turns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
+        turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
     )
     within = "half within 0.05 ms, 99 % 2.5, 99.9 % 31, the longest 44"
     assert standing_lines(told) == [

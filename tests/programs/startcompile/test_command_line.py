@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, ProjectOptions, choice, flag, number, standard, text, words
-from buildtool.programs.startcompile.command_line import Helped, Said, check_platform, parse
+from buildtool.programs.startcompile.command_line import Arguments, Helped, check_platform, parse
 from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
 from buildtool.protocol.messages import Cancel
 from tests import strategies
@@ -44,7 +44,7 @@ def settings(*projects: Project) -> Settings:
     return attrs.evolve(load_settings(ROOT / "config.py", secrets=False), projects=projects or (project(),))
 
 
-def said(line: str, *projects: Project) -> Said:
+def said(line: str, *projects: Project) -> Arguments:
     return parse(shlex.split(line), lambda path: settings(*projects))
 
 

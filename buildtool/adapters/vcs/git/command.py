@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.processes.environment import passed_on
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree
-from buildtool.adapters.vcs.process import Answer, TimedOut, end, read, signal_group
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs.refs import mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
 
@@ -105,7 +105,7 @@ class GitCommand:
         sink: Callable[[bytes], object] | None = None,
         given: bytes | IO[bytes] | None = None,
         settings: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ProcessOutput:
         """Run ``git arguments`` in a bare repository or a work tree; ``url`` is then what ``origin`` stands for.
 
         ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes; ``given`` is what git
@@ -273,7 +273,7 @@ def _cleaning(environment: Mapping[str, str]) -> list[str]:
     return ["env", *(part for name in unwanted for part in ("-u", name))] if unwanted else []
 
 
-def explain(answer: Answer) -> str:
+def explain(answer: ProcessOutput) -> str:
     """Return the one line of git's complaint that says most, without passwords."""
     lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
@@ -285,7 +285,7 @@ def explain(answer: Answer) -> str:
     return mask(chosen[-1])[:300]
 
 
-def unreachable(url: str, answer: Answer) -> BuildToolError:
+def unreachable(url: str, answer: ProcessOutput) -> BuildToolError:
     """Return the error for a network operation that failed: the repository's fault, or a full disk here."""
     if "No space left on device" in answer.err or "Disk quota exceeded" in answer.err:
         return MachineFault(f"no disk space left to fetch {mask(url)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.vcs.git.command import GitCommand, explain
-from buildtool.adapters.vcs.process import Answer
+from buildtool.adapters.vcs.process import ProcessOutput
 
 SHA1_DIGITS = 40
 SHA256_DIGITS = 64
@@ -34,7 +34,7 @@ class Unreadable(Exception):
 
 
 @frozen
-class Kind:
+class ObjectKind:
     """What an id is the id of: ``commit``, ``tag``, ``tree`` or ``blob``; and the commit that it leads to, if any."""
 
     name: str
@@ -50,7 +50,7 @@ class Objects:
         self._path = path
         self._digits = digits
 
-    def kinds(self, ids: Iterable[str]) -> Mapping[str, Kind]:
+    def kinds(self, ids: Iterable[str]) -> Mapping[str, ObjectKind]:
         """Return what each of these full ids names; those of objects that are not there are left out."""
         asked = [one for one in ids if len(one) == self._digits and _IDS.match(one)]
         if not asked:
@@ -59,13 +59,13 @@ class Objects:
         lines = self._asked("cat-file", "--batch-check", given=given.encode("ascii")).text.splitlines()
         if len(lines) != 2 * len(asked):
             raise Unreadable("git cat-file does not answer as it should")
-        found: dict[str, Kind] = {}
+        found: dict[str, ObjectKind] = {}
         for one, plain, peeled in zip(asked, lines[::2], lines[1::2], strict=True):
             words, behind = plain.split(" "), peeled.split(" ")
             # The answer is about the id that was asked for, or it is none.
             if len(words) == _WORDS and words[0] == one:
                 is_commit = len(behind) == _WORDS and behind[1] == "commit" and bool(_IDS.match(behind[0]))
-                found[one] = Kind(words[1], behind[0] if is_commit else None)
+                found[one] = ObjectKind(words[1], behind[0] if is_commit else None)
         return found
 
     def beginning(self, prefix: str) -> Sequence[str]:
@@ -79,13 +79,13 @@ class Objects:
         arguments = ("rev-list", "--objects", "--quiet", "--stdin")
         return self._run(*arguments, given=given.encode("ascii")).code == 0
 
-    def _asked(self, *arguments: str, given: bytes | None = None) -> Answer:
+    def _asked(self, *arguments: str, given: bytes | None = None) -> ProcessOutput:
         answer = self._run(*arguments, given=given)
         if answer.code:
             raise Unreadable(explain(answer))
         return answer
 
-    def _run(self, *arguments: str, given: bytes | None = None) -> Answer:
+    def _run(self, *arguments: str, given: bytes | None = None) -> ProcessOutput:
         if not self._path.is_dir():
             raise Unreadable(f"{self._path} is not there")
         return self._command.run(arguments, git_dir=self._path, given=given)

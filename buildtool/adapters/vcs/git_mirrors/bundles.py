@@ -29,7 +29,7 @@ from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import mask
 from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.concurrency.asker import Asker, working_for
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, NotFound, StorageUnavailable
 from buildtool.ports.common import Executor
 
@@ -85,7 +85,7 @@ class Bundles:
         self._pool = pool
         self._clock = clock
         self._made: OrderedDict[tuple[str, str], tuple[Bundle, float]] = OrderedDict()
-        self._making: Rounds[Bundle] = Rounds()
+        self._making: SingleFlight[Bundle] = SingleFlight()
         self._packing = DeferredLock()
         self._look: IDelayedCall | None = None
 

@@ -13,9 +13,9 @@ from typing import TypeVar
 from buildtool.adapters.vcs.git.command import GitCommand, explain
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import UsageError
 from buildtool.ports.common import Executor
 
@@ -35,8 +35,8 @@ class Lines:
     def __init__(self, command: GitCommand, pool: Executor) -> None:
         self._command = command
         self._pool = pool
-        self._reading: Rounds[Sequence[str]] = Rounds()
-        self._walking: Rounds[dict[str, int]] = Rounds()
+        self._reading: SingleFlight[Sequence[str]] = SingleFlight()
+        self._walking: SingleFlight[dict[str, int]] = SingleFlight()
         self._older: OrderedDict[tuple[str, str], Sequence[str]] = OrderedDict()
         self._newer: OrderedDict[tuple[str, str, int], tuple[int, dict[str, int]]] = OrderedDict()
         self._moves: Counter[str] = Counter()
@@ -109,7 +109,7 @@ def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
         kept.popitem(last=False)
 
 
-def _need(answer: Answer) -> Answer:
+def _need(answer: ProcessOutput) -> ProcessOutput:
     if answer.code:
         raise Unreadable(explain(answer))
     return answer

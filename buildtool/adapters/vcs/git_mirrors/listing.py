@@ -56,7 +56,7 @@ def meanings(ref: str) -> tuple[str, ...]:
 
 
 @define
-class Reader:
+class RefListing:
     """Takes the lines of ``git ls-remote``, or of ``for-each-ref`` in the same form."""
 
     wanted: Collection[str] = ()

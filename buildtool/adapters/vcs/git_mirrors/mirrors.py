@@ -22,14 +22,14 @@ from twisted.logger import Logger
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
 from buildtool.adapters.vcs.git.gitdir import Tag
-from buildtool.adapters.vcs.git.ids import Kind, Unreadable
+from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
 from buildtool.adapters.vcs.git_mirrors.lines import Lines
 from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
 from buildtool.adapters.vcs.git_mirrors.local import state_of_tags
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
 from buildtool.adapters.vcs.git_mirrors.unbundle import unbundle
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import (
     REVRANGE_LIMIT,
     Near,
@@ -43,7 +43,7 @@ from buildtool.adapters.vcs.refs import (
 )
 from buildtool.concurrency.asker import NOBODY, working_for
 from buildtool.concurrency.batches import Batches
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
 from buildtool.ports.buildserver import SourceCopy
 from buildtool.ports.common import Executor
@@ -73,9 +73,9 @@ class GitMirror:
         self._directory = directory
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
-        self._looks: Batches[str, Mapping[str, Kind]] = Batches()
-        self._tags: Rounds[dict[str, Tag]] = Rounds()
-        self._copies: Rounds[None] = Rounds()
+        self._looks: Batches[str, Mapping[str, ObjectKind]] = Batches()
+        self._tags: SingleFlight[dict[str, Tag]] = SingleFlight()
+        self._copies: SingleFlight[None] = SingleFlight()
         self.command = GitCommand(directory / "gitconfig")
         self.keeper = MirrorKeeper(self.command)
         self._lines = Lines(self.command, pool)
@@ -210,7 +210,7 @@ class GitMirror:
         path = mirror.path.with_name(f"{mirror.path.name}.{commit[:16]}.bundle")
 
         def take() -> None:
-            def fetch(url: str, specs: tuple[str, ...]) -> Answer:
+            def fetch(url: str, specs: tuple[str, ...]) -> ProcessOutput:
                 return self._origins.fetching(mirror, len(commit), specs, url=url)
 
             try:
@@ -348,8 +348,8 @@ class GitMirror:
             raise UnknownRef(f"{object_id} of {mask(mirror.url)} is no commit, but a {kind.name}")
         return mirror.remember(kind.commit)
 
-    async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, Kind]:
-        def look() -> Mapping[str, Kind]:
+    async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, ObjectKind]:
+        def look() -> Mapping[str, ObjectKind]:
             if unfit(mirror.path):
                 return {}
             try:

@@ -18,13 +18,13 @@ from attrs import frozen
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain, unreachable
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.lines import Lines
-from buildtool.adapters.vcs.git_mirrors.listing import Listing, Reader
+from buildtool.adapters.vcs.git_mirrors.listing import Listing, RefListing
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, remember
-from buildtool.adapters.vcs.git_mirrors.wanted import Wanted
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
 from buildtool.concurrency.batches import Batches
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports.common import Executor
 
@@ -73,9 +73,9 @@ class Origins:
         self._lines = lines
         self._pool = pool
         self._listings: Batches[str, Listing] = Batches()
-        self._fetches: Rounds[Fetched] = Rounds()
-        self._refreshes: Rounds[Listing] = Rounds()
-        self._wanted: dict[str, Wanted] = {}
+        self._fetches: SingleFlight[Fetched] = SingleFlight()
+        self._refreshes: SingleFlight[Listing] = SingleFlight()
+        self._wanted: dict[str, WantedIds] = {}
         self._absent: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     async def ask_for(self, mirror: Mirror, object_id: str, listing: Listing | None = None) -> bool:
@@ -89,7 +89,7 @@ class Origins:
             return False
         wanted = self._wanted.get(mirror.url)
         if wanted is None:
-            wanted = self._wanted[mirror.url] = Wanted(lambda ids: self._fetch_ids(mirror, ids))
+            wanted = self._wanted[mirror.url] = WantedIds(lambda ids: self._fetch_ids(mirror, ids))
         if await wanted.get(object_id):
             self._absent.pop(key, None)
             return True
@@ -105,7 +105,7 @@ class Origins:
         async def ask(all_names: frozenset[str]) -> Listing:
             some = EVERYTHING not in all_names and len(all_names) <= NAMED
             wanted = sorted({"HEAD", *(name for one in all_names if one for name in (one, f"{one}^{{}}"))})
-            reader = Reader(frozenset(wanted))
+            reader = RefListing(frozenset(wanted))
             arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", *(wanted if some else ()))
             await self._pool.run(lambda: self.network(mirror, arguments, NOWHERE, LIST_LIMIT, reader.line))
             return reader.listing()
@@ -128,7 +128,7 @@ class Origins:
         """Return (blocking) what a listing of the mirror's branches and tags would say; "" where there is no mirror."""
         if not mirror.path.exists():
             return ""
-        reader = Reader()
+        reader = RefListing()
         arguments = ("for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags")
         answer = self.command.run(arguments, git_dir=mirror.path, on_line=reader.line)
         return "" if answer.code else reader.listing().tips
@@ -155,7 +155,7 @@ class Origins:
 
     def fetching(
         self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool = False, url: str = ""
-    ) -> Answer:
+    ) -> ProcessOutput:
         """Fetch (blocking). Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more.
 
         An id that the origin does not have is no reason to read a whole mirror. ``url`` is fetched from instead.
@@ -190,7 +190,7 @@ class Origins:
         git_dir: Path,
         limit: float,
         on_line: Callable[[bytes], None] | None = None,
-    ) -> Answer:
+    ) -> ProcessOutput:
         """Run (blocking) what talks to the origin, and turn its failures into errors of ours."""
         try:
             answer = self.command.run(arguments, git_dir=git_dir, url=mirror.url, limit=limit, on_line=on_line)

@@ -17,7 +17,7 @@ from attrs import frozen
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import GitCommand, explain
 from buildtool.adapters.vcs.git.ids import BUNDLE_HEADERS as HEADERS
-from buildtool.adapters.vcs.process import Answer
+from buildtool.adapters.vcs.process import ProcessOutput
 from buildtool.errors import BadUpload
 
 LINES = 200_000
@@ -41,7 +41,9 @@ class _Header:
         return [one for name, one in self.refs.items() if name.startswith("refs/shallow/")]
 
 
-def unbundle(command: GitCommand, bundle: Path, commit: str, fetch: Callable[[str, tuple[str, ...]], Answer]) -> None:
+def unbundle(
+    command: GitCommand, bundle: Path, commit: str, fetch: Callable[[str, tuple[str, ...]], ProcessOutput]
+) -> None:
     """Bring what is in a bundle to where ``fetch`` fetches it: it is given an address and what to fetch from there.
 
     Raises BadUpload for a bundle that does not hold ``commit`` and all that leads to it; OSError, TimedOut.
@@ -83,6 +85,6 @@ def _read_header(stream: IO[bytes], commit: str) -> _Header:
     return _Header(refs)
 
 
-def _need(answer: Answer) -> None:
+def _need(answer: ProcessOutput) -> None:
     if answer.code:
         raise BadUpload(f"what the metaserver sent cannot be used: {explain(answer)}")

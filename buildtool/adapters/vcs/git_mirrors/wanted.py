@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.concurrency.asker import Asker, asker, hung_up, working_for
-from buildtool.concurrency.fair_queue import Turns
+from buildtool.concurrency.fair_queue import FairQueue
 
 
 @define(eq=False)
@@ -25,11 +25,11 @@ class _Want:
 
 
 @define(eq=False)
-class Wanted:
+class WantedIds:
     """What is wanted of one origin. ``fetch`` brings ids and says whether it got them, or raises why it cannot ask."""
 
     fetch: Callable[[Sequence[str]], Awaitable[bool]]
-    _waiting: Turns[_Want] = field(factory=Turns, init=False)
+    _waiting: FairQueue[_Want] = field(factory=FairQueue, init=False)
     _tried: list[_Want] = field(factory=list, init=False)
     _crowd: Asker = field(factory=Asker, init=False)
     _running: bool = field(default=False, init=False)

@@ -24,7 +24,7 @@ from buildtool.adapters.vcs.git.command import GitCommand, explain
 from buildtool.adapters.vcs.git.gitdir import Placed, write_index
 from buildtool.adapters.vcs.git.objects import GITLINK, id_of, shown, started
 from buildtool.adapters.vcs.git.reader import Blob, Manifest, ObjectReader
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable
 
@@ -178,7 +178,7 @@ class Conversions:
                 found.setdefault(path, "")
         return found
 
-    def _run(self, arguments: tuple[str, ...], said: bytes, fields: list[bytes]) -> Answer:
+    def _run(self, arguments: tuple[str, ...], said: bytes, fields: list[bytes]) -> ProcessOutput:
         rest = bytearray()
 
         def take(chunk: bytes) -> None:
@@ -231,7 +231,7 @@ class Conversions:
                     f"git cannot check {shown(missing[0])!r} out as its attributes say: {explain(answer)}"
                 )
 
-    def _explain_lfs(self, scratch: Path, large: Sequence[bytes], answer: Answer) -> None:
+    def _explain_lfs(self, scratch: Path, large: Sequence[bytes], answer: ProcessOutput) -> None:
         missing = [path for path in large if not os.path.lexists(os.fsencode(scratch) + b"/" + path)]
         words = f"{shown(missing[0] if missing else large[0])} cannot be had from the Git LFS store of {mask(self.url)}"
         said = [line.strip() for line in answer.err.splitlines() if line.strip()]

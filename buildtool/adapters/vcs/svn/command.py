@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.processes.environment import passed_on
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree
-from buildtool.adapters.vcs.process import Answer, TimedOut, end, read, signal_group
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, end, read, signal_group
 from buildtool.adapters.vcs.refs import mask
 from buildtool.adapters.vcs.svn.refs import Address
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef
@@ -96,7 +96,9 @@ class SvnCommand:
         self._closed = False
         self._ready = False
 
-    def run(self, arguments: Sequence[str], *, cwd: Path, login: Address | None = None, limit: float = 300.0) -> Answer:
+    def run(
+        self, arguments: Sequence[str], *, cwd: Path, login: Address | None = None, limit: float = 300.0
+    ) -> ProcessOutput:
         """Run ``svn arguments`` in ``cwd``, as the user of ``login``, whose password goes through standard input.
 
         Raises TimedOut after ``limit`` seconds, MachineFault if svn itself cannot be run.
@@ -125,7 +127,7 @@ class SvnCommand:
         for pid in running:
             signal_group(pid, signum)
 
-    def _run(self, words: list[str], cwd: Path, said: bytes, limit: float) -> Answer:
+    def _run(self, words: list[str], cwd: Path, said: bytes, limit: float) -> ProcessOutput:
         process = self._start(words, cwd)
         try:
             if process.stdin is not None:
@@ -202,7 +204,7 @@ def environment() -> dict[str, str]:
     return {**kept, "LC_ALL": _LOCALE, "TZ": "UTC", "SSH_ASKPASS": "true"}
 
 
-def explain(answer: Answer) -> str:
+def explain(answer: ProcessOutput) -> str:
     """Return the last line of svn's complaint, without passwords."""
     lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith("svn: ") and "[tunnels]" not in line] or lines
@@ -210,17 +212,17 @@ def explain(answer: Answer) -> str:
     return mask("".join(char if char.isprintable() else "?" for char in line))[:300]
 
 
-def codes(answer: Answer) -> set[str]:
+def codes(answer: ProcessOutput) -> set[str]:
     """Return the numbers of the errors that svn names."""
     return set(_CODE.findall(answer.err))
 
 
-def is_away(answer: Answer) -> bool:
+def is_away(answer: ProcessOutput) -> bool:
     """Whether svn says that the repository does not answer, or refuses."""
     return any(_AWAY.fullmatch(code) or code in _LOST for code in codes(answer))
 
 
-def failure(address: Address, answer: Answer, what: str) -> BuildToolError:
+def failure(address: Address, answer: ProcessOutput, what: str) -> BuildToolError:
     """Return the error for an operation on ``what`` (as "r12") of a repository that failed."""
     url = mask(address.url)
     if any(words in answer.err for words in _FULL):

@@ -19,7 +19,7 @@ from twisted.internet.defer import DeferredLock
 
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git_mirrors.mirrors import directory_name
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
 from buildtool.adapters.vcs.svn.command import CHECKOUT_LIMIT, SvnCommand, codes, explain, failure, is_away
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number
@@ -134,17 +134,17 @@ class SvnSources:
         if left:
             raise _DirtyError(f"the copy is not clean after the checkout: {left[0][:200]}")
 
-    def _network(self, where: Address, arguments: Sequence[str], cwd: Path) -> Answer:
+    def _network(self, where: Address, arguments: Sequence[str], cwd: Path) -> ProcessOutput:
         try:
             return self._command.run(arguments, cwd=cwd, login=where, limit=CHECKOUT_LIMIT)
         except TimedOut as error:
             raise RepositoryUnreachable(f"cannot read {mask(where.url)}: {error}") from error
 
-    def _step(self, path: Path, *arguments: str) -> Answer:
+    def _step(self, path: Path, *arguments: str) -> ProcessOutput:
         return _need(self._command.run(arguments, cwd=path))
 
 
-def _need(answer: Answer) -> Answer:
+def _need(answer: ProcessOutput) -> ProcessOutput:
     if answer.code:
         raise _DirtyError(explain(answer))
     return answer

@@ -15,7 +15,7 @@ from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, Near, mask, parse_revran
 from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
 from buildtool.adapters.vcs.svn.xml import revisions
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.ports.common import Executor
 
@@ -31,7 +31,7 @@ class SvnResolver:
     def __init__(self, command: SvnCommand, pool: Executor) -> None:
         self._command = command
         self._pool = pool
-        self._asked: Rounds[list[int]] = Rounds()
+        self._asked: SingleFlight[list[int]] = SingleFlight()
         self._known: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     async def resolve(self, url: str, ref: str) -> str:

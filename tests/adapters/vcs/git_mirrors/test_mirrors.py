@@ -19,9 +19,9 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, directory_name
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
-from buildtool.adapters.vcs.process import Answer, TimedOut
-from buildtool.adapters.vcs.refs import Near, Span, built_ref, check_ref, check_url, mask, parse_revrange
-from buildtool.concurrency.single_flight import Rounds
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
+from buildtool.adapters.vcs.refs import Near, RevisionSpan, built_ref, check_ref, check_url, mask, parse_revrange
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
 from tests.adapters.vcs.repositories import Origin
 
@@ -102,7 +102,7 @@ def test_a_number_is_a_range_of_steps(steps: int) -> None:
 
 
 def test_two_refs_with_dots_between_are_a_span_whose_end_gets_built() -> None:
-    assert parse_revrange("v1..main") == Span("v1", "main")
+    assert parse_revrange("v1..main") == RevisionSpan("v1", "main")
     assert built_ref("HEAD", "v1..main") == "main"
     assert built_ref("topic", "3") == "topic"
     assert built_ref("topic", "") == "topic"
@@ -117,17 +117,17 @@ def test_any_other_range_is_a_usage_error(text: str) -> None:
 @given(st.text(max_size=40))
 def test_a_range_is_understood_or_refused_whatever_is_typed(text: str) -> None:
     try:
-        assert isinstance(parse_revrange(text), (Near, Span))
+        assert isinstance(parse_revrange(text), (Near, RevisionSpan))
     except (UsageError, UnknownRef) as error:
         assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_the_telling_line_of_git_is_chosen() -> None:
     text = "fatal: 'x' does not appear to be a git repository\nfatal: Could not read from remote repository.\n\nPlease"
-    assert explain(Answer(128, b"", text)) == "fatal: 'x' does not appear to be a git repository"
+    assert explain(ProcessOutput(128, b"", text)) == "fatal: 'x' does not appear to be a git repository"
     ssh = "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\nand it exists."
-    assert explain(Answer(128, b"", ssh)) == "git@h: Permission denied (publickey)."
-    assert explain(Answer(3, b"", "")) == "it ended with code 3"
+    assert explain(ProcessOutput(128, b"", ssh)) == "git@h: Permission denied (publickey)."
+    assert explain(ProcessOutput(3, b"", "")) == "it ended with code 3"
 
 
 def test_a_git_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ class RoundsTests(SynchronousTestCase):
     """A shared act never answers with what it saw before it was asked."""
 
     def test_those_who_ask_during_a_run_share_the_next_one(self) -> None:
-        rounds: Rounds[int] = Rounds()
+        rounds: SingleFlight[int] = SingleFlight()
         runs: list[Deferred[int]] = []
 
         def act() -> Deferred[int]:
@@ -184,7 +184,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(again), 4)
 
     def test_all_who_share_a_run_that_fails_are_told_and_the_next_run_is_unharmed(self) -> None:
-        rounds: Rounds[int] = Rounds()
+        rounds: SingleFlight[int] = SingleFlight()
         runs: list[Deferred[int]] = []
 
         def act() -> Deferred[int]:

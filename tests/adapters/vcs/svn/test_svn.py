@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.vcs.by_url import Checkouts, Resolvers
-from buildtool.adapters.vcs.process import Answer, TimedOut
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.svn.command import SvnCommand, explain, failure
 from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number, is_svn, revision_number
@@ -200,7 +200,7 @@ def test_elements_know_where_they_stand() -> None:
     ],
 )
 def test_whose_fault_it_is_is_told_by_svns_error_numbers(said: str, kind: type[BuildToolError]) -> None:
-    error = failure(Address("svn+ssh://joe@h/p"), Answer(1, b"", said), "r1")
+    error = failure(Address("svn+ssh://joe@h/p"), ProcessOutput(1, b"", said), "r1")
     assert type(error) is kind
     assert "joe" not in str(error)
     assert "\n" not in str(error)
@@ -208,9 +208,9 @@ def test_whose_fault_it_is_is_told_by_svns_error_numbers(said: str, kind: type[B
 
 def test_svns_last_line_is_chosen_and_masked() -> None:
     said = "svn: E170013: no\nsvn: E000111: svn://joe:secret@h/p: Connection refused\n\n"
-    assert explain(Answer(1, b"", said)) == "svn: E000111: svn://***@h/p: Connection refused"
-    assert explain(Answer(1, b"", "svn: E1: a\x1b[2Jb")) == "svn: E1: a?[2Jb"
-    assert explain(Answer(3, b"", "")) == "it ended with code 3"
+    assert explain(ProcessOutput(1, b"", said)) == "svn: E000111: svn://***@h/p: Connection refused"
+    assert explain(ProcessOutput(1, b"", "svn: E1: a\x1b[2Jb")) == "svn: E1: a?[2Jb"
+    assert explain(ProcessOutput(3, b"", "")) == "it ended with code 3"
 
 
 def test_a_machine_without_svn_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
