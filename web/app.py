@@ -20,6 +20,7 @@ from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
 from buildtool.model.records import Build, BuildState
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
+from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
@@ -27,7 +28,7 @@ from .assets import load_assets
 from .guard import Guard
 from .problems import problem
 from .rendering import templates
-from .streaming import LogSpan, asked_span, send_log
+from .streaming import send_log
 from .urls import Urls
 from .views import ErrorPage
 
@@ -151,7 +152,7 @@ class WebApp:
             return plain(request, f"The log has {extent.length} bytes.\n")
         if span.partial:
             request.setResponseCode(206)
-            request.setHeader("Content-Range", f"bytes {span.start}-{span.end - 1}/{extent.length}")
+            request.setHeader("Content-Range", span.content_range)
         await self._send(request, build.id, epoch, span)
         return None
 
@@ -219,7 +220,7 @@ class WebApp:
             raise NotFound(f"there is no build {build_id}")
         return found
 
-    async def _send(self, request: Request, build_id: int, epoch: int, span: LogSpan) -> None:
+    async def _send(self, request: Request, build_id: int, epoch: int, span: ByteSpan) -> None:
         headers(request, TEXT, span.end - span.start, "no-cache")
         if request.method != b"HEAD":
             await send_log(request, self._logs, build_id, epoch, span)

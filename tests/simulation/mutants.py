@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
 from buildtool.adapters.control.gateway import Gateway
-from buildtool.adapters.http import transfer
+from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.sql import outbox_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -545,6 +545,6 @@ def spool_dropped_too_early() -> Sequence[Change]:
 def ticket_for_everything() -> Sequence[Change]:
     def check(self: Any, request: Any, kind: Any, build_id: int, epoch: int) -> Any:
         text = (request.header("Authorization") or "").partition(" ")[2]
-        return read(text, self._key, self._clock.wall())
+        return read(text, self._keys.build(build_id), self._clock.wall())
 
-    return [(transfer._Tickets, "check", check)]
+    return [(TicketReader, "check", check)]

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.http.client import _ERRORS
-from buildtool.adapters.http.server import Content, HttpRefusal, HttpResponse
+from buildtool.adapters.http.routes import Content, HttpRefusal, HttpResponse
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
 from tests.simulation.clock import Life

@@ -35,7 +35,6 @@ ROOMS = frozenset(
         ("host", "storage"),
         ("http", "network"),
         ("http", "storage"),
-        ("http", "vcs"),
         ("mail", "network"),
         ("maintenance", "network"),
         ("maintenance", "runtime"),

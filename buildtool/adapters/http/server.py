@@ -4,8 +4,8 @@ Twisted's own server collects a whole body before anybody sees the request. Here
 headers are complete; its handler then takes the body in pieces and answers. A refusal is sent at once: what the
 peer still sends is thrown away for a short while, so that it can read the answer, and then the connection is cut.
 
-Three of Twisted's private names are used (``_command``, ``_path``, ``_version``: the request line, which the channel
-otherwise hands over only after the body) and one is overridden (``_respondToBadRequestAndDisconnect``).
+One of Twisted's private names is overridden (``_respondToBadRequestAndDisconnect``): nothing public says what is
+answered to what is no HTTP.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.
@@ -13,10 +13,6 @@ otherwise hands over only after the body) and one is overridden (``_respondToBad
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
-
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -25,10 +21,11 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 
+from buildtool.adapters.http.request import StreamingRequest
+from buildtool.adapters.http.routes import HttpLimits, Routes
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.open_files import room_for
-from buildtool.concurrency.backpressure import HIGH_WATER, PIECE, BodyReader, BodyWriter, Connection, StallWatch
-from buildtool.errors import BuildToolError, TooLong, Unavailable
+from buildtool.concurrency.backpressure import PIECE, Connection
 from buildtool.model.networks import network_of
 
 _log = Logger()
@@ -46,319 +43,6 @@ LINGER_BYTES = 8 * 1024 * 1024
 """What a refused peer may still send before it is left to block."""
 
 
-@frozen
-class HttpLimits:
-    """Bounds of one site: connections at once (each network has a share, see ``ConnectionShares``), and seconds.
-
-    ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
-    each MIN_PROGRESS bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make slow
-    readers look idle for a while). ``linger``: how long a refused peer is listened to.
-    """
-
-    connections: int = 400
-    stranger: float = 20.0
-    idle: float = 60.0
-    stall: float = 300.0
-    linger: float = 5.0
-
-
-Headers = tuple[tuple[str, str], ...]
-
-
-class Content(Protocol):
-    """The body of an answer, read in pieces."""
-
-    @property
-    def start(self) -> int:
-        """The first byte."""
-
-    @property
-    def end(self) -> int:
-        """The byte after the last."""
-
-    async def read(self, start: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``start`` on."""
-
-    def close(self) -> None:
-        """Nothing more is read."""
-
-
-@frozen
-class HttpResponse:
-    """What a request is answered: a status, headers, and either one line of text or a content."""
-
-    code: int
-    text: str = ""
-    headers: Headers = ()
-    content: Content | None = None
-
-
-class HttpRefusal(Exception):
-    """Raised by a handler for an answer that is no success and no error of this program."""
-
-    def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
-        super().__init__(text)
-        self.answer = HttpResponse(code, text, headers)
-
-
-Handler = Callable[["StreamingRequest", BodyReader], Awaitable[HttpResponse]]
-
-
-@frozen
-class Admission:
-    """Who handles a request, and the most bytes its body may have."""
-
-    handler: Handler
-    body_limit: int = 0
-
-
-class Routes(Protocol):
-    """What a site serves."""
-
-    def admit(self, request: StreamingRequest) -> Admission:
-        """Decide, from the headers alone and without waiting. Raises Refusal or BuildToolError."""
-
-    def refusal(self, error: BuildToolError) -> HttpResponse:
-        """Say an error in HTTP."""
-
-    def headers(self) -> Headers:
-        """Return what every answer carries."""
-
-
-class StreamingRequest(http.Request):
-    """One request. ``method``, ``path``, ``query`` and the headers are known when it is admitted."""
-
-    _log = Logger()
-    channel: StreamingChannel | None = None  # type: ignore[assignment]
-
-    def __init__(self, channel: StreamingChannel, _queued: object = None) -> None:
-        super().__init__(channel)
-        self.site = channel.site
-        self.query = ""
-        self.refused = False
-        self._started = False
-        self._body = BodyReader(_Transport(self), lambda: self.site.part(HIGH_WATER))
-        self._arrived = 0
-        self._complete = False
-        self._admission: Admission | None = None
-        self._early: HttpResponse | None = None
-        self._on_lost: list[Callable[[], object]] = []
-
-    # --- called by the channel ---------------------------------------------------------------------------
-
-    def begin(self, method: bytes, uri: bytes, version: bytes, length: int | None) -> None:
-        """The headers are complete: ask whether this is wanted, and start the handler when a body follows."""
-        self.method, self.uri, self.clientproto = method, uri, version
-        self.path, _, query = uri.partition(b"?")
-        self.query = query.decode("latin-1")
-        try:
-            self._admission = self.site.routes.admit(self)
-            limit = self._admission.body_limit
-            if length is not None and length > limit:
-                raise TooLong(f"the body has {length} bytes, but at most {limit} are taken here")
-        except (HttpRefusal, BuildToolError) as error:
-            self._early = self._said(error)
-        if length == 0:
-            return
-        if self._early is not None:
-            self._refuse(self._early)
-        else:
-            self._start()
-
-    def gotLength(self, length: int | None) -> None:
-        """No file is made for the body: it goes to the handler as it comes."""
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._arrived += len(data)
-        if self._admission is not None and self._arrived > self._admission.body_limit:
-            self._body.fail(TooLong(f"the body is longer than the {self._admission.body_limit} bytes taken here"))
-        self._body.feed(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        self._complete = True
-        if self.channel is not None:
-            self.channel.stands(ConnectionState.WAITS)
-        if self._early is not None:
-            self._start_answer(self._early)
-            return
-        if not self._started:
-            self._start()
-        self._body.end()
-
-    def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)
-        self.broken()
-
-    def broken(self) -> None:
-        """Nothing more comes of the body, and nobody waits for the answer."""
-        self._body.fail(Unavailable("the connection was lost"))
-        for call in self._on_lost:
-            call()
-
-    # --- for handlers ------------------------------------------------------------------------------------
-
-    @property
-    def lost(self) -> bool:
-        """Whether the connection is gone."""
-        return bool(self._disconnected)
-
-    def when_lost(self, call: Callable[[], object]) -> None:
-        """Call ``call`` when the connection is lost before the answer is finished."""
-        self._on_lost.append(call)
-
-    def waits_for_news(self) -> None:
-        """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
-        if self.channel is not None:
-            self.channel.stands(ConnectionState.BUSY)
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        if self.channel is not None and not self.lost:
-            self.channel.transport.abortConnection()
-
-    def header(self, name: str) -> str | None:
-        """Return the header's value, None when it is absent. Raises Refusal when it is there twice."""
-        values = self.requestHeaders.getRawHeaders(name.encode(), [])
-        if len(values) > 1:
-            raise HttpRefusal(http.BAD_REQUEST, f"the header {name} may be there only once")
-        return values[0].decode("latin-1") if values else None
-
-    # --- how it goes -------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        self._started = True
-        Deferred.fromCoroutine(self._handle()).addErrback(self._defect)
-
-    def _start_answer(self, answer: HttpResponse) -> None:
-        Deferred.fromCoroutine(self._send(answer)).addErrback(self._defect)
-
-    async def _handle(self) -> None:
-        if self._admission is None:
-            return
-        try:
-            answer = await self._admission.handler(self, self._body)
-        except (HttpRefusal, BuildToolError) as error:
-            answer = self._said(error)
-        except Exception:  # noqa: BLE001 - a defect: logged in full, told in one line, never to end the server
-            self._log.failure("a transfer failed: {method} {path}", method=self.method, path=self.path)
-            answer = HttpResponse(http.INTERNAL_SERVER_ERROR, "an internal error, which was logged: try again later")
-        if self._complete:
-            await self._send(answer)
-        else:
-            self._body.fail(Unavailable("refused"))
-            if answer.content is not None:
-                answer.content.close()
-            self._refuse(answer)
-
-    def _said(self, error: HttpRefusal | BuildToolError) -> HttpResponse:
-        return error.answer if isinstance(error, HttpRefusal) else self.site.routes.refusal(error)
-
-    def _refuse(self, answer: HttpResponse) -> None:
-        """Answer although the body is not complete, and end the connection."""
-        if self.lost or self.channel is None or self.channel.lingering:
-            return
-        self.refused = True
-        self.channel.linger()
-        self.responseHeaders.setRawHeaders("Connection", ["close"])
-        self._head(answer, len(_line(answer)))
-        self.write(_line(answer))
-        self.finish()
-
-    async def _send(self, answer: HttpResponse) -> None:
-        content = answer.content
-        if content is None:
-            if not self.lost:
-                line = b"" if answer.code in http.NO_BODY_CODES else _line(answer)
-                self._head(answer, len(line))
-                self.write(line)
-                self.finish()
-            return
-        try:
-            if self.lost:
-                return
-            self._head(answer, content.end - content.start)
-            if self.method != b"HEAD" and not await self._copy(content):
-                self.abort()
-                return
-            if not self.lost:
-                self.finish()
-        finally:
-            content.close()
-
-    def _head(self, answer: HttpResponse, length: int) -> None:
-        self.setResponseCode(answer.code)
-        said = {name.lower() for name, _ in answer.headers}
-        for name, value in (*self.site.routes.headers(), *answer.headers):
-            self.responseHeaders.addRawHeader(name, value)
-        if "content-type" not in said:
-            self.responseHeaders.addRawHeader("Content-Type", "text/plain; charset=utf-8")
-        if answer.code not in http.NO_BODY_CODES:
-            self.responseHeaders.addRawHeader("Content-Length", str(length))
-
-    async def _copy(self, content: Content) -> bool:
-        """Send a content, reading the next piece while the last one is on its way; False when it came to nothing."""
-        outlet = BodyWriter()
-        self.registerProducer(outlet, True)
-        watch = StallWatch(self.site.reactor, self.site.limits.stall, self.abort)
-        position, end = content.start, content.end
-        pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
-        self._flows()
-        try:
-            while position < end:
-                piece = await pending
-                if not piece or not await outlet.ready():
-                    return False
-                position += len(piece)
-                pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
-                self.write(piece)
-                watch.progress()
-                self._flows()
-            return await outlet.ready()
-        except BuildToolError as error:
-            self._log.warn("an answer was cut off: {error}", error=str(error))
-            return False
-        finally:
-            watch.stop()
-            pending.addErrback(lambda _: None)  # read ahead for a peer that has gone: nobody misses it
-            await pending
-            if self.channel is not None:
-                self.unregisterProducer()
-
-    def _flows(self) -> None:
-        if self.channel is not None:
-            self.channel.stands(ConnectionState.BUSY)
-
-    def _defect(self, failure: Failure) -> None:
-        self._log.failure("an answer could not be sent: {path}", failure=failure, path=self.path)
-        self.abort()
-
-
-def _reading(content: Content, position: int, end: int) -> Deferred[bytes]:
-    async def read() -> bytes:
-        return await content.read(position, end - position) if position < end else b""
-
-    return Deferred.fromCoroutine(read())
-
-
-def _line(answer: HttpResponse) -> bytes:
-    return f"{answer.text}\n".encode() if answer.text else b""
-
-
-class _Transport:
-    """The connection as a source that is paused and resumed, as long as the request has one."""
-
-    def __init__(self, request: StreamingRequest) -> None:
-        self._request = request
-
-    def pauseProducing(self) -> None:
-        if self._request.channel is not None and not self._request.refused:
-            self._request.channel.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        if self._request.channel is not None:
-            self._request.channel.transport.resumeProducing()
-
-
 _channel_log = Logger("twisted.web.http")
 """Takes what Twisted says of time-outs of connections, else it would count as ours."""
 
@@ -374,6 +58,7 @@ class StreamingChannel(http.HTTPChannel):
         super().__init__()
         self._log = _channel_log
         self.lingering = False
+        self._request_line = b""
         self._thrown_away = 0
         self._ending: IDelayedCall | None = None
         self._busy = False
@@ -389,7 +74,7 @@ class StreamingChannel(http.HTTPChannel):
         self.site.admitting.stands(self, standing, self.site.reactor.seconds())
 
     def dataReceived(self, data: bytes) -> None:
-        """Unlike Twisted's, do not let every byte prolong the time-out: see ``Limits.idle``."""
+        """Unlike Twisted's, do not let every byte prolong the time-out: see ``HttpLimits.idle``."""
         if self._busy:  # what trickles in before a request is complete makes nobody's place safer
             self.site.admitting.heard(self, self.site.reactor.seconds())
         self.transport.bufferSize = self.site.part(PIECE)
@@ -401,8 +86,12 @@ class StreamingChannel(http.HTTPChannel):
         LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
-        if not self.lingering:
-            super().lineReceived(line)
+        if self.lingering:
+            return
+        before = len(self.requests)
+        super().lineReceived(line)
+        if len(self.requests) > before:  # otherwise the channel tells it only after the body
+            self._request_line = line
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self._respondToBadRequestAndDisconnect()
@@ -418,7 +107,8 @@ class StreamingChannel(http.HTTPChannel):
         self.setTimeout(self.site.limits.idle)
         self.stands(ConnectionState.BUSY)
         request = self.requests[-1]
-        request.begin(self._command, self._path, self._version, self.length)
+        method, uri, version = self._request_line.split()
+        request.begin(method, uri, version, self.length)
         if not self.lingering:
             super().allHeadersReceived()
 

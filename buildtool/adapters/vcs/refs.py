@@ -112,9 +112,3 @@ def parse_revrange(text: str) -> Near | RevisionSpan:
     for ref in (first, last):
         check_ref(ref, "any repository")
     return RevisionSpan(first, last)
-
-
-def built_ref(ref: str, revrange: str) -> str:
-    """Return the ref that gets built: the range's own end, if it names one, else ``ref``. Raises UsageError."""
-    parsed = parse_revrange(revrange)
-    return parsed.last if isinstance(parsed, RevisionSpan) else ref

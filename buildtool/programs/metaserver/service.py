@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.operator_endpoint import operator_factory
 from buildtool.adapters.control.unix_socket import listen_control
-from buildtool.adapters.http.transfer import Oversight, TransferSite
+from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Deliver, Mailer, Pace, Render, mail_test
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.adapters.mail.text import MailLinks, render
@@ -40,7 +41,7 @@ from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.adapters.vcs.by_url import Resolvers
-from buildtool.adapters.vcs.git_mirrors.bundles import Bundle, Bundles
+from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
@@ -56,6 +57,7 @@ from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import DeskQuestions, RequestService, source_url
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Policy
+from buildtool.ports.bundles import Bundle
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import Closing

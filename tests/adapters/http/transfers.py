@@ -12,16 +12,17 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.http.client import Patience
-from buildtool.adapters.http.server import HttpLimits
-from buildtool.adapters.http.transfer import Oversight, TransferSite
+from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
-from buildtool.adapters.vcs.git_mirrors.bundles import Bundle
 from buildtool.errors import NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
+from buildtool.ports.bundles import Bundle
 
 KEY = bytes(range(32))
 NOW = 1_000_000

@@ -15,7 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 
-from buildtool.adapters.http.server import HttpLimits, Routes, StreamingSite
+from buildtool.adapters.http.routes import HttpLimits, Routes
+from buildtool.adapters.http.server import StreamingSite
 from buildtool.programs.common.listening import AT_ONCE, listen
 from buildtool.programs.webserver.site import STRANGER, PagesSite
 

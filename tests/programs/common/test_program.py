@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
 
-from buildtool.adapters.http.server import HttpLimits, StreamingChannel
+from buildtool.adapters.http.routes import HttpLimits
+from buildtool.adapters.http.server import StreamingChannel
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,

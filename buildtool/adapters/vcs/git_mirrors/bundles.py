@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as WaitedLongEnough
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -31,6 +30,7 @@ from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, NotFound, StorageUnavailable
+from buildtool.ports.bundles import BeingMade, Bundle
 from buildtool.ports.common import Executor
 
 KEPT_FOR = 3_600.0
@@ -52,28 +52,6 @@ ROOM = 256 * 1024 * 1024
 """Bytes that stay free on the disk when bundles are made."""
 
 log = Logger()
-
-
-@frozen
-class Bundle:
-    """A bundle on disk: its size in bytes and the SHA-256 of its content."""
-
-    path: Path
-    size: int
-    digest: str
-
-    def is_there(self) -> bool:
-        """Say whether the file is there (blocking); what it holds, whoever fetches it compares with the digest."""
-        try:
-            return self.path.stat().st_size == self.size
-        except OSError:
-            return False
-
-
-class BeingMade(BuildToolError):
-    """A bundle is not ready yet."""
-
-    code = "being-made"
 
 
 class Bundles:
@@ -114,7 +92,7 @@ class Bundles:
             raise NotFound("a Subversion repository keeps all of its revisions: there is no copy of them here")
         key = (url, commit)
         bundle = self._made[key][0] if key in self._made else None
-        if bundle is None or not await self._pool.run(bundle.is_there):
+        if bundle is None or not await self._pool.run(partial(_is_there, bundle)):
             self._made.pop(key, None)
             try:
                 bundle = await Deferred.fromCoroutine(self._shared(key)).addTimeout(PATIENCE, self._clock)
@@ -250,6 +228,14 @@ def _cuts(mirror: Mirror) -> list[tuple[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
     return [(one, f"refs/shallow/{one}") for one in lines]
+
+
+def _is_there(bundle: Bundle) -> bool:
+    """Say whether the file is there (blocking); what it holds, whoever fetches it compares with the digest."""
+    try:
+        return bundle.path.stat().st_size == bundle.size
+    except OSError:
+        return False
 
 
 def _unlink(paths: Sequence[Path]) -> None:

@@ -10,9 +10,10 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.vcs.git.ids import Unreadable
-from buildtool.adapters.vcs.git_mirrors.bundles import Bundle, Bundles
+from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BadUpload, CommitGone, NotFound, RepositoryUnreachable, Unavailable, UnknownRef
+from buildtool.ports.bundles import Bundle
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
 from tests.adapters.vcs.repositories import Origin
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.http import transfer_client
-from buildtool.adapters.vcs.git_mirrors.bundles import BeingMade, Bundle
 from buildtool.errors import BadTicket, BadUpload, BuildToolError, NotFound, TooLong, Unavailable
 from buildtool.model.tickets import TicketKind
+from buildtool.ports.bundles import BeingMade, Bundle
 from tests.adapters.http.transfers import TransferCase, digest_of, ticket
 
 DATA = os.urandom(700_000)

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.http.server import HttpLimits
-from buildtool.adapters.http.transfer import LOG_ANSWER
+from buildtool.adapters.http.logs import LOG_ANSWER
+from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.storage.logs import FRAME
 from buildtool.model.tickets import TicketKind
 from tests.adapters.http.transfers import KEY, NOW, TransferCase, digest_of, head, parsed, promise, reactor, ticket
