@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildtool.concurrency.asker import asker
-from buildtool.configuration.settings import Settings
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
     BuildToolError,
     Fenced,
@@ -127,7 +127,7 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
 class BuildServerService:
     """Implements ``ports.BuildServerDesk`` over a broker."""
 
-    settings: Settings
+    configuration: CurrentConfiguration
     broker: Broker
     artifacts: ArtifactFiles
     tickets: TicketOffice
@@ -159,10 +159,10 @@ class BuildServerService:
         with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
         words = {"name": message.server, "session": answer.session, "with_what": with_what}
         log.info("build server {name} connected, session {session}{with_what}", **words)
-        projects = self.settings.projects
+        projects = self.configuration.settings.projects
         return Welcome(
             session=answer.session,
-            transfer_url=self.settings.transfer_url,
+            transfer_url=self.configuration.settings.transfer_url,
             artifact_limit=max((project.artifact_limit for project in projects), default=0),
             log_limit=max((project.log_limit for project in projects), default=0),
             lease=self.broker.state.lease_term,
@@ -310,13 +310,13 @@ class BuildServerService:
 class TicketOffice:
     """Signs transfer tickets under the metaserver's keys."""
 
-    settings: Settings
+    configuration: CurrentConfiguration
     clock: Clock
     keys: Keys
 
     def both(self, spec: BuildSpec, build_id: int, epoch: int) -> Tickets:
         """Return a log and an artifact ticket, bounded by the project's limits."""
-        project = self.settings.project(spec.project)
+        project = self.configuration.settings.project(spec.project)
         return Tickets(
             log_ticket=self._ticket(project, TicketKind.LOG, build_id, epoch, project.log_limit + LOG_SLACK),
             artifact_ticket=self._ticket(project, TicketKind.ARTIFACT, build_id, epoch, project.artifact_limit),
@@ -324,7 +324,9 @@ class TicketOffice:
 
     def source(self, spec: BuildSpec, build_id: int, epoch: int) -> str:
         """Return a ticket for what the metaserver has of the Build's commit."""
-        return self._ticket(self.settings.project(spec.project), TicketKind.SOURCE, build_id, epoch, SOURCE_LIMIT)
+        return self._ticket(
+            self.configuration.settings.project(spec.project), TicketKind.SOURCE, build_id, epoch, SOURCE_LIMIT
+        )
 
     def _ticket(self, project: Project, kind: TicketKind, build_id: int, epoch: int, most: int) -> str:
         expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from buildtool.configuration.settings import Settings
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import InternalError, NotFound, StillThere, StorageUnavailable, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.model.addresses import valid_address
@@ -81,7 +81,7 @@ _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 class OperatorService:
     """Implements ``ports.OperatorDesk`` over a broker. ``by`` is who acts, in words, to be written down."""
 
-    settings: Settings
+    configuration: CurrentConfiguration
     broker: Broker
     store: BrokerStore
     history: OperatorStore
@@ -225,7 +225,7 @@ class OperatorService:
             raise UsageError("the client request id is 32 hex digits")
         email = valid_address(message.email) if message.email else ""
         build = await self._build(message.build_id)
-        project = self.settings.project(build.spec.project)
+        project = self.configuration.settings.project(build.spec.project)
         options = project.options.compile_values(dict(build.spec.options))
         spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
         demand = Demand(spec, spec.revision, "", (spec.revision,))

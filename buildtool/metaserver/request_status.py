@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define, frozen
 
 from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Build, BuildState, Request, RequestState
@@ -23,22 +24,21 @@ PLATFORMS_KEPT = 256 * 1024
 
 @define(eq=False)
 class Addresses:
-    """Where people find things: base URLs without a slash at the end. A configuration that is read anew sets others."""
+    """Where people find things, by the configuration that is valid now."""
 
-    transfer_url: str
-    public_url: str
+    configuration: CurrentConfiguration
 
     def artifact(self, digest: str, name: str) -> str:
-        """URL of an artifact on the transfer port."""
-        return f"{self.transfer_url}/artifacts/{digest}/{name}"
+        """Return the URL of an artifact on the transfer port."""
+        return f"{self.configuration.settings.transfer_url}/artifacts/{digest}/{name}"
 
     def log(self, build_id: int, epoch: int) -> str:
-        """URL of an Attempt's log on the transfer port, to append to and to read from."""
-        return f"{self.transfer_url}/logs/{build_id}/{epoch}"
+        """Return the URL of an Attempt's log on the transfer port, to append to and to read from."""
+        return f"{self.configuration.settings.transfer_url}/logs/{build_id}/{epoch}"
 
     def page(self, build_id: int) -> str:
-        """URL of a Build's page."""
-        return f"{self.public_url}/build/{build_id}"
+        """Return the URL of a Build's page."""
+        return f"{self.configuration.settings.public_url}/build/{build_id}"
 
 
 @frozen

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
-from buildtool.configuration.settings import Settings
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
@@ -166,7 +166,7 @@ def _untimed() -> None:
 class RequestService:
     """Implements ``ports.RequesterDesk`` over a broker."""
 
-    settings: Settings
+    configuration: CurrentConfiguration
     broker: Broker
     store: BrokerStore
     resolver: SourceResolver
@@ -221,9 +221,9 @@ class RequestService:
         resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
         submitted = []
         urls = []
-        settings = self.settings
+        settings = self.configuration.settings
         for item, digest in zip(items, digests, strict=True):
-            project = self.settings.project(item.project)
+            project = self.configuration.settings.project(item.project)
             email = valid_address(item.email)
             url = source_url(project, item.source)
             demand = await self._demand(project, url, item, resolved)
@@ -231,7 +231,7 @@ class RequestService:
                 Submitted(item.client_id, digest, email, demand, item.force, asker=asker().address[:ASKER_LIMIT])
             )
             urls.append(url)
-        if settings is not self.settings:
+        if settings is not self.configuration.settings:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
             return await self._submit(items, digests)
         self._check_room(submitted)
@@ -286,7 +286,7 @@ class RequestService:
 
     async def explain(self, message: AskExplain) -> Explanation:
         """Say what a submission would be answered. Raises UsageError, UnknownRef, RepositoryUnreachable."""
-        project = self.settings.project(message.project)
+        project = self.configuration.settings.project(message.project)
         message = self._lean(message)
         demand = await self._demand(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
@@ -316,7 +316,7 @@ class RequestService:
 
     def _lean(self, message: M) -> M:
         """Return a message without what its project does not look at, which may be nearly all of it."""
-        project = next((one for one in self.settings.projects if one.name == message.project), None)
+        project = next((one for one in self.configuration.settings.projects if one.name == message.project), None)
         declared = _declared(project, message.local) if project is not None else {}
         return message if len(declared) == len(message.local) else evolve(message, local=declared)
 
@@ -349,7 +349,7 @@ class RequestService:
 
     def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
         if explicit:
-            tools = {*TOOLS, *tools_named(self.settings.projects)}
+            tools = {*TOOLS, *tools_named(self.configuration.settings.projects)}
             check_known(options, explicit, self.broker.state.offered, tools)
 
     async def _told(self, answer: Answer, url: str) -> RequestStatus:

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.build_servers import TELL_AGAIN, EffectPerformer
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.model.incarnations import Keys
@@ -14,6 +15,7 @@ from buildtool.model.records import Request, RequestState
 from buildtool.protocol.messages import RequestStatus
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.state.state import State
+from tests.metaserver.test_build_servers import settings
 from tests.scheduling.worlds import POLICIES, submitted
 from tests.support.memory import MemoryStore, full_disk
 
@@ -48,7 +50,7 @@ class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.followers, self.store = Clock(), Followers(), Unreadable()
         teller = RequestStatusReader(
-            State(POLICIES), self.store, Addresses("http://files", "http://farm"), Keys(b"k" * 32), lambda: 0.0
+            State(POLICIES), self.store, Addresses(CurrentConfiguration(settings())), Keys(b"k" * 32), lambda: 0.0
         )
         others = cast("Any", None)
         self.acts = EffectPerformer(others, self.followers, others, others, others, teller, others, self.clock)

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.asker import Asker, working_for
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
 from buildtool.metaserver.arrivals import FLAPS, TOLD_FOR
@@ -116,8 +117,9 @@ class World:
         clock = WallClock()
         self.broker = Broker(State(POLICIES), self.store, clock, Clock(), self.files, Performed())
         assert Deferred.fromCoroutine(self.broker.start()).called
-        tickets = TicketOffice(settings(), clock, Keys(b"k" * 32))
-        self.desk = BuildServerService(settings(), self.broker, self.files, tickets, self.links)
+        configuration = CurrentConfiguration(settings())
+        tickets = TicketOffice(configuration, clock, Keys(b"k" * 32))
+        self.desk = BuildServerService(configuration, self.broker, self.files, tickets, self.links)
 
 
 class RegisteringTests(SynchronousTestCase):
@@ -198,7 +200,7 @@ class RegisteringTests(SynchronousTestCase):
     def test_a_ticket_for_a_commit_is_given_to_whose_attempt_it_is_and_only_if_it_is_asked_for(self) -> None:
         self.successResultOf(self.register("anna", machine()))
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
-        self.world.desk.tickets.settings = evolve(settings(), projects=(project(name="lua"),))
+        self.world.desk.configuration.settings = evolve(settings(), projects=(project(name="lua"),))
         renew, key = self.world.desk.renew, Keys(b"k" * 32).build(1)
         plain = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1))))
         assert plain.source_ticket == ""

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.operations import WAITING_SHOWN, OperatorService
@@ -93,7 +94,7 @@ class OperatorCase(SynchronousTestCase):
         self.history, self.troubles = History(self.store), Troubles()
         self.done(self.broker.start())
         lua = Project("lua", OPTIONS, Recipe(4, plan), lambda _source: "https://git.example/lua.git")
-        deployment = evolve(settings(), projects=(lua,))
+        deployment = CurrentConfiguration(evolve(settings(), projects=(lua,)))
         self.desk = OperatorService(
             deployment, self.broker, self.store, self.history, self.files, self.troubles, self.wall
         )
@@ -261,7 +262,7 @@ class BuildTests(OperatorCase):
         self.built(0)
         assert "'no address'" in self.refused(self.desk.rebuild(RebuildBuild(1, "no address", CLIENT), ANN), UsageError)
         assert "there is no build 8" in self.refused(self.desk.rebuild(RebuildBuild(8, "", CLIENT), ANN))
-        self.desk.settings = settings()
+        self.desk.configuration.settings = settings()
         assert "'lua'" in self.refused(self.desk.rebuild(RebuildBuild(1, "", CLIENT), ANN), UnknownProject)
 
     def test_a_failure_is_forgotten_once(self) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.bounded_cache import BoundedCache
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
@@ -73,10 +74,8 @@ class World:
         state, wall = State({one.name: one.scheduling()}), WallClock()
         broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
         assert Deferred.fromCoroutine(broker.start()).called
-        teller = RequestStatusReader(
-            state, self.store, Addresses("http://files", "http://pages"), Keys(b"k" * 32), wall.wall
-        )
-        deployment = evolve(settings(), projects=(one,))
+        deployment = CurrentConfiguration(evolve(settings(), projects=(one,)))
+        teller = RequestStatusReader(state, self.store, Addresses(deployment), Keys(b"k" * 32), wall.wall)
         explainer = Explainer(state, self.store, teller)
         self.desk = RequestService(
             deployment, broker, self.store, self.resolver, teller, explainer, broker, open_limit=3, wanted_limit=25
@@ -170,7 +169,7 @@ class LiarsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
         self.world.desk.open_limit = self.world.desk.wanted_limit = 1_000
-        (one,) = self.world.desk.settings.projects
+        (one,) = self.world.desk.configuration.settings.projects
         skill = ProjectSkill(one.name, one.recipe.version, one.options.digest())
         for number in range(70):
             words = (("arch", f"{number:03d}{'2' * 380}"), ("os", "linux"))
@@ -222,7 +221,7 @@ class OptionsTests(SynchronousTestCase):
     def test_options_that_no_order_could_carry_are_refused_before_anything_is_committed(self) -> None:
         world = World()
         one = project(options=ProjectOptions((), tuple(text(f"x{n}") for n in range(200))))
-        world.desk.settings = evolve(world.desk.settings, projects=(one,))
+        world.desk.configuration.settings = evolve(world.desk.configuration.settings, projects=(one,))
         long: dict[str, Value] = {f"x{n}": "\N{GRINNING FACE}" * 200 for n in range(200)}
         asked = Submit("1" * 32, "paint", "ann@example.org", "", "", "", long, {}, {})
         refused = self.failureResultOf(Deferred.fromCoroutine(world.desk.submit(asked)), UsageError)
@@ -240,7 +239,7 @@ class ReconfiguredTests(SynchronousTestCase):
         self.assertNoResult(self.asked)
 
     def take(self, *projects: Project) -> None:
-        self.world.desk.settings = evolve(self.world.desk.settings, projects=projects)
+        self.world.desk.configuration.settings = evolve(self.world.desk.configuration.settings, projects=projects)
         assert self.world.resolver.hold is not None
         self.world.resolver.hold.callback(None)
 
@@ -287,7 +286,9 @@ class SlipsOfTheFinger(SynchronousTestCase):
             return source.nothing  # type: ignore[attr-defined, no-any-return] # a mistake of theirs
 
         world = World()
-        world.desk.settings = evolve(world.desk.settings, projects=(project(path_to_url=astray),))
+        world.desk.configuration.settings = evolve(
+            world.desk.configuration.settings, projects=(project(path_to_url=astray),)
+        )
         told = str(self.failureResultOf(self.asked(world), RecipeMistake).value)
         assert told.startswith("path_to_url of paint raised AttributeError: ")
         assert told.endswith(f"({__file__}:{astray.__code__.co_firstlineno + 1})")

@@ -22,6 +22,7 @@ from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.broker import SLICE, Broker
 from buildtool.metaserver.build_problems import Troubles
@@ -78,16 +79,17 @@ class Metaserver:
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
-        addresses = Addresses(settings.transfer_url, settings.public_url)
-        teller = RequestStatusReader(state, store, addresses, keys, clock.wall)
-        tickets = TicketOffice(settings, clock, keys)
+        configuration = CurrentConfiguration(settings)
+        teller = RequestStatusReader(state, store, Addresses(configuration), keys, clock.wall)
+        tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
         shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
         acts = EffectPerformer(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
-        desk = RequestService(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
+        explainer = Explainer(state, store, teller)
+        desk = RequestService(configuration, broker, store, world.resolver, teller, explainer, broker)
         troubles = Troubles(broker, life)
-        server_desk = BuildServerService(settings, broker, shelving, tickets, gateway, troubles.unkept)
+        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway, troubles.unkept)
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -132,7 +134,7 @@ class Metaserver:
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings
-        addresses = Addresses(settings.transfer_url, settings.public_url)
+        addresses = Addresses(CurrentConfiguration(settings))
         links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
         def rendered(outgoing: Any, now: float) -> tuple[str, str]:

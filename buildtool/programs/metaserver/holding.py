@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 @define
-class Holding:
+class StateHold:
     """``round_`` is what a ``PeriodicTask`` does. ``lost`` says since then why this metaserver ends, or is empty.
 
     ``notice`` is what the operator should know of how the directory was found.

@@ -15,14 +15,17 @@ from twisted.logger import Logger
 from buildtool.adapters.network.open_files import allow_open
 from buildtool.adapters.runtime.memory import Garbage
 from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings, check_projects, describe, load_settings
 from buildtool.model.vocabulary import TOOLS, nearest
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.metaserver import offline_commands, operator_commands
+from buildtool.programs.metaserver.mail import send_test_mail
 from buildtool.programs.metaserver.reload import on_hangup
-from buildtool.programs.metaserver.service import Beginning, Metaserver, send_test_mail
+from buildtool.programs.metaserver.service import Metaserver
+from buildtool.programs.metaserver.state_directory import Beginning
 from buildtool.project.definition import tools_named
 
 log = Logger()
@@ -149,7 +152,7 @@ async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning
     for line in tighten(settings.state_dir, OTHERS_WRITE):
         log.warn("{line}", line=line)
     Deferred.fromCoroutine(_in_time(stop))
-    metaserver = Metaserver(settings, reactor, pages, stop.ask, beginning)
+    metaserver = Metaserver(CurrentConfiguration(settings), reactor, pages, stop.ask, beginning)
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
     sys.setswitchinterval(SWITCH)

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildtool.adapters.runtime.threads import Inline
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.ports.common import Executor
@@ -46,14 +47,14 @@ def reread(old: Settings) -> Settings:
 
 @define
 class Reloading:
-    """Takes another configuration over when asked to, one after the other. ``settings`` are those that hold now.
+    """Replaces the current configuration when asked to; ``apply`` then does what does not follow by itself.
 
     A configuration is a program, which may take long: ``executor`` runs it while everything else goes on, and with
     ``timers`` it has ``patience`` seconds.
     """
 
-    settings: Settings
-    take: Callable[[Settings], Awaitable[None]]
+    current: CurrentConfiguration
+    apply: Callable[[Settings], Awaitable[None]]
     executor: Executor = field(factory=Inline)
     timers: IReactorTime | None = None
     patience: float = PATIENCE
@@ -69,22 +70,22 @@ class Reloading:
         except BuildToolError as error:
             log.error("the configuration stays as it was: {error}", error=error)
             return
-        self.settings = settings
+        self.current.settings = settings
         try:
-            await self.take(settings)
+            await self.apply(settings)
         except BuildToolError as error:
             log.warn("what waits is given out by the new configuration later: {error}", error=error)
         names = ", ".join(project.name for project in settings.projects)
         log.info("the configuration was read again and holds now: {path}, {names}", path=settings.path, names=names)
 
     async def _reread(self) -> Settings:
-        reading = Deferred.fromCoroutine(self.executor.run(partial(reread, self.settings)))
+        reading = Deferred.fromCoroutine(self.executor.run(partial(reread, self.current.settings)))
         if self.timers is not None:
             reading.addTimeout(self.patience, self.timers)
         try:
             return await reading
         except TookTooLong as error:
-            where, within = self.settings.path, f"{self.patience:g} s"
+            where, within = self.current.settings.path, f"{self.patience:g} s"
             raise ConfigurationError(f"{where} was not read within {within}: what does it wait for?") from error
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -20,11 +18,7 @@ from buildtool.adapters.control.operator_endpoint import operator_factory
 from buildtool.adapters.control.unix_socket import listen_control
 from buildtool.adapters.http.oversight import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
-from buildtool.adapters.mail.mailer import Deliver, Mailer, Pace, Render, mail_test
-from buildtool.adapters.mail.smtp import SmtpDelivery
-from buildtool.adapters.mail.text import MailLinks, render
-from buildtool.adapters.maintenance import tenure
-from buildtool.adapters.maintenance.evidence import check_not_lost
+from buildtool.adapters.mail.mailer import Mailer, Pace
 from buildtool.adapters.network.open_files import Refusals
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.fair_pool import FairPool
@@ -36,18 +30,16 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
-from buildtool.adapters.storage.artifacts import ArtifactStore
-from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
-from buildtool.adapters.storage.key_file import load_key
-from buildtool.adapters.storage.logs import LogStore
+from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.concurrency.periodic import PeriodicTask
-from buildtool.configuration.settings import MailSettings, Settings
-from buildtool.errors import ConfigurationError, NotFound
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.settings import Settings
+from buildtool.errors import NotFound
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_problems import Troubles
 from buildtool.metaserver.build_servers import BuildServerService, EffectPerformer, TicketOffice
@@ -55,16 +47,16 @@ from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import DeskQuestions, RequestService, source_url
-from buildtool.model.incarnations import Keys
 from buildtool.model.records import Policy
 from buildtool.ports.bundles import Bundle
-from buildtool.ports.metaserver import OutgoingMail
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import Closing
 from buildtool.programs.metaserver.configured import moved_on, programs
-from buildtool.programs.metaserver.holding import Holding
+from buildtool.programs.metaserver.holding import StateHold
+from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import Reloading
+from buildtool.programs.metaserver.state_directory import Beginning, Stored, open_state
 from buildtool.programs.webserver.site import web_site
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.server_names import DAY
@@ -100,30 +92,6 @@ def _unasked(_reason: str) -> None:
     """Nobody is to be told that the metaserver should stop."""
 
 
-@frozen
-class _Stored:
-    """What lies in the state directory, open. ``threads`` write, sync and hash files."""
-
-    directory: Path
-    keys: Keys
-    database: Database
-    artifacts: ArtifactStore
-    logs: LogStore
-    threads: Threads
-    holding: Holding
-
-
-@frozen
-class Beginning:
-    """What a start is told of its state directory.
-
-    ``accept_new`` lets it make a database beside files of an earlier one, ``restored`` says that it may be a copy.
-    """
-
-    accept_new: bool = False
-    restored: bool = False
-
-
 @define
 class Metaserver:
     """A running metaserver. Made by ``start``; ``stop`` ends it in order.
@@ -131,18 +99,18 @@ class Metaserver:
     ``ask_stop`` is called with the reason when the metaserver is to end by itself.
     """
 
-    settings: Settings
+    configuration: CurrentConfiguration
     reactor: ReactorBase
     pages: bool = False
     ask_stop: Callable[[str], None] = _unasked
-    beginning: Beginning = Beginning()
+    beginning: Beginning = field(factory=Beginning)
     _closing: Closing = field(init=False)
     _refusals: Refusals = field(init=False)
     _reloading: Reloading | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
     _mailer: Mailer | None = field(default=None, init=False)
-    _holding: Holding | None = field(default=None, init=False)
+    _holding: StateHold | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
@@ -183,19 +151,20 @@ class Metaserver:
             await self._reloading.reload()
 
     async def _start(self) -> None:
-        settings, clock, closing = self.settings, WallClock(), self._closing
-        timers = IReactorTime(self.reactor)
-        stored = await self._open(settings.state_dir)
+        configuration, clock, closing = self.configuration, WallClock(), self._closing
+        settings, timers = configuration.settings, IReactorTime(self.reactor)
+        stored = await open_state(settings.state_dir, self.beginning, timers, closing, self._pool, self.ask_stop)
+        self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, bundles = await self._sources(settings.state_dir, timers)
-        addresses = Addresses(settings.transfer_url, settings.public_url)
+        addresses = Addresses(configuration)
         outbox, pace = SqlOutboxStore(stored.database), Pace(grace=MAIL_GRACE)
-        self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, self.reactor), pace)
+        self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, addresses, self.reactor), pace)
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
         teller = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
-        tickets = TicketOffice(settings, clock, stored.keys)
+        tickets = TicketOffice(configuration, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
@@ -204,10 +173,14 @@ class Metaserver:
         closing.add("what decisions asked for", acts.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, teller), self._timed()
-        desk = RequestService(settings, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns)
+        desk = RequestService(
+            configuration, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns
+        )
         troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
-        server_desk = BuildServerService(settings, broker, shelving, tickets, gateway, troubles.unkept)
-        operator_desk = OperatorService(settings, broker, store, history, shelving, keeping.conditions, clock, turns)
+        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway, troubles.unkept)
+        operator_desk = OperatorService(
+            configuration, broker, store, history, shelving, keeping.conditions, clock, turns
+        )
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -224,10 +197,8 @@ class Metaserver:
         self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
         show = self._show(stored, desk) if self.pages else None
 
-        async def take(settings: Settings) -> None:
-            self.settings = desk.settings = server_desk.settings = tickets.settings = operator_desk.settings = settings
-            addresses.transfer_url, addresses.public_url = settings.transfer_url, settings.public_url
-            mailer.configure(*mailing(settings, self.reactor))
+        async def apply(settings: Settings) -> None:
+            mailer.configure(*mailing(settings, addresses, self.reactor))
             if show is not None:
                 show(settings)
             state.names_kept = _names_kept(settings)
@@ -235,14 +206,14 @@ class Metaserver:
             await moved_on(settings, broker)
             troubles.look()
 
-        self._reloading = Reloading(settings, take, self._pool(1, "the configuration"), timers)
+        self._reloading = Reloading(configuration, apply, self._pool(1, "the configuration"), timers)
         self._operate(operator_desk, timers)
         mailer.startService()
 
     async def _look_after(
         self,
         keeping: Housekeeping,
-        stored: _Stored,
+        stored: Stored,
         broker: Broker,
         acts: EffectPerformer,
         troubles: Troubles,
@@ -260,8 +231,8 @@ class Metaserver:
             return LOOK_EVERY
 
         await finish_logs()
-        await moved_on(self.settings, broker)
-        keeping.conditions.needed = lambda: programs(self.settings)
+        await moved_on(self.configuration.settings, broker)
+        keeping.conditions.needed = lambda: programs(self.configuration.settings)
         keeping.patrol("the look whose the state directory is", stored.holding.round_)
         keeping.patrol("the look through the open builds", look)
         self._refusals.watch()
@@ -279,37 +250,6 @@ class Metaserver:
         self._closing.add("the times of the reactor's turns", meter.stop)
         return meter.told
 
-    async def _open(self, directory: Path) -> _Stored:
-        """Take hold of the state directory and open what lies in it."""
-        self._closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
-        if not self.beginning.accept_new:
-            check_not_lost(directory)
-        fresh = not (directory / "key").exists()
-        secret = tenure.Secret(load_key(directory / "key"), fresh)
-        database_threads, file_threads = self._pool(1, "database"), self._pool(FILE_THREADS, "files")
-        database = await Database.open(directory / DATABASE, database_threads)
-        self._closing.add("the database", database.close)
-        keys, holding = await self._hold(database, secret)
-        logs = LogStore(directory, file_threads)
-        await logs.start()
-        return _Stored(directory, keys, database, ArtifactStore(directory, file_threads), logs, file_threads, holding)
-
-    async def _hold(self, database: Database, secret: tenure.Secret) -> tuple[Keys, Holding]:
-        """Take the database for this process; say what the operator should know of how it was found."""
-        directory, restored = database.path.parent, self.beginning.restored
-        begun = await tenure.begin(database, directory, secret, time.time(), restored=restored)
-        self._closing.add("the hold on the database", lambda: tenure.end(database))
-        if begun.anew:
-            log.warn("tokens and mails of what is asked for from now on are told apart: {why}", why=begun.anew)
-        holding = self._holding = Holding(database, IReactorTime(self.reactor), self.ask_stop)
-        if begun.rekeyed:
-            holding.notice = (
-                f"{directory / 'key'} is not the key of the last start: cancel ids and tickets from before it hold no "
-                "more; put that key back from a backup, or restart once more to have this one taken for granted"
-            )
-            log.error("{notice}", notice=holding.notice)
-        return Keys(secret.key, begun.incarnations), holding
-
     async def _sources(self, directory: Path, timers: IReactorTime) -> tuple[Resolvers, Bundles]:
         threads = Threads(self.reactor, VCS_THREADS, "version control")
         turns = FairPool(threads, VCS_THREADS)
@@ -320,13 +260,13 @@ class Metaserver:
         await bundles.start()
         return Resolvers(git, SvnResolver(svn, turns)), bundles
 
-    def _show(self, stored: _Stored, desk: RequestService) -> Callable[[Settings], None]:
+    def _show(self, stored: Stored, desk: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
         reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
         pages, questions, clock = SqlPages(reading), DeskQuestions(desk), WallClock()
-        site = web_site(self.settings, pages, stored.logs, clock, questions, desk)
-        self._listen(site, self.settings.web_port, "web_port")
+        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, desk)
+        self._listen(site, self.configuration.settings.web_port, "web_port")
 
         def show(settings: Settings) -> None:
             site.resource = web_site(settings, pages, stored.logs, clock, questions, desk).resource
@@ -336,7 +276,7 @@ class Metaserver:
     def _operate(self, desk: OperatorService, timers: IReactorTime) -> None:
         """Let the operator in, and end when what they drained has run dry."""
         factory = operator_factory(desk, timers)
-        port = listen_control(self.reactor, self.settings.state_dir, factory)
+        port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
 
@@ -355,7 +295,7 @@ class Metaserver:
         self._closing.add(what, looking.stop)
 
     def _listen(self, factory: IProtocolFactory, port: int, setting: str) -> None:
-        listening = listen(self.reactor, factory, self.settings.bind, port, setting)
+        listening = listen(self.reactor, factory, self.configuration.settings.bind, port, setting)
         self._closing.add(f"listening on {setting}", lambda: maybeDeferred(listening.stopListening))
 
     def _pool(self, size: int, name: str) -> Threads:
@@ -402,34 +342,7 @@ def packed(desk: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[
         build = desk.broker.state.builds.get(build_id)
         if build is None:
             raise NotFound(f"build {build_id} is not open")
-        project = desk.settings.project(build.spec.project)
+        project = desk.configuration.settings.project(build.spec.project)
         return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
 
     return bundle
-
-
-def mailing(settings: Settings, reactor: ReactorBase) -> tuple[MailSettings | None, Render, Deliver]:
-    """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them."""
-    addresses = Addresses(settings.transfer_url, settings.public_url)
-    links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
-    defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
-
-    def rendered(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
-        return render(outgoing, links, now, defaults)
-
-    return settings.mail, rendered, delivery(settings.mail, reactor) if settings.mail is not None else _undeliverable
-
-
-def delivery(mail: MailSettings, reactor: ReactorBase) -> SmtpDelivery:
-    """Return what gives mails to the configured mail server."""
-    return SmtpDelivery(mail, IReactorTCP(reactor), IReactorTime(reactor))
-
-
-async def send_test_mail(settings: Settings, address: str, reactor: ReactorBase) -> str:
-    """Send one mail now and return what the mail server said. Raises BuildToolError."""
-    deliver: Deliver = delivery(settings.mail, reactor) if settings.mail is not None else _undeliverable
-    return await mail_test(settings.mail, address, deliver, secrets.token_hex(16), time.time())
-
-
-async def _undeliverable(_address: str, _message: bytes) -> str:
-    raise ConfigurationError("mail = None in config.py: no mail is sent")

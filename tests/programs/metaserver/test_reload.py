@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import ENVIRONMENT, Settings, load_settings
 from buildtool.errors import ConfigurationError, StorageUnavailable
 from buildtool.programs.metaserver.reload import FIXED, Reloading, reread
@@ -45,7 +46,7 @@ class Taker:
 
 def test_what_may_change_is_taken_over(path: Path) -> None:
     taker = Taker()
-    reloading = Reloading(load_settings(path), taker)
+    reloading = Reloading(CurrentConfiguration(load_settings(path)), taker)
     path.write_text(PLAIN + "public_url = 'https://farm.example.org'\nmail = {'host': 'mx', 'sender': 'a@b.org'}\n")
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
@@ -67,12 +68,12 @@ def test_what_may_change_is_taken_over(path: Path) -> None:
 def test_one_mistake_refuses_the_whole_file_and_the_old_configuration_stays(path: Path, text: str, words: str) -> None:
     taker = Taker()
     old = load_settings(path)
-    reloading = Reloading(old, taker)
+    reloading = Reloading(CurrentConfiguration(old), taker)
     path.write_text(text)
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
     assert taker.taken == []
-    assert reloading.settings is old
+    assert reloading.current.settings is old
     (line,) = said
     assert line.startswith("the configuration stays as it was: ")
     assert words in line
@@ -92,7 +93,7 @@ def test_what_the_metaserver_has_open_or_promised_is_not_changed_and_is_named(pa
 
 def test_a_database_that_takes_nothing_now_does_not_take_a_configuration_back(path: Path) -> None:
     taker = Taker(problem=StorageUnavailable("the disk is full"))
-    reloading = Reloading(load_settings(path), taker)
+    reloading = Reloading(CurrentConfiguration(load_settings(path)), taker)
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
     assert [line.split(":")[0] for line in said] == [
@@ -108,7 +109,7 @@ def test_reloads_come_one_after_the_other(path: Path) -> None:
         waiting.append(Deferred())
         await waiting[-1]
 
-    reloading = Reloading(load_settings(path), take)
+    reloading = Reloading(CurrentConfiguration(load_settings(path)), take)
     first, second = (Deferred.fromCoroutine(reloading.reload()) for _ in range(2))
     assert (len(waiting), first.called, second.called) == (1, False, False)
     waiting[0].callback(None)
@@ -131,7 +132,7 @@ class SlowTests(TestCase):
         self.clock = cast("IReactorTime", reactor)
 
     async def test_the_reactor_turns_while_a_configuration_is_read(self) -> None:
-        reloading = Reloading(load_settings(self.path), self.taker, self.threads, self.clock)
+        reloading = Reloading(CurrentConfiguration(load_settings(self.path)), self.taker, self.threads, self.clock)
         flag = self.path.with_suffix(".flag")
         wait = (
             f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"
@@ -146,7 +147,7 @@ class SlowTests(TestCase):
 
     async def test_one_that_never_ends_is_given_up_and_the_old_one_stays(self) -> None:
         old = load_settings(self.path)
-        reloading = Reloading(old, self.taker, self.threads, self.clock, patience=0.1)
+        reloading = Reloading(CurrentConfiguration(old), self.taker, self.threads, self.clock, patience=0.1)
         flag = self.path.with_suffix(".flag")
         wait = (
             f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"
@@ -156,7 +157,7 @@ class SlowTests(TestCase):
             await reloading.reload()
         flag.touch()
         assert self.taker.taken == []
-        assert reloading.settings is old
+        assert reloading.current.settings is old
         assert said == [
             f"the configuration stays as it was: {self.path} was not read within 0.1 s: what does it wait for?"
         ]
