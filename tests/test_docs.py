@@ -14,7 +14,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from buildtool.configuration import settings
+from buildtool.configuration import mail_settings, settings
 from buildtool.configuration.file import CONFIG_VARIABLE
 from buildtool.model.options import STANDARD, Kind
 from buildtool.model.records import AttemptEnd, OfferKind, Policy
@@ -334,7 +334,7 @@ def test_the_operator_is_told_of_every_setting_and_of_no_other() -> None:
     heads = [number for number, row in enumerate(table) if row[0] == "setting"]
     documented = {row[0] for row in table[heads[0] + 1 : heads[1]]}
     assert documented == set(settings._SETTINGS)
-    assert {row[0] for row in table[heads[1] + 1 :]} == set(settings._MAIL)
+    assert {row[0] for row in table[heads[1] + 1 :]} == set(mail_settings._MAIL)
 
 
 def test_the_operator_is_told_which_variable_goes_before_which_setting() -> None:

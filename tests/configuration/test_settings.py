@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.configuration.settings import (
-    CONFIG_VARIABLE,
-    ENVIRONMENT,
-    MailSettings,
-    Settings,
-    check_projects,
-    describe,
-    find_config,
-    load_settings,
-)
+from buildtool.configuration.description import describe
+from buildtool.configuration.file import CONFIG_VARIABLE, find_config
+from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projects, load_settings
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
 
 PROJECT = """
@@ -123,6 +117,22 @@ def test_nothing_is_left_behind_by_executing_a_file(tmp_path: Path) -> None:
 def test_the_file_knows_where_it_is(tmp_path: Path) -> None:
     path = write(tmp_path, "from pathlib import Path\nstate_dir = Path(__file__).parent / 'state'")
     assert load_settings(path).state_dir == tmp_path / "state"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("state_dir = build_dir = 'var'", "build_dir = {0}/var is state_dir = {0}/var: "),
+        ("state_dir = 'var'\nbuild_dir = 'var/builds'", "build_dir = {0}/var/builds lies inside state_dir = {0}/var: "),
+        ("state_dir = 'linked'\nbuild_dir = 'real/x/..'", "build_dir = {0}/real/x/.. is state_dir = {0}/linked: "),
+    ],
+)
+def test_builds_are_not_made_among_what_must_not_be_lost(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").symlink_to("real")
+    said = wrong(write(tmp_path, text))
+    assert said == f"config.py: {words.format(tmp_path)}build servers need a directory outside of it"
+    assert load_settings(write(tmp_path, "state_dir = 'var/state'\nbuild_dir = 'var'")).build_dir == tmp_path / "var"
 
 
 def test_projects_are_loaded_relative_to_the_file_that_loads_them(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.mail.mailer import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
-from buildtool.configuration.settings import MailSettings
+from buildtool.configuration.mail_settings import MailSettings
 from buildtool.demo.smtp_sink import CONNECTIONS, RECIPIENTS, MailboxServer
 from buildtool.errors import MailRefused
 

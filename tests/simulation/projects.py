@@ -8,7 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.configuration.settings import MailSettings, Settings
+from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import RepositoryUnreachable, UnknownRef
 from buildtool.model.options import ProjectOptions, choice, standard
 from buildtool.model.records import Capability, Offer, OfferKind, ProjectSkill, canonical

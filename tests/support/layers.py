@@ -218,7 +218,7 @@ def _use_breaches(module: Module) -> Iterator[str]:
     if module.group in FREE | {"bin"}:
         return
     # Reading the configuration is what these are for.
-    reader = module.name in {"buildtool.configuration.settings", "buildtool.configuration.file"}
+    reader = module.group == "configuration"
     for node in ast.walk(module.tree):
         what = _clock(node) or (None if reader else _file(node))
         if what:

@@ -32,7 +32,8 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.logs import LogStore
-from buildtool.configuration.settings import Settings, describe, load_settings
+from buildtool.configuration.description import describe
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.protocol.messages import Explanation

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.mail.text import render_test
 from buildtool.concurrency.rates import RateBudget, Shares
-from buildtool.configuration.settings import MailSettings
+from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
     ConfigurationError,
     MailDeferred,

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.adapters.network.endpoints import machine_at
-from buildtool.configuration.settings import MailSettings
+from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
     MailDeferred,
     MailRefused,

@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from buildtool.adapters.mail.mailer import Deliver, Render, mail_test
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.adapters.mail.text import MailLinks, render
-from buildtool.configuration.settings import MailSettings, Settings
+from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.request_status import Addresses
 from buildtool.ports.metaserver import OutgoingMail

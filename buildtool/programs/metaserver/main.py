@@ -16,7 +16,8 @@ from buildtool.adapters.network.open_files import allow_open
 from buildtool.adapters.runtime.memory import Garbage
 from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.configuration.settings import Settings, check_projects, describe, load_settings
+from buildtool.configuration.description import describe
+from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.vocabulary import TOOLS, nearest
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole

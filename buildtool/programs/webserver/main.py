@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from buildtool.adapters.control.page_questions import MetaserverQuestions
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.configuration.settings import Settings, describe, load_settings
+from buildtool.configuration.description import describe
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.model.hosts import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say

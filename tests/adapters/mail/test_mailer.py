@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Backoff, Mailer, Pace, compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
-from buildtool.configuration.settings import MailSettings
+from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, UsageError
 from buildtool.model.addresses import valid_address
 from buildtool.ports.metaserver import OutgoingMail

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from buildtool.adapters.mail.mailer import compose, mail_test
 from buildtool.adapters.mail.smtp import PATIENCE, SmtpDelivery, _Sender
-from buildtool.configuration.settings import MailSettings
+from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
