@@ -41,7 +41,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from buildtool.adapters.network.endpoints import SiteEndpoints
+from buildtool.adapters.http.site_endpoints import SiteEndpoints
 from buildtool.concurrency.backpressure import PIECE, BodyReader, BodyWriter, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,

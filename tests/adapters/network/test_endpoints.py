@@ -9,7 +9,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from twisted.web.client import URI
 
-from buildtool.adapters.network.endpoints import SiteEndpoints, machine_at
+from buildtool.adapters.http.site_endpoints import SiteEndpoints
+from buildtool.adapters.network.endpoints import machine_at
 from buildtool.errors import Unavailable
 from buildtool.model.hosts import in_url, valid_host
 
