@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check format lock clean distclean
+.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check map format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -46,6 +46,9 @@ check: venv  ## style, types and the direction of imports
 	$(RUN) -m mypy --strict $(LAUNCHERS) .ci/venv.py
 	$(RUN) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
 	$(RUN) -m pytest -q tests/test_architecture.py
+
+map: venv  ## draw docs/map.svg: the rooms of the code, and which imports which
+	@$(RUN) -m tests.support.house_map
 
 format: venv  ## lay the code out as `make check` wants it
 	$(RUN) -m ruff check --fix

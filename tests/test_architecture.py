@@ -1,10 +1,14 @@
-"""Imports run one way, and only adapters touch the outside world; and the check that says so can fail."""
+"""Imports run one way, only adapters touch the world, rooms stay small, the map is true; and each check can fail."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.support.docstrings import docstring_violations
+from tests.support.exceptions import ALLOWED, DOCSTRINGS
+from tests.support.house_map import PICTURE, House, picture, read_picture, stale, survey
 from tests.support.layers import violations
+from tests.support.sizes import Exceptions, size_violations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -121,8 +125,8 @@ BREACHES = (
         "the pages under their other name": ("buildtool/programs/a.py", "from web import urls", "never as web"),
         "a launcher as a module": ("buildtool/programs/a.py", "import bin.metaserver", "started, not imported"),
         "a part that is nowhere": ("buildtool/programs/a.py", "from buildtool.missing import x", "no such part"),
-        "a part without a rank": ("buildtool/helpers.py", "", "add it to GROUPS"),
-        "a package without a rank": ("buildtool/util/__init__.py", "", "add it to GROUPS"),
+        "a part without a rank": ("buildtool/helpers.py", "", "add it to RANKS"),
+        "a package without a rank": ("buildtool/util/__init__.py", "", "add it to RANKS"),
         "a cycle of two": (
             "buildtool/model/records.py",
             "from buildtool.model import options",
@@ -244,3 +248,120 @@ def test_the_link_to_the_pages_is_not_read_twice(tmp_path: Path) -> None:
     write(tmp_path, SOUND | {"web/a.py": "import time\n"})
     (tmp_path / "buildtool/web").symlink_to("../web")
     assert len(violations(tmp_path)) == 1
+
+
+# --- sizes, names and tests --------------------------------------------------------------------------------------
+
+
+def test_rooms_modules_and_classes_are_small_have_names_of_their_own_and_tests_that_are_found() -> None:
+    assert size_violations(ROOT, ALLOWED) == []
+
+
+METHODS = "class Wide:\n" + "".join(f"    def f{number}(self): ...\n" for number in range(21))
+
+TOO_MUCH = {
+    "a folder": (
+        {f"buildtool/model/{chr(97 + number)}.py": "" for number in range(15)}
+        | {f"tests/model/test_{chr(97 + number)}.py": "" for number in range(15)},
+        "buildtool/model has 15 modules",
+        Exceptions({"buildtool/model": 15}, {}, {}, frozenset(), frozenset()),
+    ),
+    "a module": (
+        {"web/a.py": "x = 1\n" * 401, "tests/web/test_a.py": ""},
+        "web/a.py has 401 lines",
+        Exceptions({}, {"web/a.py": 401}, {}, frozenset(), frozenset()),
+    ),
+    "a class": (
+        {"buildtool/model/a.py": METHODS, "tests/model/test_a.py": ""},
+        "buildtool.model.a.Wide has 21 methods",
+        Exceptions({}, {}, {"buildtool.model.a.Wide": 21}, frozenset(), frozenset()),
+    ),
+    "a name": (
+        {
+            "buildtool/model/a.py": "class Same: ...\nclass _Own: ...\n",
+            "web/b.py": '"""tests/model/test_a.py"""\nclass Same: ...\nclass _Own: ...\n',
+            "tests/model/test_a.py": "",
+        },
+        "Same is a class in buildtool/model/a.py, web/b.py",
+        Exceptions({}, {}, {}, frozenset({"Same"}), frozenset()),
+    ),
+    "a test": (
+        {"buildtool/model/a.py": '"""Tested by tests/model/test_other.py."""\n'},
+        "buildtool/model/a.py has no test",
+        Exceptions({}, {}, {}, frozenset(), frozenset({"buildtool/model/a.py"})),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_what_is_too_large_shared_or_without_a_test_is_said_unless_it_is_an_exception(
+    tmp_path: Path, what: str
+) -> None:
+    files, said, allowed = TOO_MUCH[what]
+    write(tmp_path, files)
+    found = size_violations(tmp_path)
+    assert len(found) == 1, found
+    assert found[0].startswith(said)
+    assert size_violations(tmp_path, allowed) == []
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_an_exception_that_is_not_needed_any_more_is_said(tmp_path: Path, what: str) -> None:
+    _, _, allowed = TOO_MUCH[what]
+    found = size_violations(write(tmp_path, {"buildtool/__init__.py": ""}), allowed)
+    assert len(found) == 1, found
+    assert "exception" in found[0]
+
+
+# --- docstrings --------------------------------------------------------------------------------------------------
+
+
+def test_docstrings_begin_with_a_plain_verb_or_are_counted() -> None:
+    assert docstring_violations(ROOT, DOCSTRINGS) == []
+
+
+def test_only_docstrings_of_public_functions_and_methods_are_asked(tmp_path: Path) -> None:
+    code = (
+        'def f():\n    """Say a."""\n'
+        'def g():\n    """Return b."""\n'
+        'def _h():\n    """Say c."""\n'
+        'class A:\n    """A thing."""\n'
+        '    @property\n    def b(self):\n        """The b of it."""\n'
+        '    async def c(self):\n        """Whether d."""\n'
+        'class _B:\n    def d(self):\n        """Say e."""\n'
+    )
+    write(tmp_path, {"buildtool/model/a.py": code})
+    (said,) = docstring_violations(tmp_path, {})
+    assert "a.py:1 f: Say" in said
+    assert "a.py:12 A.c: Whether" in said
+    assert said.startswith("model: 2 docstrings")
+    assert docstring_violations(tmp_path, {"model": 2}) == []
+
+
+@pytest.mark.parametrize("room", ["model", "web"])
+def test_a_count_of_docstrings_that_is_too_high_is_said(tmp_path: Path, room: str) -> None:
+    write(tmp_path, {"buildtool/model/a.py": 'def f():\n    """Say a."""\n'})
+    assert len(docstring_violations(tmp_path, {"model": 1} | {room: 20})) == 1
+
+
+# --- the map -----------------------------------------------------------------------------------------------------
+
+
+def test_the_map_in_the_manual_shows_the_rooms_and_arrows_of_the_code() -> None:
+    shown = read_picture((ROOT / PICTURE).read_text("utf-8"))
+    assert list(stale(shown, survey(ROOT))) == [], "run: make map"
+
+
+def test_a_map_says_what_was_surveyed() -> None:
+    house = survey(ROOT)
+    assert house.rooms.keys() >= {"model", "adapters", "adapters/sql", "web", "bin"}
+    assert read_picture(picture(house)) == house
+    assert list(stale(house, house)) == []
+
+
+def test_a_map_is_stale_when_a_room_an_arrow_or_a_figure_is_another() -> None:
+    house = House({"model": (10, 1000), "errors": (1, 100)}, {("model", "errors"): 5})
+    assert len(list(stale(house, House(dict(house.rooms) | {"web": (1, 1)}, house.arrows)))) == 1
+    assert len(list(stale(house, House(house.rooms, {})))) == 1
+    assert len(list(stale(house, House(dict(house.rooms) | {"model": (10, 1200)}, house.arrows)))) == 1
+    assert list(stale(house, House(dict(house.rooms) | {"model": (10, 1050)}, house.arrows))) == []

@@ -1,5 +1,7 @@
 """The manuals tell the truth: what they name exists in the programs, and what the programs have is in the manuals."""
 
+import ast
+import builtins
 import io
 import os
 import re
@@ -26,6 +28,7 @@ from buildtool.project.recipe import Plan, Wanted
 from buildtool.protocol.messages import Found, RequestStatus
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
 from buildtool.scheduling.attempts import RULES
+from tests.support.checkout import read_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.rst", ROOT / "CHANGES.rst", *(ROOT / "docs").rglob("*.rst")])
@@ -40,6 +43,7 @@ pytestmark = pytest.mark.xdist_group("docs")  # each program is asked for its he
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
+@cache
 def parsed(path: Path) -> tuple[nodes.document, str]:
     """Return a page's tree, and what docutils had to say about it."""
     said = io.StringIO()
@@ -137,15 +141,54 @@ def test_a_link_leads_to_a_file_that_is_there(path: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_a_file_of_the_checkout_that_a_page_names_is_there(path: Path) -> None:
-    """Literals that begin like a path of the checkout: bin/…, docs/…, examples/…, tests/…, web/…."""
-    named = (
+ROOTS = (ROOT, ROOT / "buildtool", ROOT / "buildtool/adapters", ROOT / "buildtool/adapters/maintenance")
+"""Where a path in a manual may begin."""
+
+IN_THE_TEXT = {"my/config.py", "my/farm.py", "farm.py"}
+"""Files that the tutorial has its reader write."""
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_a_file_or_folder_of_ours_that_a_page_names_is_there(path: Path) -> None:
+    """Literals that end in .py, or begin with a folder of the checkout or of buildtool/."""
+    tops = {one.name for root in ROOTS[:2] for one in root.iterdir() if one.is_dir() and one.name[0] != "."}
+    named = {
         text
-        for text in literals(parsed(path)[0])
-        if re.match(r"(bin|docs|examples|testproject|tests|web)/[\w./]*$", text)
-    )
-    assert [text for text in named if not (ROOT / text).exists()] == []
+        for text in said(path)
+        if re.fullmatch(r"[\w./]+", text) and (text.endswith(".py") or (text.split("/")[0] in tops and "/" in text))
+    } - IN_THE_TEXT
+    made = ("var/", "bin/startcompile.py", "bin/buildserver.py")
+    programs = {*PROGRAMS, "config.py"}
+    asked = {text for text in named - programs if not text.startswith(made)}
+    assert {text for text in asked if not any((root / text).exists() for root in ROOTS)} == set()
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_a_class_that_a_page_names_is_one_of_ours(path: Path) -> None:
+    named = {text.partition(".")[0] for text in said(path) if re.fullmatch(r"(?:[A-Z][a-z]+)+(?:\.[a-z_]+)?", text)}
+    assert named - classes() - set(dir(builtins)) - OF_OTHERS == set()
+
+
+@cache
+def classes() -> set[str]:
+    """Return the names of all classes of the checkout."""
+    return {
+        node.name
+        for module in read_checkout(ROOT).modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+OF_OTHERS = {"StrictUndefined"}
+"""Classes of libraries that records of decisions name."""
+
+
+def said(path: Path) -> set[str]:
+    """Return the literals of a page."""
+    if path.suffix == ".md":
+        return set(re.findall(r"`([^`\n]+)`", path.read_text("utf-8")))
+    return literals(parsed(path)[0])
 
 
 def test_every_manual_is_in_the_index() -> None:

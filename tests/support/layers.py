@@ -4,29 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attrs import frozen
-
-GROUPS = {
-    "errors": ("errors", 0),
-    "model": ("model", 1),
-    "concurrency": ("concurrency", 1),
-    "scheduling": ("scheduling", 2),
-    "protocol": ("protocol", 2),
-    "project": ("project", 2),
-    "configuration": ("configuration", 3),
-    "ports": ("ports", 3),
-    "adapters": ("adapters", 4),
-    "web": ("web", 4),
-    "metaserver": ("metaserver", 4),
-    "buildserver": ("buildserver", 4),
-    "requester": ("requester", 4),
-    "programs": ("programs", 5),
-    "demo": ("demo", 6),
-}
-"""Group and rank of everything directly inside buildtool/; a module imports its own group and lower ranks."""
-
-ROOT_PACKAGE = ("root", 0)
-LAUNCHERS = ("bin", 6)
+from tests.support.checkout import Import, Module, place, read_checkout, room
 
 ROOMS = frozenset(
     {
@@ -79,88 +57,17 @@ FREE = frozenset({"adapters", "programs", "demo"})
 PURE = frozenset({"model", "scheduling"})
 
 
-@frozen
-class Import:
-    """One imported module and where it is imported."""
-
-    target: str
-    line: int
-
-
-@frozen
-class Module:
-    """One source file: its dotted name, where it is, what it belongs to, and its syntax tree."""
-
-    name: str
-    path: str
-    group: str
-    rank: int
-    package: str
-    tree: ast.Module
-
-
 def violations(root: Path) -> list[str]:
     """Return one sentence for each breach of the rules in the checkout at `root`; none when it is sound."""
-    found: list[str] = []
-    modules: dict[str, Module] = {}
-    for name, path in _files(root):
-        place = _place(name)
-        shown = path.relative_to(root).as_posix()
-        if place is None:
-            found.append(f"{shown}: {name} has no rank: add it to GROUPS in tests/support/layers.py")
-            continue
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        tree = ast.parse(path.read_bytes(), filename=shown)
-        modules[name] = Module(name, shown, *place, package, tree)
-    edges: dict[str, set[str]] = {}
-    for module in modules.values():
-        imports = list(_imports(module, modules.keys()))
-        edges[module.name] = {i.target for i in imports if i.target in modules}
-        for imported in imports:
+    checkout = read_checkout(root)
+    found = [f"{lost} has no rank: add it to RANKS in tests/support/checkout.py" for lost in checkout.without_rank]
+    for module in checkout.modules.values():
+        for imported in module.imports:
             found.extend(_import_breaches(module, imported))
         found.extend(_use_breaches(module))
+    edges = {m.name: {i.target for i in m.imports if i.target in checkout.modules} for m in checkout.modules.values()}
     found.extend(_cycles(edges))
     return sorted(found)
-
-
-def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every module by the name under which it is imported; web/ is buildtool.web, link or no link."""
-    for top, prefix in (("buildtool", "buildtool"), ("web", "buildtool.web")):
-        for path in sorted((root / top).rglob("*.py")):
-            parts = path.relative_to(root / top).with_suffix("").parts
-            if top == "buildtool" and parts[0] == "web":
-                continue
-            yield ".".join((prefix, *(p for p in parts if p != "__init__"))), path
-    for path in sorted((root / "bin").glob("*")):
-        if path.is_file():
-            yield f"bin.{path.stem}", path
-
-
-def _place(name: str) -> tuple[str, int] | None:
-    """The group and rank of a dotted name of ours, None if nobody has given it one."""
-    parts = name.split(".")
-    if parts[0] == "bin":
-        return LAUNCHERS
-    return ROOT_PACKAGE if len(parts) == 1 else GROUPS.get(parts[1])
-
-
-def _imports(module: Module, known: Iterable[str]) -> Iterator[Import]:
-    """What a module imports, wherever in it the statement stands."""
-    names = set(known)
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = module.package.split(".")[: len(module.package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                ours = base.split(".")[0] == "buildtool"
-                is_module = whole in names or (base == "buildtool" and _place(whole) is not None)
-                yield Import(base if ours and not is_module else whole, node.lineno)
 
 
 def _within(name: str, modules: Iterable[str]) -> bool:
@@ -189,11 +96,11 @@ def _import_breaches(module: Module, imported: Import) -> Iterator[str]:
 
 
 def _direction_breaches(module: Module, target: str, where: str) -> Iterator[str]:
-    place = _place(target)
-    if place is None:
+    placed = place(target)
+    if placed is None:
         yield f"{where}: there is no such part of buildtool"
         return
-    group, rank = place
+    group, rank = placed
     if module.group == "bin" and group != "programs":
         yield f"{where}: a launcher imports buildtool.programs only"
     elif rank > module.rank:
@@ -201,16 +108,11 @@ def _direction_breaches(module: Module, target: str, where: str) -> Iterator[str
     elif rank == module.rank and group != module.group:
         yield f"{where}: sideways, {module.group} and {group} do not know each other"
     elif group == module.group == "adapters":
-        here, there = _room(module.name), _room(target)
+        here, there = (name.partition("/")[2] for name in (module.room, room(target)))
         if here and there and here != there and (here, there) not in ROOMS:
             yield f"{where}: {here}/ does not know {there}/ (add the pair to ROOMS only with a reason)"
     elif group == "scheduling" and not _within(module.name, SCHEDULERS):
         yield f"{where}: only the metaserver and its program know how decisions are made"
-
-
-def _room(name: str) -> str:
-    """Return the folder of adapters/ that a module is in, "" for adapters/ itself."""
-    return [*name.split("."), "", ""][2]
 
 
 def _use_breaches(module: Module) -> Iterator[str]:
