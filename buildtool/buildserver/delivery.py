@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.buildserver.attempt import Finished, TicketHolder, brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
+from buildtool.concurrency.backoff import Backoff, Tries
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BadTicket,
     BadUpload,
@@ -36,7 +38,7 @@ UPLOADS = 4
 WRONG = 5
 """How often an artifact may be refused as wrong before the machine counts as broken: its disk, memory or network."""
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
+_RETRY = Backoff(0.5, 15.0)
 
 Key = tuple[int, int]
 """Build and epoch."""
@@ -75,10 +77,10 @@ class Delivery:
     taken: bool = False
     aborted: str = ""
     said: str = ""
-    delay: float = _RETRY_FIRST
+    tries: Tries = field(factory=_RETRY.begin)
     wrong: int = 0
     step: Deferred[Any] | None = None
-    nap: Deferred[None] | None = None
+    nap: Signal = field(factory=Signal)
 
     @property
     def key(self) -> Key:
@@ -96,14 +98,8 @@ class Delivery:
 
     def wake(self) -> None:
         """Try again at once."""
-        self.delay = _RETRY_FIRST
-        self.rise()
-
-    def rise(self) -> None:
-        """The pause is over."""
-        if self.nap is not None:
-            nap, self.nap = self.nap, None
-            nap.callback(None)
+        self.tries.reset()
+        self.nap.notify()
 
 
 class DeliveryQueue:
@@ -128,8 +124,8 @@ class DeliveryQueue:
         self._welcome: Welcome | None = None
         self._stopped = False
         self._sending = DeferredSemaphore(UPLOADS)
-        self._arrivals: list[Deferred[None]] = []
-        self._settled: list[Deferred[None]] = []
+        self._arrivals = Signal()
+        self._settled = Signal()
 
     def __contains__(self, key: Key) -> bool:
         """Say whether the end of an Attempt is here."""
@@ -185,9 +181,7 @@ class DeliveryQueue:
     def connected(self, welcome: Welcome) -> None:
         """A Session is open: everything is offered."""
         self._welcome = welcome
-        arrivals, self._arrivals = self._arrivals, []
-        for waiter in arrivals:
-            waiter.callback(None)
+        self._arrivals.notify()
         for parcel in list(self._parcels.values()):
             parcel.wake()
 
@@ -206,7 +200,7 @@ class DeliveryQueue:
             parcel.taken = True
             parcel.interrupt()
         # Each heartbeat says so again: the pauses between tries that fail go on growing.
-        parcel.rise()
+        parcel.nap.notify()
 
     def abort(self, key: Key, reason: str) -> bool:
         """An artifact is not wanted any more: say so in its place. Return whether there is an end of that Attempt."""
@@ -220,12 +214,7 @@ class DeliveryQueue:
 
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when nothing waits here any more; it may be cancelled."""
-        waiter: Deferred[None] = Deferred()
-        if self._parcels:
-            self._settled.append(waiter)
-        else:
-            waiter.callback(None)
-        return waiter
+        return self._settled.wait() if self._parcels else succeed(None)
 
     def stop(self) -> None:
         """Offer nothing more; what was not taken stays on disk."""
@@ -268,8 +257,10 @@ class DeliveryQueue:
 
     async def _put_off(self, parcel: Delivery, why: str) -> None:
         self._say_why(parcel, why)
-        delay, parcel.delay = parcel.delay, min(2 * parcel.delay, _RETRY_MOST)
-        await self._pause(parcel, delay)
+        try:
+            await self._breakable(parcel, parcel.nap.wait_at_most(parcel.tries.next_delay(), self._clock))
+        except CancelledError:
+            return  # the next round looks what has happened
 
     def _say_why(self, parcel: Delivery, why: str) -> None:
         """Log why something is not delivered yet, once for each reason: it may be so for a day."""
@@ -280,9 +271,7 @@ class DeliveryQueue:
 
     async def _session(self) -> Welcome:
         while self._welcome is None:
-            arrival: Deferred[None] = Deferred()
-            self._arrivals.append(arrival)
-            await arrival
+            await self._arrivals.wait()
         return self._welcome
 
     async def _send_log(self, parcel: Delivery, welcome: Welcome) -> None:
@@ -353,9 +342,7 @@ class DeliveryQueue:
             self._log.warn("what was delivered is not deleted: {why}", why=str(error))
         del self._parcels[parcel.key]
         if not self._parcels:
-            settled, self._settled = self._settled, []
-            for waiter in settled:
-                waiter.callback(None)
+            self._settled.notify()
 
     # --- waiting ----------------------------------------------------------------------------------------
 
@@ -370,23 +357,6 @@ class DeliveryQueue:
         finally:
             parcel.step = None
         return result
-
-    async def _pause(self, parcel: Delivery, seconds: float) -> None:
-        async def pause() -> None:
-            nap: Deferred[None] = Deferred()
-            parcel.nap = nap
-            timer = self._clock.callLater(seconds, parcel.rise)
-            try:
-                await nap
-            finally:
-                parcel.nap = None
-                if timer.active():
-                    timer.cancel()
-
-        try:
-            await self._breakable(parcel, pause())
-        except CancelledError:
-            return  # the next round looks what has happened
 
 
 def _instead(end: Done | Ended, how: AttemptEnd, reason: str) -> Ended:

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import BadOffset, BadTicket, BuildToolError, StorageUnavailable, Unavailable
 from buildtool.model.text import block
 from buildtool.protocol.messages import LOG_TAIL_LIMIT
@@ -33,7 +35,7 @@ TAIL = 1024 * 1024
 PATIENCE = 30.0
 """Seconds without progress after which a metaserver counts as away."""
 
-_RETRY_FIRST, _RETRY_MOST = 0.25, 5.0
+_RETRY = Backoff(0.25, 5.0)
 
 Send = Callable[[int, bytes], Awaitable[int]]
 """Appends bytes at an offset and returns the log's length there. Raises BuildToolError."""
@@ -84,10 +86,10 @@ class LogPipe:
         self._flushing = False
         self._sending = False
         self._sender: Deferred[None] | None = None
-        self._full: Deferred[None] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._full = Signal()
+        self._progressed = Signal()
         self._stall: IDelayedCall | None = None
-        self._nap: Deferred[None] | None = None
+        self._nap = Signal()
 
     @property
     def over(self) -> bool:
@@ -108,7 +110,7 @@ class LogPipe:
             self._ring.add(rest)
         self._pump()
         while len(self._pending) > WINDOW and not (self._away or self._over):
-            await self._progress()
+            await self._progressed.wait()
 
     def note(self, line: str) -> None:
         """Write a line of the build server's own; it waits for nothing."""
@@ -145,20 +147,20 @@ class LogPipe:
             self._pending += tail
             self._ring = Ring(0)
         self._away = False
-        self._progressed()
+        self._moved_on()
         if self._pending:
             self._watch()
         self._pump()
-        self._wake()
+        self._nap.notify()
         while self._pending and not (self._away or self._over):
-            await self._progress()
+            await self._progressed.wait()
         return not self._pending and not self._over
 
     def abandon(self) -> None:
         """Send nothing more; whoever waits goes on."""
         self._over = True
         self._pending.clear()
-        self._progressed()
+        self._moved_on()
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.cancel()
@@ -169,12 +171,11 @@ class LogPipe:
         if not self._sending and self._pending and not self._over:
             self._sending = True
             self._sender = Deferred.fromCoroutine(self._send_all()).addErrback(self._broke)
-        if self._full is not None and (len(self._pending) >= BATCH or self._flushing):
-            full, self._full = self._full, None
-            full.callback(None)
+        if len(self._pending) >= BATCH or self._flushing:
+            self._full.notify()
 
     async def _send_all(self) -> None:
-        delay = _RETRY_FIRST
+        tries = _RETRY.begin()
         while self._pending and not self._over:
             await self._batch()
             self._watch()
@@ -187,52 +188,24 @@ class LogPipe:
                     raise
                 length = error.length
             except (Unavailable, BadTicket, StorageUnavailable):
-                await self._sleep(delay)
-                delay = min(2 * delay, _RETRY_MOST)
+                # Unless somebody waits for it.
+                await self._nap.wait_at_most(tries.next_delay(), self._clock)
                 continue
-            delay = _RETRY_FIRST
+            tries.reset()
             taken = length - self._offset
             if not 0 < taken <= len(self._pending):
                 raise BadOffset(f"the log is {length} bytes long there, {self._offset} were sent", length)
             del self._pending[:taken]
             self._offset = length
             self._away = False
-            self._progressed()
+            self._moved_on()
         self._sending = False
 
     async def _batch(self) -> None:
         """Wait until a piece is worth sending."""
         if len(self._pending) >= BATCH or self._flushing:
             return
-        self._full = Deferred()
-        timer = self._clock.callLater(BATCH_SECONDS, self._due)
-        try:
-            await self._full
-        finally:
-            self._full = None
-            if timer.active():
-                timer.cancel()
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait before the next try, unless somebody waits for it."""
-        self._nap = Deferred()
-        timer = self._clock.callLater(seconds, self._wake)
-        try:
-            await self._nap
-        finally:
-            self._nap = None
-            if timer.active():
-                timer.cancel()
-
-    def _wake(self) -> None:
-        if self._nap is not None:
-            nap, self._nap = self._nap, None
-            nap.callback(None)
-
-    def _due(self) -> None:
-        if self._full is not None:
-            full, self._full = self._full, None
-            full.callback(None)
+        await self._full.wait_at_most(BATCH_SECONDS, self._clock)
 
     def _broke(self, failure: Failure) -> None:
         """The metaserver does not want this log: the build goes on without it."""
@@ -243,23 +216,16 @@ class LogPipe:
         self._sending = False
         self._over = True
         self._pending.clear()
-        self._progressed()
+        self._moved_on()
 
     # --- waiting ----------------------------------------------------------------------------------------
 
-    def _progress(self) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred()
-        self._waiting.append(waiter)
-        return waiter
-
-    def _progressed(self) -> None:
+    def _moved_on(self) -> None:
         if self._stall is not None:
             if self._stall.active():
                 self._stall.cancel()
             self._stall = None
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        self._progressed.notify()
 
     def _watch(self) -> None:
         if self._stall is None:
@@ -267,7 +233,7 @@ class LogPipe:
 
     def _gone_away(self) -> None:
         self._away = True
-        self._progressed()
+        self._moved_on()
 
 
 def clean(data: bytes) -> str:

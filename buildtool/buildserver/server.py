@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from buildtool.buildserver.attempt import Finished, Run, TicketHolder, Tools, Work, brief
 from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BuildFailed,
     BuildToolError,
@@ -100,7 +101,7 @@ class BuildServer:
         self._welcome: Welcome | None = None
         self._stopping = ""
         self._draining = ""
-        self._waiting: list[Deferred[None]] = []
+        self._idling = Signal()
 
     @property
     def running(self) -> int:
@@ -238,9 +239,7 @@ class BuildServer:
     async def _idle(self) -> None:
         """Wait until no Attempt runs. An order that is still looked at will be declined: nobody waits for checkers."""
         while self._runs():
-            waiter: Deferred[None] = Deferred()
-            self._waiting.append(waiter)
-            await waiter
+            await self._idling.wait()
 
     def _runs(self) -> bool:
         return any(held.run is not None for held in self._open.values())
@@ -392,6 +391,4 @@ class BuildServer:
         if parcel is not None:
             self._deliveries.offer(parcel)
         if not self._runs():
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.callback(None)
+            self._idling.notify()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
+
+from buildtool.concurrency.signal import Signal
 
 PIECE = 256 * 1024
 """Bytes read from a file, or from a connection, at once."""
@@ -53,7 +54,7 @@ class BodyReader:
         self._paused = False
         self._ended = False
         self._failure: Exception | None = None
-        self._wanted: Deferred[None] | None = None
+        self._wanted = Signal()
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the source; ignored after ``end`` or ``fail``."""
@@ -65,12 +66,12 @@ class BodyReader:
             # Said every time: somebody else (HTTP's own flow control) may have resumed the source meanwhile.
             self._paused = True
             self._source.pauseProducing()
-        self._wake()
+        self._wanted.notify()
 
     def end(self) -> None:
         """Nothing more comes; the iteration ends after what waits."""
         self._ended = True
-        self._wake()
+        self._wanted.notify()
 
     def fail(self, reason: Exception) -> None:
         """Nothing more comes; the iteration raises ``reason`` after what waits. Ignored after ``end``."""
@@ -87,8 +88,7 @@ class BodyReader:
                 raise self._failure
             if self._ended:
                 raise StopAsyncIteration
-            self._wanted = Deferred()
-            await self._wanted
+            await self._wanted.wait()
         batch, self._waiting, self._size = self._waiting, [], 0
         if self._paused:
             self._paused = False
@@ -96,28 +96,22 @@ class BodyReader:
                 self._source.resumeProducing()
         return batch
 
-    def _wake(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None:
-            wanted.callback(None)
-
 
 @implementer(IPushProducer)
 class BodyWriter:
     """The producer that a coroutine registers with a consumer, in order to wait until it may write again."""
 
     def __init__(self) -> None:
-        self._resumed: Deferred[None] | None = None
+        self._resumed = Signal()
+        self._paused = False
         self.stopped = False
 
     def pauseProducing(self) -> None:
-        if self._resumed is None and not self.stopped:
-            self._resumed = Deferred()
+        self._paused = not self.stopped
 
     def resumeProducing(self) -> None:
-        resumed, self._resumed = self._resumed, None
-        if resumed is not None:
-            resumed.callback(None)
+        self._paused = False
+        self._resumed.notify()
 
     def stopProducing(self) -> None:
         self.stopped = True
@@ -125,8 +119,8 @@ class BodyWriter:
 
     async def ready(self) -> bool:
         """Wait until the consumer takes more; False when it never will."""
-        while self._resumed is not None:
-            await self._resumed
+        while self._paused:
+            await self._resumed.wait()
         return not self.stopped
 
 

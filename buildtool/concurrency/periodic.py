@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError
 
 log = Logger()
@@ -29,7 +30,7 @@ class PeriodicTask:
     timers: IReactorTime
     round_: Callable[[PeriodicTask], Awaitable[float]]
     _running: Deferred[None] | None = field(default=None, init=False)
-    _resting: Deferred[None] | None = field(default=None, init=False)
+    _stopping: Signal = field(factory=Signal, init=False)
     _stopped: bool = field(default=False, init=False)
 
     def start(self, delay: float) -> None:
@@ -39,24 +40,17 @@ class PeriodicTask:
     async def stop(self) -> None:
         """Do nothing more; what is being done at the moment is waited for."""
         self._stopped = True
-        if self._resting is not None:
-            self._resting.cancel()
+        self._stopping.notify()
         if self._running is not None:
             running, self._running = self._running, None
             await running
 
     async def rest(self, seconds: float) -> None:
-        """Wait. Raises CancelledError when the patrol is to stop."""
+        """Wait. Raises CancelledError when the task is to stop."""
+        if not self._stopped:
+            await self._stopping.wait_at_most(seconds, self.timers)
         if self._stopped:
             raise CancelledError
-        self._resting = resting = Deferred[None]()
-        timer = self.timers.callLater(seconds, resting.callback, None)
-        try:
-            await resting
-        finally:
-            self._resting = None
-            if timer.active():
-                timer.cancel()
 
     async def _live(self, delay: float) -> None:
         while True:

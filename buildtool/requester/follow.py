@@ -7,6 +7,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, NotFound, Unavailable
 from buildtool.ports.requester import Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus
@@ -22,7 +24,7 @@ LOG_WAIT = 20.0
 LOG_LAST = 10.0
 """Seconds that the rest of a log may take after the request has ended."""
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 10.0
+_RETRY = Backoff(0.5, 10.0)
 
 
 @define(eq=False)
@@ -32,7 +34,7 @@ class FollowedRequest:
     told: RequestStatus
     console: Console
     changes: Changes
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    changed: Signal = field(factory=Signal, init=False)
 
     def hear(self, now: RequestStatus) -> None:
         """Take in how the Request stands now. What comes after its end is not believed."""
@@ -43,7 +45,7 @@ class FollowedRequest:
             for line in moved(before, now):
                 self.changes.say(line)
         self.console.state(now)
-        self.poke()
+        self.changed.notify()
 
     def goes_on(self) -> bool:
         """Say whether the Request has not ended."""
@@ -57,24 +59,12 @@ class FollowedRequest:
 
         def closed(why: object) -> None:
             reason.append(str(why))
-            self.poke()
+            self.changed.notify()
 
         closing.addBoth(closed)
         while self.goes_on() and not reason:
-            await self.changed()
+            await self.changed.wait()
         return reason[0] if reason else ""
-
-    def poke(self) -> None:
-        """Wake whoever waits for a change."""
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
-
-    async def changed(self) -> None:
-        """Return when something has changed."""
-        waiter: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
-        await waiter
 
 
 @define(eq=False)
@@ -92,7 +82,7 @@ class LogShower:
 
     async def finish(self, showing: Deferred[None]) -> None:
         """Let the rest of the log come, not longer than ``LOG_LAST``."""
-        self.story.poke()
+        self.story.changed.notify()
         late = self.timers.callLater(LOG_LAST, showing.cancel)
         try:
             await showing
@@ -112,11 +102,11 @@ class LogShower:
             elif not waits(self.story.told):
                 return
             else:
-                await self.story.changed()
+                await self.story.changed.wait()
 
     async def _show(self, url: str) -> None:
         """Show one log from its beginning until it is finished, or another Attempt has taken over."""
-        offset, delay, vain = 0, _RETRY_FIRST, 0
+        offset, tries, vain = 0, _RETRY.begin(), 0
         while True:
             try:
                 data, finished = await self.downloads.log(url, offset, LOG_WAIT)
@@ -126,13 +116,13 @@ class LogShower:
                     return
                 if self.story.told.log_url != url:
                     return
-                await deferLater(self.timers, delay)
-                delay = min(2 * delay, _RETRY_MOST)
+                await deferLater(self.timers, tries.next_delay())
                 continue
             except BuildToolError as error:
                 self.console.say(f"the log cannot be shown: {clean(str(error))}")
                 return
-            delay, vain = _RETRY_FIRST, 0
+            tries.reset()
+            vain = 0
             self.console.log(data)
             offset += len(data)
             if finished or (not data and self.story.told.log_url != url):

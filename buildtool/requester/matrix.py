@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from buildtool.concurrency.signal import Signal
 from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
@@ -80,7 +81,7 @@ class Watch:
 
     told: list[RequestStatus]
     moved: Callable[[RequestStatus], None]
-    _changed: Deferred[None] = field(factory=Deferred, init=False)
+    _changed: Signal = field(factory=Signal, init=False)
 
     def goes_on(self) -> bool:
         """Say whether a Request has not ended."""
@@ -94,11 +95,11 @@ class Watch:
 
         def closed(why: object) -> None:
             lost.append(str(why))
-            self._poke()
+            self._changed.notify()
 
         Deferred.fromCoroutine(client.closed()).addBoth(closed)
         while self.goes_on() and not lost:
-            await self._changed
+            await self._changed.wait()
         return lost[0] if self.goes_on() else ""
 
     def note(self, told: RequestStatus) -> None:
@@ -107,11 +108,7 @@ class Watch:
             if before.request_id == told.request_id and before != told and waits(before):
                 self.told[index] = told
                 self.moved(told)
-        self._poke()
-
-    def _poke(self) -> None:
-        changed, self._changed = self._changed, Deferred()
-        changed.callback(None)
+        self._changed.notify()
 
 
 def news(told: RequestStatus) -> str:

@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, RequestState
 from buildtool.ports.requester import Downloads, MetaserverClient
@@ -31,7 +32,7 @@ TRIES = 6
 PATIENCE = 3_600.0
 """Seconds without any connection after which somebody who follows gives up; the request goes on without them."""
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0
+_RETRY = Backoff(0.5, 15.0)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 
 
@@ -153,7 +154,7 @@ class Requester:
 
     async def _sent(self, send: Callable[[MetaserverClient], Awaitable[T]]) -> T:
         """Send a submission, and send it again where the answer was lost: it is the same request every time."""
-        delay, tried, sent = _RETRY_FIRST, 0, False
+        tries, tried, sent = _RETRY.begin(), 0, False
         while True:
             tried += 1
             try:
@@ -164,9 +165,9 @@ class Requester:
                 self._disconnect()
                 if not sent or tried == TRIES:
                     raise
+                delay = tries.next_delay()
                 self.console.say(f"{clean(str(error))}; the same request is sent again in {delay:g} s")
             await deferLater(self.timers, delay)
-            delay = min(2 * delay, _RETRY_MOST)
 
     # --- following --------------------------------------------------------------------------------------
 
@@ -185,12 +186,13 @@ class Requester:
 
     async def _hear_all(self, watched: FollowedRequest | Watch) -> None:
         """Hear of what waits until all of it has ended, over as many connections as it takes."""
-        delay, lost_at = _RETRY_FIRST, self.timers.seconds()
+        tries, lost_at = _RETRY.begin(), self.timers.seconds()
         while watched.goes_on():
             try:
                 client = await self._connected()
                 reason = await watched.hear_over(client)
-                delay, lost_at = _RETRY_FIRST, self.timers.seconds()
+                lost_at = self.timers.seconds()
+                tries.reset()
             except Unavailable as error:
                 reason = str(error)
             self._disconnect()
@@ -198,9 +200,9 @@ class Requester:
                 return
             if self.timers.seconds() - lost_at > PATIENCE:
                 raise Unavailable(f"{clean(reason)}; the request goes on: look at the pages")
+            delay = tries.next_delay()
             self.console.say(f"the metaserver is away ({clean(reason)}); trying again in {delay:g} s")
             await deferLater(self.timers, delay)
-            delay = min(2 * delay, _RETRY_MOST)
 
     # --- fetching ---------------------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class Requester:
         def progress(received: int) -> None:
             self.console.downloading(found.name, received, found.size)
 
-        delay = _RETRY_FIRST
+        tries = _RETRY.begin()
         for tried in range(1, TRIES + 1):
             try:
                 await self.downloads.fetch(found.url, path, found.size, found.digest, progress)
@@ -244,9 +246,9 @@ class Requester:
             except Unavailable as error:
                 if tried == TRIES:
                     raise
+                delay = tries.next_delay()
                 self.console.say(f"{clean(str(error))}; trying again in {delay:g} s")
             await deferLater(self.timers, delay)
-            delay = min(2 * delay, _RETRY_MOST)
         instead = ", in place of what was there" if replaced else ""
         self.console.say(f"wrote {path}{instead}, its digest verified")
         return path

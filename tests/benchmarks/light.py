@@ -20,7 +20,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from buildtool.adapters.control.build_server_link import Backoff, BuildServerLink
+from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.errors import BuildToolError, Declined
 from buildtool.model.records import Held, Judged
 from buildtool.programs.common.program import monotonic_reactor
@@ -108,7 +108,7 @@ def main() -> int:
             lambda own=own: own,  # type: ignore[misc]
             reactor,
             final=final,
-            backoff=Backoff(chance=herd.draw.random),
+            pace=LoginPace(chance=herd.draw.random),
         )
         link.orders = Nobody(herd.registered)
         herd.links.append(link)

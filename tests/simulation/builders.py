@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.control.build_server_link import Backoff, BuildServerLink
+from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
 from buildtool.adapters.storage.spool import Spool
@@ -293,7 +293,7 @@ class Builder:
             lambda: Register(self.name, found, instance=f"the directory of {self.name}"),
             life,
             final=self._final,
-            backoff=Backoff(most=self.maxdelay, chance=world.rng.random),
+            pace=LoginPace(most=self.maxdelay, chance=world.rng.random),
             keepalive=self.keepalive,
         )
         overheard = self.overheard = Overheard(world, self.name, self.link)

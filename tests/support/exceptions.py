@@ -44,11 +44,7 @@ ALLOWED = Exceptions(
     },
     classes=frozenset(
         {
-            "Backoff",
-            "Downloads",
-            "Sources",
             "Stored",
-            "Uploads",
         }
     ),
     tests=frozenset(

@@ -16,6 +16,7 @@ from twisted.spread import pb
 from buildtool.adapters.control.calls import call, call_plain, decoded
 from buildtool.adapters.control.connection import Guarded
 from buildtool.concurrency.asker import working_for
+from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
 from buildtool.model.records import AttemptEnd
 from buildtool.ports.metaserver import BuildServerApi
@@ -33,7 +34,7 @@ SILENCE = 60.0
 """Seconds after which a build server that was not heard of is gone, although its connection is still open: its machine
 was unplugged, its network swallows everything, or it was stopped."""
 
-_RETRY_FIRST, _RETRY_MOST = 1.0, 30.0
+_RETRY = Backoff(1.0, 30.0)
 
 _NOTHING = AbortOrder(0, 0, "are you there?")
 
@@ -272,7 +273,7 @@ class BuildServerConnections:
         self, tell: Callable[[], Coroutine[Any, Any, object]], what: str, wanted: Callable[[], bool]
     ) -> None:
         """Tell the desk, again while it cannot store it, as long as it is ``wanted``."""
-        delay = _RETRY_FIRST
+        tries = _RETRY.begin()
         while wanted() and not self._closed:
             try:
                 await tell()
@@ -283,13 +284,12 @@ class BuildServerConnections:
                 return
             else:
                 return
-            pause: Deferred[None] = deferLater(self._clock, delay)
+            pause: Deferred[None] = deferLater(self._clock, tries.next_delay())
             self._pauses.add(pause)
             try:
                 await pause
             finally:
                 self._pauses.discard(pause)
-            delay = min(2 * delay, _RETRY_MOST)
 
     def _background(self, act: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Any) -> None:  # noqa: ANN401 - a Failure of anything

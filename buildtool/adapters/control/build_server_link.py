@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
+from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import (
     BuildToolError,
     Fenced,
@@ -50,7 +51,7 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 
-__all__ = ["Backoff", "BuildServerLink"]
+__all__ = ["BuildServerLink", "LoginPace"]
 
 TOLD_TIMEOUT = 120.0
 """Seconds that the metaserver may take to publish an artifact, which it reads once more when it was restarted."""
@@ -73,8 +74,8 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 @frozen
-class Backoff:
-    """Delays between tries, in seconds: doubling from ``first`` up to ``most``, no two sides waiting equally long.
+class LoginPace:
+    """When to log in again, in seconds: after about ``first``, doubling up to ``most``, no two sides equally long.
 
     A Session that lasted ``settled`` seconds makes the next try after it the first again; one that broke sooner does
     not. While another machine has the name, at least ``taken`` seconds pass between two tries. After ``retries`` logins
@@ -90,8 +91,7 @@ class Backoff:
 
     def delay(self, tries: int, most: float = math.inf) -> float:
         """Return the delay before the next try, when ``tries`` were made in vain; it is at most ``most`` too."""
-        middle = min(self.first * 2.0 ** min(tries, 30), min(self.most, most) / 1.25)
-        return middle * (0.75 + 0.5 * self.chance())
+        return Backoff(1.25 * self.first, min(self.most, most), spread=0.4).delay(tries, 1.0 - self.chance())
 
 
 @define(eq=False)
@@ -115,7 +115,7 @@ class BuildServerLink(Service):
     """Implements ``ports.MetaserverLink``; as a service it keeps the build server registered while it runs.
 
     ``register`` makes the message for each login, to which what is held is added. ``final`` is called with the error
-    where trying again is in vain: another version of the protocol, or as many failed logins as ``backoff`` allows.
+    where trying again is in vain: another version of the protocol, or as many failed logins as ``pace`` allows.
     ``keepalive`` is in seconds. Set ``orders`` before the service starts.
     """
 
@@ -129,7 +129,7 @@ class BuildServerLink(Service):
         clock: IReactorTime,
         *,
         final: Callable[[BuildToolError], None],
-        backoff: Backoff | None = None,
+        pace: LoginPace | None = None,
         keepalive: float = KEEPALIVE,
     ) -> None:
         self.orders: Orders | None = None
@@ -138,7 +138,7 @@ class BuildServerLink(Service):
         self._register = register
         self._clock = clock
         self._final = final
-        self._backoff = backoff or Backoff()
+        self._pace = pace or LoginPace()
         self._keepalive = keepalive
         self._lease = LEASE
         self._session: Session | None = None
@@ -201,19 +201,19 @@ class BuildServerLink(Service):
                 failed += 1
             else:
                 failed = 0
-                if self._clock.seconds() - began >= self._backoff.settled:
+                if self._clock.seconds() - began >= self._pace.settled:
                     tries = 0
             if not self.running:
                 return
-            if failed and failed == self._backoff.retries:
+            if failed and failed == self._pace.retries:
                 self._log.error("{why}", why=reason)
                 self._final(NoContact(f"{_logins(failed)} failed, the last one so: {reason}"))
                 return
             # What is held is lost for the metaserver when its lease ends before the next login.
             most = max(self._lease / 4, SOONEST) if orders.held() else math.inf
-            delay = self._backoff.delay(tries, most)
+            delay = self._pace.delay(tries, most)
             tries += 1
-            await self._pause(delay if taken is None else max(delay, min(self._backoff.taken, most)), reason, taken)
+            await self._pause(delay if taken is None else max(delay, min(self._pace.taken, most)), reason, taken)
 
     async def _pause(self, delay: float, reason: str, taken: NameTaken | None) -> None:
         """Wait before the next login; that the name is another machine's is said once, until anything else is."""

@@ -19,7 +19,7 @@ from buildtool.protocol.http_headers import ByteSpan, has_copy
 _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}")
 
 
-class Downloads:
+class DownloadHandler:
     """Artifacts on their way out."""
 
     def __init__(self, artifacts: ArtifactStore, corrupt: Callable[[str], object]) -> None:

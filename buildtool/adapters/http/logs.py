@@ -27,7 +27,7 @@ LOG_ANSWER = 1024 * 1024
 """Most bytes of log in one answer to a follower; who asks for the log without ``offset`` gets all of it."""
 
 
-class Logs:
+class LogHandler:
     """Logs: in from build servers, out to whoever follows."""
 
     def __init__(self, tickets: TicketReader, logs: LogStore, reactor: IReactorTime) -> None:

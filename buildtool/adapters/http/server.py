@@ -13,7 +13,6 @@ answered to what is no HTTP.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -26,6 +25,7 @@ from buildtool.adapters.http.routes import HttpLimits, Routes
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.backpressure import PIECE, Connection
+from buildtool.concurrency.signal import Signal
 from buildtool.model.networks import network_of
 
 _log = Logger()
@@ -178,7 +178,7 @@ class StreamingSite(http.HTTPFactory):
         self.limits = limits
         self.admitting: ConnectionShares[StreamingChannel] = ConnectionShares(room_for(limits.connections))
         self._open: set[StreamingChannel] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._empty = Signal()
 
     def part(self, most: int) -> int:
         """Return how many bytes of a body each connection may have in memory now, ``most`` while there are few."""
@@ -217,17 +217,14 @@ class StreamingSite(http.HTTPFactory):
         self.admitting.left(channel)
         self._open.discard(channel)
         if not self._open:
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.callback(None)
+            self._empty.notify()
 
     async def disconnect(self) -> None:
         """Cut every connection, and return when all are gone: for the end of the program."""
         if self._open:
             what = "1 connection" if len(self._open) == 1 else f"{len(self._open)} connections"
             _log.info("cut off: {what} of the transfer port", what=what)
-            self._waiting.append(Deferred())
-            gone = self._waiting[-1]
+            gone = self._empty.wait()
             for channel in tuple(self._open):
                 channel.transport.abortConnection()
             await gone

@@ -21,7 +21,7 @@ from buildtool.ports.bundles import BeingMade
 from buildtool.ports.common import Executor
 
 
-class Sources:
+class SourceHandler:
     """Commits on their way to build servers."""
 
     def __init__(self, tickets: TicketReader, oversight: Oversight, executor: Executor) -> None:

@@ -19,14 +19,14 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 
-from buildtool.adapters.http.downloads import Downloads
+from buildtool.adapters.http.downloads import DownloadHandler
 from buildtool.adapters.http.handling import LIVE, TicketReader, allow
-from buildtool.adapters.http.logs import Logs
+from buildtool.adapters.http.logs import LogHandler
 from buildtool.adapters.http.oversight import Oversight
 from buildtool.adapters.http.routes import Admission, Headers, HttpLimits, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.http.server import StreamingSite
-from buildtool.adapters.http.sources import Sources
-from buildtool.adapters.http.uploads import Uploads
+from buildtool.adapters.http.sources import SourceHandler
+from buildtool.adapters.http.uploads import UploadHandler
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import (
@@ -81,17 +81,19 @@ class TransferSite(StreamingSite):
         limits: HttpLimits | None = None,
     ) -> None:
         tickets = TicketReader(keys, clock)
-        uploads = Uploads(tickets, artifacts, oversight)
-        downloads = Downloads(artifacts, oversight.corrupt)
-        sources = Sources(tickets, oversight, artifacts.executor)
-        routes = _Routes(uploads, Logs(tickets, logs, reactor), downloads, sources, clock)
+        uploads = UploadHandler(tickets, artifacts, oversight)
+        downloads = DownloadHandler(artifacts, oversight.corrupt)
+        sources = SourceHandler(tickets, oversight, artifacts.executor)
+        routes = _Routes(uploads, LogHandler(tickets, logs, reactor), downloads, sources, clock)
         super().__init__(reactor, routes, limits or HttpLimits())
 
 
 class _Routes:
     """Which handler a path and method have."""
 
-    def __init__(self, uploads: Uploads, logs: Logs, downloads: Downloads, sources: Sources, clock: Clock) -> None:
+    def __init__(
+        self, uploads: UploadHandler, logs: LogHandler, downloads: DownloadHandler, sources: SourceHandler, clock: Clock
+    ) -> None:
         self._uploads = uploads
         self._logs = logs
         self._downloads = downloads

@@ -33,7 +33,7 @@ class _Promise:
     fresh: bool
 
 
-class Uploads:
+class UploadHandler:
     """Artifacts on their way in."""
 
     def __init__(self, tickets: TicketReader, artifacts: ArtifactStore, oversight: Oversight) -> None:

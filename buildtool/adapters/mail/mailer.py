@@ -23,7 +23,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildtool.adapters.mail.text import render_test
+from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.rates import RateBudget, Shares
+from buildtool.concurrency.signal import Signal
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
     ConfigurationError,
@@ -45,24 +47,10 @@ Deliver = Callable[[str, bytes], Awaitable[str]]
 """Gives a message for an address to the mail server; see ``SmtpDelivery``."""
 
 
-@frozen
-class Backoff:
-    """Growing delays in seconds: ``first``, doubling up to ``most``, less up to a quarter so that few coincide."""
-
-    first: float
-    most: float
-
-    def delay(self, tries: int, key: str) -> float:
-        """Return how long to wait after ``tries`` earlier tries; the same for the same ``key`` and count."""
-        nominal = min(self.most, self.first * 2.0 ** min(tries, 60))
-        draw = int.from_bytes(hashlib.sha256(f"{tries}:{key}".encode()).digest()[:4], "big") / 2**32
-        return nominal * (1 - draw / 4)
-
-
-RETRY = Backoff(10, 3600)
+RETRY = Backoff(10, 3600, spread=0.25)
 """For a mail that the mail server asks to try again later."""
 
-PAUSE = Backoff(2, 300)
+PAUSE = Backoff(2, 300, spread=0.25)
 """For all mail while the mail server is away: the queue waits, then one mail finds out whether it is back."""
 
 STEP = 10.0
@@ -128,7 +116,7 @@ class Mailer(Service):
         self._pace = pace
         self._loop: Deferred[None] | None = None
         self._flying: tuple[Deferred[None], ...] = ()
-        self._wake: Deferred[None] | None = None
+        self._wake = Signal()
         self._nudged = False
         self._halted = False
         self._troubles = 0
@@ -179,9 +167,7 @@ class Mailer(Service):
     def nudge(self) -> None:
         """There is new mail in the outbox, or there may be."""
         self._nudged = True
-        if self._wake is not None:
-            wake, self._wake = self._wake, None
-            wake.callback(None)
+        self._wake.notify()
 
     def problems(self) -> tuple[str, ...]:
         """Return since when the mail server takes nothing, and why, if that is so."""
@@ -192,14 +178,7 @@ class Mailer(Service):
             self._nudged = False
             wait = await self._round() if self._settings is not None else self._pace.sweep
             if self.running and not self._nudged and wait > 0:
-                await self._rest(wait)
-
-    async def _rest(self, seconds: float) -> None:
-        self._wake = wake = Deferred[None]()
-        timer = self._clock.callLater(seconds, self.nudge)
-        await wake
-        if timer.active():
-            timer.cancel()
+                await self._wake.wait_at_most(wait, self._clock)
 
     async def _round(self) -> float:
         """Send one batch of what is due; return the seconds until the next look."""
@@ -311,7 +290,7 @@ class Mailer(Service):
             return self._later(outgoing, str(error))
         except MailServerTrouble as error:
             self._trouble(error)
-            again = self._again_in(self._pace.pause.delay(outgoing.tries, mail.key))
+            again = self._again_in(delay(self._pace.pause, outgoing.tries, mail.key))
             return partial(store.deferred, mail.key, again, str(error))
         except CancelledError:
             raise
@@ -338,20 +317,20 @@ class Mailer(Service):
         if now - mail.created_at > GIVE_UP_AFTER and outgoing.tries >= GIVE_UP_TRIES:
             return partial(self._store.refused, mail.key, now, f"given up after {outgoing.tries + 1} tries: {reason}")
         self._log.info("mail {key} is put off: {reason}", key=mail.key, reason=reason)
-        again = self._again_in(self._pace.retry.delay(outgoing.tries, mail.key))
+        again = self._again_in(delay(self._pace.retry, outgoing.tries, mail.key))
         return partial(self._store.deferred, mail.key, again, reason)
 
     def _trouble(self, error: MailServerTrouble) -> None:
         if self._halted:
             return  # another lane met the same trouble
         self._halted = True
-        delay = self._pace.pause.delay(self._troubles, "server")
+        seconds = delay(self._pace.pause, self._troubles, "server")
         self._troubles += 1
         if not self._away:
             since = datetime.fromtimestamp(self._wall.wall(), UTC)
             self._away = f"mail waits since {since:%Y-%m-%d %H:%M} UTC: {error}"
-        self._paused_until = self._clock.seconds() + delay
-        self._log.warn("mail waits {delay:.0f} s: {reason}", delay=delay, reason=str(error))
+        self._paused_until = self._clock.seconds() + seconds
+        self._log.warn("mail waits {delay:.0f} s: {reason}", delay=seconds, reason=str(error))
 
     def _server_answered(self) -> None:
         if self._troubles:
@@ -363,6 +342,12 @@ class Mailer(Service):
             self._log.warn("cut off: mail under way, which is sent again after the next start")
         for delivery in self._flying:
             delivery.cancel()
+
+
+def delay(backoff: Backoff, tries: int, key: str) -> float:
+    """Return the delay in seconds after ``tries`` earlier tries; it is the same for the same ``key`` and count."""
+    draw = int.from_bytes(hashlib.sha256(f"{tries}:{key}".encode()).digest()[:4], "big") / 2**32
+    return backoff.delay(tries, draw)
 
 
 def _rates_of(settings: MailSettings) -> tuple[int, int]:

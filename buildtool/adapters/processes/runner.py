@@ -19,6 +19,7 @@ from buildtool.adapters.processes.child import Direct, Spawn
 from buildtool.adapters.processes.command import CommandLimits, CommandLine, CommandResult, not_started
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.watcher import CHUNK, Line, supervise
+from buildtool.concurrency.signal import Signal
 
 __all__ = ["CHUNK", "CommandLine", "CommandResult", "OutputConsumer", "Processes", "RunningProcess"]
 
@@ -56,7 +57,7 @@ class Processes:
         self._reactor = reactor
         self._spawn: Spawn = partial(Direct, use_pidfd=use_pidfd) if keepers is None else keepers.start
         self._running: set[RunningProcess] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._idle = Signal()
 
     def start(
         self,
@@ -112,9 +113,7 @@ class Processes:
         if not running.ended.called:  # it was cancelled otherwise
             running.ended.callback(outcome)
         if not self._running:
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                waiter.callback(None)
+            self._idle.notify()
 
     async def run(
         self,
@@ -140,9 +139,7 @@ class Processes:
         for running in tuple(self._running):
             running.stop(reason)
         if self._running:
-            waiter: Deferred[None] = Deferred()
-            self._waiting.append(waiter)
-            await waiter
+            await self._idle.wait()
 
 
 async def _hand_over(consumer: OutputConsumer, chunk: bytes) -> None:

@@ -19,7 +19,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
 
-from buildtool.adapters.control.build_server_link import KEEPALIVE, Backoff, BuildServerLink
+from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
 from buildtool.adapters.host.build_slots import RecipeCommands, Slots, changing
 from buildtool.adapters.host.detectors import Machine, detect_machine
 from buildtool.adapters.host.processors import usable_processors
@@ -370,7 +370,7 @@ async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             register,
             reactor,
             final=final,
-            backoff=Backoff(most=float(said.maxdelay), retries=said.maxretries),
+            pace=LoginPace(most=float(said.maxdelay), retries=said.maxretries),
             keepalive=float(said.keepalive),
         )
         tools = Tools(

@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -222,24 +223,20 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason = ""
-        self._waiting: list[Deferred[str]] = []
+        self._asked = Signal()
 
     def ask(self, reason: str) -> None:
         """Ask the program to stop. Only the first reason counts."""
         if self.reason:
             return
         self.reason = reason
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(reason)
+        self._asked.notify()
 
     async def asked(self) -> str:
         """Return the reason once the program was asked to stop."""
-        if self.reason:
-            return self.reason
-        waiter: Deferred[str] = Deferred()
-        self._waiting.append(waiter)
-        return await waiter
+        if not self.reason:
+            await self._asked.wait()
+        return self.reason
 
 
 def whole(program: str, act: Callable[[], int]) -> int:

@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.control.build_server_link import ANSWERED, Backoff, BuildServerLink
+from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Requesting, connect_requester, greet
 from buildtool.adapters.control.gateway import Gateway, Peer
 from buildtool.errors import (
@@ -100,7 +100,7 @@ class Farm:
             lambda: messages.register(name),
             self.clock,
             final=self.final.append,
-            backoff=Backoff(**{"chance": lambda: 0.5, **backoff}),
+            pace=LoginPace(**{"chance": lambda: 0.5, **backoff}),
             keepalive=keepalive,
         )
         link.orders = orders
@@ -876,8 +876,8 @@ def test_a_defect_of_any_kind_in_a_build_servers_link_is_logged_and_it_logs_in_a
 ) -> None:
     """Only what is meant to end a link ends it; whatever else happens may pass."""
     farm, orders = Farm(), Stumbling(where=where)
-    backoff = Backoff(chance=lambda: 0.5)
-    link = BuildServerLink(farm.ends, WHERE, orders.register, farm.clock, final=farm.final.append, backoff=backoff)  # type: ignore[arg-type]
+    pace = LoginPace(chance=lambda: 0.5)
+    link = BuildServerLink(farm.ends, WHERE, orders.register, farm.clock, final=farm.final.append, pace=pace)  # type: ignore[arg-type]
     link.orders = orders
     link.startService()
     while orders.broken:

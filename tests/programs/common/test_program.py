@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 PROGRAM = """
 import sys, time
-from buildtool.entry import common
+from buildtool.programs.common import program as common
 from buildtool.errors import PortTaken
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
