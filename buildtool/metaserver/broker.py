@@ -23,7 +23,6 @@ from buildtool.model.audit import AuditEvent
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
-from buildtool.scheduling.admission import find_hit
 from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
 from buildtool.scheduling.effects import Effect, RequestMoved
@@ -39,7 +38,8 @@ from buildtool.scheduling.events import (
     hits_wanted,
     submissions,
 )
-from buildtool.scheduling.state.state import AnsweredSubmission, Row, State
+from buildtool.scheduling.state.journal import Row
+from buildtool.scheduling.state.state import AnsweredSubmission, State
 
 BATCH_MOST = 500
 """At most so many events share one transaction."""
@@ -161,7 +161,7 @@ class Broker:
         if doubtful is not None and stepped:
             self._apart += doubtful[1]
         # By the clock as it was believed so far: a step that was not taken in yet shifts them afterwards.
-        self.state.fresh_leases(self._believed())
+        self.state.leases.start(self._believed())
         return stepped
 
     def _believed(self) -> float:
@@ -377,7 +377,7 @@ class Broker:
             shelves, known = await self.store.known(missing, clients, min(now, self._believed()))
             self._turned = self.stopwatch()
             for key, shelf in shelves.items():
-                self.state.stock(key, shelf)
+                self.state.shelves.stock(key, shelf)
             for client_id, answered in known.items():
                 self.state.seen[client_id] = AnsweredSubmission(
                     answered.request_id, answered.body_digest, answered.answer
@@ -385,7 +385,7 @@ class Broker:
         return taken
 
     def _unloaded(self, event: Event) -> list[ShelfKey]:
-        return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves]
+        return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves.kept]
 
     def _decide(self, batch: Sequence[_Entry], now: float) -> tuple[list[_Entry], int]:
         """Decide events until that has taken long enough; return what was decided, and how many of the batch.
@@ -420,7 +420,7 @@ class Broker:
         """
         gone: list[_Entry] = []
         for demand in hits_wanted(event):
-            while (found := find_hit(self.state, demand)) is not None:
+            while (found := self.state.shelves.find_hit(demand)) is not None:
                 if self.artifacts.present(found.digest, found.size):
                     break
                 entry = _Entry(ArtifactGone(found, "its file is absent or has another size"), None)

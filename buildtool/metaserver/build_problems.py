@@ -49,13 +49,13 @@ class Troubles:
         before = self._unkept.get(attempt.key)
         since = before.since if before is not None else self.timers.seconds()
         self._unkept[attempt.key] = _Unkept(since, reason, attempt.server)
-        if attempt.key not in self.broker.state.unkept.get(attempt.server, ()):
+        if attempt.key not in self.broker.state.slots.unkept.get(attempt.server, ()):
             await self.broker.send(ArtifactUnkept(attempt.server, attempt.session, build_id, epoch, reason))
 
     def look(self) -> None:
         """Look through the open builds."""
         state = self.broker.state
-        strange = Counter(build.spec.project for build in state.builds.values() if not state.configured(build))
+        strange = Counter(build.spec.project for build in state.builds.values() if not state.projects.configured(build))
         often = [build for build in state.builds.values() if build.epoch >= TRIED_OFTEN]
         lines = [
             f"project {name} is not configured, and {_builds(count)} for it" for name, count in sorted(strange.items())

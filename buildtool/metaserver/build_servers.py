@@ -165,7 +165,7 @@ class BuildServerService:
             transfer_url=self.configuration.settings.transfer_url,
             artifact_limit=max((project.artifact_limit for project in projects), default=0),
             log_limit=max((project.log_limit for project in projects), default=0),
-            lease=self.broker.state.lease_term,
+            lease=self.broker.state.leases.term,
             verdicts=answer.verdicts,
         )
 
@@ -175,7 +175,7 @@ class BuildServerService:
         if isinstance(answer, NameHeld) and answer.session:
             silent = await self.servers.silence(event.server, answer.session)
             # Another machine waits for longer: one that is only slow for a moment must not lose its name to it.
-            if silent >= (ASKED if answer.kin else self.broker.state.lease_term / 2):
+            if silent >= (ASKED if answer.kin else self.broker.state.leases.term / 2):
                 answer = await self.broker.send(evolve(event, silent=answer.session))
         match answer:
             case SessionOpened():

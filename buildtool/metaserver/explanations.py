@@ -64,7 +64,7 @@ class Explainer:
         return self._compose(explained, build.spec.project, build.spec.revision, None, ())
 
     async def _nearest(self, demand: Demand) -> tuple[Artifact | None, tuple[str, ...]]:
-        comparisons = self.state.compare(demand.spec.project)
+        comparisons = self.state.projects.compare(demand.spec.project)
         best: tuple[Artifact, list[Reason]] | None = None
         for artifact in await self.store.similar(demand.spec.shelf(), SIMILAR):
             reasons = satisfies(artifact, demand, comparisons)

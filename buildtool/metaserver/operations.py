@@ -147,7 +147,7 @@ class OperatorService:
 
     def drained(self) -> str:
         """Return why the metaserver is to end, if it was told to drain and nothing runs any more."""
-        if not self._draining or not self.broker.state.holding or self.broker.state.attempts_of:
+        if not self._draining or not self.broker.state.slots.holding or self.broker.state.slots.attempts_of:
             return ""
         return f"it was drained by {self._draining}, and nothing runs any more"
 
@@ -158,7 +158,7 @@ class OperatorService:
         server = self._server(message.server)
         reason = _short(message.reason) or "by the operator"
         changed = await self._send(ServerPaused(server.name, reason, by))
-        runs = self.broker.state.load_of(server.name)
+        runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
         already = "" if changed else " already"
         return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
@@ -327,7 +327,7 @@ class OperatorService:
         """Start nothing more and end once nothing runs, or go on as usual."""
         changed = await self._send(DispatchHeld(message.on, by))
         self._draining = by if message.on else ""
-        runs = sum(map(len, self.broker.state.attempts_of.values()))
+        runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
         if not message.on:
             return ActionResult(
                 ("builds are started again" if changed else "the metaserver was not draining",), changed
@@ -382,7 +382,7 @@ def _ended(build: Build) -> str:
 
 
 def _stands(state: State, server: Server, now: float) -> ServerStands:
-    running, slots = state.load_of(server.name), server.capability.max_builds
+    running, slots = state.slots.load_of(server.name), server.capability.max_builds
     word, reason = _standing(server, running, now)
     return ServerStands(server.name, word, _short(reason), running, slots)
 

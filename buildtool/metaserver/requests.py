@@ -258,7 +258,7 @@ class RequestService:
         wanted = sum(len(one.demand.acceptable) for one in submitted)
         if (
             len(state.requests) + len(submitted) > self.open_limit
-            or state.revisions_wanted + wanted > self.wanted_limit
+            or state.records.revisions_wanted + wanted > self.wanted_limit
         ):
             raise Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
         if len(submitted) > 1 and wanted > WANTED_TOGETHER:
@@ -350,7 +350,7 @@ class RequestService:
     def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
         if explicit:
             tools = {*TOOLS, *tools_named(self.configuration.settings.projects)}
-            check_known(options, explicit, self.broker.state.offered, tools)
+            check_known(options, explicit, self.broker.state.groups.offered, tools)
 
     async def _told(self, answer: Answer, url: str) -> RequestStatus:
         match answer:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import chain, islice
-from operator import is_
 
 from attrs import evolve
 
-from buildtool.model.matching import implies, machine_eased, platform_satisfies, satisfies
+from buildtool.model.matching import implies, machine_eased, platform_satisfies
 from buildtool.model.records import (
-    Artifact,
     Build,
     BuildSpec,
     BuildState,
@@ -36,7 +34,7 @@ from buildtool.scheduling.decision import DecisionContext, disappoint, expire, s
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import Submitted, SubmittedTogether
-from buildtool.scheduling.state.state import AnsweredSubmission, State
+from buildtool.scheduling.state.state import AnsweredSubmission
 
 JOINS_LOOKED_AT = 500
 """How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
@@ -61,7 +59,7 @@ def submit(turn: DecisionContext, event: Submitted, group: tuple[int, int] | Non
         if seen.body_digest != event.body_digest:
             return ConflictingSubmission(seen.request_id)
         return RepeatedSubmission(seen.request_id, seen.answer)
-    policy = turn.state.policy(event.demand.spec.project)
+    policy = turn.state.projects.policy(event.demand.spec.project)
     request = Request(
         id=turn.state.number("request"),
         client_id=event.client_id,
@@ -96,7 +94,7 @@ def leave(turn: DecisionContext, request: Request) -> None:
 
 def admit_anew(turn: DecisionContext, anew: Request) -> None:
     """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
-    artifact = None if anew.force else find_hit(turn.state, anew.demand)
+    artifact = None if anew.force else turn.state.shelves.find_hit(anew.demand)
     if artifact is not None:
         satisfy(turn, anew, artifact)
         return
@@ -119,25 +117,10 @@ def admit_anew(turn: DecisionContext, anew: Request) -> None:
     start_somewhere(turn, build)
 
 
-def find_hit(state: State, demand: Demand) -> Artifact | None:
-    """Return the artifact that satisfies a demand best: nearest revision first, then the newest.
-
-    It is looked for before a decision, since its file may be gone, and in it: the second time it is known.
-    """
-    shelves = tuple(map(state.shelf, demand.shelves()))
-    known = state.hit
-    if known is not None and known[0] is demand and all(map(is_, known[1], shelves)):
-        return known[2]
-    comparisons = state.compare(demand.spec.project)
-    found = next((one for shelf in shelves for one in shelf.artifacts if not satisfies(one, demand, comparisons)), None)
-    state.hit = demand, shelves, found
-    return found
-
-
 def find_failure(turn: DecisionContext, demand: Demand) -> RememberedFailure | None:
     """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
-    comparisons = turn.state.compare(demand.spec.project)
-    for failure in turn.state.shelf(demand.spec.shelf()).failures:
+    comparisons = turn.state.projects.compare(demand.spec.project)
+    for failure in turn.state.shelves.get(demand.spec.shelf()).failures:
         if failure.until > turn.now and platform_satisfies(failure.platform, failure.kind, demand.spec, comparisons):
             return failure
     return None
@@ -146,7 +129,7 @@ def find_failure(turn: DecisionContext, demand: Demand) -> RememberedFailure | N
 def answer_new(turn: DecisionContext, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
     """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
-    artifact = None if request.force else find_hit(turn.state, demand)
+    artifact = None if request.force else turn.state.shelves.find_hit(demand)
     if artifact is not None:
         ended = evolve(
             request,
@@ -217,15 +200,15 @@ def _wait_for(turn: DecisionContext, request: Request, build: Build, joined: Joi
 def _joinable(turn: DecisionContext, request: Request) -> tuple[Build, Joined] | None:
     """Return the open Build that will satisfy a Request, nearest revision first, and by what it will."""
     state, spec = turn.state, request.demand.spec
-    own = state.build_by_key.get(spec.key())
+    own = state.records.build_by_key.get(spec.key())
     if own is not None:
         return _eased(turn, state.builds[own], spec), Joined.OWN
     shelves = request.demand.shelves()
-    opened = chain.from_iterable(map(state.builds_on.get, shelves[:1] if request.force else shelves))
+    opened = chain.from_iterable(map(state.records.builds_on.get, shelves[:1] if request.force else shelves))
     near = list(islice(opened, JOINS_LOOKED_AT))
     if not near:
         return None
-    able = cache(lambda: state.somebody_could(spec))
+    able = cache(lambda: state.groups.somebody_could(spec))
     for build_id in near:
         build = state.builds[build_id]
         joined = _joins(turn, request, build, able)
@@ -239,7 +222,7 @@ def _eased(turn: DecisionContext, build: Build, wanted: BuildSpec) -> Build:
 
     What the machine must have is no part of the BuildKey, so who needs less would wait behind who asked for more.
     """
-    comparisons = turn.state.compare(wanted.project)
+    comparisons = turn.state.projects.compare(wanted.project)
     machine = machine_eased(build.spec.machine, wanted.machine, comparisons)
     if build.state is not BuildState.QUEUED or machine == build.spec.machine:
         return build
@@ -251,7 +234,7 @@ def _eased(turn: DecisionContext, build: Build, wanted: BuildSpec) -> Build:
 def _joins(turn: DecisionContext, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
     """Return by what an open Build will satisfy a Request; ``able`` says whether anybody connected could build that."""
     spec = request.demand.spec
-    comparisons = turn.state.compare(spec.project)
+    comparisons = turn.state.projects.compare(spec.project)
     exact = build.spec.revision == spec.revision
     if implies(build.spec, spec, comparisons):
         if build.state is BuildState.QUEUED and not turn.state.queue.capable(build) and able():

@@ -90,9 +90,9 @@ def accepted(turn: DecisionContext, event: AttemptAccepted) -> Noted:
 def unkept(turn: DecisionContext, event: ArtifactUnkept) -> Noted:
     """Let the slot of an Attempt that waits for nothing but room at the metaserver have something else to build."""
     attempt = current(turn, event.server, event.session, event.build_id, event.epoch)
-    if attempt is None or attempt.key in turn.state.unkept.get(event.server, ()):
+    if attempt is None or attempt.key in turn.state.slots.unkept.get(event.server, ()):
         return Noted(stale=attempt is None)
-    turn.state.note_unkept(attempt.key)
+    turn.state.slots.note_unkept(attempt)
     turn.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)
     turn.freed.add(event.server)
     return Noted()
@@ -101,7 +101,7 @@ def unkept(turn: DecisionContext, event: ArtifactUnkept) -> Noted:
 def begin(turn: DecisionContext, attempt: Attempt) -> None:
     """Take an Attempt that was offered to be building, alive for a full term."""
     turn.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=turn.now))
-    turn.state.lease(attempt.key, turn.now)
+    turn.state.leases.renew(attempt.key, turn.now)
     build = _begun(turn.state.builds[attempt.build_id], turn.now)
     turn.state.put(build)
     _used(turn, attempt.server)
@@ -191,7 +191,7 @@ def miss(turn: DecisionContext, attempt: Attempt, reason: str) -> None:
 
 def settle_confirmations(turn: DecisionContext) -> None:
     """Make final every failure that waits to be repeated, where nobody is there or expected who could repeat it."""
-    for build_id in list(turn.state.confirming):
+    for build_id in list(turn.state.records.confirming):
         build = turn.state.builds.get(build_id)
         if build is not None and not capable_elsewhere(turn, build):
             _fail(turn, build)
@@ -250,9 +250,9 @@ def _publish(turn: DecisionContext, build: Build, attempt: Attempt, event: Deliv
 def _hand_out(turn: DecisionContext, artifact: Artifact) -> None:
     """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
     emptied: dict[int, None] = {}
-    for request_id in sorted(turn.state.wanting.get(artifact.shelf)):
+    for request_id in sorted(turn.state.records.wanting.get(artifact.shelf)):
         request = turn.state.requests[request_id]
-        if satisfies(artifact, request.demand, turn.state.compare(artifact.shelf.project)):
+        if satisfies(artifact, request.demand, turn.state.projects.compare(artifact.shelf.project)):
             continue
         satisfy(turn, request, artifact)
         if request.build_id is not None:
@@ -286,7 +286,7 @@ def _failed(build: Build, attempt: Attempt) -> Build:
 
 def _project_failed(turn: DecisionContext, build: Build, attempt: Attempt) -> None:
     failed = _failed(build, attempt)
-    policy = turn.state.policy(build.spec.project)
+    policy = turn.state.projects.policy(build.spec.project)
     turn.state.put(failed)
     if len(failed.failed_on) <= policy.confirm_failures and capable_elsewhere(turn, failed):
         requeue(turn, failed)
@@ -297,7 +297,7 @@ def _project_failed(turn: DecisionContext, build: Build, attempt: Attempt) -> No
 
 def _fail(turn: DecisionContext, build: Build) -> None:
     """Make a project's failure final, remember it, and tell those who asked for exactly this."""
-    policy = turn.state.policy(build.spec.project)
+    policy = turn.state.projects.policy(build.spec.project)
     waiting = turn.state.waiters(build.id)
     close_build(turn, build, BuildState.FAILED, build.reason)
     until = turn.now + policy.failure_ttl
@@ -308,7 +308,7 @@ def _fail(turn: DecisionContext, build: Build) -> None:
 
 
 def _machine_failed(turn: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
-    policy = turn.state.policy(build.spec.project)
+    policy = turn.state.projects.policy(build.spec.project)
     changed = build
     if rule.suspect and began and attempt.server not in build.broken_on:
         changed = evolve(build, broken_on=(*build.broken_on, attempt.server))

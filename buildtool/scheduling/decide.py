@@ -6,9 +6,8 @@ decision back with ``state.rollback()``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from operator import itemgetter
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -16,10 +15,12 @@ from buildtool.model.records import Build, BuildState, Request, ShelfKey
 from buildtool.scheduling import admission, attempts, leases, operator, server_names, sessions
 from buildtool.scheduling.admission import admit_anew
 from buildtool.scheduling.answers import Answer, Cancelled, Explained, Noted
+from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, expire, withdraw
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.events import (
+    AbsenceNoticed,
     ArtifactGone,
     ArtifactUnkept,
     AskedWhy,
@@ -36,19 +37,27 @@ from buildtool.scheduling.events import (
     Explain,
     FailureForgotten,
     HeldReported,
+    LeaseExpired,
+    OwnerDue,
+    QuarantineOver,
     Reconfigured,
+    RefusalOver,
     Registered,
+    RequestExpired,
     Restarted,
+    RetryDue,
     ServerForgotten,
     ServerPaused,
     ServerResumed,
     Submitted,
     SubmittedTogether,
     Tick,
+    TimedEvent,
 )
 from buildtool.scheduling.explain import explain, explain_build
 from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
+from buildtool.scheduling.state.timers import RULES, TimerKey, TimerKind
 
 EXPIRED_AT_ONCE = 20
 """So many Requests expire in one decision: each is told why nobody built it, which is found out then."""
@@ -88,7 +97,7 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
         case Disconnected() | Registered():
             return tuple(
                 key
-                for attempt_key in state.attempts_of.get(event.server, ())
+                for attempt_key in state.slots.attempts_of.get(event.server, ())
                 for key in _shelves_of_build(state, attempt_key[0])
             ) + _shelves_of_confirming(state)
         case ArtifactGone():
@@ -103,12 +112,7 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
 
 def next_wake(state: State, now: float) -> float | None:
     """Return the wall time of the earliest timer that still means something, or None; forgets those that do not."""
-    while state.timers:
-        when, kind, key = state.timers[0]
-        if _means_something(state, when, kind, key, now):
-            return when
-        state.pop_timer()
-    return None
+    return state.timers.next_due(now)
 
 
 def _answer(turn: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
@@ -156,41 +160,53 @@ def _answer(turn: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR09
 
 
 def _tick(turn: DecisionContext) -> Noted:
-    """Look at everything whose time has come: what has expired goes first, then all that may start, in its order.
+    """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
 
     Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
     """
-    state = turn.state
     sessions.beat(turn)
-    kinds = ("lease", "absence", "request", "build", "server", "refusal")
-    due: dict[str, dict[Any, None]] = {kind: {} for kind in kinds}
-    while state.timers and state.timers[0][0] <= turn.now and len(due["request"]) < EXPIRED_AT_ONCE:
-        when, kind, key = state.pop_timer()
-        if _means_something(state, when, kind, key, turn.now):
-            due[kind][key] = None
-    for request_id in due["request"]:
-        _expire(turn, request_id)
-    _expire_leases(turn, due["lease"])
-    for name in due["absence"]:
-        sessions.look_at_absent(turn, name)
-    for build_id in due["build"]:
-        if build_id in state.builds:
-            state.put(evolve(state.builds[build_id], not_before=0.0))
-            turn.again.add(build_id)
-    for name in due["server"]:
-        state.put(evolve(state.servers[name], quarantined_until=0.0, quarantine_reason=""))
-    turn.freed.update(due["server"], (server for _, server in due["refusal"]))
+    for event in _due(turn):
+        _on_time(turn, event)
     server_names.forget_old(turn)
     return Noted()
 
 
-def _expire_leases(turn: DecisionContext, keys: Iterable[tuple[int, int]]) -> None:
-    """End the belief in Attempts that were not heard of, in the order of their Builds' places."""
+def _due(turn: DecisionContext) -> list[TimedEvent]:
+    """Return what has become due, in the order in which it is decided; Leases in the order of their Builds' places."""
     state = turn.state
-    for key in sorted(keys, key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)):
-        lease = state.leases.get(key)
-        if lease is not None and lease.until <= turn.now:
-            leases.expire_lease(turn, state.attempts[key])
+    due: dict[TimerKind, list[TimerKey]] = {kind: [] for kind in TimerKind}
+    while len(due[TimerKind.REQUEST]) < EXPIRED_AT_ONCE and (timer := state.timers.take(turn.now)) is not None:
+        due[timer.kind].append(timer.key)
+    due[TimerKind.LEASE].sort(key=partial(_lease_place, state))
+    return [RULES[kind].event(key) for kind, keys in due.items() for key in keys]
+
+
+def _lease_place(state: State, key: tuple[int, int]) -> Place:
+    return place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)
+
+
+def _on_time(turn: DecisionContext, event: TimedEvent) -> None:
+    state = turn.state
+    match event:
+        case RequestExpired():
+            _expire(turn, event.request_id)
+        case LeaseExpired():
+            lease = state.leases.of.get(event.key)
+            if lease is not None and lease.until <= turn.now:
+                leases.expire_lease(turn, state.attempts[event.key])
+        case AbsenceNoticed():
+            settle_confirmations(turn)
+        case OwnerDue():
+            sessions.tell_owner(turn, event.server)
+        case RetryDue():
+            if event.build_id in state.builds:
+                state.put(evolve(state.builds[event.build_id], not_before=0.0))
+                turn.again.add(event.build_id)
+        case QuarantineOver():
+            state.put(evolve(state.servers[event.server], quarantined_until=0.0, quarantine_reason=""))
+            turn.freed.add(event.server)
+        case RefusalOver():
+            turn.freed.add(event.key[1])
 
 
 def _expire(turn: DecisionContext, request_id: int) -> None:
@@ -199,33 +215,6 @@ def _expire(turn: DecisionContext, request_id: int) -> None:
         return
     if turn.state.builds[request.build_id].state is BuildState.QUEUED:
         expire(turn, request)
-
-
-def _means_something(state: State, when: float, kind: str, key: object, now: float) -> bool:  # noqa: PLR0911
-    match kind:
-        case "request":
-            request = state.requests.get(int(str(key)))
-            if request is None or request.expires_at != when:
-                return False
-            return when > now or _queued(state, request.build_id)
-        case "build":
-            build = state.builds.get(int(str(key)))
-            return build is not None and build.not_before == when
-        case "server":
-            server = state.servers.get(str(key))
-            return server is not None and server.quarantined_until == when
-        case "lease":
-            return isinstance(key, tuple) and key in state.leases and state.leases[key].until == when
-        case "absence":
-            return key in state.absent
-        case _:
-            refusal = state.refusals.get(key) if isinstance(key, tuple) else None
-            return refusal is not None and refusal.until == when and (when > now or refusal.server in state.free)
-
-
-def _queued(state: State, build_id: int | None) -> bool:
-    build = state.builds.get(build_id) if build_id is not None else None
-    return build is not None and build.state is BuildState.QUEUED
 
 
 def _shelves_of_build(state: State, build_id: int) -> tuple[ShelfKey, ...]:
@@ -240,7 +229,7 @@ def _shelves_of_attempts(state: State) -> tuple[ShelfKey, ...]:
 
 
 def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
-    return tuple(key for build_id in state.confirming for key in _shelves_of_build(state, build_id))
+    return tuple(key for build_id in state.records.confirming for key in _shelves_of_build(state, build_id))
 
 
 def settle(turn: DecisionContext) -> None:

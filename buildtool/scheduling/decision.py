@@ -84,7 +84,7 @@ def expire(turn: DecisionContext, request: Request) -> None:
         said = "; ".join(lines(evolve(told, ahead=0, estimate=None)))
         reason = f"{reason}: {said}" if len(said) <= WHY_LIMIT else f"{reason}: {said[:WHY_LIMIT]}..."
     disappoint(turn, request, RequestState.EXPIRED, reason)
-    if build is not None and not turn.state.waiting_on.get(build.id):
+    if build is not None and not turn.state.records.waiting_on.get(build.id):
         close_build(turn, build, BuildState.EXPIRED, "every request for it expired")
 
 
@@ -104,7 +104,7 @@ def withdraw(turn: DecisionContext, request: Request) -> Request:
 def close_if_unwanted(turn: DecisionContext, build_id: int, reason: str) -> None:
     """End an open Build that no Request waits for; a running Attempt of it is aborted."""
     build = turn.state.builds.get(build_id)
-    if build is not None and not turn.state.waiting_on.get(build_id):
+    if build is not None and not turn.state.records.waiting_on.get(build_id):
         close_build(turn, build, BuildState.CANCELLED, reason)
 
 
@@ -114,12 +114,12 @@ def close_build(turn: DecisionContext, build: Build, state: BuildState, reason: 
     An Attempt of it that still lives is told to stop; it keeps its slot until it has.
     """
     attempt = turn.state.running_attempt(build)
-    for key in list(turn.state.missing_of.get(build.id, ())):
+    for key in list(turn.state.records.missing_of.get(build.id, ())):
         turn.state.put(evolve(turn.state.attempts[key], state=AttemptState.ENDED, ended_at=turn.now))
     ended = evolve(build, state=state, reason=reason, ended_at=turn.now)
     turn.state.put(ended)
-    for server in list(turn.state.refusals_of.get(build.id, ())):
-        turn.state.forget_refusal((build.id, server))
+    for server in list(turn.state.records.refusals_of.get(build.id, ())):
+        turn.state.records.forget_refusal((build.id, server))
     if attempt is not None and attempt.state is not AttemptState.ABORTING:
         turn.state.put(evolve(attempt, state=AttemptState.ABORTING, reason=reason))
         turn.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
@@ -138,7 +138,7 @@ def _end(turn: DecisionContext, ended: Request, build_id: int | None) -> None:
     turn.tell(RequestMoved(ended))
     turn.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
     if ended.group is not None:
-        for request_id in list(turn.state.group_open.get(ended.group, ())):
+        for request_id in list(turn.state.records.group_open.get(ended.group, ())):
             other = turn.state.requests[request_id]
             if not other.group_due:
                 turn.state.put(evolve(other, group_due=True))
@@ -159,7 +159,7 @@ def _end(turn: DecisionContext, ended: Request, build_id: int | None) -> None:
 
 def _sum_up(turn: DecisionContext, ended: Request, group: int) -> None:
     """Write the one mail about Requests that were made together, once the last of them has ended."""
-    if turn.state.group_open.get(group):
+    if turn.state.records.group_open.get(group):
         return
     key = turn.mail_key(f"together:{group}:{ended.email}")
     members = tuple(range(group, group + ended.group_size))

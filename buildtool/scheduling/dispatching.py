@@ -21,11 +21,11 @@ def start_somewhere(turn: DecisionContext, build: Build) -> str | None:
     """
     state = turn.state
     capable = state.queue.capable(build)
-    candidates = state.free if len(state.free) < len(capable) else capable
+    candidates = state.slots.free if len(state.slots.free) < len(capable) else capable
     ranked = [
         (_rank(turn, state.servers[name], capable[name]), name)
         for name in candidates
-        if name in state.free and name in capable and may_take(turn, build, name)
+        if name in state.slots.free and name in capable and may_take(turn, build, name)
     ]
     while ranked:
         best = min(ranked)
@@ -47,7 +47,7 @@ def start_waiting(turn: DecisionContext, build_id: int) -> None:
 def fill(turn: DecisionContext, name: str) -> None:
     """Give a server waiting Builds, in the order of their admission, until its slots are full or nothing fits."""
     state = turn.state
-    while name in state.free:
+    while name in state.slots.free:
         found = _first_for(turn, name)
         if found is None:
             return
@@ -78,7 +78,7 @@ def start(turn: DecisionContext, build: Build, server: Server, offer: Offer) -> 
     )
     turn.state.put(running)
     turn.state.put(attempt)
-    turn.state.lease(attempt.key, turn.now)
+    turn.state.leases.renew(attempt.key, turn.now)
     turn.tell(Dispatch(attempt, running))
     turn.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
     announce(turn, running, server.name)
@@ -90,9 +90,9 @@ def capable_elsewhere(turn: DecisionContext, build: Build) -> bool:
     if any(name not in build.failed_on for name in state.queue.capable(build)):
         return True
     return any(
-        name not in build.failed_on and isinstance(state.verdict(build, state.servers[name]), Offer)
-        for name in state.absent
-        if state.expected_back(state.servers[name], turn.now)
+        name not in build.failed_on and isinstance(state.groups.verdict(build, state.servers[name]), Offer)
+        for name in state.records.absent
+        if state.leases.expected_back(state.servers[name], turn.now)
     )
 
 
@@ -116,5 +116,5 @@ def _first_for(turn: DecisionContext, name: str) -> tuple[Build, Offer] | None:
 
 
 def _rank(turn: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
-    load = turn.state.load_of(server.name) / server.capability.max_builds
-    return OFFER_RANK[offer.kind], load, -turn.state.cpus[server.name], server.name
+    load = turn.state.slots.load_of(server.name) / server.capability.max_builds
+    return OFFER_RANK[offer.kind], load, -turn.state.groups.cpus[server.name], server.name

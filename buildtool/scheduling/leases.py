@@ -68,7 +68,7 @@ def judge(turn: DecisionContext, server: Server, held: Held) -> Judged:
         turn.state.put(bound)
         if bound.state is AttemptState.OFFERED:
             begin(turn, bound)  # that it was accepted got lost with the connection
-    turn.state.lease(held.key, turn.now)
+    turn.state.leases.renew(held.key, turn.now)
     return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
 
 
@@ -78,19 +78,19 @@ def expire_lease(turn: DecisionContext, attempt: Attempt) -> None:
         reason = f"{attempt.reason}; {attempt.server} did not say that it ended"
         close_attempt(turn, attempt, AttemptEnd.ABORTED, reason)
         return
-    if turn.state.leases[attempt.key].overdue <= turn.now:
+    if turn.state.leases.of[attempt.key].overdue <= turn.now:
         reason = f"{attempt.server} did not end it in time"
         turn.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
         end(turn, attempt, AttemptEnd.LIMITED, reason)
         return
-    miss(turn, attempt, f"{attempt.server} was not heard of for {turn.state.lease_term:.0f} s")
+    miss(turn, attempt, f"{attempt.server} was not heard of for {turn.state.leases.term:.0f} s")
 
 
 def _still_aborting(turn: DecisionContext, server: Server, attempt: Attempt, held: Held) -> str:
     if held.state is HeldState.BUILDING:
         if attempt.session != server.session:
             turn.state.put(evolve(attempt, session=server.session))
-        turn.state.lease(held.key, turn.now)
+        turn.state.leases.renew(held.key, turn.now)
     else:
         close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason)
     return attempt.reason or "it was aborted"
@@ -132,7 +132,7 @@ def _revive(turn: DecisionContext, server: Server, attempt: Attempt) -> None:
             struck=False,
         )
     )
-    state.lease(attempt.key, turn.now)
+    state.leases.renew(attempt.key, turn.now)
     refusal = state.refusals.get((build.id, server.name))
     if refusal is not None:
         state.put(evolve(refusal, until=turn.now))
@@ -148,7 +148,7 @@ def _give_strike_back(turn: DecisionContext, name: str, project: str) -> None:
     if server.strikes:
         turn.state.put(evolve(server, strikes=server.strikes - 1))
     elif server.quarantined_until:
-        left = turn.state.policy(project).strikes - 1
+        left = turn.state.projects.policy(project).strikes - 1
         earlier = max(0, server.quarantines - 1)
         free = evolve(server, strikes=left, quarantines=earlier, quarantined_until=0.0, quarantine_reason="")
         turn.state.put(free)

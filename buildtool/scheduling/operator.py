@@ -38,7 +38,7 @@ def operate(turn: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one 
         case BuildAborted():
             return _abort(turn, event)
         case FailureForgotten():
-            turn.state.forget_failure(event.failure, turn.now)
+            turn.state.shelves.forget_failure(event.failure, turn.now)
             turn.happened("failure-forgotten", f"build/{event.failure.build_id}", audited("", event.by))
             return Noted()
         case DispatchHeld():
@@ -87,16 +87,16 @@ def _abort(turn: DecisionContext, event: BuildAborted) -> Noted:
 
 def _hold(turn: DecisionContext, event: DispatchHeld) -> Noted:
     state = turn.state
-    if state.holding == event.held:
+    if state.slots.holding == event.held:
         return Noted(stale=True)
-    state.hold_dispatch(held=event.held)
+    state.slots.hold(held=event.held)
     turn.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", audited("", event.by))
-    turn.freed.update(state.free)
+    turn.freed.update(state.slots.free)
     return Noted()
 
 
 def _reconfigured(turn: DecisionContext) -> Noted:
     turn.happened("reconfigured", "metaserver")
     settle_confirmations(turn)
-    turn.freed.update(turn.state.free)
+    turn.freed.update(turn.state.slots.free)
     return Noted()

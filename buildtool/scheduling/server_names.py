@@ -59,7 +59,7 @@ def refusal(turn: DecisionContext, event: Registered) -> NameHeld | NoPlace | No
             return None
         kin = bool(old.instance) and event.instance == old.instance
         return NameHeld(old.session, old.origin, old.since, kin)
-    kept = turn.state.lease_term if turn.state.load_of(old.name) else turn.state.lease_term * IDLE_KEPT
+    kept = turn.state.leases.term if turn.state.slots.load_of(old.name) else turn.state.leases.term * IDLE_KEPT
     until = old.missing_since + kept
     if is_another(old, event) and old.missing_since and turn.now < until:
         return NameHeld(0, old.origin, old.missing_since, until=until)
@@ -74,7 +74,9 @@ def is_another(old: Server, event: Registered) -> bool:
 def lose_all(turn: DecisionContext, old: Server) -> None:
     """End every Attempt that the machine had which a name was taken from: only that one could go on with it."""
     state, reason = turn.state, f"another machine has taken the name {old.name}"
-    missing = [key for keys in state.missing_of.values() for key in keys if state.attempts[key].server == old.name]
+    missing = [
+        key for keys in state.records.missing_of.values() for key in keys if state.attempts[key].server == old.name
+    ]
     for key in missing:
         close_attempt(turn, state.attempts[key], AttemptEnd.LOST, reason)
     turn.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
@@ -83,10 +85,10 @@ def lose_all(turn: DecisionContext, old: Server) -> None:
 def forget_old(turn: DecisionContext) -> None:
     """Forget names that were not used for long; at most once an hour, since nothing waits for it."""
     state = turn.state
-    if abs(turn.now - state.names_looked) < LOOK_EVERY:
+    if abs(turn.now - state.names.looked) < LOOK_EVERY:
         return
-    state.names_looked = turn.now
-    unused, busy = state.names_kept, busy_in(state)
+    state.names.looked = turn.now
+    unused, busy = state.names.kept, busy_in(state)
     for server in list(state.servers.values()):
         kept = unused * USED_LONGER if server.used_at else unused
         if turn.now - server.last_seen >= kept and may_go(server, busy):
@@ -108,14 +110,14 @@ def busy_in(state: State) -> dict[str, set[int]]:
 
 def forget(turn: DecisionContext, server: Server, why: str) -> None:
     """Know a name no more. Should it come back, the numbers of its Sessions go on."""
-    turn.state.last_session(server.name, server.session)
+    turn.state.names.keep_session(server.name, server.session)
     turn.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
     turn.happened("server-forgotten", f"server/{server.name}", why)
 
 
 def forget_largest(turn: DecisionContext) -> None:
     """Forget names that never built anything, are not connected, and together announced more than is kept."""
-    sizes = turn.state.idle_sizes
+    sizes = turn.state.records.idle_sizes
     if sum(sizes.values()) <= IDLE_BYTES:
         return
     busy = busy_in(turn.state)

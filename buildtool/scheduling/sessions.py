@@ -14,7 +14,6 @@ from buildtool.scheduling.effects import Fence, MailWritten
 from buildtool.scheduling.events import ClockStepped, Disconnected, Registered
 from buildtool.scheduling.leases import judge_all
 from buildtool.scheduling.state.ready_queue import place_of
-from buildtool.scheduling.state.state import OWNER_TOLD_AFTER
 
 CHANGING = frozenset({"disk", "memory"})
 """Properties of a machine that are looked at anew at each login."""
@@ -51,7 +50,7 @@ def register(turn: DecisionContext, event: Registered) -> SessionOpened | NameHe
         turn.tell(Fence(old.name, old.session))
     server = Server(
         name=event.server,
-        session=1 + (old.session if old is not None else turn.state.last_sessions.get(event.server, 0)),
+        session=1 + (old.session if old is not None else turn.state.names.sessions.get(event.server, 0)),
         capability=event.capability,
         connected=True,
         since=turn.now,
@@ -96,7 +95,7 @@ def _lasting(capability: Capability) -> tuple[object, ...]:
 
 def _ask_again(turn: DecisionContext, server: str) -> None:
     """Remember no refusal of a machine that has changed: it has another limit, other tools, another recipe."""
-    for build_id in list(turn.state.refused_by.get(server, ())):
+    for build_id in list(turn.state.records.refused_by.get(server, ())):
         refusal = turn.state.refusals[build_id, server]
         if refusal.until > turn.now:
             turn.state.put(evolve(refusal, until=turn.now))
@@ -124,7 +123,7 @@ def restart(turn: DecisionContext) -> Noted:
     """
     away = turn.now - turn.state.beat if turn.state.beat else 0.0
     if away >= AWAY_LEAST:
-        turn.state.shift_requests(away)
+        turn.state.records.shift_requests(away)
         turn.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
     elif away < 0:
         _shift_all(turn, away)
@@ -135,7 +134,7 @@ def restart(turn: DecisionContext) -> Noted:
     server_names.forget_largest(turn)
     for attempt in list(turn.state.attempts.values()):
         if attempt.state is not AttemptState.MISSING:
-            turn.state.lease(attempt.key, turn.now)
+            turn.state.leases.renew(attempt.key, turn.now)
     _wait_no_longer_than_ever(turn)
     turn.happened("metaserver-started", "metaserver")
     return Noted()
@@ -145,25 +144,24 @@ def _wait_no_longer_than_ever(turn: DecisionContext) -> None:
     """Let nothing wait longer than it ever may: the clock may have been set back while the metaserver was away."""
     state, now = turn.state, turn.now
     for build in list(state.builds.values()):
-        latest = now + state.policy(build.spec.project).retry_most
+        latest = now + state.projects.policy(build.spec.project).retry_most
         if build.not_before > latest:
             state.put(evolve(build, not_before=latest))
-    latest = now + max((policy.quarantine_most for policy in state.policies.values()), default=0.0)
+    latest = now + max((policy.quarantine_most for policy in state.projects.of.values()), default=0.0)
     for server in list(state.servers.values()):
         if server.quarantined_until > latest:
             state.put(evolve(server, quarantined_until=latest))
     for refusal in list(state.refusals.values()):
-        policy = state.policy(state.builds[refusal.build_id].spec.project)
+        policy = state.projects.policy(state.builds[refusal.build_id].spec.project)
         latest = now + max(policy.refusal_ttl, policy.refusal_first, policy.lost_ttl)
         if refusal.until > latest:
             state.put(evolve(refusal, until=latest))
 
 
-def look_at_absent(turn: DecisionContext, name: str) -> None:
-    """Notice that a server is not back in time, and tell its owner once it is missing for long."""
+def tell_owner(turn: DecisionContext, name: str) -> None:
+    """Write a mail to the owner of a server that is missing for long, unless one was written."""
     server = turn.state.servers[name]
-    settle_confirmations(turn)
-    if server.missing_told or turn.now < server.missing_since + OWNER_TOLD_AFTER:
+    if server.missing_told:
         return
     turn.state.put(evolve(server, missing_told=True))
     turn.happened("server-missing", f"server/{name}", f"not heard of for {turn.now - server.missing_since:.0f} s")
@@ -177,7 +175,7 @@ def look_at_absent(turn: DecisionContext, name: str) -> None:
 
 def step_clock(turn: DecisionContext, event: ClockStepped) -> Noted:
     """Let everything that waits for a time wait as long as it would have, although the clock was set."""
-    turn.state.shift_leases(event.seconds)
+    turn.state.leases.shift(event.seconds)
     _shift_all(turn, event.seconds)
     turn.state.note_beat(turn.now)
     turn.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
@@ -187,8 +185,8 @@ def step_clock(turn: DecisionContext, event: ClockStepped) -> Noted:
 def _shift_all(turn: DecisionContext, by: float) -> None:
     """Shift everything that waits for a time, or holds until one, except for Leases."""
     state = turn.state
-    state.shift_requests(by)
-    state.shift_failures(by)
+    state.records.shift_requests(by)
+    state.shelves.shift_failures(by)
     for build in list(state.builds.values()):
         if build.not_before:
             state.put(evolve(build, not_before=build.not_before + by))
@@ -205,7 +203,9 @@ def _lose_what_is_not_there(turn: DecisionContext, server: Server) -> None:
     """End every Attempt of a server that it did not bring to its new Session."""
     state = turn.state
     # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
-    keys = [key for key in state.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session]
+    keys = [
+        key for key in state.slots.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session
+    ]
     keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0))
     for key in keys:
         attempt = state.attempts[key]

@@ -48,7 +48,7 @@ def why(state: State, build: Build, now: float) -> Why:
     Servers that can build it are all looked at. Of the others, connected or not, those that offer the same are looked
     at once, and no more than ``KINDS_LOOKED_AT`` that differ: those first that are connected, then who was seen last.
     """
-    if not state.configured(build):
+    if not state.projects.configured(build):
         halted = f"project {build.spec.project} is not configured at the metaserver: it waits until that is so again"
         return Why((), len(state.servers), 0, halted=halted)
     look = _Look(state, build, now)
@@ -85,9 +85,9 @@ class _Look:
         self.state = state
         self.build = build
         self.now = now
-        self._wanted = state.wanted(build.spec)
+        self._wanted = state.projects.wanted(build.spec)
         self._fits: dict[CapabilityGroup, Fit] = {}
-        self._known = state.fits(build.spec)
+        self._known = state.groups.fits(build.spec)
         self._free: dict[str, list[float] | None] = {}
         self._slots = 0
 
@@ -115,7 +115,7 @@ class _Look:
         return self._free[name]
 
     def _fit(self, server: Server) -> Fit | None:
-        alike = self.state.alike(server.name)
+        alike = self.state.groups.group_of(server.name)
         fit = self._fits.get(alike)
         if fit is None and len(self._fits) < KINDS_LOOKED_AT:
             fit = self._known.get(alike) or self._wanted.fit(alike.example)
@@ -130,8 +130,8 @@ class _Look:
         if server.quarantined_until > now:
             wait = duration_words(server.quarantined_until - now)
             return (Reason(Cause.QUARANTINED, have=server.quarantine_reason, note=f"for another {wait}"),)
-        held = "the farm is being drained" if state.holding else "it finishes what it has and leaves"
-        if server.paused or server.draining or state.holding:
+        held = "the farm is being drained" if state.slots.holding else "it finishes what it has and leaves"
+        if server.paused or server.draining or state.slots.holding:
             return (Reason(Cause.PAUSED, have=f"paused, {server.paused}" if server.paused else held),)
         refusal = state.refusals.get((build.id, server.name))
         if refusal is not None and refusal.until > now:
@@ -139,7 +139,7 @@ class _Look:
             return (Reason(Cause.REFUSED, have=refusal.reason, note=again),)
         if server.name in build.failed_on:
             return (Reason(Cause.REFUSED, have="saw it fail; another server is to confirm that"),)
-        taken, most = state.load_of(server.name), server.capability.max_builds
+        taken, most = state.slots.load_of(server.name), server.capability.max_builds
         if taken >= most:
             return (Reason(Cause.BUSY, wanted=most, have=taken, note=self._free_words(server)),)
         return (Reason(Cause.DELAYED),) if build.not_before > now else ()
@@ -183,7 +183,7 @@ def offered_in(state: State, build: Build, server: Server, now: float) -> float:
 
     Infinity when only an event will tell: one that comes, is resumed, or is to confirm a failure.
     """
-    held = not server.connected or server.paused or server.draining or state.holding
+    held = not server.connected or server.paused or server.draining or state.slots.holding
     if held or server.name in build.failed_on:
         return math.inf
     refusal = state.refusals.get((build.id, server.name))
@@ -193,8 +193,8 @@ def offered_in(state: State, build: Build, server: Server, now: float) -> float:
 
 def _free_in(state: State, server: Server, now: float) -> list[float]:
     """Return for every slot of a server in how many seconds it is free; infinity for one of which nobody knows."""
-    waits = [0.0] * max(0, server.capability.max_builds - state.load_of(server.name))
-    for key in state.attempts_of.get(server.name, ()):
+    waits = [0.0] * max(0, server.capability.max_builds - state.slots.load_of(server.name))
+    for key in state.slots.attempts_of.get(server.name, ()):
         build = state.builds.get(key[0])  # None for one that is being aborted, which its build server has to say
         left = remaining(state, state.attempts[key], build.spec, now) if build is not None else None
         waits.append(left.seconds if left is not None else math.inf)
@@ -244,7 +244,7 @@ def _who(group: ServerReasons) -> str:
 
 def _never(state: State, build: Build) -> str:
     """Return in words what of the required platform no build server that is known offers, connected or not."""
-    known = state.offered if state.servers else {}
+    known = state.groups.offered if state.servers else {}
     never = [
         (name, value)
         for name, value in build.spec.platform

@@ -167,8 +167,8 @@ class Farm:
         """Take one event as the broker does."""
         state = self._state
         for key in shelves_needed(state, event):
-            if key not in state.shelves:
-                state.stock(key, state.shelf(key))
+            if key not in state.shelves.kept:
+                state.shelves.stock(key, state.shelves.get(key))
         decision = decide(state, event, self._now)
         state.changes()
         state.committed()

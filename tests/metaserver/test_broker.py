@@ -27,7 +27,8 @@ from buildtool.model.records import (
 from buildtool.scheduling.answers import Hit, Queued, SessionOpened
 from buildtool.scheduling.effects import Dispatch, RequestMoved
 from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick
-from buildtool.scheduling.state.state import LEASE, State
+from buildtool.scheduling.state.lease_table import LEASE
+from buildtool.scheduling.state.state import State
 from tests.metaserver.deliveries import deliver_all
 from tests.scheduling.broker import fingerprint
 from tests.scheduling.worlds import POLICIES, machine, spec, submitted
@@ -482,12 +483,12 @@ class ReconfiguringTests(SynchronousTestCase):
         asked = self.world.send(submitted("c2", spec(1)))
         taken = self.reconfigure()
         self.assertNoResult(taken)
-        assert self.world.broker.state.policies != POLICIES
+        assert self.world.broker.state.projects.of != POLICIES
         while self.world.store.held:
             self.world.store.held.pop(0).callback(None)
         self.successResultOf(asked)
         self.successResultOf(taken)
-        assert self.world.broker.state.policies == POLICIES
+        assert self.world.broker.state.projects.of == POLICIES
 
     def test_a_commit_that_fails_puts_off_what_follows_from_it(self) -> None:
         self.world.store.problems = [full_disk()]

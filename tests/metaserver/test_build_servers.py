@@ -53,7 +53,8 @@ from buildtool.protocol.messages import (
 )
 from buildtool.scheduling.events import AttemptAccepted, Disconnected
 from buildtool.scheduling.server_names import KNOWN
-from buildtool.scheduling.state.state import LEASE, State
+from buildtool.scheduling.state.lease_table import LEASE
+from buildtool.scheduling.state.state import State
 from tests.fakes_build import project
 from tests.scheduling.worlds import POLICIES, machine, submitted
 from tests.support.logs import listening

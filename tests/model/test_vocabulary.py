@@ -84,7 +84,7 @@ def test_what_nobody_has_offered_yet_waits_and_that_is_said_at_once() -> None:
     farm.logout("ruth")
     again = farm.ask(spec(1, platform={"os": "linux", "arch": "riscv64"}))
     assert not any("has offered" in line for line in lines(farm.why(again)))
-    assert set(farm.broker.state.offered["arch"]) == {"x86_64", "riscv64"}
+    assert set(farm.broker.state.groups.offered["arch"]) == {"x86_64", "riscv64"}
 
 
 def test_what_is_offered_is_counted_by_those_that_are_known() -> None:
@@ -93,11 +93,11 @@ def test_what_is_offered_is_counted_by_those_that_are_known() -> None:
     state = farm.broker.state
     farm.login("anna", machine(arch="ppc", cross=("s390x",)))
     farm.login("bert", machine(arch="ppc"))
-    assert dict(state.offered["arch"]) == {"ppc": 2, "s390x": 1}
+    assert dict(state.groups.offered["arch"]) == {"ppc": 2, "s390x": 1}
     farm.login("anna", machine())
-    assert dict(state.offered["arch"]) == {"x86_64": 1, "ppc": 1}
+    assert dict(state.groups.offered["arch"]) == {"x86_64": 1, "ppc": 1}
     mark = state.savepoint()
     state.put(evolve(state.servers["bert"], capability=machine(arch="mips")))
-    assert set(state.offered["arch"]) == {"x86_64", "mips"}
+    assert set(state.groups.offered["arch"]) == {"x86_64", "mips"}
     state.rollback(mark)
-    assert dict(state.offered["arch"]) == {"x86_64": 1, "ppc": 1}
+    assert dict(state.groups.offered["arch"]) == {"x86_64": 1, "ppc": 1}

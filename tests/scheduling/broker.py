@@ -37,7 +37,8 @@ from buildtool.scheduling.decide import decide, next_wake, shelves_needed
 from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved
 from buildtool.scheduling.events import Event, Registered, Restarted, Tick, submissions
 from buildtool.scheduling.state.index import Index
-from buildtool.scheduling.state.state import AnsweredSubmission, Row, State
+from buildtool.scheduling.state.journal import Row
+from buildtool.scheduling.state.state import AnsweredSubmission, State
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -160,7 +161,7 @@ class TestBroker:
     def reloaded(self) -> State:
         """Return a State made from the committed rows alone."""
         state = State(self.policies)
-        state.holding = self.state.holding
+        state.slots.holding = self.state.slots.holding
         state.beat = beat_of(self.rows)
         builds = [row for row in self.all(Build) if row.state in OPEN_BUILD]
         open_ids = {build.id for build in builds}
@@ -190,8 +191,8 @@ class TestBroker:
 
     def _load_for(self, event: Event) -> None:
         for key in shelves_needed(self.state, event):
-            if key not in self.state.shelves:
-                self.state.stock(key, self._shelf(key))
+            if key not in self.state.shelves.kept:
+                self.state.shelves.stock(key, self._shelf(key))
         for client_id in [one.client_id for one in submissions(event) if one.client_id not in self.state.seen]:
             for row in self.all(Request):
                 if row.client_id == client_id:
@@ -211,17 +212,17 @@ def fingerprint(state: State) -> dict[str, object]:
         "attempts": dict(state.attempts),
         "servers": dict(state.servers),
         "refusals": dict(state.refusals),
-        "keys": dict(state.build_by_key),
-        "builds_on": _sets(state.builds_on),
-        "waiting_on": _sets(state.waiting_on),
-        "wanting": _sets(state.wanting),
-        "attempts_of": _sets(state.attempts_of),
-        "missing_of": _sets(state.missing_of),
-        "absent": set(state.absent),
-        "holding": state.holding,
-        "refusals_of": _sets(state.refusals_of),
-        "confirming": set(state.confirming),
-        "free": set(state.free),
+        "keys": dict(state.records.build_by_key),
+        "builds_on": _sets(state.records.builds_on),
+        "waiting_on": _sets(state.records.waiting_on),
+        "wanting": _sets(state.records.wanting),
+        "attempts_of": _sets(state.slots.attempts_of),
+        "missing_of": _sets(state.records.missing_of),
+        "absent": set(state.records.absent),
+        "holding": state.slots.holding,
+        "refusals_of": _sets(state.records.refusals_of),
+        "confirming": set(state.records.confirming),
+        "free": set(state.slots.free),
         "queue": {
             name: sorted((tuple(line), offer.kind.value) for line, offer in state.queue.heads(name))
             for name in state.servers

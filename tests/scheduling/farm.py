@@ -46,7 +46,7 @@ from buildtool.scheduling.events import (
     Event,
     HeldReported,
 )
-from buildtool.scheduling.state.state import LEASE
+from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.waiting import why
 from tests.scheduling.broker import TestBroker, login
 from tests.scheduling.worlds import POLICIES, machine, submitted
@@ -143,7 +143,7 @@ class Farm:
     def beat(self) -> None:
         """Every connected server says that it has what it was given."""
         for server in list(self.broker.state.servers.values()):
-            keys = list(self.broker.state.attempts_of.get(server.name, ()))
+            keys = list(self.broker.state.slots.attempts_of.get(server.name, ()))
             if server.connected and server.name not in self.silent and keys:
                 self.heartbeat(server.name, *(Held(*key) for key in keys))
 

@@ -13,7 +13,7 @@ from buildtool.scheduling.answers import (
     RepeatedSubmission,
 )
 from buildtool.scheduling.events import ArtifactGone
-from buildtool.scheduling.state.state import LEASE
+from buildtool.scheduling.state.lease_table import LEASE
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, REVISIONS, machine, spec, submitted
 
@@ -301,7 +301,7 @@ def known_to_fail_but_joined(farm: Farm) -> NewRequest:
     ranged = farm.ask(spec(0), near=1)
     assert isinstance(ranged, JoinedBuild)
     farm.login("bert")
-    farm.broker.state.shelves.clear()
+    farm.broker.state.shelves.kept.clear()
     return ranged
 
 
@@ -309,7 +309,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_a_build_fail
     farm = Farm()
     ranged = known_to_fail_but_joined(farm)
     farm.lose("bert")
-    farm.broker.state.shelves.clear()
+    farm.broker.state.shelves.kept.clear()
     farm.fail("anna")
     assert farm.ends_told(ranged) == [FAILED]
 
@@ -319,7 +319,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_confirmi
     ranged = known_to_fail_but_joined(farm)
     farm.fail("anna")
     assert farm.running_on(ranged) == "bert"
-    farm.broker.state.shelves.clear()
+    farm.broker.state.shelves.kept.clear()
     farm.lose("bert")
     assert farm.ends_told(ranged) == [FAILED]
 
@@ -330,7 +330,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_nobody_is_le
     farm.ask(spec(4), email="cid@example.org")
     farm.fail("anna")
     assert farm.running_on(ranged) == ""
-    farm.broker.state.shelves.clear()
+    farm.broker.state.shelves.kept.clear()
     farm.lose("bert")
     assert farm.ends_told(ranged) == [FAILED]
 
@@ -343,7 +343,7 @@ def test_a_known_failure_is_looked_up_for_who_is_admitted_anew_when_the_clock_en
     farm.ask(spec(platform=X86), force=True, email="bob@example.org")
     joined = farm.ask(spec(platform=OLD_LIBC), email="cid@example.org")
     assert isinstance(joined, JoinedBuild)
-    farm.broker.state.shelves.clear()
+    farm.broker.state.shelves.kept.clear()
     farm.login("bert", machine(libc_version="2.36"))
 
     farm.silent.add("anna")

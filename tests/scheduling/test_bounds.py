@@ -2,7 +2,8 @@
 
 from buildtool.scheduling.decide import decide, next_wake
 from buildtool.scheduling.events import CancelRequested
-from buildtool.scheduling.state.state import TIMERS_SPARED, State
+from buildtool.scheduling.state.state import State
+from buildtool.scheduling.state.timers import TIMERS_SPARED
 from tests.scheduling.worlds import POLICIES, POLICY, submitted
 
 
@@ -25,8 +26,8 @@ def test_the_revisions_that_open_requests_accept_are_counted() -> None:
     mark = state.savepoint()
     decide(state, submitted("a", near=4), 1.0)
     decide(state, submitted("b"), 1.0)
-    assert state.revisions_wanted == 6
+    assert state.records.revisions_wanted == 6
     decide(state, CancelRequested(1), 1.0)
-    assert state.revisions_wanted == 1
+    assert state.records.revisions_wanted == 1
     state.rollback(mark)
-    assert state.revisions_wanted == 0
+    assert state.records.revisions_wanted == 0

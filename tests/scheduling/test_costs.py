@@ -136,7 +136,7 @@ def test_a_shelf_does_not_grow_with_what_is_forced() -> None:
         broker.send(AttemptAccepted("anna", 1, *attempt.key))
         digest = f"{number:064x}"
         broker.send(Delivered("anna", 1, *attempt.key, digest, digest, 1, "lua.zip", 1.0))
-    (shelf,) = broker.state.shelves.values()
+    (shelf,) = broker.state.shelves.kept.values()
     (artifact,) = shelf.artifacts
     assert artifact.digest == f"{29:064x}"
     assert shelf.more
@@ -146,10 +146,10 @@ def test_a_shelf_does_not_grow_with_what_is_forced() -> None:
     ]
     for other in others:
         broker.state.append(other)
-    (shelf,) = broker.state.shelves.values()
+    (shelf,) = broker.state.shelves.kept.values()
     assert list(shelf.artifacts) == others[: SHELF_MOST - 1 : -1]
     broker.state.rollback()
-    assert [one.digest for one in broker.state.shelf(artifact.shelf).artifacts] == [f"{29:064x}"]
+    assert [one.digest for one in broker.state.shelves.get(artifact.shelf).artifacts] == [f"{29:064x}"]
 
 
 def artifact_for(like: Artifact, number: int, kind: OfferKind) -> Artifact:
@@ -175,4 +175,4 @@ def test_a_range_of_two_thousand_revisions_is_decided_in_a_bounded_number_of_ste
     event = Submitted("c", "c", "user@example.org", demand)
     broker._load_for(event)
     assert cost(broker, event) <= 12 * len(many)
-    assert len(broker.state.wanting.get(demand.shelves()[-1])) == 1
+    assert len(broker.state.records.wanting.get(demand.shelves()[-1])) == 1

@@ -153,7 +153,7 @@ def test_every_server_is_explained_or_could_start_now_and_what_is_said_of_it_is_
         assert sorted(named) == sorted(state.servers)
     for idle in state.servers.keys() - set(named):
         assert state.servers[idle].connected
-        assert isinstance(state.verdict(build, state.servers[idle]), Offer)
+        assert isinstance(state.groups.verdict(build, state.servers[idle]), Offer)
     for name in named:
         for reason in server_reasons(state, build, state.servers[name], farm.broker.now):
             assert reason.words()

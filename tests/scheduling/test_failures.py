@@ -6,7 +6,7 @@ from attrs import evolve
 from buildtool.model.records import AttemptEnd, BuildState, RememberedFailure, RequestState
 from buildtool.scheduling.answers import Dispatched, KnownFailure, Queued
 from buildtool.scheduling.events import CancelRequested
-from buildtool.scheduling.state.state import LEASE
+from buildtool.scheduling.state.lease_table import LEASE
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import POLICY, machine, spec, submitted
 
@@ -209,8 +209,8 @@ def test_of_two_failures_for_one_platform_the_one_remembered_longest_counts_befo
     farm.pass_time(60.0)
     farm.end("anna", AttemptEnd.FAILED, attempt=first)
     for again in ("before", "after"):
-        assert [one.build_id for one in farm.broker.state.shelf(spec().shelf()).failures] == [first.build_id]
-        farm.broker.state.shelves.clear()
+        assert [one.build_id for one in farm.broker.state.shelves.get(spec().shelf()).failures] == [first.build_id]
+        farm.broker.state.shelves.kept.clear()
         assert isinstance(farm.broker.send(submitted(again, spec(platform=X86)))[0], KnownFailure)
 
 

@@ -15,7 +15,8 @@ from buildtool.model.records import (
 from buildtool.scheduling.answers import HeldJudged, Queued
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
-from buildtool.scheduling.state.state import LEASE, OVERDUE, OWNER_TOLD_AFTER
+from buildtool.scheduling.state.lease_table import LEASE, OVERDUE
+from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import POLICY, machine, spec
 

@@ -9,7 +9,7 @@ from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import AttemptAccepted
-from buildtool.scheduling.state.state import LEASE
+from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm, NewRequest
 from tests.scheduling.worlds import OPTIONS, POLICY, machine, spec

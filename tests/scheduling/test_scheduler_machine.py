@@ -74,6 +74,7 @@ from buildtool.scheduling.events import (
 )
 from buildtool.scheduling.explain import explain_build
 from buildtool.scheduling.state.ready_queue import Place, place_of
+from buildtool.scheduling.state.timers import TimerKind
 from buildtool.scheduling.waiting import why
 from tests.scheduling import worlds
 from tests.scheduling.broker import OPEN_BUILD, R, TestBroker, fingerprint, login
@@ -235,11 +236,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         """A login while the older Session is still believed to be there."""
         self.login(name, capability, data, commit=commit)
 
-    @precondition(lambda self: self.broker.state.missing_of)
+    @precondition(lambda self: self.broker.state.records.missing_of)
     @rule(data=st.data(), capability=CAPABILITIES, done=st.booleans())
     def come_back_late(self, data: st.DataObject, capability: Capability, done: bool) -> None:
         """A server returns with something whose Lease has ended, and delivers if it may."""
-        missing = [key for keys in self.broker.state.missing_of.values() for key in keys]
+        missing = [key for keys in self.broker.state.records.missing_of.values() for key in keys]
         key = data.draw(st.sampled_from(sorted(missing)))
         name = self.row(Attempt, key).server
         held = Held(*key, HeldState.DONE if done else HeldState.BUILDING)
@@ -294,7 +295,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             "drain": DrainBegun(name, session, "its owner wants it"),
         }
         self.send(acts[what], commit=commit)
-        if self.broker.state.holding:
+        if self.broker.state.slots.holding:
             self.send(DispatchHeld(held=False))
 
     @precondition(lambda self: self.steps % 8 == 0)
@@ -480,7 +481,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def memory_gets_short(self) -> None:
         """Shelves may be dropped at any time; they are loaded again when an event needs them."""
-        self.broker.state.shelves.clear()
+        self.broker.state.shelves.kept.clear()
 
     @precondition(lambda self: self.steps > self.swept + PAUSE)
     @rule(seconds=st.sampled_from([6_000.0, 90_000.0]), looked=st.booleans())
@@ -510,7 +511,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def loaded_shelves_are_what_the_database_says(self) -> None:
-        for key, shelf in self.broker.state.shelves.items():
+        for key, shelf in self.broker.state.shelves.kept.items():
             theirs = self.broker._shelf(key)
             assert shelf.artifacts == theirs.artifacts
             if not self.set_back:  # else what was not remembered any more when it was loaded may be so again
@@ -561,9 +562,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def whoever_is_believed_to_build_has_a_lease_that_will_be_looked_at(self) -> None:
         state = self.broker.state
         live = {row.key for row in self.attempts(AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)}
-        assert state.leases.keys() == live
-        for key, lease in state.leases.items():
-            assert any(kind == "lease" and about == key and when <= lease.until for when, kind, about in state.timers)
+        assert state.leases.of.keys() == live
+        for key, lease in state.leases.of.items():
+            assert state.timers.due[TimerKind.LEASE, key] == lease.until
 
     @invariant()
     def open_builds_have_keys_of_their_own_and_somebody_who_waits(self) -> None:
@@ -608,27 +609,27 @@ class SchedulerMachine(RuleBasedStateMachine):
         turn = DecisionContext(state, self.broker.now)
         for build in state.builds.values():
             if build.state is BuildState.QUEUED and not build.not_before:
-                for name in state.free.keys() & state.queue.capable(build).keys():
+                for name in state.slots.free.keys() & state.queue.capable(build).keys():
                     assert not may_take(turn, build, name) or self.time_is_due(build.id, name)
 
     @invariant()
     def whoever_waits_for_a_time_has_a_timer(self) -> None:
         state, now = self.broker.state, self.broker.now
-        timers = {(when, kind, key) for when, kind, key in state.timers}
+        due = state.timers.due
         for request in state.requests.values():
             assert request.build_id is not None
             if state.builds[request.build_id].state is BuildState.QUEUED:
-                assert (request.expires_at, "request", request.id) in timers
+                assert due[TimerKind.REQUEST, request.id] == request.expires_at
                 assert request.expires_at > now
         for build in state.builds.values():
             if build.not_before and build.state is BuildState.QUEUED:
-                assert (build.not_before, "build", build.id) in timers
+                assert due[TimerKind.RETRY, build.id] == build.not_before
         for server in state.servers.values():
             if server.quarantined_until:
-                assert (server.quarantined_until, "server", server.name) in timers
+                assert due[TimerKind.QUARANTINE, server.name] == server.quarantined_until
         for key, refusal in state.refusals.items():
             if refusal.until > now:
-                assert (refusal.until, "refusal", key) in timers
+                assert due[TimerKind.REFUSAL, key] == refusal.until
 
     @invariant()
     def no_two_statements_about_one_build_contradict_each_other(self) -> None:
@@ -678,7 +679,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_known_to_fail_is_not_built_again_unless_somebody_insists(self) -> None:
-        comparisons = self.broker.state.compare("lua")
+        comparisons = self.broker.state.projects.compare("lua")
         for build in self.broker.all(Build):
             if build.id in self.looked_at:
                 continue
@@ -691,12 +692,12 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def a_failure_waits_to_be_confirmed_only_where_somebody_could(self) -> None:
         state = self.broker.state
-        for build_id in state.confirming:
+        for build_id in state.records.confirming:
             assert capable_elsewhere(DecisionContext(state, self.broker.now), state.builds[build_id])
 
     @invariant()
     def a_satisfied_request_has_an_artifact_that_satisfies_it(self) -> None:
-        comparisons = self.broker.state.compare("lua")
+        comparisons = self.broker.state.projects.compare("lua")
         for request in self.broker.all(Request):
             if request.state is RequestState.SATISFIED:
                 artifact = self.row(Artifact, request.artifact_id)
@@ -704,7 +705,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_what_an_artifact_on_the_shelf_gives_them(self) -> None:
-        comparisons = self.broker.state.compare("lua")
+        comparisons = self.broker.state.projects.compare("lua")
         for request in self.broker.state.requests.values():
             for artifact in self.broker.all(Artifact):
                 newer = artifact.id >= self.artifacts_before.setdefault(request.id, self.broker.state._next["artifact"])
@@ -752,13 +753,13 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert attempt is not None
                 assert (attempt.server, attempt.session) == (name, state.servers[name].session)
                 late = one.state is HeldState.DONE and attempt.state is AttemptState.MISSING
-                assert late or attempt.key in state.leases
+                assert late or attempt.key in state.leases.of
 
     def beat(self) -> None:
         """Every connected server that is not silent says that it has what it was given."""
         state = self.broker.state
         for server in list(state.servers.values()):
-            keys = list(state.attempts_of.get(server.name, ()))
+            keys = list(state.slots.attempts_of.get(server.name, ()))
             if server.connected and server.name not in self.silent and keys:
                 self.broker.send(HeldReported(server.name, server.session, tuple(Held(*key) for key in keys)))
 
@@ -769,15 +770,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         until |= {("request", key): row.expires_at for key, row in state.requests.items()}
         until |= {
             ("failure", failure.build_id): failure.until
-            for shelf in state.shelves.values()
+            for shelf in state.shelves.kept.values()
             for failure in shelf.failures
         }
         until |= {("build", key): row.not_before for key, row in state.builds.items()}
         until |= {("quarantine", key): row.quarantined_until for key, row in state.servers.items()}
         until |= {("owner", key): row.missing_since for key, row in state.servers.items()}
         until |= {("refusal", key): row.until for key, row in state.refusals.items()}
-        until |= {("lease", key): lease.until for key, lease in state.leases.items()}
-        until |= {("overdue", key): lease.overdue for key, lease in state.leases.items()}
+        until |= {("lease", key): lease.until for key, lease in state.leases.of.items()}
+        until |= {("overdue", key): lease.overdue for key, lease in state.leases.of.items()}
         return {what: when - now for what, when in until.items() if when}
 
     def reachable(self, *states: AttemptState) -> list[Attempt]:
@@ -821,10 +822,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert name not in build.failed_on
         refusal = state.refusals.get((build.id, name))
         assert refusal is None or refusal.until <= self.broker.now
-        assert state.load_of(name) <= state.servers[name].capability.max_builds
+        assert state.slots.load_of(name) <= state.servers[name].capability.max_builds
         assert state.servers[name].takes
         if build.id in state.builds:
-            offer = state.verdict(state.builds[build.id], state.servers[name])
+            offer = state.groups.verdict(state.builds[build.id], state.servers[name])
             assert isinstance(offer, Offer)
             assert (offer.platform, offer.kind) == (effect.attempt.platform, effect.attempt.kind)
         mine = place_of(state.builds[build.id]) if build.id in state.builds else places.get(build.id, place_of(build))

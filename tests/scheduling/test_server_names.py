@@ -12,7 +12,8 @@ from buildtool.scheduling.answers import NameHeld, NoPlace, SessionOpened
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import Disconnected, Registered, Restarted, ServerForgotten, ServerPaused, Tick
 from buildtool.scheduling.server_names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
-from buildtool.scheduling.state.state import LEASE, NAMES_KEPT
+from buildtool.scheduling.state.lease_table import LEASE
+from buildtool.scheduling.state.name_memory import NAMES_KEPT
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import machine
 
@@ -66,12 +67,12 @@ def test_names_whose_announcements_take_too_much_together_go_first_the_largest_o
     for name in ("small", *(f"large{number}" for number in range(12))):
         farm.logout(name, clean=True)
     state = farm.broker.state
-    assert sum(state.idle_sizes.values()) <= IDLE_BYTES
+    assert sum(state.records.idle_sizes.values()) <= IDLE_BYTES
     assert {"small", "large11", "large10"} <= state.servers.keys()
     assert not {"large0", "large1"} & state.servers.keys()
     assert ("Server", "large0") not in farm.broker.rows
     assert isinstance(farm.send(Registered("large11", large, ())), SessionOpened)
-    assert "large11" not in state.idle_sizes
+    assert "large11" not in state.records.idle_sizes
 
 
 def test_a_name_that_did_work_goes_only_when_no_other_can_and_it_was_away_for_a_day() -> None:
@@ -120,7 +121,7 @@ def test_names_that_were_never_used_are_forgotten_after_a_while_and_used_ones_mu
     farm.login("there")
     farm.login("used")
     farm.ask()
-    farm.accept("there" if farm.broker.state.load_of("there") else "used")
+    farm.accept("there" if farm.broker.state.slots.load_of("there") else "used")
     worker = next(iter(farm.broker.state.attempts.values())).server
     idle = "used" if worker == "there" else "there"
     farm.deliver(worker)

@@ -45,7 +45,9 @@ from buildtool.scheduling import admission, attempts, decide, dispatching, lease
 from buildtool.scheduling import decision as turn
 from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
-from buildtool.scheduling.state import state
+from buildtool.scheduling.state.lease_table import LeaseTable
+from buildtool.scheduling.state.records import Records
+from buildtool.scheduling.state.slots import Slots
 from tests.simulation.disk import SimulatedDisk
 
 SEEDS_MOST = 60
@@ -209,7 +211,7 @@ def any_server_will_do() -> Sequence[Change]:
 
 @_mutant("a server has only so many slots")
 def slots_without_end() -> Sequence[Change]:
-    return [(state.State, "load_of", lambda self, server: 0)]
+    return [(Slots, "load_of", lambda self, server: 0)]
 
 
 @_mutant("who refused is not asked again at once")
@@ -266,10 +268,10 @@ def heartbeat_renews_nothing() -> Sequence[Change]:
     original = leases.judge
 
     def judge(turn: Any, server: Server, held: Held) -> Any:
-        kept = turn.state.leases.get(held.key)
+        kept = turn.state.leases.of.get(held.key)
         judged = original(turn, server, held)
-        if kept is not None and held.key in turn.state.leases:
-            turn.state._change_lease(held.key, kept)
+        if kept is not None and held.key in turn.state.leases.of:
+            turn.state.leases._change(held.key, kept)
         return judged
 
     return [(leases, "judge", judge)]
@@ -277,20 +279,17 @@ def heartbeat_renews_nothing() -> Sequence[Change]:
 
 @_mutant("a restarted metaserver gives every lease a full term")
 def stale_leases_at_restart() -> Sequence[Change]:
-    original = state.State._term
-
-    def fresh(self: state.State, now: float) -> None:
-        for key, attempt in self.attempts.items():
+    def start(self: LeaseTable, now: float) -> None:
+        for key, attempt in self._tables.attempts.items():
             if attempt.state is not AttemptState.MISSING:
-                term = original(self, attempt, now)
-                self._leases_set(key, evolve(term, until=now))
+                self._set(key, evolve(self._fresh(attempt, now), until=now))
 
-    return [(state.State, "fresh_leases", fresh), (state.State, "_term", original)]
+    return [(LeaseTable, "start", start)]
 
 
 @_mutant("what was asked for lives as long when the clock is set")
 def expiry_not_shifted() -> Sequence[Change]:
-    return [(state.State, "shift_requests", lambda self, seconds: None)]
+    return [(Records, "shift_requests", lambda self, seconds: None)]
 
 
 @_mutant("a missing attempt that comes back goes on")
@@ -378,9 +377,9 @@ def summary_too_early() -> Sequence[Change]:
     original = turn._sum_up
 
     def sum_up(of: Any, ended: Any, group: int) -> None:
-        kept, of.state.group_open = of.state.group_open, {}
+        kept, of.state.records.group_open = of.state.records.group_open, {}
         original(of, ended, group)
-        of.state.group_open = kept
+        of.state.records.group_open = kept
 
     return [(turn, "_sum_up", sum_up)]
 

@@ -201,7 +201,7 @@ class Metaserver:
             mailer.configure(*mailing(settings, addresses, self.reactor))
             if show is not None:
                 show(settings)
-            state.names_kept = _names_kept(settings)
+            state.names.kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
             await moved_on(settings, broker)
             troubles.look()

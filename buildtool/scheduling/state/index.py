@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+M = TypeVar("M", bound=Hashable)
 
 
 class Index(Generic[K]):
@@ -48,3 +49,11 @@ class Index(Generic[K]):
     def items(self) -> Iterator[tuple[K, Collection[int]]]:
         """Return every key with its numbers."""
         return ((key, self.get(key)) for key in self._of)
+
+
+def drop(index: dict[K, dict[M, None]], key: K, member: M) -> None:
+    """Take a member away from those of ``key``, and the key with its last. Raises KeyError where it is not there."""
+    members = index[key]
+    del members[member]
+    if not members:
+        del index[key]

@@ -40,12 +40,12 @@ def test_who_can_build_what_is_what_each_server_answers_alone(steps: list[Server
     for step in steps:
         if isinstance(step, Server):
             state.put(step)
-        elif step.key() not in state.build_by_key:
+        elif step.key() not in state.records.build_by_key:
             number += 1
             state.put(Build(number, step.key(), step, number, 0.0))
         for build in state.builds.values():
             alone = {
-                name: can_build(build.spec, server.capability, SKILL, state.compare("lua"))
+                name: can_build(build.spec, server.capability, SKILL, state.projects.compare("lua"))
                 for name, server in state.servers.items()
             }
             able = {name: found for name, found in alone.items() if isinstance(found, Offer)}
@@ -53,7 +53,7 @@ def test_who_can_build_what_is_what_each_server_answers_alone(steps: list[Server
                 name: offer for name, offer in able.items() if state.servers[name].connected
             }
             for name, found in alone.items():
-                verdict = state.verdict(build, state.servers[name])
+                verdict = state.groups.verdict(build, state.servers[name])
                 assert verdict == (found if isinstance(found, Offer) else tuple(found))
     state.rollback()
     assert not state.servers
