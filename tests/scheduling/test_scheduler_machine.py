@@ -71,6 +71,7 @@ from buildtool.scheduling.events import (
     Submitted,
     SubmittedTogether,
     Tick,
+    submissions,
 )
 from buildtool.scheduling.explain import explain_build
 from buildtool.scheduling.state.ready_queue import Place, place_of
@@ -808,7 +809,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         answers = self.broker.send(*events, commit=commit)
         if not commit:
             assert fingerprint(self.broker.state) == before, "a commit that fails leaves the state as it was"
-        if len(events) == 1:
+        # Of several decisions in a row a later one may change who could have been started by an earlier one.
+        if len(events) == 1 and len(submissions(events[0])) <= 1:
             for effect in self.broker.told[told:]:
                 if isinstance(effect, Dispatch):
                     self.check_dispatch(effect, places)
