@@ -2,6 +2,8 @@
 
 The state is changed in memory; the caller commits ``state.changes()`` and only then tells anybody, or takes the
 decision back with ``state.rollback()``.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Build servers come and go: logins, lost connections, the metaserver's own restart, and owners who are told."""
+"""Build servers come and go: logins, lost connections, the metaserver's own restart, and owners who are told.
+
+The test is tests/scheduling/test_leases.py.
+"""
 
 from __future__ import annotations
 

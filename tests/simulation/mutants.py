@@ -47,7 +47,7 @@ from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.records import Records
-from buildtool.scheduling.state.slots import Slots
+from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
 
 SEEDS_MOST = 60
@@ -211,7 +211,7 @@ def any_server_will_do() -> Sequence[Change]:
 
 @_mutant("a server has only so many slots")
 def slots_without_end() -> Sequence[Change]:
-    return [(Slots, "load_of", lambda self, server: 0)]
+    return [(ServerSlots, "load_of", lambda self, server: 0)]
 
 
 @_mutant("who refused is not asked again at once")

@@ -1,4 +1,7 @@
-"""What is remembered of names of build servers besides their rows; none of it is in the database."""
+"""What is remembered of names of build servers besides their rows; none of it is in the database.
+
+The test is tests/scheduling/test_server_names.py.
+"""
 
 from __future__ import annotations
 

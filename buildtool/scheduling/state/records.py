@@ -1,6 +1,8 @@
 """The open records and what is found by them: every change of one goes through ``put``, which keeps the indexes.
 
 A finished Request, Build or Attempt leaves with the change that ended it.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from buildtool.scheduling.state.index import Index, drop
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.ready_queue import ReadyQueue
-from buildtool.scheduling.state.slots import Slots
+from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
 from buildtool.scheduling.state.timers import TimerKind, TimerTable
 
@@ -53,7 +55,7 @@ class Records:
         leases: LeaseTable,
         queue: ReadyQueue,
         groups: CapabilityGroups,
-        slots: Slots,
+        slots: ServerSlots,
     ) -> None:
         self.build_by_key: dict[str, int] = {}
         self.builds_on: Index[ShelfKey] = Index()

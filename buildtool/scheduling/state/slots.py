@@ -1,4 +1,7 @@
-"""The slots of build servers: which Attempts take them, and who has one free."""
+"""The slots of build servers: which Attempts take them, and who has one free.
+
+The test is tests/scheduling/test_order.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.tables import AttemptKey, Tables
 
 
-class Slots:
+class ServerSlots:
     """``attempts_of`` has the live Attempts of each server, ``free`` the servers that would start a Build now.
 
     ``unkept`` has those Attempts of each server that are finished and wait for room to keep their artifacts. While

@@ -2,6 +2,8 @@
 
 The database is the truth; this is rebuilt from it at the start. Every change is journalled: ``rollback`` makes the
 state as it was at a ``savepoint``, and ``changes`` are the rows to be committed.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.ready_queue import ReadyQueue
 from buildtool.scheduling.state.records import Record, Records
 from buildtool.scheduling.state.shelves import Shelves
-from buildtool.scheduling.state.slots import Slots
+from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import Tables
 from buildtool.scheduling.state.timers import TimerTable
 
@@ -71,7 +73,7 @@ class State:
         self.queue = ReadyQueue()
         self.journal = Journal()
         self.shelves = Shelves(self.projects, self.journal)
-        self.slots = Slots(tables, self.journal, holding=holding)
+        self.slots = ServerSlots(tables, self.journal, holding=holding)
         self.timers = TimerTable(tables, self.slots, self.journal, lease)
         self.leases = LeaseTable(tables, self.projects, self.journal, self.timers, lease)
         self.groups = CapabilityGroups(tables, self.projects, self.queue)

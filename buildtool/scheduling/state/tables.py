@@ -1,4 +1,7 @@
-"""The open records by key: what every other part of the state looks at. They are changed by ``records`` only."""
+"""The open records by key: what every other part of the state looks at. They are changed by ``records`` only.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

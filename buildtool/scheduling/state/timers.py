@@ -26,7 +26,7 @@ from buildtool.scheduling.events import (
     TimedEvent,
 )
 from buildtool.scheduling.state.journal import Journal
-from buildtool.scheduling.state.slots import Slots
+from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
 
 OWNER_TOLD_AFTER = 3_600.0
@@ -75,7 +75,7 @@ class TimerRule:
 class TimerTable:
     """When each open record is due, and a heap that says which is next."""
 
-    def __init__(self, tables: Tables, slots: Slots, journal: Journal, lease_term: float) -> None:
+    def __init__(self, tables: Tables, slots: ServerSlots, journal: Journal, lease_term: float) -> None:
         self.tables = tables
         self.slots = slots
         self.due: dict[tuple[TimerKind, TimerKey], float] = {}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from buildtool.model.records import Refusal
 from buildtool.scheduling.state.journal import Journal
-from buildtool.scheduling.state.slots import Slots
+from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import Tables
 from buildtool.scheduling.state.timers import RULES, TIMERS_SPARED, Timer, TimerKind, TimerTable
 
@@ -25,7 +25,7 @@ class World:
 
     def __init__(self) -> None:
         tables, self.journal = Tables(), Journal()
-        slots = Slots(tables, self.journal)
+        slots = ServerSlots(tables, self.journal)
         slots.free["anna"] = None
         self.table = TimerTable(tables, slots, self.journal, 60.0)
         self.until: dict[int, float] = {}
