@@ -22,6 +22,7 @@ from buildtool.model.options import STANDARD, Kind
 from buildtool.model.records import AttemptEnd, OfferKind, Policy
 from buildtool.model.vocabulary import TOOLS
 from buildtool.programs.common.program import EXIT_CODES
+from buildtool.programs.metaserver.main import COMMAND_LINE
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
@@ -111,7 +112,8 @@ def run(program: str, *arguments: str) -> str:
 def flags(program: str) -> set[str]:
     """The long options that a program's --help has, the example and what options say of each other left out."""
     options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
-    return {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
+    of_commands = set(COMMAND_LINE.options) if program == "metaserver" else set()
+    return of_commands | {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
 
 
 def codes(program: str) -> set[str]:
@@ -231,7 +233,7 @@ OF_EXAMPLE = of_project("testproject", ROOT / "config.py")
 OF_LUA = of_project("lua", ROOT / "examples" / "lua" / "farm.py")
 
 OPTIONS = [
-    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", set()),
+    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", {"--repair", "--reason TEXT", "--mail ADDRESS"}),
     ("docs/operator.rst", "Options of bin/webserver", "webserver", {"--config", "--verbose", "--version", "--help"}),
     ("docs/donor.rst", "Options", "buildserver.py", set()),
     ("docs/requester.rst", "Options", "startcompile.py", OF_EXAMPLE),
@@ -245,12 +247,20 @@ def test_a_manual_explains_exactly_the_options_of_its_program(
     """``elsewhere`` are those that the section only names: explained above it, or of the example project."""
     part = section(page, title)
     assert elsewhere <= literals(part)
-    assert defined(part) | elsewhere == flags(program)
+    assert defined(part) | {one.split()[0] for one in elsewhere} == flags(program)
+
+
+def test_the_manual_explains_exactly_the_commands_of_the_metaserver() -> None:
+    part = section("docs/operator.rst", "Options of bin/metaserver")
+    words = {word.astext() for term in part.findall(nodes.term) for word in term.findall(nodes.literal)}
+    commands = {f"{one.name} {one.argument}".rstrip() for one in COMMAND_LINE.commands[1:]}
+    assert {word for word in words if not word.startswith("-")} == commands
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
-    known = {flag for program in PROGRAMS for flag in flags(program)} | {"--port"}
+    older = {one.flag for one in COMMAND_LINE.commands}
+    known = {flag for program in PROGRAMS for flag in flags(program)} | older | {"--port"}
     examples = {
         "--arch",
         "--suffix",
@@ -327,10 +337,10 @@ def test_what_the_operator_is_shown_of_check_config_is_what_it_says() -> None:
     shown = next(
         block.astext()
         for block in tree("docs/operator.rst").findall(nodes.literal_block)
-        if block.astext().startswith("$ bin/metaserver --check-config")
+        if block.astext().startswith("$ bin/metaserver check-config")
     )
     told = shown.partition("\n")[2].partition("\n$ ")[0]
-    assert told.replace("/work/farm", str(ROOT)) == run("metaserver", "--check-config").strip()
+    assert told.replace("/work/farm", str(ROOT)) == run("metaserver", "check-config").strip()
 
 
 def test_what_the_donor_is_shown_of_show_info_has_the_lines_that_it_has() -> None:

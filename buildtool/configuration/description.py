@@ -1,4 +1,4 @@
-"""Says what was understood of a configuration, line by line."""
+"""Says what was understood of a configuration: line by line for people, as an object for programs."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ def describe(settings: Settings) -> list[str]:
     if not settings.projects:
         lines.append("project         none: nothing can be built yet")
     return lines
+
+
+def as_object(settings: Settings) -> dict[str, object]:
+    """Return what was understood, for programs. No secret is in it."""
+    mail = settings.mail
+    return {
+        "configuration": str(settings.path),
+        "host": settings.host,
+        "bind": settings.bind,
+        "pb_port": settings.pb_port,
+        "transfer_port": settings.transfer_port,
+        "web_port": settings.web_port,
+        "public_url": settings.public_url,
+        "transfer_url": settings.transfer_url,
+        "state_dir": str(settings.state_dir),
+        "build_dir": str(settings.build_dir),
+        "lease": settings.lease,
+        "names_kept": settings.names_kept,
+        "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
+        "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],
+    }
 
 
 def _described(project: Project) -> str:

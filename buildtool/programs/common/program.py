@@ -97,6 +97,8 @@ def show(message: str, file: object) -> None:
 
 def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
     """Return what is said of a word that is no option of ``parser``; the option that comes near is named."""
+    if not word.startswith("-"):
+        return f"{word[:80]!r} is too much (--help shows what is taken)"
     flag = word.partition("=")[0]
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
     near = difflib.get_close_matches(flag, known, 1)
@@ -105,15 +107,18 @@ def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
 
 
 def command_line(
-    program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES
+    program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES, more: str = ""
 ) -> argparse.ArgumentParser:
-    """Return a parser that has ``--config``, ``--version`` and ``--verbose``; its help ends with example and codes."""
+    """Return a parser that has ``--config``, ``--version`` and ``--verbose``.
+
+    Its help ends with what ``more`` says, the example and the exit codes.
+    """
     width = max(len(str(code)) for code in codes)
     meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(codes.items()))
     parser = _CommandLine(
         prog=program,
         description=description,
-        epilog=f"example:\n  {example}\n\nexit codes:\n{meanings}\n",
+        epilog=f"{more}{chr(10) * 2 if more else ''}example:\n  {example}\n\nexit codes:\n{meanings}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
-from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
@@ -16,12 +16,13 @@ from buildtool.adapters.network.open_files import allow_open
 from buildtool.adapters.runtime.memory import Garbage
 from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.configuration.description import describe
+from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.vocabulary import TOOLS, nearest
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
+from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run, whole
 from buildtool.programs.common.shutdown import last_resort
+from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.mail import send_test_mail
 from buildtool.programs.metaserver.reload import on_hangup
@@ -48,93 +49,53 @@ def main() -> int:
 
 
 def _run() -> int:
-    parser = _parser()
-    arguments = parser.parse_args()
-    if _consistent(parser, arguments):
-        return operator_commands.operate(arguments)
-    if arguments.fsck or arguments.backup is not None:
-        return _upkeep(arguments)
-    settings = load_settings(arguments.config)
-    check_projects(settings, thorough=arguments.check_config)
-    if arguments.check_config:
-        say("\n".join([*describe(settings), *_not_here(settings)]))
-        return EXIT_OK
-    if arguments.mail_test is not None:
-        return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
-    beginning = Beginning(arguments.accept_new_database, arguments.restored)
+    command, said = COMMAND_LINE.parse(sys.argv[1:])
+    return command.run(said)
+
+
+def _serve(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config)
+    check_projects(settings)
+    beginning = Beginning(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
-        lambda reactor, stop: _serve(settings, reactor, stop, beginning, pages=arguments.web),
-        verbose=arguments.verbose,
+        lambda reactor, stop: _served(settings, reactor, stop, beginning, pages=said.web),
+        verbose=said.verbose,
     )
+
+
+def _check_config(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config)
+    check_projects(settings, thorough=True)
+    notes = _not_here(settings)
+    if said.json:
+        say(json.dumps({**as_object(settings), "notes": notes}))
+    else:
+        say("\n".join([*describe(settings), *(f"note            {line}" for line in notes)]))
+    return EXIT_OK
+
+
+def _mail_test(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config)
+    check_projects(settings)
+
+    async def send(reactor: ReactorBase, _stop: Stop) -> int:
+        words = await send_test_mail(settings, said.target, reactor)
+        say(json.dumps({"address": said.target, "words": words}) if said.json else words)
+        return EXIT_OK
+
+    return run(PROGRAM, send, verbose=said.verbose)
 
 
 def _not_here(settings: Settings) -> list[str]:
     """Return a note for every program that recipes name and this machine has not: other machines may, or nobody."""
     missing = [name for name in sorted(tools_named(settings.projects)) if shutil.which(name) is None]
-    return [f"note            recipes need {name}, which is not on this machine{_meant(name)}" for name in missing]
+    return [f"recipes need {name}, which is not on this machine{_meant(name)}" for name in missing]
 
 
 def _meant(name: str) -> str:
     near = nearest(name, TOOLS)
     return near if near.startswith(":") else ": build servers that have it are given what needs it"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line(
-        PROGRAM,
-        "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
-        "bin/metaserver --config /etc/buildtool/config.py --web",
-        offline_commands.METASERVER_CODES,
-    )
-    parser.add_argument("--web", action="store_true", help="serve the pages too, on web_port")
-    parser.add_argument(
-        "--check-config", action="store_true", help="validate the configuration, say what was understood, and end"
-    )
-    parser.add_argument("--mail-test", metavar="ADDRESS", help="send one mail to ADDRESS now, say how it went, and end")
-    parser.add_argument(
-        "--fsck", action="store_true", help="look for damage in the state directory, explain it, and end"
-    )
-    parser.add_argument("--repair", action="store_true", help="with --fsck: mend what can be mended safely")
-    parser.add_argument(
-        "--backup", metavar="DIR", type=Path, help="copy the state directory to DIR, also while it is used, and end"
-    )
-    parser.add_argument(
-        "--restored",
-        action="store_true",
-        help="this state directory comes from a snapshot of a machine",
-    )
-    parser.add_argument(
-        "--accept-new-database", action="store_true", help="start with an empty database beside files of an earlier one"
-    )
-    parser.add_argument("--json", action="store_true", help="answer for programs, where something is asked for")
-    operator_commands.add_flags(parser)
-    return parser
-
-
-def _consistent(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> bool:
-    """End the program when flags are combined that say nothing together; say if the running metaserver is asked."""
-    if arguments.fsck and arguments.backup is not None:
-        parser.error("--fsck and --backup are two different things: say one of them")
-    if arguments.repair and not arguments.fsck:
-        parser.error("--repair says what --fsck does with what it finds: say --fsck --repair")
-    asked = operator_commands.chosen(parser, arguments)
-    start = next((name for name in ("restored", "accept_new_database") if getattr(arguments, name)), "")
-    if start and (asked or arguments.fsck or arguments.backup is not None or arguments.check_config):
-        parser.error(f"--{start.replace('_', '-')} says how the metaserver starts: say it alone, or with --web")
-    if asked and (arguments.fsck or arguments.backup is not None):
-        parser.error("--fsck and --backup are not asked of the metaserver that runs: say them alone")
-    if arguments.json and not arguments.fsck and arguments.backup is None and not asked:
-        parser.error("--json goes with --fsck, --backup or what is asked of the metaserver that runs")
-    return asked
-
-
-def _upkeep(arguments: argparse.Namespace) -> int:
-    """Look after the state directory, for which neither projects nor passwords have to be right."""
-    settings = load_settings(arguments.config, secrets=False)
-    if arguments.fsck:
-        return offline_commands.fsck(settings, repair=arguments.repair, as_json=arguments.json)
-    return offline_commands.backup(settings, arguments.backup, as_json=arguments.json)
 
 
 def _make_room() -> None:
@@ -148,7 +109,7 @@ def _make_room() -> None:
         )
 
 
-async def _serve(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
+async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
     _make_room()
     for line in tighten(settings.state_dir, OTHERS_WRITE):
         log.warn("{line}", line=line)
@@ -178,6 +139,49 @@ async def _in_time(stop: Stop) -> None:
     last_resort(PROGRAM)
 
 
-async def _mail(settings: Settings, address: str, reactor: ReactorBase) -> int:
-    say(await send_test_mail(settings, address, reactor))
-    return EXIT_OK
+COMMAND_LINE = Subcommands(
+    PROGRAM,
+    "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
+    (
+        Subcommand(
+            "serve",
+            "take requests and give out builds, until it is told to stop",
+            "bin/metaserver --config /etc/buildtool/config.py --web",
+            _serve,
+            options=("--web", "--restored", "--accept-new-database"),
+        ),
+        Subcommand(
+            "check-config",
+            "validate the configuration, and say what was understood",
+            "bin/metaserver check-config --config /etc/buildtool/config.py",
+            _check_config,
+            options=("--json",),
+        ),
+        Subcommand(
+            "mail-test",
+            "send one mail to ADDRESS now, and say how it went",
+            "bin/metaserver mail-test you@example.org",
+            _mail_test,
+            "ADDRESS",
+            options=("--json",),
+        ),
+        *offline_commands.COMMANDS,
+        *operator_commands.COMMANDS,
+    ),
+    {
+        "--web": {"action": "store_true", "help": "serve the pages too, on web_port"},
+        "--restored": {
+            "action": "store_true",
+            "help": "this state directory comes from a snapshot of a machine",
+        },
+        "--accept-new-database": {
+            "action": "store_true",
+            "help": "start with an empty database beside files of an earlier one",
+        },
+        "--json": {"action": "store_true", "help": "answer with one line of JSON, for programs"},
+        **offline_commands.OPTIONS,
+        **operator_commands.OPTIONS,
+    },
+    offline_commands.METASERVER_CODES,
+)
+"""Everything that can be said to the program."""

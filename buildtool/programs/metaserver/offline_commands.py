@@ -1,7 +1,8 @@
-"""What ``bin/metaserver`` does with its state directory besides serving: ``--fsck`` looks, ``--backup`` copies."""
+"""The commands of ``bin/metaserver`` for its state directory: ``fsck`` looks for damage, ``backup`` copies."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import time
@@ -15,10 +16,11 @@ from buildtool.adapters.maintenance.backup import Backup, Copied
 from buildtool.adapters.maintenance.fsck import DATABASE, Checkup, Report
 from buildtool.adapters.sql.database import there_is
 from buildtool.adapters.storage.directory_lock import DirectoryLock
-from buildtool.configuration.settings import Settings
+from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
+from buildtool.programs.common.subcommands import Subcommand
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ METASERVER_CODES = {
     **EXIT_CODES,
     EXIT_UNAVAILABLE: "no metaserver runs that could be asked",
     EXIT_REFUSED: "the metaserver that runs is of another version",
-    EXIT_DAMAGED: "--fsck found damage that is not mended",
+    EXIT_DAMAGED: "fsck found damage that is not mended",
 }
 """What each exit code of ``bin/metaserver`` says."""
 
@@ -38,28 +40,61 @@ EVERY = 5.0
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
-def fsck(settings: Settings, *, repair: bool, as_json: bool) -> int:
+def _fsck(said: argparse.Namespace) -> int:
     """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
-    directory = settings.state_dir
+    directory = _settings(said).state_dir
     if not there_is(directory / DATABASE):
         raise StorageUnavailable(
             f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
         )
-    with DirectoryLock(directory, "metaserver --fsck"):
-        report = _interruptible(Checkup(directory, time.time(), ReadingProgress(time.monotonic())).run(repair=repair))
+    with DirectoryLock(directory, "metaserver fsck"):
+        checkup = Checkup(directory, time.time(), ReadingProgress(time.monotonic()))
+        report = _interruptible(checkup.run(repair=said.repair))
     if report is None:
         return _EXIT_INTERRUPTED
-    say(json.dumps(as_object(report)) if as_json else "\n".join(lines(report)))
+    say(json.dumps(as_object(report)) if said.json else "\n".join(lines(report)))
     return EXIT_DAMAGED if report.damaged else EXIT_OK
 
 
-def backup(settings: Settings, target: Path, *, as_json: bool) -> int:
-    """Copy the state directory to ``target``, say what was copied, and return the exit code. Raises BuildToolError."""
-    copied = _interruptible(Backup(settings.state_dir, target).run())
+def _backup(said: argparse.Namespace) -> int:
+    """Copy the state directory, say what was copied, and return the exit code. Raises BuildToolError."""
+    target: Path = said.target
+    copied = _interruptible(Backup(_settings(said).state_dir, target).run())
     if copied is None:
         return _EXIT_INTERRUPTED
-    say(json.dumps({"directory": str(target), **asdict(copied)}) if as_json else _copied_line(target, copied))
+    say(json.dumps({"directory": str(target), **asdict(copied)}) if said.json else _copied_line(target, copied))
     return EXIT_OK
+
+
+def _settings(said: argparse.Namespace) -> Settings:
+    """Return the settings; neither projects nor passwords have to be right. Raises ConfigurationError."""
+    return load_settings(said.config, secrets=False)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--repair": {"action": "store_true", "help": "mend what can be mended safely"},
+}
+"""The options of the commands below, beside ``--json``."""
+
+COMMANDS = (
+    Subcommand(
+        "fsck",
+        "look for damage in the state directory, and explain it",
+        "bin/metaserver fsck --repair",
+        _fsck,
+        options=("--repair", "--json"),
+    ),
+    Subcommand(
+        "backup",
+        "copy the state directory to DIR, also while it is used",
+        "bin/metaserver backup /backup/2026-11-20",
+        _backup,
+        "DIR",
+        Path,
+        ("--json",),
+    ),
+)
+"""What can be done with a state directory."""
 
 
 def lines(report: Report) -> list[str]:

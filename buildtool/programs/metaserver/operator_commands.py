@@ -1,4 +1,4 @@
-"""The operator's hand: what ``bin/metaserver`` says to the one that runs, over the socket in its state directory."""
+"""The commands of ``bin/metaserver`` for the one that runs: asked over the socket in its state directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from attrs import asdict
@@ -22,6 +23,7 @@ from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, Stop, run
+from buildtool.programs.common.subcommands import Subcommand
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -41,67 +43,108 @@ PROGRAM = "metaserver"
 
 _NUMBER_LIMIT = 10**18
 
-ACTS: dict[str, Callable[[argparse.Namespace], Act]] = {
-    "pause": lambda said: PauseServer(said.pause, said.reason or ""),
-    "resume": lambda said: ResumeServer(said.resume),
-    "abort": lambda said: AbortBuild(said.abort, said.reason or ""),
-    "rebuild": lambda said: RebuildBuild(said.rebuild, said.mail or "", secrets.token_hex(16)),
-    "purge": lambda said: PurgeArtifact(said.purge, said.reason or ""),
-    "purge_built_by": lambda said: PurgeBuiltBy(said.purge_built_by, said.reason or ""),
-    "forget": lambda said: ForgetServer(said.forget),
-    "forget_failure": lambda said: ForgetFailure(said.forget_failure),
-    "drain": lambda _said: Drain(on=True),
-    "undrain": lambda _said: Drain(on=False),
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--reason": {"metavar": "TEXT", "help": "why; whoever is concerned is told, on pages and by mail"},
+    "--mail": {"metavar": "ADDRESS", "help": "mail ADDRESS when it is done"},
 }
-"""What each flag asks the running metaserver to do."""
-
-REASONED = ("pause", "abort", "purge", "purge_built_by")
-"""The acts that take a reason."""
+"""The options of the commands below, beside ``--json``."""
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the operator's flags."""
-    own = parser.add_argument_group("of the metaserver that runs", "Each asks it to do something, and ends.")
-    own.add_argument("--status", action="store_true", help="say how everything stands")
-    own.add_argument("--pause", metavar="SERVER", help="give a build server nothing more until it is resumed")
-    own.add_argument("--resume", metavar="SERVER", help="give a build server builds again")
-    own.add_argument("--forget", metavar="SERVER", help="know a build server no more that does not come back")
-    own.add_argument("--abort", metavar="BUILD", type=_number, help="end an open build; who waits for it is mailed")
-    own.add_argument("--rebuild", metavar="BUILD", type=_number, help="build again what a build built")
-    own.add_argument("--mail", metavar="ADDRESS", help="with --rebuild: mail ADDRESS when it is done")
-    own.add_argument("--purge", metavar="ARTIFACT", help="give out an artifact (id or SHA-256) no more, and delete it")
-    own.add_argument("--purge-built-by", metavar="SERVER", help="do so with everything that a build server made")
-    own.add_argument("--forget-failure", metavar="BUILD", type=_number, help="have a failed build tried when asked for")
-    own.add_argument("--drain", action="store_true", help="start no more builds, and end once none runs")
-    own.add_argument("--undrain", action="store_true", help="take --drain back")
-    own.add_argument(
-        "--reason", metavar="TEXT", help="with --pause, --abort or any --purge: why; it is shown and mailed"
-    )
-
-
-def chosen(parser: argparse.ArgumentParser, said: argparse.Namespace) -> bool:
-    """Say whether the running metaserver is asked for anything; ends the program for what says nothing together."""
-    names = [name for name in ("status", *ACTS) if getattr(said, name) not in (None, False)]
-    if len(names) > 1:
-        parser.error(f"--{_flag(names[0])} and --{_flag(names[1])} are two different things: say one of them")
-    name = names[0] if names else ""
-    if said.reason is not None and name not in REASONED:
-        parser.error("--reason goes with --pause, --abort, --purge or --purge-built-by")
-    if said.mail is not None and name != "rebuild":
-        parser.error("--mail goes with --rebuild")
-    return bool(names)
-
-
-def operate(said: argparse.Namespace) -> int:
+def _operate(make: Callable[[argparse.Namespace], Act] | None, said: argparse.Namespace) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
     settings = load_settings(said.config, secrets=False)
-    act = next((make(said) for name, make in ACTS.items() if getattr(said, name) not in (None, False)), None)
+    act = make(said) if make is not None else None
 
     async def ask(reactor: ReactorBase, _stop: Stop) -> int:
         await _asked(settings, reactor, lambda there: _said(there, act, as_json=said.json))
         return EXIT_OK
 
     return run(PROGRAM, ask, verbose=said.verbose)
+
+
+def _command(
+    name: str,
+    words: str,
+    example: str,
+    make: Callable[[argparse.Namespace], Act] | None,
+    argument: str = "",
+    options: tuple[str, ...] = (),
+) -> Subcommand:
+    """Return the command that asks for the act that ``make`` makes of what was said."""
+    read = _number if argument == "BUILD" else str
+    known = f"bin/metaserver {name} {example}".rstrip()
+    return Subcommand(name, words, known, partial(_operate, make), argument, read, (*options, "--json"))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < _NUMBER_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no build: say its number")
+    return int(text)
+
+
+_WHY = ("--reason",)
+
+COMMANDS = (
+    _command("status", "say how everything stands", "--json", None),
+    _command(
+        "pause",
+        "give a build server nothing more until it is resumed",
+        'attic --reason "its disk is being replaced"',
+        lambda said: PauseServer(said.target, said.reason or ""),
+        "SERVER",
+        _WHY,
+    ),
+    _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
+    _command(
+        "forget",
+        "know a build server no more that does not come back",
+        "attic",
+        lambda said: ForgetServer(said.target),
+        "SERVER",
+    ),
+    _command(
+        "abort",
+        "end an open build; who waits for it is mailed",
+        '17 --reason "the branch was pushed by mistake"',
+        lambda said: AbortBuild(said.target, said.reason or ""),
+        "BUILD",
+        _WHY,
+    ),
+    _command(
+        "rebuild",
+        "build again what a build built",
+        "17 --mail anna@example.org",
+        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)),
+        "BUILD",
+        ("--mail",),
+    ),
+    _command(
+        "purge",
+        "give out an artifact (id or SHA-256) no more, and delete it",
+        '12 --reason "made with a broken compiler"',
+        lambda said: PurgeArtifact(said.target, said.reason or ""),
+        "ARTIFACT",
+        _WHY,
+    ),
+    _command(
+        "purge-built-by",
+        "do so with everything that a build server made",
+        'attic --reason "it was broken into"',
+        lambda said: PurgeBuiltBy(said.target, said.reason or ""),
+        "SERVER",
+        _WHY,
+    ),
+    _command(
+        "forget-failure",
+        "have a failed build tried when asked for",
+        "17",
+        lambda said: ForgetFailure(said.target),
+        "BUILD",
+    ),
+    _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
+    _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
+)
+"""What the metaserver that runs can be asked for."""
 
 
 async def _asked(
@@ -206,13 +249,3 @@ def _more(count: int) -> list[str]:
 
 def _count(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < _NUMBER_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no build: say its number")
-    return int(text)

@@ -1,11 +1,11 @@
-"""What bin/metaserver makes of the operator's flags, and of what the running metaserver says."""
+"""What bin/metaserver makes of the operator's commands, and of what the running metaserver says."""
 
-import argparse
 import os
 import re
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
-from buildtool.programs.metaserver.operator_commands import ACTS, _asked, add_flags, chosen, standing_lines
+from buildtool.programs.metaserver.main import COMMAND_LINE, main
+from buildtool.programs.metaserver.operator_commands import _asked, standing_lines
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -35,51 +36,59 @@ from buildtool.protocol.operator import (
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def said(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    add_flags(parser)
-    found = parser.parse_args(words)
-    assert chosen(parser, found) is bool(words)
-    return found
+def made(*words: str) -> object:
+    """Return the act that a command asks for."""
+    command, said = COMMAND_LINE.parse(words)
+    make = cast("partial[int]", command.run).args[0]
+    return make(said)
 
 
-def test_each_flag_becomes_its_act() -> None:
-    assert ACTS["pause"](said("--pause", "anna", "--reason", "no disk")) == PauseServer("anna", "no disk")
-    assert ACTS["abort"](said("--abort", "7")) == AbortBuild(7, "")
-    assert ACTS["purge_built_by"](said("--purge-built-by", "anna")) == PurgeBuiltBy("anna", "")
-    assert (ACTS["drain"](said("--drain")), ACTS["undrain"](said("--undrain"))) == (Drain(on=True), Drain(on=False))
-    first, second = (ACTS["rebuild"](said("--rebuild", "7", "--mail", "a@b.org")) for _ in range(2))
+def test_each_command_becomes_its_act() -> None:
+    assert made("pause", "anna", "--reason", "no disk") == PauseServer("anna", "no disk")
+    assert made("abort", "7") == AbortBuild(7, "")
+    assert made("purge-built-by", "anna") == PurgeBuiltBy("anna", "")
+    assert (made("drain"), made("undrain")) == (Drain(on=True), Drain(on=False))
+    first, second = (made("rebuild", "7", "--mail", "a@b.org") for _ in range(2))
     assert isinstance(first, RebuildBuild)
     assert isinstance(second, RebuildBuild)
     assert (first.build_id, first.email) == (7, "a@b.org")
     assert first.client_id != second.client_id, "each is an act of its own"
 
 
-def test_without_any_of_them_nobody_is_asked() -> None:
-    assert not chosen(argparse.ArgumentParser(), said())
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--pause", "anna", "--drain"], "--pause and --drain are two different things"),
-        (["--status", "--abort", "7"], "--status and --abort are two different things"),
-        (["--resume", "anna", "--reason", "x"], "--reason goes with --pause"),
-        (["--purge", "7", "--mail", "a@b.org"], "--mail goes with --rebuild"),
-        (["--status", "--fsck"], "say them alone"),
+        (["status", "--abort", "7"], "status and --abort are two different things"),
+        (["--status", "--fsck"], "--status and --fsck are two different things"),
+        (["--resume", "anna", "--reason", "x"], "--reason goes with pause or abort or purge"),
+        (["purge", "7", "--mail", "a@b.org"], "--mail goes with rebuild, not with purge"),
         (["--json"], "--json goes with"),
+        (["status", "--restored"], "--restored goes with serve, not with status"),
         (["--abort", "seven"], "'seven' is no build: say its number"),
-        (["--abort", "0"], "'0' is no build"),
+        (["abort", "0"], "'0' is no build"),
         (["--rebuild", "9" * 30], "is no build"),
+        (["pause"], "SERVER"),
+        (["--pause"], "--pause needs SERVER"),
+        (["pause", "anna", "bert"], "'bert' is too much"),
+        (["--drain=yes"], "--drain takes no value"),
+        (["puase", "anna"], "there is no command 'puase': did you mean pause?"),
+        (["status", "--reson"], "unknown option --reson"),
     ],
 )
-def test_what_says_nothing_together_is_one_line_and_exit_code_2(words: list[str], told: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "bin/metaserver", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+def test_what_says_nothing_together_is_one_line_and_exit_code_2(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["metaserver", *words])
+    try:
+        code: object = main()
+    except SystemExit as ended:
+        code = ended.code
+    shown = capsys.readouterr()
+    assert (code, shown.out) == (2, "")
+    (line,) = shown.err.splitlines()
     assert told in line
+    assert line.startswith("metaserver")
 
 
 def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_out() -> None:
