@@ -96,7 +96,7 @@ def in_url(host: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Say whether ``host`` (as valid_host returns it) is an address and not a name."""
+    """Return whether ``host`` (as valid_host returns it) is an address and not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

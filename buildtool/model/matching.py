@@ -139,7 +139,7 @@ def comparison_of(name: str) -> Comparison:
 
 
 def meets(comparison: Comparison, wanted: Value, have: Value | None) -> bool:
-    """Say whether ``have`` meets what is ``wanted``. An absent value meets nothing.
+    """Return whether ``have`` meets what is ``wanted``. An absent value meets nothing.
 
     For ``SUBSET`` every wanted member must be had; versions and CPU levels compare by number.
     """
@@ -229,14 +229,14 @@ def _differ(left: Value, right: Value) -> bool:
 def platform_satisfies(
     have: Canonical, kind: OfferKind, spec: BuildSpec, comparisons: Mapping[str, Comparison]
 ) -> bool:
-    """Say whether a binary for platform ``have``, made in this way, is one for the platform that ``spec`` requires."""
+    """Return whether a binary for platform ``have``, made in this way, is one that ``spec`` requires."""
     if spec.native and kind is not OfferKind.NATIVE:
         return False
     return not unmet(spec.platform, dict(have), comparisons)
 
 
 def implies(given: BuildSpec, wanted: BuildSpec, comparisons: Mapping[str, Comparison]) -> bool:
-    """Say whether every artifact that meets ``given``'s platform requirement meets ``wanted``'s too.
+    """Return whether every artifact that meets ``given``'s platform requirement meets ``wanted``'s too.
 
     A requirement is itself the loosest thing that meets it, so for each property the given bound must meet the
     wanted one; a property that ``given`` leaves open may turn out as anything.
@@ -442,7 +442,7 @@ def machine_eased(one: Canonical, other: Canonical, comparisons: Mapping[str, Co
 
 
 def nearer(one: Reason, other: Reason) -> bool:
-    """Say whether ``one``, about the same bound as ``other``, lacks less of it."""
+    """Return whether ``one``, about the same bound as ``other``, lacks less of it."""
     same = (one.cause, one.name, one.wanted, one.comparison) == (
         other.cause,
         other.name,

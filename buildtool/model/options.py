@@ -392,7 +392,7 @@ class ProjectOptions:
                     raise ConfigurationError(f"option {option.name} requires an impossible value: {error}") from error
 
     def all(self) -> tuple[Option, ...]:
-        """Every option that the command line takes: system, compile, tool."""
+        """Return every option that the command line takes: system, compile, tool."""
         return (*(item.option for item in self.system), *self.compile, *TOOL_OPTIONS)
 
     def property(self, name: str) -> Property | None:
@@ -400,7 +400,7 @@ class ProjectOptions:
         return self._properties.get(name)
 
     def artifact_names(self) -> frozenset[str]:
-        """Names of the properties that say where the binary runs."""
+        """Return the names of the properties that say where the binary runs."""
         return self._artifact_names
 
     @cached_property

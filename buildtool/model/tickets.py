@@ -88,7 +88,7 @@ def cancel_token(request_id: int, key: bytes) -> str:
 
 
 def token_matches(request_id: int, token: str, key: bytes) -> bool:
-    """Say whether ``token`` is the Request's own, in time that does not depend on where they differ."""
+    """Return whether ``token`` is the Request's own, in time that does not depend on where they differ."""
     return token.isascii() and hmac.compare_digest(token, cancel_token(request_id, key))
 
 

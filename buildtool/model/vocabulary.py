@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,30}\Z")
 
 
 def is_name(value: Value) -> bool:
-    """Say whether a peer's value may be named to others: it is a number or a short word."""
+    """Return whether a peer's value may be named to others: it is a number or a short word."""
     return isinstance(value, int) or (isinstance(value, str) and _NAME.match(value) is not None)
 
 

@@ -75,11 +75,11 @@ class Decision:
 
 def decide(state: State, event: Event, now: float) -> Decision:
     """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
-    turn = DecisionContext(state, now)
-    answer = _answer(turn, event)
-    settle(turn)
-    turn.finish()
-    return Decision(answer, tuple(turn.effects))
+    context = DecisionContext(state, now)
+    answer = _answer(context, event)
+    settle(context)
+    context.finish()
+    return Decision(answer, tuple(context.effects))
 
 
 def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa: PLR0911 - one line for each kind
@@ -117,67 +117,67 @@ def next_wake(state: State, now: float) -> float | None:
     return state.timers.next_due(now)
 
 
-def _answer(turn: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
+def _answer(context: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
     match event:
         case Submitted():
-            return admission.submit(turn, event)
+            return admission.submit(context, event)
         case SubmittedTogether():
-            return admission.submit_together(turn, event)
+            return admission.submit_together(context, event)
         case CancelRequested():
-            request = turn.state.requests.get(event.request_id)
-            return Cancelled(withdraw(turn, request) if request is not None else None)
+            request = context.state.requests.get(event.request_id)
+            return Cancelled(withdraw(context, request) if request is not None else None)
         case Registered():
-            return sessions.register(turn, event)
+            return sessions.register(context, event)
         case Disconnected():
-            return sessions.disconnect(turn, event)
+            return sessions.disconnect(context, event)
         case AttemptAccepted():
-            return attempts.accepted(turn, event)
+            return attempts.accepted(context, event)
         case ArtifactUnkept():
-            return attempts.unkept(turn, event)
+            return attempts.unkept(context, event)
         case AttemptEnded():
-            return attempts.ended(turn, event)
+            return attempts.ended(context, event)
         case Delivered():
-            return attempts.delivered(turn, event)
+            return attempts.delivered(context, event)
         case HeldReported():
-            return leases.heard(turn, event)
+            return leases.heard(context, event)
         case DrainBegun():
-            return leases.drain(turn, event)
+            return leases.drain(context, event)
         case Restarted():
-            return sessions.restart(turn)
+            return sessions.restart(context)
         case ClockStepped():
-            return sessions.step_clock(turn, event)
+            return sessions.step_clock(context, event)
         case (
             ServerPaused() | ServerResumed() | ServerForgotten() | BuildAborted() | FailureForgotten() | DispatchHeld()
         ):
-            return operator.operate(turn, event)
+            return operator.operate(context, event)
         case ArtifactGone() | Reconfigured():
-            return operator.operate(turn, event)
+            return operator.operate(context, event)
         case Explain():
-            return explain(turn.state, event, turn.now)
+            return explain(context.state, event, context.now)
         case AskedWhy():
-            build = turn.state.builds.get(event.build_id)
-            return explain_build(turn.state, build, turn.now) if build is not None else Explained("")
+            build = context.state.builds.get(event.build_id)
+            return explain_build(context.state, build, context.now) if build is not None else Explained("")
         case Tick():
-            return _tick(turn)
+            return _tick(context)
 
 
-def _tick(turn: DecisionContext) -> Noted:
+def _tick(context: DecisionContext) -> Noted:
     """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
 
     Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
     """
-    sessions.beat(turn)
-    for event in _due(turn):
-        _on_time(turn, event)
-    server_names.forget_old(turn)
+    sessions.beat(context)
+    for event in _due(context):
+        _on_time(context, event)
+    server_names.forget_old(context)
     return Noted()
 
 
-def _due(turn: DecisionContext) -> list[TimedEvent]:
+def _due(context: DecisionContext) -> list[TimedEvent]:
     """Return what has become due, in the order in which it is decided; Leases in the order of their Builds' places."""
-    state = turn.state
+    state = context.state
     due: dict[TimerKind, list[TimerKey]] = {kind: [] for kind in TimerKind}
-    while len(due[TimerKind.REQUEST]) < EXPIRED_AT_ONCE and (timer := state.timers.take(turn.now)) is not None:
+    while len(due[TimerKind.REQUEST]) < EXPIRED_AT_ONCE and (timer := state.timers.take(context.now)) is not None:
         due[timer.kind].append(timer.key)
     due[TimerKind.LEASE].sort(key=partial(_lease_place, state))
     return [RULES[kind].event(key) for kind, keys in due.items() for key in keys]
@@ -187,36 +187,36 @@ def _lease_place(state: State, key: tuple[int, int]) -> Place:
     return place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)
 
 
-def _on_time(turn: DecisionContext, event: TimedEvent) -> None:
-    state = turn.state
+def _on_time(context: DecisionContext, event: TimedEvent) -> None:
+    state = context.state
     match event:
         case RequestExpired():
-            _expire(turn, event.request_id)
+            _expire(context, event.request_id)
         case LeaseExpired():
             lease = state.leases.of.get(event.key)
-            if lease is not None and lease.until <= turn.now:
-                leases.expire_lease(turn, state.attempts[event.key])
+            if lease is not None and lease.until <= context.now:
+                leases.expire_lease(context, state.attempts[event.key])
         case AbsenceNoticed():
-            settle_confirmations(turn)
+            settle_confirmations(context)
         case OwnerDue():
-            sessions.tell_owner(turn, event.server)
+            sessions.tell_owner(context, event.server)
         case RetryDue():
             if event.build_id in state.builds:
                 state.put(evolve(state.builds[event.build_id], not_before=0.0))
-                turn.again.add(event.build_id)
+                context.again.add(event.build_id)
         case QuarantineOver():
             state.put(evolve(state.servers[event.server], quarantined_until=0.0, quarantine_reason=""))
-            turn.freed.add(event.server)
+            context.freed.add(event.server)
         case RefusalOver():
-            turn.freed.add(event.key[1])
+            context.freed.add(event.key[1])
 
 
-def _expire(turn: DecisionContext, request_id: int) -> None:
-    request = turn.state.requests.get(request_id)
-    if request is None or request.expires_at > turn.now or request.build_id is None:
+def _expire(context: DecisionContext, request_id: int) -> None:
+    request = context.state.requests.get(request_id)
+    if request is None or request.expires_at > context.now or request.build_id is None:
         return
-    if turn.state.builds[request.build_id].state is BuildState.QUEUED:
-        expire(turn, request)
+    if context.state.builds[request.build_id].state is BuildState.QUEUED:
+        expire(context, request)
 
 
 def _shelves_of_build(state: State, build_id: int) -> tuple[ShelfKey, ...]:
@@ -234,18 +234,18 @@ def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
     return tuple(key for build_id in state.records.confirming for key in _shelves_of_build(state, build_id))
 
 
-def settle(turn: DecisionContext) -> None:
+def settle(context: DecisionContext) -> None:
     """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
-    if not (turn.again or turn.anew or turn.freed):
+    if not (context.again or context.anew or context.freed):
         return
-    state = turn.state
+    state = context.state
     waiting: list[tuple[Place, Build | Request]] = []
-    waiting += [(place_of(state.builds[key]), state.builds[key]) for key in turn.again if key in state.builds]
-    waiting += [((key, state.next_number("build")), state.requests[key]) for key in turn.anew]
+    waiting += [(place_of(state.builds[key]), state.builds[key]) for key in context.again if key in state.builds]
+    waiting += [((key, state.next_number("build")), state.requests[key]) for key in context.anew]
     for _, one in sorted(waiting, key=itemgetter(0)):
         if isinstance(one, Request):
-            admit_anew(turn, one)
+            admit_anew(context, one)
         else:
-            start_waiting(turn, one.id)
-    for name in sorted(turn.freed):
-        fill(turn, name)
+            start_waiting(context, one.id)
+    for name in sorted(context.freed):
+        fill(context, name)

@@ -16,54 +16,54 @@ from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.state.ready_queue import Place
 
 
-def start_somewhere(turn: DecisionContext, build: Build) -> str | None:
-    """Give a waiting Build to the best server that can take it now; return its name, or None when there is none.
+def start_somewhere(context: DecisionContext, build: Build) -> str | None:
+    """Start a waiting Build on the best server that can take it now; return its name, None where none can.
 
     A server that this very decision freed is left to whatever older Build waits for it.
     """
-    state = turn.state
+    state = context.state
     capable = state.queue.capable(build)
     candidates = state.slots.free if len(state.slots.free) < len(capable) else capable
     ranked = [
-        (_rank(turn, state.servers[name], capable[name]), name)
+        (_rank(context, state.servers[name], capable[name]), name)
         for name in candidates
-        if name in state.slots.free and name in capable and may_take(turn, build, name)
+        if name in state.slots.free and name in capable and may_take(context, build, name)
     ]
     while ranked:
         best = min(ranked)
         name = best[1]
-        if name not in turn.freed or _is_first(turn, build, name):
-            start(turn, build, state.servers[name], capable[name])
+        if name not in context.freed or _is_first(context, build, name):
+            start(context, build, state.servers[name], capable[name])
             return name
         ranked.remove(best)
     return None
 
 
-def start_waiting(turn: DecisionContext, build_id: int) -> None:
+def start_waiting(context: DecisionContext, build_id: int) -> None:
     """Start a Build, as it is now, if it waits and may be started: its place and its demands may have changed."""
-    build = turn.state.builds.get(build_id)
+    build = context.state.builds.get(build_id)
     if build is not None and build.state is BuildState.QUEUED and not build.not_before:
-        start_somewhere(turn, build)
+        start_somewhere(context, build)
 
 
-def fill(turn: DecisionContext, name: str) -> None:
-    """Give a server waiting Builds, in the order of their admission, until its slots are full or nothing fits."""
-    state = turn.state
+def fill(context: DecisionContext, name: str) -> None:
+    """Fill the free slots of a server with waiting Builds, in the order of their admission."""
+    state = context.state
     while name in state.slots.free:
-        found = _first_for(turn, name)
+        found = _first_for(context, name)
         if found is None:
             return
-        start(turn, found[0], state.servers[name], found[1])
+        start(context, found[0], state.servers[name], found[1])
 
 
-def may_take(turn: DecisionContext, build: Build, server: str) -> bool:
-    """Say whether nothing is remembered against this Build on this server: no refusal, breakage or failure."""
-    refusal = turn.state.refusals.get((build.id, server))
-    return (refusal is None or refusal.until <= turn.now) and server not in build.failed_on
+def may_take(context: DecisionContext, build: Build, server: str) -> bool:
+    """Return whether nothing is remembered against this Build on this server: no refusal, breakage or failure."""
+    refusal = context.state.refusals.get((build.id, server))
+    return (refusal is None or refusal.until <= context.now) and server not in build.failed_on
 
 
-def start(turn: DecisionContext, build: Build, server: Server, offer: Offer) -> None:
-    """Begin the next Attempt of a Build on a server."""
+def start(context: DecisionContext, build: Build, server: Server, offer: Offer) -> None:
+    """Start the next Attempt of a Build on a server."""
     running = evolve(
         build,
         state=BuildState.RUNNING,
@@ -76,47 +76,47 @@ def start(turn: DecisionContext, build: Build, server: Server, offer: Offer) -> 
         session=server.session,
         platform=offer.platform,
         kind=offer.kind,
-        offered_at=turn.now,
+        offered_at=context.now,
     )
-    turn.state.put(running)
-    turn.state.put(attempt)
-    turn.state.leases.renew(attempt.key, turn.now)
-    turn.tell(Dispatch(attempt, running))
-    turn.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
-    announce(turn, running, server.name)
+    context.state.put(running)
+    context.state.put(attempt)
+    context.state.leases.renew(attempt.key, context.now)
+    context.tell(Dispatch(attempt, running))
+    context.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
+    announce(context, running, server.name)
 
 
-def capable_elsewhere(turn: DecisionContext, build: Build) -> bool:
-    """Say whether a server that has not failed this Build could repeat it: one that is connected, or expected back."""
-    state = turn.state
+def capable_elsewhere(context: DecisionContext, build: Build) -> bool:
+    """Return whether a server that has not failed this Build, connected or expected back, could repeat it."""
+    state = context.state
     if any(name not in build.failed_on for name in state.queue.capable(build)):
         return True
     return any(
         name not in build.failed_on and isinstance(state.groups.verdict(build, state.servers[name]), Offer)
         for name in state.records.absent
-        if state.leases.expected_back(state.servers[name], turn.now)
+        if state.leases.expected_back(state.servers[name], context.now)
     )
 
 
-def _is_first(turn: DecisionContext, build: Build, name: str) -> bool:
-    found = _first_for(turn, name)
+def _is_first(context: DecisionContext, build: Build, name: str) -> bool:
+    found = _first_for(context, name)
     return found is not None and found[0].id == build.id
 
 
-def _first_for(turn: DecisionContext, name: str) -> tuple[Build, Offer] | None:
+def _first_for(context: DecisionContext, name: str) -> tuple[Build, Offer] | None:
     found: tuple[Place, Offer] | None = None
-    for line, offer in turn.state.queue.heads(name):
+    for line, offer in context.state.queue.heads(name):
         if found is not None and line[0] > found[0]:
             break
         for place in line:
             if found is not None and place > found[0]:
                 break
-            if may_take(turn, turn.state.builds[place[1]], name):
+            if may_take(context, context.state.builds[place[1]], name):
                 found = place, offer
                 break
-    return (turn.state.builds[found[0][1]], found[1]) if found is not None else None
+    return (context.state.builds[found[0][1]], found[1]) if found is not None else None
 
 
-def _rank(turn: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
-    load = turn.state.slots.load_of(server.name) / server.capability.max_builds
-    return OFFER_RANK[offer.kind], load, -turn.state.groups.cpus[server.name], server.name
+def _rank(context: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
+    load = context.state.slots.load_of(server.name) / server.capability.max_builds
+    return OFFER_RANK[offer.kind], load, -context.state.groups.cpus[server.name], server.name

@@ -29,97 +29,97 @@ from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import DrainBegun, HeldReported
 
 
-def heard(turn: DecisionContext, event: HeldReported) -> HeldJudged:
-    """Renew the Leases of what a build server has; say what is to become of what is not simply to go on."""
-    server = turn.state.servers.get(event.server)
+def heard(context: DecisionContext, event: HeldReported) -> HeldJudged:
+    """Renew the Leases of what a build server has; return what is to become of what is not simply to go on."""
+    server = context.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
         return HeldJudged(stale=True)
-    judged = tuple(judge(turn, server, held) for held in event.held)
+    judged = tuple(judge(context, server, held) for held in event.held)
     return HeldJudged(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 
 
-def drain(turn: DecisionContext, event: DrainBegun) -> Noted:
-    """Give a build server nothing more in this Session."""
-    server = turn.state.servers.get(event.server)
+def drain(context: DecisionContext, event: DrainBegun) -> Noted:
+    """Mark a build server as draining: it is given nothing more in this Session."""
+    server = context.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
         return Noted(stale=True)
     if not server.draining:
-        turn.state.put(evolve(server, draining=True))
-        turn.happened("server-draining", f"server/{server.name}", event.reason)
+        context.state.put(evolve(server, draining=True))
+        context.happened("server-draining", f"server/{server.name}", event.reason)
     return Noted()
 
 
-def judge_all(turn: DecisionContext, server: Server, held: Iterable[Held]) -> tuple[Judged, ...]:
-    """Say for everything that a build server brings to a new Session what is to become of it."""
-    return tuple(judge(turn, server, one) for one in held)
+def judge_all(context: DecisionContext, server: Server, held: Iterable[Held]) -> tuple[Judged, ...]:
+    """Return for everything that a build server brings to a new Session what is to become of it."""
+    return tuple(judge(context, server, one) for one in held)
 
 
-def judge(turn: DecisionContext, server: Server, held: Held) -> Judged:
-    """Say what is to become of something that a build server has; believe what may go on alive for a full term."""
-    attempt = turn.state.attempts.get(held.key)
+def judge(context: DecisionContext, server: Server, held: Held) -> Judged:
+    """Return what is to become of an Attempt that a build server has; renew the Lease of one that may go on."""
+    attempt = context.state.attempts.get(held.key)
     if attempt is None or attempt.server != server.name:
         return _told(held, Verdict.DROP, "nobody waits for it any more")
     if attempt.state is AttemptState.ABORTING:
-        return _told(held, Verdict.DROP, _still_aborting(turn, server, attempt, held))
+        return _told(held, Verdict.DROP, _still_aborting(context, server, attempt, held))
     if attempt.state is AttemptState.MISSING:
-        return _judge_missing(turn, server, attempt, held)
+        return _judge_missing(context, server, attempt, held)
     if attempt.session != server.session:
         bound = evolve(attempt, session=server.session)
-        turn.state.put(bound)
+        context.state.put(bound)
         if bound.state is AttemptState.OFFERED:
-            begin(turn, bound)  # that it was accepted got lost with the connection
-    turn.state.leases.renew(held.key, turn.now)
+            begin(context, bound)  # that it was accepted got lost with the connection
+    context.state.leases.renew(held.key, context.now)
     return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
 
 
-def expire_lease(turn: DecisionContext, attempt: Attempt) -> None:
-    """End the belief in an Attempt that was not heard of in time, or that is overdue."""
+def expire_lease(context: DecisionContext, attempt: Attempt) -> None:
+    """End an Attempt that was not heard of in time, or that is overdue, or make it missing."""
     if attempt.state is AttemptState.ABORTING:
         reason = f"{attempt.reason}; {attempt.server} did not say that it ended"
-        close_attempt(turn, attempt, AttemptEnd.ABORTED, reason)
+        close_attempt(context, attempt, AttemptEnd.ABORTED, reason)
         return
-    if turn.state.leases.of[attempt.key].overdue <= turn.now:
+    if context.state.leases.of[attempt.key].overdue <= context.now:
         reason = f"{attempt.server} did not end it in time"
-        turn.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
-        end(turn, attempt, AttemptEnd.LIMITED, reason)
+        context.tell(Abort(attempt.server, attempt.session, attempt.build_id, attempt.epoch, reason))
+        end(context, attempt, AttemptEnd.LIMITED, reason)
         return
-    miss(turn, attempt, f"{attempt.server} was not heard of for {turn.state.leases.term:.0f} s")
+    miss(context, attempt, f"{attempt.server} was not heard of for {context.state.leases.term:.0f} s")
 
 
-def _still_aborting(turn: DecisionContext, server: Server, attempt: Attempt, held: Held) -> str:
+def _still_aborting(context: DecisionContext, server: Server, attempt: Attempt, held: Held) -> str:
     if held.state is HeldState.BUILDING:
         if attempt.session != server.session:
-            turn.state.put(evolve(attempt, session=server.session))
-        turn.state.leases.renew(held.key, turn.now)
+            context.state.put(evolve(attempt, session=server.session))
+        context.state.leases.renew(held.key, context.now)
     else:
-        close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason)
+        close_attempt(context, attempt, AttemptEnd.ABORTED, attempt.reason)
     return attempt.reason or "it was aborted"
 
 
-def _judge_missing(turn: DecisionContext, server: Server, attempt: Attempt, held: Held) -> Judged:
-    build = turn.state.builds[attempt.build_id]
+def _judge_missing(context: DecisionContext, server: Server, attempt: Attempt, held: Held) -> Judged:
+    build = context.state.builds[attempt.build_id]
     if build.state is BuildState.QUEUED and build.epoch == attempt.epoch:
-        _revive(turn, server, attempt)
+        _revive(context, server, attempt)
         return _told(held, Verdict.GO_ON if held.state is HeldState.BUILDING else Verdict.DELIVER)
     if held.state is HeldState.DONE:
         # Its artifact is as good as that of the newer Attempt, and it is there: it has only to be sent.
-        turn.state.put(evolve(attempt, session=server.session))
+        context.state.put(evolve(attempt, session=server.session))
         return _told(held, Verdict.DELIVER)
     reason = f"it was given to another build server after {server.name} had not been heard of"
     if held.state is HeldState.ENDED:
-        turn.happened("late-end", f"build/{attempt.build_id}", f"epoch {attempt.epoch} on {server.name} had ended")
-    close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
+        context.happened("late-end", f"build/{attempt.build_id}", f"epoch {attempt.epoch} on {server.name} had ended")
+    close_attempt(context, attempt, AttemptEnd.LOST, attempt.reason)
     return _told(held, Verdict.DROP, reason)
 
 
-def _revive(turn: DecisionContext, server: Server, attempt: Attempt) -> None:
-    """Let a missing Attempt go on at the same epoch, and take back what its absence had cost."""
-    state = turn.state
+def _revive(context: DecisionContext, server: Server, attempt: Attempt) -> None:
+    """Resume a missing Attempt at the same epoch, and take back what its absence had cost."""
+    state = context.state
     build = state.builds[attempt.build_id]
     broken = tuple(name for name in build.broken_on if not (attempt.suspected and name == server.name))
     running = evolve(build, state=BuildState.RUNNING, not_before=0.0, broken_on=broken)
     state.put(running)
-    began = attempt.accepted_at if attempt.accepted_at is not None else turn.now
+    began = attempt.accepted_at if attempt.accepted_at is not None else context.now
     state.put(
         evolve(
             attempt,
@@ -132,26 +132,26 @@ def _revive(turn: DecisionContext, server: Server, attempt: Attempt) -> None:
             struck=False,
         )
     )
-    state.leases.renew(attempt.key, turn.now)
+    state.leases.renew(attempt.key, context.now)
     refusal = state.refusals.get((build.id, server.name))
     if refusal is not None:
-        state.put(evolve(refusal, until=turn.now))
+        state.put(evolve(refusal, until=context.now))
     if attempt.struck:
-        _give_strike_back(turn, server.name, build.spec.project)
-    turn.happened("attempt-revived", f"build/{build.id}", f"epoch {attempt.epoch} on {server.name}")
-    announce(turn, running, server.name)
+        _give_strike_back(context, server.name, build.spec.project)
+    context.happened("attempt-revived", f"build/{build.id}", f"epoch {attempt.epoch} on {server.name}")
+    announce(context, running, server.name)
 
 
-def _give_strike_back(turn: DecisionContext, name: str, project: str) -> None:
+def _give_strike_back(context: DecisionContext, name: str, project: str) -> None:
     """Take back the last strike, and the quarantine if it was that strike which led there."""
-    server = turn.state.servers[name]
+    server = context.state.servers[name]
     if server.strikes:
-        turn.state.put(evolve(server, strikes=server.strikes - 1))
+        context.state.put(evolve(server, strikes=server.strikes - 1))
     elif server.quarantined_until:
-        left = turn.state.projects.policy(project).strikes - 1
+        left = context.state.projects.policy(project).strikes - 1
         earlier = max(0, server.quarantines - 1)
         free = evolve(server, strikes=left, quarantines=earlier, quarantined_until=0.0, quarantine_reason="")
-        turn.state.put(free)
+        context.state.put(free)
 
 
 def _told(held: Held, verdict: Verdict, reason: str = "") -> Judged:

@@ -26,29 +26,29 @@ Act = (
 )  # fmt: skip
 
 
-def operate(turn: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
-    """Do what the operator says. ``stale`` when it is so already, or there is no such server or open Build."""
+def operate(context: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
+    """Perform what the operator says; the answer is ``stale`` when it is so already, or there is no such server or open Build."""
     match event:
         case ServerPaused():
-            return _pause(turn, event.server, event.reason or "by the operator", event.by)
+            return _pause(context, event.server, event.reason or "by the operator", event.by)
         case ServerResumed():
-            return _pause(turn, event.server, "", event.by)
+            return _pause(context, event.server, "", event.by)
         case ServerForgotten():
-            return _forget(turn, event)
+            return _forget(context, event)
         case BuildAborted():
-            return _abort(turn, event)
+            return _abort(context, event)
         case FailureForgotten():
-            turn.state.shelves.forget_failure(event.failure, turn.now)
-            turn.happened("failure-forgotten", f"build/{event.failure.build_id}", audited("", event.by))
+            context.state.shelves.forget_failure(event.failure, context.now)
+            context.happened("failure-forgotten", f"build/{event.failure.build_id}", audited("", event.by))
             return Noted()
         case DispatchHeld():
-            return _hold(turn, event)
+            return _hold(context, event)
         case ArtifactGone():
-            turn.state.append(evolve(event.artifact, withdrawn=event.reason))
-            turn.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", audited(event.reason, event.by))
+            context.state.append(evolve(event.artifact, withdrawn=event.reason))
+            context.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", audited(event.reason, event.by))
             return Noted()
         case Reconfigured():
-            return _reconfigured(turn)
+            return _reconfigured(context)
 
 
 def audited(detail: str, by: str) -> str:
@@ -56,47 +56,47 @@ def audited(detail: str, by: str) -> str:
     return "; ".join(part for part in (detail, by and f"by {by}") if part)
 
 
-def _pause(turn: DecisionContext, name: str, reason: str, by: str) -> Noted:
-    server = turn.state.servers.get(name)
+def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Noted:
+    server = context.state.servers.get(name)
     if server is None or server.paused == reason:
         return Noted(stale=True)
-    turn.state.put(evolve(server, paused=reason))
-    turn.happened("server-paused" if reason else "server-resumed", f"server/{name}", audited(reason, by))
-    turn.freed.add(name)
+    context.state.put(evolve(server, paused=reason))
+    context.happened("server-paused" if reason else "server-resumed", f"server/{name}", audited(reason, by))
+    context.freed.add(name)
     return Noted()
 
 
-def _forget(turn: DecisionContext, event: ServerForgotten) -> Noted:
-    server = turn.state.servers.get(event.server)
-    if server is None or server.connected or server.name in server_names.busy_in(turn.state):
+def _forget(context: DecisionContext, event: ServerForgotten) -> Noted:
+    server = context.state.servers.get(event.server)
+    if server is None or server.connected or server.name in server_names.busy_in(context.state):
         return Noted(stale=True)
-    server_names.forget(turn, server, audited("", event.by))
+    server_names.forget(context, server, audited("", event.by))
     return Noted()
 
 
-def _abort(turn: DecisionContext, event: BuildAborted) -> Noted:
-    build = turn.state.builds.get(event.build_id)
+def _abort(context: DecisionContext, event: BuildAborted) -> Noted:
+    build = context.state.builds.get(event.build_id)
     if build is None:
         return Noted(stale=True)
-    waiting = turn.state.waiters(build.id)
-    turn.happened("build-aborted", f"build/{build.id}", audited(event.reason, event.by))
-    close_build(turn, build, BuildState.CANCELLED, event.reason)
-    tell_unsuccessful(turn, waiting, RequestState.CANCELLED, event.reason)
+    waiting = context.state.waiters(build.id)
+    context.happened("build-aborted", f"build/{build.id}", audited(event.reason, event.by))
+    close_build(context, build, BuildState.CANCELLED, event.reason)
+    tell_unsuccessful(context, waiting, RequestState.CANCELLED, event.reason)
     return Noted()
 
 
-def _hold(turn: DecisionContext, event: DispatchHeld) -> Noted:
-    state = turn.state
+def _hold(context: DecisionContext, event: DispatchHeld) -> Noted:
+    state = context.state
     if state.slots.holding == event.held:
         return Noted(stale=True)
     state.slots.hold(held=event.held)
-    turn.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", audited("", event.by))
-    turn.freed.update(state.slots.free)
+    context.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", audited("", event.by))
+    context.freed.update(state.slots.free)
     return Noted()
 
 
-def _reconfigured(turn: DecisionContext) -> Noted:
-    turn.happened("reconfigured", "metaserver")
-    settle_confirmations(turn)
-    turn.freed.update(turn.state.slots.free)
+def _reconfigured(context: DecisionContext) -> Noted:
+    context.happened("reconfigured", "metaserver")
+    settle_confirmations(context)
+    context.freed.update(context.state.slots.free)
     return Noted()

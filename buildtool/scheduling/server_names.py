@@ -49,54 +49,54 @@ LOOK_EVERY = 3_600.0
 Ranked = Callable[[Server], float]
 
 
-def refusal(turn: DecisionContext, event: Registered) -> NameHeld | NoPlace | None:
+def refusal(context: DecisionContext, event: Registered) -> NameHeld | NoPlace | None:
     """Return why a login cannot be taken; None where it can, room having been made for a new name."""
-    old = turn.state.servers.get(event.server)
+    old = context.state.servers.get(event.server)
     if old is None:
-        return _make_room(turn, event)
+        return _make_room(context, event)
     if old.connected:
         if event.silent == old.session:
             return None
         kin = bool(old.instance) and event.instance == old.instance
         return NameHeld(old.session, old.origin, old.since, kin)
-    kept = turn.state.leases.term if turn.state.slots.load_of(old.name) else turn.state.leases.term * IDLE_KEPT
+    kept = context.state.leases.term if context.state.slots.load_of(old.name) else context.state.leases.term * IDLE_KEPT
     until = old.missing_since + kept
-    if is_another(old, event) and old.missing_since and turn.now < until:
+    if is_another(old, event) and old.missing_since and context.now < until:
         return NameHeld(0, old.origin, old.missing_since, until=until)
     return None
 
 
 def is_another(old: Server, event: Registered) -> bool:
-    """Say whether another machine logs in under a name than had it; a name without an instance may be anybody's."""
+    """Return whether another machine logs in under a name than had it; a name without an instance may be anybody's."""
     return bool(old.instance) and event.instance != old.instance
 
 
-def lose_all(turn: DecisionContext, old: Server) -> None:
+def lose_all(context: DecisionContext, old: Server) -> None:
     """End every Attempt that the machine had which a name was taken from: only that one could go on with it."""
-    state, reason = turn.state, f"another machine has taken the name {old.name}"
+    state, reason = context.state, f"another machine has taken the name {old.name}"
     missing = [
         key for keys in state.records.missing_of.values() for key in keys if state.attempts[key].server == old.name
     ]
     for key in missing:
-        close_attempt(turn, state.attempts[key], AttemptEnd.LOST, reason)
-    turn.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
+        close_attempt(context, state.attempts[key], AttemptEnd.LOST, reason)
+    context.happened("server-replaced", f"server/{old.name}", "another machine logged in under its name")
 
 
-def forget_old(turn: DecisionContext) -> None:
+def forget_old(context: DecisionContext) -> None:
     """Forget names that were not used for long; at most once an hour, since nothing waits for it."""
-    state = turn.state
-    if abs(turn.now - state.names.looked) < LOOK_EVERY:
+    state = context.state
+    if abs(context.now - state.names.looked) < LOOK_EVERY:
         return
-    state.names.looked = turn.now
+    state.names.looked = context.now
     unused, busy = state.names.kept, busy_in(state)
     for server in list(state.servers.values()):
         kept = unused * USED_LONGER if server.used_at else unused
-        if turn.now - server.last_seen >= kept and may_go(server, busy):
-            forget(turn, server, f"not seen for {(turn.now - server.last_seen) / DAY:.0f} days")
+        if context.now - server.last_seen >= kept and may_go(server, busy):
+            forget(context, server, f"not seen for {(context.now - server.last_seen) / DAY:.0f} days")
 
 
 def may_go(server: Server, busy: Container[str]) -> bool:
-    """Say whether nothing is lost with a name: it is not connected, has no Attempt, and is kept by no operator."""
+    """Return whether nothing is lost with a name: it is not connected, has no Attempt, and is kept by no operator."""
     return not (server.connected or server.paused or server.quarantined_until or server.name in busy)
 
 
@@ -108,36 +108,40 @@ def busy_in(state: State) -> dict[str, set[int]]:
     return found
 
 
-def forget(turn: DecisionContext, server: Server, why: str) -> None:
-    """Know a name no more. Should it come back, the numbers of its Sessions go on."""
-    turn.state.names.keep_session(server.name, server.session)
-    turn.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
-    turn.happened("server-forgotten", f"server/{server.name}", why)
+def forget(context: DecisionContext, server: Server, why: str) -> None:
+    """Forget a name. Should it come back, the numbers of its Sessions go on."""
+    context.state.names.keep_session(server.name, server.session)
+    context.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
+    context.happened("server-forgotten", f"server/{server.name}", why)
 
 
-def forget_largest(turn: DecisionContext) -> None:
+def forget_largest(context: DecisionContext) -> None:
     """Forget names that never built anything, are not connected, and together announced more than is kept."""
-    sizes = turn.state.records.idle_sizes
+    sizes = context.state.records.idle_sizes
     if sum(sizes.values()) <= IDLE_BYTES:
         return
-    busy = busy_in(turn.state)
-    for name in sorted(sizes, key=lambda one: (-sizes[one], turn.state.servers[one].last_seen)):
-        if may_go(turn.state.servers[name], busy):
-            forget(turn, turn.state.servers[name], "what names announced that never built anything took too much room")
+    busy = busy_in(context.state)
+    for name in sorted(sizes, key=lambda one: (-sizes[one], context.state.servers[one].last_seen)):
+        if may_go(context.state.servers[name], busy):
+            forget(
+                context,
+                context.state.servers[name],
+                "what names announced that never built anything took too much room",
+            )
         if sum(sizes.values()) <= IDLE_BYTES:
             return
 
 
-def _make_room(turn: DecisionContext, event: Registered) -> NoPlace | None:
-    state = turn.state
+def _make_room(context: DecisionContext, event: Registered) -> NoPlace | None:
+    state = context.state
     if len(state.servers) < KNOWN:
         return None
-    going = _first_to_go(state, event, turn.now)
+    going = _first_to_go(state, event, context.now)
     if going is None:
         return NoPlace(len(state.servers))
     if going.connected:
-        turn.tell(Fence(going.name, going.session))
-    forget(turn, going, "somebody new needed the room")
+        context.tell(Fence(going.name, going.session))
+    forget(context, going, "somebody new needed the room")
     return None
 
 

@@ -29,35 +29,35 @@ BEAT_EVERY = 20.0
 """Seconds after which a look at everything writes down that the metaserver is there."""
 
 
-def beat(turn: DecisionContext) -> None:
+def beat(context: DecisionContext) -> None:
     """Write down that the metaserver is there, if the last time was a while ago."""
-    if abs(turn.now - turn.state.beat) >= BEAT_EVERY:
-        turn.state.note_beat(turn.now)
+    if abs(context.now - context.state.beat) >= BEAT_EVERY:
+        context.state.note_beat(context.now)
 
 
 OWNERS = "build servers"
 """Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
 
 
-def register(turn: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NoPlace:
+def register(context: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NoPlace:
     """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
 
     One that is connected under the name is cut off only if it was asked and did not answer.
     """
-    refused = server_names.refusal(turn, event)
+    refused = server_names.refusal(context, event)
     if refused is not None:
         return refused
-    old = turn.state.servers.get(event.server)
+    old = context.state.servers.get(event.server)
     if old is not None and old.connected:
-        turn.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
-        turn.tell(Fence(old.name, old.session))
+        context.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
+        context.tell(Fence(old.name, old.session))
     server = Server(
         name=event.server,
-        session=1 + (old.session if old is not None else turn.state.names.sessions.get(event.server, 0)),
+        session=1 + (old.session if old is not None else context.state.names.sessions.get(event.server, 0)),
         capability=event.capability,
         connected=True,
-        since=turn.now,
-        last_seen=turn.now,
+        since=context.now,
+        last_seen=context.now,
         strikes=old.strikes if old is not None else 0,
         quarantines=old.quarantines if old is not None else 0,
         quarantined_until=old.quarantined_until if old is not None else 0.0,
@@ -69,25 +69,25 @@ def register(turn: DecisionContext, event: Registered) -> SessionOpened | NameHe
     )
     held = event.held
     if old is not None and server_names.is_another(old, event):
-        server_names.lose_all(turn, old)
+        server_names.lose_all(context, old)
         held = ()
-    turn.state.put(server)
-    turn.happened("server-connected", f"server/{server.name}", f"session {server.session}")
+    context.state.put(server)
+    context.happened("server-connected", f"server/{server.name}", f"session {server.session}")
     if old is not None and _is_another(old.capability, server.capability):
-        _ask_again(turn, server.name)
-    verdicts = judge_all(turn, server, held)
-    _lose_what_is_not_there(turn, server)
+        _ask_again(context, server.name)
+    verdicts = judge_all(context, server, held)
+    _lose_what_is_not_there(context, server)
     if held is not event.held:
         verdicts = tuple(
             Judged(one.build_id, one.epoch, Verdict.DROP, "it is not this machine's") for one in event.held
         )
-    turn.freed.add(server.name)
-    settle_confirmations(turn)
+    context.freed.add(server.name)
+    settle_confirmations(context)
     return SessionOpened(server.session, verdicts)
 
 
 def _is_another(before: Capability, now: Capability) -> bool:
-    """Say whether a machine announces something else than before, but for what changes by itself."""
+    """Return whether a machine announces something else than before, but for what changes by itself."""
     return _lasting(before) != _lasting(now)
 
 
@@ -96,56 +96,63 @@ def _lasting(capability: Capability) -> tuple[object, ...]:
     return capability.offers, capability.skills, capability.max_builds, capability.software, machine
 
 
-def _ask_again(turn: DecisionContext, server: str) -> None:
-    """Remember no refusal of a machine that has changed: it has another limit, other tools, another recipe."""
-    for build_id in list(turn.state.records.refused_by.get(server, ())):
-        refusal = turn.state.refusals[build_id, server]
-        if refusal.until > turn.now:
-            turn.state.put(evolve(refusal, until=turn.now))
+def _ask_again(context: DecisionContext, server: str) -> None:
+    """Drop the refusals of a machine that has changed: it has another limit, other tools, another recipe."""
+    for build_id in list(context.state.records.refused_by.get(server, ())):
+        refusal = context.state.refusals[build_id, server]
+        if refusal.until > context.now:
+            context.state.put(evolve(refusal, until=context.now))
 
 
-def disconnect(turn: DecisionContext, event: Disconnected) -> Noted:
+def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
     """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
-    server = turn.state.servers.get(event.server)
+    server = context.state.servers.get(event.server)
     if server is None or not server.connected or server.session != event.session:
         return Noted(stale=True)
-    missing_since = 0.0 if event.clean else turn.now
-    turn.state.put(
-        evolve(server, connected=False, last_seen=turn.now, since=turn.now, missing_since=missing_since, draining=False)
+    missing_since = 0.0 if event.clean else context.now
+    context.state.put(
+        evolve(
+            server,
+            connected=False,
+            last_seen=context.now,
+            since=context.now,
+            missing_since=missing_since,
+            draining=False,
+        )
     )
-    turn.happened("server-disconnected", f"server/{server.name}", event.reason)
-    server_names.forget_largest(turn)
-    settle_confirmations(turn)
+    context.happened("server-disconnected", f"server/{server.name}", event.reason)
+    server_names.forget_largest(context)
+    settle_confirmations(context)
     return Noted()
 
 
-def restart(turn: DecisionContext) -> Noted:
-    """Nobody is connected, but whoever was is expected back: every Lease gets a fresh full term, owners more time.
+def restart(context: DecisionContext) -> Noted:
+    """Restart with nobody connected, but whoever was expected back: every Lease gets a full term, owners more time.
 
     The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
     """
-    away = turn.now - turn.state.beat if turn.state.beat else 0.0
+    away = context.now - context.state.beat if context.state.beat else 0.0
     if away >= AWAY_LEAST:
-        turn.state.records.shift_requests(away)
-        turn.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
+        context.state.records.shift_requests(away)
+        context.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
     elif away < 0:
-        _shift_all(turn, away)
-    turn.state.note_beat(turn.now)
-    for server in list(turn.state.servers.values()):
+        _shift_all(context, away)
+    context.state.note_beat(context.now)
+    for server in list(context.state.servers.values()):
         if server.connected or (server.missing_since and not server.missing_told):
-            turn.state.put(evolve(server, connected=False, missing_since=turn.now, draining=False))
-    server_names.forget_largest(turn)
-    for attempt in list(turn.state.attempts.values()):
+            context.state.put(evolve(server, connected=False, missing_since=context.now, draining=False))
+    server_names.forget_largest(context)
+    for attempt in list(context.state.attempts.values()):
         if attempt.state is not AttemptState.MISSING:
-            turn.state.leases.renew(attempt.key, turn.now)
-    _wait_no_longer_than_ever(turn)
-    turn.happened("metaserver-started", "metaserver")
+            context.state.leases.renew(attempt.key, context.now)
+    _wait_no_longer_than_ever(context)
+    context.happened("metaserver-started", "metaserver")
     return Noted()
 
 
-def _wait_no_longer_than_ever(turn: DecisionContext) -> None:
-    """Let nothing wait longer than it ever may: the clock may have been set back while the metaserver was away."""
-    state, now = turn.state, turn.now
+def _wait_no_longer_than_ever(context: DecisionContext) -> None:
+    """Limit every wait to the longest that there is: the clock may have been set back while the metaserver was away."""
+    state, now = context.state, context.now
     for build in list(state.builds.values()):
         latest = now + state.projects.policy(build.spec.project).retry_most
         if build.not_before > latest:
@@ -161,33 +168,33 @@ def _wait_no_longer_than_ever(turn: DecisionContext) -> None:
             state.put(evolve(refusal, until=latest))
 
 
-def tell_owner(turn: DecisionContext, name: str) -> None:
+def tell_owner(context: DecisionContext, name: str) -> None:
     """Write a mail to the owner of a server that is missing for long, unless one was written."""
-    server = turn.state.servers[name]
+    server = context.state.servers[name]
     if server.missing_told:
         return
-    turn.state.put(evolve(server, missing_told=True))
-    turn.happened("server-missing", f"server/{name}", f"not heard of for {turn.now - server.missing_since:.0f} s")
+    context.state.put(evolve(server, missing_told=True))
+    context.happened("server-missing", f"server/{name}", f"not heard of for {context.now - server.missing_since:.0f} s")
     owner = find_address(server.capability.admin)
     if owner is not None:
-        key = turn.mail_key(f"missing:{name}:{server.session}:{owner}")
-        told = Mail(key, owner, None, (), RequestState.WAITING, turn.now, server=name, asker=OWNERS)
-        turn.state.append(told)
-        turn.tell(MailWritten())
+        key = context.mail_key(f"missing:{name}:{server.session}:{owner}")
+        told = Mail(key, owner, None, (), RequestState.WAITING, context.now, server=name, asker=OWNERS)
+        context.state.append(told)
+        context.tell(MailWritten())
 
 
-def step_clock(turn: DecisionContext, event: ClockStepped) -> Noted:
-    """Let everything that waits for a time wait as long as it would have, although the clock was set."""
-    turn.state.leases.shift(event.seconds)
-    _shift_all(turn, event.seconds)
-    turn.state.note_beat(turn.now)
-    turn.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
+def step_clock(context: DecisionContext, event: ClockStepped) -> Noted:
+    """Move every time by the seconds that the clock was set, so that nothing waits longer or shorter for that."""
+    context.state.leases.shift(event.seconds)
+    _shift_all(context, event.seconds)
+    context.state.note_beat(context.now)
+    context.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
     return Noted()
 
 
-def _shift_all(turn: DecisionContext, by: float) -> None:
+def _shift_all(context: DecisionContext, by: float) -> None:
     """Shift everything that waits for a time, or holds until one, except for Leases."""
-    state = turn.state
+    state = context.state
     state.records.shift_requests(by)
     state.shelves.shift_failures(by)
     for build in list(state.builds.values()):
@@ -202,9 +209,9 @@ def _shift_all(turn: DecisionContext, by: float) -> None:
         state.put(evolve(refusal, until=refusal.until + by))
 
 
-def _lose_what_is_not_there(turn: DecisionContext, server: Server) -> None:
+def _lose_what_is_not_there(context: DecisionContext, server: Server) -> None:
     """End every Attempt of a server that it did not bring to its new Session."""
-    state = turn.state
+    state = context.state
     # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
     keys = [
         key for key in state.slots.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session
@@ -213,8 +220,8 @@ def _lose_what_is_not_there(turn: DecisionContext, server: Server) -> None:
     for key in keys:
         attempt = state.attempts[key]
         if attempt.state is AttemptState.ABORTING:
-            close_attempt(turn, attempt, AttemptEnd.ABORTED, attempt.reason)
+            close_attempt(context, attempt, AttemptEnd.ABORTED, attempt.reason)
         elif attempt.state is AttemptState.OFFERED:
-            undelivered(turn, attempt, f"{server.name} came back without it")
+            undelivered(context, attempt, f"{server.name} came back without it")
         else:
-            end(turn, attempt, AttemptEnd.LOST, f"{server.name} came back without it")
+            end(context, attempt, AttemptEnd.LOST, f"{server.name} came back without it")

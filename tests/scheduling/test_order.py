@@ -550,5 +550,5 @@ def test_nothing_is_held_against_a_server_that_never_had_the_build() -> None:
     farm.login("anna")
     asked = farm.ask()
     assert isinstance(asked, Dispatched)
-    turn = DecisionContext(farm.broker.state, farm.broker.now)
-    assert may_take(turn, farm.build_of(asked), "bert")
+    context = DecisionContext(farm.broker.state, farm.broker.now)
+    assert may_take(context, farm.build_of(asked), "bert")

@@ -607,11 +607,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def no_server_idles_while_something_it_could_build_waits(self) -> None:
         state = self.broker.state
-        turn = DecisionContext(state, self.broker.now)
+        context = DecisionContext(state, self.broker.now)
         for build in state.builds.values():
             if build.state is BuildState.QUEUED and not build.not_before:
                 for name in state.slots.free.keys() & state.queue.capable(build).keys():
-                    assert not may_take(turn, build, name) or self.time_is_due(build.id, name)
+                    assert not may_take(context, build, name) or self.time_is_due(build.id, name)
 
     @invariant()
     def whoever_waits_for_a_time_has_a_timer(self) -> None:
@@ -820,7 +820,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def check_dispatch(self, effect: Dispatch, places: dict[int, Place]) -> None:
         """What one decision starts is held against nobody, and overtakes nobody."""
         state, name, build = self.broker.state, effect.attempt.server, effect.build
-        turn = DecisionContext(state, self.broker.now)
+        context = DecisionContext(state, self.broker.now)
         assert name not in build.failed_on
         refusal = state.refusals.get((build.id, name))
         assert refusal is None or refusal.until <= self.broker.now
@@ -834,7 +834,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for other in state.builds.values():
             waits = other.state is BuildState.QUEUED and not other.not_before
             if waits and name in state.queue.capable(other) and not self.time_is_due(other.id, name):
-                in_order = place_of(other) > mine or not may_take(turn, other, name)
+                in_order = place_of(other) > mine or not may_take(context, other, name)
                 assert in_order, f"build {build.id} on {name} overtook build {other.id}"
 
     def count_ends(self, answers: list[Answer] | None = None) -> None:

@@ -210,12 +210,10 @@ DOCSTRINGS = {
     "demo": 5,
     "errors": 1,
     "metaserver": 27,
-    "model": 9,
     "ports": 36,
     "programs": 23,
     "protocol": 2,
     "requester": 12,
-    "scheduling": 42,
     "web": 2,
 }
 """How many docstrings of each room begin with none of the verbs of tests/support/docstrings.py."""

@@ -42,7 +42,7 @@ class Journal:
             self._undo.pop()()
 
     def add(self, undo: Callable[[], None]) -> None:
-        """Note how a change that was just made is undone."""
+        """Add how a change that was just made is undone."""
         self._undo.append(undo)
 
     def change(self, apply: Callable[[Any, Any, Any], None], key: object, old: Any, new: Row) -> None:  # noqa: ANN401 - a record of the kind that ``apply`` is for
@@ -52,7 +52,7 @@ class Journal:
         self._undo.append(partial(apply, key, new, old))
 
     def write(self, key: object, row: Row) -> None:
-        """Note a row that is to be committed, in place of an earlier form of it."""
+        """Record a row that is to be committed, in place of an earlier form of it."""
         mark = (type(row), key)
         earlier = self._rows.get(mark)
         self._rows[mark] = row

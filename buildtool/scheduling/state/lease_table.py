@@ -47,22 +47,22 @@ class LeaseTable:
         self._timers = timers
 
     def renew(self, key: AttemptKey, now: float) -> None:
-        """Believe a live Attempt alive for a full term from ``now`` on."""
+        """Renew the Lease of a live Attempt: it ends a full term after ``now``."""
         self._change(key, self._fresh(self._tables.attempts[key], now))
 
     def start(self, now: float) -> None:
-        """Believe everything alive for a full term, since nothing is known of what was heard: it was just loaded."""
+        """Start a Lease for every Attempt that was just loaded: nothing is known of when it was heard of."""
         for key, attempt in self._tables.attempts.items():
             if attempt.state is not AttemptState.MISSING:
                 self._set(key, self._fresh(attempt, now))
 
     def end(self, key: AttemptKey) -> None:
-        """Believe an Attempt alive no longer."""
+        """End the Lease of an Attempt."""
         if key in self.of:
             self._change(key, None)
 
     def shift(self, seconds: float) -> None:
-        """Let every Lease end so much later, since the clock by which it is measured was set."""
+        """Move the end of every Lease by so many seconds: the clock by which it is measured was set."""
         for key, old in list(self.of.items()):
             self._change(key, Lease(old.until + seconds, old.overdue + seconds))
 

@@ -46,13 +46,13 @@ class CapabilityGroup:
     by_mark: dict[Mark, list[Offer]] = field(factory=dict)
 
     def enter(self, name: str) -> None:
-        """Note that one of them is connected."""
+        """Add a server that is connected."""
         if not self.servers:
             self.by_mark = by_mark(self.example.offers)
         self.servers[name] = None
 
     def leave(self, name: str) -> bool:
-        """Note that one of them is not connected any more; say whether none is."""
+        """Remove a server that is not connected any more; return whether none is."""
         self.servers.pop(name, None)
         if not self.servers:
             self.by_mark = {}
@@ -95,7 +95,7 @@ class ReadyQueue:
                 self._classes_of[server].pop(key, None)
 
     def add(self, build: Build) -> None:
-        """Let a Build wait in its place."""
+        """Add a Build to the waiting line, in its place."""
         insort(self._classes[build.spec.demand_class()].ready, place_of(build))
 
     def discard(self, build: Build) -> None:
@@ -107,7 +107,7 @@ class ReadyQueue:
             del ready[at]
 
     def judge(self, key: DemandClass, server: str, offer: Offer) -> None:
-        """Note that a connected server can build the Builds of a class, and with which offer."""
+        """Record that a connected server can build the Builds of a class, and with which offer."""
         self._classes[key].capable[server] = offer
         self._classes_of.setdefault(server, {})[key] = offer
 
@@ -150,19 +150,19 @@ class ReadyQueue:
         return found
 
     def kinds(self) -> int:
-        """How many classes there are."""
+        """Return how many classes there are."""
         return len(self._classes)
 
     def has(self, key: DemandClass) -> bool:
-        """Say whether a Build of this class is open."""
+        """Return whether a Build of this class is open."""
         return key in self._classes
 
     def capable(self, build: Build) -> dict[str, Offer]:
-        """The connected servers that can build ``build``, each with the offer to use."""
+        """Return the connected servers that can build ``build``, each with the offer to use."""
         return self._classes[build.spec.demand_class()].capable
 
     def heads(self, server: str) -> list[tuple[list[Place], Offer]]:
-        """The waiting lines that a server can serve, those with the earliest first Build first."""
+        """Return the waiting lines that a server can serve, those with the earliest first Build first."""
         lines = [
             (self._classes[key].ready, offer)
             for key, offer in self._classes_of.get(server, {}).items()
@@ -172,7 +172,7 @@ class ReadyQueue:
         return lines
 
     def ahead(self, build: Build) -> int:
-        """How many waiting Builds stand before this one and compete for at least one server with it."""
+        """Return how many waiting Builds stand before this one and compete for at least one server with it."""
         place = place_of(build)
         mine = self.capable(build).keys()
         count = 0
@@ -182,5 +182,5 @@ class ReadyQueue:
         return count
 
     def waiting(self) -> int:
-        """How many Builds wait."""
+        """Return how many Builds wait."""
         return sum(len(entry.ready) for entry in self._classes.values())

@@ -132,7 +132,7 @@ class Records:
         self._journal.add(partial(self._set_refusal, key, None, old))
 
     def shift_requests(self, seconds: float) -> None:
-        """Let every open Request expire so much later: one row says so for all of theirs."""
+        """Move the time at which each open Request expires by so many seconds: one row says so for all."""
         for request in list(self._tables.requests.values()):
             later = evolve(request, expires_at=request.expires_at + seconds)
             self._set_request(request.id, request, later)

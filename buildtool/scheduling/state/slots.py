@@ -42,11 +42,11 @@ class ServerSlots:
         self.attempts_of.setdefault(attempt.server, {})[attempt.key] = None
 
     def vacate(self, attempt: Attempt) -> None:
-        """Give the slot of an Attempt back."""
+        """Release the slot of an Attempt."""
         drop(self.attempts_of, attempt.server, attempt.key)
 
     def note(self, name: str) -> None:
-        """Note whether a server has a free slot now."""
+        """Record whether a server has a free slot now."""
         server = self._servers.get(name)
         if (
             server is not None
@@ -71,7 +71,7 @@ class ServerSlots:
             self.note(attempt.server)
 
     def hold(self, *, held: bool) -> None:
-        """Let no Build start, or let them start again."""
+        """Stop the start of Builds while ``held``, or allow it again."""
         before = self.holding
         self._hold(held=held)
         self._journal.add(partial(self._hold, held=before))

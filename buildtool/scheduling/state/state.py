@@ -152,7 +152,7 @@ class State:
         self.journal.write("beat", Beat(now))
 
     def remember_answer(self, client_id: str, seen: AnsweredSubmission) -> None:
-        """Know a client request id until the next commit, from when on the database knows it."""
+        """Remember the answer to a client request id until the next commit: then the database has it."""
         old = self.seen.get(client_id)
         self.seen[client_id] = seen
         self.journal.add(partial(self._restore_seen, client_id, old))
