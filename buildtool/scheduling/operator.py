@@ -27,7 +27,7 @@ Act = (
 
 
 def operate(context: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
-    """Perform what the operator says; the answer is ``stale`` when it is so already, or there is no such server or open Build."""
+    """Perform an act of the operator; ``stale`` where it is so already, or there is no such server or open Build."""
     match event:
         case ServerPaused():
             return _pause(context, event.server, event.reason or "by the operator", event.by)
