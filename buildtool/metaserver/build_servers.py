@@ -15,7 +15,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildtool.concurrency.asker import asker
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
     BuildToolError,
@@ -32,6 +31,7 @@ from buildtool.metaserver.broker import Broker, wasted
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.incarnations import Keys
 from buildtool.model.matching import by_mark, by_rank
+from buildtool.model.principal import Principal
 from buildtool.model.records import (
     ARTIFACT_NAME_LIMIT,
     Attempt,
@@ -47,7 +47,15 @@ from buildtool.model.records import (
 from buildtool.model.text import duration_words
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import ArtifactFiles, BuildServers, Followers, LogFiles, Notifier
+from buildtool.ports.metaserver import (
+    ArtifactFiles,
+    BuildServers,
+    ConnectionEnded,
+    Followers,
+    Handlers,
+    LogFiles,
+    Notifier,
+)
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import encode, size_of
 from buildtool.protocol.messages import (
@@ -125,7 +133,7 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
 
 @define
 class BuildServerService:
-    """Implements ``ports.BuildServerDesk`` over a broker."""
+    """Answers build servers, over a broker. Every method raises BuildToolError for what cannot be taken in."""
 
     configuration: CurrentConfiguration
     broker: Broker
@@ -135,7 +143,21 @@ class BuildServerService:
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
     _comings: Comings = field(factory=Comings, init=False)
 
-    async def register(self, message: Register) -> Welcome:
+    @property
+    def handlers(self) -> Handlers:
+        """What build servers may tell and ask."""
+        return {
+            Register: self.register,
+            ConnectionEnded: self.disconnected,
+            Accepted: self.accepted,
+            Ended: self.ended,
+            Done: self.done,
+            Heartbeat: self.heartbeat,
+            Draining: self.draining,
+            RenewTickets: self.renew,
+        }
+
+    async def register(self, by: Principal, message: Register) -> Welcome:
         """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
         if not _SERVER_NAME.match(message.server):
             raise UsageError(
@@ -151,9 +173,8 @@ class BuildServerService:
         if len(message.instance) > INSTANCE_LIMIT:
             raise UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
         capability = _useful(message.server, capability)
-        where = asker().address
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
-        answer = await self._open(Registered(message.server, capability, message.held, instance, where))
+        answer = await self._open(Registered(message.server, capability, message.held, instance, by.address))
         self._comings.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
         with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
@@ -216,30 +237,30 @@ class BuildServerService:
         """Return which names two machines share, and which do not stay; it implements ``conditions.Source``."""
         return self._comings.problems(self.broker.timers.seconds())
 
-    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
-        """The connection of a Session ended."""
-        log.info("build server {name} left: {reason}", name=server, reason=reason)
-        await self.broker.send(Disconnected(server, session, reason, clean))
+    async def disconnected(self, by: Principal, message: ConnectionEnded) -> Ok:
+        """Record that the connection of a Session ended. Raises StorageUnavailable."""
+        log.info("build server {name} left: {reason}", name=by.name, reason=message.reason)
+        return _ok(await self.broker.send(Disconnected(by.name, by.session, message.reason, message.clean)))
 
-    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
-        """The build server took an Attempt."""
-        return _ok(await self.broker.send(AttemptAccepted(server, session, message.build_id, message.epoch)))
+    async def accepted(self, by: Principal, message: Accepted) -> Ok:
+        """Record that a build server took an Attempt. Raises StorageUnavailable."""
+        return _ok(await self.broker.send(AttemptAccepted(by.name, by.session, message.build_id, message.epoch)))
 
-    async def ended(self, server: str, session: int, message: Ended) -> Ok:
-        """An Attempt ended without an artifact. Raises UsageError when it claims success without one."""
+    async def ended(self, by: Principal, message: Ended) -> Ok:
+        """Record that an Attempt ended without an artifact. Raises UsageError when it claims success without one."""
         if message.end is AttemptEnd.SUCCEEDED:
             raise UsageError("an attempt that succeeded is told with its artifact")
         event = AttemptEnded(
-            server, session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
+            by.name, by.session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
         )
         build = self.broker.state.builds.get(message.build_id)
-        told = _ok(await self.broker.send(event))
-        if message.end is AttemptEnd.REFUSED and build is not None and not told.stale:
-            words = {"build": build.id, "epoch": message.epoch, "project": build.spec.project, "name": server}
+        ok = _ok(await self.broker.send(event))
+        if message.end is AttemptEnd.REFUSED and build is not None and not ok.stale:
+            words = {"build": build.id, "epoch": message.epoch, "project": build.spec.project, "name": by.name}
             log.info("build {build}.{epoch} of {project} declined by {name}: {why}", why=message.reason, **words)
-        return told
+        return ok
 
-    async def done(self, server: str, session: int, message: Done) -> Ok:
+    async def done(self, by: Principal, message: Done) -> Ok:
         """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
         if not _FILE_NAME.match(message.name) or len(message.name) > ARTIFACT_NAME_LIMIT:
             raise UsageError(f"artifact name {message.name!r} is not usable: letters, digits and _.+- only")
@@ -247,14 +268,14 @@ class BuildServerService:
             raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
         if not 0 <= message.seconds <= _MOST_SECONDS:
             raise UsageError(f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}")
-        attempt = self._current(server, session, message.build_id, message.epoch)
+        attempt = self._current(by, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
                 return Ok(stale=True)
             await self._publish(message)
         event = Delivered(
-            server,
-            session,
+            by.name,
+            by.session,
             message.build_id,
             message.epoch,
             message.digest,
@@ -273,24 +294,24 @@ class BuildServerService:
             await self.unkept(message.build_id, message.epoch, str(error))
             raise
 
-    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
+    async def heartbeat(self, by: Principal, message: Heartbeat) -> Heard:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
         check_held(message.held)
-        answer = await self.broker.send(HeldReported(server, session, message.held))
+        answer = await self.broker.send(HeldReported(by.name, by.session, message.held))
         if not isinstance(answer, HeldJudged) or answer.stale:
-            raise Fenced(f"session {session} of build server {server} is over: log in again")
+            raise Fenced(f"session {by.session} of build server {by.name} is over: log in again")
         return Heard(answer.verdicts)
 
-    async def draining(self, server: str, session: int, message: Draining) -> Ok:
-        """Give a build server nothing more in this Session."""
-        known = self.broker.state.servers.get(server)
+    async def draining(self, by: Principal, message: Draining) -> Ok:
+        """Record that a build server takes nothing more in this Session. Raises StorageUnavailable."""
+        known = self.broker.state.servers.get(by.name)
         if known is not None and not known.draining:
-            log.info("build server {name} drains: {why}", name=server, why=message.reason)
-        return _ok(await self.broker.send(DrainBegun(server, session, message.reason)))
+            log.info("build server {name} drains: {why}", name=by.name, why=message.reason)
+        return _ok(await self.broker.send(DrainBegun(by.name, by.session, message.reason)))
 
-    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
-        """Give fresh tickets. Raises NotFound when the Attempt is no longer this Session's."""
-        attempt = self._current(server, session, message.build_id, message.epoch)
+    async def renew(self, by: Principal, message: RenewTickets) -> Tickets:
+        """Return fresh tickets for a running Attempt. Raises NotFound when it is no longer this Session's."""
+        attempt = self._current(by, message.build_id, message.epoch)
         build = self.broker.state.builds.get(message.build_id)
         if attempt is None or build is None:
             raise NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
@@ -299,9 +320,10 @@ class BuildServerService:
             return both
         return evolve(both, source_ticket=self.tickets.source(build.spec, message.build_id, message.epoch))
 
-    def _current(self, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    def _current(self, by: Principal, build_id: int, epoch: int) -> Attempt | None:
+        """Return an Attempt if it is of the Session that calls."""
         attempt = self.broker.state.attempts.get((build_id, epoch))
-        if attempt is None or attempt.server != server or attempt.session != session:
+        if attempt is None or (attempt.server, attempt.session) != (by.name, by.session):
             return None
         return attempt
 

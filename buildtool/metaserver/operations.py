@@ -1,4 +1,4 @@
-"""The operator's desk: how everything stands, and acts that are events like all others, with who did them."""
+"""What an operator asks for: how everything stands, and acts that are events like all others, with who did them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from buildtool.errors import InternalError, NotFound, StillThere, StorageUnavail
 from buildtool.metaserver.broker import Broker
 from buildtool.model.addresses import valid_address
 from buildtool.model.options import digest_of
+from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, RememberedFailure, Server
 from buildtool.model.text import duration_words, one_line
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Conditions, OperatorStore
+from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Conditions, Handlers, OperatorStore
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
+    AskStanding,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -79,7 +81,10 @@ _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 @define
 class OperatorService:
-    """Implements ``ports.OperatorDesk`` over a broker. ``by`` is who acts, in words, to be written down."""
+    """Answers operators, over a broker. Every method raises BuildToolError for what cannot be done.
+
+    The name of who calls is written down with each act.
+    """
 
     configuration: CurrentConfiguration
     broker: Broker
@@ -91,10 +96,26 @@ class OperatorService:
     turns: Callable[[], ReactorTurns | None] = lambda: None
     _draining: str = field(default="", init=False)
 
+    @property
+    def handlers(self) -> Handlers:
+        """What operators may ask for."""
+        return {
+            AskStanding: self.standing,
+            PauseServer: self.pause,
+            ResumeServer: self.resume,
+            ForgetServer: self.forget_server,
+            AbortBuild: self.abort,
+            RebuildBuild: self.rebuild,
+            ForgetFailure: self.forget,
+            PurgeArtifact: self.purge,
+            PurgeBuiltBy: self.purge_built_by,
+            Drain: self.drain,
+        }
+
     # --- how everything stands ----------------------------------------------------------------------------
 
-    async def standing(self) -> FarmStatus:
-        """Say how everything stands, as far as that is known while the database cannot be read."""
+    async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
+        """Return how everything stands, as far as that is known while the database cannot be read."""
         unsent: int | None = None
         refused: int | None = None
         troubles = list(self.conditions.problems())
@@ -153,20 +174,20 @@ class OperatorService:
 
     # --- build servers ------------------------------------------------------------------------------------
 
-    async def pause(self, message: PauseServer, by: str) -> ActionResult:
+    async def pause(self, by: Principal, message: PauseServer) -> ActionResult:
         """Give a build server nothing more. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
         reason = _short(message.reason) or "by the operator"
-        changed = await self._send(ServerPaused(server.name, reason, by))
+        changed = await self._send(ServerPaused(server.name, reason, by.name))
         runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
         already = "" if changed else " already"
         return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
 
-    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
+    async def resume(self, by: Principal, message: ResumeServer) -> ActionResult:
         """Give a build server builds again. Raises NotFound."""
         server = self._server(message.server)
-        changed = await self._send(ServerResumed(server.name, by))
+        changed = await self._send(ServerResumed(server.name, by.name))
         now, server = self.clock.wall(), self._server(message.server)
         still = ""
         if not server.connected:
@@ -177,7 +198,7 @@ class OperatorService:
         said = "takes builds again" if changed else "was not paused"
         return ActionResult((f"build server {server.name} {said}{still}",), changed)
 
-    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
+    async def forget_server(self, by: Principal, message: ForgetServer) -> ActionResult:
         """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
         server = self._server(message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
@@ -193,7 +214,7 @@ class OperatorService:
                 f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
                 "missed, or end these builds first (--abort BUILD)"
             )
-        changed = await self._send(ServerForgotten(server.name, by))
+        changed = await self._send(ServerForgotten(server.name, by.name))
         words = f"build server {server.name} is forgotten; what it built stays"
         return ActionResult(
             (words if changed else f"build server {server.name} has just come back: it stays",), changed
@@ -209,17 +230,17 @@ class OperatorService:
 
     # --- builds -------------------------------------------------------------------------------------------
 
-    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
+    async def abort(self, by: Principal, message: AbortBuild) -> ActionResult:
         """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
         waiting = len(self.broker.state.waiters(message.build_id))
         reason = f"aborted by the operator: {_short(message.reason)}" if message.reason else "aborted by the operator"
-        if not await self._send(BuildAborted(message.build_id, reason, by)):
+        if not await self._send(BuildAborted(message.build_id, reason, by.name)):
             build = await self._build(message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
         told = "1 request is" if waiting == 1 else f"{waiting} requests are"
         return ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
 
-    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
+    async def rebuild(self, by: Principal, message: RebuildBuild) -> ActionResult:
         """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
         if not _CLIENT_ID.match(message.client_id):
             raise UsageError("the client request id is 32 hex digits")
@@ -230,7 +251,7 @@ class OperatorService:
         spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
         demand = Demand(spec, spec.revision, "", (spec.revision,))
         digest = digest_of(encode(evolve(message, client_id="")))
-        answer = await self.broker.send(Submitted(message.client_id, digest, email, demand, force=True, by=by))
+        answer = await self.broker.send(Submitted(message.client_id, digest, email, demand, force=True, by=by.name))
         request_id = _admitted(answer)
         request = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
         if request is None or request.build_id is None:
@@ -240,7 +261,7 @@ class OperatorService:
         mail = f"; {email} is mailed" if email else ""
         return ActionResult((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
 
-    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
+    async def forget(self, by: Principal, message: ForgetFailure) -> ActionResult:
         """Forget that a Build failed. Raises NotFound when that is not remembered."""
         build = await self._build(message.build_id)
         failure = await self._failure(build)
@@ -249,7 +270,7 @@ class OperatorService:
             if build.state is BuildState.FAILED:
                 kept = "; a mistake of the project is never remembered, another failure for a while only"
             raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
-        await self.broker.send(FailureForgotten(failure, by))
+        await self.broker.send(FailureForgotten(failure, by.name))
         words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
         return ActionResult((words,), build_id=build.id)
 
@@ -266,7 +287,7 @@ class OperatorService:
 
     # --- artifacts ----------------------------------------------------------------------------------------
 
-    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
+    async def purge(self, by: Principal, message: PurgeArtifact) -> ActionResult:
         """Give an artifact out no more and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
         named = message.artifact
         if _DIGEST.match(named):
@@ -278,13 +299,13 @@ class OperatorService:
             raise UsageError(f"{named[:80]!r} is no artifact: say its id, or the 64 hex digits of its SHA-256")
         if not found:
             raise NotFound(f"no artifact {named} is given out")
-        return await self._purge(found, message.reason, by)
+        return await self._purge(found, message.reason, by.name)
 
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
+    async def purge_built_by(self, by: Principal, message: PurgeBuiltBy) -> ActionResult:
         """Do so with everything that a build server made; it need not be known any more. Raises NotFound."""
         count, files, after = 0, 0, 0
         while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
-            acted = await self._withdraw(found, message.reason, by)
+            acted = await self._withdraw(found, message.reason, by.name)
             count, files, after = count + len(found), files + acted, found[-1].id
         if not count:
             raise NotFound(f"nothing that build server {message.server!r} made is given out")
@@ -323,10 +344,10 @@ class OperatorService:
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def drain(self, message: Drain, by: str) -> ActionResult:
+    async def drain(self, by: Principal, message: Drain) -> ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
-        changed = await self._send(DispatchHeld(message.on, by))
-        self._draining = by if message.on else ""
+        changed = await self._send(DispatchHeld(message.on, by.name))
+        self._draining = by.name if message.on else ""
         runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
         if not message.on:
             return ActionResult(

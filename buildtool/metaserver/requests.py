@@ -35,10 +35,11 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.matching import machine_required, platform_required
 from buildtool.model.options import Canonical, ProjectOptions, digest_of, tool_option
 from buildtool.model.platforms import Value
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.model.vocabulary import TOOLS, check_known
-from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, SourceResolver
+from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.project.definition import Project, tools_named
 from buildtool.project.user_errors import ask, at, defined
 from buildtool.protocol.codec import encode, listed, size_of
@@ -46,6 +47,7 @@ from buildtool.protocol.messages import (
     TOGETHER,
     AskBuild,
     AskExplain,
+    AskHealth,
     AskStatus,
     AskWhy,
     Cancel,
@@ -164,13 +166,13 @@ def _untimed() -> None:
 
 @define
 class RequestService:
-    """Implements ``ports.RequesterDesk`` over a broker."""
+    """Answers requesters, over a broker. Every method raises BuildToolError for what cannot be done."""
 
     configuration: CurrentConfiguration
     broker: Broker
     store: BrokerStore
     resolver: SourceResolver
-    teller: RequestStatusReader
+    status_reader: RequestStatusReader
     explainer: Explainer
     conditions: Conditions
     open_limit: int = OPEN_LIMIT
@@ -185,15 +187,32 @@ class RequestService:
         """What is looked for in the database to answer a question keeps no commit waiting longer than once."""
         return Gate(self.broker.timers.seconds)
 
-    async def submit(self, message: Submit) -> RequestStatus:
-        """Ask for a build. Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, StorageUnavailable."""
+    @property
+    def handlers(self) -> Handlers:
+        """What requesters and pages may ask."""
+        return {
+            Submit: self.submit,
+            SubmitTogether: self.submit_together,
+            Cancel: self.cancel,
+            AskStatus: self.status,
+            AskExplain: self.explain,
+            AskWhy: self.why,
+            AskBuild: self.build,
+            AskHealth: self.health,
+        }
+
+    async def submit(self, by: Principal, message: Submit) -> RequestStatus:
+        """Accept a Request; the same message again gets the same answer.
+
+        Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, StorageUnavailable.
+        """
         items, digests = (self._lean(message),), (body_digest(message),)
         del message  # while it waits only what is needed of it takes memory
-        (told,) = await self._submit(items, digests)
-        return told
+        (status,) = await self._submit(by, items, digests)
+        return status
 
-    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        """Ask for several builds at once; either all are accepted or none is. Raises what ``submit`` does."""
+    async def submit_together(self, by: Principal, message: SubmitTogether) -> RequestStatuses:
+        """Accept several Requests at once, of which one mail tells, or none of them. Raises what ``submit`` does."""
         items = message.items
         del message
         if not 1 <= len(items) <= TOGETHER:
@@ -202,9 +221,11 @@ class RequestService:
             raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
         digests = tuple(map(body_digest, items))
         items = tuple(map(self._lean, items))
-        return RequestStatuses(await self._submit(items, digests))
+        return RequestStatuses(await self._submit(by, items, digests))
 
-    async def _submit(self, items: tuple[Submit, ...], digests: tuple[str, ...]) -> tuple[RequestStatus, ...]:
+    async def _submit(
+        self, by: Principal, items: tuple[Submit, ...], digests: tuple[str, ...]
+    ) -> tuple[RequestStatus, ...]:
         for item in items:
             if not _CLIENT_ID.match(item.client_id):
                 raise UsageError("the client request id is 32 hex digits")
@@ -228,12 +249,12 @@ class RequestService:
             url = source_url(project, item.source)
             demand = await self._demand(project, url, item, resolved)
             submitted.append(
-                Submitted(item.client_id, digest, email, demand, item.force, asker=asker().address[:ASKER_LIMIT])
+                Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
             )
             urls.append(url)
         if settings is not self.configuration.settings:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
-            return await self._submit(items, digests)
+            return await self._submit(by, items, digests)
         self._check_room(submitted)
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
@@ -271,29 +292,32 @@ class RequestService:
             count = state.queue.kinds()
             raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
 
-    async def cancel(self, message: Cancel) -> RequestStatus:
+    async def cancel(self, _by: Principal, message: Cancel) -> RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         answer = await self.broker.send(CancelRequested(message.request_id))
         if isinstance(answer, Cancelled) and answer.request is not None:
-            return await self.teller.told(answer.request)
-        return await self.teller.told(await self._request(message.request_id))
+            return await self.status_reader.told(answer.request)
+        return await self.status_reader.told(await self._request(message.request_id))
 
-    async def status(self, message: AskStatus) -> RequestStatus:
-        """Say how a Request stands. Raises NotFound, Unauthorised."""
+    async def status(self, _by: Principal, message: AskStatus) -> RequestStatus:
+        """Return how a Request stands. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
-        return await self.teller.told(await self._request(message.request_id))
+        return await self.status_reader.told(await self._request(message.request_id))
 
-    async def explain(self, message: AskExplain) -> Explanation:
-        """Say what a submission would be answered. Raises UsageError, UnknownRef, RepositoryUnreachable."""
+    async def explain(self, _by: Principal, message: AskExplain) -> Explanation:
+        """Return what a submission would be answered, without making it.
+
+        Raises UsageError, UnknownRef, RepositoryUnreachable.
+        """
         project = self.configuration.settings.project(message.project)
         message = self._lean(message)
         demand = await self._demand(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
-    async def why(self, message: AskWhy) -> Explanation:
-        """Say why a Request waits. Raises NotFound, Unauthorised."""
+    async def why(self, _by: Principal, message: AskWhy) -> Explanation:
+        """Return why a Request waits. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         request = await self._request(message.request_id)
         if request.state is not RequestState.WAITING or request.build_id is None:
@@ -301,15 +325,15 @@ class RequestService:
         answer = await self.broker.send(AskedWhy(request.build_id))
         return await self._gate.run(partial(self.explainer.request, request, _explained(answer)))
 
-    async def build(self, message: AskBuild) -> Explanation:
-        """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
+    async def build(self, _by: Principal, message: AskBuild) -> Explanation:
+        """Return how an open Build stands and why it waits. Raises NotFound for one that is not open."""
         explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
         if explained.build is None:
             raise NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
-    async def health(self) -> HealthTold:
-        """Say whether the metaserver can do its work."""
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
+        """Return whether the metaserver can do its work."""
         problems = self.conditions.problems()
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
         return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
@@ -355,12 +379,12 @@ class RequestService:
     async def _told(self, answer: Answer, url: str) -> RequestStatus:
         match answer:
             case Hit():
-                return await self.teller.told(answer.request, answer.artifact)
+                return await self.status_reader.told(answer.request, answer.artifact)
             case Dispatched() | Queued():
                 self._pin(url, answer.build.spec.revision)
-                return await self.teller.told(answer.request)
+                return await self.status_reader.told(answer.request)
             case JoinedBuild() | KnownFailure():
-                return await self.teller.told(answer.request)
+                return await self.status_reader.told(answer.request)
             case RepeatedSubmission():
                 return await self._repeated(answer.request_id, same=True)
             case ConflictingSubmission():
@@ -374,7 +398,7 @@ class RequestService:
     async def _repeated(self, request_id: int, *, same: bool) -> RequestStatus:
         if not same:
             raise Conflict("this client request id was used for another request: make a new id for a new request")
-        return await self.teller.told(await self._request(request_id))
+        return await self.status_reader.told(await self._request(request_id))
 
     async def _request(self, request_id: int) -> Request:
         found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
@@ -383,7 +407,7 @@ class RequestService:
         return found
 
     def _check_token(self, request_id: int, token: str) -> None:
-        if not token_matches(request_id, token, self.teller.keys.request(request_id)):
+        if not token_matches(request_id, token, self.status_reader.keys.request(request_id)):
             raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
 
     def _pin(self, url: str, commit: str) -> None:
@@ -395,22 +419,26 @@ class RequestService:
         Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
 
 
-_PAGES = Asker("pages")
+_PAGES = Principal(PrincipalRole.PAGES, address="pages")
 
 
 @define
-class DeskQuestions:
-    """Implements ``ports.Questions`` for pages that run inside the metaserver."""
+class LocalQuestions:
+    """Implements ``ports.Questions`` for pages that run inside the metaserver, and ``web.health.HealthSource``."""
 
-    desk: RequestService
+    service: RequestService
 
     async def why(self, build_id: int) -> Explanation | None:
         """Return how an open Build stands; None when it is not open."""
         try:
-            with working_for(_PAGES):
-                return await self.desk.build(AskBuild(build_id))
+            with working_for(Asker(_PAGES.address)):
+                return await self.service.build(_PAGES, AskBuild(build_id))
         except BuildToolError:
             return None
+
+    async def health(self) -> HealthTold:
+        """Return how the metaserver stands."""
+        return await self.service.health(_PAGES, AskHealth())
 
 
 def body_digest(message: Submit) -> str:

@@ -10,14 +10,21 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 
 from buildtool.errors import UsageError
 from buildtool.model.text import quoted
 
-__all__ = ["NAME_LIMIT", "ascii_name", "at_port", "in_url", "is_address", "valid_bind", "valid_host", "valid_url"]
+__all__ = [
+    "NAME_LIMIT", "SIX_NETWORK", "ascii_name", "at_port", "in_url", "is_address", "network_of", "valid_bind",
+    "valid_host", "valid_url",
+]  # fmt: skip
 
 NAME_LIMIT = 253
 """The longest name of a machine, in characters (RFC 1035, less the length of the root)."""
+
+SIX_NETWORK = 64
+"""Bits of an IPv6 address that name a network: whoever has one address has all of the rest."""
 
 PORTS = range(1, 65_536)
 
@@ -110,6 +117,20 @@ def ascii_name(text: str) -> str:
         return ".".join(_ascii_label(label) for label in _folded(text).removesuffix(".").split("."))
     except _Wrong:
         return text
+
+
+@lru_cache(1_000)
+def network_of(host: str) -> str:
+    """Return the network that an address shares its connections with: itself, or an IPv6 address's /64."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, SIX_NETWORK), strict=False))
 
 
 # --- hosts ----------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import attrs
 from attrs import frozen
 
 from buildtool.model.audit import AuditEvent
+from buildtool.model.principal import Principal
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -23,45 +25,7 @@ from buildtool.model.records import (
     Shift,
 )
 from buildtool.ports.pages import RunningBuild
-from buildtool.protocol.messages import (
-    AbortOrder,
-    Accepted,
-    AskBuild,
-    AskExplain,
-    AskStatus,
-    AskWhy,
-    Cancel,
-    Done,
-    Draining,
-    Ended,
-    Explanation,
-    HealthTold,
-    Heard,
-    Heartbeat,
-    Ok,
-    Order,
-    Register,
-    RenewTickets,
-    RequestStatus,
-    RequestStatuses,
-    Submit,
-    SubmitTogether,
-    Tickets,
-    Welcome,
-)
-from buildtool.protocol.operator import (
-    AbortBuild,
-    ActionResult,
-    Drain,
-    FarmStatus,
-    ForgetFailure,
-    ForgetServer,
-    PauseServer,
-    PurgeArtifact,
-    PurgeBuiltBy,
-    RebuildBuild,
-    ResumeServer,
-)
+from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
 """What the scheduler writes: each value is the whole row of its kind and key."""
@@ -184,7 +148,7 @@ class OutboxStore(Protocol):
         """Note on mail and requests that the mail server refused for good."""
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
-        """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
+        """Delay every mail that was put off by so many seconds, to ``latest`` at most: the clock was set to ``now``.
 
         One that was not tried yet is due at once, whenever it was written.
         """
@@ -207,7 +171,7 @@ class ArtifactFiles(Protocol):
     """Artifact bytes by digest, and uploads on their way there."""
 
     def present(self, digest: str, size: int) -> bool:
-        """Say whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
+        """Return whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
@@ -225,18 +189,32 @@ class LogFiles(Protocol):
 
 # --- the metaserver's shell and what it talks through -------------------------------------------------
 
+Handler = Callable[[Principal, Any], Awaitable[Any]]
+"""Answers a message of whoever calls with a message. Raises BuildToolError for what cannot be done."""
+
+Handlers = Mapping[type[attrs.AttrsInstance], Handler]
+"""What a service can be asked, each message with its handler: the same for every way in."""
+
+
+@frozen
+class ConnectionEnded:
+    """The connection of a build server's Session ended; ``clean`` if it said good-bye. Never sent over the wire."""
+
+    reason: str
+    clean: bool
+
 
 class BuildServers(Protocol):
     """The way to connected build servers; what cannot be delivered shows as a lost connection.
 
-    The answer to an order comes back to the ``BuildServerApi`` as ``accepted`` or as ``ended`` (refused).
+    The answer to an order comes back to the service for build servers as Accepted or as Ended (refused).
     """
 
     def dispatch(self, server: str, session: int, order: Order) -> None:
         """Send an order to its build server."""
 
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
-        """Tell the build server to stop an Attempt."""
+        """Send a build server the order to stop an Attempt."""
 
     def fence(self, server: str, session: int) -> None:
         """Close the connection of an older Session."""
@@ -252,17 +230,17 @@ class Followers(Protocol):
     """Requesters that wait in the foreground."""
 
     def follows(self, request_id: int) -> bool:
-        """Say whether anybody follows this Request."""
+        """Return whether anybody follows this Request."""
 
-    def moved(self, told: RequestStatus) -> None:
-        """Tell whoever follows this Request how it stands."""
+    def moved(self, status: RequestStatus) -> None:
+        """Send whoever follows this Request how it stands."""
 
 
 class Notifier(Protocol):
     """The mailer, as the scheduler's shell sees it."""
 
     def nudge(self) -> None:
-        """There is new mail in the outbox."""
+        """Wake the mailer: there is new mail in the outbox."""
 
 
 class OperatorStore(Protocol):
@@ -285,98 +263,8 @@ class ArtifactRemover(Protocol):
         """
 
 
-class OperatorApi(Protocol):
-    """What an operator may ask of the metaserver; ``by`` is who does. All raise BuildToolError for what cannot be."""
-
-    async def standing(self) -> FarmStatus:
-        """Say how everything stands."""
-
-    async def pause(self, message: PauseServer, by: str) -> ActionResult:
-        """Give a build server nothing more."""
-
-    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
-        """Give a build server builds again."""
-
-    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
-        """End an open Build."""
-
-    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
-        """Build again what a Build built."""
-
-    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
-        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
-
-    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
-        """Forget that a Build failed."""
-
-    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
-        """Give an artifact out no more."""
-
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
-        """Give nothing out any more that a build server made."""
-
-    async def drain(self, message: Drain, by: str) -> ActionResult:
-        """Start nothing more and end once nothing runs, or go on as usual."""
-
-
-class RequesterApi(Protocol):
-    """What requesters may ask of the metaserver. Every method raises BuildToolError for what cannot be done."""
-
-    async def submit(self, message: Submit) -> RequestStatus:
-        """Ask for a build; sending the same message again gives the same answer."""
-
-    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        """Ask for several builds at once, about which one mail will tell."""
-
-    async def cancel(self, message: Cancel) -> RequestStatus:
-        """End a Request."""
-
-    async def status(self, message: AskStatus) -> RequestStatus:
-        """Say how a Request stands."""
-
-    async def explain(self, message: AskExplain) -> Explanation:
-        """Say what a submission would be answered, without making it."""
-
-    async def why(self, message: AskWhy) -> Explanation:
-        """Say why a Request waits."""
-
-    async def build(self, message: AskBuild) -> Explanation:
-        """Say how an open Build stands and why it waits. Raises NotFound for one that is not open."""
-
-    async def health(self) -> HealthTold:
-        """Say whether the metaserver can do its work."""
-
-
 class Conditions(Protocol):
     """What keeps the metaserver from doing its work, if anything."""
 
     def problems(self) -> tuple[str, ...]:
         """Return each in one line; empty when all is well."""
-
-
-class BuildServerApi(Protocol):
-    """What build servers tell the metaserver. Every method raises BuildToolError for what cannot be taken in."""
-
-    async def register(self, message: Register) -> Welcome:
-        """Open a new Session for a build server. Raises NameTaken as long as another machine of its name is there."""
-
-    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
-        """The connection of a Session ended."""
-
-    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
-        """The build server took an Attempt."""
-
-    async def ended(self, server: str, session: int, message: Ended) -> Ok:
-        """An Attempt ended without an artifact."""
-
-    async def done(self, server: str, session: int, message: Done) -> Ok:
-        """An Attempt's artifact is uploaded."""
-
-    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
-        """Give fresh tickets for a running Attempt."""
-
-    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
-        """A build server lives: the Leases of what it holds begin anew. Raises Fenced for an older Session."""
-
-    async def draining(self, server: str, session: int, message: Draining) -> Ok:
-        """A build server finishes what it has and takes no more orders."""

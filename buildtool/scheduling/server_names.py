@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 
 from attrs import evolve
 
-from buildtool.model.networks import network_of
+from buildtool.model.hosts import network_of
 from buildtool.model.records import AttemptEnd, Server
 from buildtool.scheduling.answers import NameHeld, NoPlace
 from buildtool.scheduling.attempts import close_attempt

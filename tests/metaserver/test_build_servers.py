@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.concurrency.asker import Asker, working_for
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
@@ -27,6 +26,7 @@ from buildtool.metaserver.build_servers import (
     TicketOffice,
 )
 from buildtool.model.incarnations import Keys
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -62,6 +62,12 @@ from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
 
 T = TypeVar("T")
 DIGEST = "d" * 64
+STRANGER = Principal(PrincipalRole.BUILD_SERVER)
+
+
+def anna(session: int, name: str = "anna") -> Principal:
+    """Return a build server that has registered."""
+    return Principal(PrincipalRole.BUILD_SERVER, name, session=session)
 
 
 def settings() -> Settings:
@@ -106,13 +112,13 @@ class Links:
 
 @define
 class World:
-    """A desk over a broker and in-memory stores."""
+    """A service over a broker and in-memory stores."""
 
     store: MemoryStore = field(factory=MemoryStore)
     links: Links = field(factory=Links)
     files: MemoryFiles = field(factory=MemoryFiles)
     broker: Broker = field(init=False)
-    desk: BuildServerService = field(init=False)
+    service: BuildServerService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock = WallClock()
@@ -120,7 +126,7 @@ class World:
         assert Deferred.fromCoroutine(self.broker.start()).called
         configuration = CurrentConfiguration(settings())
         tickets = TicketOffice(configuration, clock, Keys(b"k" * 32))
-        self.desk = BuildServerService(configuration, self.broker, self.files, tickets, self.links)
+        self.service = BuildServerService(configuration, self.broker, self.files, tickets, self.links)
 
 
 class RegisteringTests(SynchronousTestCase):
@@ -128,7 +134,7 @@ class RegisteringTests(SynchronousTestCase):
         self.world = World()
 
     def register(self, name: str, capability: Capability) -> Deferred[Welcome]:
-        return Deferred.fromCoroutine(self.world.desk.register(Register(name, capability)))
+        return Deferred.fromCoroutine(self.world.service.register(STRANGER, Register(name, capability)))
 
     def refused(self, name: str, capability: Capability) -> str:
         return str(self.failureResultOf(self.register(name, capability), UsageError).value)
@@ -189,32 +195,32 @@ class RegisteringTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
         held = (Held(1, 1), Held(9, 1))
         with listening() as said:
-            again = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine(), held)))
+            again = Deferred.fromCoroutine(self.world.service.register(STRANGER, Register("anna", machine(), held)))
             welcome = self.successResultOf(again)
         assert [one.verdict for one in welcome.verdicts] == [Verdict.GO_ON, Verdict.DROP]
         assert "build server anna connected, session 2; builds that it has: 2, that go on: 1" in said
-        beat = self.world.desk.heartbeat("anna", 2, Heartbeat(held[:1]))
+        beat = self.world.service.heartbeat(anna(2), Heartbeat(held[:1]))
         assert self.successResultOf(Deferred.fromCoroutine(beat)) == Heard()
-        late = self.world.desk.heartbeat("anna", 1, Heartbeat(held[:1]))
+        late = self.world.service.heartbeat(anna(1), Heartbeat(held[:1]))
         self.failureResultOf(Deferred.fromCoroutine(late), Fenced)
 
     def test_a_ticket_for_a_commit_is_given_to_whose_attempt_it_is_and_only_if_it_is_asked_for(self) -> None:
         self.successResultOf(self.register("anna", machine()))
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
-        self.world.desk.configuration.settings = evolve(settings(), projects=(project(name="lua"),))
-        renew, key = self.world.desk.renew, Keys(b"k" * 32).build(1)
-        plain = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1))))
+        self.world.service.configuration.settings = evolve(settings(), projects=(project(name="lua"),))
+        renew, key = self.world.service.renew, Keys(b"k" * 32).build(1)
+        plain = self.successResultOf(Deferred.fromCoroutine(renew(anna(1), RenewTickets(1, 1))))
         assert plain.source_ticket == ""
-        told = self.successResultOf(Deferred.fromCoroutine(renew("anna", 1, RenewTickets(1, 1, source=True))))
+        told = self.successResultOf(Deferred.fromCoroutine(renew(anna(1), RenewTickets(1, 1, source=True))))
         ticket = read(told.source_ticket, key, 0.0)
         assert (ticket.kind, ticket.build_id, ticket.epoch) == (TicketKind.SOURCE, 1, 1)
         for server, session, epoch in (("bert", 1, 1), ("anna", 2, 1), ("anna", 1, 2)):
-            asked = Deferred.fromCoroutine(renew(server, session, RenewTickets(1, epoch, source=True)))
+            asked = Deferred.fromCoroutine(renew(anna(session, server), RenewTickets(1, epoch, source=True)))
             self.failureResultOf(asked, NotFound)
 
     def test_more_than_a_server_can_have_or_the_same_twice_is_refused(self) -> None:
         for held in ((Held(1, 1), Held(1, 1)), tuple(Held(number, 1) for number in range(513))):
-            register = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine(), held)))
+            register = Deferred.fromCoroutine(self.world.service.register(STRANGER, Register("anna", machine(), held)))
             assert "each once" in str(self.failureResultOf(register, UsageError).value)
 
     @given(st.sampled_from(["", "-x", "a/b", "..", "a b", "a\n", "é", "a" * 64]))
@@ -230,9 +236,8 @@ class TwinTests(SynchronousTestCase):
         self.login("attic", "first", "192.0.2.1")
 
     def ask(self, name: str, instance: str, where: str) -> Deferred[Welcome]:
-        with working_for(Asker(where)):
-            register = self.world.desk.register(Register(name, machine(), (), instance))
-            return Deferred.fromCoroutine(register)
+        by = evolve(STRANGER, address=where)
+        return Deferred.fromCoroutine(self.world.service.register(by, Register(name, machine(), (), instance)))
 
     def login(self, name: str, instance: str, where: str) -> Welcome:
         return self.successResultOf(self.ask(name, instance, where))
@@ -269,25 +274,25 @@ class TwinTests(SynchronousTestCase):
 
     def test_the_operator_is_told_as_long_as_it_goes_on_and_the_log_once_from_where(self) -> None:
         self.world.links.silent = 0.0
-        assert self.world.desk.problems() == ()
+        assert self.world.service.problems() == ()
         with listening() as said:
             for _ in range(3):
                 self.refused("attic", "second", "192.0.2.2")
         (line,) = [line for line in said if "another machine wants that name" in line]
         assert "from 192.0.2.2" in line
         assert "from 192.0.2.1 since" in line
-        (problem,) = self.world.desk.problems()
+        (problem,) = self.world.service.problems()
         assert "two machines call themselves attic, and the second is turned away" in problem
         assert "192.0.2" not in problem, "the pages show it to everybody"
         timers = self.world.broker.timers
         assert isinstance(timers, Clock)
         timers.advance(TOLD_FOR)
-        assert self.world.desk.problems() == ()
+        assert self.world.service.problems() == ()
 
     def test_a_machine_that_does_not_stay_is_a_problem_too(self) -> None:
         for _ in range(FLAPS):
             self.login("attic", "first", "192.0.2.1")
-        (problem,) = self.world.desk.problems()
+        (problem,) = self.world.service.problems()
         assert f"build server attic does not stay: it logged in {FLAPS} times" in problem
 
     def test_an_instance_is_kept_as_a_digest_only_and_shown_nowhere(self) -> None:
@@ -303,7 +308,7 @@ class TwinTests(SynchronousTestCase):
 class DeliveringTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
-        welcome = Deferred.fromCoroutine(self.world.desk.register(Register("anna", machine())))
+        welcome = Deferred.fromCoroutine(self.world.service.register(STRANGER, Register("anna", machine())))
         session = self.successResultOf(welcome).session
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(submitted("a"))))
         (attempt,) = self.world.broker.state.attempts.values()
@@ -316,7 +321,7 @@ class DeliveringTests(SynchronousTestCase):
     def test_a_duration_that_no_build_has_is_refused(self, seconds: float) -> None:
         """It stands in the mail and on the pages, and estimates are made of it."""
         done = Done(self.attempt.build_id, self.attempt.epoch, DIGEST, DIGEST, 10, "x.zip", seconds, "")
-        told = Deferred.fromCoroutine(self.world.desk.done("anna", self.session, done))
+        told = Deferred.fromCoroutine(self.world.service.done(anna(self.session), done))
         assert "seconds" in str(self.failureResultOf(told, UsageError).value)
         assert self.world.store.all(Artifact) == []
 
@@ -326,5 +331,5 @@ class DeliveringTests(SynchronousTestCase):
         for expected in (["build 1.1 of lua declined by anna: busy until Monday"], []):
             with listening() as said:
                 ended = Ended(*key, AttemptEnd.REFUSED, "busy until Monday", "")
-                self.successResultOf(Deferred.fromCoroutine(self.world.desk.ended("anna", self.session, ended)))
+                self.successResultOf(Deferred.fromCoroutine(self.world.service.ended(anna(self.session), ended)))
             assert said == expected

@@ -1,4 +1,4 @@
-"""The operator's desk: what it shows, what each act changes, and what it says where nothing can be done."""
+"""What an operator asks for: what is shown, what each act changes, and what is said where nothing can be done."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.operations import WAITING_SHOWN, OperatorService
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import standing_lines
 from buildtool.project.definition import Project, Recipe
@@ -19,6 +20,7 @@ from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
+    AskStanding,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -40,7 +42,7 @@ from tests.scheduling.worlds import OPTIONS, POLICIES, REVISIONS, machine, spec,
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
 T = TypeVar("T")
-ANN = "ann (uid 7)"
+ANN = Principal(PrincipalRole.OPERATOR, "ann (uid 7)")
 CLIENT = "c" * 32
 
 
@@ -86,7 +88,7 @@ class Troubles:
 
 
 class OperatorCase(SynchronousTestCase):
-    """A desk over a broker, and in-memory stores."""
+    """A service over a broker, and in-memory stores."""
 
     def setUp(self) -> None:
         self.store, self.files, self.wall = MemoryStore(), Files(), WallClock()
@@ -95,7 +97,7 @@ class OperatorCase(SynchronousTestCase):
         self.done(self.broker.start())
         lua = Project("lua", OPTIONS, Recipe(4, plan), lambda _source: "https://git.example/lua.git")
         deployment = CurrentConfiguration(evolve(settings(), projects=(lua,)))
-        self.desk = OperatorService(
+        self.service = OperatorService(
             deployment, self.broker, self.store, self.history, self.files, self.troubles, self.wall
         )
 
@@ -122,7 +124,7 @@ class OperatorCase(SynchronousTestCase):
         return found
 
     def standing(self) -> FarmStatus:
-        told = self.done(self.desk.standing())
+        told = self.done(self.service.standing(ANN, AskStanding()))
         assert decode(FarmStatus, encode(told)) == told
         return told
 
@@ -135,7 +137,7 @@ class StandingTests(OperatorCase):
         for name in ("anna", "bert", "cleo"):
             self.login(name)
         self.ask(0)
-        self.done(self.desk.pause(PauseServer("bert", "no disk"), ANN))
+        self.done(self.service.pause(ANN, PauseServer("bert", "no disk")))
         self.done(self.broker.send(Disconnected("cleo", 1, "gone")))
         self.wall.now += 90
         self.history.mails, self.troubles.lines = (3, 1), ("the disk is full",)
@@ -178,51 +180,51 @@ class StandingTests(OperatorCase):
 class ServerTests(OperatorCase):
     def test_a_pause_is_written_down_with_who_did_it_and_is_told_when_it_was_so_already(self) -> None:
         self.login("anna")
-        acted = self.done(self.desk.pause(PauseServer("anna", "its  disk\nis full"), ANN))
+        acted = self.done(self.service.pause(ANN, PauseServer("anna", "its  disk\nis full")))
         assert acted == ActionResult(("build server anna is paused: its disk is full",))
-        assert self.events("server-paused") == [f"its disk is full; by {ANN}"]
+        assert self.events("server-paused") == [f"its disk is full; by {ANN.name}"]
         assert isinstance(self.ask(0), Queued)
-        assert not self.done(self.desk.pause(PauseServer("anna", "its disk is full"), ANN)).changed
-        assert self.done(self.desk.resume(ResumeServer("anna"), ANN)).changed
+        assert not self.done(self.service.pause(ANN, PauseServer("anna", "its disk is full"))).changed
+        assert self.done(self.service.resume(ANN, ResumeServer("anna"))).changed
         assert self.attempt().server == "anna"
-        assert not self.done(self.desk.resume(ResumeServer("anna"), ANN)).changed
+        assert not self.done(self.service.resume(ANN, ResumeServer("anna"))).changed
 
     def test_what_runs_on_a_paused_server_goes_on_and_is_counted(self) -> None:
         self.login("anna")
         self.ask(0)
-        (words,) = self.done(self.desk.pause(PauseServer("anna", ""), ANN)).words
+        (words,) = self.done(self.service.pause(ANN, PauseServer("anna", ""))).words
         assert words == "build server anna is paused: by the operator; what runs there goes on (1)"
         assert self.attempt().server == "anna"
 
     def test_one_that_is_connected_or_may_bring_a_build_is_not_forgotten_and_what_to_do_is_said(self) -> None:
         self.login("anna")
         self.ask(0)
-        said = self.refused(self.desk.forget_server(ForgetServer("anna"), ANN), StillThere)
+        said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
         assert "is connected and would be known again at once: stop it there first, or" in said
         assert "--pause anna" in said
         self.done(self.broker.send(Disconnected("anna", 1, "gone")))
-        said = self.refused(self.desk.forget_server(ForgetServer("anna"), ANN), StillThere)
+        said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
         assert "may still bring what it was building (1): wait until it is missed, or" in said
         assert "--abort BUILD" in said
         self.login("bert")
         self.done(self.broker.send(Disconnected("bert", 1, "gone", clean=True)))
-        assert self.done(self.desk.forget_server(ForgetServer("bert"), ANN)).changed
-        assert self.events("server-forgotten") == [f"by {ANN}"]
-        assert "known: anna" in self.refused(self.desk.forget_server(ForgetServer("bert"), ANN))
+        assert self.done(self.service.forget_server(ANN, ForgetServer("bert"))).changed
+        assert self.events("server-forgotten") == [f"by {ANN.name}"]
+        assert "known: anna" in self.refused(self.service.forget_server(ANN, ForgetServer("bert")))
 
     def test_a_server_that_there_is_not_is_refused_with_those_that_there_are(self) -> None:
         self.login("bert")
         self.login("anna")
-        said = self.refused(self.desk.pause(PauseServer("ana", ""), ANN))
+        said = self.refused(self.service.pause(ANN, PauseServer("ana", "")))
         assert said == "there is no build server 'ana'; known: anna, bert"
-        assert "known: anna, bert" in self.refused(self.desk.resume(ResumeServer("ana"), ANN))
+        assert "known: anna, bert" in self.refused(self.service.resume(ANN, ResumeServer("ana")))
 
 
 class BuildTests(OperatorCase):
     def test_who_waits_for_an_aborted_build_is_mailed_the_reason_but_not_who_it_was(self) -> None:
         self.login("anna")
         self.ask(0)
-        acted = self.done(self.desk.abort(AbortBuild(1, "wrong branch"), ANN))
+        acted = self.done(self.service.abort(ANN, AbortBuild(1, "wrong branch")))
         assert acted.words == ("build 1 is aborted; 1 request is told",)
         (request,) = self.store.all(Request)
         assert (request.state, request.reason) == (
@@ -230,40 +232,42 @@ class BuildTests(OperatorCase):
             "aborted by the operator: wrong branch",
         )
         assert [mail.email for mail in self.store.all(Mail)] == ["user@example.org"]
-        assert self.events("build-aborted") == [f"aborted by the operator: wrong branch; by {ANN}"]
+        assert self.events("build-aborted") == [f"aborted by the operator: wrong branch; by {ANN.name}"]
 
     def test_a_build_that_is_not_open_is_refused_with_how_it_ended(self) -> None:
         self.login("anna")
         self.built(0)
-        assert self.refused(self.desk.abort(AbortBuild(1, ""), ANN)) == "build 1 is not open: it succeeded"
-        assert self.refused(self.desk.abort(AbortBuild(9, ""), ANN)) == "there is no build 9"
+        assert self.refused(self.service.abort(ANN, AbortBuild(1, ""))) == "build 1 is not open: it succeeded"
+        assert self.refused(self.service.abort(ANN, AbortBuild(9, ""))) == "there is no build 9"
 
     def test_a_build_is_built_again_with_the_recipe_as_it_is_now_and_nobody_is_mailed(self) -> None:
         self.login("anna")
         self.built(0)
-        acted = self.done(self.desk.rebuild(RebuildBuild(1, "", CLIENT), ANN))
+        acted = self.done(self.service.rebuild(ANN, RebuildBuild(1, "", CLIENT)))
         assert acted.build_id == 2
         build = self.broker.state.builds[2]
         assert (build.spec.revision, build.spec.recipe_version, build.forced) == (REVISIONS[0], 4, True)
         (request,) = self.broker.state.requests.values()
         assert request.email == ""
-        assert self.events("request-queued") == [f"by {ANN}"]
+        assert self.events("request-queued") == [f"by {ANN.name}"]
 
     def test_the_same_act_sent_again_is_done_once(self) -> None:
         self.login("anna")
         self.built(0)
         message = RebuildBuild(1, "ann@example.org", CLIENT)
-        first = self.done(self.desk.rebuild(message, ANN))
-        assert self.done(self.desk.rebuild(message, ANN)) == first
+        first = self.done(self.service.rebuild(ANN, message))
+        assert self.done(self.service.rebuild(ANN, message)) == first
         assert [one.email for one in self.broker.state.requests.values()] == ["ann@example.org"]
 
     def test_what_cannot_be_built_again_is_refused_by_name(self) -> None:
         self.login("anna")
         self.built(0)
-        assert "'no address'" in self.refused(self.desk.rebuild(RebuildBuild(1, "no address", CLIENT), ANN), UsageError)
-        assert "there is no build 8" in self.refused(self.desk.rebuild(RebuildBuild(8, "", CLIENT), ANN))
-        self.desk.configuration.settings = settings()
-        assert "'lua'" in self.refused(self.desk.rebuild(RebuildBuild(1, "", CLIENT), ANN), UnknownProject)
+        assert "'no address'" in self.refused(
+            self.service.rebuild(ANN, RebuildBuild(1, "no address", CLIENT)), UsageError
+        )
+        assert "there is no build 8" in self.refused(self.service.rebuild(ANN, RebuildBuild(8, "", CLIENT)))
+        self.service.configuration.settings = settings()
+        assert "'lua'" in self.refused(self.service.rebuild(ANN, RebuildBuild(1, "", CLIENT)), UnknownProject)
 
     def test_a_failure_is_forgotten_once(self) -> None:
         self.login("anna")
@@ -273,10 +277,10 @@ class BuildTests(OperatorCase):
         self.done(self.broker.send(AttemptEnded("anna", 1, 1, 1, AttemptEnd.FAILED, "make failed")))
         again = submitted("again", spec(0))
         assert isinstance(self.done(self.broker.send(again)), KnownFailure)
-        assert self.done(self.desk.forget(ForgetFailure(1), ANN)).build_id == 1
-        assert self.events("failure-forgotten") == [f"by {ANN}"]
+        assert self.done(self.service.forget(ANN, ForgetFailure(1))).build_id == 1
+        assert self.events("failure-forgotten") == [f"by {ANN.name}"]
         assert isinstance(self.done(self.broker.send(submitted("once more", spec(0)))), Dispatched)
-        said = self.refused(self.desk.forget(ForgetFailure(1), ANN))
+        said = self.refused(self.service.forget(ANN, ForgetFailure(1)))
         assert said.startswith("no failure of build 1 is remembered: it failed; a mistake of the project is never")
 
 
@@ -284,19 +288,19 @@ class PurgeTests(OperatorCase):
     def test_a_purged_artifact_is_given_out_no_more_and_its_file_goes(self) -> None:
         self.login("anna")
         artifact = self.built(0)
-        acted = self.done(self.desk.purge(PurgeArtifact(str(artifact.id), "it was infected"), ANN))
+        acted = self.done(self.service.purge(ANN, PurgeArtifact(str(artifact.id), "it was infected")))
         assert acted.words == ("1 artifact is no longer given out; 1 file is deleted",)
         (row,) = self.store.all(Artifact)
         assert row.withdrawn == "purged by the operator: it was infected"
         assert self.files.removed == [artifact.digest]
-        assert self.events("artifact-withdrawn") == [f"{row.withdrawn}; by {ANN}"]
+        assert self.events("artifact-withdrawn") == [f"{row.withdrawn}; by {ANN.name}"]
         assert isinstance(self.done(self.broker.send(submitted("again", spec(0)))), Dispatched)
 
     def test_an_artifact_that_was_purged_before_is_said_to_have_been(self) -> None:
         self.login("anna")
         artifact = self.built(0)
-        self.done(self.desk.purge(PurgeArtifact(str(artifact.id), "it was infected"), ANN))
-        (first, *_) = self.done(self.desk.purge(PurgeArtifact(str(artifact.id), ""), ANN)).words
+        self.done(self.service.purge(ANN, PurgeArtifact(str(artifact.id), "it was infected")))
+        (first, *_) = self.done(self.service.purge(ANN, PurgeArtifact(str(artifact.id), ""))).words
         before = "it was withdrawn before: purged by the operator: it was infected"
         assert first == f"artifact {artifact.id} is given out no more, since {before}"
 
@@ -305,47 +309,47 @@ class PurgeTests(OperatorCase):
         first, second = self.built(0), self.built(1)
         same = evolve(second, digest=first.digest)
         self.store.rows[key_of(second)] = same
-        acted = self.done(self.desk.purge(PurgeArtifact(str(first.id), ""), ANN))
+        acted = self.done(self.service.purge(ANN, PurgeArtifact(str(first.id), "")))
         assert acted.words == ("1 artifact is no longer given out; 0 files are deleted",)
         assert self.files.removed == []
-        assert self.done(self.desk.purge(PurgeArtifact(first.digest, ""), ANN)).count == 1
+        assert self.done(self.service.purge(ANN, PurgeArtifact(first.digest, ""))).count == 1
         assert self.files.removed == [first.digest]
 
     def test_everything_that_a_machine_made_goes_and_nothing_of_others(self) -> None:
         self.login("anna")
         made = [self.built(number) for number in range(3)]
-        self.done(self.desk.pause(PauseServer("anna", ""), ANN))
+        self.done(self.service.pause(ANN, PauseServer("anna", "")))
         self.login("bert")
         other = self.built(3)
-        acted = self.done(self.desk.purge_built_by(PurgeBuiltBy("anna", ""), ANN))
+        acted = self.done(self.service.purge_built_by(ANN, PurgeBuiltBy("anna", "")))
         assert (acted.count, sorted(self.files.removed)) == (3, sorted(one.digest for one in made))
         assert [one.id for one in self.store.all(Artifact) if not one.withdrawn] == [other.id]
-        assert "'anna'" in self.refused(self.desk.purge_built_by(PurgeBuiltBy("anna", ""), ANN))
+        assert "'anna'" in self.refused(self.service.purge_built_by(ANN, PurgeBuiltBy("anna", "")))
 
     def test_what_is_no_artifact_is_refused(self) -> None:
-        assert "64 hex digits" in self.refused(self.desk.purge(PurgeArtifact("../key", ""), ANN), UsageError)
+        assert "64 hex digits" in self.refused(self.service.purge(ANN, PurgeArtifact("../key", "")), UsageError)
         for name in ("7", "a" * 64):
-            assert self.refused(self.desk.purge(PurgeArtifact(name, ""), ANN)) == f"no artifact {name} is given out"
+            assert self.refused(self.service.purge(ANN, PurgeArtifact(name, ""))) == f"no artifact {name} is given out"
 
 
 class DrainTests(OperatorCase):
     def test_it_ends_once_nothing_runs_and_not_before(self) -> None:
         self.login("anna")
         self.ask(0)
-        assert self.done(self.desk.drain(Drain(on=True), ANN)).count == 1
+        assert self.done(self.service.drain(ANN, Drain(on=True))).count == 1
         assert isinstance(self.ask(1), Queued)
-        assert self.desk.drained() == ""
+        assert self.service.drained() == ""
         assert self.standing().draining
         deliver_all(self.broker)
-        assert ANN in self.desk.drained()
+        assert ANN.name in self.service.drained()
         assert len(self.broker.state.builds) == 1, "what waits is not begun"
 
     def test_it_can_be_taken_back(self) -> None:
         self.login("anna")
-        self.done(self.desk.drain(Drain(on=True), ANN))
+        self.done(self.service.drain(ANN, Drain(on=True)))
         assert isinstance(self.ask(0), Queued)
-        self.done(self.desk.drain(Drain(on=False), ANN))
-        assert self.desk.drained() == ""
+        self.done(self.service.drain(ANN, Drain(on=False)))
+        assert self.service.drained() == ""
         assert self.attempt().server == "anna"
-        assert self.events("dispatch-held") == self.events("dispatch-resumed") == [f"by {ANN}"]
-        assert not self.done(self.desk.drain(Drain(on=False), ANN)).changed
+        assert self.events("dispatch-held") == self.events("dispatch-resumed") == [f"by {ANN.name}"]
+        assert not self.done(self.service.drain(ANN, Drain(on=False))).changed

@@ -1,4 +1,4 @@
-"""The requesters' desk: what it takes is bounded, whoever asks."""
+"""What requesters ask for: what is taken is bounded, whoever asks."""
 
 import weakref
 from itertools import count
@@ -18,6 +18,7 @@ from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import ProjectOptions, text
 from buildtool.model.platforms import Value
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Capability, Offer, ProjectSkill, canonical
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import decode, encode
@@ -39,6 +40,7 @@ from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
 
+ANN = Principal(PrincipalRole.REQUESTER, address="192.0.2.1")
 ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 
@@ -63,11 +65,11 @@ class Resolver:
 
 @define
 class World:
-    """A desk over a broker and in-memory stores."""
+    """A service over a broker and in-memory stores."""
 
     store: MemoryStore = field(factory=MemoryStore)
     resolver: Resolver = field(factory=Resolver)
-    desk: RequestService = field(init=False)
+    service: RequestService = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         one = project()
@@ -75,15 +77,23 @@ class World:
         broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
         assert Deferred.fromCoroutine(broker.start()).called
         deployment = CurrentConfiguration(evolve(settings(), projects=(one,)))
-        teller = RequestStatusReader(state, self.store, Addresses(deployment), Keys(b"k" * 32), wall.wall)
-        explainer = Explainer(state, self.store, teller)
-        self.desk = RequestService(
-            deployment, broker, self.store, self.resolver, teller, explainer, broker, open_limit=3, wanted_limit=25
+        status_reader = RequestStatusReader(state, self.store, Addresses(deployment), Keys(b"k" * 32), wall.wall)
+        explainer = Explainer(state, self.store, status_reader)
+        self.service = RequestService(
+            deployment,
+            broker,
+            self.store,
+            self.resolver,
+            status_reader,
+            explainer,
+            broker,
+            open_limit=3,
+            wanted_limit=25,
         )
 
     def submit(self, number: int, revrange: str = "") -> Deferred[RequestStatus]:
         message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", revrange, {}, {}, {})
-        return Deferred.fromCoroutine(self.desk.submit(message))
+        return Deferred.fromCoroutine(self.service.submit(ANN, message))
 
 
 class RoomTests(SynchronousTestCase):
@@ -92,7 +102,9 @@ class RoomTests(SynchronousTestCase):
         told = [self.successResultOf(world.submit(number)) for number in range(3)]
         assert "3 requests wait" in str(self.failureResultOf(world.submit(3), Overloaded).value)
         assert self.successResultOf(world.submit(2)) == told[2], "sent again it is no further one"
-        self.successResultOf(Deferred.fromCoroutine(world.desk.cancel(Cancel(told[0].request_id, told[0].token))))
+        self.successResultOf(
+            Deferred.fromCoroutine(world.service.cancel(ANN, Cancel(told[0].request_id, told[0].token)))
+        )
         self.successResultOf(world.submit(3))
 
     def test_a_range_takes_the_room_of_all_that_it_accepts(self) -> None:
@@ -105,23 +117,23 @@ class RoomTests(SynchronousTestCase):
     def test_what_is_asked_for_at_once_accepts_a_bounded_number_of_revisions_in_all(self) -> None:
         """It is one event, decided without a pause: that many ask together for a thousand each would be a long one."""
         world = World()
-        world.desk.open_limit = world.desk.wanted_limit = 1_000_000
+        world.service.open_limit = world.service.wanted_limit = 1_000_000
         items = [
             Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "9", {}, {}, {}) for number in range(TOGETHER)
         ]
-        self.successResultOf(Deferred.fromCoroutine(world.desk.submit_together(SubmitTogether(tuple(items)))))
+        self.successResultOf(Deferred.fromCoroutine(world.service.submit_together(ANN, SubmitTogether(tuple(items)))))
         world.resolver.near = WANTED_TOGETHER // TOGETHER + 1
         again = tuple(evolve(item, client_id=f"{1_000 + number:032x}") for number, item in enumerate(items))
-        asked = Deferred.fromCoroutine(world.desk.submit_together(SubmitTogether(again)))
+        asked = Deferred.fromCoroutine(world.service.submit_together(ANN, SubmitTogether(again)))
         assert "ask with a smaller --revrange" in str(self.failureResultOf(asked, UsageError).value)
 
     def test_builds_of_a_bounded_number_of_kinds_wait_and_more_of_the_same_may(self) -> None:
         world = World()
-        world.desk.open_limit, world.desk.kinds_limit = 1_000, 2
+        world.service.open_limit, world.service.kinds_limit = 1_000, 2
 
         def ask(number: int, arch: str) -> Deferred[RequestStatus]:
             message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"arch": arch})
-            return Deferred.fromCoroutine(world.desk.submit(message))
+            return Deferred.fromCoroutine(world.service.submit(ANN, message))
 
         for number, arch in enumerate(("x86_64", "ppc", "x86_64")):
             self.successResultOf(ask(number, arch))
@@ -137,16 +149,16 @@ class MemoryTests(SynchronousTestCase):
         ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": "x86_64"})
         for number in range(300):
             local: dict[str, Value] = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
-            self.successResultOf(Deferred.fromCoroutine(world.desk.explain(evolve(ask, local=local))))
-        assert len(world.desk._understood.known) == 1
+            self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, evolve(ask, local=local))))
+        assert len(world.service._understood.known) == 1
 
     def test_wishes_of_all_kinds_take_so_many_bytes_and_no_more(self) -> None:
         world = World()
-        world.desk._understood.known = BoundedCache(20_000)
+        world.service._understood.known = BoundedCache(20_000)
         for number in range(200):
             ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": f"arch{number}"})
-            self.successResultOf(Deferred.fromCoroutine(world.desk.explain(ask)))
-            assert 0 < world.desk._understood.known.size <= 20_000
+            self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, ask)))
+            assert 0 < world.service._understood.known.size <= 20_000
 
     def test_what_waits_for_a_repository_holds_nothing_that_the_project_does_not_look_at(self) -> None:
         world = World()
@@ -154,7 +166,7 @@ class MemoryTests(SynchronousTestCase):
 
         message = Submit(f"{1:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"odd": "x" * 4_000})
         gone = weakref.ref(message)
-        coroutine = world.desk.submit(message)
+        coroutine = world.service.submit(ANN, message)
         del message
         asked = Deferred.fromCoroutine(coroutine)
         del coroutine
@@ -168,15 +180,15 @@ class LiarsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World()
-        self.world.desk.open_limit = self.world.desk.wanted_limit = 1_000
-        (one,) = self.world.desk.configuration.settings.projects
+        self.world.service.open_limit = self.world.service.wanted_limit = 1_000
+        (one,) = self.world.service.configuration.settings.projects
         skill = ProjectSkill(one.name, one.recipe.version, one.options.digest())
         for number in range(70):
             words = (("arch", f"{number:03d}{'2' * 380}"), ("os", "linux"))
             tools = tuple(sorted(f"{'x' * 300}{number}.{tool}" for tool in range(20)))
             name = f"s{number:03d}{'x' * 59}"
             announced = Capability((Offer(words),), (("cpus", 1), ("tools", tools)), (skill,), host_info="h" * 4000)
-            login = self.world.desk.broker.send(Registered(name, announced))
+            login = self.world.service.broker.send(Registered(name, announced))
             self.successResultOf(Deferred.fromCoroutine(login))
 
     def test_as_many_builds_as_may_be_asked_for_at_once_are_told_in_one_answer(self) -> None:
@@ -185,7 +197,9 @@ class LiarsTests(SynchronousTestCase):
             Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, sparc, {})
             for number in range(TOGETHER)
         )
-        told = self.successResultOf(Deferred.fromCoroutine(self.world.desk.submit_together(SubmitTogether(items))))
+        told = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.submit_together(ANN, SubmitTogether(items)))
+        )
         plain = encode(told)
         assert decode(RequestStatuses, plain).items[-1].request_id == TOGETHER
         assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
@@ -193,7 +207,7 @@ class LiarsTests(SynchronousTestCase):
 
     def test_the_reactor_turns_while_many_builds_are_told(self) -> None:
         """Why each waits is looked for after the commit, which takes milliseconds a build on a large farm."""
-        broker, read = self.world.desk.broker, count(step=0.002)
+        broker, read = self.world.service.broker, count(step=0.002)
         broker.stopwatch = lambda: next(read)
         timers = broker.timers
         assert isinstance(timers, Clock)
@@ -201,7 +215,7 @@ class LiarsTests(SynchronousTestCase):
             Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, {"arch": "sparc"}, {})
             for number in range(TOGETHER)
         )
-        told = Deferred.fromCoroutine(self.world.desk.submit_together(SubmitTogether(items)))
+        told = Deferred.fromCoroutine(self.world.service.submit_together(ANN, SubmitTogether(items)))
         turns = 0
         while not told.called:
             turn(timers)
@@ -211,8 +225,10 @@ class LiarsTests(SynchronousTestCase):
 
     def test_why_one_waits_is_told_with_a_line_for_most_and_one_for_the_rest(self) -> None:
         wanted = Submit("1" * 32, "paint", "ann@example.org", "", "", "", {}, {"arch": "sparc"}, {})
-        told = self.successResultOf(Deferred.fromCoroutine(self.world.desk.submit(wanted)))
-        why = self.successResultOf(Deferred.fromCoroutine(self.world.desk.why(AskWhy(told.request_id, told.token))))
+        told = self.successResultOf(Deferred.fromCoroutine(self.world.service.submit(ANN, wanted)))
+        why = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.why(ANN, AskWhy(told.request_id, told.token)))
+        )
         assert decode(Explanation, encode(why)).verdict == "queued"
         assert sum(line.count for line in why.reasons) == 70
 
@@ -221,12 +237,12 @@ class OptionsTests(SynchronousTestCase):
     def test_options_that_no_order_could_carry_are_refused_before_anything_is_committed(self) -> None:
         world = World()
         one = project(options=ProjectOptions((), tuple(text(f"x{n}") for n in range(200))))
-        world.desk.configuration.settings = evolve(world.desk.configuration.settings, projects=(one,))
+        world.service.configuration.settings = evolve(world.service.configuration.settings, projects=(one,))
         long: dict[str, Value] = {f"x{n}": "\N{GRINNING FACE}" * 200 for n in range(200)}
         asked = Submit("1" * 32, "paint", "ann@example.org", "", "", "", long, {}, {})
-        refused = self.failureResultOf(Deferred.fromCoroutine(world.desk.submit(asked)), UsageError)
+        refused = self.failureResultOf(Deferred.fromCoroutine(world.service.submit(ANN, asked)), UsageError)
         assert "at most 100000" in refused.getErrorMessage()
-        assert world.desk.broker.state.requests == {}
+        assert world.service.broker.state.requests == {}
 
 
 class ReconfiguredTests(SynchronousTestCase):
@@ -239,7 +255,7 @@ class ReconfiguredTests(SynchronousTestCase):
         self.assertNoResult(self.asked)
 
     def take(self, *projects: Project) -> None:
-        self.world.desk.configuration.settings = evolve(self.world.desk.configuration.settings, projects=projects)
+        self.world.service.configuration.settings = evolve(self.world.service.configuration.settings, projects=projects)
         assert self.world.resolver.hold is not None
         self.world.resolver.hold.callback(None)
 
@@ -247,13 +263,13 @@ class ReconfiguredTests(SynchronousTestCase):
         one = project()
         self.take(evolve(one, recipe=evolve(one.recipe, version=one.recipe.version + 1)))
         self.successResultOf(self.asked)
-        (build,) = self.world.desk.broker.state.builds.values()
+        (build,) = self.world.service.broker.state.builds.values()
         assert build.spec.recipe_version == one.recipe.version + 1
 
     def test_a_project_that_is_gone_is_refused(self) -> None:
         self.take()
         self.failureResultOf(self.asked, UnknownProject)
-        assert self.world.desk.broker.state.requests == {}
+        assert self.world.service.broker.state.requests == {}
 
 
 class SlipsOfTheFinger(SynchronousTestCase):
@@ -261,22 +277,22 @@ class SlipsOfTheFinger(SynchronousTestCase):
 
     def asked(self, world: World, **system: Value) -> Deferred[RequestStatus]:
         message = Submit("f" * 32, "paint", "a@b.org", "", "", "", {}, dict(system), {"os": "linux", "arch": "x86_64"})
-        return Deferred.fromCoroutine(world.desk.submit(message))
+        return Deferred.fromCoroutine(world.service.submit(ANN, message))
 
     def test_an_arch_that_nobody_knows(self) -> None:
         world = World()
         told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
         assert told == "--arch: pcc is not known: did you mean ppc? (no build server has come yet)"
         capability = Capability((Offer(canonical({"os": "linux", "arch": "vax"})),), (), ())
-        self.successResultOf(Deferred.fromCoroutine(world.desk.broker.send(Registered("old", capability, ()))))
+        self.successResultOf(Deferred.fromCoroutine(world.service.broker.send(Registered("old", capability, ()))))
         told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
         assert told.endswith("(build servers have offered vax)")
-        assert world.desk.broker.state.requests == {}
+        assert world.service.broker.state.requests == {}
         assert self.successResultOf(self.asked(world, arch="vax")).answer == "queued"
 
     def test_an_arch_that_nobody_has_yet(self) -> None:
         world = World()
-        self.successResultOf(Deferred.fromCoroutine(world.desk.broker.send(Registered("old", ANY, ()))))
+        self.successResultOf(Deferred.fromCoroutine(world.service.broker.send(Registered("old", ANY, ()))))
         told = self.successResultOf(self.asked(world, arch="riscv64"))
         assert told.answer == "queued"
         assert any("no build server has offered arch riscv64 yet" in line for line in told.why)
@@ -286,8 +302,8 @@ class SlipsOfTheFinger(SynchronousTestCase):
             return source.nothing  # type: ignore[attr-defined, no-any-return] # a mistake of theirs
 
         world = World()
-        world.desk.configuration.settings = evolve(
-            world.desk.configuration.settings, projects=(project(path_to_url=astray),)
+        world.service.configuration.settings = evolve(
+            world.service.configuration.settings, projects=(project(path_to_url=astray),)
         )
         told = str(self.failureResultOf(self.asked(world), RecipeMistake).value)
         assert told.startswith("path_to_url of paint raised AttributeError: ")

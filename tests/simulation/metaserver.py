@@ -84,12 +84,12 @@ class Metaserver:
         tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
         shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
-        acts = EffectPerformer(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
+        acts = EffectPerformer(gateway.connections, gateway.followers, mailer, logs, shelving, teller, tickets, life)
         broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
         explainer = Explainer(state, store, teller)
         desk = RequestService(configuration, broker, store, world.resolver, teller, explainer, broker)
         troubles = Troubles(broker, life)
-        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway, troubles.unkept)
+        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway.connections, troubles.unkept)
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -118,7 +118,7 @@ class Metaserver:
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        world.network.listen("meta", life, gateway.factory(desk, server_desk))
+        world.network.listen("meta", life, gateway.factory(desk.handlers, server_desk.handlers))
         mailer.startService()
         self.serving = True
 

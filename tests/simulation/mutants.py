@@ -16,7 +16,6 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
-from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.sql import outbox_store
@@ -28,6 +27,7 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.model.matching import Requirements
+from buildtool.model.principal import Principal
 from buildtool.model.records import (
     Attempt,
     AttemptEnd,
@@ -141,10 +141,10 @@ def file_not_looked_for() -> Sequence[Change]:
 
 @_mutant("whoever has a name is asked before another machine gets it")
 def twin_fences_at_once() -> Sequence[Change]:
-    async def silence(self: Gateway, server: str, session: int) -> float:
+    async def silence(self: BuildServerConnections, server: str, session: int) -> float:
         return math.inf
 
-    return [(Gateway, "silence", silence)]
+    return [(BuildServerConnections, "silence", silence)]
 
 
 @_mutant("only the newest session of a server is believed")
@@ -153,14 +153,14 @@ def old_session_believed() -> Sequence[Change]:
         attempt = turn.state.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
-    def desk_current(self: BuildServerService, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         attempt = self.broker.state.attempts.get((build_id, epoch))
-        return attempt if attempt is not None and attempt.server == server else None
+        return attempt if attempt is not None and attempt.server == by.name else None
 
     return [
         (BuildServerConnections, "fence", lambda self, server, session: None),
         (attempts, "current", current),
-        (BuildServerService, "_current", desk_current),
+        (BuildServerService, "_current", service_current),
     ]
 
 
@@ -184,10 +184,10 @@ def epoch_not_compared() -> Sequence[Change]:
     def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(turn.state, server, build_id, epoch)
 
-    def desk_current(self: BuildServerService, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-        return newest(self.broker.state, server, build_id, epoch)
+    def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
+        return newest(self.broker.state, by.name, build_id, epoch)
 
-    return [(attempts, "current", current), (BuildServerService, "_current", desk_current)]
+    return [(attempts, "current", current), (BuildServerService, "_current", service_current)]
 
 
 @_mutant("a batch that ends early answers nobody whom it did not come to")

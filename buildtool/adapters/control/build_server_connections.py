@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -18,8 +19,9 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.concurrency.asker import working_for
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
-from buildtool.ports.metaserver import BuildServerApi
+from buildtool.ports.metaserver import ConnectionEnded, Handlers
 from buildtool.protocol.messages import AbortOrder, Accepted, Ended, Ok, Order, Refused
 
 __all__ = ["BuildServerConnection", "BuildServerConnections"]
@@ -43,7 +45,7 @@ Send = Callable[["BuildServerConnection"], Coroutine[Any, Any, None]]
 
 @define(eq=False)
 class BuildServerConnection:
-    """The connection of one build server. ``session`` is None until the desk has opened one.
+    """The connection of one build server. ``principal`` is None until a Session was opened for it.
 
     What is to be sent before ``is_open`` (the answer to ``register`` has gone out) waits in ``waiting``.
     """
@@ -51,8 +53,7 @@ class BuildServerConnection:
     server: str
     broker: Guarded
     orders: pb.RemoteReference
-    desk: BuildServerApi
-    session: int | None = None
+    principal: Principal | None = None
     is_open: bool = False
     lost: bool = False
     goodbye: str = ""
@@ -63,141 +64,135 @@ class BuildServerConnection:
 class BuildServerConnections:
     """Implements ``ports.BuildServers``.
 
-    Each Session that the desk opened is told to it as disconnected exactly once, however the connection ended. The
-    desk may ask for a dispatch before its answer to ``register`` has returned; that waits until the Session is open.
+    ``handlers`` are those of the service for build servers. The end of each Session that it opened is told to it
+    exactly once, however the connection ended. It may ask for a dispatch before its answer to ``register`` has
+    returned; that waits until the Session is open.
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, silence: float = SILENCE) -> None:
+        self.handlers: Handlers = {}
         self._clock = clock
         self._silence = silence
-        self._links: dict[tuple[str, int], BuildServerConnection] = {}
+        self._connections: dict[tuple[str, int], BuildServerConnection] = {}
         self._arriving: list[BuildServerConnection] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
         self._pauses: set[Deferred[None]] = set()
         self._asking: dict[tuple[str, int], list[Deferred[float]]] = {}
-        self._desk: BuildServerApi | None = None
         self._closed = False
 
     # --- connections ------------------------------------------------------------------------------------
 
-    def arriving(
-        self, server: str, broker: Guarded, orders: pb.RemoteReference, desk: BuildServerApi
-    ) -> BuildServerConnection:
-        """Return the link of a build server that is about to be registered."""
-        self._desk = desk
-        link = BuildServerConnection(server, broker, orders, desk)
+    def arriving(self, server: str, broker: Guarded, orders: pb.RemoteReference) -> BuildServerConnection:
+        """Return the connection of a build server that is about to be registered."""
+        connection = BuildServerConnection(server, broker, orders)
         broker.patient += 1
-        broker.notifyOnDisconnect(lambda: self._lost(link))  # type: ignore[no-untyped-call]
-        self._arriving.append(link)
-        return link
+        broker.notifyOnDisconnect(lambda: self._lost(connection))  # type: ignore[no-untyped-call]
+        self._arriving.append(connection)
+        return connection
 
-    def turned_away(self, link: BuildServerConnection) -> None:
-        """The registration was refused."""
-        link.lost = True
-        link.broker.patient -= 1
-        self._arrived(link)
+    def turned_away(self, connection: BuildServerConnection) -> None:
+        """Forget a connection whose registration was refused."""
+        connection.lost = True
+        connection.broker.patient -= 1
+        self._arrived(connection)
 
-    def opened(self, link: BuildServerConnection, session: int) -> None:
-        """The desk has opened a Session."""
-        link.session = session
-        link.waiting += self._early.pop((link.server, session), [])
-        self._arrived(link)
-        if link.lost:
-            self._gone(link)
+    def opened(self, connection: BuildServerConnection, principal: Principal) -> None:
+        """Send what there is for a build server from the reactor's next turn on: a Session was opened for it."""
+        connection.principal, key = principal, _key(principal)
+        connection.waiting += self._early.pop(key, [])
+        self._arrived(connection)
+        if connection.lost:
+            self._gone(connection, principal)
             return
-        self._links[link.server, session] = link
-        link.silence = self._clock.callLater(self._silence, self._silent, link)
-        self._clock.callLater(0, self._open, link)
+        self._connections[key] = connection
+        connection.silence = self._clock.callLater(self._silence, self._silent, connection)
+        self._clock.callLater(0, self._open, connection)
 
     def heard(self, server: str, session: int) -> None:
-        """A build server was heard of."""
-        link = self._links.get((server, session))
-        if link is not None and link.silence is not None:
-            link.silence.reset(self._silence)
+        """Note that a build server was heard of."""
+        connection = self._connections.get((server, session))
+        if connection is not None and connection.silence is not None:
+            connection.silence.reset(self._silence)
 
-    def _silent(self, link: BuildServerConnection) -> None:
-        link.silence = None
-        link.broker.drop(f"build server {link.server} was not heard of for {self._silence:g} s")
+    def _silent(self, connection: BuildServerConnection) -> None:
+        connection.silence = None
+        connection.broker.drop(f"build server {connection.server} was not heard of for {self._silence:g} s")
 
     def _arrives(self, server: str) -> bool:
         return any(other.server == server for other in self._arriving)
 
-    def _arrived(self, link: BuildServerConnection) -> None:
-        self._arriving.remove(link)
-        if not self._arrives(link.server):
-            for key in [key for key in self._early if key[0] == link.server]:
+    def _arrived(self, connection: BuildServerConnection) -> None:
+        self._arriving.remove(connection)
+        if not self._arrives(connection.server):
+            for key in [key for key in self._early if key[0] == connection.server]:
                 del self._early[key]
 
-    def _open(self, link: BuildServerConnection) -> None:
-        link.is_open = True
-        waiting, link.waiting = link.waiting, []
+    def _open(self, connection: BuildServerConnection) -> None:
+        connection.is_open = True
+        waiting, connection.waiting = connection.waiting, []
         for send in waiting:
-            self._start(link, send)
+            self._start(connection, send)
 
-    def _lost(self, link: BuildServerConnection) -> None:
-        if link.lost:
+    def _lost(self, connection: BuildServerConnection) -> None:
+        if connection.lost:
             return
-        link.lost = True
-        if link.session is not None:
-            self._gone(link)
+        connection.lost = True
+        if connection.principal is not None:
+            self._gone(connection, connection.principal)
 
-    def _gone(self, link: BuildServerConnection) -> None:
-        session = link.session
-        assert session is not None  # noqa: S101 - there is nothing to tell before
-        self._links.pop((link.server, session), None)
-        link.waiting.clear()
-        if link.silence is not None:
-            link.silence.cancel()
-            link.silence = None
-        reason = link.goodbye or link.broker.why or "the connection was lost"
-        with working_for(link.broker.asker):  # in its place behind what it sent before
-            self._tell_gone(link.desk, link.server, session, reason, clean=bool(link.goodbye))
+    def _gone(self, connection: BuildServerConnection, principal: Principal) -> None:
+        self._connections.pop(_key(principal), None)
+        connection.waiting.clear()
+        if connection.silence is not None:
+            connection.silence.cancel()
+            connection.silence = None
+        reason = connection.goodbye or connection.broker.why or "the connection was lost"
+        with working_for(connection.broker.asker):  # in its place behind what it sent before
+            self._tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye)))
 
-    def _tell_gone(self, desk: BuildServerApi, server: str, session: int, reason: str, *, clean: bool) -> None:
-        async def tell() -> None:
-            await desk.disconnected(server, session, reason, clean=clean)
-
-        self._background(self._insist(tell, f"that {server} left", lambda: True))
+    def _tell_ended(self, principal: Principal, ended: ConnectionEnded) -> None:
+        self._background(self._insist(principal, ended, f"that {principal.name} left", lambda: True))
 
     def close(self) -> None:
-        """Tell the desks nothing any more."""
+        """Tell the service nothing any more."""
         self._closed = True
         for pause in list(self._pauses):
             pause.cancel()
-        for link in self._links.values():
-            if link.silence is not None:
-                link.silence.cancel()
-                link.silence = None
+        for connection in self._connections.values():
+            if connection.silence is not None:
+                connection.silence.cancel()
+                connection.silence = None
 
     # --- what is sent -----------------------------------------------------------------------------------
 
     def dispatch(self, server: str, session: int, order: Order) -> None:
         """Send an order to its build server."""
 
-        async def send(link: BuildServerConnection) -> None:
-            await self._order(link, order)
+        async def send(connection: BuildServerConnection) -> None:
+            await self._order(connection, order)
 
         self._send(server, session, send)
-        if (server, session) not in self._links and self._desk is not None and not self._arrives(server):
-            # Its login was refused for a commit that took effect all the same, or the desk has not yet taken in that
-            # it left: it would be given orders for ever.
-            self._tell_gone(self._desk, server, session, "there is no connection to it", clean=False)
+        if (server, session) not in self._connections and not self._arrives(server):
+            # Its login was refused for a commit that took effect all the same, or the service has not yet taken in
+            # that it left: it would be given orders for ever.
+            principal = Principal(PrincipalRole.BUILD_SERVER, server, session=session)
+            self._tell_ended(principal, ConnectionEnded("there is no connection to it", clean=False))
 
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
-        """Tell the build server to stop an Attempt."""
+        """Send a build server the order to stop an Attempt."""
 
-        async def send(link: BuildServerConnection) -> None:
-            await call(link.orders, "abort", order, Ok, clock=self._clock)
+        async def send(connection: BuildServerConnection) -> None:
+            await call(connection.orders, "abort", order, Ok, clock=self._clock)
 
         self._send(server, session, send)
 
     def fence(self, server: str, session: int) -> None:
         """Close the connection of an older Session."""
-        link = self._links.get((server, session))
-        if link is not None:
-            link.broker.drop(f"build server {server} has logged in anew")
+        connection = self._connections.get((server, session))
+        if connection is not None:
+            connection.broker.drop(f"build server {server} has logged in anew")
 
     async def silence(self, server: str, session: int) -> float:
         """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
@@ -205,8 +200,8 @@ class BuildServerConnections:
         However many want to know at the same time, it is asked once. Infinity when it has no connection any more.
         """
         key = (server, session)
-        link = self._links.get(key)
-        if link is None:
+        connection = self._connections.get(key)
+        if connection is None:
             return math.inf
         waiting = self._asking.get(key)
         if waiting is not None:
@@ -215,7 +210,7 @@ class BuildServerConnections:
             return await mine
         self._asking[key] = []
         try:
-            found = await self._ask(link)
+            found = await self._ask(connection)
         except BaseException:
             found = 0.0
             raise
@@ -224,59 +219,57 @@ class BuildServerConnections:
                 other.callback(found)
         return found
 
-    async def _ask(self, link: BuildServerConnection) -> float:
+    async def _ask(self, connection: BuildServerConnection) -> float:
         """Ask for something that peers of every version answer: to stop a build that there is not."""
         try:
-            await call_plain(link.orders, "abort", _NOTHING, clock=self._clock, within=ASKED)
+            await call_plain(connection.orders, "abort", _NOTHING, clock=self._clock, within=ASKED)
         except Unavailable:
-            return math.inf if link.lost else link.broker.silent_for
+            return math.inf if connection.lost else connection.broker.silent_for
         return 0.0
 
     def _send(self, server: str, session: int, send: Send) -> None:
-        link = self._links.get((server, session))
-        if link is None:
-            # Of a Session that is just being opened; of any other the desk hears, or has heard, that it ended.
+        connection = self._connections.get((server, session))
+        if connection is None:
+            # Of a Session that is just being opened; of any other the service hears, or has heard, that it ended.
             if self._arrives(server):
                 self._early.setdefault((server, session), []).append(send)
-        elif link.is_open:
-            self._start(link, send)
+        elif connection.is_open:
+            self._start(connection, send)
         else:
-            link.waiting.append(send)
+            connection.waiting.append(send)
 
-    def _start(self, link: BuildServerConnection, send: Send) -> None:
+    def _start(self, connection: BuildServerConnection, send: Send) -> None:
         async def guarded() -> None:
             try:
-                await send(link)
+                await send(connection)
             except BuildToolError as error:
-                link.broker.drop(f"build server {link.server}: {error}")
+                connection.broker.drop(f"build server {connection.server}: {error}")
 
-        with working_for(link.broker.asker):
+        with working_for(connection.broker.asker):
             self._background(guarded())
 
-    async def _order(self, link: BuildServerConnection, order: Order) -> None:
-        data = await call_plain(link.orders, "build", order, clock=self._clock, within=ORDER_TIMEOUT)
-        answer = decoded(data, Accepted)
-        session = link.session
-        assert session is not None  # noqa: S101 - orders are sent in a Session only
-        here = f"what {link.server} answered to build {order.build_id}"
+    async def _order(self, connection: BuildServerConnection, order: Order) -> None:
+        data = await call_plain(connection.orders, "build", order, clock=self._clock, within=ORDER_TIMEOUT)
+        answer: Accepted | Ended | Refused = decoded(data, Accepted)
         if isinstance(answer, Refused):
-            ended = Ended(order.build_id, order.epoch, AttemptEnd.REFUSED, answer.message, "")
-            await self._insist(lambda: link.desk.ended(link.server, session, ended), here, lambda: not link.lost)
+            answer = Ended(order.build_id, order.epoch, AttemptEnd.REFUSED, answer.message, "")
         elif answer != Accepted(order.build_id, order.epoch):
-            link.broker.drop(f"build server {link.server} accepted something else than it was asked to build")
-        else:
-            await self._insist(lambda: link.desk.accepted(link.server, session, answer), here, lambda: not link.lost)
+            connection.broker.drop(
+                f"build server {connection.server} accepted something else than it was asked to build"
+            )
+            return
+        assert connection.principal is not None  # noqa: S101 - orders are sent in a Session only
+        what = f"what {connection.server} answered to build {order.build_id}"
+        await self._insist(connection.principal, answer, what, lambda: not connection.lost)
 
-    # --- telling the desk -------------------------------------------------------------------------------
+    # --- telling the service ----------------------------------------------------------------------------
 
-    async def _insist(
-        self, tell: Callable[[], Coroutine[Any, Any, object]], what: str, wanted: Callable[[], bool]
-    ) -> None:
-        """Tell the desk, again while it cannot store it, as long as it is ``wanted``."""
+    async def _insist(self, by: Principal, message: attrs.AttrsInstance, what: str, wanted: Callable[[], bool]) -> None:
+        """Pass a message to its handler, again while it cannot be stored, as long as it is ``wanted``."""
         tries = _RETRY.begin()
         while wanted() and not self._closed:
             try:
-                await tell()
+                await self.handlers[type(message)](by, message)
             except StorageUnavailable as error:
                 self._log.warn("{what} could not be stored, trying again: {why}", what=what, why=str(error))
             except BuildToolError as error:
@@ -297,3 +290,7 @@ class BuildServerConnections:
                 self._log.failure("a defect in the way to a build server", failure)
 
         Deferred.fromCoroutine(act).addErrback(failed)
+
+
+def _key(principal: Principal) -> tuple[str, int]:
+    return principal.name, principal.session

@@ -57,10 +57,9 @@ class RemoteEndpoint(pb.Referenceable):
         return broker.serialize(answer)
 
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:
-        method: Callable[..., Awaitable[Any]] = getattr(self, f"remote_{name}")
         try:
-            waiting = method(self.read(name, data), *references)
-            del data  # while it waits only what the method needs of it takes memory
+            waiting = self.handler(name)(self.read(name, data), *references)
+            del data  # while it waits only what the handler needs of it takes memory
             answer = await waiting
             return answer if isinstance(answer, pb.Referenceable) else codec.encode(answer)
         except BuildToolError as error:
@@ -68,6 +67,11 @@ class RemoteEndpoint(pb.Referenceable):
         except Exception:  # noqa: BLE001 - a defect must not reach the peer, nor leave it without an answer
             broker.complaints.defect(f"a defect while {broker.peer()} called {name}", Failure())
             return codec.encode(refusal(InternalError("a mistake happened here; the details are in this side's log")))
+
+    def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what answers a call of ``name``. Raises BuildToolError where it may not be called now."""
+        method: Callable[..., Awaitable[Any]] = getattr(self, f"remote_{name}")
+        return method
 
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
         """Return the message of a call. Raises DecodeError."""

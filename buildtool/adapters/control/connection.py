@@ -34,7 +34,7 @@ from buildtool.adapters.network.connection_shares import ConnectionShares, Conne
 from buildtool.adapters.network.memory_budget import MemoryBudget
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.asker import Asker
-from buildtool.model.networks import network_of
+from buildtool.model.hosts import network_of
 
 __all__ = ["ConnectionLimits", "Guarded", "GuardedFactory", "ProtocolViolation", "ViolationLog"]
 

@@ -1,4 +1,4 @@
-"""Requesters that wait in the foreground: who follows which Request, and telling them."""
+"""Requesters that wait in the foreground: who follows which Request; each is sent every change of it."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class FollowerRegistry:
         self._followers: dict[int, list[Follower]] = {}
 
     def follows(self, request_id: int) -> bool:
-        """Say whether anybody follows this Request."""
+        """Return whether anybody follows this Request."""
         return request_id in self._followers
 
     def join(self, follower: Follower) -> None:
-        """Begin to keep moves for a follower."""
+        """Start to keep moves for a follower."""
         self._followers.setdefault(follower.request_id, []).append(follower)
 
     def leave(self, follower: Follower) -> None:
@@ -55,26 +55,26 @@ class FollowerRegistry:
         follower.left()
 
     def ready(self, follower: Follower) -> None:
-        """Tell a follower of moves from the reactor's next turn on: their first answer goes out before."""
+        """Send a follower moves from the reactor's next turn on: their first answer goes out before."""
         self._clock.callLater(0, self._begin, follower)
 
     def _begin(self, follower: Follower) -> None:
         follower.ready = True
         if follower.kept is not None:
-            self._tell(follower, follower.kept)
+            self._send(follower, follower.kept)
 
-    def moved(self, told: RequestStatus) -> None:
-        """Tell whoever follows this Request how it stands."""
-        for follower in list(self._followers.get(told.request_id, ())):
+    def moved(self, status: RequestStatus) -> None:
+        """Send whoever follows this Request how it stands."""
+        for follower in list(self._followers.get(status.request_id, ())):
             if follower.ready:
-                self._tell(follower, told)
+                self._send(follower, status)
             else:
-                follower.kept = told
+                follower.kept = status
 
-    def _tell(self, follower: Follower, told: RequestStatus) -> None:
-        if told.state != RequestState.WAITING.value:
+    def _send(self, follower: Follower, status: RequestStatus) -> None:
+        if status.state != RequestState.WAITING.value:
             self.leave(follower)
         try:
-            follower.reference.callRemote("moved", codec.encode(told), pbanswer=False)
+            follower.reference.callRemote("moved", codec.encode(status), pbanswer=False)
         except pb.DeadReferenceError:
             self.leave(follower)

@@ -1,20 +1,21 @@
 """The metaserver's control port: who is there, what they may call, and the way back to build servers and followers.
 
 A new connection may only call ``hello`` of its ``Handshake``, which returns the ``RemoteEndpoint`` for its role.
-Endpoints turn plain data into messages and hand them to the services.
+Endpoints turn plain data into messages and pass them to a service's handlers, each with the ``Principal`` who calls.
 
 TLS and identity plug in at two places: the listening endpoint (``ssl:`` in place of ``tcp:``) carries the bytes, and
-``identify`` says who the peer is from its transport (whose certificate is there) and its Hello. ``anybody`` is the
+``identify`` returns who the peer is from its transport (whose certificate is there) and its Hello. ``anybody`` is the
 default for plain TCP inside a trusted network: every role for everybody, under any name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.spread import pb
 
@@ -23,14 +24,14 @@ from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.connection import PEER, REQUESTER, ConnectionLimits, Guarded, GuardedFactory
 from buildtool.adapters.control.followers import Follower, FollowerRegistry
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import RequestState
-from buildtool.ports.metaserver import BuildServerApi, RequesterApi
+from buildtool.ports.metaserver import Handlers
 from buildtool.protocol import codec
 from buildtool.protocol.messages import (
     PROTOCOL_VERSION,
     SOFTWARE,
     TOGETHER,
-    AbortOrder,
     AskBuild,
     AskExplain,
     AskHealth,
@@ -40,55 +41,46 @@ from buildtool.protocol.messages import (
     Done,
     Draining,
     Ended,
-    Explanation,
     Follow,
     Goodbye,
-    HealthTold,
     Heard,
     Heartbeat,
     Hello,
     Ok,
-    Order,
     Register,
     RenewTickets,
     RequestStatus,
-    RequestStatuses,
     Submit,
     SubmitTogether,
-    Tickets,
     Welcome,
 )
 
-__all__ = ["BUILD_SERVER_ROLE", "REQUESTER_ROLE", "Gateway", "Identify", "Peer", "anybody"]
-
-REQUESTER_ROLE = "requester"
-BUILD_SERVER_ROLE = "build server"
+__all__ = ["Gateway", "Handshake", "Identify", "ServiceEndpoint", "anybody"]
 
 FOLLOWED = TOGETHER
 """Most Requests that one connection may follow."""
 
+Calls = Mapping[str, type[attrs.AttrsInstance]]
 
-@frozen
-class Peer:
-    """Who a peer is. ``name`` is proven, or empty where nothing proves anything; a build server must use its own."""
-
-    role: str
-    name: str = ""
+Identify = Callable[[Principal, object, Hello], Principal]
+"""Returns who a peer is, from who it was before hello, its transport and its Hello. Raises Unauthorised."""
 
 
-Identify = Callable[[object, Hello], Peer]
-"""Says who a peer is, from its transport and Hello. Raises Unauthorised."""
-
-
-def anybody(_transport: object, hello: Hello) -> Peer:
-    """Believe what a peer says of itself. Raises Unauthorised for a role that there is not."""
-    if hello.role not in (REQUESTER_ROLE, BUILD_SERVER_ROLE):
-        raise Unauthorised(f"no role {hello.role!r}: there are {REQUESTER_ROLE!r} and {BUILD_SERVER_ROLE!r}")
-    return Peer(hello.role)
+def anybody(stranger: Principal, _transport: object, hello: Hello) -> Principal:
+    """Return a peer as what it says that it is. Raises Unauthorised for a role that there is not."""
+    for role in (PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER):
+        if hello.role == role.value:
+            return evolve(stranger, role=role)
+    raise Unauthorised(
+        f"no role {hello.role!r}: there are {PrincipalRole.REQUESTER.value!r} and {PrincipalRole.BUILD_SERVER.value!r}"
+    )
 
 
 class Gateway:
-    """Implements ``ports.BuildServers`` and ``ports.Followers``; ``factory`` listens for them and for requesters."""
+    """The way to build servers (``connections``) and to whoever follows a Request (``followers``).
+
+    ``factory`` listens for them and for requesters.
+    """
 
     def __init__(
         self,
@@ -99,72 +91,51 @@ class Gateway:
         silence: float = SILENCE,
     ) -> None:
         """``silence`` is after how many seconds a build server that was not heard of is taken to be gone."""
+        self.connections = BuildServerConnections(clock, silence)
+        self.followers = FollowerRegistry(clock)
         self._clock = clock
         self._identify = identify
         self._limits = limits
-        self._links = BuildServerConnections(clock, silence)
-        self._audience = FollowerRegistry(clock)
         self._factory: GuardedFactory | None = None
 
-    def factory(self, requesters: RequesterApi, servers: BuildServerApi) -> GuardedFactory:
-        """Return what listens on the control port; the desks answer."""
+    def factory(self, requesters: Handlers, build_servers: Handlers) -> GuardedFactory:
+        """Return what listens on the control port; the handlers answer requesters and build servers."""
+        self.connections.handlers = build_servers
 
-        def root(broker: Guarded) -> Handshake:
-            def door(peer: Peer) -> RemoteEndpoint:
-                if peer.role == BUILD_SERVER_ROLE:
-                    broker.admit(PEER)
-                    return BuildServerDoor(broker, peer, servers, self._links)
-                broker.admit(REQUESTER)
-                return RequesterDoor(broker, requesters, self._audience)
+        def enter(principal: Principal, broker: Guarded) -> RemoteEndpoint:
+            if principal.role is PrincipalRole.BUILD_SERVER:
+                broker.admit(PEER)
+                return BuildServerEndpoint(principal, build_servers, broker, self.connections)
+            broker.admit(REQUESTER)
+            return RequesterEndpoint(principal, requesters, broker, self.followers)
 
-            return Handshake(broker, self._identify, door)
-
-        self._factory = GuardedFactory(root, self._clock, self._limits)
+        self._factory = GuardedFactory(
+            lambda broker: Handshake(broker, self._identify, enter), self._clock, self._limits
+        )
         return self._factory
 
     def close(self) -> None:
-        """End all connections. The desks hear nothing of it: the metaserver ends, and no Session is lost by that."""
-        self._links.close()
+        """End all connections. No service hears of it: the metaserver ends, and no Session is lost by that."""
+        self.connections.close()
         if self._factory is not None:
             self._factory.close("the metaserver stops")
-
-    def dispatch(self, server: str, session: int, order: Order) -> None:
-        """Send an order to its build server."""
-        self._links.dispatch(server, session, order)
-
-    def abort(self, server: str, session: int, order: AbortOrder) -> None:
-        """Tell the build server to stop an Attempt."""
-        self._links.abort(server, session, order)
-
-    def fence(self, server: str, session: int) -> None:
-        """Close the connection of an older Session."""
-        self._links.fence(server, session)
-
-    async def silence(self, server: str, session: int) -> float:
-        """Ask a build server whether it is there; return for how many seconds nothing was heard of it."""
-        return await self._links.silence(server, session)
-
-    def follows(self, request_id: int) -> bool:
-        """Say whether anybody follows this Request."""
-        return self._audience.follows(request_id)
-
-    def moved(self, told: RequestStatus) -> None:
-        """Tell whoever follows this Request how it stands."""
-        self._audience.moved(told)
 
 
 @define(eq=False)
 class Handshake(RemoteEndpoint):
-    """Where every connection begins: ``hello`` answers with the door for the peer's role."""
+    """What a new connection may call: ``hello``, which returns the endpoint for its role."""
 
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"hello": Hello}
+    takes: ClassVar[Calls] = {"hello": Hello}
 
     _broker: Guarded
     _identify: Identify
-    _door: Callable[[Peer], RemoteEndpoint]
+    _enter: Callable[[Principal, Guarded], RemoteEndpoint]
 
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
-        """Compare versions before anything else: a Hello of another version may look different."""
+        """Return a Hello; its version is compared first, since one of another version may look different.
+
+        Raises ProtocolMismatch, DecodeError.
+        """
         theirs = codec.protocol_of(data)
         if theirs != PROTOCOL_VERSION:
             older = "the metaserver" if theirs > PROTOCOL_VERSION else "buildtool on the side that connects"
@@ -175,17 +146,36 @@ class Handshake(RemoteEndpoint):
         return super().read(name, data)
 
     async def remote_hello(self, hello: Hello) -> pb.Referenceable:
-        """Let the peer in. Raises Unauthorised."""
-        if self._broker.known:
+        """Return the endpoint for the peer's role. Raises Unauthorised."""
+        broker = self._broker
+        if broker.known:
             raise UsageError("hello was said already")
-        return self._door(self._identify(self._broker.transport, hello))
+        stranger = Principal(PrincipalRole.NOBODY, address=broker.asker.address, connection=broker.asker.connection)
+        return self._enter(self._identify(stranger, broker.transport, hello), broker)
 
 
 @define(eq=False)
-class RequesterDoor(RemoteEndpoint):
+class ServiceEndpoint(RemoteEndpoint):
+    """What a peer may call of a service: each message goes to its handler, with who calls.
+
+    A subclass has a ``remote_NAME`` for each call that needs the connection itself.
+    """
+
+    principal: Principal
+    handlers: Handlers
+
+    def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what answers a call of ``name``."""
+        if hasattr(self, f"remote_{name}"):
+            return super().handler(name)
+        return partial(self.handlers[self.takes[name]], self.principal)
+
+
+@define(eq=False)
+class RequesterEndpoint(ServiceEndpoint):
     """What a requester may call."""
 
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
+    takes: ClassVar[Calls] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
         "together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
         "health": AskHealth,
@@ -193,61 +183,32 @@ class RequesterDoor(RemoteEndpoint):
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
     _broker: Guarded
-    _desk: RequesterApi
-    _audience: FollowerRegistry
+    _followers: FollowerRegistry
     _followed: int = field(default=0, init=False)
 
-    def remote_submit(self, message: Submit) -> Awaitable[RequestStatus]:
-        """Ask for a build. Like the next two it keeps nothing of the message, which may be long, while it waits."""
-        return self._desk.submit(message)
-
-    def remote_together(self, message: SubmitTogether) -> Awaitable[RequestStatuses]:
-        """Several builds at once."""
-        return self._desk.submit_together(message)
-
-    async def remote_cancel(self, message: Cancel) -> RequestStatus:
-        """End a Request."""
-        return await self._desk.cancel(message)
-
-    async def remote_status(self, message: AskStatus) -> RequestStatus:
-        """Say how a Request stands."""
-        return await self._desk.status(message)
-
-    def remote_explain(self, message: AskExplain) -> Awaitable[Explanation]:
-        """What a submission would be answered."""
-        return self._desk.explain(message)
-
-    async def remote_why(self, message: AskWhy) -> Explanation:
-        """Why a Request waits."""
-        return await self._desk.why(message)
-
-    async def remote_build(self, message: AskBuild) -> Explanation:
-        """How an open Build stands."""
-        return await self._desk.build(message)
-
-    async def remote_health(self, _message: AskHealth) -> HealthTold:
-        """Whether the metaserver can do its work."""
-        return await self._desk.health()
-
     async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> RequestStatus:
-        """Say how a Request stands, and from then on whenever that changes, until its end."""
+        """Return how a Request stands, and send ``reference`` every change from then on until its end.
+
+        Raises UsageError for too many on one connection, and what asking for the status raises.
+        """
         if self._followed >= FOLLOWED:
             raise UsageError(f"one connection follows at most {FOLLOWED} requests")
         self._followed += 1
         self._broker.patient += 1
         follower = Follower(message.request_id, reference, self._left)
-        self._audience.join(follower)
+        self._followers.join(follower)
         try:
-            told = await self._desk.status(AskStatus(message.request_id, message.token))
+            question = AskStatus(message.request_id, message.token)
+            status: RequestStatus = await self.handlers[AskStatus](self.principal, question)
         except BaseException:
-            self._audience.leave(follower)
+            self._followers.leave(follower)
             raise
-        if told.state != RequestState.WAITING.value or self._broker.disconnected:
-            self._audience.leave(follower)
+        if status.state != RequestState.WAITING.value or self._broker.disconnected:
+            self._followers.leave(follower)
         else:
-            reference.notifyOnDisconnect(lambda _: self._audience.leave(follower))
-            self._audience.ready(follower)
-        return told
+            reference.notifyOnDisconnect(lambda _: self._followers.leave(follower))
+            self._followers.ready(follower)
+        return status
 
     def _left(self) -> None:
         self._followed -= 1
@@ -255,73 +216,56 @@ class RequesterDoor(RemoteEndpoint):
 
 
 @define(eq=False)
-class BuildServerDoor(RemoteEndpoint):
+class BuildServerEndpoint(ServiceEndpoint):
     """What a build server may call; everything but ``register`` only once it is registered."""
 
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {
+    takes: ClassVar[Calls] = {
         "register": Register, "ended": Ended, "done": Done, "renew": RenewTickets, "goodbye": Goodbye,
         "heartbeat": Heartbeat, "draining": Draining,
     }  # fmt: skip
     references: ClassVar[Mapping[str, int]] = {"register": 1}
 
     _broker: Guarded
-    _peer: Peer
-    _desk: BuildServerApi
-    _links: BuildServerConnections
-    _link: BuildServerConnection | None = field(default=None, init=False)
+    _connections: BuildServerConnections
+    _connection: BuildServerConnection | None = field(default=None, init=False)
     _beating: bool = field(default=False, init=False)
 
+    def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what answers a call of ``name``. Raises UsageError before the build server has registered."""
+        if name != "register" and not self.principal.session:
+            raise UsageError("register first")
+        return super().handler(name)
+
     async def remote_register(self, message: Register, orders: pb.RemoteReference) -> Welcome:
-        """Open a Session; orders come to ``orders``. Raises Unauthorised for somebody else's name."""
-        if self._link is not None:
+        """Open a Session; orders are sent to ``orders``. Raises Unauthorised for somebody else's name."""
+        if self._connection is not None:
             raise UsageError("this connection has registered, or tried to, already")
-        if self._peer.name and message.server != self._peer.name:
-            raise Unauthorised(f"build server {self._peer.name} cannot register as {message.server}")
-        link = self._link = self._links.arriving(message.server, self._broker, orders, self._desk)
+        if self.principal.name not in ("", message.server):
+            raise Unauthorised(f"build server {self.principal.name} cannot register as {message.server}")
+        connection = self._connection = self._connections.arriving(message.server, self._broker, orders)
         try:
-            welcome = await self._desk.register(message)
+            welcome: Welcome = await self.handlers[Register](self.principal, message)
         except BaseException:
-            self._links.turned_away(link)
+            self._connections.turned_away(connection)
             raise
-        self._links.opened(link, welcome.session)
+        self.principal = evolve(self.principal, name=message.server, session=welcome.session)
+        self._connections.opened(connection, self.principal)
         return welcome
 
-    async def remote_ended(self, message: Ended) -> Ok:
-        """An Attempt ended without an artifact."""
-        return await self._desk.ended(*self._session(), message)
-
-    async def remote_done(self, message: Done) -> Ok:
-        """An Attempt's artifact is uploaded."""
-        return await self._desk.done(*self._session(), message)
-
-    async def remote_renew(self, message: RenewTickets) -> Tickets:
-        """Give fresh tickets."""
-        return await self._desk.renew(*self._session(), message)
-
     async def remote_heartbeat(self, message: Heartbeat) -> Heard:
-        """The build server lives. Raises Fenced for an older Session."""
-        server, session = self._session()
+        """Return what is to become of what is held. Raises Fenced for an older Session, UsageError for two at once."""
         if self._beating:
             raise UsageError("one heartbeat at a time: wait for the answer to the last one")
-        self._links.heard(server, session)
+        self._connections.heard(self.principal.name, self.principal.session)
         self._beating = True
         try:
-            return await self._desk.heartbeat(server, session, message)
+            heard: Heard = await self.handlers[Heartbeat](self.principal, message)
         finally:
             self._beating = False
-
-    async def remote_draining(self, message: Draining) -> Ok:
-        """The build server takes no more orders."""
-        return await self._desk.draining(*self._session(), message)
+        return heard
 
     async def remote_goodbye(self, message: Goodbye) -> Ok:
-        """The build server leaves of its own will; the end of the connection is no loss."""
-        self._session()
-        if self._link is not None:
-            self._link.goodbye = message.reason or "it said good-bye"
+        """Note that the build server leaves of its own will: the end of the connection is no loss."""
+        if self._connection is not None:
+            self._connection.goodbye = message.reason or "it said good-bye"
         return Ok()
-
-    def _session(self) -> tuple[str, int]:
-        if self._link is None or self._link.session is None:
-            raise UsageError("register first")
-        return self._link.server, self._link.session

@@ -13,15 +13,15 @@ import struct
 from typing import ClassVar
 
 import attrs
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
-from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.control.connection import PEER, ConnectionLimits, Guarded, GuardedFactory
-from buildtool.adapters.control.gateway import Handshake, Peer
+from buildtool.adapters.control.gateway import Handshake, ServiceEndpoint
 from buildtool.errors import Unauthorised
-from buildtool.ports.metaserver import OperatorApi
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.messages import Hello
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -38,9 +38,7 @@ from buildtool.protocol.operator import (
     ResumeServer,
 )
 
-__all__ = ["OPERATOR_ROLE", "Operating", "connect_operator", "operator_at", "operator_factory"]
-
-OPERATOR_ROLE = "operator"
+__all__ = ["Operating", "connect_operator", "operator_at", "operator_factory"]
 
 LIMITS = ConnectionLimits(connections=16)
 
@@ -68,22 +66,21 @@ CALLS: dict[type[attrs.AttrsInstance], str] = {
 _CREDENTIALS = struct.Struct("3i")
 
 
-def operator_factory(desk: OperatorApi, clock: IReactorTime) -> GuardedFactory:
-    """Return what listens on the operator's socket."""
+def operator_factory(handlers: Handlers, clock: IReactorTime) -> GuardedFactory:
+    """Return what listens on the operator's socket; the handlers answer."""
 
-    def identify(transport: object, hello: Hello) -> Peer:
-        if hello.role != OPERATOR_ROLE:
-            raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {OPERATOR_ROLE!r}")
-        return Peer(OPERATOR_ROLE, operator_at(transport))
+    def enter(principal: Principal, broker: Guarded) -> OperatorEndpoint:
+        broker.admit(PEER)
+        return OperatorEndpoint(principal, handlers)
 
-    def root(broker: Guarded) -> Handshake:
-        def door(peer: Peer) -> RemoteEndpoint:
-            broker.admit(PEER)
-            return OperatorDoor(desk, peer.name)
+    return GuardedFactory(lambda broker: Handshake(broker, identify, enter), clock, LIMITS)
 
-        return Handshake(broker, identify, door)
 
-    return GuardedFactory(root, clock, LIMITS)
+def identify(stranger: Principal, transport: object, hello: Hello) -> Principal:
+    """Return the operator at the other end of a local socket. Raises Unauthorised for any other role or user."""
+    if hello.role != PrincipalRole.OPERATOR.value:
+        raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {PrincipalRole.OPERATOR.value!r}")
+    return evolve(stranger, role=PrincipalRole.OPERATOR, name=operator_at(transport))
 
 
 def operator_at(transport: object) -> str:
@@ -110,54 +107,10 @@ def _name(user: int) -> str:
         return "a user without a name"
 
 
-@define(eq=False)
-class OperatorDoor(RemoteEndpoint):
+class OperatorEndpoint(ServiceEndpoint):
     """What an operator may call."""
 
     takes: ClassVar = {"standing": AskStanding, **{name: message for message, name in CALLS.items()}}
-
-    _desk: OperatorApi
-    _by: str
-
-    async def remote_standing(self, _message: AskStanding) -> FarmStatus:
-        """How everything stands."""
-        return await self._desk.standing()
-
-    async def remote_pause(self, message: PauseServer) -> ActionResult:
-        """Give a build server nothing more."""
-        return await self._desk.pause(message, self._by)
-
-    async def remote_resume(self, message: ResumeServer) -> ActionResult:
-        """Give a build server builds again."""
-        return await self._desk.resume(message, self._by)
-
-    async def remote_forgetserver(self, message: ForgetServer) -> ActionResult:
-        """Know a build server no more."""
-        return await self._desk.forget_server(message, self._by)
-
-    async def remote_abort(self, message: AbortBuild) -> ActionResult:
-        """End an open Build."""
-        return await self._desk.abort(message, self._by)
-
-    async def remote_rebuild(self, message: RebuildBuild) -> ActionResult:
-        """Build again what a Build built."""
-        return await self._desk.rebuild(message, self._by)
-
-    async def remote_forget(self, message: ForgetFailure) -> ActionResult:
-        """Forget that a Build failed."""
-        return await self._desk.forget(message, self._by)
-
-    async def remote_purge(self, message: PurgeArtifact) -> ActionResult:
-        """Give an artifact out no more."""
-        return await self._desk.purge(message, self._by)
-
-    async def remote_purgebuiltby(self, message: PurgeBuiltBy) -> ActionResult:
-        """Give nothing out any more that a build server made."""
-        return await self._desk.purge_built_by(message, self._by)
-
-    async def remote_drain(self, message: Drain) -> ActionResult:
-        """Start nothing more and end once nothing runs, or go on as usual."""
-        return await self._desk.drain(message, self._by)
 
 
 @define(eq=False)
@@ -181,4 +134,4 @@ class Operating:
 
 async def connect_operator(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime) -> Operating:
     """Return a connection as an operator. Raises Unavailable, ProtocolMismatch, Unauthorised."""
-    return Operating(await greet(endpoint, where, OPERATOR_ROLE, clock))
+    return Operating(await greet(endpoint, where, PrincipalRole.OPERATOR.value, clock))

@@ -26,7 +26,7 @@ from buildtool.adapters.network.connection_shares import ConnectionShares, Conne
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.backpressure import PIECE, Connection
 from buildtool.concurrency.signal import Signal
-from buildtool.model.networks import network_of
+from buildtool.model.hosts import network_of
 
 _log = Logger()
 

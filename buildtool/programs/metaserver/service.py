@@ -46,7 +46,7 @@ from buildtool.metaserver.build_servers import BuildServerService, EffectPerform
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
-from buildtool.metaserver.requests import DeskQuestions, RequestService, source_url
+from buildtool.metaserver.requests import LocalQuestions, RequestService, source_url
 from buildtool.model.records import Policy
 from buildtool.ports.bundles import Bundle
 from buildtool.programs.common.listening import listen
@@ -168,7 +168,7 @@ class Metaserver:
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
-        acts = EffectPerformer(gateway, gateway, mailer, logs, shelving, teller, tickets, timers)
+        acts = EffectPerformer(gateway.connections, gateway.followers, mailer, logs, shelving, teller, tickets, timers)
         broker = Broker(state, store, clock, timers, shelving, acts)
         closing.add("what decisions asked for", acts.settle)
         closing.add("the transaction in flight", broker.stop)
@@ -177,7 +177,7 @@ class Metaserver:
             configuration, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns
         )
         troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
-        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway, troubles.unkept)
+        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway.connections, troubles.unkept)
         operator_desk = OperatorService(
             configuration, broker, store, history, shelving, keeping.conditions, clock, turns
         )
@@ -194,7 +194,7 @@ class Metaserver:
         site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
         closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
-        self._listen(gateway.factory(desk, server_desk), settings.pb_port, "pb_port")
+        self._listen(gateway.factory(desk.handlers, server_desk.handlers), settings.pb_port, "pb_port")
         show = self._show(stored, desk) if self.pages else None
 
         async def apply(settings: Settings) -> None:
@@ -264,18 +264,18 @@ class Metaserver:
         """Serve the pages; return what makes them anew by other settings."""
         reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        pages, questions, clock = SqlPages(reading), DeskQuestions(desk), WallClock()
-        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, desk)
+        pages, questions, clock = SqlPages(reading), LocalQuestions(desk), WallClock()
+        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)
         self._listen(site, self.configuration.settings.web_port, "web_port")
 
         def show(settings: Settings) -> None:
-            site.resource = web_site(settings, pages, stored.logs, clock, questions, desk).resource
+            site.resource = web_site(settings, pages, stored.logs, clock, questions, questions).resource
 
         return show
 
     def _operate(self, desk: OperatorService, timers: IReactorTime) -> None:
         """Let the operator in, and end when what they drained has run dry."""
-        factory = operator_factory(desk, timers)
+        factory = operator_factory(desk.handlers, timers)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))

@@ -20,11 +20,12 @@ from buildtool.adapters.control.decoder import Bounds, Expressions, ProtocolViol
 from buildtool.adapters.control.encoder import call_bytes, encoded
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.concurrency.asker import asker
+from buildtool.model.principal import Principal
 from buildtool.protocol import codec
 from buildtool.protocol.messages import PROTOCOL_VERSION, AskStatus, RequestStatus
 from tests import messages
 from tests.adapters.control.wires import Wires, banana, turn
-from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
+from tests.fakes import FakeBuildServerService, FakeRequestService
 
 atoms = st.integers(-(2**63), 2**63) | st.binary(max_size=40) | st.floats(allow_nan=False)
 expressions = st.recursive(atoms, lambda inner: st.lists(inner, max_size=6), max_leaves=30)
@@ -38,7 +39,7 @@ def sent_by_twisted(expression: object) -> bytes:
 def wires(limits: ConnectionLimits | None = None) -> Wires:
     clock = Clock()
     gateway = Gateway(clock, limits=limits)
-    return Wires(clock, gateway.factory(FakeRequesterDesk(), FakeBuildServerDesk()))
+    return Wires(clock, gateway.factory(FakeRequestService().handlers, FakeBuildServerService().handlers))
 
 
 @pytest.fixture
@@ -317,10 +318,15 @@ def test_silent_strangers_make_room_for_whoever_comes_and_talks() -> None:
 
 def test_whoever_waits_for_an_answer_keeps_the_place_and_who_wants_nothing_does_not() -> None:
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(connections=2)).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(
+        clock,
+        Gateway(clock, limits=ConnectionLimits(connections=2)).factory(
+            service.handlers, FakeBuildServerService().handlers
+        ),
+    )
     waits = admitted(ends)
-    desk.hold = Deferred()
+    service.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     waits.transport.write(banana(call(1, b"status", ask))[4:])
     ends.run()
@@ -332,13 +338,18 @@ def test_whoever_waits_for_an_answer_keeps_the_place_and_who_wants_nothing_does_
 
 def test_where_everybody_is_busy_a_network_with_few_connections_takes_from_one_with_many() -> None:
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(connections=3)).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(
+        clock,
+        Gateway(clock, limits=ConnectionLimits(connections=3)).factory(
+            service.handlers, FakeBuildServerService().handlers
+        ),
+    )
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     busy = []
     for _ in range(3):
         busy.append(admitted(ends))
-        desk.hold = desk.hold or Deferred()
+        service.hold = service.hold or Deferred()
         busy[-1].transport.write(banana(call(1, b"status", ask))[4:])
         ends.run()
     assert not ends.join(object()), "from the same network there is nobody to take it from"
@@ -476,20 +487,23 @@ def test_whoever_does_not_read_answers_is_not_listened_to_and_dropped_in_the_end
 
 def test_calls_that_wait_for_their_answers_are_bounded_by_not_reading_on() -> None:
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(calls=4)).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(
+        clock,
+        Gateway(clock, limits=ConnectionLimits(calls=4)).factory(service.handlers, FakeBuildServerService().handlers),
+    )
     client = admitted(ends)
     broker = ends.brokers()[0]
     paused: list[str] = []
     broker.transport.pauseProducing = lambda: paused.append("paused")
     broker.transport.resumeProducing = lambda: paused.append("resumed")
-    desk.hold = Deferred()
+    service.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     for number in range(4):
         client.transport.write(banana(call(1, b"status", ask, request=number))[4:])
         ends.run()
     assert paused == ["paused"]
-    held, desk.hold = desk.hold, None
+    held, service.hold = service.hold, None
     held.callback(None)
     ends.run()
     assert paused == ["paused", "resumed"]
@@ -497,50 +511,54 @@ def test_calls_that_wait_for_their_answers_are_bounded_by_not_reading_on() -> No
 
 
 @define
-class SlowDesk(FakeRequesterDesk):
+class SlowService(FakeRequestService):
     """Takes a millisecond of the reactor's time for every call, and notes over which connection it came."""
 
     clock: Clock = field(factory=Clock)
     asked: list[int] = field(factory=list)
 
-    async def status(self, message: AskStatus) -> RequestStatus:
+    async def status(self, by: Principal, message: AskStatus) -> RequestStatus:
         self.clock.rightNow += 0.001
-        self.asked.append(asker().connection)
-        return await super().status(message)
+        assert asker().connection == by.connection
+        self.asked.append(by.connection)
+        return await super().status(by, message)
 
 
 def test_many_calls_in_one_piece_leave_room_for_others_and_are_all_answered_in_turns() -> None:
-    desk = SlowDesk({12: messages.told()})
-    ends = Wires(desk.clock, Gateway(desk.clock).factory(desk, FakeBuildServerDesk()))
+    service = SlowService({12: messages.told()})
+    ends = Wires(service.clock, Gateway(service.clock).factory(service.handlers, FakeBuildServerService().handlers))
     admitted(ends)
     admitted(ends)
     eager, modest = ends.brokers()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     eager.dataReceived(banana(*(call(1, b"status", ask, request=number) for number in range(60)))[4:])
-    assert 1 <= len(desk.asked) <= 6
+    assert 1 <= len(service.asked) <= 6
     modest.dataReceived(banana(call(1, b"status", ask, request=1))[4:])
-    turn(desk.clock)
-    assert desk.asked.count(id(modest)) == 1
-    assert len(desk.asked) <= 12
-    while desk.clock.seconds() < 1.0 and len(desk.asked) < 61:
-        turn(desk.clock)
-    assert desk.asked.count(id(eager)) == 60
+    turn(service.clock)
+    assert service.asked.count(id(modest)) == 1
+    assert len(service.asked) <= 12
+    while service.clock.seconds() < 1.0 and len(service.asked) < 61:
+        turn(service.clock)
+    assert service.asked.count(id(eager)) == 60
 
 
 def test_calls_that_come_in_one_piece_are_bounded_like_others() -> None:
     """What was read with them waits its turn, and is counted as long as it does."""
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(calls=4)).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(
+        clock,
+        Gateway(clock, limits=ConnectionLimits(calls=4)).factory(service.handlers, FakeBuildServerService().handlers),
+    )
     client = admitted(ends)
-    desk.hold = Deferred()
+    service.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     client.transport.write(banana(*(call(1, b"status", ask, request=number) for number in range(50)))[4:])
     ends.run()
     broker = ends.brokers()[0]
     assert broker._calls == 4
     assert broker.held > 50 * 50
-    held, desk.hold = desk.hold, None
+    held, service.hold = service.hold, None
     held.callback(None)
     ends.run()
     assert client.received.count(b"satisfied") == 50
@@ -550,13 +568,13 @@ def test_calls_that_come_in_one_piece_are_bounded_like_others() -> None:
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12))
 def test_a_message_is_counted_from_its_first_byte_until_its_answer_is_read(cuts: list[int]) -> None:
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(clock, Gateway(clock).factory(service.handlers, FakeBuildServerService().handlers))
     client = admitted(ends)
     broker = ends.brokers()[0]
     factory = ends.server
     assert factory is not None
-    desk.hold = Deferred()
+    service.hold = Deferred()
     stream = banana(call(1, b"status", {"type": "AskStatus", "request_id": 12, "token": "abcdef"}))[4:]
     at = 0
     for size in cuts:
@@ -569,7 +587,7 @@ def test_a_message_is_counted_from_its_first_byte_until_its_answer_is_read(cuts:
     ends.run()
     assert factory.memory == broker.held >= len(stream)
     broker.pauseProducing()  # it does not read
-    held, desk.hold = desk.hold, None
+    held, service.hold = service.hold, None
     held.callback(None)
     assert factory.memory == broker.held > 0
     broker.resumeProducing()
@@ -579,16 +597,21 @@ def test_a_message_is_counted_from_its_first_byte_until_its_answer_is_read(cuts:
 
 def test_whoever_asks_for_much_and_reads_nothing_is_dropped_before_it_takes_much_memory() -> None:
     clock = Clock()
-    desk = FakeRequesterDesk({12: messages.told()})
-    ends = Wires(clock, Gateway(clock, limits=ConnectionLimits(unread=2_000)).factory(desk, FakeBuildServerDesk()))
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(
+        clock,
+        Gateway(clock, limits=ConnectionLimits(unread=2_000)).factory(
+            service.handlers, FakeBuildServerService().handlers
+        ),
+    )
     client = admitted(ends)
     broker = ends.brokers()[0]
-    desk.hold = Deferred()
+    service.hold = Deferred()
     ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef"}
     client.transport.write(banana(*(call(1, b"status", ask, request=number) for number in range(50)))[4:])
     ends.run()
     broker.pauseProducing()
-    held, desk.hold = desk.hold, None
+    held, service.hold = service.hold, None
     held.callback(None)
     ends.run()
     assert client.lost

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Requesting, connect_requester, greet
-from buildtool.adapters.control.gateway import Gateway, Peer
+from buildtool.adapters.control.gateway import Gateway, anybody
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -35,6 +35,7 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd, Held, HeldState, Judged, Verdict
 from buildtool.protocol import codec
 from buildtool.protocol.messages import (
@@ -59,7 +60,7 @@ from buildtool.protocol.messages import (
 )
 from tests import messages
 from tests.adapters.control.wires import Wires
-from tests.fakes import FakeBuildServerDesk, FakeOrders, FakeRequesterDesk
+from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
 from tests.support.failures import LoggedFailures
 from tests.support.logs import listening
 
@@ -72,8 +73,8 @@ class Farm:
     """A gateway with fake desks behind it, and connections to it in memory."""
 
     clock: Clock = field(factory=Clock)
-    requesters: FakeRequesterDesk = field(factory=lambda: FakeRequesterDesk({12: messages.waiting()}))
-    servers: FakeBuildServerDesk = field(factory=FakeBuildServerDesk)
+    requesters: FakeRequestService = field(factory=lambda: FakeRequestService({12: messages.waiting()}))
+    servers: FakeBuildServerService = field(factory=FakeBuildServerService)
     gateway: Gateway = field(init=False)
     ends: Wires = field(init=False)
     final: list[BuildToolError] = field(factory=list)
@@ -82,7 +83,7 @@ class Farm:
     def __attrs_post_init__(self) -> None:
         extra = {} if self.identify is None else {"identify": self.identify}
         self.gateway = Gateway(self.clock, **extra)
-        self.ends = Wires(self.clock, self.gateway.factory(self.requesters, self.servers))
+        self.ends = Wires(self.clock, self.gateway.factory(self.requesters.handlers, self.servers.handlers))
 
     def requester(self) -> Requesting:
         return self.ends.result(connect_requester(self.ends, WHERE, self.clock))  # type: ignore[arg-type]
@@ -120,6 +121,8 @@ def test_a_requester_asks_and_is_answered() -> None:
     client = farm.requester()
     assert farm.result(client.submit(messages.submit())) == messages.waiting()
     assert farm.requesters.submitted == [messages.submit()]
+    (broker,) = farm.ends.brokers()
+    assert farm.requesters.callers == [Principal(PrincipalRole.REQUESTER, "", "192.0.2.1", id(broker))]
     assert farm.result(client.status(AskStatus(12, "abcdef"))) == messages.waiting()
     assert farm.result(client.cancel(Cancel(12, "abcdef"))).state == "cancelled"
 
@@ -179,14 +182,14 @@ def test_a_follower_hears_every_move_until_the_end_and_no_longer() -> None:
     client = farm.requester()
     heard: list[RequestStatus] = []
     assert farm.result(client.follow(Follow(12, "abcdef"), heard.append)) == messages.waiting()
-    assert farm.gateway.follows(12)
-    assert not farm.gateway.follows(13)
+    assert farm.gateway.followers.follows(12)
+    assert not farm.gateway.followers.follows(13)
     moves = [messages.waiting(epoch=2), messages.told(), messages.told(reason="late")]
     for move in moves:
-        farm.gateway.moved(move)
+        farm.gateway.followers.moved(move)
         farm.ends.run()
     assert heard == moves[:2]
-    assert not farm.gateway.follows(12)
+    assert not farm.gateway.followers.follows(12)
 
 
 def test_moves_before_the_token_is_checked_are_kept_and_told_after_the_answer() -> None:
@@ -197,8 +200,8 @@ def test_moves_before_the_token_is_checked_are_kept_and_told_after_the_answer() 
     following = Deferred.fromCoroutine(client.follow(Follow(12, "abcdef"), lambda told: heard.append(told.epoch)))
     following.addCallback(lambda told: heard.append("answer"))
     farm.ends.run()
-    farm.gateway.moved(messages.waiting(epoch=2))
-    farm.gateway.moved(messages.waiting(epoch=3))
+    farm.gateway.followers.moved(messages.waiting(epoch=2))
+    farm.gateway.followers.moved(messages.waiting(epoch=3))
     farm.ends.run()
     held.callback(None)
     farm.ends.run()
@@ -211,24 +214,24 @@ def test_nobody_follows_without_the_token() -> None:
     heard: list[RequestStatus] = []
     with pytest.raises(Unauthorised):
         farm.result(client.follow(Follow(12, "wrong"), heard.append))
-    farm.gateway.moved(messages.told())
+    farm.gateway.followers.moved(messages.told())
     farm.ends.run()
     assert not heard
-    assert not farm.gateway.follows(12)
+    assert not farm.gateway.followers.follows(12)
 
 
 def test_a_follower_who_is_gone_is_forgotten() -> None:
     farm = Farm()
     farm.result(farm.requester().follow(Follow(12, "abcdef"), lambda told: None))
     farm.ends.cut()
-    assert not farm.gateway.follows(12)
-    farm.gateway.moved(messages.told())
+    assert not farm.gateway.followers.follows(12)
+    farm.gateway.followers.moved(messages.told())
 
 
 def test_following_an_ended_request_answers_and_follows_nothing() -> None:
-    farm = Farm(requesters=FakeRequesterDesk({12: messages.told()}))
+    farm = Farm(requesters=FakeRequestService({12: messages.told()}))
     assert farm.result(farm.requester().follow(Follow(12, "abcdef"), lambda told: None)).state == "satisfied"
-    assert not farm.gateway.follows(12)
+    assert not farm.gateway.followers.follows(12)
 
 
 def test_one_connection_follows_a_bounded_number_of_requests_and_is_never_idle_meanwhile() -> None:
@@ -294,7 +297,7 @@ def test_a_role_that_there_is_not_is_refused() -> None:
 
 
 def test_identity_plugs_in_and_a_build_server_cannot_take_another_name() -> None:
-    farm = Farm(identify=lambda transport, hello: Peer(hello.role, "anna"))
+    farm = Farm(identify=lambda stranger, transport, hello: evolve(anybody(stranger, transport, hello), name="anna"))
     orders = FakeOrders()
     link = farm.link(orders, "bob")
     assert not orders.log
@@ -381,7 +384,7 @@ def test_what_is_no_metaserver_is_said_to_be_none(words: bytes, why: str) -> Non
 def test_a_build_server_registers_takes_an_order_and_tells_its_end() -> None:
     farm, orders = Farm(), FakeOrders()
     link = farm.link(orders)
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert orders.orders == [messages.order()]
     assert farm.result(link.done(DONE)) == Ok()
@@ -403,7 +406,7 @@ def test_a_build_server_registers_takes_an_order_and_tells_its_end() -> None:
 def test_a_refusal_reaches_the_desk_with_its_reason() -> None:
     farm, orders = Farm(), FakeOrders(refuse=Declined("busy: 1 of 1 builds are running"))
     link = farm.link(orders)
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     told = Ended(17, 1, AttemptEnd.REFUSED, "busy: 1 of 1 builds are running", "")
     assert farm.servers.heard[1:] == [("anna", 1, told)]
@@ -413,7 +416,7 @@ def test_a_refusal_reaches_the_desk_with_its_reason() -> None:
 def test_a_defect_of_a_build_server_is_a_refusal(expected_failures: LoggedFailures) -> None:
     farm, orders = Farm(), FakeOrders(refuse=ZeroDivisionError("x"))
     link = farm.link(orders)
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert farm.servers.heard[1][2].end is AttemptEnd.REFUSED  # type: ignore[attr-defined]
     assert len(expected_failures.flush(ZeroDivisionError)) == 1
@@ -423,7 +426,7 @@ def test_a_defect_of_a_build_server_is_a_refusal(expected_failures: LoggedFailur
 def test_an_abort_reaches_the_build_server() -> None:
     farm, orders = Farm(), FakeOrders()
     link = farm.link(orders)
-    farm.gateway.abort("anna", 1, AbortOrder(17, 1, "cancelled"))
+    farm.gateway.connections.abort("anna", 1, AbortOrder(17, 1, "cancelled"))
     farm.ends.run()
     assert orders.aborts == [AbortOrder(17, 1, "cancelled")]
     farm.stop(link)
@@ -433,8 +436,8 @@ def test_an_order_that_is_decided_while_the_login_is_committed_arrives_after_the
     farm, orders = Farm(), FakeOrders()
 
     def busy(server: str, session: int) -> None:
-        farm.gateway.dispatch(server, session, messages.order(17))
-        farm.gateway.dispatch(server, session, messages.order(18))
+        farm.gateway.connections.dispatch(server, session, messages.order(17))
+        farm.gateway.connections.dispatch(server, session, messages.order(18))
 
     farm.servers.while_registering = busy
     link = farm.link(orders)
@@ -445,7 +448,7 @@ def test_an_order_that_is_decided_while_the_login_is_committed_arrives_after_the
 def test_an_order_that_is_not_answered_costs_the_connection() -> None:
     farm, orders = Farm(), FakeOrders(hold=Deferred())
     link = farm.link(orders)
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     farm.ends.advance(31)
     assert ("disconnected", "anna", 1, False) in farm.servers.heard
@@ -501,7 +504,7 @@ def test_a_registration_that_cannot_be_stored_now_is_tried_again() -> None:
 
 
 def test_another_version_of_the_protocol_is_final() -> None:
-    def outdated(transport: object, hello: object) -> Peer:
+    def outdated(stranger: object, transport: object, hello: object) -> Principal:
         raise ProtocolMismatch("update buildtool")
 
     farm, orders = Farm(identify=outdated), FakeOrders()
@@ -545,12 +548,12 @@ def test_a_build_server_that_is_there_answers_when_it_is_asked_and_is_asked_once
     farm = Farm()
     link = farm.link(FakeOrders())
     farm.ends.advance(10)
-    assert farm.result(farm.gateway.silence("anna", 1)) == 0.0
-    asked = [Deferred.fromCoroutine(farm.gateway.silence("anna", 1)) for _ in range(5)]
+    assert farm.result(farm.gateway.connections.silence("anna", 1)) == 0.0
+    asked = [Deferred.fromCoroutine(farm.gateway.connections.silence("anna", 1)) for _ in range(5)]
     (waiting,) = [pump.server for pump in farm.ends.pumps]
     assert len(waiting.waitingForAnswers) == 1
     assert [farm.ends.outcome(one) for one in asked] == [0.0] * 5
-    assert farm.result(farm.gateway.silence("anna", 2)) == math.inf, "there is no such Session"
+    assert farm.result(farm.gateway.connections.silence("anna", 2)) == math.inf, "there is no such Session"
     farm.stop(link)
 
 
@@ -560,7 +563,7 @@ def test_one_that_does_not_answer_within_three_seconds_was_silent_for_as_long_as
     pump = farm.ends.pumps[0]
     farm.ends.advance(10)
     farm.ends.pumps.clear()  # the network swallows everything from now on
-    asked = Deferred.fromCoroutine(farm.gateway.silence("anna", 1))
+    asked = Deferred.fromCoroutine(farm.gateway.connections.silence("anna", 1))
     farm.ends.advance(2.9)
     assert not asked.called
     farm.ends.advance(0.2)
@@ -598,12 +601,12 @@ def test_a_newer_login_of_the_same_name_fences_the_older_one() -> None:
     farm, older, newer = Farm(), FakeOrders(), FakeOrders()
     first = farm.link(older)
     second = farm.link(newer)
-    farm.gateway.fence("anna", 1)
+    farm.gateway.connections.fence("anna", 1)
     farm.ends.run()
     assert older.log == ["session 1", "disconnected"]
     assert newer.log == ["session 2"]
     assert farm.servers.heard[2:] == [("disconnected", "anna", 1, False)]
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert not newer.orders, "an order for an older session goes nowhere"
     for link in (first, second):
@@ -626,7 +629,9 @@ def test_a_connection_that_is_lost_while_its_login_is_committed_is_told_as_lost(
     link = farm.link(orders)
     farm.ends.cut()
     farm.servers.hold = None
-    farm.servers.while_registering = lambda server, session: farm.gateway.dispatch(server, session, messages.order())
+    farm.servers.while_registering = lambda server, session: farm.gateway.connections.dispatch(
+        server, session, messages.order()
+    )
     held.callback(None)
     farm.ends.run()
     assert farm.servers.heard == [("registered", "anna", 1), ("disconnected", "anna", 1, False)]
@@ -638,7 +643,7 @@ def test_an_order_for_a_session_that_has_no_connection_is_answered_by_its_end() 
     """A login may have been refused although its commit took effect."""
     farm = Farm()
     link = farm.link(FakeOrders())
-    farm.gateway.dispatch("bert", 7, messages.order())
+    farm.gateway.connections.dispatch("bert", 7, messages.order())
     farm.ends.run()
     assert farm.servers.heard[1:] == [("disconnected", "bert", 7, False)]
     farm.stop(link)
@@ -672,7 +677,7 @@ def test_a_build_server_that_accepts_something_else_loses_its_connection() -> No
             return Accepted(99, 1)
 
     link = farm.link(Confused())
-    farm.gateway.dispatch("anna", 1, messages.order())
+    farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert farm.servers.heard[1:] == [("disconnected", "anna", 1, False)]
     farm.stop(link)
@@ -902,8 +907,8 @@ class OverTcp(TestCase):
         from twisted.internet import reactor
 
         gateway = Gateway(reactor)
-        servers = FakeBuildServerDesk()
-        factory = gateway.factory(FakeRequesterDesk({12: messages.waiting()}), servers)
+        servers = FakeBuildServerService()
+        factory = gateway.factory(FakeRequestService({12: messages.waiting()}).handlers, servers.handlers)
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)
         number = port.getHost().port
@@ -931,7 +936,7 @@ class OverTcp(TestCase):
         link.orders = Orders()
         link.startService()
         await connected
-        gateway.dispatch("anna", 1, messages.order())
+        gateway.connections.dispatch("anna", 1, messages.order())
         self.assertEqual(await ordered, messages.order())
         await link.stopService()
         closed = Deferred.fromCoroutine(client.closed())

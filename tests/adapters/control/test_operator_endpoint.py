@@ -11,12 +11,15 @@ from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.client import connect_requester, greet
-from buildtool.adapters.control.operator_endpoint import Act, Operating, connect_operator, operator_factory
+from buildtool.adapters.control.operator_endpoint import CALLS, Act, Operating, connect_operator, operator_factory
 from buildtool.adapters.control.unix_socket import LONGEST, NAME, ControlPort, at_control_socket, listen_control
 from buildtool.errors import NotFound, NotRunning, StorageUnavailable, Unauthorised, Unavailable
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
+    AskStanding,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -37,44 +40,21 @@ STANDING = FarmStatus(
 
 
 @define
-class FakeOperatorDesk:
-    """``ports.OperatorDesk``: keeps what it was asked, and by whom."""
+class FakeOperatorService:
+    """Keeps what it was asked, and by whom; it knows a build server by the name of anna alone."""
 
-    acts: list[tuple[object, str]] = field(factory=list)
+    acts: list[tuple[object, Principal]] = field(factory=list)
 
-    async def standing(self) -> FarmStatus:
+    @property
+    def handlers(self) -> Handlers:
+        return {AskStanding: self.standing, **dict.fromkeys(CALLS, self.act)}
+
+    async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
         return STANDING
 
-    async def pause(self, message: PauseServer, by: str) -> ActionResult:
-        if message.server == "nobody":
+    async def act(self, by: Principal, message: object) -> ActionResult:
+        if isinstance(message, PauseServer) and message.server == "nobody":
             raise NotFound("there is no build server 'nobody'; known: anna")
-        return self._done(message, by)
-
-    async def resume(self, message: ResumeServer, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def abort(self, message: AbortBuild, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def rebuild(self, message: RebuildBuild, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def forget_server(self, message: ForgetServer, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def forget(self, message: ForgetFailure, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def purge(self, message: PurgeArtifact, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def purge_built_by(self, message: PurgeBuiltBy, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    async def drain(self, message: Drain, by: str) -> ActionResult:
-        return self._done(message, by)
-
-    def _done(self, message: object, by: str) -> ActionResult:
         self.acts.append((message, by))
         return ActionResult((f"{type(message).__name__} done",))
 
@@ -93,10 +73,10 @@ class SocketTests(TestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir(parents=True, mode=0o700)
-        self.desk = FakeOperatorDesk()
+        self.service = FakeOperatorService()
 
     def serve(self) -> ControlPort:
-        factory = operator_factory(self.desk, reactor)
+        factory = operator_factory(self.service.handlers, reactor)
         port = listen_control(reactor, self.directory, factory)  # type: ignore[arg-type]
         self.addCleanup(lambda: maybeDeferred(port.stopListening))
         self.addCleanup(factory.close, "the test is over")
@@ -114,8 +94,9 @@ class SocketTests(TestCase):
         assert await there.standing() == STANDING
         for act in ACTS:
             assert (await there.act(act)).words == (f"{type(act).__name__} done",)
-        assert [message for message, _ in self.desk.acts] == ACTS
-        assert {by.rpartition(" ")[2] for _, by in self.desk.acts} == {f"{os.geteuid()})"}
+        assert [message for message, _ in self.service.acts] == ACTS
+        assert {by.role for _, by in self.service.acts} == {PrincipalRole.OPERATOR}
+        assert {by.name.rpartition(" ")[2] for _, by in self.service.acts} == {f"{os.geteuid()})"}
 
     async def test_what_is_refused_arrives_as_the_error_that_it_was(self) -> None:
         self.serve()

@@ -6,16 +6,17 @@ from twisted.internet.task import Clock
 
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.page_questions import PATIENCE, REST, MetaserverQuestions
-from buildtool.protocol.messages import HealthTold
+from buildtool.model.principal import Principal
+from buildtool.protocol.messages import AskHealth, HealthTold
 from tests.adapters.control.wires import Wires
-from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
+from tests.fakes import FakeBuildServerService, FakeRequestService
 
 
 @define
-class Troubled(FakeRequesterDesk):
+class Troubled(FakeRequestService):
     """A metaserver that something keeps from its work."""
 
-    async def health(self) -> HealthTold:
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
         return HealthTold(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
 
 
@@ -32,7 +33,7 @@ class World:
         self.questions = MetaserverQuestions(self.wires, "farm:23432", self.clock)  # type: ignore[arg-type] # it connects
 
     def come(self) -> None:
-        self.wires.server = Gateway(self.clock).factory(Troubled(), FakeBuildServerDesk())
+        self.wires.server = Gateway(self.clock).factory(Troubled().handlers, FakeBuildServerService().handlers)
 
     def health(self) -> HealthTold | None:
         return self.wires.result(self.questions.health())

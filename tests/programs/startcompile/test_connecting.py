@@ -22,7 +22,7 @@ from buildtool.errors import (
 from buildtool.programs.startcompile.connecting import STARTING, Connecting, as_answered
 from tests import messages
 from tests.adapters.control.wires import Wires
-from tests.fakes import FakeBuildServerDesk, FakeRequesterDesk
+from tests.fakes import FakeBuildServerService, FakeRequestService
 
 
 def outcome(deferred: Deferred[Requesting]) -> list[object]:
@@ -40,7 +40,9 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
     if seconds:
         wires.advance(seconds)
     assert not connecting.called
-    factory = Gateway(clock).factory(FakeRequesterDesk({12: messages.waiting()}), FakeBuildServerDesk())
+    factory = Gateway(clock).factory(
+        FakeRequestService({12: messages.waiting()}).handlers, FakeBuildServerService().handlers
+    )
     wires.server = factory
     wires.advance(0.5)
     assert isinstance(connecting.result, Requesting)
