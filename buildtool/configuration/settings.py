@@ -34,7 +34,7 @@ from buildtool.errors import ConfigurationError, UnknownProject
 from buildtool.model.hosts import in_url, is_address
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
-from buildtool.project.recipe_check import check_recipes
+from buildtool.project.recipe_check import Within, check_recipes, unbounded
 
 ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_HOST": "host",
@@ -226,10 +226,13 @@ def _default_bind(host: str) -> str:
 # --- what programs ask of their settings ----------------------------------------------------------------
 
 
-def check_projects(settings: Settings, *, thorough: bool = False) -> None:
-    """Try every recipe and source mapping: once, or with what ``--check-config`` tries. Raises ConfigurationError."""
+def check_projects(settings: Settings, *, thorough: bool = False, within: Within = unbounded) -> None:
+    """Try every recipe and source mapping: once, or with what ``check-config`` tries. Raises ConfigurationError.
+
+    ``within`` stands around each question, see ``recipe_check``.
+    """
     need_projects(settings)
-    check_recipes(settings.projects, thorough=thorough)
+    check_recipes(settings.projects, thorough=thorough, within=within)
 
 
 def need_projects(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from buildtool.adapters.runtime.memory import Garbage
 from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.description import as_object, describe
+from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.vocabulary import TOOLS, nearest
 from buildtool.programs.common.output import say
@@ -24,11 +25,13 @@ from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run, w
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.metaserver import offline_commands, operator_commands
+from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.mail import send_test_mail
 from buildtool.programs.metaserver.reload import on_hangup
 from buildtool.programs.metaserver.service import Metaserver
 from buildtool.programs.metaserver.state_directory import Beginning
 from buildtool.project.definition import tools_named
+from buildtool.project.recipe_check import Within
 
 log = Logger()
 
@@ -54,8 +57,7 @@ def _run() -> int:
 
 
 def _serve(said: argparse.Namespace) -> int:
-    settings = load_settings(said.config)
-    check_projects(settings)
+    settings = _checked(said)
     beginning = Beginning(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
@@ -65,19 +67,31 @@ def _serve(said: argparse.Namespace) -> int:
 
 
 def _check_config(said: argparse.Namespace) -> int:
-    settings = load_settings(said.config)
-    check_projects(settings, thorough=True)
-    notes = _not_here(settings)
-    if said.json:
-        say(json.dumps({**as_object(settings), "notes": notes}))
-    else:
-        say("\n".join([*describe(settings), *(f"note            {line}" for line in notes)]))
+    file = find_config(said.config)
+
+    def check(limit: Within) -> str:
+        with within(FILE_PATIENCE):
+            settings = load_settings(file)
+        check_projects(settings, thorough=True, within=limit)
+        notes = _not_here(settings)
+        if said.json:
+            return json.dumps({**as_object(settings), "notes": notes})
+        return "\n".join([*describe(settings), *(f"note            {line}" for line in notes)])
+
+    say(apart(check, file))
     return EXIT_OK
 
 
+def _checked(said: argparse.Namespace) -> Settings:
+    """Return the settings; recipes have answered once. Raises ConfigurationError."""
+    with within(FILE_PATIENCE):
+        settings = load_settings(said.config)
+    apart(lambda limit: check_projects(settings, within=limit), settings.path)
+    return settings
+
+
 def _mail_test(said: argparse.Namespace) -> int:
-    settings = load_settings(said.config)
-    check_projects(settings)
+    settings = _checked(said)
 
     async def send(reactor: ReactorBase, _stop: Stop) -> int:
         words = await send_test_mail(settings, said.target, reactor)
