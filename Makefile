@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check map format lock clean distclean
+.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -44,8 +44,18 @@ check: venv  ## style, types and the direction of imports
 	$(RUN) -m mypy --strict -p buildtool
 	$(RUN) -m mypy --strict -p tests
 	$(RUN) -m mypy --strict $(LAUNCHERS) .ci/venv.py
+	$(RUN) -m mypy --strict docs/conf.py
 	$(RUN) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
 	$(RUN) -m pytest -q tests/test_architecture.py
+
+docs: venv  ## render the manuals into build/docs; a warning or a link that leads nowhere is an error
+	$(RUN) -m sphinx -q -W --keep-going -n -b html -c docs . build/docs
+
+coverage: venv  ## say which branches no test takes (ARGS="tests/model" takes those; all take as long as `make test`)
+	$(RUN) -m pytest -q -n auto --dist loadgroup --cov --cov-report=term $(or $(ARGS),tests)
+
+changes: venv  ## show what changes.d/ adds to CHANGES.rst; a release does it: .venv/bin/towncrier build --version X.Y.Z
+	@.venv/bin/towncrier build --draft --version next
 
 map: venv  ## draw docs/map.svg: the rooms of the code, and which imports which
 	@$(RUN) -m tests.support.house_map

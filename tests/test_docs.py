@@ -32,7 +32,7 @@ from buildtool.scheduling.attempts import RULES
 from tests.support.checkout import read_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.rst", ROOT / "CHANGES.rst", *(ROOT / "docs").rglob("*.rst")])
+PAGES = sorted([*ROOT.glob("*.rst"), *(ROOT / "changes.d").glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
 RECORDS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py")
 
@@ -173,13 +173,10 @@ def test_a_class_that_a_page_names_is_one_of_ours(path: Path) -> None:
 
 @cache
 def classes() -> set[str]:
-    """Return the names of all classes of the checkout."""
-    return {
-        node.name
-        for module in read_checkout(ROOT).modules.values()
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ClassDef)
-    }
+    """Return the names of all classes of the checkout, and of what its modules name besides (unions of classes)."""
+    nodes_of_all = [node for module in read_checkout(ROOT).modules.values() for node in ast.walk(module.tree)]
+    named = {node.id for node in nodes_of_all if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return named | {node.name for node in nodes_of_all if isinstance(node, ast.ClassDef)}
 
 
 OF_OTHERS = {"StrictUndefined"}
