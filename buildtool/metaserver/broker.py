@@ -20,7 +20,7 @@ from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_f
 from buildtool.concurrency.inbox import Inbox
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.model.audit import AuditEvent
-from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
+from buildtool.model.records import Attempt, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
@@ -486,8 +486,3 @@ def _happened(entries: Sequence[_Entry]) -> list[AuditEvent]:
         for effect in (entry.decision.effects if entry.decision is not None else ())
         if isinstance(effect, AuditEvent)
     ]
-
-
-def wasted(attempt: Attempt) -> bool:
-    """Say whether what an ended Attempt uploaded, if anything, is of no use."""
-    return attempt.end is not AttemptEnd.SUCCEEDED

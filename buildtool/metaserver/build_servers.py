@@ -1,23 +1,17 @@
-"""What build servers tell, checked and handed to the broker as events; and what the broker's decisions ask for."""
+"""What build servers tell and ask: checked, and passed to the broker as events."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
-    BuildToolError,
     Fenced,
     InternalError,
     NameTaken,
@@ -27,9 +21,8 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.metaserver.arrivals import Comings
-from buildtool.metaserver.broker import Broker, wasted
-from buildtool.metaserver.request_status import RequestStatusReader
-from buildtool.model.incarnations import Keys
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.matching import by_mark, by_rank
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
@@ -37,29 +30,19 @@ from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     AttemptState,
-    Build,
-    BuildSpec,
     Capability,
     Held,
-    RequestState,
     Verdict,
 )
 from buildtool.model.text import duration_words
-from buildtool.model.tickets import Ticket, TicketKind, sign
-from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import (
     ArtifactFiles,
     BuildServers,
     ConnectionEnded,
-    Followers,
     Handlers,
-    LogFiles,
-    Notifier,
 )
-from buildtool.project.definition import Project
 from buildtool.protocol.codec import encode, size_of
 from buildtool.protocol.messages import (
-    AbortOrder,
     Accepted,
     Done,
     Draining,
@@ -67,14 +50,12 @@ from buildtool.protocol.messages import (
     Heard,
     Heartbeat,
     Ok,
-    Order,
     Register,
     RenewTickets,
     Tickets,
     Welcome,
 )
 from buildtool.scheduling.answers import Answer, HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
-from buildtool.scheduling.effects import Abort, Dispatch, Effect, Fence, MailWritten, RequestMoved
 from buildtool.scheduling.events import (
     AttemptAccepted,
     AttemptEnded,
@@ -86,15 +67,6 @@ from buildtool.scheduling.events import (
 )
 
 log = Logger()
-
-TICKET_GRACE = 3_600.0
-"""Seconds that a ticket holds beyond the project's time limit; later ones are renewed over PB."""
-
-LOG_SLACK = 64 * 1024
-"""Bytes that a log may have beyond the project's limit, for the lines that say what was left out."""
-
-SOURCE_LIMIT = 16 * 1024**3
-"""Most bytes of a commit with its history that are given to a build server."""
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
@@ -117,9 +89,6 @@ OFFERS_A_MARK = 8
 """Of one os, arch and libc so many offers of a build server are used, the native ones first: they differ in versions,
 and each is compared with what every build needs."""
 
-TELL_AGAIN = 5.0
-"""Seconds before a requester who waits is told again of an end that could not be read."""
-
 INSTANCE_LIMIT = 200
 """Most characters of what names a build directory."""
 
@@ -128,7 +97,7 @@ ASKED = 3.0
 
 
 async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
-    """Nobody is to be told that an artifact cannot be kept."""
+    """Ignore that an artifact cannot be kept."""
 
 
 @define
@@ -234,7 +203,7 @@ class BuildServerService:
         )
 
     def problems(self) -> tuple[str, ...]:
-        """Return which names two machines share, and which do not stay; it implements ``conditions.Source``."""
+        """Return which names two machines share, and which do not stay, one line each."""
         return self._comings.problems(self.broker.timers.seconds())
 
     async def disconnected(self, by: Principal, message: ConnectionEnded) -> Ok:
@@ -328,134 +297,6 @@ class BuildServerService:
         return attempt
 
 
-@define
-class TicketOffice:
-    """Signs transfer tickets under the metaserver's keys."""
-
-    configuration: CurrentConfiguration
-    clock: Clock
-    keys: Keys
-
-    def both(self, spec: BuildSpec, build_id: int, epoch: int) -> Tickets:
-        """Return a log and an artifact ticket, bounded by the project's limits."""
-        project = self.configuration.settings.project(spec.project)
-        return Tickets(
-            log_ticket=self._ticket(project, TicketKind.LOG, build_id, epoch, project.log_limit + LOG_SLACK),
-            artifact_ticket=self._ticket(project, TicketKind.ARTIFACT, build_id, epoch, project.artifact_limit),
-        )
-
-    def source(self, spec: BuildSpec, build_id: int, epoch: int) -> str:
-        """Return a ticket for what the metaserver has of the Build's commit."""
-        return self._ticket(
-            self.configuration.settings.project(spec.project), TicketKind.SOURCE, build_id, epoch, SOURCE_LIMIT
-        )
-
-    def _ticket(self, project: Project, kind: TicketKind, build_id: int, epoch: int, most: int) -> str:
-        expires = int(self.clock.wall() + project.time_limit + TICKET_GRACE)
-        return sign(Ticket(kind, build_id, epoch, most, expires), self.keys.build(build_id))
-
-
-@define
-class EffectPerformer:
-    """Implements ``broker.Performer``: sends orders, nudges the mailer, tells followers, tidies up."""
-
-    servers: BuildServers
-    followers: Followers
-    notifier: Notifier
-    logs: LogFiles
-    artifacts: ArtifactFiles
-    teller: RequestStatusReader
-    tickets: TicketOffice
-    timers: IReactorTime
-    _running: set[Deferred[None]] = field(factory=set, init=False)
-    _pauses: set[Deferred[None]] = field(factory=set, init=False)
-
-    def perform(self, effect: Effect) -> None:
-        """Do one act, in the order of the decisions."""
-        match effect:
-            case Dispatch():
-                _say_given(effect.attempt, effect.build)
-                self.servers.dispatch(effect.attempt.server, effect.attempt.session, self._order(effect))
-            case Abort():
-                order = AbortOrder(effect.build_id, effect.epoch, effect.reason)
-                self.servers.abort(effect.server, effect.session, order)
-            case Fence():
-                self.servers.fence(effect.server, effect.session)
-            case MailWritten():
-                self.notifier.nudge()
-            case RequestMoved():
-                if self.followers.follows(effect.request.id):
-                    self._background(self._tell(effect), f"telling followers of request {effect.request.id}")
-
-    def attempt_ended(self, attempt: Attempt) -> None:
-        """Say it; compress the log; throw away what was uploaded in vain."""
-        _say_ended(attempt)
-        self.finish_log(attempt.build_id, attempt.epoch)
-        if wasted(attempt):
-            what = f"discarding what build {attempt.build_id}, epoch {attempt.epoch}, uploaded"
-            self._background(self.artifacts.discard(attempt.build_id, attempt.epoch), what)
-
-    def finish_log(self, build_id: int, epoch: int) -> None:
-        """Compress the log of an Attempt that has ended; one that is finished already stays as it is."""
-        what = f"finishing the log of build {build_id}, epoch {epoch}"
-        self._background(self.logs.finish(build_id, epoch), what)
-
-    async def settle(self) -> None:
-        """Wait for what runs in the background; nothing is tried again any more."""
-        for pause in list(self._pauses):
-            pause.cancel()
-        await DeferredList(list(self._running))
-
-    async def _tell(self, effect: RequestMoved) -> None:
-        """Tell who follows a Request how it stands; of its end again until it can be read what there is to tell."""
-        while self.followers.follows(effect.request.id):
-            try:
-                told = await self.teller.told(effect.request)
-            except StorageUnavailable as error:
-                if effect.request.state is RequestState.WAITING:
-                    raise
-                log.warn("the end of request {id} is told later: {why}", id=effect.request.id, why=error)
-                pause: Deferred[None] = deferLater(self.timers, TELL_AGAIN)
-                self._pauses.add(pause)
-                try:
-                    await pause
-                finally:
-                    self._pauses.discard(pause)
-            else:
-                self.followers.moved(told)
-                return
-
-    def _background(self, act: Coroutine[Any, Any, None], what: str) -> None:
-        def failed(failure: Failure) -> None:
-            if failure.check(CancelledError):
-                log.warn("{what}: broken off", what=what)
-            elif failure.check(BuildToolError):
-                log.warn("{what}: {error}", what=what, error=failure.getErrorMessage())
-            else:
-                log.failure("{what} failed", failure, what=what)
-
-        running = Deferred.fromCoroutine(act)
-        self._running.add(running)
-        running.addErrback(failed)
-        running.addBoth(lambda _: self._running.discard(running))
-
-    def _order(self, effect: Dispatch) -> Order:
-        attempt, build = effect.attempt, effect.build
-        return make_order(attempt, build, self.tickets, self.teller)
-
-
-def _say_given(attempt: Attempt, build: Build) -> None:
-    words = {"build": build.id, "epoch": attempt.epoch, "project": build.spec.project, "name": attempt.server}
-    log.info("build {build}.{epoch} of {project} is given to {name}", **words)
-
-
-def _say_ended(attempt: Attempt) -> None:
-    end = attempt.end.value if attempt.end is not None else "over"
-    why = f": {attempt.reason}" if attempt.reason else ""
-    words = {"build": attempt.build_id, "epoch": attempt.epoch, "name": attempt.server, "end": end, "why": why}
-    log.info("build {build}.{epoch} on {name}: {end}{why}", **words)
-
-
 def check_bounded(capability: Capability) -> None:
     """Raise UsageError for a capability that is longer than any machine's, or has a value that nobody can read."""
     offers, skills = capability.offers, capability.skills
@@ -491,26 +332,6 @@ def check_held(held: tuple[Held, ...]) -> None:
     """Raise UsageError for more Attempts than a build server can have, or one that is named twice."""
     if len(held) > _MOST_HELD or len({one.key for one in held}) < len(held):
         raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
-
-
-def make_order(attempt: Attempt, build: Build, tickets: TicketOffice, teller: RequestStatusReader) -> Order:
-    """Return what a build server is told to build. Raises UnknownProject when it is no longer configured."""
-    spec = build.spec
-    both = tickets.both(spec, build.id, attempt.epoch)
-    return Order(
-        build_id=build.id,
-        epoch=attempt.epoch,
-        project=spec.project,
-        source=spec.source,
-        revision=spec.revision,
-        recipe_version=spec.recipe_version,
-        options=spec.options,
-        platform=attempt.platform,
-        kind=attempt.kind,
-        log_ticket=both.log_ticket,
-        artifact_ticket=both.artifact_ticket,
-        log_url=teller.addresses.log(build.id, attempt.epoch),
-    )
 
 
 def _ok(answer: Answer) -> Ok:

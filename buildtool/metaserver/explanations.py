@@ -33,7 +33,7 @@ class Explainer:
 
     state: State
     store: BrokerStore
-    teller: RequestStatusReader
+    status_reader: RequestStatusReader
 
     async def submission(self, demand: Demand, explained: Explained) -> Explanation:
         """Return what a submission would be answered; for a miss the nearest artifact. Raises StorageUnavailable."""
@@ -90,8 +90,8 @@ class Explainer:
             project=project,
             revision=revision,
             steps=explained.steps,
-            artifact=self.teller.found(explained.artifact) if explained.artifact is not None else None,
-            nearest_artifact=self.teller.found(nearest) if nearest is not None else None,
+            artifact=self.status_reader.found(explained.artifact) if explained.artifact is not None else None,
+            nearest_artifact=self.status_reader.found(nearest) if nearest is not None else None,
             differences=differences,
             build_id=build_id,
             server=explained.server,
@@ -101,7 +101,7 @@ class Explainer:
             ahead=why.ahead,
             seconds=estimate.seconds if estimate.seconds >= 0 else None,
             basis=estimate.basis,
-            page_url=self.teller.addresses.page(build_id) if build_id is not None else "",
+            page_url=self.status_reader.addresses.page(build_id) if build_id is not None else "",
         )
 
 

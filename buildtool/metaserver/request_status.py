@@ -1,4 +1,4 @@
-"""What people are told of a Request, made from rows: the one place where rows become ``RequestStatus``."""
+"""How a Request stands, for people: the one place where rows become ``RequestStatus``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Addresses:
 
 @frozen
 class RequestStatusReader:
-    """Makes ``RequestStatus`` from a Request, looking up what belongs to it. ``now`` returns wall time in seconds."""
+    """Makes ``RequestStatus`` of a Request, looking up what belongs to it. ``now`` returns wall time in seconds."""
 
     state: State
     store: BrokerStore
@@ -51,7 +51,7 @@ class RequestStatusReader:
     keys: Keys
     now: Callable[[], float]
 
-    async def told(self, request: Request, artifact: Artifact | None = None) -> RequestStatus:
+    async def read(self, request: Request, artifact: Artifact | None = None) -> RequestStatus:
         """Return how a Request stands. Raises StorageUnavailable."""
         build = self.state.builds.get(request.build_id) if request.build_id is not None else None
         if build is None and request.state is RequestState.WAITING:

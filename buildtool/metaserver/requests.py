@@ -297,13 +297,13 @@ class RequestService:
         self._check_token(message.request_id, message.token)
         answer = await self.broker.send(CancelRequested(message.request_id))
         if isinstance(answer, Cancelled) and answer.request is not None:
-            return await self.status_reader.told(answer.request)
-        return await self.status_reader.told(await self._request(message.request_id))
+            return await self.status_reader.read(answer.request)
+        return await self.status_reader.read(await self._request(message.request_id))
 
     async def status(self, _by: Principal, message: AskStatus) -> RequestStatus:
         """Return how a Request stands. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
-        return await self.status_reader.told(await self._request(message.request_id))
+        return await self.status_reader.read(await self._request(message.request_id))
 
     async def explain(self, _by: Principal, message: AskExplain) -> Explanation:
         """Return what a submission would be answered, without making it.
@@ -379,12 +379,12 @@ class RequestService:
     async def _told(self, answer: Answer, url: str) -> RequestStatus:
         match answer:
             case Hit():
-                return await self.status_reader.told(answer.request, answer.artifact)
+                return await self.status_reader.read(answer.request, answer.artifact)
             case Dispatched() | Queued():
                 self._pin(url, answer.build.spec.revision)
-                return await self.status_reader.told(answer.request)
+                return await self.status_reader.read(answer.request)
             case JoinedBuild() | KnownFailure():
-                return await self.status_reader.told(answer.request)
+                return await self.status_reader.read(answer.request)
             case RepeatedSubmission():
                 return await self._repeated(answer.request_id, same=True)
             case ConflictingSubmission():
@@ -398,7 +398,7 @@ class RequestService:
     async def _repeated(self, request_id: int, *, same: bool) -> RequestStatus:
         if not same:
             raise Conflict("this client request id was used for another request: make a new id for a new request")
-        return await self.status_reader.told(await self._request(request_id))
+        return await self.status_reader.read(await self._request(request_id))
 
     async def _request(self, request_id: int) -> Request:
         found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)

@@ -23,8 +23,8 @@ from buildtool.metaserver.build_servers import (
     OFFERS_A_MARK,
     WORD_LIMIT,
     BuildServerService,
-    TicketOffice,
 )
+from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import (

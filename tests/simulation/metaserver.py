@@ -26,10 +26,12 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.broker import SLICE, Broker
 from buildtool.metaserver.build_problems import Troubles
-from buildtool.metaserver.build_servers import BuildServerService, EffectPerformer, TicketOffice
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Artifact
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
@@ -80,16 +82,20 @@ class Metaserver:
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         configuration = CurrentConfiguration(settings)
-        teller = RequestStatusReader(state, store, Addresses(configuration), keys, clock.wall)
+        status_reader = RequestStatusReader(state, store, Addresses(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
         shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
-        acts = EffectPerformer(gateway.connections, gateway.followers, mailer, logs, shelving, teller, tickets, life)
-        broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
-        explainer = Explainer(state, store, teller)
-        desk = RequestService(configuration, broker, store, world.resolver, teller, explainer, broker)
+        effects = EffectPerformer(
+            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, life
+        )
+        broker = self.broker = Broker(state, store, clock, life, shelving, effects, Stopwatch(world.seed))
+        explainer = Explainer(state, store, status_reader)
+        requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
         troubles = Troubles(broker, life)
-        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway.connections, troubles.unkept)
+        build_servers = BuildServerService(
+            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
+        )
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -109,16 +115,16 @@ class Metaserver:
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
 
-        self.parts += [database, store, artifacts, logs, mailer, gateway, acts, broker, desk, server_desk]
+        self.parts += [database, store, artifacts, logs, mailer, gateway, effects, broker, requests, build_servers]
         await broker.start()
         await artifacts.start(keep=state.attempts)
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
-            acts.finish_log(*left)
+            effects.finish_log(*left)
         self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        world.network.listen("meta", life, gateway.factory(desk.handlers, server_desk.handlers))
+        world.network.listen("meta", life, gateway.factory(requests.handlers, build_servers.handlers))
         mailer.startService()
         self.serving = True
 

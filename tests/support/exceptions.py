@@ -18,7 +18,6 @@ ALLOWED = Exceptions(
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
         "buildtool/buildserver/attempt.py": 500,
         "buildtool/metaserver/broker.py": 550,
-        "buildtool/metaserver/build_servers.py": 550,
         "buildtool/metaserver/operations.py": 450,
         "buildtool/metaserver/requests.py": 500,
         "buildtool/model/matching.py": 500,

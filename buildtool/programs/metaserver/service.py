@@ -42,11 +42,13 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_problems import Troubles
-from buildtool.metaserver.build_servers import BuildServerService, EffectPerformer, TicketOffice
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService, source_url
+from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.records import Policy
 from buildtool.ports.bundles import Bundle
 from buildtool.programs.common.listening import listen
@@ -163,24 +165,26 @@ class Metaserver:
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
-        teller = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
+        status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets = TicketOffice(configuration, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         shelving = keeping.shelving
-        acts = EffectPerformer(gateway.connections, gateway.followers, mailer, logs, shelving, teller, tickets, timers)
-        broker = Broker(state, store, clock, timers, shelving, acts)
-        closing.add("what decisions asked for", acts.settle)
+        effects = EffectPerformer(
+            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, timers
+        )
+        broker = Broker(state, store, clock, timers, shelving, effects)
+        closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
-        explainer, turns = Explainer(state, store, teller), self._timed()
-        desk = RequestService(
-            configuration, broker, store, resolvers, teller, explainer, keeping.conditions, turns=turns
+        explainer, turns = Explainer(state, store, status_reader), self._timed()
+        requests = RequestService(
+            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns
         )
         troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
-        server_desk = BuildServerService(configuration, broker, shelving, tickets, gateway.connections, troubles.unkept)
-        operator_desk = OperatorService(
-            configuration, broker, store, history, shelving, keeping.conditions, clock, turns
+        build_servers = BuildServerService(
+            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
         )
+        operators = OperatorService(configuration, broker, store, history, shelving, keeping.conditions, clock, turns)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -188,14 +192,14 @@ class Metaserver:
         await broker.start()
         await artifacts.start(keep=state.attempts)
 
-        await self._look_after(keeping, stored, broker, acts, troubles, server_desk)
+        await self._look_after(keeping, stored, broker, effects, troubles, build_servers)
         closing.add("the connections of the control port", gateway.close)
-        oversight = Oversight(lives, keeping.corrupt, packed(desk, bundles), troubles.unkept)
+        oversight = Oversight(lives, keeping.corrupt, packed(requests, bundles), troubles.unkept)
         site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
         closing.add("the connections of the transfer port", site.disconnect)
         self._listen(site, settings.transfer_port, "transfer_port")
-        self._listen(gateway.factory(desk.handlers, server_desk.handlers), settings.pb_port, "pb_port")
-        show = self._show(stored, desk) if self.pages else None
+        self._listen(gateway.factory(requests.handlers, build_servers.handlers), settings.pb_port, "pb_port")
+        show = self._show(stored, requests) if self.pages else None
 
         async def apply(settings: Settings) -> None:
             mailer.configure(*mailing(settings, addresses, self.reactor))
@@ -207,7 +211,7 @@ class Metaserver:
             troubles.look()
 
         self._reloading = Reloading(configuration, apply, self._pool(1, "the configuration"), timers)
-        self._operate(operator_desk, timers)
+        self._operate(operators, timers)
         mailer.startService()
 
     async def _look_after(
@@ -215,7 +219,7 @@ class Metaserver:
         keeping: Housekeeping,
         stored: Stored,
         broker: Broker,
-        acts: EffectPerformer,
+        effects: EffectPerformer,
         troubles: Troubles,
         servers: BuildServerService,
     ) -> None:
@@ -224,7 +228,7 @@ class Metaserver:
         async def finish_logs() -> None:
             for left in await stored.logs.unfinished():
                 if left not in broker.state.attempts:
-                    acts.finish_log(*left)
+                    effects.finish_log(*left)
 
         async def look(_patrol: PeriodicTask) -> float:
             troubles.look()
@@ -260,11 +264,11 @@ class Metaserver:
         await bundles.start()
         return Resolvers(git, SvnResolver(svn, turns)), bundles
 
-    def _show(self, stored: Stored, desk: RequestService) -> Callable[[Settings], None]:
+    def _show(self, stored: Stored, requests: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
         reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        pages, questions, clock = SqlPages(reading), LocalQuestions(desk), WallClock()
+        pages, questions, clock = SqlPages(reading), LocalQuestions(requests), WallClock()
         site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)
         self._listen(site, self.configuration.settings.web_port, "web_port")
 
@@ -273,15 +277,15 @@ class Metaserver:
 
         return show
 
-    def _operate(self, desk: OperatorService, timers: IReactorTime) -> None:
+    def _operate(self, operators: OperatorService, timers: IReactorTime) -> None:
         """Let the operator in, and end when what they drained has run dry."""
-        factory = operator_factory(desk.handlers, timers)
+        factory = operator_factory(operators.handlers, timers)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
 
         def look() -> None:
-            reason = desk.drained()
+            reason = operators.drained()
             if reason:
                 self.ask_stop(reason)
 
@@ -335,14 +339,14 @@ async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnComman
     log.warn("cut off: threads for version control are still busy")
 
 
-def packed(desk: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
+def packed(requests: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
     """Return what gives the commit of an open Build as a bundle."""
 
     async def bundle(build_id: int) -> Bundle:
-        build = desk.broker.state.builds.get(build_id)
+        build = requests.broker.state.builds.get(build_id)
         if build is None:
             raise NotFound(f"build {build_id} is not open")
-        project = desk.configuration.settings.project(build.spec.project)
+        project = requests.configuration.settings.project(build.spec.project)
         return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
 
     return bundle

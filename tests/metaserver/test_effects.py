@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.metaserver.build_servers import TELL_AGAIN, EffectPerformer
+from buildtool.metaserver.effects import TELL_AGAIN, EffectPerformer
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Request, RequestState
@@ -49,18 +49,20 @@ class Unreadable(MemoryStore):
 class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.followers, self.store = Clock(), Followers(), Unreadable()
-        teller = RequestStatusReader(
+        status_reader = RequestStatusReader(
             State(POLICIES), self.store, Addresses(CurrentConfiguration(settings())), Keys(b"k" * 32), lambda: 0.0
         )
         others = cast("Any", None)
-        self.acts = EffectPerformer(others, self.followers, others, others, others, teller, others, self.clock)
+        self.performer = EffectPerformer(
+            others, self.followers, others, others, others, status_reader, others, self.clock
+        )
         event = submitted("a")
         self.request = Request(
             1, "a", "body", "user@example.org", event.demand, False, 0.0, 9.0, RequestState.EXPIRED, build_id=1
         )
 
     def move(self, request: Request) -> None:
-        self.acts.perform(RequestMoved(request))
+        self.performer.perform(RequestMoved(request))
 
     def test_an_end_that_cannot_be_read_is_told_as_soon_as_it_can(self) -> None:
         self.store.failures = 2
@@ -82,5 +84,5 @@ class TellingTests(SynchronousTestCase):
     def test_a_metaserver_that_stops_tries_nothing_again(self) -> None:
         self.store.failures = 99
         self.move(self.request)
-        self.successResultOf(Deferred.fromCoroutine(self.acts.settle()))
+        self.successResultOf(Deferred.fromCoroutine(self.performer.settle()))
         assert not self.clock.getDelayedCalls()
