@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from buildtool.errors import BuildToolError, NotFound, Unauthorised
 from buildtool.model.principal import Principal
-from buildtool.model.records import Held, Judged
+from buildtool.model.servers import Held, Judged
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
 from buildtool.protocol.messages import (
     AbortOrder,

@@ -12,9 +12,11 @@ from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.model.options import ProjectOptions, choice, standard
+from buildtool.model.options import choice
 from buildtool.model.platforms import Value
-from buildtool.model.records import Judged, Offer, OfferKind, canonical
+from buildtool.model.project_options import ProjectOptions, standard
+from buildtool.model.records import canonical
+from buildtool.model.servers import Judged, Offer, OfferKind
 from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project

@@ -4,17 +4,8 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool.model.records import (
-    AttemptEnd,
-    Capability,
-    Held,
-    HeldState,
-    Judged,
-    Offer,
-    OfferKind,
-    ProjectSkill,
-    Verdict,
-)
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
 from tests import strategies
 

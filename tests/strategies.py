@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool.model.audit import AuditEvent
-from buildtool.model.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
+from buildtool.model.options import Canonical, Kind, Option, Property
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.model.project_options import STANDARD, ProjectOptions
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -14,20 +15,16 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
     Demand,
     Joined,
     Mail,
-    Offer,
-    OfferKind,
-    ProjectSkill,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
     ShelfKey,
 )
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 
 # --- plain values ---------------------------------------------------------------------------------------
 

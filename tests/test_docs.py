@@ -18,8 +18,10 @@ from docutils.core import publish_doctree
 
 from buildtool.configuration import mail_settings, settings
 from buildtool.configuration.file import CONFIG_VARIABLE
-from buildtool.model.options import STANDARD, Kind
-from buildtool.model.records import AttemptEnd, OfferKind, Policy
+from buildtool.model.options import Kind
+from buildtool.model.project_options import STANDARD, Policy
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import OfferKind
 from buildtool.model.vocabulary import TOOLS
 from buildtool.programs.common.program import EXIT_CODES
 from buildtool.programs.metaserver.main import COMMAND_LINE

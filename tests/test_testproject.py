@@ -30,7 +30,8 @@ from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
 from buildtool.model.platforms import Value
-from buildtool.model.records import AttemptEnd, Offer, OfferKind, canonical
+from buildtool.model.records import AttemptEnd, canonical
+from buildtool.model.servers import Offer, OfferKind
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import AbortOrder, Done, Ended, Order, Welcome

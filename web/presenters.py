@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buildtool.concurrency.bounded_cache import remembering, weight
-from buildtool.model.records import Artifact, Attempt, Build, BuildState, Offer, Server
+from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.servers import Offer, Server
 from buildtool.model.text import duration_words
 from buildtool.ports.pages import BuildDetail, BuildLine, Overview, RequestLine, RunningBuild, ServerLine
 from buildtool.protocol.messages import Explanation, WhyLine

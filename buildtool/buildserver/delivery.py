@@ -28,7 +28,8 @@ from buildtool.errors import (
     TooLong,
     Unavailable,
 )
-from buildtool.model.records import AttemptEnd, Held, HeldState, Judged, Verdict
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
 from buildtool.protocol.messages import Done, Ended, Welcome
 

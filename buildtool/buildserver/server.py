@@ -32,7 +32,8 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.platforms import Value
-from buildtool.model.records import AttemptEnd, Held, Judged, Offer, Verdict
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, Judged, Offer, Verdict
 from buildtool.ports.buildserver import MetaserverLink
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, Project

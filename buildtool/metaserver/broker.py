@@ -20,7 +20,8 @@ from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_f
 from buildtool.concurrency.inbox import Inbox
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.model.audit import AuditEvent
-from buildtool.model.records import Attempt, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Attempt, AttemptState, Beat, BuildState, RequestState, ShelfKey
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer

@@ -23,17 +23,10 @@ from buildtool.errors import (
 from buildtool.metaserver.arrivals import Comings
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.matching import by_mark, by_rank
+from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.principal import Principal
-from buildtool.model.records import (
-    ARTIFACT_NAME_LIMIT,
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    Capability,
-    Held,
-    Verdict,
-)
+from buildtool.model.records import ARTIFACT_NAME_LIMIT, Attempt, AttemptEnd, AttemptState
+from buildtool.model.servers import Capability, Held, Verdict
 from buildtool.model.text import duration_words
 from buildtool.ports.metaserver import (
     ArtifactFiles,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from buildtool.metaserver.request_status import RequestStatusReader
-from buildtool.model.matching import Reason, group_words, satisfies
+from buildtool.model.matching.reasons import Reason, group_words
+from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import Artifact, Build, Demand, Request
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.messages import Explanation, WhyLine

@@ -15,7 +15,8 @@ from buildtool.metaserver.broker import Broker
 from buildtool.model.addresses import valid_address
 from buildtool.model.options import digest_of
 from buildtool.model.principal import Principal
-from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, RememberedFailure, Server
+from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, RememberedFailure
+from buildtool.model.servers import Server
 from buildtool.model.text import duration_words, one_line
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Conditions, Handlers, OperatorStore

@@ -32,10 +32,11 @@ from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.inbox import Gate
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.addresses import valid_address
-from buildtool.model.matching import machine_required, platform_required
-from buildtool.model.options import Canonical, ProjectOptions, digest_of, tool_option
+from buildtool.model.matching.requiring import machine_required, platform_required
+from buildtool.model.options import Canonical, digest_of
 from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.project_options import ProjectOptions, tool_option
 from buildtool.model.records import BuildSpec, Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.model.vocabulary import TOOLS, check_known

@@ -1,68 +1,29 @@
-"""Frozen values: what is asked, built, stored and offered. docs/architecture.rst lists the words."""
+"""Frozen values: what is asked, built, stored and offered. docs/architecture.rst lists the words.
+
+The test is tests/model/test_keys.py.
+"""
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from buildtool.model.options import Canonical, Comparison, digest_of, written
+from buildtool.model.options import Canonical, digest_of, written
 from buildtool.model.platforms import Value
-
-__all__ = [
-    "ADDED",
-    "ARTIFACT_NAME_LIMIT",
-    "OFFER_RANK",
-    "Artifact",
-    "Attempt",
-    "AttemptEnd",
-    "AttemptState",
-    "Beat",
-    "Build",
-    "BuildSpec",
-    "BuildState",
-    "Capability",
-    "Demand",
-    "Held",
-    "HeldState",
-    "Joined",
-    "Judged",
-    "Mail",
-    "Offer",
-    "OfferKind",
-    "Policy",
-    "ProjectSkill",
-    "Refusal",
-    "RememberedFailure",
-    "Request",
-    "RequestState",
-    "Server",
-    "Shelf",
-    "ShelfKey",
-    "Shift",
-    "Verdict",
-    "canonical",
-    "evolve",
-    "shown",
-]
+from buildtool.model.servers import OfferKind, QuickEnum
 
 ADDED = {"added": True}
 """The ``metadata`` of a field, with a default, that peers of the same protocol's first programs do not know."""
+
 
 ARTIFACT_NAME_LIMIT = 200
 """The longest artifact file name, in characters."""
 
 
-class _Enum(enum.Enum):
-    """An enumeration whose members are quick to look up: ``Enum`` makes their hashes anew each time, in Python."""
-
-    __hash__ = object.__hash__  # one object stands for each member
-
-
-class RequestState(_Enum):
+class RequestState(QuickEnum):
     """Where a Request is in its life; every state but WAITING is an end."""
 
     WAITING = "waiting"
@@ -73,7 +34,7 @@ class RequestState(_Enum):
     EXPIRED = "expired"
 
 
-class BuildState(_Enum):
+class BuildState(QuickEnum):
     """Where a Build is; QUEUED and RUNNING are open, the others are its Outcome."""
 
     QUEUED = "queued"
@@ -85,7 +46,7 @@ class BuildState(_Enum):
     EXPIRED = "expired"
 
 
-class AttemptState(_Enum):
+class AttemptState(QuickEnum):
     """Where an Attempt is: offered to its server, building there, told to stop, missing, or ended.
 
     A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for somebody else, and it
@@ -99,7 +60,7 @@ class AttemptState(_Enum):
     ENDED = "ended"
 
 
-class AttemptEnd(_Enum):
+class AttemptEnd(QuickEnum):
     """How an Attempt ended, which says whose failure it was.
 
     FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
@@ -116,40 +77,13 @@ class AttemptEnd(_Enum):
     ABORTED = "aborted"
 
 
-class HeldState(_Enum):
-    """What a build server has of an Attempt: it builds, or has an artifact or another end that nobody took yet."""
-
-    BUILDING = "building"
-    DONE = "done"
-    ENDED = "ended"
-
-
-class Verdict(_Enum):
-    """What a build server is told to do with an Attempt that it holds."""
-
-    GO_ON = "go on"
-    DELIVER = "deliver"
-    DROP = "drop"
-
-
-class Joined(_Enum):
+class Joined(QuickEnum):
     """Why a Request waits for its Build: because it is its own, whatever satisfies it does, or this Attempt will."""
 
     OWN = "own"
     IMPLICATION = "implication"
     ATTEMPT = "attempt"
     RANGE = "range"
-
-
-class OfferKind(_Enum):
-    """How a build server makes binaries of a platform; when all else is equal, the first is preferred."""
-
-    NATIVE = "native"
-    CROSS = "cross"
-    EMULATED = "emulated"
-
-
-OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
 
 
 class ShelfKey(NamedTuple):
@@ -319,29 +253,6 @@ class Attempt:
 
 
 @frozen
-class Held:
-    """An Attempt that a build server says it has, and what it has of it."""
-
-    build_id: int
-    epoch: int
-    state: HeldState = HeldState.BUILDING
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return (self.build_id, self.epoch)
-
-
-@frozen
-class Judged:
-    """What is to become of an Attempt that a build server holds, and why."""
-
-    build_id: int
-    epoch: int
-    verdict: Verdict
-    reason: str = ""
-
-
-@frozen
 class Artifact:
     """Stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
 
@@ -387,88 +298,6 @@ class Shelf:
     artifacts: tuple[Artifact, ...] = ()
     failures: tuple[RememberedFailure, ...] = ()
     more: bool = False
-
-
-@frozen
-class Offer:
-    """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …)."""
-
-    platform: Canonical
-    kind: OfferKind = OfferKind.NATIVE
-    tools: tuple[tuple[str, str], ...] = ()
-
-
-@frozen
-class ProjectSkill:
-    """That a build server is configured for a project: with which recipe version and which option descriptions."""
-
-    project: str
-    recipe_version: int
-    options_digest: str
-
-
-_PAIR_BYTES = 200
-"""Bytes that a property takes in memory besides the text of its value, about."""
-
-
-@frozen
-class Capability:
-    """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
-
-    offers: tuple[Offer, ...]
-    machine: Canonical
-    skills: tuple[ProjectSkill, ...]
-    max_builds: int = 1
-    host_info: str = ""
-    admin: str = ""
-    software: str = ""
-
-    def size(self) -> int:
-        """Return about how many bytes of memory this takes."""
-        pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools)]
-        texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
-        return texts + len(self.host_info) + len(self.admin)
-
-    def skill(self, project: str) -> ProjectSkill | None:
-        """Return what this server announces of ``project``, or None."""
-        return next((skill for skill in self.skills if skill.project == project), None)
-
-
-@frozen
-class Server:
-    """A build server as the metaserver knows it. ``session`` is the number of its newest login.
-
-    ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
-    ``missing_since`` is when contact was lost, 0 for one that is there or said good-bye; ``missing_told`` says that its
-    owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty; ``draining`` that
-    it finishes what it has and takes nothing more. ``instance`` is the digest of what names the build directory of its
-    newest login, empty for one that does not say; ``origin`` the address that login came from. ``used_at`` is when it
-    last began a build, 0 if it never did. One that is ``forgotten`` is not known any more, and its row goes.
-    """
-
-    name: str
-    session: int
-    capability: Capability
-    connected: bool
-    since: float
-    last_seen: float
-    strikes: int = 0
-    quarantines: int = 0
-    quarantined_until: float = 0.0
-    quarantine_reason: str = ""
-    missing_since: float = 0.0
-    missing_told: bool = False
-    paused: str = ""
-    draining: bool = False
-    instance: str = ""
-    origin: str = ""
-    used_at: float = 0.0
-    forgotten: bool = False
-
-    @property
-    def takes(self) -> bool:
-        """Whether it may be given builds, if it has a free slot."""
-        return self.connected and not (self.quarantined_until or self.paused or self.draining)
 
 
 @frozen
@@ -521,34 +350,6 @@ class Shift:
     failures: bool
 
 
-@frozen
-class Policy:
-    """What a project says about versions and failing, from its ``config.py``; times in seconds.
-
-    A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
-    contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
-    ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
-    quarantine. ``time_limit`` is the project's own for all commands of one build together.
-    """
-
-    recipe_version: int
-    options_digest: str
-    comparisons: tuple[tuple[str, Comparison], ...] = ()
-    confirm_failures: int = 1
-    failure_ttl: float = 86_400.0
-    request_ttl: float = 7 * 86_400.0
-    refusal_first: float = 10.0
-    refusal_ttl: float = 600.0
-    lost_ttl: float = 30.0
-    retry_first: float = 1.0
-    retry_most: float = 300.0
-    breakages: int = 3
-    strikes: int = 3
-    quarantine_first: float = 10.0
-    quarantine_most: float = 3_600.0
-    time_limit: float = 3_600.0
-
-
 def canonical(values: Mapping[str, Value]) -> Canonical:
     """Return ``values`` as canonical pairs, sorted by name."""
     return tuple(sorted(values.items()))
@@ -557,3 +358,30 @@ def canonical(values: Mapping[str, Value]) -> Canonical:
 def shown(values: Canonical) -> str:
     """Return ``values`` for people: ``arch=ppc utf8=yes``."""
     return " ".join(f"{name}={written(value)}" for name, value in values)
+
+
+SHELF_MOST = 100
+"""Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""
+
+
+def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure], *, more: bool = False) -> Shelf:
+    """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
+
+    Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
+    that there is more in the database than is given.
+    """
+    if len(artifacts) <= 1 and len(failures) <= 1:  # as mostly
+        return Shelf(tuple(artifacts), tuple(failures), more)
+    newest: dict[object, Artifact] = {}
+    failed: dict[object, RememberedFailure] = {}
+    for artifact in artifacts:
+        more |= newest.setdefault((artifact.platform, artifact.kind), artifact) is not artifact
+    for failure in sorted(failures, key=remembered, reverse=True):
+        more |= failed.setdefault((failure.platform, failure.kind), failure) is not failure
+    more |= len(newest) > SHELF_MOST or len(failed) > SHELF_MOST
+    return Shelf(tuple(newest.values())[:SHELF_MOST], tuple(failed.values())[:SHELF_MOST], more)
+
+
+def remembered(failure: RememberedFailure) -> tuple[float, int]:
+    """Return what failures of one shelf are ordered by: until when each is remembered."""
+    return failure.until, failure.build_id

@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from buildtool.errors import UsageError
-from buildtool.model.options import ProjectOptions, written
+from buildtool.model.options import written
 from buildtool.model.platforms import ARCHES, LIBCS, Value
+from buildtool.model.project_options import ProjectOptions
 
 ENUMERATED: Mapping[str, Collection[Value]] = {
     "arch": tuple(ARCHES),

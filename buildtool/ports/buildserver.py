@@ -9,7 +9,7 @@ from typing import Protocol
 from attrs import frozen
 
 from buildtool.model.platforms import Value
-from buildtool.model.records import Held, Judged
+from buildtool.model.servers import Held, Judged
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,

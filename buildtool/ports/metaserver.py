@@ -19,11 +19,11 @@ from buildtool.model.records import (
     Refusal,
     RememberedFailure,
     Request,
-    Server,
     Shelf,
     ShelfKey,
     Shift,
 )
+from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild
 from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
 

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request, Server
+from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
+from buildtool.model.servers import Server
 from buildtool.protocol.messages import Explanation
 
 # --- what the pages read --------------------------------------------------------------------------------

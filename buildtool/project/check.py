@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import DETECTORS, STANDARD, ProjectOptions, Role
+from buildtool.model.options import Role
+from buildtool.model.project_options import DETECTORS, STANDARD, ProjectOptions
 from buildtool.model.text import quoted
 from buildtool.model.vocabulary import nearest
 from buildtool.project.definition import Project

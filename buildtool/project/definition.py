@@ -8,23 +8,10 @@ from typing import Any
 from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, MachineFault
-from buildtool.model.matching import comparisons_of
-from buildtool.model.options import (
-    Comparison,
-    Kind,
-    Option,
-    ProjectOptions,
-    Property,
-    Role,
-    choice,
-    flag,
-    number,
-    standard,
-    text,
-    words,
-)
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import Comparison, Kind, Option, Property, Role, choice, flag, number, text, words
 from buildtool.model.platforms import Value
-from buildtool.model.records import Policy
+from buildtool.model.project_options import Policy, ProjectOptions, standard
 from buildtool.model.text import quoted
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 

@@ -11,8 +11,9 @@ from pathlib import PurePath
 from attrs import frozen
 
 from buildtool.errors import BuildFailed, BuildToolError, ConfigurationError, MachineFault, RecipeMistake, UsageError
-from buildtool.model.options import Kind, Option, ProjectOptions, Property, Role, written
+from buildtool.model.options import Kind, Option, Property, Role, written
 from buildtool.model.platforms import Value
+from buildtool.model.project_options import ProjectOptions
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, PlatformTools, Wanted
 from buildtool.project.user_errors import ask, at, defined

@@ -10,7 +10,8 @@ from attrs import field, frozen
 
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
-from buildtool.model.records import ADDED, AttemptEnd, Capability, Held, Judged, OfferKind
+from buildtool.model.records import ADDED, AttemptEnd
+from buildtool.model.servers import Capability, Held, Judged, OfferKind
 
 PROTOCOL_VERSION = 2
 """Raised whenever either side could misunderstand the other; compared in the first message."""

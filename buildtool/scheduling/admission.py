@@ -8,7 +8,8 @@ from itertools import chain, islice
 
 from attrs import evolve
 
-from buildtool.model.matching import implies, machine_eased, platform_satisfies
+from buildtool.model.matching.requiring import machine_eased
+from buildtool.model.matching.satisfaction import implies, platform_satisfies
 from buildtool.model.records import (
     Build,
     BuildSpec,

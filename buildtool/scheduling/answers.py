@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.model.matching import Reason
-from buildtool.model.records import Artifact, Build, Judged, Request
+from buildtool.model.matching.reasons import Reason
+from buildtool.model.records import Artifact, Build, Request
+from buildtool.model.servers import Judged
 from buildtool.scheduling.state.estimates import Estimate
 
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from buildtool.model.matching import satisfies
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.project_options import Policy
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -16,13 +17,12 @@ from buildtool.model.records import (
     Build,
     BuildState,
     Joined,
-    Policy,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
 )
+from buildtool.model.servers import Server
 from buildtool.scheduling.admission import leave
 from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decision import (

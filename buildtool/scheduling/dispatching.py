@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from buildtool.model.records import OFFER_RANK, Attempt, Build, BuildState, Offer, Server
+from buildtool.model.records import Attempt, Build, BuildState
+from buildtool.model.servers import OFFER_RANK, Offer, Server
 from buildtool.scheduling.decision import DecisionContext, announce
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.state.ready_queue import Place

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.model.records import Artifact, AttemptEnd, Capability, Demand, Held, RememberedFailure
+from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
+from buildtool.model.servers import Capability, Held
 
 # --- Events: facts that reached the broker ------------------------------------------------------------
 

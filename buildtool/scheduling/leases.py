@@ -11,17 +11,8 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from buildtool.model.records import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    BuildState,
-    Held,
-    HeldState,
-    Judged,
-    Server,
-    Verdict,
-)
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState
+from buildtool.model.servers import Held, HeldState, Judged, Server, Verdict
 from buildtool.scheduling.answers import HeldJudged, Noted
 from buildtool.scheduling.attempts import begin, close_attempt, end, miss
 from buildtool.scheduling.decision import DecisionContext, announce

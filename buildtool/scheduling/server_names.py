@@ -12,7 +12,8 @@ from collections.abc import Callable, Container, Iterable
 from attrs import evolve
 
 from buildtool.model.hosts import network_of
-from buildtool.model.records import AttemptEnd, Server
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Server
 from buildtool.scheduling.answers import NameHeld, NoPlace
 from buildtool.scheduling.attempts import close_attempt
 from buildtool.scheduling.decision import DecisionContext

@@ -8,7 +8,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.model.addresses import find_address
-from buildtool.model.records import AttemptEnd, AttemptState, Capability, Judged, Mail, RequestState, Server, Verdict
+from buildtool.model.records import AttemptEnd, AttemptState, Mail, RequestState
+from buildtool.model.servers import Capability, Judged, Server, Verdict
 from buildtool.scheduling import server_names
 from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
 from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered

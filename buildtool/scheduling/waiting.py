@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 
-from buildtool.model.matching import Cause, Fit, Reason, group_words, nearer
+from buildtool.model.matching.comparing import nearer
+from buildtool.model.matching.fitting import Fit
+from buildtool.model.matching.reasons import Cause, Reason, group_words
 from buildtool.model.options import written
-from buildtool.model.records import Attempt, Build, BuildSpec, Offer, Server
+from buildtool.model.records import Attempt, Build, BuildSpec
+from buildtool.model.servers import Offer, Server
 from buildtool.model.text import duration_words, one_line
 from buildtool.model.vocabulary import is_name
 from buildtool.scheduling.answers import ServerReasons, Why

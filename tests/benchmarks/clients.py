@@ -38,7 +38,8 @@ from buildtool.adapters.host.detectors import detect_machine
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
-from buildtool.model.records import AttemptEnd, Held, Judged
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, Judged
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import encode

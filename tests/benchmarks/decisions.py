@@ -12,19 +12,11 @@ import random
 import time
 from collections.abc import Callable
 
-from buildtool.model.matching import comparisons_of
-from buildtool.model.options import ProjectOptions, number, standard
-from buildtool.model.records import (
-    Attempt,
-    AttemptEnd,
-    BuildSpec,
-    Capability,
-    Demand,
-    Offer,
-    Policy,
-    ProjectSkill,
-    canonical,
-)
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import number
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.records import Attempt, AttemptEnd, BuildSpec, Demand, canonical
+from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import (

@@ -22,7 +22,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.errors import BuildToolError, Declined
-from buildtool.model.records import Held, Judged
+from buildtool.model.servers import Held, Judged
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import decode
 from buildtool.protocol.messages import AbortOrder, Accepted, Ok, Order, Register, Welcome

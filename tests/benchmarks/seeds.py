@@ -20,11 +20,11 @@ from buildtool.model.records import (
     Build,
     BuildState,
     Demand,
-    OfferKind,
     Refusal,
     Request,
     RequestState,
 )
+from buildtool.model.servers import OfferKind
 from buildtool.ports.metaserver import Row
 from tests.benchmarks.world import World
 from tests.support.inline import run

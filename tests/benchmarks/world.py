@@ -19,7 +19,7 @@ from attrs import define, field
 from buildtool.adapters.host.detectors import DETECTORS
 from buildtool.configuration.settings import load_settings
 from buildtool.demo.local_farm import LocalFarm, Program
-from buildtool.model.matching import machine_required, platform_required
+from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec
 from buildtool.programs.startcompile.main import detected

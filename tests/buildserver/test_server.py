@@ -30,7 +30,8 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
-from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, HeldState, Judged, OfferKind, Verdict, canonical
+from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, canonical
+from buildtool.model.servers import HeldState, Judged, OfferKind, Verdict
 from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted

@@ -15,7 +15,8 @@ from attrs import evolve
 from buildtool.adapters.control.decoder import Bounds, Expressions
 from buildtool.adapters.control.encoder import call_bytes, encoded
 from buildtool.configuration.settings import load_settings
-from buildtool.model.records import AttemptEnd, ProjectSkill
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import ProjectSkill
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.messages import Accepted, Draining, Ended, Goodbye, Order, Refused
 from tests.e2e.control import Control

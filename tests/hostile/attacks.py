@@ -14,7 +14,8 @@ from attrs import define, field
 
 from buildtool.adapters.control.encoder import encoded
 from buildtool.errors import BuildToolError
-from buildtool.model.records import AttemptEnd, ProjectSkill
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import ProjectSkill
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.messages import Accepted, AskExplain, Draining, Ended, Goodbye, Heartbeat, Order, SubmitTogether
 from tests.hostile.peer import LOCAL, Gone, Peer, registration, submission

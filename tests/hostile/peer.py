@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from buildtool.adapters.control.decoder import Bounds, Expressions, plain
 from buildtool.adapters.control.encoder import Encoded, call_bytes, encoded
 from buildtool.model.platforms import Value
-from buildtool.model.records import Capability, Held, Offer, OfferKind, ProjectSkill
+from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import PROTOCOL_VERSION, Hello, Register, Submit
 

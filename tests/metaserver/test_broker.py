@@ -11,19 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
 from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
-from buildtool.model.records import (
-    Artifact,
-    Attempt,
-    AttemptState,
-    Build,
-    BuildState,
-    Held,
-    Judged,
-    Policy,
-    Request,
-    RequestState,
-    Verdict,
-)
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.servers import Held, Judged, Verdict
 from buildtool.scheduling.answers import Hit, Queued, SessionOpened
 from buildtool.scheduling.effects import Dispatch, RequestMoved
 from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick

@@ -27,18 +27,8 @@ from buildtool.metaserver.build_servers import (
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import (
-    Artifact,
-    Attempt,
-    AttemptEnd,
-    Capability,
-    Held,
-    Offer,
-    OfferKind,
-    ProjectSkill,
-    Server,
-    Verdict,
-)
+from buildtool.model.records import Artifact, Attempt, AttemptEnd
+from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill, Server, Verdict
 from buildtool.model.tickets import TicketKind, read
 from buildtool.protocol.messages import (
     AbortOrder,

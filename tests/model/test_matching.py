@@ -10,35 +10,16 @@ from attrs import evolve
 from hypothesis import assume, given
 
 from buildtool.errors import UsageError
-from buildtool.model.matching import (
-    Cause,
-    Reason,
-    can_build,
-    comparison_of,
-    comparisons_of,
-    implies,
-    machine_required,
-    meets,
-    platform_required,
-    platform_satisfies,
-    satisfies,
-    unmet,
-)
-from buildtool.model.options import (
-    STANDARD,
-    Canonical,
-    Comparison,
-    ProjectOptions,
-    Property,
-    Role,
-    digest_of,
-    flag,
-    number,
-    standard,
-    text,
-)
+from buildtool.model.matching.comparing import comparison_of, comparisons_of, meets, unmet
+from buildtool.model.matching.fitting import can_build
+from buildtool.model.matching.reasons import Cause, Reason
+from buildtool.model.matching.requiring import machine_required, platform_required
+from buildtool.model.matching.satisfaction import implies, platform_satisfies, satisfies
+from buildtool.model.options import Canonical, Comparison, Property, Role, digest_of, flag, number, text
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, FOLLOWS_FROM, Value, contradiction
-from buildtool.model.records import Artifact, BuildSpec, Capability, Demand, Offer, OfferKind, ProjectSkill, canonical
+from buildtool.model.project_options import STANDARD, ProjectOptions, standard
+from buildtool.model.records import Artifact, BuildSpec, Demand, canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from tests.strategies import build_specs, capabilities, machines, platforms, word_sets
 from tests.strategies import values as any_value
 

@@ -10,22 +10,19 @@ from hypothesis import assume, given
 
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import (
-    STANDARD,
     TEXT_LIMIT,
-    TOOL_OPTIONS,
     Kind,
     Option,
-    ProjectOptions,
     canonical_json,
     choice,
     digest_of,
     flag,
     number,
-    standard,
     text,
     words,
 )
 from buildtool.model.platforms import ALIASES, Value
+from buildtool.model.project_options import STANDARD, TOOL_OPTIONS, ProjectOptions, standard
 from buildtool.model.records import shown
 from tests.strategies import accepted_values, canonicals, option_descriptions, option_names, project_options
 

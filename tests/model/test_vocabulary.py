@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
-from buildtool.model.options import ProjectOptions, standard
 from buildtool.model.platforms import ARCHES, LIBCS, Value, contradiction
+from buildtool.model.project_options import ProjectOptions, standard
 from buildtool.model.vocabulary import ENUMERATED, TOOLS, check_known
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool.errors import DecodeError, EncodeError
-from buildtool.model.records import ADDED, AttemptEnd, Judged, OfferKind, Verdict
+from buildtool.model.records import ADDED, AttemptEnd
+from buildtool.model.servers import Judged, OfferKind, Verdict
 from buildtool.protocol import codec, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.messages import (

@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import define, evolve, field
 
 from buildtool.model.audit import AuditEvent
+from buildtool.model.project_options import Policy
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -18,20 +19,17 @@ from buildtool.model.records import (
     Beat,
     Build,
     BuildState,
-    Capability,
-    Held,
     Mail,
-    Policy,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
     Shelf,
     ShelfKey,
     Shift,
+    stocked,
 )
-from buildtool.model.shelves import stocked
+from buildtool.model.servers import Capability, Held, Server
 from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.decide import decide, next_wake, shelves_needed
 from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from buildtool.model.project_options import Policy
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -15,15 +16,11 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
-    Held,
     Mail,
-    Policy,
     Request,
     RequestState,
-    Server,
-    Verdict,
 )
+from buildtool.model.servers import Capability, Held, Server, Verdict
 from buildtool.scheduling.answers import (
     Answer,
     Dispatched,

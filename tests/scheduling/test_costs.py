@@ -3,9 +3,9 @@
 import pytest
 from attrs import evolve
 
-from buildtool.model.matching import Cause
-from buildtool.model.records import Artifact, Capability, Demand, Offer, OfferKind, canonical
-from buildtool.model.shelves import SHELF_MOST
+from buildtool.model.matching.reasons import Cause
+from buildtool.model.records import SHELF_MOST, Artifact, Demand, canonical
+from buildtool.model.servers import Capability, Offer, OfferKind
 from buildtool.scheduling.admission import JOINS_LOOKED_AT
 from buildtool.scheduling.answers import Explained, SessionOpened
 from buildtool.scheduling.decide import EXPIRED_AT_ONCE, decide, next_wake

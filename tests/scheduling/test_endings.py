@@ -1,6 +1,7 @@
 """Cancelling, sessions that take over, restarts, and reports that come too late."""
 
-from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Held, RequestState, Verdict
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, RequestState
+from buildtool.model.servers import Held, Verdict
 from buildtool.scheduling.answers import Cancelled, Dispatched, JoinedBuild, Queued
 from buildtool.scheduling.effects import Fence, RequestMoved
 from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Tick

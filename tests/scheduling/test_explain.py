@@ -4,9 +4,11 @@ import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
 
-from buildtool.model.matching import Cause, Reason, meets
+from buildtool.model.matching.comparing import meets
+from buildtool.model.matching.reasons import Cause, Reason
 from buildtool.model.options import Comparison
-from buildtool.model.records import AttemptEnd, Capability, Offer, ProjectSkill, canonical
+from buildtool.model.records import AttemptEnd, canonical
+from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.scheduling.answers import Queued, Why
 from buildtool.scheduling.explain import explain_build
 from buildtool.scheduling.waiting import NAMES_SHOWN, lines, server_reasons

@@ -2,16 +2,8 @@
 
 from attrs import evolve
 
-from buildtool.model.records import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    BuildState,
-    Held,
-    HeldState,
-    RequestState,
-    Verdict,
-)
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, RequestState
+from buildtool.model.servers import Held, HeldState, Verdict
 from buildtool.scheduling.answers import HeldJudged, Queued
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported

@@ -3,7 +3,8 @@
 import pytest
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, OfferKind, ProjectSkill, RequestState
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, RequestState
+from buildtool.model.servers import OfferKind, ProjectSkill
 from buildtool.scheduling.answers import Dispatched, Queued
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import may_take

@@ -7,10 +7,14 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching import Cause, comparisons_of, machine_required, platform_required
-from buildtool.model.options import ProjectOptions, flag, standard
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.matching.reasons import Cause
+from buildtool.model.matching.requiring import machine_required, platform_required
+from buildtool.model.options import flag
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, TRIPLES, Value, canonical_arch
-from buildtool.model.records import Attempt, BuildSpec, Capability, Offer, OfferKind, Policy, ProjectSkill, canonical
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.records import Attempt, BuildSpec, canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.scheduling.answers import Dispatched, Hit, JoinedBuild, Queued
 from tests.scheduling import worlds
 from tests.scheduling.farm import Farm

@@ -7,7 +7,8 @@ from attrs import evolve
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from buildtool.model.matching import Cause, platform_satisfies, satisfies
+from buildtool.model.matching.reasons import Cause
+from buildtool.model.matching.satisfaction import platform_satisfies, satisfies
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -16,20 +17,14 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
-    Held,
-    HeldState,
     Joined,
-    Judged,
     Mail,
-    Offer,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
-    Verdict,
     canonical,
 )
+from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, Server, Verdict
 from buildtool.scheduling.answers import (
     Answer,
     AnsweredTogether,

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState, Server, Verdict
+from buildtool.model.records import AttemptEnd, AttemptState
+from buildtool.model.servers import Held, HeldState, Server, Verdict
 from buildtool.scheduling.answers import NameHeld, NoPlace, SessionOpened
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import Disconnected, Registered, Restarted, ServerForgotten, ServerPaused, Tick

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from buildtool.model.matching import comparisons_of
-from buildtool.model.options import ProjectOptions, flag, standard
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import flag
 from buildtool.model.platforms import Value
-from buildtool.model.records import BuildSpec, Capability, Demand, Offer, OfferKind, Policy, ProjectSkill, canonical
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.records import BuildSpec, Demand, canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.scheduling.events import Submitted
 
 OPTIONS = ProjectOptions(standard("os", "arch", "libc", "libc_version", "memory"), (flag("jit"),))

@@ -21,7 +21,7 @@ from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
-from buildtool.model.records import Held, Judged
+from buildtool.model.servers import Held, Judged
 from buildtool.ports.buildserver import Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (

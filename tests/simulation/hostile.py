@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError, Declined
-from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState
+from buildtool.model.records import AttemptEnd, AttemptState
+from buildtool.model.servers import Held, HeldState
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,

@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import define
 
-from buildtool.model.records import AttemptEnd, AttemptState, Held, HeldState, Judged, RequestState, Verdict
+from buildtool.model.records import AttemptEnd, AttemptState, RequestState
+from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.protocol.messages import Done, Ended, Found, Ok, Order, RequestStatus, Submit
 from buildtool.scheduling.state.state import State
 from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id

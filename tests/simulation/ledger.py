@@ -12,7 +12,8 @@ from typing import Any
 from attrs import define, field
 
 from buildtool.model.audit import AuditEvent
-from buildtool.model.matching import can_build, satisfies
+from buildtool.model.matching.fitting import can_build
+from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -20,16 +21,13 @@ from buildtool.model.records import (
     AttemptState,
     Build,
     BuildState,
-    HeldState,
     Mail,
-    Offer,
-    ProjectSkill,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
 )
+from buildtool.model.servers import HeldState, Offer, ProjectSkill, Server
 from buildtool.project.definition import Project
 from tests.simulation.clock import Life
 from tests.simulation.projects import Truths

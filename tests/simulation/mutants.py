@@ -26,19 +26,10 @@ from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
-from buildtool.model.matching import Requirements
+from buildtool.model.matching.fitting import Requirements
 from buildtool.model.principal import Principal
-from buildtool.model.records import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    Held,
-    HeldState,
-    Offer,
-    RequestState,
-    Server,
-    Verdict,
-)
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
+from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.scheduling import admission, attempts, decide, dispatching, leases

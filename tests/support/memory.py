@@ -17,11 +17,11 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     RequestState,
-    Server,
     Shelf,
     ShelfKey,
+    stocked,
 )
-from buildtool.model.shelves import stocked
+from buildtool.model.servers import Server
 from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
 from buildtool.scheduling.effects import Effect
 from tests.scheduling.broker import OPEN_BUILD, beat_of, write

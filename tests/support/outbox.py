@@ -16,10 +16,10 @@ from buildtool.model.records import (
     BuildState,
     Demand,
     Mail,
-    OfferKind,
     Request,
     RequestState,
 )
+from buildtool.model.servers import OfferKind
 from buildtool.ports.metaserver import OutgoingMail
 
 REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"

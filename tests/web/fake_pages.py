@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from buildtool.errors import NotFound, StorageUnavailable
-from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
+from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.servers import Server
 from buildtool.ports.pages import (
     BuildDetail,
     BuildLine,

@@ -13,16 +13,12 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
     Demand,
     Joined,
-    Offer,
-    OfferKind,
-    ProjectSkill,
     Request,
     RequestState,
-    Server,
 )
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 X86: Canonical = (

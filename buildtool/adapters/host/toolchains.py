@@ -21,7 +21,7 @@ from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.programs import output_of
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import TRIPLES
-from buildtool.model.records import OfferKind
+from buildtool.model.servers import OfferKind
 
 PROGRAMS: Mapping[str, str] = {
     "CC": "gcc", "CXX": "g++", "AR": "ar", "RANLIB": "ranlib", "STRIP": "strip", "LD": "ld", "NM": "nm",

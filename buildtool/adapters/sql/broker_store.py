@@ -49,12 +49,12 @@ from buildtool.model.records import (
     Refusal,
     RememberedFailure,
     Request,
-    Server,
     Shelf,
     ShelfKey,
     Shift,
+    stocked,
 )
-from buildtool.model.shelves import stocked
+from buildtool.model.servers import Server
 from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
 
 V = TypeVar("V")

@@ -28,7 +28,8 @@ from buildtool.adapters.sql.broker_store import chunks
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import HELD, UNSENT, artifacts, attempts, builds, outbox, requests, servers
 from buildtool.errors import NotFound
-from buildtool.model.records import Attempt, AttemptEnd, Build, Mail, Request, Server
+from buildtool.model.records import Attempt, AttemptEnd, Build, Mail, Request
+from buildtool.model.servers import Server
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
 

@@ -19,20 +19,16 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
     Demand,
     Joined,
     Mail,
-    Offer,
-    OfferKind,
-    ProjectSkill,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
-    Server,
     ShelfKey,
 )
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 
 Cells = dict[str, object]
 """One row on its way into a table, by column."""

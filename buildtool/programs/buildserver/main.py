@@ -44,7 +44,7 @@ from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.hosts import at_port
-from buildtool.model.records import Offer, OfferKind
+from buildtool.model.servers import Offer, OfferKind
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals

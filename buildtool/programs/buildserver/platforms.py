@@ -12,7 +12,7 @@ from buildtool.adapters.host.toolchain_file import DonorsFile, load_toolchain_fi
 from buildtool.adapters.host.toolchains import Rejected, Survey, known_toolchains, survey
 from buildtool.errors import UsageError
 from buildtool.model.platforms import ARCHES, canonical_arch
-from buildtool.model.records import Offer, OfferKind
+from buildtool.model.servers import Offer, OfferKind
 
 _KINDS = tuple(kind.value for kind in OfferKind)
 

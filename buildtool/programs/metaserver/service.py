@@ -49,7 +49,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService, source_url
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.records import Policy
+from buildtool.model.project_options import Policy
 from buildtool.ports.bundles import Bundle
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import Closing

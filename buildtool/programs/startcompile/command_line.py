@@ -20,9 +20,10 @@ from attrs import frozen
 from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.addresses import valid_address
-from buildtool.model.matching import platform_required
-from buildtool.model.options import TOOL_OPTIONS, Kind, Option
+from buildtool.model.matching.requiring import platform_required
+from buildtool.model.options import Kind, Option
 from buildtool.model.platforms import Value
+from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.program import host_flag, software, unknown_option
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import TOGETHER, AskWhy, Cancel

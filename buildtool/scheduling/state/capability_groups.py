@@ -6,9 +6,11 @@ from collections.abc import MutableMapping
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from buildtool.model.matching import Fit, unmet
+from buildtool.model.matching.comparing import unmet
+from buildtool.model.matching.fitting import Fit
 from buildtool.model.platforms import Value
-from buildtool.model.records import Build, BuildSpec, Offer, Server
+from buildtool.model.records import Build, BuildSpec
+from buildtool.model.servers import Offer, Server
 from buildtool.model.vocabulary import COUNTED, is_name
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.ready_queue import CapabilityGroup, ReadyQueue, Verdict

@@ -9,18 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from buildtool.model.records import (
-    Artifact,
-    Attempt,
-    Beat,
-    Build,
-    Mail,
-    Refusal,
-    RememberedFailure,
-    Request,
-    Server,
-    Shift,
-)
+from buildtool.model.records import Artifact, Attempt, Beat, Build, Mail, Refusal, RememberedFailure, Request, Shift
+from buildtool.model.servers import Server
 
 Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
 

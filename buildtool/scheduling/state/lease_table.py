@@ -11,7 +11,8 @@ from functools import partial
 
 from attrs import frozen
 
-from buildtool.model.records import Attempt, AttemptState, Server
+from buildtool.model.records import Attempt, AttemptState
+from buildtool.model.servers import Server
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.tables import AttemptKey, Tables

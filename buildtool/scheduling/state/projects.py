@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.model.matching import Requirements
+from buildtool.model.matching.fitting import Requirements
 from buildtool.model.options import Comparison
-from buildtool.model.records import Build, BuildSpec, Policy, ProjectSkill
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Build, BuildSpec
+from buildtool.model.servers import ProjectSkill
 
 
 class ProjectPolicies:

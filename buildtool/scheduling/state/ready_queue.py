@@ -16,8 +16,10 @@ from functools import partial
 
 from attrs import define, field
 
-from buildtool.model.matching import Mark, Reason, by_mark
-from buildtool.model.records import Build, Capability, Offer
+from buildtool.model.matching.fitting import Mark, by_mark
+from buildtool.model.matching.reasons import Reason
+from buildtool.model.records import Build
+from buildtool.model.servers import Capability, Offer
 
 DemandClass = tuple[object, ...]
 Place = tuple[int, int]

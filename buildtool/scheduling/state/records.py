@@ -13,17 +13,8 @@ from functools import partial
 from attrs import evolve
 
 from buildtool.model import lifecycle
-from buildtool.model.records import (
-    Attempt,
-    AttemptState,
-    Build,
-    BuildState,
-    Refusal,
-    Request,
-    RequestState,
-    Server,
-    ShelfKey,
-)
+from buildtool.model.records import Attempt, AttemptState, Build, BuildState, Refusal, Request, RequestState, ShelfKey
+from buildtool.model.servers import Server
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.index import Index, drop
 from buildtool.scheduling.state.journal import Journal

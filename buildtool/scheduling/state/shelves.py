@@ -13,9 +13,8 @@ from operator import is_
 
 from attrs import evolve
 
-from buildtool.model.matching import satisfies
-from buildtool.model.records import Artifact, Demand, RememberedFailure, Shelf, ShelfKey
-from buildtool.model.shelves import stocked
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.records import Artifact, Demand, RememberedFailure, Shelf, ShelfKey, stocked
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.projects import ProjectPolicies
 

@@ -13,7 +13,8 @@ from functools import partial
 
 from attrs import frozen
 
-from buildtool.model.records import Artifact, Attempt, Beat, Build, Mail, Policy, RememberedFailure, Request
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Artifact, Attempt, Beat, Build, Mail, RememberedFailure, Request
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.journal import Journal, Row

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from buildtool.model.records import Attempt, Build, Refusal, Request, Server
+from buildtool.model.records import Attempt, Build, Refusal, Request
+from buildtool.model.servers import Server
 
 AttemptKey = tuple[int, int]
 """The id of a Build and the epoch of one Attempt of it."""

@@ -36,7 +36,8 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import AttemptEnd, Held, HeldState, Judged, Verdict
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.protocol import codec
 from buildtool.protocol.messages import (
     PROTOCOL_VERSION,

@@ -20,7 +20,7 @@ from buildtool.adapters.host.toolchain_file import (
 from buildtool.adapters.host.toolchains import Named
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import ARCHES, TRIPLES
-from buildtool.model.records import OfferKind
+from buildtool.model.servers import OfferKind
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs/donor.rst"
 

@@ -14,7 +14,7 @@ from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.toolchains import Named, Survey, known_toolchains, last_words, parse_answer, survey
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import ARCHES, TRIPLES
-from buildtool.model.records import OfferKind
+from buildtool.model.servers import OfferKind
 from tests.support.packages import require
 
 CROSS = {

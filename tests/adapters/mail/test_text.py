@@ -15,7 +15,8 @@ from buildtool.adapters.mail.mailer import compose
 from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, MailLinks, log_end, plain, render, render_test
 from buildtool.errors import InternalError
 from buildtool.model.platforms import Value
-from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Capability, Mail, RequestState, Server
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState
+from buildtool.model.servers import Capability, Server
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.ports.pages import RunningBuild
 from tests.support.outbox import DIGEST, NAME, REVISION, WALL, artifact, attempt, build, outgoing, request

@@ -33,10 +33,10 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     RequestState,
-    Server,
     Shelf,
     Shift,
 )
+from buildtool.model.servers import Server
 from buildtool.ports.metaserver import AnsweredRequest, Row
 from buildtool.ports.pages import RunningBuild
 from tests import messages, strategies

@@ -24,8 +24,10 @@ from buildtool.adapters.host.detectors import DETECTORS, Detected
 from buildtool.adapters.storage.spool import Spool
 from buildtool.configuration.settings import ENVIRONMENT, load_settings
 from buildtool.errors import ConfigurationError
-from buildtool.model.options import STANDARD, ProjectOptions, Role, standard
-from buildtool.model.records import AttemptEnd, OfferKind
+from buildtool.model.options import Role
+from buildtool.model.project_options import STANDARD, ProjectOptions, standard
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.buildserver.drain_signals import LOOK, watch
 from buildtool.programs.buildserver.main import main

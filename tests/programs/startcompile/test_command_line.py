@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
-from buildtool.model.options import Kind, ProjectOptions, choice, flag, number, standard, text, words
+from buildtool.model.options import Kind, choice, flag, number, text, words
+from buildtool.model.project_options import ProjectOptions, standard
 from buildtool.programs.startcompile.command_line import Arguments, Helped, check_platform, parse
 from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
 from buildtool.protocol.messages import Cancel

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching import can_build
-from buildtool.model.records import Build, BuildSpec, Offer, ProjectSkill, Server
+from buildtool.model.matching.fitting import can_build
+from buildtool.model.records import Build, BuildSpec
+from buildtool.model.servers import Offer, ProjectSkill, Server
 from buildtool.scheduling.state.state import State
 from tests.scheduling.worlds import POLICIES, SKILL, machine, spec
 
