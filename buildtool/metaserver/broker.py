@@ -18,10 +18,21 @@ from twisted.logger import Logger
 
 from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up, working_for
 from buildtool.concurrency.inbox import Inbox
+from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.model.audit import AuditEvent
 from buildtool.model.project_options import Policy
-from buildtool.model.records import Attempt, AttemptState, Beat, BuildState, RequestState, ShelfKey
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Beat,
+    BuildState,
+    Demand,
+    RequestState,
+    Shelf,
+    ShelfKey,
+)
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
@@ -86,6 +97,7 @@ class _Entry:
     answered: Deferred[Answer] | None
     asker: Asker = NOBODY
     decision: Decision | None = None
+    hits: list[tuple[Demand, tuple[Shelf, ...], Artifact | None] | None] = field(factory=list)
 
     def answer(self) -> None:
         if self.answered is not None and self.decision is not None:
@@ -114,7 +126,9 @@ class Broker:
     _room: int = field(default=BATCH_FIRST, init=False)
     _turned: float = field(default=0.0, init=False)
     _busy: bool = field(default=False, init=False)
-    _resting: list[Deferred[None]] = field(factory=list, init=False)
+    _resting: Signal = field(factory=Signal, init=False)
+    _looked_for: set[tuple[str, int]] = field(factory=set, init=False)
+    _absent: frozenset[tuple[str, int]] = field(default=frozenset(), init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
     _trouble: str = field(default="", init=False)
     _in_doubt: bool = field(default=False, init=False)
@@ -179,9 +193,7 @@ class Broker:
         if self._wake is not None and self._wake.active():
             self._wake.cancel()
         while self._busy:
-            waiting: Deferred[None] = Deferred()
-            self._resting.append(waiting)
-            await waiting
+            await self._resting.wait()
 
     async def reconfigure(self, policies: Mapping[str, Policy]) -> None:
         """Take other policies between two batches, and give out what can be built with them.
@@ -217,9 +229,7 @@ class Broker:
             self._set_alarm()
         finally:
             self._busy = False
-        resting, self._resting = self._resting, []
-        for waiting in resting:
-            waiting.callback(None)
+        self._resting.notify()
 
     async def breathe(self, since: float) -> float:
         """Let the reactor turn if it has not ``since`` for a while, by the stopwatch; return since when it has not."""
@@ -362,10 +372,11 @@ class Broker:
         missing: dict[ShelfKey, None] = {}
         clients: list[str] = []
         taken: list[_Entry] = []
+        rest: Sequence[_Entry] = ()
         began = self.stopwatch()
         for count, entry in enumerate(batch):
             if taken and (self.stopwatch() - began >= SLICE or len(missing) >= LOADED_AT_ONCE):
-                self._put_back(batch[count:])
+                rest = batch[count:]
                 break
             if entry.asker.gone and isinstance(entry.event, Explain | AskedWhy):
                 entry.refuse(hung_up())
@@ -383,7 +394,32 @@ class Broker:
                 self.state.seen[client_id] = AnsweredSubmission(
                     answered.request_id, answered.body_digest, answered.answer
                 )
-        return taken
+        looked = await self._look(taken)
+        self._put_back([*taken[looked:], *rest])
+        return taken[:looked]
+
+    async def _look(self, batch: Sequence[_Entry]) -> int:
+        """Ask, in one question, which of the files are there that the first events may be answered with.
+
+        Return for how many events it was asked.
+        """
+        self._looked_for = set()
+        began = self.stopwatch()
+        looked = 0
+        for entry in batch:
+            looked += 1
+            entry.hits = []
+            for demand in hits_wanted(entry.event):
+                if (found := self.state.shelves.find_hit(demand)) is not None:
+                    self._looked_for.add((found.digest, found.size))
+                entry.hits.append(self.state.shelves.hit)
+            if self.stopwatch() - began >= SLICE:
+                break
+        self._absent = frozenset()
+        if self._looked_for:
+            self._absent = await self.artifacts.absent(self._looked_for)
+            self._turned = self.stopwatch()
+        return looked
 
     def _unloaded(self, event: Event) -> list[ShelfKey]:
         return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves.kept]
@@ -396,9 +432,10 @@ class Broker:
         decided: list[_Entry] = []
         began = before = self.stopwatch()
         for count, entry in enumerate(batch):
-            decided += self._without_files(entry.event, now)
-            if hits_wanted(entry.event) and self._unloaded(entry.event):
-                # Of what was withdrawn in this batch there are older ones, which have to be read first.
+            gone, sure = self._without_files(entry, now)
+            decided += gone
+            if not sure or (entry.hits and self._unloaded(entry.event)):
+                # Of what was withdrawn in this batch there are older ones, which have to be read or looked for first.
                 self._put_back(batch[count:])
                 return decided, count
             entry.decision = decide(self.state, entry.event, now)
@@ -414,20 +451,24 @@ class Broker:
             self._room = min(BATCH_MOST, 2 * self._room)
         return decided, len(batch)
 
-    def _without_files(self, event: Event, now: float) -> list[_Entry]:
+    def _without_files(self, entry: _Entry, now: float) -> tuple[list[_Entry], bool]:
         """Give up the artifacts that an event would be answered with although their files are absent.
 
-        The disk is asked about no others: for each demand one, as a rule.
+        Return these decisions, and whether it is known of what it is answered with instead that its file is there.
         """
         gone: list[_Entry] = []
-        for demand in hits_wanted(event):
+        sure = True
+        for demand, hit in zip(hits_wanted(entry.event), entry.hits, strict=True):
+            self.state.shelves.hit = hit  # what was found when the files were looked for, if nothing has changed since
             while (found := self.state.shelves.find_hit(demand)) is not None:
-                if self.artifacts.present(found.digest, found.size):
+                file = (found.digest, found.size)
+                if file not in self._absent:
+                    sure = sure and file in self._looked_for
                     break
-                entry = _Entry(ArtifactGone(found, "its file is absent or has another size"), None)
-                entry.decision = decide(self.state, entry.event, now)
-                gone.append(entry)
-        return gone
+                withdrawn = _Entry(ArtifactGone(found, "its file is absent or has another size"), None)
+                withdrawn.decision = decide(self.state, withdrawn.event, now)
+                gone.append(withdrawn)
+        return gone, sure
 
     async def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""

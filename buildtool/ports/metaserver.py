@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -170,8 +170,11 @@ class SourceResolver(Protocol):
 class ArtifactFiles(Protocol):
     """Artifact bytes by digest, and uploads on their way there."""
 
-    def present(self, digest: str, size: int) -> bool:
-        """Return whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Return those of the files, told by digest and size in bytes, that are not there with that size.
+
+        Raises StorageUnavailable where it cannot be known.
+        """
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""

@@ -346,6 +346,37 @@ class FileTests(SynchronousTestCase):
         assert not isinstance(self.successResultOf(world.send(submitted("c", force=True))), Hit)
         assert len(world.files.asked) == 1
 
+    def test_the_files_of_a_batch_are_asked_for_in_one_question(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        deliver_all(world.broker)
+        world.files.questions = 0
+        world.store.held = []
+        hits = [world.send(submitted(f"d{number}")) for number in range(10)]
+        world.store.held.pop().callback(None)
+        world.store.held.pop().callback(None)
+        assert all(isinstance(self.successResultOf(one), Hit) for one in hits)
+        assert world.files.questions == 2, "one for the first, one for the other nine"
+
+    def test_while_the_disk_does_not_answer_nothing_is_decided_and_everybody_is_answered_once(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        deliver_all(world.broker)
+        world.store.held = []
+        first = world.send(submitted("b"))
+        others = [world.send(submitted(f"d{number}")) for number in range(5)]
+        world.takes = SLICE
+        world.files.trouble = StorageUnavailable("the disk is away")
+        world.store.held.pop().callback(None)
+        world.timers.pump([0.0] * 20)
+        assert isinstance(self.successResultOf(first), Hit)
+        for one in others:
+            self.failureResultOf(one, StorageUnavailable)
+        world.files.trouble, world.store.held = None, None
+        assert isinstance(self.successResultOf(world.send(submitted("c"))), Hit)
+
 
 class TimerTests(SynchronousTestCase):
     def test_a_clock_that_is_set_ends_no_lease_and_lets_none_last_longer(self) -> None:

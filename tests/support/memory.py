@@ -1,6 +1,6 @@
 """In-memory stand-ins for what the metaserver's shell talks to, behind the same ports as the real ones."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import define, field
@@ -125,11 +125,16 @@ class MemoryFiles:
     asked: list[str] = field(factory=list)
     published: list[tuple[int, int, str, int]] = field(factory=list)
     discarded: list[tuple[int, int]] = field(factory=list)
+    questions: int = 0
     problem: Exception | None = None
+    trouble: Exception | None = None
 
-    def present(self, digest: str, size: int) -> bool:
-        self.asked.append(digest)
-        return digest not in self.missing
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        self.questions += 1
+        if self.trouble is not None:
+            raise self.trouble
+        self.asked += [digest for digest, _ in files]
+        return frozenset(one for one in files if one[0] in self.missing)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         if self.problem is not None:

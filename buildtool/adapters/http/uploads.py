@@ -78,7 +78,7 @@ class UploadHandler:
 
     async def _there(self, build_id: int, epoch: int, promise: _Promise) -> int:
         """Return how much of what is promised need not be sent."""
-        if self._artifacts.present(promise.digest, promise.size):
+        if await self._artifacts.present(promise.digest, promise.size):
             return promise.size
         there = await self._artifacts.uploaded(build_id, epoch)
         return there if there <= promise.size else 0
@@ -86,7 +86,7 @@ class UploadHandler:
     async def _receive(
         self, request: IncomingRequest, body: BodyReader, build_id: int, epoch: int, promise: _Promise
     ) -> HttpResponse:
-        if promise.offset == promise.size and self._artifacts.present(promise.digest, promise.size):
+        if promise.offset == promise.size and await self._artifacts.present(promise.digest, promise.size):
             return _arrived(promise, promise.size)
         if promise.fresh and (there := await self._there(build_id, epoch, promise)):
             text = f"{there} of {promise.size} bytes are here already: go on from there"

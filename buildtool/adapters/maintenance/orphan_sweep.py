@@ -136,25 +136,30 @@ class Sweep:
             if not anything:
                 self._empty = True
                 return
-            try:
-                absent = await self.shelving.executor.run(partial(self._absent, found))
-            except OSError as error:
-                raise storage_unavailable("look at the artifacts", error) from error
+            absent = await self._absent(found)
             for artifact in absent:
                 log.error("artifact {id} ({digest}) has no file", id=artifact.id, digest=artifact.digest)
                 await self.gone(artifact, "its file is absent or has another size")
             after = found[-1].id
             await patrol.rest(PAUSE)
 
-    def _absent(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
-        """Return those that are not there. Raises OSError where the disk cannot say so: it may be back in a moment."""
-        missed = [artifact for artifact in artifacts if not self.shelving.present(artifact.digest, artifact.size)]
+    async def _absent(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return those that are not there. Raises StorageUnavailable where the disk cannot say so."""
+        absent = await self.shelving.absent([(artifact.digest, artifact.size) for artifact in artifacts])
+        missed = [artifact for artifact in artifacts if (artifact.digest, artifact.size) in absent]
+        try:
+            await self.shelving.executor.run(partial(self._check_disk, missed))
+        except OSError as error:
+            raise storage_unavailable("look at the artifacts", error) from error
+        return missed
+
+    def _check_disk(self, missed: Sequence[Artifact]) -> None:
+        """Raise OSError where what was not there may be back in a moment."""
         disk, directory = self.shelving.disk, self.shelving.directory
         if missed and not disk.names(directory / "artifacts"):
             raise OSError(errno.ENODEV, "artifacts/ has become empty: is its disk mounted?")
         for digest in (artifact.digest for artifact in missed if DIGEST.fullmatch(artifact.digest)):
             exists(disk, stored_path(directory, digest))
-        return missed
 
     async def _names(self, directory: Path) -> list[str]:
         def read() -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +37,9 @@ class ArtifactRemoval:
     orphans: dict[str, float] = field(factory=dict, init=False)
     _locks: KeyedLocks = field(factory=KeyedLocks, init=False)
 
-    def present(self, digest: str, size: int) -> bool:
-        """Say whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
-        return self.store.present(digest, size)
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Return those of the files that are not there with their size. Raises StorageUnavailable: nobody knows."""
+        return await self.store.absent(files)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""

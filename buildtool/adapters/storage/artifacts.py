@@ -13,7 +13,7 @@ import errno
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -266,16 +266,20 @@ class ArtifactStore:
 
     # --- what is published -----------------------------------------------------------------------------
 
-    def present(self, digest: str, size: int) -> bool:
-        if not DIGEST.fullmatch(digest):
-            return False
-        try:
-            stamp = _stamp(self.disk.look(self._path(digest)))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise storage_unavailable("look at an artifact", error) from error
-        return stamp.size == size and self._verdicts.get(digest) != (stamp, False)
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        looked_for = [one for one in files if DIGEST.fullmatch(one[0])]
+        look = partial(_look, self.disk, [self._path(digest) for digest, _ in looked_for])
+        stamps = await self._do("look at an artifact", look)
+        there = {
+            (digest, size)
+            for (digest, size), stamp in zip(looked_for, stamps, strict=True)
+            if stamp is not None and stamp.size == size and self._verdicts.get(digest) != (stamp, False)
+        }
+        return frozenset(files) - there
+
+    async def present(self, digest: str, size: int) -> bool:
+        """Return whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
+        return not await self.absent([(digest, size)])
 
     async def open(self, digest: str) -> Stored:
         """Return an artifact whose bytes were compared with its digest. Raises NotFound, Damaged."""
@@ -378,6 +382,16 @@ def _name(key: Key) -> str:
 
 def _stamp(status: Status) -> Stamp:
     return Stamp(status.inode, status.size, status.mtime_ns, status.ctime_ns)
+
+
+def _look(disk: Disk, paths: Iterable[Path]) -> list[Stamp | None]:
+    stamps: list[Stamp | None] = []
+    for path in paths:
+        try:
+            stamps.append(_stamp(disk.look(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            stamps.append(None)
+    return stamps
 
 
 def _resumable(disk: Disk, path: Path) -> bool:

@@ -182,7 +182,7 @@ class TestQuarantine(KeepingCase):
         assert run(self.shelving.quarantine(DIGEST)) is False
         states.soil(stored(self.state))
         assert run(self.shelving.quarantine(DIGEST)) is True
-        assert not self.shelving.present(DIGEST, len(states.BYTES))
+        assert run(self.shelving.absent([(DIGEST, len(states.BYTES))]))
         assert (self.state / "quarantine" / f"{DIGEST}.zip").exists()
 
     def test_a_second_one_of_the_same_digest_takes_another_name(self) -> None:

@@ -79,8 +79,8 @@ class PublishTests(StoreCase):
         self.publish(b"bytes")
         assert self.path(b"bytes").read_bytes() == b"bytes"
         assert list((self.state / "incoming").iterdir()) == []
-        assert self.store.present(digest_of(b"bytes"), 5)
-        assert not self.store.present(digest_of(b"bytes"), 6)
+        assert self.do(self.store.present(digest_of(b"bytes"), 5))
+        assert not self.do(self.store.present(digest_of(b"bytes"), 6))
         assert self.read(b"bytes") == b"bytes"
 
     def test_publishing_again_changes_nothing(self) -> None:
@@ -92,7 +92,7 @@ class PublishTests(StoreCase):
     def test_an_upload_with_another_digest_is_thrown_away(self) -> None:
         self.send(b"bytes")
         self.fails(WrongDigest, self.store.publish(7, 1, digest_of(b"other"), 5))
-        assert not self.store.present(digest_of(b"other"), 5)
+        assert not self.do(self.store.present(digest_of(b"other"), 5))
         assert self.do(self.store.uploaded(7, 1)) == 0
 
     def test_an_upload_of_another_size_is_refused_and_can_go_on(self) -> None:
@@ -121,7 +121,7 @@ class PublishTests(StoreCase):
         self.send(b"bytes")
         for digest in ("", "../../key", "A" * 64, digest_of(b"bytes") + "\n"):
             self.fails(BadUpload, self.store.publish(7, 1, digest, 5))
-            assert not self.store.present(digest, 5)
+            assert not self.do(self.store.present(digest, 5))
             self.fails(NotFound, self.store.open(digest))
 
     def test_bytes_changed_on_disk_since_they_came_are_noticed_after_a_restart(self) -> None:
@@ -146,7 +146,7 @@ class PublishTests(StoreCase):
         self.path(b"bytes").write_bytes(b"bytez")
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
         self.fails(Damaged, self.store.open(digest_of(b"bytes")))
-        assert not self.store.present(digest_of(b"bytes"), 5)
+        assert not self.do(self.store.present(digest_of(b"bytes"), 5))
         self.fails(BadUpload, self.store.publish(7, 1, digest_of(b"bytes"), 5))
 
     def test_damage_that_keeps_size_and_time_of_writing_is_found_too(self) -> None:
@@ -155,7 +155,7 @@ class PublishTests(StoreCase):
         self.do(self.store.open(digest_of(b"as it should be"))).close()
         soil(self.path(b"as it should be"))
         self.fails(Damaged, self.store.open(digest_of(b"as it should be")))
-        assert not self.store.present(digest_of(b"as it should be"), 15)
+        assert not self.do(self.store.present(digest_of(b"as it should be"), 15))
 
     def test_what_is_no_plain_file_is_not_waited_for(self) -> None:
         """A FIFO would not even be opened until somebody writes to it."""

@@ -76,7 +76,7 @@ def artifacts(disk: SimulatedDisk, *keep: tuple[int, int]) -> ArtifactStore:
 def upload(store: ArtifactStore) -> None:
     """What a build server and the transfer port do: ask how much is there, go on from there, begin anew if told to."""
     there = do(store.uploaded(*KEY))
-    if store.present(DIGEST, len(WHOLE)):
+    if do(store.present(DIGEST, len(WHOLE))):
         return
     sending = do(store.begin(*KEY, there, len(WHOLE), lambda: None))
     try:
@@ -107,7 +107,7 @@ def published(store: ArtifactStore) -> bytes | None:
     try:
         stored = do(store.open(DIGEST))
     except NotFound:
-        assert not store.present(DIGEST, len(WHOLE))
+        assert not do(store.present(DIGEST, len(WHOLE)))
         return None
     try:
         return do(stored.read(0, stored.size))
@@ -121,15 +121,15 @@ def test_a_disk_that_does_not_answer_does_not_say_that_an_artifact_is_gone() -> 
     deliver(store)
     disk.fault = lambda _operation: Fault.ERROR
     with pytest.raises(StorageUnavailable):
-        store.present(DIGEST, len(WHOLE))
+        do(store.present(DIGEST, len(WHOLE)))
     disk.fault = lambda _operation: None
-    assert store.present(DIGEST, len(WHOLE))
+    assert do(store.present(DIGEST, len(WHOLE)))
 
 
 def check_settled(disk: SimulatedDisk, store: ArtifactStore) -> None:
     """It is there whole, and nothing else is."""
     assert published(store) == WHOLE
-    assert store.present(DIGEST, len(WHOLE))
+    assert do(store.present(DIGEST, len(WHOLE)))
     assert disk.files(STATE) == {"state/lock": b"", f"state/artifacts/{DIGEST[:2]}/{DIGEST}.zip": WHOLE}
 
 
