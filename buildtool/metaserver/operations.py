@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
 
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import InternalError, NotFound, StillThere, StorageUnavailable, UsageError
+from buildtool.errors import InternalError, NotFound, StillThere, UsageError
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.farm_status import FarmStatusReader, shortened
 from buildtool.model.addresses import valid_address
 from buildtool.model.options import digest_of
 from buildtool.model.principal import Principal
-from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Demand, RememberedFailure
+from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
 from buildtool.model.servers import Server
-from buildtool.model.text import duration_words, one_line
+from buildtool.model.text import duration_words
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Conditions, Handlers, OperatorStore
+from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Handlers, OperatorStore
 from buildtool.protocol.codec import encode
-from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
@@ -35,9 +34,6 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    RunningTold,
-    ServerStands,
-    WaitingTold,
 )
 from buildtool.scheduling.answers import (
     Answer,
@@ -63,11 +59,6 @@ from buildtool.scheduling.events import (
     Tick,
 )
 from buildtool.scheduling.server_names import busy_in
-from buildtool.scheduling.state.state import State
-from buildtool.scheduling.waiting import lines, why
-
-SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 200, 20, 50, 300
-"""Most lines of each kind in one answer, and most characters of a reason."""
 
 NAMES_SHOWN = 20
 """How many names a refusal lists."""
@@ -92,9 +83,8 @@ class OperatorService:
     store: BrokerStore
     history: OperatorStore
     files: ArtifactRemover
-    conditions: Conditions
     clock: Clock
-    turns: Callable[[], ReactorTurns | None] = lambda: None
+    farm: FarmStatusReader
     _draining: str = field(default="", init=False)
 
     @property
@@ -113,59 +103,23 @@ class OperatorService:
             Drain: self.drain,
         }
 
-    # --- how everything stands ----------------------------------------------------------------------------
+    # --- everything ---------------------------------------------------------------------------------------
 
     async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
         """Return how everything stands, as far as that is known while the database cannot be read."""
-        unsent: int | None = None
-        refused: int | None = None
-        troubles = list(self.conditions.problems())
-        try:
-            unsent, refused = await self.history.mail_left()
-        except StorageUnavailable as error:
-            if not any(str(error) in line for line in troubles):
-                troubles.append(f"the database cannot be read: {error}")
-        state, now = self.broker.state, self.clock.wall()
-        servers = sorted(state.servers.values(), key=lambda server: (not server.connected, server.name))
-        live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
-        queued = [build for build in state.builds.values() if build.state is BuildState.QUEUED]
-        first = heapq.nsmallest(WAITING_SHOWN, queued, key=lambda build: (build.place, build.id))
-        return FarmStatus(
-            requests=len(state.requests),
-            builds_running=len(live),
-            builds_waiting=len(queued),
-            servers_connected=sum(server.connected for server in servers),
-            servers_known=len(servers),
-            mail_unsent=unsent,
-            mail_refused=refused,
-            draining=bool(self._draining),
-            problems=tuple(_short(line) for line in troubles[-PROBLEMS_SHOWN:]),
-            stands=tuple(_stands(state, server, now) for server in servers[:SERVERS_SHOWN]),
-            running=tuple(
-                RunningTold(
-                    one.build_id,
-                    one.epoch,
-                    _project(state.builds.get(one.build_id)),
-                    _revision(state.builds.get(one.build_id)),
-                    one.server,
-                    one.state.value,
-                    max(0.0, now - one.offered_at),
-                )
-                for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
-            ),
-            waiting=await self._waiting(first, now),
-            turns=self.turns(),
-        )
+        return await self.farm.read(draining=bool(self._draining))
 
-    async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingTold, ...]:
-        """Return what is told of those that wait; to say why takes a while for each."""
-        told = []
-        began = self.broker.stopwatch()
-        for build in builds:
-            if build.id in self.broker.state.builds:  # it may have ended meanwhile
-                told.append(_waits(self.broker.state, self.broker.state.builds[build.id], now))
-            began = await self.broker.breathe(began)
-        return tuple(told)
+    async def drain(self, by: Principal, message: Drain) -> ActionResult:
+        """Start nothing more and end once nothing runs, or go on as usual."""
+        changed = await self._send(DispatchHeld(message.on, by.name))
+        self._draining = by.name if message.on else ""
+        runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
+        if not message.on:
+            return ActionResult(
+                ("builds are started again" if changed else "the metaserver was not draining",), changed
+            )
+        words = f"no build is started any more; the metaserver ends once nothing runs (now {runs})"
+        return ActionResult((words,), changed, count=runs)
 
     def drained(self) -> str:
         """Return why the metaserver is to end, if it was told to drain and nothing runs any more."""
@@ -178,7 +132,7 @@ class OperatorService:
     async def pause(self, by: Principal, message: PauseServer) -> ActionResult:
         """Give a build server nothing more. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
-        reason = _short(message.reason) or "by the operator"
+        reason = shortened(message.reason) or "by the operator"
         changed = await self._send(ServerPaused(server.name, reason, by.name))
         runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
@@ -234,7 +188,8 @@ class OperatorService:
     async def abort(self, by: Principal, message: AbortBuild) -> ActionResult:
         """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
         waiting = len(self.broker.state.waiters(message.build_id))
-        reason = f"aborted by the operator: {_short(message.reason)}" if message.reason else "aborted by the operator"
+        why = f": {shortened(message.reason)}" if message.reason else ""
+        reason = f"aborted by the operator{why}"
         if not await self._send(BuildAborted(message.build_id, reason, by.name)):
             build = await self._build(message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
@@ -326,7 +281,7 @@ class OperatorService:
 
     async def _withdraw(self, artifacts: Sequence[Artifact], reason: str, by: str) -> int:
         """Withdraw artifacts, all in one transaction, and return how many files went."""
-        words = f"purged by the operator: {_short(reason)}" if reason else "purged by the operator"
+        words = f"purged by the operator: {shortened(reason)}" if reason else "purged by the operator"
         events = [self.broker.send(ArtifactGone(artifact, words, by)) for artifact in artifacts]
         await gatherResults([Deferred.fromCoroutine(event) for event in events], consumeErrors=True)
         return sum([await self._delete(digest) for digest in {artifact.digest for artifact in artifacts}])
@@ -342,20 +297,6 @@ class OperatorService:
             return bool(await self.store.artifacts_of(digest))
 
         return int(await self.files.remove_unless(digest, named))
-
-    # --- everything ---------------------------------------------------------------------------------------
-
-    async def drain(self, by: Principal, message: Drain) -> ActionResult:
-        """Start nothing more and end once nothing runs, or go on as usual."""
-        changed = await self._send(DispatchHeld(message.on, by.name))
-        self._draining = by.name if message.on else ""
-        runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
-        if not message.on:
-            return ActionResult(
-                ("builds are started again" if changed else "the metaserver was not draining",), changed
-            )
-        words = f"no build is started any more; the metaserver ends once nothing runs (now {runs})"
-        return ActionResult((words,), changed, count=runs)
 
     async def _send(self, event: Event) -> bool:
         """Send an act; say whether it changed anything."""
@@ -379,18 +320,6 @@ def _purged(count: int, files: int) -> str:
     return f"{artifacts} no longer given out; {files} {'file is' if files == 1 else 'files are'} deleted"
 
 
-def _short(text: str) -> str:
-    return one_line(text, WORDS_SHOWN)
-
-
-def _project(build: Build | None) -> str:
-    return build.spec.project if build is not None else ""
-
-
-def _revision(build: Build | None) -> str:
-    return build.spec.revision if build is not None else ""
-
-
 def _ended(build: Build) -> str:
     if build.state in (BuildState.QUEUED, BuildState.RUNNING):
         return "has not ended"
@@ -401,39 +330,3 @@ def _ended(build: Build) -> str:
         BuildState.CANCELLED: "was cancelled",
         BuildState.EXPIRED: "expired",
     }[build.state]
-
-
-def _stands(state: State, server: Server, now: float) -> ServerStands:
-    running, slots = state.slots.load_of(server.name), server.capability.max_builds
-    word, reason = _standing(server, running, now)
-    return ServerStands(server.name, word, _short(reason), running, slots)
-
-
-def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
-    """Return in a word how a build server stands, and why; a pause is told whatever else there is."""
-    words, reasons = [], []
-    if server.paused:
-        words.append("paused")
-        reasons.append(server.paused)
-    if not server.connected:
-        words.append("missing" if server.missing_since else "away")
-        since = server.missing_since or server.last_seen
-        reasons.append(f"last heard of {duration_words(max(0.0, now - since))} ago")
-    if server.quarantined_until > now:
-        words.append("quarantined")
-        left = duration_words(server.quarantined_until - now)
-        reasons.append(f"for another {left}: {server.quarantine_reason or 'it broke repeatedly'}")
-    if server.draining:
-        words.append("draining")
-    return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
-
-
-def _waits(state: State, build: Build, now: float) -> WaitingTold:
-    return WaitingTold(
-        build.id,
-        build.spec.project,
-        build.spec.revision,
-        len(state.waiters(build.id)),
-        max(0.0, now - build.created_at),
-        tuple(_short(line) for line in lines(why(state, build, now))[:WAITING_SHOWN]),
-    )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import sha256
-from typing import TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.concurrency.asker import Asker, asker, working_for
-from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
     NOTHING_ACCEPTED,
@@ -22,28 +19,20 @@ from buildtool.errors import (
     InternalError,
     NotFound,
     Overloaded,
-    RecipeMistake,
     StorageUnavailable,
     Unauthorised,
     UsageError,
 )
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.inbox import Gate
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.addresses import valid_address
-from buildtool.model.matching.requiring import machine_required, platform_required
-from buildtool.model.options import Canonical, digest_of
-from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.project_options import ProjectOptions, tool_option
-from buildtool.model.records import BuildSpec, Demand, Request, RequestState
+from buildtool.model.records import Request, RequestState
 from buildtool.model.tickets import token_matches
-from buildtool.model.vocabulary import TOOLS, check_known
 from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, Handlers, SourceResolver
-from buildtool.project.definition import Project, tools_named
-from buildtool.project.user_errors import ask, at, defined
-from buildtool.protocol.codec import encode, listed, size_of
 from buildtool.protocol.messages import (
     TOGETHER,
     AskBuild,
@@ -90,14 +79,6 @@ KINDS_LIMIT = 10_000
 """Most kinds of open Builds, by project, platform and needs of the machine: each build server that logs in is held
 against every one."""
 
-UNDERSTOOD = 2 * 1024 * 1024
-"""In how many bytes wishes are remembered as understood."""
-
-M = TypeVar("M", Submit, AskExplain)
-
-OPTIONS_LIMIT = 100_000
-"""Most bytes of all compile options of a build: they have to fit into the order, which is told after the commit."""
-
 ASKER_LIMIT = 100
 """Most characters of a network address, that of a scoped IPv6 address included."""
 
@@ -105,64 +86,11 @@ PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
 
 _FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-_Check = Callable[[ProjectOptions, Mapping[str, Value]], None]
 _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
-@define
-class _Understood:
-    """What submissions asked for, once understood: people and scripts ask for the same over and over.
-
-    The digest of the values' text is the key, since True and 1 are equal and yet not the same answer. Only what the
-    project looks at is in it: a requester may send as much else as the wire lets through.
-    """
-
-    projects: dict[str, Project] = field(factory=dict)
-    known: BoundedCache[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(
-        factory=lambda: BoundedCache(UNDERSTOOD)
-    )
-
-    def of(
-        self,
-        project: Project,
-        message: Submit | AskExplain,
-        check: _Check,
-    ) -> tuple[Canonical, Canonical, Canonical]:
-        """Return compile options, required platform and required machine. Raises UsageError.
-
-        ``check`` raises it too, for a property that was asked for by a name that nobody knows.
-        """
-        if self.projects.get(project.name) is not project:
-            self.projects[project.name] = project  # configured anew: its options may be others
-            self.known.clear()
-        local = _declared(project, message.local)
-        asked = repr((message.compile, message.system, local)).encode(errors="surrogatepass")
-        key = (project.name, sha256(asked).digest())
-        found = self.known.get(key)
-        if found is None:
-            found = _understand(project, message, local, check)
-            self.known.put(key, found, sum(map(weight_of_pairs, found)))
-        return found
-
-
-def _understand(
-    project: Project, message: Submit | AskExplain, declared: dict[str, Value], check: _Check
-) -> tuple[Canonical, Canonical, Canonical]:
-    options = project.options
-    explicit = options.system_values(message.system)
-    check(options, explicit)
-    local = options.system_values(declared)
-    platform = platform_required(options, explicit, local)
-    machine = machine_required(options, explicit, project.recipe.machine)
-    compiled = options.compile_values(message.compile)
-    size = size_of(listed(compiled))
-    if size > OPTIONS_LIMIT:
-        raise UsageError(f"the compile options take {size} bytes together: at most {OPTIONS_LIMIT} can be told")
-    return compiled, platform, machine
-
-
 def _untimed() -> None:
-    """Nobody takes the time of the reactor's turns."""
+    """Return nothing: the reactor's turns are not timed."""
 
 
 @define
@@ -180,12 +108,16 @@ class RequestService:
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], ReactorTurns | None] = _untimed
-    _understood: _Understood = field(factory=_Understood, init=False)
+    _demands: DemandReader = field(init=False)
     _gate: Gate = field(init=False)
+
+    @_demands.default
+    def _of_all_projects(self) -> DemandReader:
+        return DemandReader(self.configuration, self.broker.state, self.resolver)
 
     @_gate.default
     def _one_at_a_time(self) -> Gate:
-        """What is looked for in the database to answer a question keeps no commit waiting longer than once."""
+        """Return the gate of questions: what one reads from the database keeps a commit waiting at most once."""
         return Gate(self.broker.timers.seconds)
 
     @property
@@ -207,7 +139,7 @@ class RequestService:
 
         Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, StorageUnavailable.
         """
-        items, digests = (self._lean(message),), (body_digest(message),)
+        items, digests = (self._demands.without_excess(message),), (body_digest(message),)
         del message  # while it waits only what is needed of it takes memory
         (status,) = await self._submit(by, items, digests)
         return status
@@ -221,7 +153,7 @@ class RequestService:
         if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
             raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
         digests = tuple(map(body_digest, items))
-        items = tuple(map(self._lean, items))
+        items = tuple(map(self._demands.without_excess, items))
         return RequestStatuses(await self._submit(by, items, digests))
 
     async def _submit(
@@ -248,7 +180,7 @@ class RequestService:
             project = self.configuration.settings.project(item.project)
             email = valid_address(item.email)
             url = source_url(project, item.source)
-            demand = await self._demand(project, url, item, resolved)
+            demand = await self._demands.read(project, url, item, resolved)
             submitted.append(
                 Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
             )
@@ -260,19 +192,19 @@ class RequestService:
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
         answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
-        return await self._told_all(answers, urls)
+        return await self._statuses(answers, urls)
 
-    async def _told_all(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
-        """Return what is told of each; the reactor turns meanwhile, since why one waits takes milliseconds to say."""
-        told: list[RequestStatus] = []
+    async def _statuses(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
+        """Return how each stands; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
+        statuses: list[RequestStatus] = []
         began = turned = self.broker.stopwatch()
         for one, url in zip(answers, urls, strict=True):
             before = self.broker.stopwatch()
-            told.append(await self._told(one, url))
-            if turned != began:  # what was told before the first turn is charged with the event
+            statuses.append(await self._status_of(one, url))
+            if turned != began:  # what was found out before the first turn is charged with the event
                 self.broker.charge(asker(), self.broker.stopwatch() - before)
             turned = await self.broker.breathe(turned)
-        return tuple(told)
+        return tuple(statuses)
 
     def _check_room(self, submitted: Sequence[Submitted]) -> None:
         """Raise Overloaded where what is asked for might have to wait and no more can."""
@@ -312,8 +244,8 @@ class RequestService:
         Raises UsageError, UnknownRef, RepositoryUnreachable.
         """
         project = self.configuration.settings.project(message.project)
-        message = self._lean(message)
-        demand = await self._demand(project, source_url(project, message.source), message, {})
+        message = self._demands.without_excess(message)
+        demand = await self._demands.read(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
@@ -339,45 +271,7 @@ class RequestService:
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
         return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
 
-    def _lean(self, message: M) -> M:
-        """Return a message without what its project does not look at, which may be nearly all of it."""
-        project = next((one for one in self.configuration.settings.projects if one.name == message.project), None)
-        declared = _declared(project, message.local) if project is not None else {}
-        return message if len(declared) == len(message.local) else evolve(message, local=declared)
-
-    async def _demand(
-        self,
-        project: Project,
-        url: str,
-        message: Submit | AskExplain,
-        resolved: dict[tuple[str, str, str], tuple[str, ...]],
-    ) -> Demand:
-        """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit."""
-        compile_values, platform, machine = self._understood.of(project, message, self._check_known)
-        ref, revrange = ref_and_range(message)
-        if (url, ref, revrange) not in resolved:
-            commit = await self.resolver.resolve(url, ref)
-            near = await self.resolver.acceptable(url, commit, revrange) if revrange else ()
-            resolved[url, ref, revrange] = (commit, *(other for other in near if other != commit))
-        acceptable = resolved[url, ref, revrange]
-        spec = BuildSpec(
-            project=project.name,
-            source=message.source,
-            revision=acceptable[0],
-            recipe_version=project.recipe.version,
-            options=compile_values,
-            platform=platform,
-            machine=machine,
-            native=message.native,
-        )
-        return Demand(spec, ref, revrange, acceptable)
-
-    def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
-        if explicit:
-            tools = {*TOOLS, *tools_named(self.configuration.settings.projects)}
-            check_known(options, explicit, self.broker.state.groups.offered, tools)
-
-    async def _told(self, answer: Answer, url: str) -> RequestStatus:
+    async def _status_of(self, answer: Answer, url: str) -> RequestStatus:
         match answer:
             case Hit():
                 return await self.status_reader.read(answer.request, answer.artifact)
@@ -412,7 +306,7 @@ class RequestService:
             raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
 
     def _pin(self, url: str, commit: str) -> None:
-        """Keep the commit whatever happens at the origin; nobody has to wait for that."""
+        """Start to keep a commit whatever happens at the origin."""
 
         def failed(failure: object) -> None:
             log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
@@ -442,52 +336,7 @@ class LocalQuestions:
         return await self.service.health(_PAGES, AskHealth())
 
 
-def body_digest(message: Submit) -> str:
-    """Return the digest of everything in a submission but the client's id for it."""
-    plain = encode(message)
-    plain.pop("client_id", None)
-    return digest_of(plain)
-
-
-def source_url(project: Project, source: str) -> str:
-    """Return the repository's URL for a ``--source``. Raises UsageError, RecipeMistake where the mapping is wrong."""
-    tool_option("source").check(source)
-    whom = f"path_to_url of {project.name}"
-    try:
-        url: object = ask(whom, partial(project.path_to_url, source))
-    except RecipeMistake as error:
-        cause = error.__cause__
-        if isinstance(cause, LookupError):
-            known = f": {cause.args[0]}" if cause.args else ""
-            raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
-        raise
-    if not isinstance(url, str) or not url:
-        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
-    return url
-
-
 def _explained(answer: Answer) -> Explained:
     if not isinstance(answer, Explained):
         raise InternalError("the metaserver answered a question with something else")
     return answer
-
-
-def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
-    """Return the ref to build and the range to accept. ``A..B`` names the ref itself. Raises UsageError."""
-    revision, revrange = tool_option("revision"), tool_option("revrange")
-    ref = str(revision.check(message.revision or revision.default))
-    span = str(revrange.check(message.revrange))
-    if ".." not in span:
-        return ref, span
-    last = span.partition("..")[2]
-    if message.revision and ref not in (revision.default, last):
-        raise UsageError(f"--revrange {span} says what to build itself ({last}); leave --revision {ref} out")
-    return last, span
-
-
-def _declared(project: Project, local: Mapping[str, Value]) -> dict[str, Value]:
-    """Leave out what this project does not look at: the requester's configuration may be older or newer."""
-    names = project.options.artifact_names()
-    if local.keys() <= names:
-        return dict(local)
-    return {name: value for name, value in local.items() if name in names}

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.operations import WAITING_SHOWN, OperatorService
+from buildtool.metaserver.farm_status import WAITING_SHOWN, FarmStatusReader
+from buildtool.metaserver.operations import OperatorService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import standing_lines
@@ -97,9 +98,8 @@ class OperatorCase(SynchronousTestCase):
         self.done(self.broker.start())
         lua = Project("lua", OPTIONS, Recipe(4, plan), lambda _source: "https://git.example/lua.git")
         deployment = CurrentConfiguration(evolve(settings(), projects=(lua,)))
-        self.service = OperatorService(
-            deployment, self.broker, self.store, self.history, self.files, self.troubles, self.wall
-        )
+        farm = FarmStatusReader(self.broker, self.history, self.troubles, self.wall)
+        self.service = OperatorService(deployment, self.broker, self.store, self.history, self.files, self.wall, farm)
 
     def done(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))

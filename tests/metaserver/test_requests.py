@@ -152,15 +152,15 @@ class MemoryTests(SynchronousTestCase):
         for number in range(300):
             local: dict[str, Value] = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
             self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, evolve(ask, local=local))))
-        assert len(world.service._understood.known) == 1
+        assert len(world.service._demands.known) == 1
 
     def test_wishes_of_all_kinds_take_so_many_bytes_and_no_more(self) -> None:
         world = World()
-        world.service._understood.known = BoundedCache(20_000)
+        world.service._demands.known = BoundedCache(20_000)
         for number in range(200):
             ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": f"arch{number}"})
             self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, ask)))
-            assert 0 < world.service._understood.known.size <= 20_000
+            assert 0 < world.service._demands.known.size <= 20_000
 
     def test_what_waits_for_a_repository_holds_nothing_that_the_project_does_not_look_at(self) -> None:
         world = World()

@@ -18,8 +18,6 @@ ALLOWED = Exceptions(
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
         "buildtool/buildserver/attempt.py": 500,
         "buildtool/metaserver/broker.py": 550,
-        "buildtool/metaserver/operations.py": 450,
-        "buildtool/metaserver/requests.py": 500,
         "buildtool/programs/buildserver/main.py": 500,
         "buildtool/programs/startcompile/command_line.py": 500,
         "buildtool/protocol/codec.py": 600,
@@ -34,7 +32,6 @@ ALLOWED = Exceptions(
         "buildtool.buildserver.delivery.DeliveryQueue": 27,
         "buildtool.buildserver.server.BuildServer": 26,
         "buildtool.metaserver.broker.Broker": 32,
-        "buildtool.metaserver.requests.RequestService": 23,
     },
     classes=frozenset(
         {

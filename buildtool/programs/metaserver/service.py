@@ -43,11 +43,13 @@ from buildtool.errors import NotFound
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_problems import Troubles
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.farm_status import FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
-from buildtool.metaserver.requests import LocalQuestions, RequestService, source_url
+from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.project_options import Policy
 from buildtool.ports.bundles import Bundle
@@ -184,7 +186,8 @@ class Metaserver:
         build_servers = BuildServerService(
             configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
         )
-        operators = OperatorService(configuration, broker, store, history, shelving, keeping.conditions, clock, turns)
+        farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
+        operators = OperatorService(configuration, broker, store, history, shelving, clock, farm)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
