@@ -4,7 +4,7 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
+.PHONY: help venv farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -13,6 +13,9 @@ venv:  ## make .venv from requirements.txt, if it is missing or the lock has cha
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (PYTHON=... says which)" >&2; exit 1; }
 	@$(PYTHON) .ci/venv.py
+
+farm: venv  ## a whole farm until Ctrl-C: metaserver with pages, mail box, two build servers, and what to type
+	@$(RUN) -m buildtool.demo.farm $(ARGS)
 
 demo: venv  ## a request, a build, a hit and a mail, on this machine, with real processes
 	@$(RUN) -m buildtool.demo.demo

@@ -126,7 +126,10 @@ class Program:
 
 @define
 class LocalFarm:
-    """A farm below ``directory``, configured by ``config``. ``extra`` is added to every program's environment."""
+    """A farm below ``directory``, configured by ``config``. ``extra`` is added to every program's environment.
+
+    ``ports`` are by the names of their variables. Others are chosen where one of them is taken, unless ``keep_ports``.
+    """
 
     directory: Path
     config: Path
@@ -134,12 +137,13 @@ class LocalFarm:
     ports: dict[str, int] = field(factory=dict)
     programs: list[Program] = field(factory=list)
     mail_port: int = 0
+    keep_ports: bool = False
     _served: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.ports:
-            self.ports = free_ports()
+            self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
 
     @property
     def root(self) -> Path:
@@ -191,9 +195,9 @@ class LocalFarm:
                 program.wait_for(r"ready: control port")
             except FarmError:
                 taken = any("is taken by another program" in line for line in program.lines)
-                if not left or not taken or self._served:
+                if not left or not taken or self._served or self.keep_ports:
                     raise
-                self.ports = free_ports()
+                self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
             else:
                 self._served = True
                 return program
@@ -242,7 +246,7 @@ class LocalFarm:
 
 @contextlib.contextmanager
 def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFarm]:
-    """A farm that is stopped at the end, whatever happens."""
+    """Yield a farm that is stopped at the end, whatever happens."""
     farm = LocalFarm(directory, config, extra)
     try:
         yield farm
@@ -250,19 +254,25 @@ def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFar
         farm.stop()
 
 
-def free_ports() -> dict[str, int]:
-    """Return ports of loopback that are free at the moment, by the names of their environment variables."""
+def free_ports(count: int) -> list[int]:
+    """Return so many ports of loopback that are free at the moment."""
     found: list[int] = []
-    while len(found) < len(_PORT_NAMES):
+    while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
+        if port not in found and is_free(port):
             found.append(port)
-    return dict(zip(_PORT_NAMES, found, strict=True))
+    return found
+
+
+def is_free(port: int) -> bool:
+    """Return whether a port of loopback is free at the moment."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: what is just closing is free
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def import_sources(source: Path, repository: Path) -> str:

@@ -134,7 +134,7 @@ class Run:
         script, directory, shape = self.script, self.directory, self.script.shape
         commits = make_repository(directory / "chaos.git", script.revisions)
         # A port that no outgoing connection takes while the mail server is away.
-        self.mail.port = free_ports()["BUILDTOOL_PB_PORT"]
+        (self.mail.port,) = free_ports(1)
         self.mail.start()
         self.farm.mail_port = self.mail.port
         ports = self.farm.ports
