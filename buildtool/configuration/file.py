@@ -37,7 +37,13 @@ def find_config(path: Path | None = None) -> Path:
 
 
 def _existing(path: Path, by: str) -> Path:
-    absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100 - resolve() would follow links: "beside it" may not be meant so
+    try:
+        # Not resolve(), which would follow links: what lies beside the link may be meant.
+        absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
+        ) from error
     if absolute.is_dir():
         raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
     if not absolute.exists():

@@ -18,8 +18,6 @@ ALLOWED = Exceptions(
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
         "buildtool/buildserver/attempt.py": 500,
         "buildtool/metaserver/broker.py": 550,
-        "buildtool/programs/buildserver/main.py": 500,
-        "buildtool/programs/startcompile/command_line.py": 500,
         "buildtool/protocol/codec.py": 600,
         "web/presenters.py": 500,
     },

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import json
 import os
 import re
 import socket
@@ -12,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from attrs import field, frozen
 from twisted.internet.base import ReactorBase
@@ -31,7 +28,6 @@ from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.instance import load_instance
-from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.vcs.by_url import Checkouts
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
@@ -42,14 +38,15 @@ from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.configuration.settings import Settings, load_settings, need_projects
-from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.hosts import at_port
-from buildtool.model.servers import Offer, OfferKind
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
+from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import Announced, announced, restricted
 from buildtool.programs.buildserver.platforms import look_around
+from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import (
     EXIT_CODES,
@@ -77,62 +74,6 @@ THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-
-
-@frozen
-class BuildDirectory:
-    """Where this build server keeps its files; each name has a place of its own, so several run on one machine."""
-
-    top: Path
-
-    @property
-    def mirrors(self) -> Path:
-        return self.top / "mirrors"
-
-    @property
-    def subversion(self) -> Path:
-        return self.top / "subversion"
-
-    @property
-    def sources(self) -> Path:
-        return self.top / "sources"
-
-    @property
-    def slots(self) -> Path:
-        return self.top / "slots"
-
-    @property
-    def spool(self) -> Path:
-        return self.top / "spool"
-
-    @property
-    def stamp(self) -> Path:
-        return self.top / drain_signals.STAMP
-
-    def close_to_others(self) -> None:
-        """See to it that nobody else reads or writes here, and log what was open. Raises ConfigurationError."""
-        try:
-            opened = make_private([self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool])
-        except OSError as error:
-            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
-        for line in opened:
-            log.warn("{line}", line=line)
-
-    def lock(self) -> BinaryIO:
-        """Make the place this program's own until the returned file is closed. Raises ConfigurationError."""
-        try:
-            self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stream = (self.top / "lock").open("ab")
-        except OSError as error:
-            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.close()
-            raise ConfigurationError(
-                f"another build server works in {self.top}: give this one another --name"
-            ) from error
-        return stream
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -245,68 +186,6 @@ def _checked_name(name: str) -> str:
     if not _NAME.match(name):
         raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
     return name
-
-
-# --- showing --------------------------------------------------------------------------------------------
-
-
-def as_json(name: str, found: Announced) -> str:
-    """Return what is announced as JSON."""
-    data = {
-        "name": name,
-        "software": found.software,
-        "max_builds": found.max_builds,
-        "time_limit": found.time_limit,
-        "offers": [_offer_as_json(offer) for offer in found.offers],
-        "rejected": [{"triple": one.triple, "why": one.why} for one in found.rejected],
-        "machine": dict(found.machine),
-        "detected": dict(found.detected),
-        "projects": [{"name": skill.project, "recipe": skill.recipe_version} for skill in found.skills],
-    }
-    return json.dumps(data, indent=2, sort_keys=True)
-
-
-def _offer_as_json(offer: Offer) -> dict[str, object]:
-    tools = dict(offer.tools)
-    return {
-        "kind": offer.kind.value,
-        "platform": dict(offer.platform),
-        "compiler": tools.get("CC_VERSION"),
-        "emulator": tools.get("RUN"),
-        "tools": tools,
-    }
-
-
-def as_text(name: str, found: Announced) -> str:
-    """Return what is announced, for people."""
-    rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
-    rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]
-    rows += [(label, _words(value)) for label, value in found.detected.items()]
-    for offer in found.offers:
-        rows += _offer_as_rows(offer)
-    rows += [("not usable", f"{one.triple}: {one.why}") for one in found.rejected]
-    rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"{label:<{width}}  {words}" for label, words in rows)
-
-
-def _offer_as_rows(offer: Offer) -> list[tuple[str, str]]:
-    tools = dict(offer.tools)
-    compiler, emulator = tools.pop("CC_VERSION", "unknown"), tools.pop("RUN", "")
-    rows = [
-        (f"builds {offer.kind.value}", " ".join(f"{name}={_words(value)}" for name, value in offer.platform)),
-        ("  with", " ".join(f"{role}={tool}" for role, tool in tools.items()) or "no tools"),
-        ("  compiler", compiler),
-    ]
-    if offer.kind is OfferKind.CROSS:
-        rows.append(("  emulator", emulator or "none: what is built for it is not run here"))
-    return rows
-
-
-def _words(value: object) -> str:
-    if value is None:
-        return "unknown"
-    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 # --- serving --------------------------------------------------------------------------------------------

@@ -29,16 +29,10 @@ from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import Stop, run, whole
-from buildtool.programs.startcompile.command_line import (
-    PROGRAM,
-    Arguments,
-    BuildArguments,
-    Helped,
-    check_platform,
-    parse,
-)
+from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
 from buildtool.programs.startcompile.connecting import Connecting, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
+from buildtool.programs.startcompile.flags import PROGRAM, Helped
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, Submit
 from buildtool.requester.matrix import worst
@@ -182,9 +176,13 @@ def _question(submit: Submit) -> AskExplain:
 def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Value]:
     """Return the artifact properties of this machine that the project looks at and that can be known here.
 
-    Raises nothing: a value that the project's own description does not accept is left out.
+    A value that the project's own description does not accept is left out. Raises UsageError without a current
+    directory, beside which nothing of this machine can be looked at.
     """
-    machine = Machine(Path.cwd())
+    try:
+        machine = Machine(Path.cwd())
+    except OSError as error:
+        raise UsageError("the current directory is not there any more: cd to another one") from error
     found: dict[str, Value] = {}
     for item in project.options.system:
         detector = detectors.get(item.detector)

@@ -11,7 +11,8 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, choice, flag, number, text, words
 from buildtool.model.project_options import ProjectOptions, standard
-from buildtool.programs.startcompile.command_line import Arguments, Helped, check_platform, parse
+from buildtool.programs.startcompile.command_line import Arguments, check_platform, parse
+from buildtool.programs.startcompile.flags import Helped
 from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
 from buildtool.protocol.messages import Cancel
 from tests import strategies

@@ -192,6 +192,20 @@ def test_json_is_one_object_on_standard_output_also_for_an_error(tmp_path: Path)
     assert done.stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize("config", [str(ROOT / "config.py"), "config.py"])
+def test_a_current_directory_that_was_deleted_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["--explain", "--config", config]) == Exit.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is not there any more" in line
+    assert line.endswith("cd to another one")
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--nonsense", "anna@mail.example"]) == 2
     said = capsys.readouterr()
