@@ -158,7 +158,7 @@ class WebApp:
 
     @app.route("/health", methods=["GET"])
     async def health(self, request: Request) -> bytes:
-        """Say to monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
+        """Answer monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
         revision = trouble = ""
         try:
             revision = (await self._pages.health()).revision

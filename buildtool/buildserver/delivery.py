@@ -88,12 +88,12 @@ class Delivery:
         return (self.kept.end.build_id, self.kept.end.epoch)
 
     def may_still(self, error: BuildToolError) -> bool:
-        """Say whether an artifact that was refused in this way is to be sent once more."""
+        """Return whether an artifact that was refused in this way is to be sent once more."""
         self.wrong += 1
         return self.wrong < WRONG and isinstance(error, BadUpload | BadTicket)
 
     def interrupt(self) -> None:
-        """What is to become of it has changed: whatever it waits for, it looks again."""
+        """Wake the delivery, whatever it waits for: what is to become of it has changed."""
         if self.step is not None:
             self.step.cancel()
 
@@ -172,7 +172,7 @@ class DeliveryQueue:
         return Delivery(kept, finished.passes, finished.log, finished.patience)
 
     def offer(self, parcel: Delivery) -> None:
-        """Begin to offer an end, which goes on until it is taken."""
+        """Start to offer an end, which goes on until it is taken."""
         self._parcels[parcel.key] = parcel
         seen = Deferred.fromCoroutine(self._see_off(parcel))
         seen.addErrback(lambda failure: self._log.failure("a defect while delivering {key}", failure, key=parcel.key))
@@ -180,18 +180,18 @@ class DeliveryQueue:
     # --- what the metaserver says -----------------------------------------------------------------------
 
     def connected(self, welcome: Welcome) -> None:
-        """A Session is open: everything is offered."""
+        """Offer everything: a Session is open."""
         self._welcome = welcome
         self._arrivals.notify()
         for parcel in list(self._parcels.values()):
             parcel.wake()
 
     def disconnected(self) -> None:
-        """The Session is over: what is offered waits for the next one."""
+        """Stop offering until the next Session: this one is over."""
         self._welcome = None
 
     def judged(self, judged: Judged) -> None:
-        """Hear what is to become of an end that is here."""
+        """Take the metaserver's verdict on an end that is here."""
         parcel = self._parcels.get((judged.build_id, judged.epoch))
         if parcel is None:
             return
@@ -204,7 +204,7 @@ class DeliveryQueue:
         parcel.nap.notify()
 
     def abort(self, key: Key, reason: str) -> bool:
-        """An artifact is not wanted any more: say so in its place. Return whether there is an end of that Attempt."""
+        """Record in place of an artifact that it is not wanted. Return whether there is an end of that Attempt."""
         parcel = self._parcels.get(key)
         if parcel is not None:
             parcel.aborted = reason

@@ -179,7 +179,7 @@ class BuildServer:
         return (*building, *self._deliveries.held())
 
     def connected(self, welcome: Welcome) -> None:
-        """A Session is open."""
+        """Start to serve a Session that was opened."""
         self._welcome = welcome
         self.judged(welcome.verdicts)
         self._deliveries.connected(welcome)
@@ -199,7 +199,7 @@ class BuildServer:
                 held.abort(brief(one.reason) or "the metaserver does not wait for it any more")
 
     def disconnected(self, reason: str) -> None:
-        """The Session ended. What builds goes on."""
+        """Forget the Session, which ended. What builds goes on."""
         self._welcome = None
         self._deliveries.disconnected()
         if self._open:

@@ -28,7 +28,7 @@ class Asker:
         return Asker(self.address, self.connection)
 
     def leave(self) -> None:
-        """Say that this asker waits for nothing any more: whatever was done for it alone ends."""
+        """End what is done for this asker alone: it waits for nothing any more."""
         if self.gone:
             return
         self.gone = True
@@ -37,7 +37,7 @@ class Asker:
             act()
 
     def when_gone(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Have ``act`` called once this asker leaves; return what takes that back. One that is gone is not told."""
+        """Call ``act`` once this asker leaves; return what takes that back. One that is gone is not told."""
         self._next += 1
         number = self._next
         self._told[number] = act

@@ -24,7 +24,7 @@ class Source(Protocol):
         """Send nothing for now."""
 
     def resumeProducing(self) -> object:
-        """Go on."""
+        """Resume."""
 
 
 class Connection(Source, Protocol):
@@ -36,7 +36,7 @@ class Connection(Source, Protocol):
         """Send."""
 
     def abortConnection(self) -> object:
-        """Cut it at once."""
+        """Close it at once."""
 
 
 class BodyReader:
@@ -69,12 +69,12 @@ class BodyReader:
         self._wanted.notify()
 
     def end(self) -> None:
-        """Nothing more comes; the iteration ends after what waits."""
+        """End the iteration after what waits: nothing more comes."""
         self._ended = True
         self._wanted.notify()
 
     def fail(self, reason: Exception) -> None:
-        """Nothing more comes; the iteration raises ``reason`` after what waits. Ignored after ``end``."""
+        """Raise ``reason`` from the iteration after what waits: nothing more comes. Ignored after ``end``."""
         if not self._ended:
             self._failure = reason
             self.end()
@@ -134,12 +134,12 @@ class StallWatch:
         self._call: IDelayedCall | None = reactor.callLater(seconds, self._expire)
 
     def progress(self) -> None:
-        """Something flowed."""
+        """Record that something flowed."""
         if self._call is not None:
             self._call.reset(self._seconds)
 
     def again(self, seconds: float) -> None:
-        """Something flowed, and from here on ``seconds`` are allowed."""
+        """Record that something flowed; from here on ``seconds`` are allowed."""
         self._seconds = seconds
         self.progress()
 

@@ -20,7 +20,7 @@ class FairQueue(Generic[T]):
         return bool(self._waiting)
 
     def put(self, asker: Asker, items: Sequence[T]) -> None:
-        """Let ``items`` wait behind what the asker waits for already."""
+        """Append ``items`` to what the asker waits for already."""
         if items:
             self._waiting.setdefault(asker.address, {}).setdefault(asker.connection, []).extend(items)
 

@@ -75,7 +75,7 @@ class Inbox(Generic[E]):
         return self._size
 
     def put(self, event: E, by: Asker, *, first: bool = False) -> None:
-        """Let an event wait behind what the same connection sent before, or ``first``: it was taken too early."""
+        """Put an event behind what the same connection sent before, or ``first``: it was taken too early."""
         self._size += 1
         if by is NOBODY:
             (self._own.appendleft if first else self._own.append)(event)
@@ -108,7 +108,7 @@ class Inbox(Generic[E]):
         return event
 
     def charge(self, by: Asker, seconds: float) -> None:
-        """Note what an event of a peer has taken up."""
+        """Record what an event of a peer has taken up."""
         address = self._root.members.get(by.address)
         if address is None:
             return

@@ -34,11 +34,11 @@ class PeriodicTask:
     _stopped: bool = field(default=False, init=False)
 
     def start(self, delay: float) -> None:
-        """Begin the first round after ``delay`` seconds."""
+        """Start the first round after ``delay`` seconds."""
         self._running = Deferred.fromCoroutine(self._live(delay))
 
     async def stop(self) -> None:
-        """Do nothing more; what is being done at the moment is waited for."""
+        """Stop; return when the round that is running has ended."""
         self._stopped = True
         self._stopping.notify()
         if self._running is not None:

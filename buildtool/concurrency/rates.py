@@ -68,7 +68,7 @@ class Shares:
         self._accounts: dict[str, _Account] = {}
 
     def has_room(self, who: str, now: float, beside: int = 0) -> bool:
-        """Say whether there is room for one more of somebody, ``beside`` so many that will be taken."""
+        """Return whether there is room for one more of somebody, ``beside`` so many that will be taken."""
         account = self._accounts.get(who)
         left = self._budget.at_once if account is None else account.filled(self._budget, now)
         return left >= 1.0 + beside
@@ -95,7 +95,7 @@ class Rates:
         self._sources: dict[tuple[str, str], _Account] = {}
 
     def allows(self, kind: str, source: str, cost: float, now: float) -> bool:
-        """Say whether there is room for one more, and take it into account: as taken, or as left out."""
+        """Return whether there is room for one more, and count it: as taken, or as left out."""
         if kind not in self._kinds and len(self._kinds) >= KINDS_KEPT:
             kind = ""
         whole = self._kinds.setdefault(kind, _Account(self._of_kind.at_once, now))

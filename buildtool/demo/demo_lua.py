@@ -122,7 +122,7 @@ def request(farm: LocalFarm, wanted: Combination, output: str, promised: str) ->
 
 
 def built(farm: LocalFarm, wanted: Combination, output: str, emulator: tuple[str, ...]) -> dict[str, str]:
-    """Have a combination built, run what came of it, and return its row of the table."""
+    """Build a combination, run what came of it, and return its row of the table."""
     answer = request(farm, wanted, output, "dispatched")
     artifact = verified(farm.directory / output, answer)
     program = program_in(artifact, "lua")

@@ -21,12 +21,12 @@ _BEGAN = time.monotonic()
 
 
 def step(words: str) -> None:
-    """Say what happens now, with the seconds since the start."""
+    """Print what happens now, with the seconds since the start."""
     print(f"[{time.monotonic() - _BEGAN:5.1f} s] {words}", flush=True)
 
 
 def say(words: str) -> None:
-    """Say what came of it."""
+    """Print what came of it."""
     print(f"          {words}", flush=True)
 
 

@@ -48,7 +48,7 @@ class FollowedRequest:
         self.changed.notify()
 
     def goes_on(self) -> bool:
-        """Say whether the Request has not ended."""
+        """Return whether the Request has not ended."""
         return waits(self.told)
 
     async def hear_over(self, client: MetaserverClient) -> str:
@@ -77,11 +77,11 @@ class LogShower:
     timers: IReactorTime
 
     def start(self) -> Deferred[None]:
-        """Begin. The Deferred fires when all is shown; cancel it to stop before."""
+        """Start. The Deferred fires when all is shown; cancel it to stop before."""
         return Deferred.fromCoroutine(self._show_all())
 
     async def finish(self, showing: Deferred[None]) -> None:
-        """Let the rest of the log come, not longer than ``LOG_LAST``."""
+        """Wait for the rest of the log, not longer than ``LOG_LAST``."""
         self.story.changed.notify()
         late = self.timers.callLater(LOG_LAST, showing.cancel)
         try:

@@ -84,7 +84,7 @@ class Watch:
     _changed: Signal = field(factory=Signal, init=False)
 
     def goes_on(self) -> bool:
-        """Say whether a Request has not ended."""
+        """Return whether a Request has not ended."""
         return any(waits(told) for told in self.told)
 
     async def hear_over(self, client: MetaserverClient) -> str:

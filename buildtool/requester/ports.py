@@ -14,13 +14,13 @@ class Console(Protocol):
         """Show one line."""
 
     def state(self, told: RequestStatus) -> None:
-        """The Request stands like this. Once it has ended, the rest of its log may still come."""
+        """Show how the Request stands. Once it has ended, the rest of its log may still come."""
 
     def log(self, data: bytes) -> None:
         """Show more of the log: arbitrary bytes."""
 
     def downloading(self, name: str, received: int, size: int) -> None:
-        """So many bytes of an artifact are here."""
+        """Show how many bytes of an artifact are here."""
 
 
 class Destination(Protocol):
@@ -30,7 +30,7 @@ class Destination(Protocol):
         """Return the path for an artifact of this name. Raises UsageError when nothing can be written there."""
 
     async def occupied(self, path: str) -> bool:
-        """Say whether there is a file at ``path``, which would be replaced."""
+        """Return whether there is a file at ``path``, which would be replaced."""
 
     async def holds(self, path: str, size: int, digest: str) -> bool:
-        """Say whether the file at ``path`` has this size and SHA-256 already."""
+        """Return whether the file at ``path`` has this size and SHA-256 already."""

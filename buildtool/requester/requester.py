@@ -120,13 +120,13 @@ class Requester:
         return Result(Exit.OK if cancelled else exit_of_state(told), told, milliseconds)
 
     async def explain(self, message: AskExplain) -> Result:
-        """Say what would be answered, without asking for anything. Raises BuildToolError."""
+        """Ask what would be answered, without submitting anything. Raises BuildToolError."""
         said, milliseconds = await self._asked(lambda client: client.explain(message))
         self._say(explained(said))
         return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
 
     async def why(self, message: AskWhy) -> Result:
-        """Say why a Request waits. Raises BuildToolError."""
+        """Ask why a Request waits. Raises BuildToolError."""
         said, milliseconds = await self._asked(lambda client: client.why(message))
         self._say(explained(said))
         return Result(Exit.OK, milliseconds=milliseconds, explanation=said)

@@ -20,7 +20,7 @@ def request_id_words(told: RequestStatus) -> str:
 
 
 def waits(told: RequestStatus) -> bool:
-    """Say whether the Request has not ended."""
+    """Return whether the Request has not ended."""
     return told.state == RequestState.WAITING.value
 
 

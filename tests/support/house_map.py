@@ -282,9 +282,15 @@ def _box(name: str, box: Box, house: House, drawn: set[tuple[str, str]]) -> list
 
 
 def main(root: Path) -> None:
-    """Write the picture of the checkout at `root`."""
-    (root / PICTURE).write_text(picture(survey(root)), "utf-8")
-    print(f"{PICTURE} shows the code as it is")
+    """Write the picture of the checkout at `root`, unless the one that is there still shows it."""
+    house, path = survey(root), root / PICTURE
+    try:
+        wrong = list(stale(read_picture(path.read_text("utf-8")), house))
+    except (OSError, ET.ParseError, StopIteration) as error:
+        wrong = [f"there is no picture: {error}"]
+    if wrong:
+        path.write_text(picture(house), "utf-8")
+    print("\n".join([*wrong, f"{PICTURE} shows the code{' as it was: nothing but figures differs' * (not wrong)}"]))
 
 
 if __name__ == "__main__":

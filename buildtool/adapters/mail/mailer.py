@@ -165,7 +165,7 @@ class Mailer(Service):
             hurry.cancel()
 
     def nudge(self) -> None:
-        """There is new mail in the outbox, or there may be."""
+        """Wake the mailer: there is new mail in the outbox, or there may be."""
         self._nudged = True
         self._wake.notify()
 

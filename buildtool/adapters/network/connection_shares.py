@@ -99,7 +99,7 @@ class ConnectionShares(Generic[C]):
         self._put(connection, network, ConnectionState.STRANGER, now)
 
     def stands(self, connection: C, standing: ConnectionState, now: float) -> None:
-        """Note what a connection is doing from now on; one that is not counted is left alone."""
+        """Record what a connection is doing from now on; ignore one that is not counted."""
         place = self._places.get(connection)
         if place is None:
             return
@@ -112,7 +112,7 @@ class ConnectionShares(Generic[C]):
         there[standing].move_to_end(connection)
 
     def heard(self, connection: C, now: float) -> None:
-        """Note that a connection was sent or read just now; one that is not counted is left alone."""
+        """Record that a connection was sent or read just now; ignore one that is not counted."""
         place = self._places.get(connection)
         if place is not None:
             group = self._networks[place[0]].by_standing[place[1]]

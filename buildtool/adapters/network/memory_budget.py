@@ -23,7 +23,7 @@ class MemoryBudget(Generic[C]):
         self.total = 0
 
     def takes(self, connection: C, network: str, size: int) -> None:
-        """Note that a connection takes ``size`` bytes now."""
+        """Record that a connection takes ``size`` bytes now."""
         _, before = self._of.pop(connection, _NOTHING)
         if size == before == 0:
             return

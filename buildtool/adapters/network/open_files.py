@@ -73,7 +73,7 @@ class Refusals:
     _last: float | None = field(default=None, init=False)
 
     def watch(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         globalLogPublisher.addObserver(self)
 
     def stop(self) -> None:

@@ -41,15 +41,15 @@ class Child(Protocol):
         ...
 
     def gone(self, *, thorough: bool) -> bool:
-        """Say whether nothing is left; ask only after the command's own end. ``thorough`` may cost milliseconds."""
+        """Return whether nothing is left; ask only after the command's own end. ``thorough`` may cost milliseconds."""
         ...
 
     def describe(self) -> str:
-        """Name what is left, for a message."""
+        """Return the names of what is left, for a message."""
         ...
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         ...
 
 
@@ -110,11 +110,11 @@ class Direct:
         self._group.send(signum)
 
     def gone(self, *, thorough: bool) -> bool:
-        """Say whether its group is gone, and if ``thorough`` its session."""
+        """Return whether its group is gone, and if ``thorough`` its session."""
         return self._group.gone(thorough=thorough)
 
     def describe(self) -> str:
-        """Name what is left of its session."""
+        """Return the names of what is left of its session."""
         return self._group.describe()
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ def _is_used(name: str) -> bool:
 
 
 def close_curtains() -> None:
-    """Let no other process of this user look into this one, or into what it forks: memory, environment, descriptors.
+    """Hide memory, environment and descriptors of this process, and of what it forks, from others of this user.
 
     Linux alone knows this; root may look nevertheless.
     """

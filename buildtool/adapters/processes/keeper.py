@@ -55,7 +55,7 @@ _LONGEST_PAUSE = 0.05
 
 
 def main(descriptor: int) -> None:
-    """Be the nursery that is spoken to through the socket ``descriptor``, until it is closed and all keepers ended."""
+    """Run the nursery that listens on the socket ``descriptor``, until it is closed and all keepers have ended."""
     close_curtains()
     _become_subreaper()
     wake = _wake_on_signals()

@@ -219,14 +219,14 @@ class Keeper:
         return lines
 
     def signal(self, signum: signal.Signals) -> None:
-        """Have everything signalled that the present command started."""
+        """Send a signal to everything that the present command started."""
         try:
             self._control.send(HEADER.pack(SIGNAL, self._number << 8 | signum))
         except OSError:
             return  # it has ended, or has been told so often that it cannot have missed it
 
     def close(self) -> None:
-        """Part from the keeper, which kills whatever may be left and ends."""
+        """Close the socket to the keeper, which kills whatever may be left and ends."""
         self._control.close()
 
 
@@ -268,15 +268,15 @@ class KeptCommand:
                 self.returncode, self._gone = int(code), left == b"0"
 
     def send(self, signum: signal.Signals) -> None:
-        """Have everything signalled; after SIGKILL the keeper goes on until nothing is left."""
+        """Send a signal to everything; after SIGKILL the keeper goes on until nothing is left."""
         self._keeper.signal(signum)
 
     def gone(self, *, thorough: bool) -> bool:
-        """Say whether nothing is left: neither of its children nor of what left them."""
+        """Return whether nothing is left: neither of its children nor of what left them."""
         return self._gone
 
     def describe(self) -> str:
-        """Name what is left."""
+        """Return the names of what is left."""
         left = sorted(seen.pid for seen in procfs.descendants(self._keeper_pid)) or [self.pid]
         return f"process {', '.join(str(pid) for pid in left[:5])}"
 

@@ -33,7 +33,7 @@ class Group:
                 _quietly(os.kill, seen.pid, signum)
 
     def gone(self, *, thorough: bool) -> bool:
-        """Say whether nothing is left, once the leader itself was waited for.
+        """Return whether nothing is left, once the leader itself was waited for.
 
         Processes that may not be signalled, and those that are dead and wait for their parent, count as gone.
         ``thorough`` looks through the session too, which costs a walk through all processes of the machine.
@@ -45,7 +45,7 @@ class Group:
         return WORKS and not _session(self._leader)
 
     def describe(self) -> str:
-        """Name what is left, for a message."""
+        """Return the names of what is left, for a message."""
         left = sorted({self._leader, *(seen.pid for seen in _session(self._leader))})
         return f"process {', '.join(str(pid) for pid in left[:5])}"
 

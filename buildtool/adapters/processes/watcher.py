@@ -71,7 +71,7 @@ class Bell:
             return
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         with self._lock:
             self._open = False
             os.close(self.fd)
@@ -97,7 +97,7 @@ class Line:
             self.bell.ring()
 
     def taken(self, failure: Failure | None = None) -> None:
-        """Say that the last piece of output was taken, or that it could not be."""
+        """Record that the last piece of output was taken, or that it could not be."""
         if failure is not None:
             self.failure = failure
             self.stop(f"its output could not be taken: {failure.getErrorMessage()}")

@@ -24,7 +24,7 @@ class Help:
         self._given: list[Future[Any]] = []
 
     def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
-        """Have something done, and return what its outcome is to be had from."""
+        """Run a function in a helper thread; return the future of its outcome."""
         given = self._pool.submit(function, *arguments, **named)
         self._given.append(given)
         return given
@@ -45,7 +45,7 @@ class Helpers:
 
     @contextmanager
     def help(self) -> Iterator[Help]:
-        """Give threads that nobody else has; at the end nothing of what they were given runs any more."""
+        """Yield threads that nobody else has; at the end nothing of what they were given runs any more."""
         try:
             pool = self._idle.pop()
         except IndexError:

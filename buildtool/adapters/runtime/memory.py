@@ -38,7 +38,7 @@ def resident() -> int:
 
 
 def trim() -> bool:
-    """Give free memory back; return whether this C library can."""
+    """Return free memory to the system; the result says whether this C library can."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # not the GNU C library
@@ -55,7 +55,7 @@ class GivingBack:
     _least: int = field(default=0, init=False)
 
     def look(self) -> bool:
-        """Give free memory back if the program has grown by ``GROWN`` since it was smallest; say whether it did."""
+        """Return free memory to the system if the program grew by ``GROWN`` since it was smallest; tell whether."""
         now = self.size()
         if not self._least:
             self._least = now
@@ -89,7 +89,7 @@ class Garbage:
         gc.freeze()
 
     def look(self) -> bool:
-        """Look for garbage where enough has come since; say whether it was."""
+        """Collect garbage if enough has come since the last time; return whether it did."""
         whole = self.seconds() >= self._again
         if not whole and gc.get_count()[2] < OFTEN:
             return False

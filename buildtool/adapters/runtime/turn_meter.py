@@ -91,7 +91,7 @@ class TurnMeter:
         self._collecting = 0.0
 
     def watch(self, reactor: ReactorBase) -> None:
-        """Begin to take times."""
+        """Start to measure."""
         run, iterate = reactor.runUntilCurrent, reactor.doIteration
 
         def timed_run() -> None:

@@ -241,7 +241,7 @@ def _connect(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connecti
 
 
 def there_is(path: Path) -> bool:
-    """Say whether there is a database. Raises StorageUnavailable when this account may not read it."""
+    """Return whether there is a database. Raises StorageUnavailable when this account may not read it."""
     try:
         path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError):
@@ -327,7 +327,7 @@ def _make(connection: Connection) -> None:
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
-    """Bring an older database, or an empty one, to a revision."""
+    """Migrate an older database, or an empty one, to a revision."""
     from alembic import command  # noqa: PLC0415 - slow to import, and mostly there is nothing to do
 
     config = _alembic()

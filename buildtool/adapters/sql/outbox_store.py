@@ -110,15 +110,15 @@ class SqlOutboxStore:
         await self._database.run(partial(_mark, _tried(sent_at=now, last_error=""), key))
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
-        """Note that a mail could not be sent now, and when to try again. Raises NotFound."""
+        """Record that a mail could not be sent now, and when to try again. Raises NotFound."""
         await self._database.run(partial(_mark, _tried(next_try=next_try, last_error=reason), key))
 
     async def refused(self, key: str, now: float, reason: str) -> None:
-        """Note on mail and requests that the mail server refused for good. Raises NotFound."""
+        """Record on mail and requests that the mail server refused for good. Raises NotFound."""
         await self._database.run(partial(_refuse, key, now, reason))
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
-        """Let every mail that was put off be tried so much later, but by ``latest``: the clock was set to ``now``.
+        """Move the next try of every mail that was put off, but to ``latest`` at most: the clock was set to ``now``.
 
         One that was not tried yet is due at once, whenever it was written, unless it is held back for a digest.
         """

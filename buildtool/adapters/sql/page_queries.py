@@ -132,7 +132,7 @@ class SqlPages:
         )
 
     async def health(self) -> Health:
-        """Say that the database answers."""
+        """Check that the database answers."""
         return await self._database.run(
             lambda connection: Health(
                 str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())

@@ -132,7 +132,7 @@ def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """See the process and its helpers to their end: TERM, so that it takes its lock files away, then KILL."""
+    """End the process and its helpers: TERM, so that it takes its lock files away, then KILL."""
     if process.returncode is None:
         signal_group(process.pid, signal.SIGTERM)
         _has_ended(process, _TERM_PATIENCE)

@@ -67,17 +67,17 @@ def check_ref(ref: str, url: str) -> None:
 
 
 def may_be_ref(name: str) -> bool:
-    """Whether git lets a ref be called so, however long the name is and in whatever encoding."""
+    """Return whether git lets a ref be called so, however long the name is and in whatever encoding."""
     return not any(rule.search(name) for rule, _ in _REF_RULES[:-1])
 
 
 def is_full_id(ref: str) -> bool:
-    """Whether ``ref`` is a full commit id (SHA-1 or SHA-256)."""
+    """Return whether ``ref`` is a full commit id (SHA-1 or SHA-256)."""
     return bool(_FULL_ID.match(ref))
 
 
 def may_be_short_id(ref: str) -> bool:
-    """Whether ``ref`` may abbreviate a commit id."""
+    """Return whether ``ref`` may abbreviate a commit id."""
     return bool(_SHORT_ID.match(ref))
 
 

@@ -141,7 +141,7 @@ class GitCommand:
         return self._start(words, environment, subprocess.PIPE)
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """See a process of ours to its end."""
+        """End a process of ours, and wait until it is gone."""
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()

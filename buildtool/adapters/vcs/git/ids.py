@@ -74,7 +74,7 @@ class Objects:
         return [line for line in answer.text.splitlines() if line.startswith(prefix) and len(line) == self._digits]
 
     def complete(self, ids: Sequence[str]) -> bool:
-        """Say whether all that these commits and tags lead to is there."""
+        """Return whether all that these commits and tags lead to is there."""
         given = "".join(f"{one}\n" for one in ids)
         arguments = ("rev-list", "--objects", "--quiet", "--stdin")
         return self._run(*arguments, given=given.encode("ascii")).code == 0

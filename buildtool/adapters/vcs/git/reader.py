@@ -155,7 +155,7 @@ class ObjectReader:
         return found
 
     def ends_at(self, commit: bytes) -> bool:
-        """Say whether a commit is there and one of its parents is not. Raises DamagedMirror."""
+        """Return whether a commit is there and one of its parents is not. Raises DamagedMirror."""
         if not self._is_there(commit):
             return False
         parents = [bytes.fromhex(one.decode("ascii")) for one in parents_of(self.small(commit, b"commit"))]

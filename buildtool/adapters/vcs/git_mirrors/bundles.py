@@ -68,7 +68,7 @@ class Bundles:
         self._look: IDelayedCall | None = None
 
     async def start(self) -> None:
-        """Throw away what an earlier run left. Raises StorageUnavailable."""
+        """Delete what an earlier run left. Raises StorageUnavailable."""
 
         def clear() -> None:
             try:
@@ -79,7 +79,7 @@ class Bundles:
         await self._pool.run(clear)
 
     def stop(self) -> None:
-        """Look after bundles no more."""
+        """Cancel the periodic look at the bundles."""
         if self._look is not None and self._look.active():
             self._look.cancel()
 

@@ -13,7 +13,7 @@ _PIECE = 1024 * 1024
 
 
 def loose(path: Path, digits: int) -> Iterator[tuple[str, bool]]:
-    """Give the id of every object that is a file of its own, and whether its content is what the id says."""
+    """Yield the id of every object that is a file of its own, and whether its content is what the id says."""
     for directory in sorted((path / "objects").glob("[0-9a-f][0-9a-f]")):
         for file in sorted(directory.iterdir()) if directory.is_dir() else ():
             one = directory.name + file.name

@@ -106,18 +106,18 @@ class Mirror:
         return self._digits
 
     def forget(self) -> None:
-        """Believe nothing of what is in the mirror; what was pinned is owed."""
+        """Forget what is known of the mirror; what was pinned is owed."""
         self.owed.update(self.pinned)
         self.known.clear()
         self.pinned.clear()
 
     def remember(self, commit: str) -> str:
-        """Note that ``commit`` is a commit of the mirror, and return it."""
+        """Remember that ``commit`` is a commit of the mirror, and return it."""
         return remember(self.known, commit)
 
 
 def remember(ids: OrderedDict[str, None], commit: str) -> str:
-    """Note ``commit`` among ``ids``, of which the oldest goes when they are too many, and return it."""
+    """Remember ``commit`` among ``ids``, of which the oldest goes when they are too many, and return it."""
     ids[commit] = None
     ids.move_to_end(commit)
     if len(ids) > KNOWN_LIMIT:
@@ -148,7 +148,7 @@ class MirrorKeeper:
         self.left(mirror)
 
     def see_to(self, mirror: Mirror, *, thorough: bool = False) -> bool:
-        """See to it that the mirror is sound if it is there; return whether it had to be made anew.
+        """Check a mirror that is there, and repair it; return whether it had to be made anew.
 
         One that is as it was left is not read, unless ``thorough`` and not read just before. Raises MachineFault.
         """
@@ -183,11 +183,11 @@ class MirrorKeeper:
         return True
 
     def is_untouched(self, mirror: Mirror) -> bool:
-        """Whether nothing at all was done to the mirror since it was seen to: what was found then is so still."""
+        """Return whether nothing was done to the mirror since it was checked: what was found then still holds."""
         return bool(mirror.seen) and look_of(mirror) == mirror.seen
 
     def left(self, mirror: Mirror) -> None:
-        """Note how the mirror is: whatever differs from that later was not done by this program."""
+        """Record how the mirror is: whatever differs from that later was not done by this program."""
         if self.is_untouched(mirror):
             return
         fresh = mirror.stamp.with_suffix(".stamp-new")
@@ -202,7 +202,7 @@ class MirrorKeeper:
         self._attempt(mirror, write)
 
     def is_harmless(self, mirror: Mirror) -> bool:
-        """Whether the settings differ only by what git itself notes of submodules."""
+        """Return whether the settings differ only by what git itself notes of submodules."""
 
         def names(path: Path) -> set[str] | None:
             answer = self._command.run(("config", "--file", str(path), "--null", "--list"), git_dir=NOWHERE)

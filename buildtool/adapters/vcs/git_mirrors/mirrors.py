@@ -189,7 +189,7 @@ class GitMirror:
         raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
 
     async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> str:
-        """See to it that ``commit`` (a full id) is in the mirror; the network is used only if it is not.
+        """Fetch ``commit`` (a full id) into the mirror; the network is used only if it is not there.
 
         Return its id: another one where ``commit`` is the id of a tag, which a submodule may be at. ``copy`` fetches
         what the metaserver has of it, for when the origin does not give it out, or is away. Raises UnknownRef,
@@ -280,7 +280,7 @@ class GitMirror:
         return tuple(line[: line.index(first) + 1])
 
     async def refresh(self, url: str) -> None:
-        """See to it that the mirror has every branch and tag as they are now. Raises RepositoryUnreachable."""
+        """Fetch every branch and tag as they are now. Raises RepositoryUnreachable."""
         await self._origins.refresh(self.mirror(url))
 
     async def reading(self, url: str, act: Callable[[], Awaitable[T]]) -> T:

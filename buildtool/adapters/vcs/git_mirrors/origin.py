@@ -201,7 +201,7 @@ class Origins:
         return answer
 
     async def locked(self, mirror: Mirror, act: Callable[[], T]) -> T:
-        """Do in a thread, alone in the mirror and after it was seen to, what writes in it."""
+        """Run in a thread, alone in the mirror and after it was checked, what writes in it."""
 
         def run() -> T:
             self.keeper.see_to(mirror)
@@ -214,7 +214,7 @@ class Origins:
         return await mirror.lock.run(self._pool.run, run)
 
     async def read(self, mirror: Mirror, act: Callable[[], Awaitable[T]]) -> T:
-        """Do what reads in the mirror; where that fails, see to the mirror and do it again. Raises MachineFault."""
+        """Run what reads in the mirror; where that fails, check the mirror and run it again. Raises MachineFault."""
         try:
             return await act()
         except Unreadable:

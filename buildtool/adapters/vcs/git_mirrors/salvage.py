@@ -29,7 +29,7 @@ _KEPT = ("refs/pins/", "refs/fetched/")
 
 
 def salvage(command: GitCommand, old: Path, new: Path, digits: int, owed: Iterable[str]) -> set[str]:
-    """Bring all that is whole from ``old`` to ``new``, both repositories with ids of so many digits.
+    """Copy all that is whole from ``old`` to ``new``, both repositories with ids of so many digits.
 
     ``owed`` are the ids of commits that were pinned. Returns those that could not be brought. Raises OSError, TimedOut.
     """

@@ -44,7 +44,7 @@ class _Header:
 def unbundle(
     command: GitCommand, bundle: Path, commit: str, fetch: Callable[[str, tuple[str, ...]], ProcessOutput]
 ) -> None:
-    """Bring what is in a bundle to where ``fetch`` fetches it: it is given an address and what to fetch from there.
+    """Unpack a bundle to where ``fetch`` fetches it: it is given an address and what to fetch from there.
 
     Raises BadUpload for a bundle that does not hold ``commit`` and all that leads to it; OSError, TimedOut.
     """

@@ -35,7 +35,7 @@ class WantedIds:
     _running: bool = field(default=False, init=False)
 
     async def get(self, one: str) -> bool:
-        """Say whether the origin gave ``one`` out. Raises what ``fetch`` does; Unavailable when the asker leaves."""
+        """Return whether the origin gave ``one`` out. Raises what ``fetch`` does; Unavailable when the asker leaves."""
         want = _Want(one, asker())
         if want.asker.gone:
             raise hung_up()

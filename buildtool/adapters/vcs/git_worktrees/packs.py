@@ -43,7 +43,7 @@ class Packs:
         self._proved: OrderedDict[bytes, bytes] = OrderedDict()
 
     def link(self, mirror: Path, git_dir: Path) -> tuple[Path, ...]:
-        """Give all packs of ``mirror`` to ``git_dir``, and no others, and return them; they are yet to be proved.
+        """Install all packs of ``mirror`` in ``git_dir``, and no others, and return them; they are yet to be proved.
 
         Raises DamagedMirror, MachineFault, OSError.
         """
@@ -68,7 +68,7 @@ class Packs:
         return tuple(into / f"{name}.pack" for name in names)
 
     def prove(self, git_dir: Path, packs: Iterable[Path]) -> None:
-        """See to it that packs of a git directory hold what their ids say. Raises DamagedMirror, MachineFault."""
+        """Check that packs of a git directory hold what their ids say. Raises DamagedMirror, MachineFault."""
         for pack in packs:
             self._prove(git_dir, pack)
 

@@ -218,7 +218,7 @@ def codes(answer: ProcessOutput) -> set[str]:
 
 
 def is_away(answer: ProcessOutput) -> bool:
-    """Whether svn says that the repository does not answer, or refuses."""
+    """Return whether svn says that the repository does not answer, or refuses."""
     return any(_AWAY.fullmatch(code) or code in _LOST for code in codes(answer))
 
 

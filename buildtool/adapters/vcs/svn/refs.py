@@ -47,7 +47,7 @@ class Address:
 
 
 def is_svn(url: str) -> bool:
-    """Whether ``url`` says by its scheme that it is Subversion's."""
+    """Return whether ``url`` says by its scheme that it is Subversion's."""
     return url[:4].lower() in {"svn:", "svn+"}
 
 

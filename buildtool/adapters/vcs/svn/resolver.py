@@ -81,7 +81,7 @@ class SvnResolver:
         return tuple(full_id(one) for one in line[: line.index(first) + 1])
 
     async def pin(self, url: str, commit: str) -> None:
-        """Do nothing but check the id: nobody can take a revision out of a Subversion repository. Raises UnknownRef."""
+        """Check the id, which is enough: no revision leaves a Subversion repository. Raises UnknownRef."""
         full_number(commit, url)
 
     async def _near(self, where: Address, number: int, steps: int) -> tuple[str, ...]:
