@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def show(farm: LocalFarm, repository: Path) -> None:
-    """Run the steps, saying what happens. Raises FarmError at the first that is not as promised."""
+    """Perform the steps, and print what happens. Raises FarmError at the first that is not as promised."""
     commit = import_sources(ROOT / "testproject" / "source", repository)
     step(f"testproject's sources are now a git repository of their own, commit {commit[:12]}")
     mail = farm.start_mail()

@@ -189,7 +189,6 @@ DOCSTRINGS = {
     "adapters/storage": 16,
     "metaserver": 18,
     "ports": 13,
-    "programs": 23,
     "protocol": 2,
 }
 """How many docstrings of each room begin with none of the verbs of tests/support/docstrings.py."""

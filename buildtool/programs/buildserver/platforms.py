@@ -26,7 +26,7 @@ class Choice:
     where: str = "--platforms"
 
     def takes(self, kind: OfferKind, arch: object, triple: str = "") -> bool:
-        """Say whether a platform made in this way is to be offered."""
+        """Return whether a platform made in this way is to be offered."""
         if kind is OfferKind.CROSS and not self.cross:
             return False
         return self.names is None or any(_fits(name, kind, arch, triple) for name in self.names)

@@ -47,7 +47,7 @@ def begin(*, hidden: bool = False, closed: bool = False) -> None:
 
 
 def _speaks_utf8() -> bool:
-    """Say whether names of files, words of commands and variables are UTF-8 here, whatever the locale is."""
+    """Return whether names of files, words of commands and variables are UTF-8 here, whatever the locale is."""
     return sys.getfilesystemencoding().lower().replace("_", "-") == "utf-8"
 
 
@@ -110,7 +110,7 @@ def _taken_over() -> bool:
 
 
 def _unheeded(_number: int, _frame: FrameType | None) -> None:
-    """Hear a signal that the parent wished to be ignored. A handler, unlike that wish, is not passed on to children."""
+    """Take a signal that the parent wished to be ignored. A handler, unlike that wish, is not passed on to children."""
 
 
 def _plain_signals() -> None:
@@ -122,5 +122,5 @@ def _plain_signals() -> None:
 
 
 def is_ignored(number: signal.Signals) -> bool:
-    """Say whether the parent wished a signal to be ignored, as ``nohup`` does."""
+    """Return whether the parent wished a signal to be ignored, as ``nohup`` does."""
     return signal.getsignal(number) in (signal.SIG_IGN, _unheeded)

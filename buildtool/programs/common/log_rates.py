@@ -36,7 +36,7 @@ class LineRates:
     _rates: Rates = field(factory=lambda: Rates(OF_SOURCE, OF_KIND), init=False)
 
     def allows(self, event: LogEvent, line: str) -> bool:
-        """Say whether there is room for a line, and count it."""
+        """Return whether there is room for a line, and count it."""
         return self._rates.allows(
             _kind(event), str(event.get("name") or ""), len(line.encode(errors="replace")), self.now()
         )

@@ -80,7 +80,7 @@ def complain(line: str) -> None:
 
 
 def _give_up(stream: TextIO | None, number: int) -> None:
-    """Let what could not be written vanish, so that the interpreter does not stumble over it at the end."""
+    """Drop what could not be written, so that the interpreter does not stumble over it at the end."""
     try:
         if stream is None or stream.fileno() != number:
             return
@@ -92,7 +92,7 @@ def _give_up(stream: TextIO | None, number: int) -> None:
 
 
 def ready() -> None:
-    """See to it that all three standard streams are there, and show any text in the encoding that they have.
+    """Open the standard streams that are missing, and have all three show any text in the encoding that they have.
 
     A descriptor that is closed would be given to the next file that is opened, and be written on by mistake; it is
     taken up by something that refuses to be written.

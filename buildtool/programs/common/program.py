@@ -150,7 +150,7 @@ def exit_code(error: BuildToolError) -> int:
 
 
 def refuse(program: str, error: BuildToolError) -> int:
-    """Say on stderr, in one line, why a program ends, and return its exit code."""
+    """Print on stderr, in one line, why a program ends, and return its exit code."""
     if not isinstance(error, OutputUnread):
         complain(f"{program}: {one_line(str(error))}")
     return exit_code(error)

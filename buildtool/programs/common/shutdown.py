@@ -71,7 +71,7 @@ async def _waited(closing: Awaitable[object]) -> None:
 
 
 def last_resort(program: str, seconds: float = LAST_RESORT) -> None:
-    """See to it that this process has ended after so many seconds, though something of it should hang."""
+    """Stop this process after ``seconds``, even if its shutdown hangs."""
 
     def end() -> None:
         complain(f"{program}: cut off: it did not end within {seconds:g} s")

@@ -23,7 +23,9 @@ PATIENCE = 60.0
 
 @define
 class StateHold:
-    """``round_`` is what a ``PeriodicTask`` does. ``lost`` says since then why this metaserver ends, or is empty.
+    """Checks that the state directory is still ours: ``round_`` is what a ``PeriodicTask`` does.
+
+    ``lost`` says why this metaserver ends, or is empty.
 
     ``notice`` is what the operator should know of how the directory was found.
     """
@@ -46,7 +48,10 @@ class StateHold:
         return tuple(line for line in (gone, damaged, self.notice) if line)
 
     async def round_(self, _patrol: PeriodicTask) -> float:
-        """Look, and ask the program to stop where what is gone stays away, or another took over."""
+        """Check the directory, and ask the program to stop if it stays away or another process took over.
+
+        Return how many seconds to wait for the next check.
+        """
         if self.database.damage and not self._damaged:
             self._damaged = True
             log.error("{path} is damaged: {damage}", path=self.database.path, damage=f"{self.database.damage}{MEND}")

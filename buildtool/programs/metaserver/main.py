@@ -113,7 +113,7 @@ def _meant(name: str) -> str:
 
 
 def _make_room() -> None:
-    """See to it that a farm of a thousand build servers finds its connections, or say that it will not."""
+    """Raise the limit of open files for a farm of a thousand build servers, and log it if that cannot be."""
     allowed = allow_open(OPEN_FILES)
     if allowed < OPEN_FILES:
         log.warn(
@@ -148,7 +148,7 @@ async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginnin
 
 
 async def _in_time(stop: Stop) -> None:
-    """See to it that the program ends in time once it is asked to, also while it starts."""
+    """Wait until the program is asked to stop, also while it starts; force it to end in time from then on."""
     await stop.asked()
     last_resort(PROGRAM)
 

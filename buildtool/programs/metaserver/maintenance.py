@@ -64,7 +64,7 @@ class Housekeeping:
     def begin(
         self, store: BrokerStore, send: Send, finish_logs: Callable[[], Awaitable[None]], sources: Sequence[Source]
     ) -> None:
-        """Look at how things stand, and from now on now and then at everything else.
+        """Run the first health check and schedule the periodic tasks.
 
         ``finish_logs`` compresses what could not be when its Attempt ended: the disk was full, or the end in doubt.
         """
@@ -87,13 +87,13 @@ class Housekeeping:
             self.patrol(name, round_, delay)
 
     def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> None:
-        """Do rounds of ``round_``, the first in ``delay`` seconds, until ``stop``."""
+        """Run ``round_`` periodically, first in ``delay`` seconds, until ``stop``; it returns the seconds to wait."""
         patrol = PeriodicTask(name, self.timers, round_)
         self._patrols.append(patrol)
         patrol.start(delay)
 
     async def stop(self) -> None:
-        """Do nothing more."""
+        """Stop all periodic tasks, and wait for withdrawals that go on."""
         while self._patrols:
             await self._patrols.pop().stop()
         for withdrawing in tuple(self._withdrawing):

@@ -132,7 +132,7 @@ def as_object(report: Report) -> dict[str, object]:
 
 @define
 class ReadingProgress:
-    """Says on stderr, now and then, how far the reading has come; ``at`` is when it said so last (monotonic)."""
+    """Prints on stderr, every few seconds, how far the reading has come; ``at`` is when it said so last (monotonic)."""
 
     at: float
 

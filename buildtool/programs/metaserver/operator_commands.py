@@ -172,7 +172,7 @@ async def _asked(
 
 
 def _silent(error: BaseException | None) -> bool:
-    """Say whether an error comes from an answer that did not come in time."""
+    """Return whether an error comes from an answer that did not come in time."""
     while error is not None and not isinstance(error, TooLate):
         error = error.__cause__
     return error is not None

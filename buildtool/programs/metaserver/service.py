@@ -281,7 +281,7 @@ class Metaserver:
         return show
 
     def _operate(self, operators: OperatorService, timers: IReactorTime) -> None:
-        """Let the operator in, and end when what they drained has run dry."""
+        """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
         factory = operator_factory(operators.handlers, timers)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))

@@ -67,19 +67,19 @@ class SilentConsole:
     lost: OutputLost | None = None
 
     def say(self, line: str) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def state(self, told: RequestStatus) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def log(self, data: bytes) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def downloading(self, name: str, received: int, size: int) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Clear what is shown."""
 
 
 class PlainConsole(SilentConsole):
@@ -128,7 +128,7 @@ class _Steady(io.TextIOBase):
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        """Say whether it is a terminal, as it should be."""
+        """Return whether it is a terminal, as it should be."""
         return self._stream.isatty()
 
     def write(self, text: str) -> int:
@@ -164,7 +164,7 @@ class TerminalConsole(SilentConsole):
             self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def state(self, told: RequestStatus) -> None:
-        """Tell the state at the bottom."""
+        """Show the state at the bottom."""
         if not waits(told):
             words = ended(told)[0]
         elif told.build_state == BuildState.QUEUED.value:

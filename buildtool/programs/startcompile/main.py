@@ -204,7 +204,7 @@ def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
 
 
 def _interrupted(requester: Requester, submit: Submit | None, said: Arguments) -> Result:
-    """Say how to go on after an interruption."""
+    """Print how to go on after an interruption, and return the result."""
     told = requester.told
     if told is not None and submit is not None and waits(told) and not said.json:
         complain("interrupted; the request goes on")
@@ -253,7 +253,7 @@ class OutputPlace:
         return path / name if self.output.endswith(os.sep) or path.is_dir() else path
 
     def is_directory(self) -> bool:
-        """Say whether artifacts go into it, each under its own name."""
+        """Return whether artifacts go into it, each under its own name."""
         return self.output.endswith(os.sep) or Path(self.output or ".").is_dir()
 
     def check(self, name: str = "artifact.zip") -> None:
@@ -294,11 +294,11 @@ class FilePlace:
         return str(self.place.path(name))
 
     async def occupied(self, path: str) -> bool:
-        """Say whether there is a file."""
+        """Return whether there is a file."""
         return await self.executor.run(Path(path).exists)
 
     async def holds(self, path: str, size: int, digest: str) -> bool:
-        """Say whether the file is there with these bytes."""
+        """Return whether the file is there with these bytes."""
         return await self.executor.run(partial(_holds, Path(path), size, digest))
 
 

@@ -84,7 +84,7 @@ class _Channel(http.HTTPChannel):
         LineReceiver.dataReceived(self, data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Say no to a line that is too long, such as an address of 20,000 characters, before the end."""
+        """Refuse a line that is too long, such as an address of 20,000 characters, before the end."""
         self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
 
     def headerReceived(self, line: bytes) -> bool:
@@ -158,7 +158,7 @@ class PagesSite(Site):
         return made
 
     def stands(self, channel: _Channel, standing: ConnectionState) -> None:
-        """Note what a visitor does."""
+        """Record what a visitor does."""
         self.admitting.stands(channel, standing, self.now())
 
     def log(self, request: http.Request) -> None:
