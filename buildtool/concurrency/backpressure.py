@@ -1,4 +1,7 @@
-"""Back-pressure between the reactor's producers and coroutines, and a watch that notices when nothing flows."""
+"""Back-pressure between the reactor's producers and coroutines, and a watch that notices when nothing flows.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Commits packed into files, which build servers fetch where the origin does not give them out any more."""
+"""Commits packed into files, which build servers fetch where the origin does not give them out any more.
+
+Tested by tests/adapters/vcs/git_mirrors/test_bundles.py.
+"""
 
 from __future__ import annotations
 

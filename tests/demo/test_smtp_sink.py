@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.mail.mailer import compose
+from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.demo.smtp_sink import CONNECTIONS, RECIPIENTS, MailboxServer

@@ -1,13 +1,15 @@
-"""HTTP as a client: one try per call, bodies as streams, each refusal as an error of ours, and no endless wait."""
+"""HTTP as a client: one try per call, bodies as streams, each refusal as an error of ours, and no endless wait.
+
+Tested by tests/adapters/http/test_transfer_client.py.
+"""
 
 # Much of twisted.web.client carries no annotations, so calling it is no mistake of this module.
 # mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -18,7 +20,6 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import (
-    IConsumer,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
@@ -41,8 +42,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.http.site_endpoints import SiteEndpoints
-from buildtool.concurrency.backpressure import PIECE, BodyReader, BodyWriter, Connection, Source, StallWatch
+from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -56,7 +58,6 @@ from buildtool.errors import (
     Unavailable,
     WrongDigest,
 )
-from buildtool.ports.common import Executor
 
 TEXT_LIMIT = 1000
 """Most bytes of an error's text that are read."""
@@ -322,93 +323,6 @@ class _Paused:
     def resumeProducing(self) -> None:
         if self._receiver.transport is not None:
             cast(Source, self._receiver.transport).resumeProducing()
-
-
-@implementer(IBodyProducer)
-class SmallBody:
-    """A small body."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._data)
-        done: Deferred[None] = Deferred()
-        done.callback(None)
-        return done
-
-    def pauseProducing(self) -> None:
-        """It has all been written."""
-
-    def resumeProducing(self) -> None:
-        """It has all been written."""
-
-    def stopProducing(self) -> None:
-        """It has all been written."""
-
-
-@implementer(IBodyProducer)
-class FileBody:
-    """A file from ``offset`` to ``size``, read in a thread piece by piece as the connection takes it.
-
-    ``done`` fires when the file is closed, which is after ``stopProducing`` or at the end.
-    """
-
-    def __init__(self, executor: Executor, descriptor: int, offset: int, size: int) -> None:
-        self.length = size - offset
-        self.flowing: Callable[[], object] = lambda: None
-        self.sent: Callable[[], object] = lambda: None
-        self.done: Deferred[None] = Deferred()
-        self._executor = executor
-        self._descriptor = descriptor
-        self._position = offset
-        self._end = size
-        self._outlet = BodyWriter()
-        self._written: Deferred[None] | None = None
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        written = self._written = Deferred(lambda _: self.stopProducing())
-        Deferred.fromCoroutine(self._copy(consumer)).addErrback(self._failed).addBoth(self._close)
-        return written
-
-    def pauseProducing(self) -> None:
-        self._outlet.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._outlet.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self._outlet.stopProducing()
-        if self._written is None:
-            self._written = Deferred()
-            self._close(None)
-
-    async def _copy(self, consumer: IConsumer) -> None:
-        while self._position < self._end:
-            size = min(PIECE, self._end - self._position)
-            piece = await self._executor.run(partial(os.pread, self._descriptor, size, self._position))
-            if not piece:
-                raise BadUpload("the file became shorter while it was sent")
-            if not await self._outlet.ready():
-                return
-            self._position += len(piece)
-            self.flowing()
-            consumer.write(piece)
-        if await self._outlet.ready():
-            self.sent()
-            self._tell(None)
-
-    def _failed(self, failure: Failure) -> None:
-        self._tell(failure)
-
-    def _tell(self, result: Failure | None) -> None:
-        if self._written is not None and not self._written.called:
-            self._written.callback(result)
-
-    def _close(self, _result: object) -> None:
-        os.close(self._descriptor)
-        self.done.callback(None)
 
 
 def site(url: str) -> str:

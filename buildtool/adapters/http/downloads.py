@@ -1,4 +1,7 @@
-"""Artifacts on their way out: compared with their digest, by ranges, and never again for who has them."""
+"""Artifacts on their way out: compared with their digest, by ranges, and never again for who has them.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the handlers of the transfer port share: tickets, and headers read strictly."""
+"""What the handlers of the transfer port share: tickets, and headers read strictly.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Logs: in from build servers, out to whoever follows."""
+"""Logs: in from build servers, out to whoever follows.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the transfer port asks and tells the broker."""
+"""What the transfer port asks and tells the broker.
+
+Tested by tests/adapters/http/test_sources.py.
+"""
 
 from __future__ import annotations
 

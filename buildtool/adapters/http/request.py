@@ -1,6 +1,8 @@
 """One request whose body is a stream: it is asked *before* a body is taken whether it is wanted.
 
 Its handler takes the body in pieces and answers. A refusal is sent at once, and then the connection is cut.
+
+Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.

@@ -1,4 +1,7 @@
-"""What a site serves, within which bounds, and what a request is answered."""
+"""What a site serves, within which bounds, and what a request is answered.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ peer still sends is thrown away for a short while, so that it can read the answe
 
 One of Twisted's private names is overridden (``_respondToBadRequestAndDisconnect``): nothing public says what is
 answered to what is no HTTP.
+
+Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.

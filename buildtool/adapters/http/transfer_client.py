@@ -16,7 +16,8 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.http.client import TEXT_LIMIT, FileBody, HttpClient, Patience, SmallBody, site
+from buildtool.adapters.http.client import TEXT_LIMIT, HttpClient, Patience, site
+from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import Part
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest

@@ -2,6 +2,8 @@
 
 Bytes alone decide nothing: an upload becomes an artifact when the metaserver publishes it. A ticket is enough to send
 as long as its Attempt lives; what came later would lie about for ever, since nobody would publish or discard it.
+
+Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 from __future__ import annotations

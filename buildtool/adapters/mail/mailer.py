@@ -10,9 +10,6 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from email.header import Header
-from email.message import EmailMessage
-from email.utils import format_datetime
 from functools import partial
 
 from attrs import frozen
@@ -22,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildtool.adapters.mail.text import render_test
+from buildtool.adapters.mail.message import Deliver, compose
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.rates import RateBudget, Shares
 from buildtool.concurrency.signal import Signal
@@ -35,17 +32,11 @@ from buildtool.errors import (
     StorageUnavailable,
     UsageError,
 )
-from buildtool.model.addresses import valid_address
-from buildtool.model.hosts import at_port
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import OutboxStore, OutgoingMail
 
 Render = Callable[[OutgoingMail, float], tuple[str, str]]
 """Turns a mail and the wall time into a subject and a body."""
-
-Deliver = Callable[[str, bytes], Awaitable[str]]
-"""Gives a message for an address to the mail server; see ``SmtpDelivery``."""
-
 
 RETRY = Backoff(10, 3600, spread=0.25)
 """For a mail that the mail server asks to try again later."""
@@ -65,9 +56,6 @@ GIVE_UP_TRIES = 24
 
 HOUR = 3_600.0
 """The time that the settings' rates are for, in seconds."""
-
-_WORD = 60
-"""The longest word of a subject, in characters, that is left to the ``email`` package to fold around."""
 
 
 @frozen
@@ -352,55 +340,3 @@ def delay(backoff: Backoff, tries: int, key: str) -> float:
 
 def _rates_of(settings: MailSettings) -> tuple[int, int]:
     return settings.per_address, settings.per_asker
-
-
-def compose(
-    sender: str, address: str, subject: str, body: str, *, key: str, now: float, extra: dict[str, str] | None = None
-) -> bytes:
-    """Return a message as bytes, its lines ending in LF; ``now`` is wall time.
-
-    The Message-ID follows from ``key`` and the sender's domain alone. Raises UsageError for what is no address and
-    ValueError for a subject that is not one printable line.
-    """
-    if not subject.isprintable():
-        raise ValueError(f"a subject is one printable line, not {subject!r}")
-    sender, address = valid_address(sender), valid_address(address)
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = address
-    _set_subject(message, subject)
-    message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
-    message["Message-ID"] = f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
-    message["Auto-Submitted"] = "auto-generated"
-    for name, value in (extra or {}).items():
-        message[name] = value
-    longest = max(map(len, body.split("\n")))
-    simple = body.isascii() and longest < 990  # noqa: PLR2004 - RFC 5322 allows 998 characters a line
-    message.set_content(body, cte="7bit" if simple else "quoted-printable")
-    return message.as_bytes()
-
-
-def _set_subject(message: EmailMessage, subject: str) -> None:
-    """Set a subject that reads back as it is. What is more than plain ASCII words is encoded as a whole here.
-
-    The ``email`` package loses spaces where it folds encoded words itself, and takes ``=?`` for the start of one: a
-    stranger's text would be decoded into characters that were taken out of it.
-    """
-    if subject.isascii() and "=?" not in subject and all(len(word) <= _WORD for word in subject.split(" ")):
-        message["Subject"] = subject
-    else:
-        message.set_raw("Subject", Header(subject, "utf-8", header_name="Subject").encode())
-
-
-async def mail_test(settings: MailSettings | None, address: str, deliver: Deliver, key: str, now: float) -> str:
-    """Send one mail right away and return a line that says what the mail server answered.
-
-    ``key`` is new for each test. Raises UsageError, ConfigurationError or MailUndelivered, each saying what to change.
-    """
-    if settings is None:
-        raise ConfigurationError("mail = None in config.py: no mail is sent; name a mail server there")
-    address = valid_address(address)
-    server = at_port(settings.host, settings.port)
-    subject, body = render_test(address, server, now)
-    answer = await deliver(address, compose(settings.sender, address, subject, body, key=key, now=now))
-    return f"the mail server {server} took a test mail for {address}: {answer}"

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 
 from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.sql.cells import build_cells, numbers_text
 from buildtool.errors import ConflictingRow
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, Joined, RequestState
 
@@ -115,7 +116,7 @@ def _readmit(request_id: int, now: float, connection: Connection) -> None:
     if build_id is None:
         build_id = (connection.execute(select(func.max(builds.c.id))).scalar() or 0) + 1
         made = Build(build_id, spec.key(), spec, request.id, now, forced=request.force)
-        connection.execute(insert(builds).values(rows.build_cells(made)))
+        connection.execute(insert(builds).values(build_cells(made)))
     changed = {"build_id": build_id, "joined": Joined.OWN.value}
     connection.execute(update(requests).where(requests.c.id == request_id).values(changed))
 
@@ -272,7 +273,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _remail(key: str, left: tuple[int, ...], connection: Connection) -> None:
     if left:
-        kept = {"request_ids": rows.numbers_text(left)}
+        kept = {"request_ids": numbers_text(left)}
         connection.execute(update(outbox).where(outbox.c.key == key).values(kept))
     else:
         connection.execute(delete(outbox).where(outbox.c.key == key))

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import islice
-from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -18,7 +16,6 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    column,
     delete,
     func,
     insert,
@@ -30,14 +27,12 @@ from sqlalchemy import (
 from sqlalchemy import (
     Row as SqlRow,
 )
-from sqlalchemy import (
-    values as sql_values,
-)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.sql import cells, rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
+from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, Rates
 from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
@@ -52,21 +47,14 @@ from buildtool.model.records import (
     Shelf,
     ShelfKey,
     Shift,
-    stocked,
 )
 from buildtool.model.servers import Server
 from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
 
 V = TypeVar("V")
 
-CHUNK = 500
-"""The most keys in one statement; SQLite takes 32,766 parameters."""
-
 RECENT = 1_000
 """From how many of the newest artifacts durations are learnt at the start."""
-
-LOOKED_AT = 20_000
-"""Among how many of the newest artifacts those of one project are looked for, when something near is wanted."""
 
 RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining"})
 """Events of which one build server causes as many as it likes: they would push all others out of the table."""
@@ -83,14 +71,14 @@ EVENTS_KEPT = 200_000
 TIDY_EVERY = 1_000
 """After how many new events the old ones, and what else has run out, are removed."""
 
-_KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
-    (Server, schema.servers, rows.server_cells),
-    (Build, schema.builds, rows.build_cells),
-    (Artifact, schema.artifacts, rows.artifact_cells),
-    (Attempt, schema.attempts, rows.attempt_cells),
-    (Refusal, schema.refusals, rows.refusal_cells),
-    (RememberedFailure, schema.failures, rows.failure_cells),
-    (Request, schema.requests, rows.request_cells),
+_KINDS: tuple[tuple[type, Table, Callable[[Any], cells.Cells]], ...] = (
+    (Server, schema.servers, cells.server_cells),
+    (Build, schema.builds, cells.build_cells),
+    (Artifact, schema.artifacts, cells.artifact_cells),
+    (Attempt, schema.attempts, cells.attempt_cells),
+    (Refusal, schema.refusals, cells.refusal_cells),
+    (RememberedFailure, schema.failures, cells.failure_cells),
+    (Request, schema.requests, cells.request_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
 
@@ -124,7 +112,7 @@ class SqlBrokerStore:
         shelves, clients = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(client_ids))
         return await self._database.run(
             lambda connection: (
-                _shelves(shelves, now, connection) if shelves else {},
+                shelves_of(shelves, now, connection) if shelves else {},
                 _answered(clients, connection) if clients else {},
             )
         )
@@ -163,7 +151,7 @@ class SqlBrokerStore:
 
     async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
         """Return artifacts that may come near a shelf: with the same options, and of the project; newest first."""
-        return await self._database.run(partial(_similar, key, limit))
+        return await self._database.run(partial(similar, key, limit))
 
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
         """Return the artifacts with these bytes that are given out."""
@@ -185,22 +173,6 @@ class SqlBrokerStore:
             return value_of(row) if row is not None else None
 
         return await self._database.run(read)
-
-
-def _similar(key: ShelfKey, limit: int, connection: Connection) -> list[Artifact]:
-    table = schema.artifacts
-    given_out = select(table).where(table.c.withdrawn == "").order_by(table.c.id.desc()).limit(limit)
-    of_project = given_out.where(table.c.project == key.project)
-    same_project = of_project.where(table.c.id > _NEWEST_ID - LOOKED_AT)
-    same_options = of_project.where(
-        table.c.source == key.source,
-        table.c.recipe_version == key.recipe_version,
-        table.c.options_digest == key.options_digest,
-    )
-    found = {
-        row.id: rows.artifact_of(row) for query in (same_options, same_project) for row in connection.execute(query)
-    }
-    return list(found.values())
 
 
 _BY_ID = {
@@ -272,62 +244,7 @@ _OPEN_REQUESTS = (
 )
 """The Requests that wait, and whether each asks for exactly what its Build makes, as nearly all do."""
 
-_NEWEST_ID = select(func.coalesce(func.max(schema.artifacts.c.id), 0)).scalar_subquery()
-_NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > _NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
-
-
-@cache
-def _on_shelves(table: Table, condition: Any, count: int) -> Prepared:  # noqa: ANN401 - whatever may be a condition
-    """Return the statement that finds what stands on ``count`` shelves, by the index of each."""
-    wanted = (
-        sql_values(*(column(name) for name in schema.SHELF), name="wanted")
-        .data([tuple(bindparam(f"{name}_{number}") for name in schema.SHELF) for number in range(count)])
-        .cte("wanted")
-    )
-    same = and_(*(table.c[name] == wanted.c[name] for name in schema.SHELF))
-    return Prepared(select(table).select_from(wanted).join(table, same).where(condition))
-
-
-_FAILED = schema.failures.c.until > bindparam("now")
-_SHELVES_AT_ONCE = 64
-
-
-def _shelves(keys: Sequence[ShelfKey], now: float, connection: Connection) -> dict[ShelfKey, Shelf]:
-    artifacts: defaultdict[ShelfKey, list[Artifact]] = defaultdict(list)
-    failures: defaultdict[ShelfKey, list[RememberedFailure]] = defaultdict(list)
-    more: set[ShelfKey] = set()
-    for chunk in chunks(keys, _SHELVES_AT_ONCE):
-        wanted: dict[str, object] = {
-            f"{name}_{number}": getattr(key, name) for number, key in enumerate(chunk) for name in schema.SHELF
-        }
-        found = _on_shelves(schema.artifacts, schema.GIVEN_OUT, len(chunk)).rows(connection, wanted)
-        kept, left = _newest(found, lambda row: row.id)
-        for artifact in map(rows.artifact_of, kept):
-            artifacts[artifact.shelf].append(artifact)
-        failed = _on_shelves(schema.failures, _FAILED, len(chunk)).rows(connection, wanted | {"now": now})
-        kept, older = _newest(failed, lambda row: (row.until, row.build_id))
-        for failure in map(rows.failure_of, kept):
-            failures[failure.shelf].append(failure)
-        more |= left | older
-    return {key: stocked(artifacts[key], failures[key], more=key in more) for key in keys}
-
-
-_OF_ONE_KIND = attrgetter(*schema.SHELF, "platform", "kind")
-
-
-def _newest(
-    found: Iterable[SqlRow[Any]], order: Callable[[SqlRow[Any]], Any]
-) -> tuple[list[SqlRow[Any]], set[ShelfKey]]:
-    """Return of each shelf and platform the row that comes last in ``order``, last first, and which shelves have more.
-
-    Who forces the same again and again leaves a row each time: only those that count are made values of.
-    """
-    newest: dict[tuple[object, ...], SqlRow[Any]] = {}
-    more: set[ShelfKey] = set()
-    for row in sorted(found, key=order, reverse=True):
-        if newest.setdefault(_OF_ONE_KIND(row), row) is not row:
-            more.add(ShelfKey(**{name: getattr(row, name) for name in schema.SHELF}))
-    return list(newest.values()), more
+_NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
 
 
 @cache
@@ -351,13 +268,6 @@ def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, An
     return found
 
 
-def chunks(items: Iterable[V], most: int = CHUNK) -> Iterator[list[V]]:
-    """Return ``items`` in lists short enough to be the keys of one statement."""
-    rest = iter(items)
-    while chunk := list(islice(rest, most)):
-        yield chunk
-
-
 # --- writing --------------------------------------------------------------------------------------------
 
 
@@ -376,8 +286,8 @@ def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     return Prepared(written, columns)
 
 
-def _write(connection: Connection, table: Table, cells: Sequence[rows.Cells]) -> None:
-    _upsert(table, connection.dialect.name, tuple(cells[0])).run(connection, *cells)
+def _write(connection: Connection, table: Table, written: Sequence[cells.Cells]) -> None:
+    _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
 
 
 def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> None:
@@ -389,9 +299,9 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
         until = table.c.until if shift.failures else table.c.expires_at
         connection.execute(update(table).where(condition).values({until: until + shift.seconds}))
     by_kind[Server] = _known(by_kind[Server], connection)
-    for kind, table, cells in _KINDS:
+    for kind, table, cells_of in _KINDS:
         if by_kind.get(kind):
-            _write(connection, table, [cells(value) for value in by_kind[kind]])
+            _write(connection, table, [cells_of(value) for value in by_kind[kind]])
     if Beat in by_kind:
         connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
     if Mail in by_kind:
@@ -424,13 +334,13 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
     for chunk in chunks(mail.key for mail in mails):
         for row in connection.execute(_POSTED, {"keys": chunk}):
             there[row.key] = rows.mail_of(row).request_ids
-    changed: dict[str, rows.Cells] = {}
+    changed: dict[str, cells.Cells] = {}
     for mail in mails:
         told = there.get(mail.key, ())
         both = tuple(dict.fromkeys((*told, *mail.request_ids)))
         if mail.key not in there or both != told:
             there[mail.key] = both
-            changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
+            changed[mail.key] = cells.mail_cells(mail) | {"request_ids": cells.numbers_text(both)}
     if changed:
         _write(connection, schema.outbox, list(changed.values()))
 

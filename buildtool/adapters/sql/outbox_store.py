@@ -1,4 +1,7 @@
-"""The outbox, as the mailer reads and marks it: each call is one transaction."""
+"""The outbox, as the mailer reads and marks it: each call is one transaction.
+
+Tested by tests/adapters/sql/test_broker_store.py.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ from sqlalchemy import (
 )
 
 from buildtool.adapters.sql import rows
-from buildtool.adapters.sql.broker_store import chunks
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import HELD, UNSENT, artifacts, attempts, builds, outbox, requests, servers
+from buildtool.adapters.sql.shelf_queries import chunks
 from buildtool.errors import NotFound
 from buildtool.model.records import Attempt, AttemptEnd, Build, Mail, Request
 from buildtool.model.servers import Server

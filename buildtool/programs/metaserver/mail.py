@@ -8,7 +8,8 @@ import time
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
-from buildtool.adapters.mail.mailer import Deliver, Render, mail_test
+from buildtool.adapters.mail.mailer import Render
+from buildtool.adapters.mail.message import Deliver, mail_test
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.configuration.mail_settings import MailSettings

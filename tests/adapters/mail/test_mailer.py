@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Mailer, Pace, compose, delay
+from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Mailer, Pace, delay
+from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, UsageError

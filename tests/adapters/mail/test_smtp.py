@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from buildtool.adapters.mail.mailer import compose, mail_test
+from buildtool.adapters.mail.message import compose, mail_test
 from buildtool.adapters.mail.smtp import PATIENCE, SmtpDelivery, _Sender
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildtool.adapters.mail.mailer import compose
+from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, MailLinks, log_end, plain, render, render_test
 from buildtool.errors import InternalError
 from buildtool.model.platforms import Value

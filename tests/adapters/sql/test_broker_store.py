@@ -19,6 +19,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
+from buildtool.adapters.sql.shelf_queries import CHUNK
 from buildtool.errors import ConflictingRow, NotFound
 from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
@@ -385,7 +386,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 
 def test_more_shelves_than_one_statement_takes_are_found(files: Files) -> None:
-    keys = [ARTIFACT.shelf._replace(revision=f"{n:040x}") for n in range(2 * broker_store.CHUNK + 1)]
+    keys = [ARTIFACT.shelf._replace(revision=f"{n:040x}") for n in range(2 * CHUNK + 1)]
     files.commit(BUILD, *(evolve(ARTIFACT, id=n, shelf=key) for n, key in enumerate(keys, 1)))
     found = run(files.broker.known(keys, (), 0.0))[0]
     assert [found[key].artifacts[0].id for key in keys] == list(range(1, len(keys) + 1))
