@@ -5,6 +5,7 @@ LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
+.PHONY: quick long
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -26,8 +27,16 @@ demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sour
 sources: venv  ## the example's sources as a git repository, for a farm by hand: var/testproject.git
 	@$(RUN) -m buildtool.demo.sources
 
-test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
-	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+quick: venv  ## the tests of the pure parts: 30 s, no process, no socket, no wait (ARGS="..." is handed to pytest)
+	$(RUN) -m pytest --lane quick -n auto $(ARGS)
+
+test: venv  ## the tests of everything that a change can break, on all processors
+	$(RUN) -m pytest --lane test -n auto --dist loadgroup $(ARGS)
+
+long: venv  ## what takes minutes: real toolchains, chaos, each property harder, SEEDS=1000 worlds, all mutants (MUTANTS=no)
+	$(RUN) -m pytest --lane long -n auto --dist loadgroup $(ARGS)
+	$(RUN) -m tests.simulation --seeds $(or $(SEEDS),1000)
+	$(if $(filter no,$(MUTANTS)),,$(RUN) -m tests.simulation.hunting)
 
 bench: venv  ## take the figures of docs/performance.rst, into bench-results/ (ARGS="hits upload" takes what begins so)
 	@$(RUN) -m tests.benchmarks $(ARGS)

@@ -20,7 +20,7 @@ from buildtool.demo.local_farm import LocalFarm, import_sources
 from tests.e2e.control import Control
 from tests.support.packages import require, require_that
 
-pytestmark = pytest.mark.xdist_group("cross")  # the tests share a farm
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cross")]  # the tests share a farm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

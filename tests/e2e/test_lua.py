@@ -12,7 +12,7 @@ from tests.support.packages import require
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = pytest.mark.xdist_group("lua")  # the sources are downloaded once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("lua")]  # the sources are downloaded once
 
 
 def test_the_demo_builds_and_runs_every_release_and_keeps_its_promises(tmp_path: Path) -> None:

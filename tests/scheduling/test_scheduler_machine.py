@@ -75,6 +75,7 @@ from buildtool.scheduling.waiting import why
 from tests.scheduling import worlds
 from tests.scheduling.broker import OPEN_BUILD, R, TestBroker, fingerprint, login
 from tests.scheduling.worlds import machine, spec, submitted
+from tests.support.lanes import examples
 
 POLICY = evolve(worlds.POLICY, strikes=2)
 SERVERS = ("anna", "bert", "carl", "dora")
@@ -889,4 +890,4 @@ def _answered(answer: Answer) -> tuple[Answer, ...]:
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestScheduler.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)

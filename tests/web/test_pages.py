@@ -16,6 +16,7 @@ from buildtool.model.records import BuildState
 from buildtool.web.app import make_urls
 from tests import strategies
 from tests.support.failures import LoggedFailures
+from tests.support.lanes import examples
 from tests.web.fake_pages import FakeLogs, FakePages
 from tests.web.farm import LOG, build, farm, logs
 from tests.web.visitor import PUBLIC, TRANSFER, Visitor, check_html, links, tags
@@ -307,7 +308,7 @@ def poisoned(value: Any, text: str) -> Any:
     return value
 
 
-@settings(max_examples=40)  # of seven pages each
+@settings(max_examples=examples(20))  # of seven pages each
 @given(nasty)
 def test_hostile_text_in_every_field_stays_text_and_the_page_valid(text: str) -> None:
     """Every string of every row is hostile; tags and links are still only those that the templates have."""
@@ -333,6 +334,7 @@ def test_hostile_text_in_every_field_stays_text_and_the_page_valid(text: str) ->
             assert urlsplit(link).netloc in ("", urlsplit(PUBLIC).netloc, urlsplit(TRANSFER).netloc)
 
 
+@settings(max_examples=examples(50))
 @given(st.sampled_from(["project", "state", "before", "x"]), nasty)
 def test_hostile_queries_are_answered_with_a_valid_page(name: str, text: str) -> None:
     asked = "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "surrogatepass")[:3_000])
@@ -341,6 +343,7 @@ def test_hostile_queries_are_answered_with_a_valid_page(name: str, text: str) ->
     check_html(seen.text)
 
 
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=60))
 def test_any_path_is_answered_with_a_valid_page_or_a_404(path: bytes) -> None:
     seen = Visitor(farm(), logs()).visit("/" + "".join(f"%{byte:02x}" for byte in path))

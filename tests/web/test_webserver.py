@@ -43,6 +43,8 @@ from tests.web.farm import LOG, farm
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.world
+
 
 def configure(directory: Path) -> Path:
     """Return a configuration that keeps its state in `directory` and takes any free port."""

@@ -30,6 +30,7 @@ from buildtool.model.tickets import cancel_token, token_matches
 from tests.adapters.maintenance import states
 from tests.adapters.sql.test_migrations import raw
 from tests.support.inline import run
+from tests.support.lanes import examples
 
 
 @frozen
@@ -208,7 +209,7 @@ class Copies(RuleBasedStateMachine):
 
 
 TestCopies = Copies.TestCase
-TestCopies.settings = settings(max_examples=15, stateful_step_count=8, deadline=None)
+TestCopies.settings = settings(max_examples=examples(15), stateful_step_count=8, deadline=None)
 
 
 # --- what was made by earlier versions ----------------------------------------------------------------------

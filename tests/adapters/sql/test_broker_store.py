@@ -42,6 +42,7 @@ from buildtool.ports.metaserver import AnsweredRequest, Row
 from buildtool.ports.pages import RunningBuild
 from tests import messages, strategies
 from tests.support.inline import run
+from tests.support.lanes import examples
 
 KINDS: dict[type, st.SearchStrategy[Any]] = {
     Request: strategies.requests,
@@ -171,7 +172,7 @@ def test_whatever_is_committed_is_read_back_after_a_restart(shared: Files, kind:
     """Written twice, as it was and as it became: the second stands, whole."""
 
     @given(KINDS[kind], KINDS[kind])
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
     def check(old: Any, new: Any) -> None:
         shared.empty()
         keys = {"Request": ("id",), "Build": ("id",), "Artifact": ("id",), "Attempt": ("build_id", "epoch")}
@@ -303,7 +304,7 @@ def test_history_that_nobody_needs_is_removed_now_and_then(files: Files) -> None
 
 
 @given(st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_exactly_what_is_open_is_loaded(shared: Files, data: st.DataObject) -> None:
     """Whatever the history, and with the next free numbers behind all that was ever given."""
     shared.empty()

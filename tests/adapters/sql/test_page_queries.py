@@ -24,6 +24,7 @@ from buildtool.ports.metaserver import Row
 from buildtool.ports.pages import BuildLine, Pages, RunningBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.inline import run
+from tests.support.lanes import examples
 
 
 class Farm:
@@ -75,7 +76,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Farm, li
 @given(
     st.integers(1, 30), st.none() | st.sampled_from(["lua", "zlib", "none"]), st.none() | st.sampled_from(BuildState)
 )
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_pages_one_after_the_other_show_every_build_once_newest_first(
     history: tuple[Farm, list[Build]], limit: int, project: str | None, state: BuildState | None
 ) -> None:

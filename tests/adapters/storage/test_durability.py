@@ -18,6 +18,7 @@ from buildtool.adapters.storage.logs import LogState, LogStore
 from buildtool.errors import BadUpload, Damaged, NotFound, StorageUnavailable, WrongDigest
 from tests.adapters.http.transfers import digest_of
 from tests.simulation.disk import Crashed, Fault, Operation, SimulatedDisk
+from tests.support.lanes import examples
 
 T = TypeVar("T")
 
@@ -133,7 +134,7 @@ def check_settled(disk: SimulatedDisk, store: ArtifactStore) -> None:
     assert disk.files(STATE) == {"state/lock": b"", f"state/artifacts/{DIGEST[:2]}/{DIGEST}.zip": WHOLE}
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.booleans(), st.booleans())
 def test_whenever_the_machine_goes_down_during_an_upload_it_is_published_whole_or_not_and_can_be_finished(
     seed: int, power: bool, again: bool
@@ -157,7 +158,7 @@ def test_an_upload_takes_fewer_operations_than_are_tried_here() -> None:
     assert 20 < disk.operations < MOST - 10
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(SEEDS, st.integers(0, MOST))
 def test_what_is_told_of_an_upload_after_the_machine_went_down_is_what_is_there(seed: int, step: int) -> None:
     """The rest may be lost, or zeros; going on at that place is then found to be wrong, and not before."""
@@ -195,7 +196,7 @@ def test_what_is_discarded_while_a_store_starts_does_not_keep_it_from_starting()
     assert do(artifacts(disk, KEY).uploaded(*KEY)) == 0
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.booleans())
 def test_an_upload_whose_attempt_has_ended_is_gone_after_the_next_start(seed: int, power: bool) -> None:
     for step in range(MOST):
@@ -205,7 +206,7 @@ def test_an_upload_whose_attempt_has_ended_is_gone_after_the_next_start(seed: in
         assert disk.files(STATE) == {"state/lock": b""}
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS)
 def test_going_down_while_a_damaged_copy_is_replaced_leaves_one_of_the_two(seed: int) -> None:
     for step in range(MOST):
@@ -221,7 +222,7 @@ def test_going_down_while_a_damaged_copy_is_replaced_leaves_one_of_the_two(seed:
         assert disk.files()[str(path)] in ([WHOLE] if said else [damaged, WHOLE])
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.sampled_from([Fault.FULL, Fault.ERROR]))
 def test_whatever_fails_once_the_upload_can_be_finished_and_lasts(seed: int, fault: Fault) -> None:
     """A sync that failed above all: what it should have written is lost, though a second one would succeed."""
@@ -325,7 +326,7 @@ def read_log(store: LogStore) -> bytes | None:
         return None
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.booleans())
 def test_a_finished_log_lasts_and_one_that_is_being_finished_is_never_lost(seed: int, power: bool) -> None:
     """What an unfinished one holds is durable by itself here, as it is some seconds after it was written."""
@@ -349,7 +350,7 @@ def test_a_finished_log_lasts_and_one_that_is_being_finished_is_never_lost(seed:
         assert disk.names(STATE / "logs") == ["7-1.log.zst"]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.booleans())
 def test_whenever_the_machine_goes_down_a_log_can_be_read_as_far_as_it_is_there_and_be_finished(
     seed: int, power: bool
@@ -373,7 +374,7 @@ def test_whenever_the_machine_goes_down_a_log_can_be_read_as_far_as_it_is_there_
         assert disk.names(STATE / "logs") == ["7-1.log.zst"]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SEEDS, st.sampled_from([Fault.FULL, Fault.ERROR]))
 def test_whatever_fails_once_the_log_is_kept_by_trying_again(seed: int, fault: Fault) -> None:
     for step in range(MOST):

@@ -23,6 +23,7 @@ from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import Done, Ended
 from tests.adapters.http.transfers import digest_of
 from tests.simulation.disk import Crashed, Fault, Operation, SimulatedDisk
+from tests.support.lanes import examples
 from tests.support.logs import listening
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def test_it_is_for_its_owner_alone_and_the_oldest_comes_first(tmp_path: Path) ->
     assert (spool.path(5, 0) / "end.json").stat().st_mode & 0o777 == 0o600
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS, st.booleans())
 def test_whenever_the_machine_goes_down_an_end_is_kept_whole_or_not_at_all_and_for_certain_once_that_was_said(
     seed: int, power: bool
@@ -154,7 +155,7 @@ def test_keeping_takes_fewer_operations_than_are_tried_here() -> None:
         assert 5 < machine.disk.operations - before < MOST - 5
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS)
 def test_what_a_start_found_is_still_there_after_the_machine_goes_down(seed: int) -> None:
     """A program killed before it synced leaves what can be read and is not durable: the start sees to that."""
@@ -167,7 +168,7 @@ def test_what_a_start_found_is_still_there_after_the_machine_goes_down(seed: int
         assert machine.kept() == found
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS)
 def test_an_end_that_takes_the_place_of_an_artifact_does_so_whole_or_not_at_all(seed: int) -> None:
     for step in range(MOST):
@@ -178,7 +179,7 @@ def test_an_end_that_takes_the_place_of_an_artifact_does_so_whole_or_not_at_all(
         assert machine.kept() in ([[(ENDED, None)]] if said else [[(DONE, BYTES)], [(ENDED, None)]])
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS)
 def test_an_artifact_never_stands_beside_the_message_of_another_one(seed: int) -> None:
     for step in range(MOST):
@@ -191,7 +192,7 @@ def test_an_artifact_never_stands_beside_the_message_of_another_one(seed: int) -
         assert found in ([[(AGAIN, BYTES[::-1])]] if said else [[], [(DONE, BYTES)], [(AGAIN, BYTES[::-1])]])
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS)
 def test_after_a_crash_while_dropping_it_is_there_whole_or_not_at_all(seed: int) -> None:
     for step in range(MOST):
@@ -203,7 +204,7 @@ def test_after_a_crash_while_dropping_it_is_there_whole_or_not_at_all(seed: int)
         assert sorted(machine.kept(), key=repr) in [[(DONE, BYTES), (OTHER, None)], [(OTHER, None)]]
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS, st.sampled_from([Fault.FULL, Fault.ERROR]))
 def test_what_the_disk_does_not_take_is_said_in_one_line_and_the_artifact_is_where_it_was(
     seed: int, fault: Fault
@@ -223,7 +224,7 @@ def test_what_the_disk_does_not_take_is_said_in_one_line_and_the_artifact_is_whe
         assert machine.kept() == [(DONE, BYTES)]
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(SEEDS, st.sampled_from([Fault.FULL, Fault.ERROR]))
 def test_what_was_kept_stays_when_the_disk_does_not_take_what_should_stand_in_its_place(
     seed: int, fault: Fault

@@ -15,6 +15,7 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BuildToolError, UnknownRef
 from tests.adapters.vcs.repositories import Origin
+from tests.support.lanes import examples
 
 
 def outcome(mirror: GitMirror, url: str, ref: str) -> str | BuildToolError:
@@ -197,9 +198,9 @@ class NamesOfSha256(Names):
 
 
 TestNames = Names.TestCase
-TestNames.settings = settings(max_examples=10, stateful_step_count=12, deadline=None)
+TestNames.settings = settings(max_examples=examples(10), stateful_step_count=12, deadline=None)
 TestNamesOfSha256 = NamesOfSha256.TestCase
-TestNamesOfSha256.settings = settings(max_examples=4, stateful_step_count=12, deadline=None)
+TestNamesOfSha256.settings = settings(max_examples=examples(4), stateful_step_count=12, deadline=None)
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])

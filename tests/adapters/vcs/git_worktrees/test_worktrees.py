@@ -33,6 +33,7 @@ from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.errors import RepositoryUnreachable, SourceUnusable
 from tests.adapters.vcs.repositories import Origin
 from tests.support.inline import run
+from tests.support.lanes import examples
 from tests.support.packages import require
 
 CLONING = ("-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false")
@@ -486,7 +487,7 @@ class HostileBuilds(RuleBasedStateMachine):
 
 
 HostileBuilds.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(12), stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestHostileBuilds = HostileBuilds.TestCase
 
