@@ -242,10 +242,15 @@ def settle(context: DecisionContext) -> None:
     waiting: list[tuple[Place, Build | Request]] = []
     waiting += [(place_of(state.builds[key]), state.builds[key]) for key in context.again if key in state.builds]
     waiting += [((key, state.next_number("build")), state.requests[key]) for key in context.anew]
-    for _, one in sorted(waiting, key=itemgetter(0)):
+    for one in _in_order(waiting):
         if isinstance(one, Request):
             admit_anew(context, one)
         else:
             start_waiting(context, one.id)
     for name in sorted(context.freed):
         fill(context, name)
+
+
+def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Request]:
+    """Return what waits in the order of admission."""
+    return [one for _, one in sorted(waiting, key=itemgetter(0))]

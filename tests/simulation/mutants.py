@@ -38,6 +38,7 @@ from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.records import Records
+from buildtool.scheduling.state.shelves import Shelves
 from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
 
@@ -241,6 +242,22 @@ def free_slot_forgotten() -> Sequence[Change]:
     return [(decide, "fill", lambda turn, name: None)]
 
 
+@_mutant("what waits again, or is admitted anew, is started in the order of admission")
+def newest_first() -> Sequence[Change]:
+    original = decide._in_order
+    return [(decide, "_in_order", lambda waiting: original(waiting)[::-1])]
+
+
+@_mutant("a hit that was looked for before is believed while its shelves are as they were")
+def shelves_not_compared() -> Sequence[Change]:
+    def is_known(self: Shelves, demand: Any, shelves: Any) -> bool:
+        if self.hit is None or self.hit[0] is not demand:
+            return False
+        return self.hit[2] is None or any(self.hit[2] in shelf.artifacts for shelf in shelves)
+
+    return [(Shelves, "_is_known", is_known)]
+
+
 @_mutant("two builds of one key are never open: who comes second joins")
 def nobody_joins() -> Sequence[Change]:
     return [(admission, "_joinable", lambda turn, request: None)]
@@ -273,7 +290,7 @@ def stale_leases_at_restart() -> Sequence[Change]:
     def start(self: LeaseTable, now: float) -> None:
         for key, attempt in self._tables.attempts.items():
             if attempt.state is not AttemptState.MISSING:
-                self._set(key, evolve(self._fresh(attempt, now), until=now))
+                self._set(key, None, evolve(self._fresh(attempt, now), until=now))
 
     return [(LeaseTable, "start", start)]
 

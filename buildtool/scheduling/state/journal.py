@@ -37,7 +37,10 @@ class Journal:
 
     def change(self, apply: Callable[[Any, Any, Any], None], key: object, old: Any, new: Row) -> None:  # noqa: ANN401 - a record of the kind that ``apply`` is for
         """Write the row ``new`` and call ``apply(key, old, new)``; the undo calls it the other way round."""
-        self.write(key, new)
+        mark = (type(new), key)
+        earlier = self._rows.get(mark)
+        self._rows[mark] = new
+        self._undo.append(partial(self._unwrite, mark, earlier))
         apply(key, old, new)
         self._undo.append(partial(apply, key, new, old))
 

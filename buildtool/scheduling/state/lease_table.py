@@ -55,7 +55,7 @@ class LeaseTable:
         """Start a Lease for every Attempt that was just loaded: nothing is known of when it was heard of."""
         for key, attempt in self._tables.attempts.items():
             if attempt.state is not AttemptState.MISSING:
-                self._set(key, self._fresh(attempt, now))
+                self._set(key, self.of.get(key), self._fresh(attempt, now))
 
     def end(self, key: AttemptKey) -> None:
         """End the Lease of an Attempt."""
@@ -83,11 +83,11 @@ class LeaseTable:
 
     def _change(self, key: AttemptKey, new: Lease | None) -> None:
         old = self.of.get(key)
-        self._set(key, new)
-        self._journal.add(partial(self._set, key, old))
+        self._set(key, old, new)
+        self._journal.add(partial(self._set, key, new, old))
 
-    def _set(self, key: AttemptKey, new: Lease | None) -> None:
-        self._timers.follow(TimerKind.LEASE, key, self.of.get(key), new)
+    def _set(self, key: AttemptKey, old: Lease | None, new: Lease | None) -> None:
+        self._timers.follow(TimerKind.LEASE, key, old, new)
         if new is None:
             self.of.pop(key, None)
         else:

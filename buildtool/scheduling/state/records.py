@@ -168,7 +168,8 @@ class Records:
 
     def _set_build(self, key: int, old: Build | None, new: Build | None) -> None:
         old, new = _open_build(old), _open_build(new)
-        self._timers.follow(TimerKind.RETRY, key, old, new)
+        if (old is not None and old.not_before) or (new is not None and new.not_before):
+            self._timers.follow(TimerKind.RETRY, key, old, new)
         if old is not None and new is not None and old.spec is new.spec:
             self._queue.discard(old)
             self._tables.builds[new.id] = new

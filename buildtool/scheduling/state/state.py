@@ -8,13 +8,13 @@ The test is tests/scheduling/test_scheduler_machine.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from attrs import frozen
 
 from buildtool.model.project_options import Policy
-from buildtool.model.records import Artifact, Attempt, Beat, Build, Mail, RememberedFailure, Request
+from buildtool.model.records import Artifact, Beat, Mail, RememberedFailure
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
 from buildtool.scheduling.state.journal import Journal, Row
@@ -22,7 +22,7 @@ from buildtool.scheduling.state.lease_table import LEASE, LeaseTable
 from buildtool.scheduling.state.name_memory import NAMES_KEPT, NameMemory
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.ready_queue import ReadyQueue
-from buildtool.scheduling.state.records import Record, Records
+from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.shelves import Shelves
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import Tables
@@ -79,6 +79,8 @@ class State:
         self.leases = LeaseTable(tables, self.projects, self.journal, self.timers, lease)
         self.groups = CapabilityGroups(tables, self.projects, self.queue)
         self.records = Records(tables, self.journal, self.timers, self.leases, self.queue, self.groups, self.slots)
+        self.put, self.load = self.records.put, self.records.load
+        self.waiters, self.running_attempt = self.records.waiters, self.records.running_attempt
 
     def reconfigure(self, policies: Mapping[str, Policy]) -> None:
         """Take other policies, and judge anew who can build what. Call it between decisions."""
@@ -108,28 +110,12 @@ class State:
         self.shelves.trim()
         self.timers.compact()
 
-    def load(self, records: Iterable[Record]) -> None:
-        """Take in rows as the database has them, without writing them again. Builds come before their Requests."""
-        self.records.load(records)
-
-    def put(self, record: Record) -> None:
-        """Make ``record`` the newest form of its kind and key. Raises IllegalTransition."""
-        self.records.put(record)
-
     def append(self, record: Artifact | RememberedFailure | Mail) -> None:
         """Add something finished: it is written, and artifacts and failures stand on their shelf, newest first."""
         if isinstance(record, Mail):
             self.journal.write(record.key, record)
         else:
             self.shelves.add(record)
-
-    def waiters(self, build_id: int) -> list[Request]:
-        """Return the open Requests that wait for a Build, by admission."""
-        return self.records.waiters(build_id)
-
-    def running_attempt(self, build: Build) -> Attempt | None:
-        """Return the Attempt that an open Build has now, or None when it waits for one."""
-        return self.records.running_attempt(build)
 
     def number(self, kind: str) -> int:
         """Return the next free number for a ``request``, ``build`` or ``artifact``."""

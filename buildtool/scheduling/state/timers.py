@@ -89,9 +89,9 @@ class TimerTable:
 
     def follow(self, kind: TimerKind, key: TimerKey, old: object, new: object) -> None:
         """Set the timer of a record that was ``old`` and is ``new`` now; None stands for a record that is not there."""
-        due = RULES[kind].due
-        before = due(old, self._lease_term) if old is not None else 0.0
-        after = due(new, self._lease_term) if new is not None else 0.0
+        due, term = RULES[kind].due, self._lease_term
+        before = 0.0 if old is None else due(old, term)
+        after = 0.0 if new is None else due(new, term)
         if after != before:
             self._set(kind, key, after)
 
