@@ -251,7 +251,9 @@ def newest_first() -> Sequence[Change]:
 @_mutant("a hit that was looked for before is believed while its shelves are as they were")
 def shelves_not_compared() -> Sequence[Change]:
     def is_known(self: Shelves, demand: Any, shelves: Any) -> bool:
-        if self.hit is None or self.hit[0] is not demand:
+        # An equal demand has the same hit on the same shelves, so that only these are not compared; an artifact that
+        # is withdrawn is looked for again and again until it is another.
+        if self.hit is None or self.hit[0] != demand:
             return False
         return self.hit[2] is None or any(self.hit[2] in shelf.artifacts for shelf in shelves)
 
