@@ -38,7 +38,6 @@ from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.records import Records
-from buildtool.scheduling.state.shelves import Shelves
 from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
 
@@ -246,18 +245,6 @@ def free_slot_forgotten() -> Sequence[Change]:
 def newest_first() -> Sequence[Change]:
     original = decide._in_order
     return [(decide, "_in_order", lambda waiting: original(waiting)[::-1])]
-
-
-@_mutant("a hit that was looked for before is believed while its shelves are as they were")
-def shelves_not_compared() -> Sequence[Change]:
-    def is_known(self: Shelves, demand: Any, shelves: Any) -> bool:
-        # An equal demand has the same hit on the same shelves, so that only these are not compared; an artifact that
-        # is withdrawn is looked for again and again until it is another.
-        if self.hit is None or self.hit[0] != demand:
-            return False
-        return self.hit[2] is None or any(self.hit[2] in shelf.artifacts for shelf in shelves)
-
-    return [(Shelves, "_is_known", is_known)]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")
