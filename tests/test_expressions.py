@@ -171,7 +171,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
 CHOSEN = {
     "buildtool/adapters/host/programs.py: number": "from a short table of how tools tell their version",
     "buildtool/demo/local_farm.py: pattern": "the demo looks for its own programs' lines",
-    "buildtool/buildserver/attempt.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
+    "buildtool/buildserver/blame.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
     "buildtool/project/recipe.py: pattern": "only compiled, to see whether it is one",
     "buildtool/model/options.py: self.pattern": "the integrator's, over texts of at most 200 characters",
 }

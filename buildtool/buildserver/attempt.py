@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -10,20 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from buildtool.buildserver.blame import end_of
+from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge, judge_start
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
+from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import (
-    BadTicket,
     BuildFailed,
     BuildToolError,
-    DecodeError,
     NotFound,
     ProjectMistake,
     RecipeMistake,
@@ -32,11 +30,9 @@ from buildtool.model.options import digest_of
 from buildtool.model.platforms import Value
 from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
 from buildtool.ports.buildserver import (
-    CommandEnd,
     Commands,
     Halt,
     Halted,
-    Obstacle,
     PackedFile,
     RunningCommand,
     SlotPlace,
@@ -49,7 +45,7 @@ from buildtool.ports.common import Executor
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Command, Plan, PlatformTools, Wanted
 from buildtool.project.user_errors import ask, at, defined, place, words
-from buildtool.protocol.messages import Done, Ended, Order, RenewTickets, Tickets
+from buildtool.protocol.messages import Done, Ended, Order
 
 STOP_PATIENCE = 3.0
 """Seconds that the log of a build that was stopped has to get through."""
@@ -60,24 +56,9 @@ FIXED_TIME = "315532800"
 RECIPE_PATIENCE = 20.0
 """Seconds that a recipe has to answer: it is a function, and reads nothing."""
 
-REASON_LIMIT = 500
-"""The longest reason that is told, in characters."""
-
 _FAULT_TAIL = 8 * 1024
 
-_NEVER_FIT = frozenset({errno.E2BIG, errno.ENAMETOOLONG, errno.EINVAL})
-"""What the system says of words, an environment, or names that no command can have."""
-
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The Attempt ends here and in this way, whatever it was doing."""
-
-    def __init__(self, end: AttemptEnd, reason: str) -> None:
-        super().__init__(reason)
-        self.end = end
-        self.reason = reason
 
 
 @frozen
@@ -100,40 +81,6 @@ class Tools:
     copies: SourceCopies | None = None
 
 
-class TicketHolder:
-    """The tickets of one Attempt: those that have expired, or are not there any more, are renewed."""
-
-    def __init__(
-        self, build_id: int, epoch: int, renew: Callable[[RenewTickets], Awaitable[Tickets]], tickets: Tickets | None
-    ) -> None:
-        self._wanted = RenewTickets(build_id, epoch)
-        self._renew = renew
-        self._tickets = tickets
-
-    async def using(self, send: Callable[[Tickets], Awaitable[T]]) -> T:
-        """Send something. Raises what that raises, what renewing raises, and BadTicket when fresh ones do not do."""
-        tickets = self._tickets
-        if tickets is not None:
-            try:
-                return await send(tickets)
-            except BadTicket:
-                if self._tickets is tickets:  # nobody else has renewed them meanwhile
-                    self._tickets = None
-        if self._tickets is None:
-            self._tickets = await self._renew(self._wanted)
-        return await send(self._tickets)
-
-    async def for_source(self) -> str:
-        """Return a ticket for the metaserver's own copy of the commit. Raises NotFound where it gives none."""
-        try:
-            tickets = await self._renew(evolve(self._wanted, source=True))
-        except DecodeError as error:
-            raise NotFound("the metaserver is too old to give out what it has of a commit") from error
-        if not tickets.source_ticket:
-            raise NotFound("the metaserver gives out nothing of the commit")
-        return tickets.source_ticket
-
-
 @frozen
 class Work:
     """One Attempt's order with what this machine's own configuration says about it.
@@ -150,27 +97,9 @@ class Work:
     slot: int
     artifact_limit: int
     log_limit: int
-    passes: TicketHolder
+    tickets: TicketHolder
     mistake: ProjectMistake | None = None
     copy_url: str = ""
-
-
-@frozen
-class TimeLimit:
-    """How long one build may take in all, in seconds, as it was given, and whether the donor or the project said so."""
-
-    seconds: float
-    donor: bool
-
-    @property
-    def end(self) -> AttemptEnd:
-        """How an Attempt ends that took longer."""
-        return AttemptEnd.LIMITED if self.donor else AttemptEnd.FAILED
-
-    def words(self) -> str:
-        """Return the limit for people, as it was given."""
-        whose = "the limit of this machine's owner" if self.donor else "the project's time limit"
-        return f"the build took longer than {self.seconds:g} s ({whose})"
 
 
 @frozen
@@ -184,7 +113,7 @@ class Finished:
     end: Done | Ended
     artifact: Path | None
     log: LogPipe
-    passes: TicketHolder
+    tickets: TicketHolder
     patience: float = PATIENCE
 
 
@@ -226,15 +155,15 @@ class Run:
 
     async def run(self) -> Finished:
         """Build, and return how it went. Raises nothing."""
-        order, passes = self._work.order, self._work.passes
+        order, tickets = self._work.order, self._work.tickets
         try:
             done, artifact = await self._build()
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the metaserver must hear of an end
             stopped = self._end_of(error)
             self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
             ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
-            return Finished(ended, None, self.log, passes, STOP_PATIENCE if self._stopped else PATIENCE)
-        return Finished(done, artifact, self.log, passes)
+            return Finished(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
+        return Finished(done, artifact, self.log, tickets)
 
     async def clear(self) -> None:
         """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""
@@ -296,7 +225,7 @@ class Run:
         """Fetch what the metaserver has of the commit. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
         if self._tools.copies is None or not self._work.copy_url:
             raise NotFound("there is nobody else to fetch the commit from")
-        ticket = await self._work.passes.for_source()
+        ticket = await self._work.tickets.for_source()
         await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
 
     async def _plan(self, tree: Path) -> Plan:
@@ -404,42 +333,7 @@ class Run:
 
     async def _append(self, offset: int, data: bytes) -> int:
         url, uploads = self._work.order.log_url, self._tools.uploads
-        return await self._work.passes.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
-
-
-def judge_start(command: Command, ended: CommandEnd, tree: Path) -> None:
-    """Raise Stopped with whose failure it is, if the command was not started. ``tree`` is where the sources lie.
-
-    A program or directory of the tree that cannot be used, and words that no command can have, are the project's; a
-    program of the system, and whatever this machine has none left of, are the machine's.
-    """
-    if ended.cause != "not started":
-        return
-    program, obstacle = command.argv[0], ended.obstacle or Obstacle(0)
-    relative = "/" in program and not program.startswith("/")
-    in_tree = bool(obstacle.where) and (relative or all(place.is_relative_to(tree) for place in obstacle.where))
-    whose = AttemptEnd.FAILED if in_tree or obstacle.errno in _NEVER_FIT else AttemptEnd.BROKEN
-    raise Stopped(whose, f"{command.words()}: {ended.detail}")
-
-
-def judge(command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], tail: str, limit: TimeLimit) -> None:
-    """Raise Stopped with whose failure it is, unless the command succeeded (docs/integrator.rst).
-
-    ``tail`` is the end of the log; ``limit`` is the time limit that it had.
-    """
-    if ended.succeeded:
-        return
-    words = f"{command.words()}: {ended.detail}"
-    if ended.cause == "time limit":
-        raise Stopped(limit.end, f"{command.words()}: {limit.words()}")
-    if ended.killed_from_outside:
-        raise Stopped(AttemptEnd.LIMITED, f"{words}: killed from outside, most likely for want of memory")
-    if ended.cause == "exited":
-        for pattern in machine_faults:
-            found = re.search(pattern, tail)
-            if found:
-                raise Stopped(AttemptEnd.BROKEN, f"{words}, and its output says {found[0][:100]!r}")
-    raise Stopped(AttemptEnd.FAILED, words)
+        return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
 
 
 def artifact_name(order: Order) -> str:
@@ -449,9 +343,3 @@ def artifact_name(order: Order) -> str:
     key = digest_of([order.project, order.recipe_version, order.source, order.revision, order.options, order.platform])
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
     return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"
-
-
-def brief(reason: str) -> str:
-    """Return a reason as one printable line of bounded length."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in reason).split())
-    return line if len(line) <= REASON_LIMIT else f"{line[: REASON_LIMIT - 3]}..."

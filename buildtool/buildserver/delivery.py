@@ -15,8 +15,10 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Finished, TicketHolder, brief
+from buildtool.buildserver.attempt import Finished
+from buildtool.buildserver.blame import brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
+from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.backoff import Backoff, Tries
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
@@ -66,13 +68,13 @@ class _Otherwise(Exception):
 
 @define(eq=False)
 class Delivery:
-    """One end on its way. ``log`` and ``passes`` are not there any more when the program was started anew.
+    """One end on its way. ``log`` and ``tickets`` are not there any more when the program was started anew.
 
     ``step`` is what is being waited for, as far as it may be broken off; ``nap`` the pause before the next try.
     """
 
     kept: Spooled
-    passes: TicketHolder
+    tickets: TicketHolder
     log: LogPipe | None = None
     patience: float = PATIENCE
     taken: bool = False
@@ -121,7 +123,7 @@ class DeliveryQueue:
         self._uploads = uploads
         self._clock = clock
         self._room = room or SpoolLimits()
-        self._parcels: dict[Key, Delivery] = {}
+        self._deliveries: dict[Key, Delivery] = {}
         self._welcome: Welcome | None = None
         self._stopped = False
         self._sending = DeferredSemaphore(UPLOADS)
@@ -130,20 +132,20 @@ class DeliveryQueue:
 
     def __contains__(self, key: Key) -> bool:
         """Say whether the end of an Attempt is here."""
-        return key in self._parcels
+        return key in self._deliveries
 
     def held(self) -> tuple[Held, ...]:
         """Return every Attempt whose end waits here."""
         return tuple(
-            Held(*key, HeldState.DONE if isinstance(parcel.kept.end, Done) else HeldState.ENDED)
-            for key, parcel in self._parcels.items()
-            if not parcel.taken
+            Held(*key, HeldState.DONE if isinstance(delivery.kept.end, Done) else HeldState.ENDED)
+            for key, delivery in self._deliveries.items()
+            if not delivery.taken
         )
 
     @property
     def full(self) -> str:
         """Why nothing more should be begun here now, or an empty string."""
-        ends = [parcel.kept.end for parcel in self._parcels.values()]
+        ends = [delivery.kept.end for delivery in self._deliveries.values()]
         size = sum(end.size for end in ends if isinstance(end, Done))
         if len(ends) < self._room.ends and size < self._room.size:
             return ""
@@ -158,8 +160,8 @@ class DeliveryQueue:
         if entries:
             self._log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
         for kept in entries:
-            passes = TicketHolder(kept.end.build_id, kept.end.epoch, self._link.renew, None)
-            self.offer(Delivery(kept, passes))
+            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._link.renew, None)
+            self.offer(Delivery(kept, tickets))
 
     async def keep(self, finished: Finished) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
@@ -169,13 +171,13 @@ class DeliveryQueue:
         except MachineFault as error:
             self._log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
-        return Delivery(kept, finished.passes, finished.log, finished.patience)
+        return Delivery(kept, finished.tickets, finished.log, finished.patience)
 
-    def offer(self, parcel: Delivery) -> None:
+    def offer(self, delivery: Delivery) -> None:
         """Start to offer an end, which goes on until it is taken."""
-        self._parcels[parcel.key] = parcel
-        seen = Deferred.fromCoroutine(self._see_off(parcel))
-        seen.addErrback(lambda failure: self._log.failure("a defect while delivering {key}", failure, key=parcel.key))
+        self._deliveries[delivery.key] = delivery
+        seen = Deferred.fromCoroutine(self._see_off(delivery))
+        seen.addErrback(lambda failure: self._log.failure("a defect while delivering {key}", failure, key=delivery.key))
 
     # --- what the metaserver says -----------------------------------------------------------------------
 
@@ -183,8 +185,8 @@ class DeliveryQueue:
         """Offer everything: a Session is open."""
         self._welcome = welcome
         self._arrivals.notify()
-        for parcel in list(self._parcels.values()):
-            parcel.wake()
+        for delivery in list(self._deliveries.values()):
+            delivery.wake()
 
     def disconnected(self) -> None:
         """Stop offering until the next Session: this one is over."""
@@ -192,82 +194,82 @@ class DeliveryQueue:
 
     def judged(self, judged: Judged) -> None:
         """Take the metaserver's verdict on an end that is here."""
-        parcel = self._parcels.get((judged.build_id, judged.epoch))
-        if parcel is None:
+        delivery = self._deliveries.get((judged.build_id, judged.epoch))
+        if delivery is None:
             return
         if judged.verdict is Verdict.DROP:
             words = {"build": judged.build_id, "epoch": judged.epoch, "why": judged.reason}
             self._log.info("the end of build {build}.{epoch} is dropped: {why}", **words)
-            parcel.taken = True
-            parcel.interrupt()
+            delivery.taken = True
+            delivery.interrupt()
         # Each heartbeat says so again: the pauses between tries that fail go on growing.
-        parcel.nap.notify()
+        delivery.nap.notify()
 
     def abort(self, key: Key, reason: str) -> bool:
         """Record in place of an artifact that it is not wanted. Return whether there is an end of that Attempt."""
-        parcel = self._parcels.get(key)
-        if parcel is not None:
-            parcel.aborted = reason
-            parcel.interrupt()
-        return parcel is not None
+        delivery = self._deliveries.get(key)
+        if delivery is not None:
+            delivery.aborted = reason
+            delivery.interrupt()
+        return delivery is not None
 
     # --- the program's end ------------------------------------------------------------------------------
 
     def settled(self) -> Deferred[None]:
         """Return a Deferred that fires when nothing waits here any more; it may be cancelled."""
-        return self._settled.wait() if self._parcels else succeed(None)
+        return self._settled.wait() if self._deliveries else succeed(None)
 
     def stop(self) -> None:
         """Offer nothing more; what was not taken stays on disk."""
         self._stopped = True
-        for parcel in list(self._parcels.values()):
-            parcel.interrupt()
+        for delivery in list(self._deliveries.values()):
+            delivery.interrupt()
 
     # --- one of them ------------------------------------------------------------------------------------
 
-    async def _see_off(self, parcel: Delivery) -> None:
+    async def _see_off(self, delivery: Delivery) -> None:
         try:
-            while not (parcel.taken or self._stopped):
-                await self._try(parcel)
+            while not (delivery.taken or self._stopped):
+                await self._try(delivery)
         finally:
-            if parcel.log is not None:
-                parcel.log.abandon()
-        if parcel.taken:
-            await self._forget(parcel)
+            if delivery.log is not None:
+                delivery.log.abandon()
+        if delivery.taken:
+            await self._forget(delivery)
 
-    async def _try(self, parcel: Delivery) -> None:
+    async def _try(self, delivery: Delivery) -> None:
         """Try once to have it taken; then wait before the next try."""
-        if parcel.aborted and isinstance(parcel.kept.end, Done):
-            await self._end_otherwise(parcel, AttemptEnd.ABORTED, parcel.aborted)
+        if delivery.aborted and isinstance(delivery.kept.end, Done):
+            await self._end_otherwise(delivery, AttemptEnd.ABORTED, delivery.aborted)
         if self._welcome is None:
-            self._say_why(parcel, "there is no connection to the metaserver")
+            self._say_why(delivery, "there is no connection to the metaserver")
         try:
-            welcome = await self._breakable(parcel, self._session())
-            await self._breakable(parcel, self._send_log(parcel, welcome))
-            await self._breakable(parcel, self._send_artifact(parcel, welcome))
-            await self._tell(parcel)
+            welcome = await self._breakable(delivery, self._session())
+            await self._breakable(delivery, self._send_log(delivery, welcome))
+            await self._breakable(delivery, self._send_artifact(delivery, welcome))
+            await self._tell(delivery)
         except _Otherwise as otherwise:
-            await self._end_otherwise(parcel, otherwise.end, otherwise.reason)
+            await self._end_otherwise(delivery, otherwise.end, otherwise.reason)
         except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
-            await self._put_off(parcel, str(error))
+            await self._put_off(delivery, str(error))
         except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
-            if isinstance(error, CancelledError) and (parcel.taken or parcel.aborted or self._stopped):
+            if isinstance(error, CancelledError) and (delivery.taken or delivery.aborted or self._stopped):
                 return
-            self._log.failure("a defect while delivering {key}", key=parcel.key)
-            await self._put_off(parcel, f"a defect: {type(error).__name__}: {error}")
+            self._log.failure("a defect while delivering {key}", key=delivery.key)
+            await self._put_off(delivery, f"a defect: {type(error).__name__}: {error}")
 
-    async def _put_off(self, parcel: Delivery, why: str) -> None:
-        self._say_why(parcel, why)
+    async def _put_off(self, delivery: Delivery, why: str) -> None:
+        self._say_why(delivery, why)
         try:
-            await self._breakable(parcel, parcel.nap.wait_at_most(parcel.tries.next_delay(), self._clock))
+            await self._breakable(delivery, delivery.nap.wait_at_most(delivery.tries.next_delay(), self._clock))
         except CancelledError:
             return  # the next round looks what has happened
 
-    def _say_why(self, parcel: Delivery, why: str) -> None:
+    def _say_why(self, delivery: Delivery, why: str) -> None:
         """Log why something is not delivered yet, once for each reason: it may be so for a day."""
-        if why != parcel.said:
-            parcel.said = why
-            words = {"build": parcel.key[0], "epoch": parcel.key[1], "why": why}
+        if why != delivery.said:
+            delivery.said = why
+            words = {"build": delivery.key[0], "epoch": delivery.key[1], "why": why}
             self._log.info("build {build}.{epoch} is not delivered yet: {why}", **words)
 
     async def _session(self) -> Welcome:
@@ -275,46 +277,46 @@ class DeliveryQueue:
             await self._arrivals.wait()
         return self._welcome
 
-    async def _send_log(self, parcel: Delivery, welcome: Welcome) -> None:
+    async def _send_log(self, delivery: Delivery, welcome: Welcome) -> None:
         """Send the rest of the log; one that the metaserver does not take delays the end, but does not prevent it."""
-        log = parcel.log
+        log = delivery.log
         if log is None:
             return
-        arrived = await log.flush(parcel.patience)
+        arrived = await log.flush(delivery.patience)
         if not (arrived or log.over) and self._welcome is not welcome:
             raise Unavailable("the connection was lost while the log was sent")
         log.abandon()
-        parcel.log = None
+        delivery.log = None
 
-    async def _send_artifact(self, parcel: Delivery, welcome: Welcome) -> None:
+    async def _send_artifact(self, delivery: Delivery, welcome: Welcome) -> None:
         """Upload the artifact. One that is there already costs a question: whether it still is only they know."""
-        end, path = parcel.kept.end, parcel.kept.artifact
+        end, path = delivery.kept.end, delivery.kept.artifact
         if not isinstance(end, Done) or path is None:
             return
         url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self._uploads.upload
         await self._sending.acquire()
         try:
-            await parcel.passes.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
+            await delivery.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
         except TooLong as error:
             raise _Otherwise(AttemptEnd.FAILED, f"the artifact is longer than the metaserver takes: {error}") from error
         except (Unavailable, StorageUnavailable):
             raise
         except BuildToolError as error:
-            if parcel.may_still(error):
+            if delivery.may_still(error):
                 raise
             raise _Otherwise(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
         finally:
             self._sending.release()
 
-    async def _tell(self, parcel: Delivery) -> None:
+    async def _tell(self, delivery: Delivery) -> None:
         """Say how it ended. This is not broken off: whether it was heard would not be known."""
-        end = parcel.kept.end
+        end = delivery.kept.end
         try:
             answer = await (self._link.done(end) if isinstance(end, Done) else self._link.ended(end))
         except (Unavailable, StorageUnavailable):
             raise
         except BuildToolError as error:
-            if isinstance(end, Done) and parcel.may_still(error):
+            if isinstance(end, Done) and delivery.may_still(error):
                 raise  # the file is to be sent once more
             self._log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
             if isinstance(end, Done):
@@ -322,41 +324,41 @@ class DeliveryQueue:
         else:
             if answer.stale:
                 self._log.info("the end of build {build}.{epoch} came too late", build=end.build_id, epoch=end.epoch)
-            elif parcel.said:
+            elif delivery.said:
                 self._log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
-        parcel.taken = True
+        delivery.taken = True
 
-    async def _end_otherwise(self, parcel: Delivery, end: AttemptEnd, reason: str) -> None:
+    async def _end_otherwise(self, delivery: Delivery, end: AttemptEnd, reason: str) -> None:
         """Replace an artifact by the reason why there is none."""
-        instead = _instead(parcel.kept.end, end, reason)
+        instead = _instead(delivery.kept.end, end, reason)
         self._log.warn("build {build}: {why}", build=instead.build_id, why=reason)
         try:
-            parcel.kept = await self._spool.keep(instead)
+            delivery.kept = await self._spool.keep(instead)
         except MachineFault as error:
             self._log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
-            parcel.kept = Spooled(instead)
+            delivery.kept = Spooled(instead)
 
-    async def _forget(self, parcel: Delivery) -> None:
+    async def _forget(self, delivery: Delivery) -> None:
         try:
-            await self._spool.drop(*parcel.key)
+            await self._spool.drop(*delivery.key)
         except MachineFault as error:
             self._log.warn("what was delivered is not deleted: {why}", why=str(error))
-        del self._parcels[parcel.key]
-        if not self._parcels:
+        del self._deliveries[delivery.key]
+        if not self._deliveries:
             self._settled.notify()
 
     # --- waiting ----------------------------------------------------------------------------------------
 
-    async def _breakable(self, parcel: Delivery, step: Coroutine[Any, Any, T]) -> T:
+    async def _breakable(self, delivery: Delivery, step: Coroutine[Any, Any, T]) -> T:
         """Do something that ``interrupt`` may break off in the middle. Raises CancelledError then."""
-        if parcel.taken or self._stopped:
+        if delivery.taken or self._stopped:
             step.close()
             raise CancelledError
-        parcel.step = Deferred.fromCoroutine(step)
+        delivery.step = Deferred.fromCoroutine(step)
         try:
-            result: T = await parcel.step
+            result: T = await delivery.step
         finally:
-            parcel.step = None
+            delivery.step = None
         return result
 
 

@@ -17,8 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Finished, Run, TicketHolder, Tools, Work, brief
+from buildtool.buildserver.attempt import Finished, Run, Tools, Work
+from buildtool.buildserver.blame import brief
 from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
+from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BuildFailed,
@@ -152,7 +154,7 @@ class BuildServer:
             slot=held.slot,
             artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
             log_limit=min(project.log_limit, welcome.log_limit),
-            passes=TicketHolder(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
+            tickets=TicketHolder(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
@@ -366,14 +368,14 @@ class BuildServer:
         started.addErrback(lambda failure: self._log.failure("a defect in build {key}", failure, key=held.key))
 
     async def _see_through(self, run: Run, held: _Open) -> None:
-        parcel: Delivery | None = None
+        delivery: Delivery | None = None
         try:
             finished = await run.run()
             self._say_finished(finished)
-            parcel = await self._deliveries.keep(finished)
+            delivery = await self._deliveries.keep(finished)
             await run.clear()
         finally:
-            self._release(held, parcel)
+            self._release(held, delivery)
         if held.aborted:
             # It may have come too late to stop anything.
             self._deliveries.abort(held.key, held.aborted)
@@ -384,12 +386,12 @@ class BuildServer:
         why = f": {end.reason}" if isinstance(end, Ended) else ""
         self._log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)
 
-    def _release(self, held: _Open, parcel: Delivery | None = None) -> None:
+    def _release(self, held: _Open, delivery: Delivery | None = None) -> None:
         """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
         del self._open[held.key]
         self._free.append(held.slot)
         self._free.sort()
-        if parcel is not None:
-            self._deliveries.offer(parcel)
+        if delivery is not None:
+            self._deliveries.offer(delivery)
         if not self._runs():
             self._idling.notify()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.buildserver.attempt import RECIPE_PATIENCE, Stopped, artifact_name, brief, judge_start
+from buildtool.buildserver.attempt import RECIPE_PATIENCE, artifact_name
+from buildtool.buildserver.blame import Stopped, brief, judge_start
 from buildtool.buildserver.delivery import WRONG, SpoolLimits
 from buildtool.buildserver.server import CHECKERS_PATIENCE, LEAVING
 from buildtool.errors import (
