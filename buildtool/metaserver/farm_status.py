@@ -81,11 +81,11 @@ class FarmStatusReader:
     async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingTold, ...]:
         """Return how Builds wait; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
         waiting = []
-        began = self.broker.stopwatch()
+        turn = self.broker.turn.anew()
         for build in builds:
             if build.id in self.broker.state.builds:  # it may have ended meanwhile
                 waiting.append(_waits(self.broker.state, self.broker.state.builds[build.id], now))
-            began = await self.broker.breathe(began)
+            await turn.breathe()
         return tuple(waiting)
 
 

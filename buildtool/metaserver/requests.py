@@ -197,13 +197,14 @@ class RequestService:
     async def _statuses(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
         """Return how each stands; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
         statuses: list[RequestStatus] = []
-        began = turned = self.broker.stopwatch()
+        turn = self.broker.turn.anew()
+        began = turn.since
         for one, url in zip(answers, urls, strict=True):
-            before = self.broker.stopwatch()
+            before = turn.stopwatch()
             statuses.append(await self._status_of(one, url))
-            if turned != began:  # what was found out before the first turn is charged with the event
-                self.broker.charge(asker(), self.broker.stopwatch() - before)
-            turned = await self.broker.breathe(turned)
+            if turn.since != began:  # what was found out before the first turn is charged with the event
+                self.broker.charge(asker(), turn.stopwatch() - before)
+            await turn.breathe()
         return tuple(statuses)
 
     def _check_room(self, submitted: Sequence[Submitted]) -> None:

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
-from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
+from buildtool.metaserver.batches import SLICE
+from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from buildtool.model.project_options import Policy
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
 from buildtool.model.servers import Held, Judged, Verdict

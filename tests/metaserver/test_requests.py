@@ -210,7 +210,7 @@ class LiarsTests(SynchronousTestCase):
     def test_the_reactor_turns_while_many_builds_are_told(self) -> None:
         """Why each waits is looked for after the commit, which takes milliseconds a build on a large farm."""
         broker, read = self.world.service.broker, count(step=0.002)
-        broker.stopwatch = lambda: next(read)
+        broker.turn.stopwatch = lambda: next(read)
         timers = broker.timers
         assert isinstance(timers, Clock)
         items = tuple(

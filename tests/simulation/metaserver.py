@@ -24,7 +24,8 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
-from buildtool.metaserver.broker import SLICE, Broker
+from buildtool.metaserver.batches import SLICE
+from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_problems import Troubles
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer

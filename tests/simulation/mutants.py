@@ -24,6 +24,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import artifacts, spool
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.server import BuildServer
+from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.model.matching.fitting import Requirements
@@ -124,7 +125,7 @@ def client_id_forgotten() -> Sequence[Change]:
 
 @_mutant("a hit is looked for on the disk before it is promised")
 def file_not_looked_for() -> Sequence[Change]:
-    return [(Broker, "_without_files", lambda self, event, now: [])]
+    return [(BatchDecider, "_without_files", lambda self, entry, now: ([], True))]
 
 
 # --- who builds what --------------------------------------------------------------------------------------
@@ -183,12 +184,12 @@ def epoch_not_compared() -> Sequence[Change]:
 
 @_mutant("a batch that ends early answers nobody whom it did not come to")
 def answered_unheard() -> Sequence[Change]:
-    def put_back(self: Broker, entries: Sequence[Any]) -> None:
+    def put_back(self: BatchDecider, entries: Sequence[Any]) -> None:
         for entry in entries:
             entry.decision = Decision(Noted(), ())
             entry.answer()
 
-    return [(Broker, "_put_back", put_back)]
+    return [(BatchDecider, "put_back", put_back)]
 
 
 @_mutant("a build goes to a server that can build it")

@@ -12,7 +12,6 @@ ALLOWED = Exceptions(
         "buildtool/adapters/storage/archive.py": 450,
         "buildtool/adapters/storage/artifacts.py": 500,
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
-        "buildtool/metaserver/broker.py": 550,
         "buildtool/protocol/codec.py": 600,
         "web/presenters.py": 500,
     },
@@ -24,7 +23,6 @@ ALLOWED = Exceptions(
         "buildtool.adapters.vcs.git_mirrors.mirrors.GitMirror": 23,
         "buildtool.buildserver.delivery.DeliveryQueue": 27,
         "buildtool.buildserver.server.BuildServer": 26,
-        "buildtool.metaserver.broker.Broker": 32,
     },
     classes=frozenset(
         {
