@@ -23,7 +23,7 @@ SINKS = {
     "buildserver/log_upload.py": {"block"},
     "scheduling/decision.py": {"one_line"},
     "scheduling/waiting.py": {"one_line"},
-    "metaserver/operations.py": {"one_line"},
+    "metaserver/farm_status.py": {"one_line"},
     "web/rendering.py": {"block"},
 }
 """Where text leaves, and by which of the functions it is cleaned there."""
