@@ -7,10 +7,12 @@ from hypothesis.strategies import SearchStrategy
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
+from buildtool.protocol.hello import Hello
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
+_names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
 _capabilities = st.builds(
     attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
@@ -36,7 +38,7 @@ _found = st.builds(
 )
 
 ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
-    "Hello": st.builds(messages.Hello, _numbers, strategies.server_names, strategies.server_names),
+    "Hello": st.builds(Hello, _numbers, _names, _names, _numbers, st.lists(_names, max_size=3).map(tuple)),
     "Submit": st.builds(
         messages.Submit,
         client_id=strategies.client_ids,

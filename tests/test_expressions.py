@@ -111,6 +111,9 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     # What git, svn, compilers and the system say. Some of it was written by others.
     r"submodule\..*\.(?:url|active)\n": ("submodule.", ".url", "\n", ".active"),
     r"(?m)^[0-9a-f]{64}(?: |$)": ("a", "\n", "a\n"),
+    rb'"(?:[^"\\]++|\\.)*+"?': ('"', '"\\"', "\\", '\\"', '"a', "a"),
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}": ("\\", "\\u", "\\ud800", "\\ud800\\udc0"),
+    rb"\\u[dD][89a-fA-F]": ("\\", "\\u", "\\ud"),
     rb"([0-9a-f]{64}) ([0-9a-f]{64})\n\Z": ("a", " ", f"{'a' * 64} "),
     rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n": ("tree ", "a", "tree a"),
     rb"[0-7]+\Z": ("0", "8", "07"),

@@ -13,8 +13,8 @@ from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Build, BuildState, Request, RequestState
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
-from buildtool.protocol.codec import SENT_WHOLE, listed, size_of
-from buildtool.protocol.messages import Found, RequestStatus
+from buildtool.protocol.codec import listed, size_of
+from buildtool.protocol.messages import PLATFORM_SENT, Found, RequestStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -115,7 +115,7 @@ def _fitted(platform: Canonical) -> Canonical:
 @remembering(PLATFORMS_KEPT, lambda _count, platform: weight(platform))
 def _fitting(platform: Canonical) -> int:
     """Return how many of a platform's properties can be told, from its first on."""
-    while size_of(listed(platform)) > SENT_WHOLE["Found.platform"]:
+    while size_of(listed(platform)) > PLATFORM_SENT:
         platform = platform[:-1]
     return len(platform)
 

@@ -15,10 +15,6 @@ from buildtool.model.options import Canonical, digest_of, written
 from buildtool.model.platforms import Value
 from buildtool.model.servers import OfferKind, QuickEnum
 
-ADDED = {"added": True}
-"""The ``metadata`` of a field, with a default, that peers of the same protocol's first programs do not know."""
-
-
 ARTIFACT_NAME_LIMIT = 200
 """The longest artifact file name, in characters."""
 

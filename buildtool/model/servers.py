@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.model.options import Canonical
 
@@ -65,25 +65,25 @@ class Judged:
     build_id: int
     epoch: int
     verdict: Verdict
-    reason: str = ""
+    reason: str = field(default="", metadata={"sent": 100, "kept": "start"})
 
 
 @frozen
 class Offer:
     """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …)."""
 
-    platform: Canonical
+    platform: Canonical = field(metadata={"members": 100})
     kind: OfferKind = OfferKind.NATIVE
-    tools: tuple[tuple[str, str], ...] = ()
+    tools: tuple[tuple[str, str], ...] = field(default=(), metadata={"members": 200})
 
 
 @frozen
 class ProjectSkill:
     """That a build server is configured for a project: with which recipe version and which option descriptions."""
 
-    project: str
+    project: str = field(metadata={"most": 80})
     recipe_version: int
-    options_digest: str
+    options_digest: str = field(metadata={"most": 64})
 
 
 _PAIR_BYTES = 200
@@ -94,13 +94,13 @@ _PAIR_BYTES = 200
 class Capability:
     """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
 
-    offers: tuple[Offer, ...]
-    machine: Canonical
-    skills: tuple[ProjectSkill, ...]
+    offers: tuple[Offer, ...] = field(metadata={"members": 64})
+    machine: Canonical = field(metadata={"members": 100})
+    skills: tuple[ProjectSkill, ...] = field(metadata={"members": 200})
     max_builds: int = 1
-    host_info: str = ""
-    admin: str = ""
-    software: str = ""
+    host_info: str = field(default="", metadata={"kept": "start"})
+    admin: str = field(default="", metadata={"kept": "start"})
+    software: str = field(default="", metadata={"most": 200})
 
     def size(self) -> int:
         """Return about how many bytes of memory this takes."""

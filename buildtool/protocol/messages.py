@@ -1,6 +1,6 @@
-"""The shapes of all messages that cross the wire, as frozen values of plain fields; ``wire`` encodes and checks them.
+"""The shapes of all messages that cross the wire, as frozen values of plain fields with their ``limits``.
 
-Everything here is hostile until decoded: lengths are bounded by ``wire.decode``, and meaning is validated by the
+Everything here is hostile until decoded: lengths are bounded by ``codec.decode``, and meaning is validated by the
 metaserver (for requesters and build servers) and by the build server (for orders).
 """
 
@@ -10,25 +10,17 @@ from attrs import field, frozen
 
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
-from buildtool.model.records import ADDED, AttemptEnd
+from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Held, Judged, OfferKind
-
-PROTOCOL_VERSION = 2
-"""Raised whenever either side could misunderstand the other; compared in the first message."""
 
 TOGETHER = 64
 """Most builds that are asked for at once."""
 
-SOFTWARE = "buildtool"
+LOG_TAIL_LIMIT = 16 * 1024
+"""Most bytes of a log's end that travel in a message and are kept in the database."""
 
-
-@frozen
-class Hello:
-    """The first message of every connection: who is there (``requester``, ``build server``, ``web``)."""
-
-    protocol: int
-    role: str
-    software: str
+PLATFORM_SENT = 2_000
+"""Most bytes of an artifact's platform in an answer, as ``codec.size_of`` counts."""
 
 
 # --- requester -> metaserver ---------------------------------------------------------------------------
@@ -38,15 +30,15 @@ class Hello:
 class Submit:
     """Ask for a build. Only what the requester set is sent; ``local`` is their own machine's artifact properties."""
 
-    client_id: str
-    project: str
-    email: str
-    source: str
-    revision: str
-    revrange: str
-    compile: dict[str, Value]
-    system: dict[str, Value]
-    local: dict[str, Value]
+    client_id: str = field(metadata={"most": 64})
+    project: str = field(metadata={"most": 80})
+    email: str = field(metadata={"most": 400})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
+    revrange: str = field(metadata={"most": 800})
+    compile: dict[str, Value] = field(metadata={"members": 200})
+    system: dict[str, Value] = field(metadata={"members": 100})
+    local: dict[str, Value] = field(metadata={"members": 100})
     force: bool = False
     native: bool = False
 
@@ -55,7 +47,7 @@ class Submit:
 class SubmitTogether:
     """Ask for several builds at once, by one requester, who gets one mail about all of them."""
 
-    items: tuple[Submit, ...]
+    items: tuple[Submit, ...] = field(metadata={"members": TOGETHER})
 
 
 @frozen
@@ -63,7 +55,7 @@ class Cancel:
     """End a Request; ``token`` proves that it is one's own."""
 
     request_id: int
-    token: str
+    token: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -71,7 +63,7 @@ class Follow:
     """Hear of every change of a Request until its end."""
 
     request_id: int
-    token: str
+    token: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -79,20 +71,20 @@ class AskStatus:
     """Ask how a Request stands."""
 
     request_id: int
-    token: str
+    token: str = field(metadata={"most": 100})
 
 
 @frozen
 class AskExplain:
     """Ask what a submission would be answered, without making it; the fields are those of Submit."""
 
-    project: str
-    source: str
-    revision: str
-    revrange: str
-    compile: dict[str, Value]
-    system: dict[str, Value]
-    local: dict[str, Value]
+    project: str = field(metadata={"most": 80})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
+    revrange: str = field(metadata={"most": 800})
+    compile: dict[str, Value] = field(metadata={"members": 200})
+    system: dict[str, Value] = field(metadata={"members": 100})
+    local: dict[str, Value] = field(metadata={"members": 100})
     force: bool = False
     native: bool = False
 
@@ -102,7 +94,7 @@ class AskWhy:
     """Ask why a Request waits."""
 
     request_id: int
-    token: str
+    token: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -119,15 +111,15 @@ class AskBuild:
 class Found:
     """Where an artifact is: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
 
-    name: str
-    url: str
+    name: str = field(metadata={"most": 255, "sent": 255})
+    url: str = field(metadata={"sent": 700})
     size: int
-    digest: str
-    content_digest: str
-    revision: str
-    platform: Canonical
+    digest: str = field(metadata={"most": 64, "sent": 64})
+    content_digest: str = field(metadata={"most": 64, "sent": 64})
+    revision: str = field(metadata={"most": 400, "sent": 100})
+    platform: Canonical = field(metadata={"members": 100, "whole": PLATFORM_SENT})
     kind: OfferKind
-    server: str
+    server: str = field(metadata={"most": 100, "sent": 100})
     build_id: int
     built_at: float
 
@@ -141,35 +133,35 @@ class RequestStatus:
     """
 
     request_id: int
-    token: str
-    answer: str
-    state: str
-    project: str
-    revision: str
+    token: str = field(metadata={"most": 100, "sent": 100})
+    answer: str = field(metadata={"most": 40, "sent": 40})
+    state: str = field(metadata={"most": 40, "sent": 40})
+    project: str = field(metadata={"most": 80, "sent": 80})
+    revision: str = field(metadata={"most": 400, "sent": 100})
     build_id: int | None
-    build_state: str
+    build_state: str = field(metadata={"most": 40, "sent": 40})
     epoch: int
-    server: str
-    reason: str
-    why: tuple[str, ...]
+    server: str = field(metadata={"most": 100, "sent": 100})
+    reason: str = field(metadata={"sent": 800, "kept": "start"})
+    why: tuple[str, ...] = field(metadata={"sent": 200, "kept": "start", "members": 64, "members_sent": 8})
     artifact: Found | None
-    log_url: str
-    page_url: str
+    log_url: str = field(metadata={"sent": 500})
+    page_url: str = field(metadata={"sent": 500})
 
 
 @frozen
 class RequestStatuses:
     """How Requests stand that were made together, in the order of their submissions."""
 
-    items: tuple[RequestStatus, ...]
+    items: tuple[RequestStatus, ...] = field(metadata={"members": TOGETHER})
 
 
 @frozen
 class WhyLine:
     """One reason for waiting, in words, with the servers it holds for (at most 20 names) and how many they are."""
 
-    words: str
-    servers: tuple[str, ...]
+    words: str = field(metadata={"sent": 800, "kept": "start"})
+    servers: tuple[str, ...] = field(metadata={"sent": 100, "members": 20})
     count: int
 
 
@@ -185,21 +177,21 @@ class Explanation:
     """
 
     verdict: str
-    project: str
-    revision: str
+    project: str = field(metadata={"most": 80})
+    revision: str = field(metadata={"most": 400})
     steps: int
     artifact: Found | None
     nearest_artifact: Found | None
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] = field(metadata={"sent": 500, "kept": "start", "members": 64})
     build_id: int | None
-    server: str
-    reason: str
-    reasons: tuple[WhyLine, ...]
-    nearest_server: str
+    server: str = field(metadata={"most": 100})
+    reason: str = field(metadata={"kept": "start"})
+    reasons: tuple[WhyLine, ...] = field(metadata={"members": 64})
+    nearest_server: str = field(metadata={"kept": "start"})
     ahead: int
     seconds: float | None
-    basis: str
-    page_url: str
+    basis: str = field(metadata={"kept": "start"})
+    page_url: str = field(metadata={"sent": 500})
 
 
 @frozen
@@ -228,7 +220,7 @@ class HealthTold:
     """Whether the metaserver can do its work, and what keeps it from doing so, each in one line; and how it turns."""
 
     ok: bool
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=(), metadata={"sent": 1_000, "kept": "start", "members_sent": 50})
     turns: ReactorTurns | None = None
 
 
@@ -236,8 +228,8 @@ class HealthTold:
 class Refused:
     """The answer to anything that could not be done: the error's code and its one line."""
 
-    code: str
-    message: str
+    code: str = field(metadata={"most": 60})
+    message: str = field(metadata={"kept": "start"})
 
 
 # --- build server -> metaserver ------------------------------------------------------------------------
@@ -251,10 +243,10 @@ class Register:
     the secret name of its build directory, by which a restart is told from another machine.
     """
 
-    server: str
+    server: str = field(metadata={"most": 100})
     capability: Capability
     held: tuple[Held, ...] = ()
-    instance: str = field(default="", metadata=ADDED, repr=False)
+    instance: str = field(default="", repr=False)
 
 
 @frozen
@@ -291,7 +283,7 @@ class Heard:
 class Draining:
     """A build server finishes what it has and takes no more orders."""
 
-    reason: str
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
@@ -304,15 +296,15 @@ class Order:
 
     build_id: int
     epoch: int
-    project: str
-    source: str
-    revision: str
+    project: str = field(metadata={"most": 80})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
     recipe_version: int
-    options: Canonical
-    platform: Canonical
+    options: Canonical = field(metadata={"members": 200, "whole": 120_000})
+    platform: Canonical = field(metadata={"members": 100, "whole": 66_000})
     kind: OfferKind
-    log_ticket: str
-    artifact_ticket: str
+    log_ticket: str = field(metadata={"most": 400})
+    artifact_ticket: str = field(metadata={"most": 400})
     log_url: str
 
 
@@ -322,7 +314,7 @@ class AbortOrder:
 
     build_id: int
     epoch: int
-    reason: str
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
@@ -340,8 +332,8 @@ class Ended:
     build_id: int
     epoch: int
     end: AttemptEnd
-    reason: str
-    log_tail: str
+    reason: str = field(metadata={"kept": "start"})
+    log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
 
 
 @frozen
@@ -350,12 +342,12 @@ class Done:
 
     build_id: int
     epoch: int
-    digest: str
-    content_digest: str
+    digest: str = field(metadata={"most": 64})
+    content_digest: str = field(metadata={"most": 64})
     size: int
-    name: str
+    name: str = field(metadata={"most": 255})
     seconds: float
-    log_tail: str
+    log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
 
 
 @frozen
@@ -364,23 +356,23 @@ class RenewTickets:
 
     build_id: int
     epoch: int
-    source: bool = field(default=False, metadata=ADDED)
+    source: bool = False
 
 
 @frozen
 class Tickets:
     """Fresh tickets. ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>`` below the transfer URL."""
 
-    log_ticket: str
-    artifact_ticket: str
-    source_ticket: str = field(default="", metadata=ADDED)
+    log_ticket: str = field(metadata={"most": 400})
+    artifact_ticket: str = field(metadata={"most": 400})
+    source_ticket: str = field(default="", metadata={"most": 400})
 
 
 @frozen
 class Goodbye:
     """A build server leaves of its own will: what follows is no lost connection."""
 
-    reason: str
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
@@ -388,7 +380,3 @@ class Ok:
     """Taken in. ``stale`` when it concerns an Attempt that is no longer this Session's, and changed nothing."""
 
     stale: bool = False
-
-
-LOG_TAIL_LIMIT = 16 * 1024
-"""Most bytes of a log's end that travel in a message and are kept in the database."""

@@ -5,7 +5,7 @@ The same rules as for ``protocol``: frozen values of plain fields, encoded and c
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.protocol.messages import ReactorTurns
 
@@ -21,22 +21,22 @@ class AskStanding:
 class PauseServer:
     """Give a build server nothing more until it is resumed."""
 
-    server: str
-    reason: str
+    server: str = field(metadata={"most": 100})
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
 class ResumeServer:
     """Give a build server builds again."""
 
-    server: str
+    server: str = field(metadata={"most": 100})
 
 
 @frozen
 class ForgetServer:
     """Know a build server no more: it does not come back, or never was one."""
 
-    server: str
+    server: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -44,7 +44,7 @@ class AbortBuild:
     """End an open Build; whoever waits for it is mailed the reason."""
 
     build_id: int
-    reason: str
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
@@ -55,8 +55,8 @@ class RebuildBuild:
     """
 
     build_id: int
-    email: str
-    client_id: str
+    email: str = field(metadata={"most": 400})
+    client_id: str = field(metadata={"most": 64})
 
 
 @frozen
@@ -64,15 +64,15 @@ class PurgeArtifact:
     """Give an artifact out no more, and delete its file; it is named by its id or its digest."""
 
     artifact: str
-    reason: str
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
 class PurgeBuiltBy:
     """Do so with everything that a build server made."""
 
-    server: str
-    reason: str
+    server: str = field(metadata={"most": 100})
+    reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
@@ -96,9 +96,9 @@ class Drain:
 class ServerStands:
     """A build server: in one word how it stands, why if that is not as it should be, and its slots."""
 
-    server: str
-    state: str
-    reason: str
+    server: str = field(metadata={"most": 100, "sent": 100})
+    state: str = field(metadata={"most": 40, "sent": 40})
+    reason: str = field(metadata={"sent": 600, "kept": "start"})
     running: int
     slots: int
 
@@ -109,10 +109,10 @@ class RunningTold:
 
     build_id: int
     epoch: int
-    project: str
-    revision: str
-    server: str
-    state: str
+    project: str = field(metadata={"most": 80, "sent": 80})
+    revision: str = field(metadata={"most": 400, "sent": 100})
+    server: str = field(metadata={"most": 100, "sent": 100})
+    state: str = field(metadata={"most": 40, "sent": 40})
     seconds: float
 
 
@@ -121,11 +121,11 @@ class WaitingTold:
     """A Build that waits, how many Requests wait for it, for how many seconds, and why."""
 
     build_id: int
-    project: str
-    revision: str
+    project: str = field(metadata={"most": 80, "sent": 80})
+    revision: str = field(metadata={"most": 400, "sent": 100})
     requests: int
     seconds: float
-    why: tuple[str, ...]
+    why: tuple[str, ...] = field(metadata={"sent": 300, "kept": "start", "members": 64, "members_sent": 8})
 
 
 @frozen
@@ -144,10 +144,10 @@ class FarmStatus:
     mail_unsent: int | None
     mail_refused: int | None
     draining: bool
-    problems: tuple[str, ...]
-    stands: tuple[ServerStands, ...]
-    running: tuple[RunningTold, ...]
-    waiting: tuple[WaitingTold, ...]
+    problems: tuple[str, ...] = field(metadata={"sent": 1_000, "kept": "start", "members_sent": 51})
+    stands: tuple[ServerStands, ...] = field(metadata={"members_sent": 300})
+    running: tuple[RunningTold, ...] = field(metadata={"members_sent": 200})
+    waiting: tuple[WaitingTold, ...] = field(metadata={"members_sent": 20})
     turns: ReactorTurns | None = None
 
 
@@ -158,7 +158,7 @@ class ActionResult:
     ``build_id`` is the Build that an act led to, ``count`` of how many things it was about.
     """
 
-    words: tuple[str, ...]
+    words: tuple[str, ...] = field(metadata={"sent": 1_000, "kept": "start", "members_sent": 100})
     changed: bool = True
     build_id: int | None = None
     count: int = 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -10,23 +11,32 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool.errors import DecodeError, EncodeError
-from buildtool.model.records import ADDED, AttemptEnd
+from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Judged, OfferKind, Verdict
-from buildtool.protocol import codec, operator
+from buildtool.protocol import codec, hello, operator
 from buildtool.protocol import messages as protocol
+from buildtool.protocol.hello import Hello
+from buildtool.protocol.json_text import TextBounds, parsed, size_of_text
+from buildtool.protocol.limits import Limits, limits_of
 from buildtool.protocol.messages import (
     LOG_TAIL_LIMIT,
     AskStatus,
     Ended,
     Found,
-    Hello,
     Ok,
     Refused,
     Register,
     RequestStatus,
     Submit,
 )
+from buildtool.protocol.text_shapes import text_shape
 from tests import messages
+
+CLASSES: dict[str, type[attrs.AttrsInstance]] = {
+    name: cls for one in (hello, protocol) for name, cls in vars(one).items() if attrs.has(cls)
+}
+
+WIDE = TextBounds(100_000)
 
 everything: SearchStrategy[attrs.AttrsInstance] = st.one_of(*messages.ALL.values())
 
@@ -47,9 +57,16 @@ plain: SearchStrategy[object] = st.recursive(
 )
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
 def test_there_is_a_strategy_for_every_message() -> None:
-    classes = {name for name, cls in vars(protocol).items() if attrs.has(cls) and cls.__module__ == protocol.__name__}
-    assert classes == set(messages.ALL)
+    own = {name for name, cls in CLASSES.items() if cls.__module__ in (hello.__name__, protocol.__name__)}
+    assert own == set(messages.ALL)
 
 
 @given(everything)
@@ -72,26 +89,30 @@ def test_whatever_peers_have_made_an_answer_fits_into_one_message(message: type[
 
 @given(everything)
 def test_no_message_is_larger_than_what_is_reckoned(message: attrs.AttrsInstance) -> None:
-    assert codec.size_of(codec.encode(message)) <= codec.largest(type(message))
+    size = len(codec.text_of(message))
+    assert size <= codec.largest(type(message))
+    assert size <= codec.size_of(codec.encode(message))
 
 
 def test_the_largest_message_is_as_large_as_reckoned() -> None:
     """So the sum leaves nothing out: every field at its bound."""
-    biggest = protocol.Tickets("t" * 400, "t" * 400, "t" * 400)
+    biggest = protocol.Tickets(*["\1" * 400] * 3)
     assert codec.size_of(codec.encode(biggest)) == codec.largest(protocol.Tickets)
     judged = Judged(2**62, 2**62, Verdict.DELIVER, "r" * 1_000)
     assert codec.size_of(codec.encode(protocol.Heard((judged,) * 1_000))) == codec.largest(protocol.Heard)
 
 
 @given(everything)
-def test_what_is_sent_is_plain_and_fits_into_json(message: attrs.AttrsInstance) -> None:
-    assert json.loads(json.dumps(codec.encode(message))) == codec.encode(message)
+def test_a_text_is_one_line_of_json_that_is_the_plain_data(message: attrs.AttrsInstance) -> None:
+    text = codec.text_of(message)
+    assert b"\n" not in text
+    assert json.loads(text) == parsed(text, WIDE) == codec.encode(message)
 
 
 @given(plain, st.sampled_from(sorted(messages.ALL)))
 def test_arbitrary_plain_data_raises_nothing_but_a_decode_error(data: object, name: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        codec.decode(getattr(protocol, name), data)
+        codec.decode(CLASSES[name], data)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
 
@@ -107,33 +128,43 @@ def test_a_message_with_one_field_replaced_decodes_or_raises_a_decode_error(
         again = codec.decode(type(message), sent)
     except DecodeError:
         return
-    left_out = {one.name: one.default for one in attrs.fields(type(message)) if one.metadata == ADDED}
-    assert left_out | codec.encode(again) == left_out | sent
+    assert codec.encode(again) == sent
+
+
+@given(everything, st.data())
+def test_what_a_later_minor_version_adds_is_ignored(message: attrs.AttrsInstance, data: st.DataObject) -> None:
+    """Anywhere in a message: fields, with anything in them that fits into JSON."""
+    added = st.dictionaries(st.text("xyz_", min_size=3, max_size=8), json_values, max_size=3)
+
+    def later(plain: object) -> object:
+        if isinstance(plain, list):
+            return [later(each) for each in plain]
+        if not isinstance(plain, dict):
+            return plain
+        members = {name: later(value) for name, value in plain.items()}
+        return data.draw(added) | members if "type" in plain and plain["type"] in CLASSES else members
+
+    assert codec.decode(type(message), later(codec.encode(message))) == message
 
 
 @given(everything)
-def test_a_field_that_was_added_is_left_out_unless_it_says_something_and_may_be_missing(
-    message: attrs.AttrsInstance,
-) -> None:
+def test_a_field_that_is_absent_has_its_default_and_one_without_is_missed_by_name(message: attrs.AttrsInstance) -> None:
     sent = codec.encode(message)
     for one in attrs.fields(type(message)):
-        if one.metadata == ADDED:
-            assert (one.name in sent) is (getattr(message, one.name) != one.default)
-            without = {key: value for key, value in sent.items() if key != one.name}
-            assert getattr(codec.decode(type(message), without), one.name) == one.default
+        without = {key: value for key, value in sent.items() if key != one.name}
+        if one.default is attrs.NOTHING:
+            with pytest.raises(DecodeError, match=f"{one.name} is missing"):
+                codec.decode(type(message), without)
+        else:
+            expected = attrs.evolve(cast(Any, message), **{one.name: one.default})
+            assert codec.decode(type(message), without) == expected
 
 
-@given(everything)
-def test_a_missing_and_an_unknown_field_are_refused_by_name(message: attrs.AttrsInstance) -> None:
-    sent = codec.encode(message)
-    with pytest.raises(DecodeError, match="surplus"):
-        codec.decode(type(message), sent | {"surplus": 1})
-    for name, field in attrs.fields_dict(type(message)).items():
-        if field.metadata == ADDED:
-            continue
-        without = {key: value for key, value in sent.items() if key != name}
-        with pytest.raises(DecodeError, match=f"{name} is missing"):
-            codec.decode(type(message), without)
+def test_a_key_that_is_no_limit_is_found_before_any_message_is_sent() -> None:
+    with pytest.raises(TypeError, match="mots"):
+        limits_of({"mots": 7})
+    with pytest.raises(ValueError, match="kept"):
+        limits_of({"kept": "middle"})
 
 
 @pytest.mark.parametrize(
@@ -212,7 +243,7 @@ def test_free_text_is_made_to_fit() -> None:
     assert back.reason.endswith("ä…")
     assert back.log_tail.startswith("…x")
     assert "last" in back.log_tail
-    assert len(back.reason.encode()) <= codec.STRING_LIMIT
+    assert len(back.reason.encode()) <= Limits().most
     assert len(back.log_tail.encode()) <= LOG_TAIL_LIMIT
 
 
@@ -220,9 +251,31 @@ def test_what_would_break_the_limits_is_not_sent() -> None:
     with pytest.raises(EncodeError, match=r"Submit.email: text of 500 bytes"):
         codec.encode(messages.submit(email="a" * 500))
     with pytest.raises(EncodeError, match=r"Submit has .* bytes: at most"):
-        codec.encode(messages.submit(compile={f"o{n}": tuple("x" * 4_000 for _ in range(2)) for n in range(90)}))
+        codec.text_of(messages.submit(compile={f"o{n}": tuple("x" * 4_000 for _ in range(2)) for n in range(90)}))
     with pytest.raises(EncodeError, match=r"AskStatus.request_id: expected a whole number"):
         codec.encode(AskStatus(True, "t"))
+
+
+@given(st.text(st.characters(), max_size=1_500))
+def test_what_is_sent_of_free_text_fits_in_json_and_is_as_long_as_it_may_be(words: str) -> None:
+    (sent,) = codec.encode(operator.ActionResult((words,)))["words"]
+    assert size_of_text(sent) <= 1_000
+    clean = words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="surrogatepass").decode(errors="replace")
+    if sent != clean:
+        assert clean.startswith(sent.removesuffix("…"))
+        assert size_of_text(sent) > 990
+
+
+def test_the_end_is_kept_of_a_text_whose_end_matters() -> None:
+    fit = text_shape(Limits(sent=100, kept="end")).encode
+    assert fit("\n" * 80 + "the end") == "…" + "\n" * 45 + "the end"
+    assert fit("short\n") == "short\n"
+
+
+def test_a_text_that_is_not_free_is_refused_where_it_does_not_fit_in_json() -> None:
+    assert codec.encode(messages.found(name='"' * 127))["name"] == '"' * 127
+    with pytest.raises(EncodeError, match=r"Found.name: text of 256 bytes in JSON: at most 255 are sent"):
+        codec.encode(messages.found(name='"' * 128))
 
 
 def test_an_artifact_keeps_its_platform_canonical() -> None:

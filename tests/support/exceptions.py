@@ -12,7 +12,6 @@ ALLOWED = Exceptions(
         "buildtool/adapters/storage/archive.py": 450,
         "buildtool/adapters/storage/artifacts.py": 500,
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
-        "buildtool/protocol/codec.py": 600,
         "web/presenters.py": 500,
     },
     methods={

@@ -38,19 +38,23 @@ class RemoteEndpoint(pb.Referenceable):
 
     ``remote_NAME`` is a coroutine function of that message, and of as many references as ``references`` says (none), or
     returns what can be awaited. It returns a message, or raises BuildToolError, which is answered as Refused. An
-    unexpected exception is written to the log and answered as an internal error without its text.
+    unexpected exception is written to the log and answered as an internal error without its text. Messages are byte
+    strings of JSON, unless it ``greets``: then they are dictionaries of Perspective Broker's own.
     """
 
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {}
     references: ClassVar[Mapping[str, int]] = {}
+    greets: ClassVar[bool] = False
 
-    def remoteMessageReceived(self, broker: Guarded, message: str, args: object, kw: object) -> Any:  # noqa: ANN401
-        """Answer a call of ``message``. Raises Breach where it does not have the form of one."""
-        arguments, keywords = broker.unserialize(args), broker.unserialize(kw)
+    def remoteMessageReceived(self, broker: Guarded, message: str, args: Any, kw: object) -> Any:  # noqa: ANN401
+        """Answer a call of ``message``. Raises ProtocolViolation where it does not have the form of one."""
         if message not in self.takes:
             raise ProtocolViolation(f"called {message!r}, which there is not here")
-        sound = type(arguments) is tuple and len(arguments) == 1 + self.references.get(message, 0) and keywords == {}
-        if not sound or not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
+        sound = type(args) is list and len(args) == 2 + self.references.get(message, 0) and kw == [b"dictionary"]
+        if not sound or args[0] != b"tuple" or type(args[1]) is not (list if self.greets else bytes):
+            raise ProtocolViolation(f"called {message!r} in a wrong way")
+        arguments = broker.unserialize(args)
+        if not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
             raise ProtocolViolation(f"called {message!r} in a wrong way")
         with working_for(broker.asker):
             answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
@@ -61,12 +65,12 @@ class RemoteEndpoint(pb.Referenceable):
             waiting = self.handler(name)(self.read(name, data), *references)
             del data  # while it waits only what the handler needs of it takes memory
             answer = await waiting
-            return answer if isinstance(answer, pb.Referenceable) else codec.encode(answer)
+            return self.write(answer)
         except BuildToolError as error:
-            return codec.encode(refusal(error))
+            return self.write(refusal(error))
         except Exception:  # noqa: BLE001 - a defect must not reach the peer, nor leave it without an answer
             broker.complaints.defect(f"a defect while {broker.peer()} called {name}", Failure())
-            return codec.encode(refusal(InternalError("a mistake happened here; the details are in this side's log")))
+            return self.write(refusal(InternalError("a mistake happened here; the details are in this side's log")))
 
     def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
         """Return what answers a call of ``name``. Raises BuildToolError where it may not be called now."""
@@ -76,6 +80,10 @@ class RemoteEndpoint(pb.Referenceable):
     def read(self, name: str, data: object) -> attrs.AttrsInstance:
         """Return the message of a call. Raises DecodeError."""
         return codec.decode(self.takes[name], data)
+
+    def write(self, answer: Any) -> object:  # noqa: ANN401 - a message, unless it greets
+        """Return what is sent for an answer. Raises EncodeError."""
+        return codec.text_of(answer)
 
 
 async def call(
@@ -106,10 +114,16 @@ async def call_plain(
     clock: IReactorTime,
     within: float = CALL_TIMEOUT,
 ) -> object:
-    """Call a peer and return what it answered, whatever that is. Raises Unavailable."""
-    plain = codec.encode(message)
+    """Call a peer and return what it answered, whatever that is. Raises EncodeError, Unavailable."""
+    return await ask(reference, name, codec.text_of(message), *references, clock=clock, within=within)
+
+
+async def ask(
+    reference: pb.RemoteReference, name: str, *arguments: object, clock: IReactorTime, within: float = CALL_TIMEOUT
+) -> object:
+    """Call a peer with what is sent as it is, and return what it answered. Raises Unavailable."""
     try:
-        waiting: Deferred[object] = reference.callRemote(name, plain, *references)
+        waiting: Deferred[object] = reference.callRemote(name, *arguments)
         return await waiting.addTimeout(within, clock)
     except (pb.PBConnectionLost, pb.DeadReferenceError) as error:
         why = getattr(reference.broker, "why", "") or "the connection was lost"

@@ -17,12 +17,12 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.spread import pb
 
-from buildtool.adapters.control.calls import RemoteEndpoint, call, call_plain, decoded, error_of
+from buildtool.adapters.control.calls import RemoteEndpoint, ask, call, decoded, error_of
 from buildtool.adapters.control.connection import Guarded, ViolationLog
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
+from buildtool.protocol import codec
+from buildtool.protocol.hello import PROTOCOL_VERSION, Hello, hello_of
 from buildtool.protocol.messages import (
-    PROTOCOL_VERSION,
-    SOFTWARE,
     AskBuild,
     AskExplain,
     AskHealth,
@@ -32,7 +32,6 @@ from buildtool.protocol.messages import (
     Explanation,
     Follow,
     HealthTold,
-    Hello,
     Ok,
     Refused,
     RequestStatus,
@@ -66,12 +65,13 @@ class _Factory(Factory):
 
 @define(eq=False)
 class Session:
-    """A connection to the metaserver after hello. ``where`` is its host and port for messages."""
+    """A connection to the metaserver after hello. ``where`` is its host and port for messages, ``theirs`` its Hello."""
 
     where: str
     clock: IReactorTime
     broker: Guarded
     perspective: pb.RemoteReference
+    theirs: Hello
 
     async def call(
         self,
@@ -117,9 +117,10 @@ async def greet(
     broker = await _connected(endpoint, where, clock, within)
     try:
         await _speaking(broker, clock, within)
-        answer = await _hello(broker, Hello(protocol, role, SOFTWARE), clock, within)
-        if not isinstance(answer, pb.RemoteReference):
+        answer = await _hello(broker, hello_of(role, protocol), clock, within)
+        if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
+        perspective, theirs = answer[0], codec.decode(Hello, answer[1])
     except (Unavailable, DecodeError) as problem:
         why = broker.why or str(problem)
         broker.leave("this side gave up")
@@ -127,7 +128,8 @@ async def greet(
     except BaseException:
         broker.leave("this side gave up")
         raise
-    return Session(where, clock, broker, answer)
+    broker.capabilities = frozenset(theirs.capabilities)
+    return Session(where, clock, broker, perspective, theirs)
 
 
 async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float) -> Guarded:
@@ -160,11 +162,11 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
 
 async def _hello(broker: Guarded, hello: Hello, clock: IReactorTime, within: float) -> object:
     root = broker.remoteForName("root")  # type: ignore[no-untyped-call]
-    return await call_plain(root, "hello", hello, clock=clock, within=within)
+    return await ask(root, "hello", codec.encode(hello), clock=clock, within=within)
 
 
 def _refusal(answer: object, where: str) -> BuildToolError:
-    """Return the error for an answer to hello that is no door. Raises DecodeError."""
+    """Return the error for an answer to hello that is no endpoint. Raises DecodeError."""
     refused = decoded(answer, Ok)
     if not isinstance(refused, Refused):
         raise DecodeError("it answered hello with something else")

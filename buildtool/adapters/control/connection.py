@@ -34,19 +34,21 @@ from buildtool.adapters.network.connection_shares import ConnectionShares, Conne
 from buildtool.adapters.network.memory_budget import MemoryBudget
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.asker import Asker
+from buildtool.errors import DecodeError
 from buildtool.model.hosts import network_of
+from buildtool.protocol.json_text import TextBounds, memory_of, parsed
 
 __all__ = ["ConnectionLimits", "Guarded", "GuardedFactory", "ProtocolViolation", "ViolationLog"]
 
 _log = Logger()
 
-STRANGER = Bounds(size=4 * 1024, items=100)
+STRANGER = Bounds(size=4 * 1024)
 """What one message may be until hello is said."""
 
-REQUESTER = Bounds(size=512 * 1024, items=20_000)
+REQUESTER = Bounds(size=512 * 1024, texts=TextBounds(20_000))
 """What one message of a requester may be."""
 
-PEER = Bounds(size=700_000, items=100_000)
+PEER = Bounds(size=700_000, texts=TextBounds(100_000))
 """What one message of a build server, or of the metaserver itself, may be."""
 
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
@@ -152,7 +154,10 @@ class Guarded(pb.Broker):
         is_client: bool,
         house: GuardedFactory | None = None,
     ) -> None:
-        """``house`` counts this connection, and the memory that it holds."""
+        """``house`` counts this connection, and the memory that it holds.
+
+        ``capabilities`` are those that the peer names in its hello.
+        """
         security = SecurityOptions()
         security.allowBasicTypes()
         super().__init__(is_client, security)
@@ -164,6 +169,7 @@ class Guarded(pb.Broker):
         self.asker = Asker()
         self.ready: Deferred[None] = Deferred()
         self._house = house
+        self.capabilities: frozenset[str] = frozenset()
         self._expressions = Expressions(PEER if is_client else STRANGER)
         self._budget = self.limits.stranger_bytes
         self._heard = self._last = clock.seconds()
@@ -426,7 +432,7 @@ class Guarded(pb.Broker):
         target = self.localObjects.get(object_id)
         if target is None:
             raise ProtocolViolation("called an object that it was not given")
-        weight = self._weight
+        weight = max(self._weight, _memory_of(arguments))
         result: Deferred[Any] = target.object.remoteMessageReceived(self, name.decode(), arguments, keywords)
         self._calls += 1
         self._waiting += weight
@@ -452,8 +458,8 @@ class Guarded(pb.Broker):
 
     def proto_answer(self, requestID: object, netResult: object) -> None:
         """Give an answer to whoever waits for it."""
-        waiting = self._asker(requestID)
-        waiting.callback(self.unserialize(netResult))
+        answer = self.unserialize(netResult)  # may end the connection, and with it all that waits
+        self._asker(requestID).callback(answer)
 
     def proto_error(self, requestID: object, fail: object) -> None:
         """The other side failed to answer; whatever it says about that is not looked at."""
@@ -473,8 +479,18 @@ class Guarded(pb.Broker):
         pb.Broker.proto_decref(self, objectID)
 
     def unserialize(self, sexp: object, perspective: object = None) -> Any:  # noqa: ANN401
-        """Return plain data and references only. Raises Breach."""
-        return plain(sexp, lambda number: pb.RemoteReference(None, self, number, True))
+        """Return the plain data of messages, and references. Raises ProtocolViolation."""
+        found = plain(sexp, lambda number: pb.RemoteReference(None, self, number, True))
+        return tuple(map(self._message, found)) if type(found) is tuple else self._message(found)
+
+    def _message(self, part: object) -> object:
+        """Return what a message's text holds, or whatever else it is. Raises ProtocolViolation."""
+        if type(part) is not bytes:
+            return part
+        try:
+            return parsed(part, self._expressions.bounds.texts)
+        except DecodeError as error:
+            raise ProtocolViolation(f"sent {error}") from None
 
     # --- what goes out ----------------------------------------------------------------------------------
 
@@ -598,6 +614,12 @@ class GuardedFactory(Factory):
             _log.info("cut off: {what}, since {why}", what=what, why=why)
         for connection in self._connections:
             connection.leave(why)
+
+
+def _memory_of(arguments: object) -> int:
+    """Return the memory that the objects of a call's message will take."""
+    text = arguments[1] if type(arguments) is list and len(arguments) > 1 else None
+    return memory_of(text) if type(text) is bytes else 0
 
 
 def no_delay(transport: object) -> None:

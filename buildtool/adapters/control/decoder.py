@@ -2,7 +2,8 @@
 
 Twisted's own decoders stop at 640 KiB a string and nowhere else: a list may be nested until the stack ends, or go on
 until memory does, and what is decoded may name classes. These take the same bytes, count what they hold, and know
-plain data and references to remote objects only; no class or module is ever looked up by name.
+plain data and references to remote objects only; no class or module is ever looked up by name. A message is one byte
+string here, whose text ``protocol.json_text`` reads.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from itertools import islice
 
 from attrs import frozen
 from twisted.spread.banana import Banana
+
+from buildtool.protocol.json_text import TextBounds
 
 __all__ = ["ITEM_WEIGHT", "Bounds", "Expressions", "ProtocolViolation", "plain"]
 
@@ -29,13 +32,7 @@ _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = range(0x80, 0x8
 _HIGH_BIT = 0x80
 _FLOAT_SIZE = 8
 _DOUBLE = struct.Struct("!d")
-_TEXT = b"\x02\x80\x07\x82unicode"
-"""How every text begins: a list of two items, the first of them the name of its kind."""
-
-_TEXT_HEAD = len(_TEXT) + 2
-"""Bytes before those of a text that is shorter than 128 bytes."""
-
-_TEXT_ITEMS = 3
+_NO_TEXTS = TextBounds(0)
 _VOCABULARY: dict[int, bytes] = Banana.incomingVocabulary
 
 
@@ -45,11 +42,15 @@ class ProtocolViolation(Exception):
 
 @frozen
 class Bounds:
-    """The most that one expression may have: bytes, items (everything inside, lists included), and nested lists."""
+    """The most that one expression may have: bytes, items (everything inside, lists included), and nested lists.
+
+    ``texts`` bounds the text of a message that is one byte string in it.
+    """
 
     size: int
-    items: int
-    depth: int = 32
+    items: int = 200
+    depth: int = 8
+    texts: TextBounds = _NO_TEXTS
 
 
 class Expressions:
@@ -70,7 +71,7 @@ class Expressions:
         return len(self._buffer) + self._size + ITEM_WEIGHT * self._items
 
     def feed(self, chunk: bytes) -> list[object]:
-        """Return the expressions that ``chunk`` completes. Raises Breach.
+        """Return the expressions that ``chunk`` completes. Raises ProtocolViolation.
 
         ``weights`` then says of each how many bytes of memory it may take once it is understood.
         """
@@ -87,11 +88,8 @@ class Expressions:
         self._buffer = bytearray(rest)
         return done
 
-    def _read(self, data: bytes, done: list[object]) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
-        """Take all items that are there whole and return where the next one begins.
-
-        Half of what an answer costs was spent here once, so this is one loop without calls.
-        """
+    def _read(self, data: bytes, done: list[object]) -> int:  # noqa: C901, PLR0912, PLR0915 - one loop without calls
+        """Take all items that are there whole and return where the next one begins."""
         most_size, most_items, depth = self.bounds.size, self.bounds.items, self.bounds.depth
         opened, size, items = self._open, self._size, self._items
         wanted, members = opened[-1] if opened else (0, done)
@@ -99,68 +97,52 @@ class Expressions:
         item: object
         while at < end:
             start = at
-            if (
-                # A short text, which is what nearly all of a message is: three items in one step.
-                data.startswith(_TEXT, at)
-                and (head := at + _TEXT_HEAD) <= end
-                and data[head - 1] == _STRING
-                and (number := data[head - 2]) < _HIGH_BIT
-                and (stop := head + number) <= end
-                and size + stop - at <= most_size
-                and items + _TEXT_ITEMS <= most_items
-                and len(opened) < depth
-            ):
-                item = [b"unicode", data[head:stop]]
-                size += stop - at
-                items += _TEXT_ITEMS
-                at = stop
-            else:
-                number = shift = 0
-                while (byte := data[at]) < _HIGH_BIT:
-                    number |= byte << shift
-                    shift += 7
-                    at += 1
-                    if shift > 7 * PREFIX_LIMIT:
-                        raise ProtocolViolation("sent something that is not Perspective Broker")
-                    if at == end:
-                        self._size, self._items, self._wanted = size, items, end - start + 1
-                        return start
+            number = shift = 0
+            while (byte := data[at]) < _HIGH_BIT:
+                number |= byte << shift
+                shift += 7
                 at += 1
-                size += at - start
-                if byte == _STRING:
-                    if size + number > most_size:
-                        raise ProtocolViolation(f"sent a message of more than {most_size} bytes")
-                    stop = at + number
-                    if stop > end:
-                        self._size, self._items, self._wanted = size - (at - start), items, stop - start
-                        return start
-                    size += number
-                    item = data[at:stop]
-                    at = stop
-                elif byte == _LIST:
-                    if number > most_items:
-                        raise ProtocolViolation(f"announced a list of {number} items")
-                    item = []
-                elif byte == _FLOAT:
-                    if at + _FLOAT_SIZE > end:
-                        self._size, self._items, self._wanted = size - (at - start), items, at + _FLOAT_SIZE - start
-                        return start
-                    (item,) = _DOUBLE.unpack_from(data, at)
-                    at += _FLOAT_SIZE
-                    size += _FLOAT_SIZE
-                else:
-                    item = _short_item(byte, number)
-                items += 1
-                if size > most_size:
+                if shift > 7 * PREFIX_LIMIT:
+                    raise ProtocolViolation("sent something that is not Perspective Broker")
+                if at == end:
+                    self._size, self._items, self._wanted = size, items, end - start + 1
+                    return start
+            at += 1
+            size += at - start
+            if byte == _STRING:
+                if size + number > most_size:
                     raise ProtocolViolation(f"sent a message of more than {most_size} bytes")
-                if items > most_items:
-                    raise ProtocolViolation(f"sent a message of more than {most_items} items")
-                if byte == _LIST and number:
-                    if len(opened) >= depth:
-                        raise ProtocolViolation(f"nested lists more than {depth} deep")
-                    wanted, members = number, []
-                    opened.append((wanted, members))
-                    continue
+                stop = at + number
+                if stop > end:
+                    self._size, self._items, self._wanted = size - (at - start), items, stop - start
+                    return start
+                size += number
+                item = data[at:stop]
+                at = stop
+            elif byte == _LIST:
+                if number > most_items:
+                    raise ProtocolViolation(f"announced a list of {number} items")
+                item = []
+            elif byte == _FLOAT:
+                if at + _FLOAT_SIZE > end:
+                    self._size, self._items, self._wanted = size - (at - start), items, at + _FLOAT_SIZE - start
+                    return start
+                (item,) = _DOUBLE.unpack_from(data, at)
+                at += _FLOAT_SIZE
+                size += _FLOAT_SIZE
+            else:
+                item = _short_item(byte, number)
+            items += 1
+            if size > most_size:
+                raise ProtocolViolation(f"sent a message of more than {most_size} bytes")
+            if items > most_items:
+                raise ProtocolViolation(f"sent a message of more than {most_items} items")
+            if byte == _LIST and number:
+                if len(opened) >= depth:
+                    raise ProtocolViolation(f"nested lists more than {depth} deep")
+                wanted, members = number, []
+                opened.append((wanted, members))
+                continue
             members.append(item)
             while len(members) == wanted:
                 opened.pop()
@@ -187,9 +169,9 @@ def _short_item(kind: int, number: int) -> object:
 def plain(expression: object, remote: Callable[[int], object]) -> object:
     """Return the plain data that an expression stands for; ``remote`` makes a reference of an object's number.
 
-    What there may be: str, int, float, bool, None, list, tuple, dict with str for keys, and references. Raises
-    Breach for anything else: instances, classes, functions, shared or circular structures, bare bytes. It goes as
-    deep as the expression, which ``Bounds.depth`` bounds.
+    What there may be: bytes, str, int, float, bool, None, list, tuple, dict with str for keys, and references. Raises
+    ProtocolViolation for anything else: instances, classes, functions, shared or circular structures. It goes as deep
+    as the expression, which ``Bounds.depth`` bounds.
     """
     if type(expression) is list and expression:
         kind = expression[0]
@@ -199,9 +181,9 @@ def plain(expression: object, remote: Callable[[int], object]) -> object:
         if reader is None:
             raise ProtocolViolation("sent data of a kind that is not allowed")
         return reader(expression, remote)
-    if type(expression) in (int, float):
+    if type(expression) in (bytes, int, float):
         return expression
-    raise ProtocolViolation("sent bytes where data should be")
+    raise ProtocolViolation("sent data of a kind that is not allowed")
 
 
 Remote = Callable[[int], object]

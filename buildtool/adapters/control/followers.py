@@ -75,6 +75,6 @@ class FollowerRegistry:
         if status.state != RequestState.WAITING.value:
             self.leave(follower)
         try:
-            follower.reference.callRemote("moved", codec.encode(status), pbanswer=False)
+            follower.reference.callRemote("moved", codec.text_of(status), pbanswer=False)
         except pb.DeadReferenceError:
             self.leave(follower)

@@ -28,9 +28,8 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import RequestState
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol import codec
+from buildtool.protocol.hello import PROTOCOL_VERSION, SOFTWARE, Hello, hello_of
 from buildtool.protocol.messages import (
-    PROTOCOL_VERSION,
-    SOFTWARE,
     TOGETHER,
     AskBuild,
     AskExplain,
@@ -45,8 +44,8 @@ from buildtool.protocol.messages import (
     Goodbye,
     Heard,
     Heartbeat,
-    Hello,
     Ok,
+    Refused,
     Register,
     RenewTickets,
     RequestStatus,
@@ -56,6 +55,9 @@ from buildtool.protocol.messages import (
 )
 
 __all__ = ["Gateway", "Handshake", "Identify", "ServiceEndpoint", "anybody"]
+
+ROLE = "metaserver"
+"""The metaserver's own role."""
 
 FOLLOWED = TOGETHER
 """Most Requests that one connection may follow."""
@@ -123,9 +125,13 @@ class Gateway:
 
 @define(eq=False)
 class Handshake(RemoteEndpoint):
-    """What a new connection may call: ``hello``, which returns the endpoint for its role."""
+    """What a new connection may call: ``hello``, which returns the endpoint for its role, and the metaserver's Hello.
+
+    Hello and what refuses it are dictionaries of Perspective Broker's own, which peers of every version understand.
+    """
 
     takes: ClassVar[Calls] = {"hello": Hello}
+    greets: ClassVar[bool] = True
 
     _broker: Guarded
     _identify: Identify
@@ -145,13 +151,19 @@ class Handshake(RemoteEndpoint):
             )
         return super().read(name, data)
 
-    async def remote_hello(self, hello: Hello) -> pb.Referenceable:
-        """Return the endpoint for the peer's role. Raises Unauthorised."""
+    def write(self, answer: Any) -> object:  # noqa: ANN401 - as the base class has it
+        """Return what is sent for an answer: a refusal is one that peers of every version understand."""
+        return codec.encode(answer) if isinstance(answer, Refused) else answer
+
+    async def remote_hello(self, hello: Hello) -> tuple[pb.Referenceable, bytes]:
+        """Return the endpoint for the peer's role, and the metaserver's own Hello. Raises Unauthorised."""
         broker = self._broker
         if broker.known:
             raise UsageError("hello was said already")
         stranger = Principal(PrincipalRole.NOBODY, address=broker.asker.address, connection=broker.asker.connection)
-        return self._enter(self._identify(stranger, broker.transport, hello), broker)
+        endpoint = self._enter(self._identify(stranger, broker.transport, hello), broker)
+        broker.capabilities = frozenset(hello.capabilities)
+        return endpoint, codec.text_of(hello_of(ROLE))
 
 
 @define(eq=False)

@@ -22,7 +22,7 @@ from buildtool.adapters.control.gateway import Handshake, ServiceEndpoint
 from buildtool.errors import Unauthorised
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handlers
-from buildtool.protocol.messages import Hello
+from buildtool.protocol.hello import Hello
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,

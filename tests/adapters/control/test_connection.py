@@ -1,5 +1,6 @@
 """A hostile peer can neither grow, stall, nor make noisy whoever listens; what it sends is plain data or nothing."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.spread import banana as twisted_banana
-from twisted.spread import jelly
 from twisted.spread.pb import Broker, Referenceable
 from zope.interface import implementer
 
@@ -22,14 +22,16 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.concurrency.asker import asker
 from buildtool.model.principal import Principal
 from buildtool.protocol import codec
-from buildtool.protocol.messages import PROTOCOL_VERSION, AskStatus, RequestStatus
+from buildtool.protocol.hello import PROTOCOL_VERSION
+from buildtool.protocol.json_text import memory_of
+from buildtool.protocol.messages import AskStatus, RequestStatus
 from tests import messages
-from tests.adapters.control.wires import Wires, banana, turn
+from tests.adapters.control.wires import Wires, banana, message, turn
 from tests.fakes import FakeBuildServerService, FakeRequestService
 
 atoms = st.integers(-(2**63), 2**63) | st.binary(max_size=40) | st.floats(allow_nan=False)
 expressions = st.recursive(atoms, lambda inner: st.lists(inner, max_size=6), max_leaves=30)
-WIDE = Bounds(size=700_000, items=100_000)
+WIDE = Bounds(size=700_000, items=100_000, depth=32)
 
 
 def sent_by_twisted(expression: object) -> bytes:
@@ -72,15 +74,15 @@ def test_what_is_sent_is_what_twisted_itself_would_send(data: object, number: in
     broker.makeConnection(theirs)
     broker.currentDialect = b"pb"
     theirs.clear()
-    broker.sendCall(b"answer", number, broker.serialize([data, (), "list", "é" * 200]))
-    ours = call_bytes((b"answer", number, encoded([data, (), "list", "é" * 200], lambda _: 0)))
+    broker.sendCall(b"answer", number, broker.serialize(({"d": data}, b"text" * 90, (), "list", "é" * 200)))
+    ours = call_bytes((b"answer", number, encoded(({"d": data}, b"text" * 90, (), "list", "é" * 200), lambda _: 0)))
     assert ours == theirs.value()
 
 
 def test_an_object_of_ours_goes_out_as_its_number_and_what_is_not_plain_not_at_all() -> None:
     ear = Referenceable()
     assert Expressions(WIDE).feed(encoded([ear], lambda it: 7 if it is ear else 0)) == [[b"list", [b"remote", 7]]]
-    for odd in (b"bytes", {1, 2}, object()):
+    for odd in ({1, 2}, object()):
         with pytest.raises(TypeError):
             encoded([odd], lambda _: 0)
 
@@ -154,18 +156,17 @@ def test_arbitrary_expressions_are_plain_data_or_a_breach(expression: object) ->
 
 
 @given(st.one_of(*messages.ALL.values()))
-def test_every_message_passes_and_is_no_longer_than_was_counted(message: Any) -> None:
-    data = codec.encode(message)
-    stream = sent_by_twisted(jelly.jelly(data, jelly.globalSecurity))
-    assert len(stream) <= codec.size_of(data)
-    (expression,) = Expressions(PEER).feed(stream)
-    assert plain(expression, lambda _: None) == data
+def test_every_message_passes_as_one_string(one: Any) -> None:
+    text = codec.text_of(one)
+    stream = encoded((text,), lambda _: 0)
+    assert Expressions(PEER).feed(stream) == [[b"tuple", text]]
+    assert plain([b"tuple", text], lambda _: None) == (text,)
 
 
 @pytest.mark.parametrize(
     ("stream", "said"),
     [
-        (b"\x01\x80" * 33, "nested lists more than 32 deep"),
+        (b"\x01\x80" * 9, "nested lists more than 8 deep"),
         (b"\x7f\x7f\x7f\x7f\x80", "announced a list of 268435455 items"),
         (b"\x28\x80" * 2 + b"\x01\x81" * 80, "more than 50 items"),
         (b"\x7f\x7f\x7f\x82", "a message of more than 1000 bytes"),
@@ -184,7 +185,6 @@ def test_each_bound_ends_the_connection(stream: bytes, said: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        b"bytes",
         [],
         [[b"list"]],
         [b"instance", [b"class", b"os.system"], [b"dictionary"]],
@@ -226,9 +226,9 @@ HELLO = {"type": "Hello", "protocol": PROTOCOL_VERSION, "role": "requester", "so
 
 
 def call(target: object, name: bytes, *arguments: object, request: object = 1) -> list[object]:
-    return [
-        b"message", request, target, name, 1, jelly.jelly(tuple(arguments), jelly.globalSecurity), [b"dictionary"],
-    ]  # fmt: skip
+    """Return a call; a dictionary is sent as a message, unless it is Hello."""
+    texts = (json.dumps(each).encode() if isinstance(each, dict) and each is not HELLO else each for each in arguments)
+    return message(target, name, *texts, request=request)
 
 
 @pytest.mark.parametrize(
@@ -446,6 +446,49 @@ def test_a_message_that_is_none_is_answered_and_the_connection_stays() -> None:
     ends.run()
     assert not client.lost
     assert b"decode" in client.received
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "a text that is not JSON"),
+        (b"\xff", "a text that is not UTF-8"),
+        (b'{"type":NaN}', "the number NaN"),
+        (b'{"type":1,"type":1}', "a name twice"),
+        (b'{"type":%d}' % 2**63, "a whole number of more than 64 bits"),
+        (b'"\\ud800"', "half a surrogate pair"),
+        (b"[" * 33 + b"]" * 33, "a text that nests more than 32 deep"),
+        (b"[" + b"0," * 20_000 + b"0]", "a text of more than 20000 values"),
+        ({"type": "Submit"}, "called 'submit' in a wrong way"),
+    ],
+)
+def test_whoever_sends_no_text_of_a_message_is_dropped_with_one_line(
+    text: object, said: str, lines: list[LogEvent]
+) -> None:
+    ends = wires()
+    client = admitted(ends)
+    client.transport.write(banana(message(1, b"submit", text))[4:])
+    ends.run()
+    assert client.lost
+    (line,) = [event["line"] for event in lines if "line" in event]
+    assert said in line
+
+
+def test_a_call_is_charged_for_what_its_message_takes_as_objects_while_it_waits() -> None:
+    clock = Clock()
+    service = FakeRequestService({12: messages.told()})
+    ends = Wires(clock, Gateway(clock).factory(service.handlers, FakeBuildServerService().handlers))
+    client = admitted(ends)
+    service.hold = Deferred()
+    ask = {"type": "AskStatus", "request_id": 12, "token": "abcdef", "later": [[{"a": 1}]] * 1_000}
+    client.transport.write(banana(call(1, b"status", ask))[4:])
+    ends.run()
+    held = ends.brokers()[0].held
+    assert held >= memory_of(json.dumps(ask).encode()) > 10 * len(json.dumps(ask))
+    waiting, service.hold = service.hold, None
+    waiting.callback(None)
+    ends.run()
+    assert ends.brokers()[0].held == 0
 
 
 def test_a_second_hello_is_refused() -> None:

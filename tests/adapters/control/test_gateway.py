@@ -39,8 +39,8 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.protocol import codec
+from buildtool.protocol.hello import PROTOCOL_VERSION
 from buildtool.protocol.messages import (
-    PROTOCOL_VERSION,
     TOGETHER,
     AbortOrder,
     Accepted,

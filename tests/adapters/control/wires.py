@@ -9,7 +9,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.spread import pb
+from twisted.spread import jelly, pb
 from twisted.test import iosim
 
 from buildtool.adapters.control.connection import Guarded, GuardedFactory
@@ -116,6 +116,12 @@ def banana(*commands: object) -> bytes:
     for command in commands:
         sender.sendEncoded(command)
     return bytes(written)
+
+
+def message(target: object, name: bytes, *arguments: object, request: object = 1) -> list[object]:
+    """Return a call as Perspective Broker has it, for ``banana``."""
+    sent = jelly.jelly(tuple(arguments), jelly.globalSecurity)
+    return [b"message", request, target, name, 1, sent, [b"dictionary"]]
 
 
 def turn(clock: Clock) -> None:
