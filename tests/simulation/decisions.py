@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from buildtool.metaserver import broker
+from buildtool.metaserver import batches
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import BuildState
 from buildtool.scheduling.answers import AnsweredTogether, ConflictingSubmission, Hit, RepeatedSubmission
@@ -19,13 +19,13 @@ from buildtool.scheduling.state.state import State
 Wrong = Callable[[str], None]
 
 DECIDE = "decide"
-"""How the broker calls what it decides with."""
+"""How a batch calls what it is decided with."""
 
 
 @contextmanager
 def watched(comparisons: Mapping[str, Any], wrong: Wrong) -> Iterator[None]:
     """Look at every decision that a metaserver takes; `wrong` is told what should not be."""
-    original = broker.__dict__[DECIDE]
+    original = batches.__dict__[DECIDE]
 
     def decide(state: State, event: Event, now: float) -> Decision:
         decision: Decision = original(state, event, now)
@@ -34,11 +34,11 @@ def watched(comparisons: Mapping[str, Any], wrong: Wrong) -> Iterator[None]:
             _check_starts(state, decision, now, wrong)
         return decision
 
-    setattr(broker, DECIDE, decide)
+    setattr(batches, DECIDE, decide)
     try:
         yield
     finally:
-        setattr(broker, DECIDE, original)
+        setattr(batches, DECIDE, original)
 
 
 def _check_starts(state: State, decision: Decision, now: float, wrong: Wrong) -> None:
