@@ -271,10 +271,15 @@ class Run:
         self.log.note(f"with {shown(order.options) or 'no options'}")
         if self._work.mistake is not None:
             raise self._work.mistake
-        place = await self._step(self._tools.workshop.prepare(self._work.slot, self._halt))
+        self._check()
+        preparing = Deferred.fromCoroutine(self._tools.workshop.prepare(self._work.slot, self._halt))
         checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
-        with working_for(self._asker):  # an origin may take its time, which nobody waits for once this is stopped
-            tree = await self._step(checkout)
+        try:
+            with working_for(self._asker):  # an origin may take its time, which nobody waits for once this is stopped
+                tree = await self._step(checkout)
+        finally:
+            place = await preparing  # or the slot would be emptied while it is still being made
+        self._check()
         self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
         plan = await self._plan(tree)
         for command in plan.commands:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from buildtool.attempt import Finished, Passes, Run, Tools, Work, brief
 from buildtool.delivering import Deliveries, Key, Parcel
 from buildtool.domain.model import AttemptEnd, Held, Judged, Offer, Verdict
+from buildtool.domain.platforms import Value
 from buildtool.errors import (
     BuildFailed,
     BuildToolError,
@@ -134,14 +135,8 @@ class BuildServer:
             raise Declined(self._deliveries.full)
         held = _Open(order, self._free.pop(0), welcome.session)
         self._open[key] = held
-        url, mistake = "", None
         try:
-            try:
-                url = await self._url(project, order)
-                await self._ask_checkers(project, order)
-            except ProjectMistake as error:
-                # Declining would only send it round all machines, again and again: it begins, and ends with that.
-                mistake = error
+            url, mistake = await self._ask_project(project, order)
             self._check_wanted(held)  # much may have happened while the checkers looked around
         except BaseException:
             self._release(held)
@@ -300,6 +295,24 @@ class BuildServer:
         if self._welcome is None or self._welcome.session != held.session:
             raise Declined("the session has ended")
 
+    async def _ask_project(self, project: Project, order: Order) -> tuple[str, ProjectMistake | None]:
+        """Return the repository's URL, or the project's mistake. Raises Declined.
+
+        Declining for a mistake would only send the order round all machines, again and again: it begins, and ends so.
+        """
+        # What the machine has by now is looked at while the project's mapping answers.
+        machine = Deferred.fromCoroutine(self._tools.workshop.machine()) if project.client_checkers else None
+        try:
+            url = await self._url(project, order)
+            if machine is not None:
+                await self._ask_checkers(project, order, await machine)
+        except ProjectMistake as error:
+            return "", error
+        finally:
+            if machine is not None:
+                machine.addErrback(lambda _why: None)  # whoever needed it has heard
+        return url, None
+
     async def _url(self, project: Project, order: Order) -> str:
         """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
         whom, where = f"path_to_url of {order.project}", at(defined(project.path_to_url))
@@ -318,11 +331,8 @@ class BuildServer:
             raise RecipeMistake(f"{whom} answered {url!r}, not a URL{where}")
         return url
 
-    async def _ask_checkers(self, project: Project, order: Order) -> None:
+    async def _ask_checkers(self, project: Project, order: Order, machine: Mapping[str, Value]) -> None:
         """Raise Declined with what a client checker of the project says, RecipeMistake for one that is wrong itself."""
-        if not project.client_checkers:
-            return
-        machine = await self._tools.workshop.machine()
         checked = Checked(
             project=order.project,
             revision=order.revision,

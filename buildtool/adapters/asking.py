@@ -42,7 +42,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.flow import PIECE, Connection, Inlet, Outlet, Source, StallWatch
-from buildtool.adapters.reaching import SiteEndpoints
+from buildtool.adapters.site_endpoints import SiteEndpoints
 from buildtool.errors import (
     BadOffset,
     BadTicket,

@@ -5,15 +5,10 @@ Twisted's endpoint takes no host that IDNA would not write so; names in a hosts 
 
 from __future__ import annotations
 
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 
-from buildtool.errors import Unavailable
-
-__all__ = ["SiteEndpoints", "machine_at"]
+__all__ = ["machine_at"]
 
 CONNECTING = 30.0
 """Seconds that connecting to one address may take."""
@@ -31,24 +26,3 @@ class _Named(HostnameEndpoint):
 def machine_at(reactor: object, host: str, port: int, timeout: float = CONNECTING) -> IStreamClientEndpoint:
     """Return how to connect to a port of ``host``, which is as ``valid_host`` returns it."""
     return _Named(reactor, host, port, timeout=timeout)
-
-
-@implementer(IAgentEndpointFactory)
-class SiteEndpoints:
-    """Connects to where URLs lead. Raises Unavailable for a host whose certificate could not be checked."""
-
-    def __init__(self, reactor: IReactorTime, timeout: float) -> None:
-        """``timeout`` is in seconds."""
-        self._reactor = reactor
-        self._timeout = timeout
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return how to connect."""
-        host = uri.host.decode("ascii").replace("%25", "%")
-        endpoint = machine_at(self._reactor, host, uri.port, self._timeout)
-        if uri.scheme != b"https":
-            return endpoint
-        try:
-            return wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
-        except (UnicodeError, ValueError) as error:
-            raise Unavailable(f"there is no certificate for a name like {host}: give it one without _") from error

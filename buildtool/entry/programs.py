@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import traceback
 from pathlib import Path
+from types import ModuleType
 
 from buildtool.entry.beginning import begin
 from buildtool.entry.output import complain
@@ -39,10 +41,20 @@ def startcompile() -> int:
     return _run("startcompile.py", "startcompile")
 
 
+def _loaded(module: str) -> ModuleType:
+    """Load a module and all that it needs. None of it is garbage, so nobody looks for some: that took an eighth."""
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _run(program: str, module: str) -> int:
     """Load a program, which takes a second, and run it. What the system refuses it is told in one line."""
     try:
-        code: int = importlib.import_module(f"buildtool.entry.{module}").main()
+        code: int = _loaded(f"buildtool.entry.{module}").main()
     except ImportError as error:
         complain(f"{program}: cannot be loaded: {error} (see ulimit -a, and whether `make venv` says anything)")
     except OSError as error:

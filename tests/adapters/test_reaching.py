@@ -9,7 +9,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from twisted.web.client import URI
 
-from buildtool.adapters.reaching import SiteEndpoints, machine_at
+from buildtool.adapters.reaching import machine_at
+from buildtool.adapters.site_endpoints import SiteEndpoints
 from buildtool.domain.hosts import in_url, valid_host
 from buildtool.errors import Unavailable
 
