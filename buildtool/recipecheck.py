@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import PurePath
 
@@ -82,7 +83,16 @@ PLACES = (
 """Everything that a recipe has to do with, one of each kind."""
 
 
-def check_recipes(projects: Iterable[Project], *, thorough: bool = False) -> None:
+Within = Callable[[str], AbstractContextManager[None]]
+"""Stands around each question: a bound in time, say. Its argument says who is asked, and where that is defined."""
+
+
+def unbounded(_whom: str) -> AbstractContextManager[None]:
+    """Return what bounds nothing."""
+    return nullcontext()
+
+
+def check_recipes(projects: Iterable[Project], *, thorough: bool = False, within: Within = unbounded) -> None:
     """Try every recipe and source mapping, as every start does. Raises ConfigurationError with the line of theirs.
 
     A recipe must answer the same question twice with the same plan: it is a function, and nothing else. When
@@ -92,10 +102,10 @@ def check_recipes(projects: Iterable[Project], *, thorough: bool = False) -> Non
         for number, question in enumerate(questions(project)):
             if number >= (PLANS if thorough else 1):
                 break
-            _try_recipe(project, question)
-        _try_mapping(project)
+            _try_recipe(project, question, within)
+        _try_mapping(project, within)
         if thorough:
-            _try_checkers(project)
+            _try_checkers(project, within)
 
 
 @frozen
@@ -209,12 +219,13 @@ def _of_platform(item: Property, place: Place) -> Iterator[tuple[str, Value]]:
         yield item.name, _values(item.option)[0]
 
 
-def _try_recipe(project: Project, question: Question) -> None:
+def _try_recipe(project: Project, question: Question, within: Within) -> None:
     whom, plan = f"project {project.name}: its recipe", project.recipe.plan
     answers: list[object] = []
     for _ in range(2):
         try:
-            answers.append(ask(whom, partial(plan, question.wanted)))
+            with within(f"{whom}{at(defined(plan))}"):
+                answers.append(ask(whom, partial(plan, question.wanted)))
         except RecipeMistake as error:
             raise ConfigurationError(f"{error} ({question.words})") from error
         except (MachineFault, BuildFailed, MemoryError):
@@ -226,17 +237,18 @@ def _try_recipe(project: Project, question: Question) -> None:
         raise ConfigurationError(f"{whom} answers the same question differently{where}")
 
 
-def _try_mapping(project: Project) -> None:
+def _try_mapping(project: Project, within: Within) -> None:
     whom = f"project {project.name}: its path_to_url"
     try:
-        url = ask(whom, partial(project.path_to_url, ""))
+        with within(f"{whom}{at(defined(project.path_to_url))}"):
+            url = ask(whom, partial(project.path_to_url, ""))
     except BuildToolError as error:
         raise ConfigurationError(str(error)) from error
     if not isinstance(url, str) or not url:
         raise ConfigurationError(f"{whom} answered {url!r} for '', not a URL{at(defined(project.path_to_url))}")
 
 
-def _try_checkers(project: Project) -> None:
+def _try_checkers(project: Project, within: Within) -> None:
     """Ask every client checker once; what this machine lets them down in is no fault of theirs."""
     options = {option.name: _values(option)[0] for option in project.options.compile}
     machine: dict[str, Value] = {"memory": 2**20, "disk": 2**20, "cpus": 8, "tools": ("cc",)}
@@ -244,7 +256,8 @@ def _try_checkers(project: Project) -> None:
         whom = f"project {project.name}: its checker {getattr(checker, '__name__', checker)}"
         checked = Checked(project.name, "0" * 40, options, dict(_X86), machine, 0)
         try:
-            said: object = ask(whom, partial(checker, checked))
+            with within(f"{whom}{at(defined(checker))}"):
+                said: object = ask(whom, partial(checker, checked))
         except RecipeMistake as error:
             if isinstance(error.__cause__, OSError):
                 continue

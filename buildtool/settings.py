@@ -26,7 +26,7 @@ from buildtool.domain.options import Option
 from buildtool.domain.text import quoted
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject, UsageError
 from buildtool.project import Project
-from buildtool.recipecheck import check_recipes
+from buildtool.recipecheck import Within, check_recipes, unbounded
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -407,10 +407,13 @@ def _default_bind(host: str) -> str:
 # --- saying what was understood -------------------------------------------------------------------------
 
 
-def check_projects(settings: Settings, *, thorough: bool = False) -> None:
-    """Try every recipe and source mapping: once, or with what ``--check-config`` tries. Raises ConfigurationError."""
+def check_projects(settings: Settings, *, thorough: bool = False, within: Within = unbounded) -> None:
+    """Try every recipe and source mapping: once, or with what ``--check-config`` tries. Raises ConfigurationError.
+
+    ``within`` stands around each question, see ``recipecheck``.
+    """
     need_projects(settings)
-    check_recipes(settings.projects, thorough=thorough)
+    check_recipes(settings.projects, thorough=thorough, within=within)
 
 
 def need_projects(settings: Settings) -> None:

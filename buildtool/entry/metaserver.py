@@ -15,14 +15,17 @@ from twisted.logger import Logger
 from buildtool.adapters.descriptors import allow_open
 from buildtool.adapters.memory import Garbage
 from buildtool.adapters.privacy import OTHERS_WRITE, tighten
+from buildtool.configfile import find_config
 from buildtool.domain.known import TOOLS, nearest
 from buildtool.entry import operator, upkeep
+from buildtool.entry.checking import FILE_PATIENCE, apart, within
 from buildtool.entry.closing import last_resort
 from buildtool.entry.common import EXIT_FAILED, EXIT_OK, Stop, command_line, run, whole
 from buildtool.entry.metaserver_service import Beginning, Metaserver, send_test_mail
 from buildtool.entry.output import say
 from buildtool.entry.reloading import on_hangup
 from buildtool.project import tools_named
+from buildtool.recipecheck import Within
 from buildtool.settings import Settings, check_projects, describe, load_settings
 
 log = Logger()
@@ -50,11 +53,12 @@ def _run() -> int:
         return operator.operate(arguments)
     if arguments.fsck or arguments.backup is not None:
         return _upkeep(arguments)
-    settings = load_settings(arguments.config)
-    check_projects(settings, thorough=arguments.check_config)
     if arguments.check_config:
-        say("\n".join([*describe(settings), *_not_here(settings)]))
+        say(_understood(arguments.config))
         return EXIT_OK
+    with within(FILE_PATIENCE):
+        settings = load_settings(arguments.config)
+    apart(lambda limit: check_projects(settings, within=limit), settings.path)
     if arguments.mail_test is not None:
         return run(PROGRAM, lambda reactor, _stop: _mail(settings, arguments.mail_test, reactor))
     beginning = Beginning(arguments.accept_new_database, arguments.restored)
@@ -63,6 +67,19 @@ def _run() -> int:
         lambda reactor, stop: _serve(settings, reactor, stop, beginning, pages=arguments.web),
         verbose=arguments.verbose,
     )
+
+
+def _understood(config: Path | None) -> str:
+    """Return what was understood of the configuration, every recipe tried. Raises ConfigurationError."""
+    file = find_config(config)
+
+    def check(limit: Within) -> str:
+        with within(FILE_PATIENCE):
+            settings = load_settings(file)
+        check_projects(settings, thorough=True, within=limit)
+        return "\n".join([*describe(settings), *_not_here(settings)])
+
+    return apart(check, file)
 
 
 def _not_here(settings: Settings) -> list[str]:
