@@ -70,8 +70,10 @@ class working_for:  # noqa: N801 - it is used as a function is; a generator take
     def __enter__(self) -> None:
         self._token = _current.set(self._one)
 
-    def __exit__(self, *_raised: object) -> None:
-        _current.reset(self._token)
+    def __exit__(self, kind: type[BaseException] | None, *_raised: object) -> None:
+        # A coroutine that is thrown away unfinished is closed wherever that happens: its own context is gone by then.
+        if kind is not GeneratorExit:
+            _current.reset(self._token)
 
 
 def hung_up() -> Unavailable:

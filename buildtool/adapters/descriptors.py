@@ -19,8 +19,8 @@ SPARE = 16
 REMEMBERED = 60.0
 """Seconds for which it is told that a connection found none."""
 
-_TWISTED = "twisted.internet.tcp"
 _REFUSED = ("EMFILE encountered", "Could not accept new connection")
+"""How Twisted says it, under the name of whichever class of port it was."""
 
 
 ALL_PORTS = 2_800
@@ -88,9 +88,7 @@ class Refusals:
         return self._last is not None and self.now() - self._last < REMEMBERED
 
     def __call__(self, event: LogEvent) -> None:
-        if str(event.get("log_namespace")).startswith(_TWISTED) and str(event.get("log_format", "")).startswith(
-            _REFUSED
-        ):
+        if str(event.get("log_format", "")).startswith(_REFUSED):
             told, self._last = self._lately(), self.now()
             if not told:
                 log.error("trouble: {line}", line=_NO_MORE)

@@ -1,5 +1,6 @@
 """Work that peers cause: askers take turns, share what is the same, and what nobody waits for any more ends."""
 
+import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -15,7 +16,7 @@ from buildtool.adapters.fair_pool import FairPool, worked_for
 from buildtool.adapters.rounds import Rounds
 from buildtool.adapters.turns import Turns
 from buildtool.adapters.vcs_wanted import Wanted
-from buildtool.asker import Asker, asker, working_for
+from buildtool.asker import NOBODY, Asker, asker, working_for
 from buildtool.errors import RepositoryUnreachable, Unavailable
 
 T = TypeVar("T")
@@ -247,3 +248,14 @@ class FairPoolTests(SynchronousTestCase):
         first.callback(None)
         for one in waiting:
             self.failureResultOf(one, Unavailable)
+
+
+def test_whoever_throws_work_away_unfinished_goes_on_for_whom_they_did() -> None:
+    async def work() -> None:
+        with working_for(Asker("somebody")):
+            await Deferred()
+
+    coroutine = work()
+    contextvars.copy_context().run(coroutine.send, None)
+    coroutine.close()
+    assert asker() is NOBODY

@@ -300,7 +300,8 @@ def poisoned(value: Any, text: str) -> Any:
     if isinstance(value, str):
         return text
     if isinstance(value, tuple | list):
-        return type(value)(poisoned(item, text) for item in value)
+        items = [poisoned(item, text) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if attrs.has(type(value)):
         names = [field.name for field in attrs.fields(type(value)) if field.init]
         return evolve(value, **{name: poisoned(getattr(value, name), text) for name in names})
