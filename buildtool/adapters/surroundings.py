@@ -8,10 +8,12 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import signal
 import sys
 
-__all__ = ["close_curtains", "needed", "passed_on"]
+__all__ = ["close_curtains", "end_with", "needed", "passed_on"]
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NEEDED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|TERM|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD")
 _USED = re.compile(r"(GIT|SVN|SSH|SSL|XDG|CURL|KRB5)_?.*|([A-Za-z]+_)?(proxy|PROXY)")
@@ -43,3 +45,12 @@ def close_curtains() -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def end_with(parent: int) -> None:
+    """See to it that this process, forked by ``parent``, is killed when that one ends. Linux alone knows this."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it has ended before that was said
+        os._exit(1)

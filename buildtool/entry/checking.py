@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from attrs import define
 
+from buildtool.adapters.surroundings import end_with
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.recipecheck import Within
 
@@ -61,10 +62,14 @@ def apart(act: Callable[[Within], T], file: Path, *, patience: float = PATIENCE,
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
+    parent = os.getpid()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about threads, of which the new process uses none
         process = os.fork()
+    with contextlib.suppress(OSError):  # in both: what it forks belongs to its group, and ends with it
+        os.setpgid(process, 0)
     if process == 0:
+        end_with(parent)
         os.close(reading)
         _answer(act, writing, patience)
     os.close(writing)
@@ -80,8 +85,9 @@ def apart(act: Callable[[Within], T], file: Path, *, patience: float = PATIENCE,
         raise ConfigurationError(f"{told.asked}: {_how_it_ended(process)}") from None
     finally:
         os.close(reading)
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(process, 0)
     done: T = line["done"]
     return done

@@ -106,3 +106,33 @@ def test_a_recipe_that_ends_the_program_is_one_line_with_its_place(tmp_path: Pat
     )
     said = f"metaserver: project lua: its recipe ({config}:4): ended the program with exit code 0\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system does not tell children of their parent's end")
+def test_what_hangs_is_not_left_behind_by_a_program_that_is_killed(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    deaf = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])"
+    body = deaf + "; os.write({0}, b'.'); time.sleep(1e6)"
+    reading, writing = os.pipe()
+    config.write_text(PROJECT.format(body=body.format(writing)))
+    words = [sys.executable, "bin/metaserver", "--check-config", "--config", str(config)]
+    program = subprocess.Popen(words, cwd=ROOT, pass_fds=[writing])
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read(1) == b"."
+        program.kill()
+        assert pipe.read() == b"", "nobody has the pipe any more"
+    program.wait()
+
+
+def test_what_a_recipe_forks_ends_with_the_check(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    reading, writing = os.pipe()
+    body = f"os.fork() or (os.write({writing}, b'.'), time.sleep(1e6))"
+    config.write_text(PROJECT.format(body=body))
+    words = [sys.executable, "bin/metaserver", "--check-config", "--config", str(config)]
+    program = subprocess.Popen(words, cwd=ROOT, pass_fds=[writing], stdout=subprocess.DEVNULL)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert set(pipe.read()) <= set(b"."), "all of them have ended"
+    assert program.wait() == 0
