@@ -289,13 +289,13 @@ def _overrides() -> dict[str, object]:
         if not said:
             continue
         if name.endswith("port"):
-            if not (_is_within(said, _PORTS)):
+            if not _is_within(said, _PORTS):
                 raise ConfigurationError(
                     f"${variable} = {quoted(said)} is not usable: a port is a number from 1 to 65535"
                 )
             found[name] = int(said)
         elif name == "lease":
-            if not (_is_within(said, _LEASES)):
+            if not _is_within(said, _LEASES):
                 raise ConfigurationError(
                     f"${variable} = {quoted(said)} is not usable: a lease is from 2 to 3600 seconds"
                 )
