@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, Joined, RequestState
-from buildtool.model.servers import OfferKind, Server
+from buildtool.domain.model import (
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    BuildState,
+    Joined,
+    OfferKind,
+    RequestState,
+    Server,
+)
 
 from .views import Badge
 

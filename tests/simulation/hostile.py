@@ -10,12 +10,11 @@ import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.control.calls import RemoteEndpoint
-from buildtool.adapters.control.client import Session, greet
+from buildtool.adapters.pb_client import Session, greet
+from buildtool.adapters.pb_door import Door
+from buildtool.domain.model import AttemptEnd, AttemptState, Held, HeldState
 from buildtool.errors import BuildToolError, Declined
-from buildtool.model.records import AttemptEnd, AttemptState
-from buildtool.model.servers import Held, HeldState
-from buildtool.protocol.messages import (
+from buildtool.protocol import (
     AbortOrder,
     Accepted,
     Done,
@@ -40,7 +39,7 @@ ENDS = tuple(end for end in AttemptEnd if end not in (AttemptEnd.SUCCEEDED, Atte
 
 
 @define(eq=False)
-class _Ear(RemoteEndpoint):
+class _Ear(Door):
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}
 
     _liar: Liar

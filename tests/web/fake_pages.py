@@ -5,17 +5,16 @@ from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
+from buildtool.domain.model import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
 from buildtool.errors import NotFound, StorageUnavailable
-from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
-from buildtool.model.servers import Server
-from buildtool.ports.pages import (
+from buildtool.ports import (
     BuildDetail,
     BuildLine,
     EventLine,
     Health,
     Overview,
     RequestLine,
-    RunningBuild,
+    Running,
     ServerLine,
 )
 
@@ -46,10 +45,10 @@ class FakePages:
         if self.broken is not None:
             raise self.broken
 
-    def _running(self, server: str) -> tuple[RunningBuild, ...]:
+    def _running(self, server: str) -> tuple[Running, ...]:
         made = {build.id: build for build in self.builds_made}
         open_ones = [it for it in self.attempts if it.state is not AttemptState.ENDED and it.build_id in made]
-        return tuple(RunningBuild(it, made[it.build_id]) for it in open_ones if it.server == server)
+        return tuple(Running(it, made[it.build_id]) for it in open_ones if it.server == server)
 
     def _artifact(self, build: Build) -> Artifact | None:
         return next((it for it in self.artifacts if it.id == build.artifact_id), None)

@@ -4,8 +4,7 @@ from typing import Any
 
 from attrs import evolve
 
-from buildtool.model.options import Canonical
-from buildtool.model.records import (
+from buildtool.domain.model import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -13,12 +12,17 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
+    Capability,
     Demand,
     Joined,
+    Offer,
+    OfferKind,
+    ProjectSkill,
     Request,
     RequestState,
+    Server,
 )
-from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.domain.options import Canonical
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 X86: Canonical = (

@@ -1,1 +1,0 @@
-"""Mails: what they say, when they go out, and SMTP."""

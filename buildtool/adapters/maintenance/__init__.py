@@ -1,1 +1,0 @@
-"""Looking after a state directory: checking, scrubbing, sweeping, backing up, and whose it is."""

@@ -1,0 +1,73 @@
+"""Something that is done again and again beside everything else, with pauses, until the program stops."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.errors import BuildToolError
+
+log = Logger()
+
+RETRY = 60.0
+"""Seconds until a round that failed is tried again."""
+
+
+@define(eq=False)
+class Patrol:
+    """Does rounds of something called ``name``. ``round_`` returns after how many seconds the next one begins.
+
+    It pauses with ``rest``, so that a stop need not wait for the end of a round. A round that fails is logged and tried
+    again later.
+    """
+
+    name: str
+    timers: IReactorTime
+    round_: Callable[[Patrol], Awaitable[float]]
+    _running: Deferred[None] | None = field(default=None, init=False)
+    _resting: Deferred[None] | None = field(default=None, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    def start(self, delay: float) -> None:
+        """Begin the first round after ``delay`` seconds."""
+        self._running = Deferred.fromCoroutine(self._live(delay))
+
+    async def stop(self) -> None:
+        """Do nothing more; what is being done at the moment is waited for."""
+        self._stopped = True
+        if self._resting is not None:
+            self._resting.cancel()
+        if self._running is not None:
+            running, self._running = self._running, None
+            await running
+
+    async def rest(self, seconds: float) -> None:
+        """Wait. Raises CancelledError when the patrol is to stop."""
+        if self._stopped:
+            raise CancelledError
+        self._resting = resting = Deferred[None]()
+        timer = self.timers.callLater(seconds, resting.callback, None)
+        try:
+            await resting
+        finally:
+            self._resting = None
+            if timer.active():
+                timer.cancel()
+
+    async def _live(self, delay: float) -> None:
+        while True:
+            try:
+                await self.rest(delay)
+                delay = await self.round_(self)
+            except CancelledError:
+                return
+            except BuildToolError as error:
+                log.warn("{name} is put off: {error}", name=self.name, error=error)
+                delay = RETRY
+            except Exception:  # noqa: BLE001 - a defect must not end it; it is logged, and tried again later
+                log.failure("{name} failed", name=self.name)
+                delay = RETRY

@@ -1,1 +1,0 @@
-"""Migrations: each leads the tables of the version before to those of the next."""

@@ -1,1 +1,0 @@
-"""Version control: what a revision means, and the sources of a commit."""

@@ -1,1 +1,0 @@
-"""Subversion: revisions, working copies, and one svn process at a time."""

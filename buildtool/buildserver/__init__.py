@@ -1,1 +1,0 @@
-"""The build server's shell: orders and slots, one attempt, its log, and what is finished until it is delivered."""

@@ -1,1 +1,0 @@
-"""Sharing, fairness and rates for coroutines and callbacks: Deferreds and an injected clock, nothing else."""

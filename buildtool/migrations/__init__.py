@@ -1,0 +1,1 @@
+"""Alembic's environment: how databases of older versions are led to ``adapters/schema.py``."""

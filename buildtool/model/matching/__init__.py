@@ -1,1 +1,0 @@
-"""Who satisfies whom, who can build what, and the reason for every no."""

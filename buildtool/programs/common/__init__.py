@@ -1,1 +1,0 @@
-"""What all programs share: how they begin, print, log, listen and end."""

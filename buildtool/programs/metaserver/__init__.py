@@ -1,1 +1,0 @@
-"""``bin/metaserver``: serving, and the subcommands of its operator."""

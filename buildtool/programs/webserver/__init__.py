@@ -1,1 +1,0 @@
-"""``bin/webserver``: the pages, in a process of their own."""

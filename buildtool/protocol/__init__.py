@@ -1,1 +1,0 @@
-"""The messages that cross the wire, and their strict and bounded encoding."""

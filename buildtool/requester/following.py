@@ -1,0 +1,139 @@
+"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from buildtool.errors import BuildToolError, NotFound, Unavailable
+from buildtool.ports import Downloads, MetaserverClient
+from buildtool.protocol import Follow, Told
+from buildtool.requester.console import Console
+from buildtool.requester.lines import clean, moved, waits
+from buildtool.requester.pacing import Changes
+
+__all__ = ["LogShower", "Story"]
+
+LOG_WAIT = 20.0
+"""Seconds that the transfer port keeps a question for more of a log before it answers with nothing."""
+
+LOG_LAST = 10.0
+"""Seconds that the rest of a log may take after the request has ended."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 10.0
+
+
+@define(eq=False)
+class Story:
+    """How a Request stands, as far as it is known here; whoever waits for a change is woken."""
+
+    told: Told
+    console: Console
+    changes: Changes
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def hear(self, now: Told) -> None:
+        """Take in how the Request stands now. What comes after its end is not believed."""
+        if now.request_id != self.told.request_id or not waits(self.told):
+            return
+        before, self.told = self.told, now
+        if waits(now):
+            for line in moved(before, now):
+                self.changes.say(line)
+        self.console.state(now)
+        self.poke()
+
+    def goes_on(self) -> bool:
+        """Say whether the Request has not ended."""
+        return waits(self.told)
+
+    async def hear_over(self, client: MetaserverClient) -> str:
+        """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
+        self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
+        closing = Deferred.fromCoroutine(client.closed())
+        reason: list[str] = []
+
+        def closed(why: object) -> None:
+            reason.append(str(why))
+            self.poke()
+
+        closing.addBoth(closed)
+        while self.goes_on() and not reason:
+            await self.changed()
+        return reason[0] if reason else ""
+
+    def poke(self) -> None:
+        """Wake whoever waits for a change."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    async def changed(self) -> None:
+        """Return when something has changed."""
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        await waiter
+
+
+@define(eq=False)
+class LogShower:
+    """Shows the log of each Attempt, one after another, while the story goes on."""
+
+    story: Story
+    downloads: Downloads
+    console: Console
+    timers: IReactorTime
+
+    def start(self) -> Deferred[None]:
+        """Begin. The Deferred fires when all is shown; cancel it to stop before."""
+        return Deferred.fromCoroutine(self._show_all())
+
+    async def finish(self, showing: Deferred[None]) -> None:
+        """Let the rest of the log come, not longer than ``LOG_LAST``."""
+        self.story.poke()
+        late = self.timers.callLater(LOG_LAST, showing.cancel)
+        try:
+            await showing
+        except CancelledError:
+            self.console.say("the rest of the log has not come in time")
+        finally:
+            if late.active():
+                late.cancel()
+
+    async def _show_all(self) -> None:
+        shown = ""
+        while True:
+            url = self.story.told.log_url
+            if url and url != shown:
+                shown = url
+                await self._show(url)
+            elif not waits(self.story.told):
+                return
+            else:
+                await self.story.changed()
+
+    async def _show(self, url: str) -> None:
+        """Show one log from its beginning until it is finished, or another Attempt has taken over."""
+        offset, delay, vain = 0, _RETRY_FIRST, 0
+        while True:
+            try:
+                data, finished = await self.downloads.log(url, offset, LOG_WAIT)
+            except (Unavailable, NotFound) as error:
+                vain += 1
+                if not waits(self.story.told) and (isinstance(error, NotFound) or vain > 2):  # noqa: PLR2004
+                    return
+                if self.story.told.log_url != url:
+                    return
+                await deferLater(self.timers, delay)
+                delay = min(2 * delay, _RETRY_MOST)
+                continue
+            except BuildToolError as error:
+                self.console.say(f"the log cannot be shown: {clean(str(error))}")
+                return
+            delay, vain = _RETRY_FIRST, 0
+            self.console.log(data)
+            offset += len(data)
+            if finished or (not data and self.story.told.log_url != url):
+                return
