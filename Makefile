@@ -4,7 +4,8 @@ RUN = .venv/bin/python
 LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo sources demo-lua test bench simulate mutants chaos check format lock clean distclean
+.PHONY: help venv farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
+.PHONY: quick long
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -14,17 +15,28 @@ venv:  ## make .venv from requirements.txt, if it is missing or the lock has cha
 	  { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (PYTHON=... says which)" >&2; exit 1; }
 	@$(PYTHON) .ci/venv.py
 
+farm: venv  ## a whole farm until Ctrl-C: metaserver with pages, mail box, two build servers, and what to type
+	@$(RUN) -m buildtool.demo.farm $(ARGS)
+
 demo: venv  ## a request, a build, a hit and a mail, on this machine, with real processes
-	@$(RUN) -m buildtool.entry.demo
+	@$(RUN) -m buildtool.demo.demo
 
 demo-lua: venv  ## three releases of Lua for three platforms, from Debian's sources, built and run
-	@$(RUN) -m buildtool.entry.demo_lua
+	@$(RUN) -m buildtool.demo.demo_lua
 
 sources: venv  ## the example's sources as a git repository, for a farm by hand: var/testproject.git
-	@$(RUN) -m buildtool.entry.sources
+	@$(RUN) -m buildtool.demo.sources
 
-test: venv  ## run all tests, on all processors (ARGS="..." is handed to pytest)
-	$(RUN) -m pytest -n auto --dist loadgroup $(ARGS)
+quick: venv  ## the tests of the pure parts: 30 s, no process, no socket, no wait (ARGS="..." is handed to pytest)
+	$(RUN) -m pytest --lane quick -n auto $(ARGS)
+
+test: venv  ## the tests of everything that a change can break, on all processors
+	$(RUN) -m pytest --lane test -n auto --dist loadgroup $(ARGS)
+
+long: venv  ## what takes minutes: real toolchains, chaos, each property harder, SEEDS=1000 worlds, all mutants (MUTANTS=no)
+	$(RUN) -m pytest --lane long -n auto --dist loadgroup $(ARGS)
+	$(RUN) -m tests.simulation --seeds $(or $(SEEDS),1000)
+	$(if $(filter no,$(MUTANTS)),,$(RUN) -m tests.simulation.hunting)
 
 bench: venv  ## take the figures of docs/performance.rst, into bench-results/ (ARGS="hits upload" takes what begins so)
 	@$(RUN) -m tests.benchmarks $(ARGS)
@@ -44,8 +56,21 @@ check: venv  ## style, types and the direction of imports
 	$(RUN) -m mypy --strict -p buildtool
 	$(RUN) -m mypy --strict -p tests
 	$(RUN) -m mypy --strict $(LAUNCHERS) .ci/venv.py
+	$(RUN) -m mypy --strict docs/conf.py
 	$(RUN) -m mypy --strict examples/lua/config.py examples/lua/import_sources.py
 	$(RUN) -m pytest -q tests/test_architecture.py
+
+docs: venv  ## render the manuals into build/docs; a warning or a link that leads nowhere is an error
+	$(RUN) -m sphinx -q -W --keep-going -n -b html -c docs . build/docs
+
+coverage: venv  ## say which branches no test takes (ARGS="tests/model" takes those; all take as long as `make test`)
+	$(RUN) -m pytest -q -n auto --dist loadgroup --cov --cov-report=term $(or $(ARGS),tests)
+
+changes: venv  ## show what changes.d/ adds to CHANGES.rst; a release does it: .venv/bin/towncrier build --version X.Y.Z
+	@.venv/bin/towncrier build --draft --version next
+
+map: venv  ## draw docs/map.svg: the rooms of the code, and which imports which
+	@$(RUN) -m tests.support.house_map
 
 format: venv  ## lay the code out as `make check` wants it
 	$(RUN) -m ruff check --fix

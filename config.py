@@ -2,7 +2,7 @@
 
 All four programs read this file: bin/metaserver, bin/webserver, bin/buildserver.py and bin/startcompile.py. They look
 for `--config FILE` first, then for the file named by $BUILDTOOL_CONFIG, then for this one. `bin/metaserver
---check-config` says what it understood.
+check-config` says what it understood.
 
 It is Python, executed once at the start. Every setting has the value below when it is left out. Relative paths lie
 beside this file. A name of your own begins with an underscore; any other unknown name is an error, so that a typing

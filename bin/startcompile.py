@@ -19,7 +19,7 @@ sys.path[0] = str(ROOT)  # in place of bin/, whose files are not modules
 
 try:
     find_spec("twisted.internet")  # raises where there is no environment; importing it would be paid for twice
-    from buildtool.entry.programs import startcompile
+    from buildtool.programs.common.launch import startcompile
 except KeyboardInterrupt:
     sys.exit(130)  # what a shell makes of SIGINT
 except (ImportError, OSError):

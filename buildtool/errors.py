@@ -335,7 +335,7 @@ class IllegalTransition(BuildToolError):
 
 
 def by_code() -> dict[str, type[BuildToolError]]:
-    """Every error class by its ``code``, for turning a refusal off the wire back into an exception."""
+    """Return every error class by its ``code``, for turning a refusal off the wire back into an exception."""
     found: dict[str, type[BuildToolError]] = {}
     queue: list[type[BuildToolError]] = [BuildToolError]
     while queue:

@@ -1,4 +1,4 @@
-"""Fixtures for every test: no failure goes unseen, and Hypothesis never fails a test for being slow."""
+"""Fixtures for every test: no failure goes unseen; and the lanes, see ``tests/support/lanes.py``."""
 
 import gc
 import os
@@ -6,22 +6,17 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.failures import LoggedFailures
-
-# This machine's speed is no property of the code: no deadline, no health check on time.  Where CI is set the
-# examples are the same in every run; elsewhere they differ, and a failure prints how to repeat it.
-settings.register_profile(
-    "buildtool",
-    deadline=None,
-    print_blob=True,
-    derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[HealthCheck.too_slow],
+from tests.support.lanes import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_ignore_collect,
 )
-settings.load_profile("buildtool")
 
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure", "pytest_ignore_collect"]
 
 IGNORED = "BUILDTOOL_TESTS_IGNORE"
 """Names the signals that whoever runs the tests had ignored, for the processes that pytest-xdist starts."""

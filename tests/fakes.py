@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 
-from buildtool.domain.model import Held, Judged
 from buildtool.errors import BuildToolError, NotFound, Unauthorised
-from buildtool.protocol import (
+from buildtool.model.principal import Principal
+from buildtool.model.servers import Held, Judged
+from buildtool.ports.metaserver import ConnectionEnded, Handlers
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     AskBuild,
     AskExplain,
+    AskHealth,
     AskStatus,
     AskWhy,
     Cancel,
@@ -27,29 +30,44 @@ from buildtool.protocol import (
     Order,
     Register,
     RenewTickets,
+    RequestStatus,
+    RequestStatuses,
     Submit,
     SubmitTogether,
     Tickets,
-    Told,
-    ToldTogether,
     Welcome,
 )
 from tests.messages import explanation
 
 
 @define
-class FakeRequesterDesk:
-    """``ports.RequesterDesk``: answers with what ``answers`` holds; every Request's token is ``abcdef``.
+class FakeRequestService:
+    """Answers requesters with what ``answers`` holds; every Request's token is ``abcdef``.
 
-    ``fail`` is raised by the next calls while it is set.
+    ``fail`` is raised by the next calls while it is set; ``callers`` are all who called.
     """
 
-    answers: dict[int, Told] = field(factory=dict)
+    answers: dict[int, RequestStatus] = field(factory=dict)
     submitted: list[Submit] = field(factory=list)
     fail: Exception | None = None
     hold: Deferred[None] | None = None
+    callers: list[Principal] = field(factory=list)
 
-    async def submit(self, message: Submit) -> Told:
+    @property
+    def handlers(self) -> Handlers:
+        return {
+            Submit: self.submit,
+            SubmitTogether: self.submit_together,
+            Cancel: self.cancel,
+            AskStatus: self.status,
+            AskExplain: self.explain,
+            AskWhy: self.why,
+            AskBuild: self.build,
+            AskHealth: self.health,
+        }
+
+    async def submit(self, by: Principal, message: Submit) -> RequestStatus:
+        self.callers.append(by)
         if self.hold is not None:
             await self.hold
         if self.fail is not None:
@@ -57,13 +75,13 @@ class FakeRequesterDesk:
         self.submitted.append(message)
         return next(iter(self.answers.values()))
 
-    async def cancel(self, message: Cancel) -> Told:
-        told = await self.status(AskStatus(message.request_id, message.token))
-        told = evolve(told, state="cancelled", reason="cancelled by its requester")
-        self.answers[message.request_id] = told
-        return told
+    async def cancel(self, by: Principal, message: Cancel) -> RequestStatus:
+        status = await self.status(by, AskStatus(message.request_id, message.token))
+        status = evolve(status, state="cancelled", reason="cancelled by its requester")
+        self.answers[message.request_id] = status
+        return status
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, _by: Principal, message: AskStatus) -> RequestStatus:
         if self.hold is not None:
             await self.hold
         if self.fail is not None:
@@ -74,28 +92,28 @@ class FakeRequesterDesk:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return self.answers[message.request_id]
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
-        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
+    async def submit_together(self, by: Principal, message: SubmitTogether) -> RequestStatuses:
+        return RequestStatuses(tuple([await self.submit(by, item) for item in message.items]))
 
-    async def explain(self, message: AskExplain) -> Explanation:
+    async def explain(self, _by: Principal, message: AskExplain) -> Explanation:
         if self.fail is not None:
             raise self.fail
         return explanation("queued", project=message.project)
 
-    async def why(self, message: AskWhy) -> Explanation:
-        await self.status(AskStatus(message.request_id, message.token))
+    async def why(self, by: Principal, message: AskWhy) -> Explanation:
+        await self.status(by, AskStatus(message.request_id, message.token))
         return explanation("queued", build_id=17)
 
-    async def build(self, message: AskBuild) -> Explanation:
+    async def build(self, _by: Principal, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
 
-    async def health(self) -> HealthTold:
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
         return HealthTold(ok=True)
 
 
 @define
-class FakeBuildServerDesk:
-    """``ports.BuildServerDesk``: opens Sessions 1, 2, ...; ``heard`` is everything that it was told, in order.
+class FakeBuildServerService:
+    """Opens Sessions 1, 2, ... for build servers; ``heard`` is everything that it was told, in order.
 
     Logins and heartbeats are noted apart; they are answered with ``verdicts``. ``deaf`` keeps heartbeats unanswered.
     """
@@ -111,7 +129,18 @@ class FakeBuildServerDesk:
     beats: list[tuple[str, int, Heartbeat]] = field(factory=list)
     deaf: Deferred[None] | None = None
 
-    async def register(self, message: Register) -> Welcome:
+    @property
+    def handlers(self) -> Handlers:
+        noted = dict.fromkeys((Accepted, Ended, Done, Draining), self._noted)
+        return {
+            Register: self.register,
+            ConnectionEnded: self.disconnected,
+            RenewTickets: self.renew,
+            Heartbeat: self.heartbeat,
+            **noted,
+        }
+
+    async def register(self, _by: Principal, message: Register) -> Welcome:
         if self.hold is not None:
             await self.hold
         self._fail()
@@ -123,36 +152,25 @@ class FakeBuildServerDesk:
         self.heard.append(("registered", message.server, session))
         return Welcome(session, "http://127.0.0.1:23433", 1_000, 1_000, self.lease, self.verdicts)
 
-    async def disconnected(self, server: str, session: int, reason: str, *, clean: bool) -> None:
+    async def disconnected(self, by: Principal, message: ConnectionEnded) -> Ok:
         self._fail()
-        self.heard.append(("disconnected", server, session, clean))
+        self.heard.append(("disconnected", by.name, by.session, message.clean))
+        return Ok()
 
-    async def accepted(self, server: str, session: int, message: Accepted) -> Ok:
-        return self._noted(server, session, message)
-
-    async def ended(self, server: str, session: int, message: Ended) -> Ok:
-        return self._noted(server, session, message)
-
-    async def done(self, server: str, session: int, message: Done) -> Ok:
-        return self._noted(server, session, message)
-
-    async def renew(self, server: str, session: int, message: RenewTickets) -> Tickets:
-        self._noted(server, session, message)
+    async def renew(self, by: Principal, message: RenewTickets) -> Tickets:
+        await self._noted(by, message)
         return Tickets("log", "artifact")
 
-    async def heartbeat(self, server: str, session: int, message: Heartbeat) -> Heard:
-        self.beats.append((server, session, message))
+    async def heartbeat(self, by: Principal, message: Heartbeat) -> Heard:
+        self.beats.append((by.name, by.session, message))
         if self.deaf is not None:
             await self.deaf
         self._fail()
         return Heard(self.verdicts)
 
-    async def draining(self, server: str, session: int, message: Draining) -> Ok:
-        return self._noted(server, session, message)
-
-    def _noted(self, server: str, session: int, message: object) -> Ok:
+    async def _noted(self, by: Principal, message: object) -> Ok:
         self._fail()
-        self.heard.append((server, session, message))
+        self.heard.append((by.name, by.session, message))
         return Ok()
 
     def _fail(self) -> None:
@@ -207,12 +225,12 @@ class FakeMetaserver:
     gets the same answer. ``move`` tells all followers; ``lose`` ends all connections.
     """
 
-    answers: list[Told | BuildToolError] = field(factory=list)
+    answers: list[RequestStatus | BuildToolError] = field(factory=list)
     refuse: list[BuildToolError] = field(factory=list)
     submitted: list[Submit] = field(factory=list)
     clients: list["FakeClient"] = field(factory=list)
-    now: Told | None = None
-    known: dict[str, Told] = field(factory=dict)
+    now: RequestStatus | None = None
+    known: dict[str, RequestStatus] = field(factory=dict)
 
     async def connect(self) -> "FakeClient":
         if self.refuse:
@@ -221,7 +239,7 @@ class FakeMetaserver:
         self.clients.append(client)
         return client
 
-    def move(self, told: Told) -> None:
+    def move(self, told: RequestStatus) -> None:
         self.now = told
         for client in self.clients:
             if client.moved is not None and not client.ended:
@@ -237,11 +255,11 @@ class FakeClient:
     """``ports.MetaserverClient`` of a FakeMetaserver."""
 
     metaserver: FakeMetaserver
-    moved: Callable[[Told], None] | None = None
+    moved: Callable[[RequestStatus], None] | None = None
     ended: bool = False
     waiting: list[Deferred[str]] = field(factory=list)
 
-    async def submit(self, message: Submit) -> Told:
+    async def submit(self, message: Submit) -> RequestStatus:
         self.metaserver.submitted.append(message)
         known = self.metaserver.known.get(message.client_id)
         answer = self.metaserver.answers.pop(0) if known is None else known
@@ -251,12 +269,12 @@ class FakeClient:
         self.metaserver.now = self.metaserver.now or answer
         return answer
 
-    async def cancel(self, message: Cancel) -> Told:
+    async def cancel(self, message: Cancel) -> RequestStatus:
         told = evolve(await self.status(AskStatus(message.request_id, message.token)), state="cancelled")
         self.metaserver.move(told)
         return told
 
-    async def status(self, message: AskStatus) -> Told:
+    async def status(self, message: AskStatus) -> RequestStatus:
         told = self.metaserver.now
         if told is None or message.request_id != told.request_id:
             raise NotFound(f"there is no request {message.request_id}")
@@ -264,8 +282,8 @@ class FakeClient:
             raise Unauthorised(f"that is not the token of request {message.request_id}")
         return told
 
-    async def submit_together(self, message: SubmitTogether) -> ToldTogether:
-        return ToldTogether(tuple([await self.submit(item) for item in message.items]))
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
+        return RequestStatuses(tuple([await self.submit(item) for item in message.items]))
 
     async def explain(self, message: AskExplain) -> Explanation:
         return explanation("queued", project=message.project)
@@ -277,7 +295,7 @@ class FakeClient:
     async def build(self, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
 
-    async def follow(self, message: Follow, moved: Callable[[Told], None]) -> Told:
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         told = await self.status(AskStatus(message.request_id, message.token))
         self.moved = moved
         return told

@@ -8,17 +8,20 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from buildtool.attempt import Tools
-from buildtool.buildserver import BuildServer, Offered
-from buildtool.delivering import Deliveries, Room
-from buildtool.domain.model import Judged, Offer, OfferKind, canonical
-from buildtool.domain.options import ProjectOptions, choice, standard
-from buildtool.domain.platforms import Value
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
+from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.ports import Executor, Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
-from buildtool.project import Checked, ClientChecker, Project
-from buildtool.protocol import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
-from buildtool.recipes import Command, Plan, Recipe, Wanted
+from buildtool.model.options import choice
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import ProjectOptions, standard
+from buildtool.model.records import canonical
+from buildtool.model.servers import Judged, Offer, OfferKind
+from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.common import Executor
+from buildtool.project.definition import Checked, ClientChecker, Project
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
+from buildtool.protocol.messages import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PLATFORM = canonical({"os": "linux", "arch": "x86_64"})
@@ -326,7 +329,7 @@ class Place:
     commands: FakeCommands
     workshop: FakeWorkshop
     spool: FakeSpool
-    deliveries: Deliveries
+    deliveries: DeliveryQueue
 
     def connect(self, session: int = 1, verdicts: Sequence[Judged] = ()) -> None:
         self.link.away = False
@@ -355,7 +358,7 @@ def place(
     checkers: tuple[ClientChecker, ...] = (),
     time_limit: float | None = None,
     spool: FakeSpool | None = None,
-    room: Room | None = None,
+    room: SpoolLimits | None = None,
     session: int = 1,
     pool: Executor | None = None,
 ) -> Place:
@@ -371,7 +374,7 @@ def place(
     )
     offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
-    deliveries = Deliveries(spool, link, uploads, clock, room)
+    deliveries = DeliveryQueue(spool, link, uploads, clock, room)
     server = BuildServer(offered, tools, link, deliveries, pool or Immediate())
     built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
     link.away = not session

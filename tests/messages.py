@@ -4,33 +4,26 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool import protocol
-from buildtool.domain.model import (
-    AttemptEnd,
-    Capability,
-    Held,
-    HeldState,
-    Judged,
-    Offer,
-    OfferKind,
-    ProjectSkill,
-    Verdict,
-)
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, OfferKind, ProjectSkill, Verdict
+from buildtool.protocol import messages
+from buildtool.protocol.hello import Hello
 from tests import strategies
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 _numbers = st.integers(-(2**63) + 1, 2**63 - 1)
+_names = strategies.server_names.map(lambda name: name[:40])
 _values = st.dictionaries(strategies.option_names, strategies.values, max_size=5)
 _capabilities = st.builds(
     attrs.evolve, strategies.capabilities, host_info=_text, admin=_text, software=_text
 )  # no NUL, which is replaced when it is sent
 
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
-_turns = st.builds(protocol.Turns, _numbers, *[st.floats(0.0, 1e9)] * 5)
+_turns = st.builds(messages.ReactorTurns, _numbers, *[st.floats(0.0, 1e9)] * 5)
 _judged = st.lists(st.builds(Judged, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
-_why_line = st.builds(protocol.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
+_why_line = st.builds(messages.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
-    protocol.Found,
+    messages.Found,
     name=strategies.file_names,
     url=_text,
     size=_numbers,
@@ -45,9 +38,9 @@ _found = st.builds(
 )
 
 ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
-    "Hello": st.builds(protocol.Hello, _numbers, strategies.server_names, strategies.server_names),
+    "Hello": st.builds(Hello, _numbers, _names, _names, _numbers, st.lists(_names, max_size=3).map(tuple)),
     "Submit": st.builds(
-        protocol.Submit,
+        messages.Submit,
         client_id=strategies.client_ids,
         project=strategies.project_names,
         email=strategies.emails,
@@ -60,11 +53,11 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         force=st.booleans(),
         native=st.booleans(),
     ),
-    "Cancel": st.builds(protocol.Cancel, _numbers, strategies.words),
-    "Follow": st.builds(protocol.Follow, _numbers, strategies.words),
-    "AskStatus": st.builds(protocol.AskStatus, _numbers, strategies.words),
+    "Cancel": st.builds(messages.Cancel, _numbers, strategies.words),
+    "Follow": st.builds(messages.Follow, _numbers, strategies.words),
+    "AskStatus": st.builds(messages.AskStatus, _numbers, strategies.words),
     "AskExplain": st.builds(
-        protocol.AskExplain,
+        messages.AskExplain,
         project=strategies.project_names,
         source=_text,
         revision=_text,
@@ -75,11 +68,11 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         force=st.booleans(),
         native=st.booleans(),
     ),
-    "AskWhy": st.builds(protocol.AskWhy, _numbers, strategies.words),
-    "AskBuild": st.builds(protocol.AskBuild, _numbers),
+    "AskWhy": st.builds(messages.AskWhy, _numbers, strategies.words),
+    "AskBuild": st.builds(messages.AskBuild, _numbers),
     "WhyLine": _why_line,
     "Explanation": st.builds(
-        protocol.Explanation,
+        messages.Explanation,
         verdict=strategies.words,
         project=strategies.project_names,
         revision=strategies.commits,
@@ -98,8 +91,8 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         page_url=_text,
     ),
     "Found": _found,
-    "Told": st.builds(
-        protocol.Told,
+    "RequestStatus": st.builds(
+        messages.RequestStatus,
         request_id=_numbers,
         token=strategies.words,
         answer=strategies.words,
@@ -116,19 +109,19 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         log_url=_text,
         page_url=_text,
     ),
-    "Refused": st.builds(protocol.Refused, strategies.words, _text),
-    "Register": st.builds(protocol.Register, strategies.server_names, _capabilities, _held),
-    "Welcome": st.builds(protocol.Welcome, _numbers, _text, _numbers, _numbers, strategies.durations, _judged),
-    "Heartbeat": st.builds(protocol.Heartbeat, _held),
-    "Heard": st.builds(protocol.Heard, _judged),
-    "Draining": st.builds(protocol.Draining, _text),
-    "AskHealth": st.just(protocol.AskHealth()),
-    "Turns": _turns,
+    "Refused": st.builds(messages.Refused, strategies.words, _text),
+    "Register": st.builds(messages.Register, strategies.server_names, _capabilities, _held),
+    "Welcome": st.builds(messages.Welcome, _numbers, _text, _numbers, _numbers, strategies.durations, _judged),
+    "Heartbeat": st.builds(messages.Heartbeat, _held),
+    "Heard": st.builds(messages.Heard, _judged),
+    "Draining": st.builds(messages.Draining, _text),
+    "AskHealth": st.just(messages.AskHealth()),
+    "ReactorTurns": _turns,
     "HealthTold": st.builds(
-        protocol.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
+        messages.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
     ),
     "Order": st.builds(
-        protocol.Order,
+        messages.Order,
         build_id=_numbers,
         epoch=_numbers,
         project=strategies.project_names,
@@ -142,11 +135,11 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         artifact_ticket=_text,
         log_url=_text,
     ),
-    "AbortOrder": st.builds(protocol.AbortOrder, _numbers, _numbers, _text),
-    "Accepted": st.builds(protocol.Accepted, _numbers, _numbers),
-    "Ended": st.builds(protocol.Ended, _numbers, _numbers, st.sampled_from(AttemptEnd), _text, _text),
+    "AbortOrder": st.builds(messages.AbortOrder, _numbers, _numbers, _text),
+    "Accepted": st.builds(messages.Accepted, _numbers, _numbers),
+    "Ended": st.builds(messages.Ended, _numbers, _numbers, st.sampled_from(AttemptEnd), _text, _text),
     "Done": st.builds(
-        protocol.Done,
+        messages.Done,
         build_id=_numbers,
         epoch=_numbers,
         digest=strategies.hex_digests,
@@ -156,17 +149,17 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         seconds=strategies.durations,
         log_tail=_text,
     ),
-    "RenewTickets": st.builds(protocol.RenewTickets, _numbers, _numbers, st.booleans()),
-    "Tickets": st.builds(protocol.Tickets, _text, _text, _text),
-    "Goodbye": st.builds(protocol.Goodbye, _text),
-    "Ok": st.builds(protocol.Ok, st.booleans()),
+    "RenewTickets": st.builds(messages.RenewTickets, _numbers, _numbers, st.booleans()),
+    "Tickets": st.builds(messages.Tickets, _text, _text, _text),
+    "Goodbye": st.builds(messages.Goodbye, _text),
+    "Ok": st.builds(messages.Ok, st.booleans()),
 }
 """A strategy for each message, by the name of its class."""
 
 DIGEST = "ab" * 32
 
 
-def submit(**changes: object) -> protocol.Submit:
+def submit(**changes: object) -> messages.Submit:
     """An ordinary request."""
     values: dict[str, object] = {
         "client_id": "0" * 32,
@@ -179,14 +172,14 @@ def submit(**changes: object) -> protocol.Submit:
         "system": {},
         "local": {"os": "linux", "arch": "x86_64"},
     }
-    return protocol.Submit(**(values | changes))  # type: ignore[arg-type]
+    return messages.Submit(**(values | changes))  # type: ignore[arg-type]
 
 
-ALL["SubmitTogether"] = st.builds(protocol.SubmitTogether, st.lists(ALL["Submit"], max_size=3).map(tuple))
-ALL["ToldTogether"] = st.builds(protocol.ToldTogether, st.lists(ALL["Told"], max_size=3).map(tuple))
+ALL["SubmitTogether"] = st.builds(messages.SubmitTogether, st.lists(ALL["Submit"], max_size=3).map(tuple))
+ALL["RequestStatuses"] = st.builds(messages.RequestStatuses, st.lists(ALL["RequestStatus"], max_size=3).map(tuple))
 
 
-def found(**changes: object) -> protocol.Found:
+def found(**changes: object) -> messages.Found:
     """An ordinary artifact."""
     values: dict[str, object] = {
         "name": "testproject-0123abcd-linux-x86_64-89ab.zip",
@@ -201,10 +194,10 @@ def found(**changes: object) -> protocol.Found:
         "build_id": 17,
         "built_at": 1_700_000_000.0,
     }
-    return protocol.Found(**(values | changes))  # type: ignore[arg-type]
+    return messages.Found(**(values | changes))  # type: ignore[arg-type]
 
 
-def told(**changes: object) -> protocol.Told:
+def told(**changes: object) -> messages.RequestStatus:
     """A hit, unless ``changes`` say otherwise."""
     values: dict[str, object] = {
         "request_id": 12,
@@ -223,10 +216,10 @@ def told(**changes: object) -> protocol.Told:
         "log_url": "",
         "page_url": "",
     }
-    return protocol.Told(**(values | changes))  # type: ignore[arg-type]
+    return messages.RequestStatus(**(values | changes))  # type: ignore[arg-type]
 
 
-def explanation(verdict: str, **changes: object) -> protocol.Explanation:
+def explanation(verdict: str, **changes: object) -> messages.Explanation:
     """An explanation in which nothing but the verdict is known, unless ``changes`` say otherwise."""
     values: dict[str, object] = {
         "verdict": verdict,
@@ -246,10 +239,10 @@ def explanation(verdict: str, **changes: object) -> protocol.Explanation:
         "basis": "",
         "page_url": "",
     }
-    return protocol.Explanation(**(values | changes))  # type: ignore[arg-type]
+    return messages.Explanation(**(values | changes))  # type: ignore[arg-type]
 
 
-def waiting(answer: str = "dispatched", **changes: object) -> protocol.Told:
+def waiting(answer: str = "dispatched", **changes: object) -> messages.RequestStatus:
     """What is told of a Request that waits for build 17."""
     values: dict[str, object] = {
         "answer": answer,
@@ -265,19 +258,19 @@ def waiting(answer: str = "dispatched", **changes: object) -> protocol.Told:
     return told(**(values | changes))
 
 
-def register(server: str = "anna") -> protocol.Register:
+def register(server: str = "anna") -> messages.Register:
     """An ordinary build server."""
     capability = Capability(
         offers=(Offer((("arch", "x86_64"), ("os", "linux"))),),
         machine=(("cpus", 2), ("tools", ("gcc", "make"))),
         skills=(ProjectSkill("testproject", 1, DIGEST),),
     )
-    return protocol.Register(server, capability)
+    return messages.Register(server, capability)
 
 
-def order(build_id: int = 17, epoch: int = 1) -> protocol.Order:
+def order(build_id: int = 17, epoch: int = 1) -> messages.Order:
     """An ordinary order."""
-    return protocol.Order(
+    return messages.Order(
         build_id=build_id,
         epoch=epoch,
         project="testproject",

@@ -3,8 +3,11 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool.domain.messages import Happened
-from buildtool.domain.model import (
+from buildtool.model.audit import AuditEvent
+from buildtool.model.options import Canonical, Kind, Option, Property
+from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.model.project_options import STANDARD, ProjectOptions
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -12,22 +15,16 @@ from buildtool.domain.model import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
     Demand,
-    FailedHere,
     Joined,
     Mail,
-    Offer,
-    OfferKind,
-    ProjectSkill,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
-    Server,
     ShelfKey,
 )
-from buildtool.domain.options import STANDARD, Canonical, Kind, Option, ProjectOptions, Property
-from buildtool.domain.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 
 # --- plain values ---------------------------------------------------------------------------------------
 
@@ -297,7 +294,7 @@ artifacts = st.builds(
     withdrawn=free_text,
 )
 failures = st.builds(
-    FailedHere,
+    RememberedFailure,
     build_id=ids,
     shelf=shelf_keys,
     platform=platforms,
@@ -340,4 +337,6 @@ mails = st.builds(
     asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     server=st.just("") | server_names,
 )
-happenings = st.builds(Happened, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text)
+happenings = st.builds(
+    AuditEvent, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text
+)

@@ -1,5 +1,7 @@
 """The manuals tell the truth: what they name exists in the programs, and what the programs have is in the manuals."""
 
+import ast
+import builtins
 import io
 import os
 import re
@@ -14,21 +16,25 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from buildtool import settings
-from buildtool.configfile import CONFIG_VARIABLE
-from buildtool.domain.known import TOOLS
-from buildtool.domain.model import AttemptEnd, OfferKind, Policy
-from buildtool.domain.options import STANDARD, Kind
-from buildtool.domain.outcomes import RULES
-from buildtool.entry.common import EXIT_CODES
-from buildtool.entry.upkeep import METASERVER_CODES
-from buildtool.project import Checked, Project
-from buildtool.protocol import Found, Told
-from buildtool.recipes import Plan, Wanted
+from buildtool.configuration import mail_settings, settings
+from buildtool.configuration.file import CONFIG_VARIABLE
+from buildtool.model.options import Kind
+from buildtool.model.project_options import STANDARD, Policy
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import OfferKind
+from buildtool.model.vocabulary import TOOLS
+from buildtool.programs.common.program import EXIT_CODES
+from buildtool.programs.metaserver.main import COMMAND_LINE
+from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
+from buildtool.project.definition import Checked, Project
+from buildtool.project.recipe import Plan, Wanted
+from buildtool.protocol.messages import Found, RequestStatus
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
+from buildtool.scheduling.attempts import RULES
+from tests.support.checkout import read_checkout
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.rst", ROOT / "CHANGES.rst", *(ROOT / "docs").rglob("*.rst")])
+PAGES = sorted([*ROOT.glob("*.rst"), *(ROOT / "changes.d").glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
 RECORDS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
 PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py")
 
@@ -40,6 +46,7 @@ pytestmark = pytest.mark.xdist_group("docs")  # each program is asked for its he
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
+@cache
 def parsed(path: Path) -> tuple[nodes.document, str]:
     """Return a page's tree, and what docutils had to say about it."""
     said = io.StringIO()
@@ -107,7 +114,8 @@ def run(program: str, *arguments: str) -> str:
 def flags(program: str) -> set[str]:
     """The long options that a program's --help has, the example and what options say of each other left out."""
     options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
-    return {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
+    of_commands = set(COMMAND_LINE.options) if program == "metaserver" else set()
+    return of_commands | {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
 
 
 def codes(program: str) -> set[str]:
@@ -137,15 +145,51 @@ def test_a_link_leads_to_a_file_that_is_there(path: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_a_file_of_the_checkout_that_a_page_names_is_there(path: Path) -> None:
-    """Literals that begin like a path of the checkout: bin/…, docs/…, examples/…, tests/…, web/…."""
-    named = (
+ROOTS = (ROOT, ROOT / "buildtool", ROOT / "buildtool/adapters", ROOT / "buildtool/adapters/maintenance")
+"""Where a path in a manual may begin."""
+
+IN_THE_TEXT = {"my/config.py", "my/farm.py", "farm.py"}
+"""Files that the tutorial has its reader write."""
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_a_file_or_folder_of_ours_that_a_page_names_is_there(path: Path) -> None:
+    """Literals that end in .py, or begin with a folder of the checkout or of buildtool/."""
+    tops = {one.name for root in ROOTS[:2] for one in root.iterdir() if one.is_dir() and one.name[0] != "."}
+    named = {
         text
-        for text in literals(parsed(path)[0])
-        if re.match(r"(bin|docs|examples|testproject|tests|web)/[\w./]*$", text)
-    )
-    assert [text for text in named if not (ROOT / text).exists()] == []
+        for text in said(path)
+        if re.fullmatch(r"[\w./]+", text) and (text.endswith(".py") or (text.split("/")[0] in tops and "/" in text))
+    } - IN_THE_TEXT
+    made = ("var/", "bin/startcompile.py", "bin/buildserver.py")
+    programs = {*PROGRAMS, "config.py"}
+    asked = {text for text in named - programs if not text.startswith(made)}
+    assert {text for text in asked if not any((root / text).exists() for root in ROOTS)} == set()
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_a_class_that_a_page_names_is_one_of_ours(path: Path) -> None:
+    named = {text.partition(".")[0] for text in said(path) if re.fullmatch(r"(?:[A-Z][a-z]+)+(?:\.[a-z_]+)?", text)}
+    assert named - classes() - set(dir(builtins)) - OF_OTHERS == set()
+
+
+@cache
+def classes() -> set[str]:
+    """Return the names of all classes of the checkout, and of what its modules name besides (unions of classes)."""
+    nodes_of_all = [node for module in read_checkout(ROOT).modules.values() for node in ast.walk(module.tree)]
+    named = {node.id for node in nodes_of_all if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return named | {node.name for node in nodes_of_all if isinstance(node, ast.ClassDef)}
+
+
+OF_OTHERS = {"StrictUndefined"}
+"""Classes of libraries that records of decisions name."""
+
+
+def said(path: Path) -> set[str]:
+    """Return the literals of a page."""
+    if path.suffix == ".md":
+        return set(re.findall(r"`([^`\n]+)`", path.read_text("utf-8")))
+    return literals(parsed(path)[0])
 
 
 def test_every_manual_is_in_the_index() -> None:
@@ -188,7 +232,7 @@ OF_EXAMPLE = of_project("testproject", ROOT / "config.py")
 OF_LUA = of_project("lua", ROOT / "examples" / "lua" / "farm.py")
 
 OPTIONS = [
-    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", set()),
+    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", {"--repair", "--reason TEXT", "--mail ADDRESS"}),
     ("docs/operator.rst", "Options of bin/webserver", "webserver", {"--config", "--verbose", "--version", "--help"}),
     ("docs/donor.rst", "Options", "buildserver.py", set()),
     ("docs/requester.rst", "Options", "startcompile.py", OF_EXAMPLE),
@@ -202,12 +246,20 @@ def test_a_manual_explains_exactly_the_options_of_its_program(
     """``elsewhere`` are those that the section only names: explained above it, or of the example project."""
     part = section(page, title)
     assert elsewhere <= literals(part)
-    assert defined(part) | elsewhere == flags(program)
+    assert defined(part) | {one.split()[0] for one in elsewhere} == flags(program)
+
+
+def test_the_manual_explains_exactly_the_commands_of_the_metaserver() -> None:
+    part = section("docs/operator.rst", "Options of bin/metaserver")
+    words = {word.astext() for term in part.findall(nodes.term) for word in term.findall(nodes.literal)}
+    commands = {f"{one.name} {one.argument}".rstrip() for one in COMMAND_LINE.commands[1:]}
+    assert {word for word in words if not word.startswith("-")} == commands
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
-    known = {flag for program in PROGRAMS for flag in flags(program)} | {"--port"}
+    older = {one.flag for one in COMMAND_LINE.commands}
+    known = {flag for program in PROGRAMS for flag in flags(program)} | older | {"--port"}
     examples = {
         "--arch",
         "--suffix",
@@ -258,7 +310,7 @@ def test_the_table_of_exit_codes_has_those_of_the_help(page: str, programs: tupl
 
 def test_the_tables_of_json_have_exactly_the_keys_that_are_printed() -> None:
     found = Found("n", "u", 1, "d", "c", "r", (), OfferKind.NATIVE, "s", 1, 0.0)
-    told = Told(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
+    told = RequestStatus(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
     part = section("docs/requester.rst", "For programs")
     tables = [{row[0] for row in rows(table)} for table in part.findall(nodes.table)]
     assert tables[0] == set(as_json(Result(Exit.OK)))
@@ -284,10 +336,10 @@ def test_what_the_operator_is_shown_of_check_config_is_what_it_says() -> None:
     shown = next(
         block.astext()
         for block in tree("docs/operator.rst").findall(nodes.literal_block)
-        if block.astext().startswith("$ bin/metaserver --check-config")
+        if block.astext().startswith("$ bin/metaserver check-config")
     )
     told = shown.partition("\n")[2].partition("\n$ ")[0]
-    assert told.replace("/work/farm", str(ROOT)) == run("metaserver", "--check-config").strip()
+    assert told.replace("/work/farm", str(ROOT)) == run("metaserver", "check-config").strip()
 
 
 def test_what_the_donor_is_shown_of_show_info_has_the_lines_that_it_has() -> None:
@@ -334,7 +386,7 @@ def test_the_operator_is_told_of_every_setting_and_of_no_other() -> None:
     heads = [number for number, row in enumerate(table) if row[0] == "setting"]
     documented = {row[0] for row in table[heads[0] + 1 : heads[1]]}
     assert documented == set(settings._SETTINGS)
-    assert {row[0] for row in table[heads[1] + 1 :]} == set(settings._MAIL)
+    assert {row[0] for row in table[heads[1] + 1 :]} == set(mail_settings._MAIL)
 
 
 def test_the_operator_is_told_which_variable_goes_before_which_setting() -> None:

@@ -14,11 +14,11 @@ from docutils.core import publish_doctree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.archive import make_zip
-from buildtool.domain.platforms import Value
-from buildtool.recipecheck import check_recipes
-from buildtool.recipes import Plan, Wanted
-from buildtool.settings import load_settings
+from buildtool.adapters.storage.archive import make_zip
+from buildtool.configuration.settings import load_settings
+from buildtool.model.platforms import Value
+from buildtool.project.recipe import Plan, Wanted
+from buildtool.project.recipe_check import check_recipes
 from tests.support.lua import ROOT, import_sources, need_sources
 from tests.support.packages import require
 

@@ -11,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {
-    "metaserver": "buildtool.entry.programs:metaserver",
-    "webserver": "buildtool.entry.programs:webserver",
-    "buildserver.py": "buildtool.entry.programs:buildserver",
-    "startcompile.py": "buildtool.entry.programs:startcompile",
+    "metaserver": "buildtool.programs.common.launch:metaserver",
+    "webserver": "buildtool.programs.common.launch:webserver",
+    "buildserver.py": "buildtool.programs.common.launch:buildserver",
+    "startcompile.py": "buildtool.programs.common.launch:startcompile",
 }
 
 pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all of them
@@ -72,8 +72,8 @@ def shipped(folder: str) -> set[str]:
         ("web", ".py"),
         ("web/templates", ".html"),
         ("web/static", ".css"),
-        ("buildtool/templates/mail", ""),
-        ("buildtool/migrations", ".mako"),
+        ("buildtool/adapters/mail/templates", ""),
+        ("buildtool/adapters/sql/migrations", ".mako"),
     ],
 )
 def test_every_file_of_a_folder_is_in_the_wheel(names: set[str], folder: str, suffix: str) -> None:

@@ -1,29 +1,29 @@
-"""Every place where text leaves the programs for a terminal, a log, a mail or a page goes through ``domain.text``."""
+"""Every place where text leaves the programs for a terminal, a log, a mail or a page goes through ``model.text``."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import buildtool
-from buildtool.domain import text
+from buildtool.model import text
 
 PACKAGE = Path(buildtool.__file__).parent
 WEB = PACKAGE.parent / "web"
-OWN_WORDS = {"entry/demo.py", "entry/demo_lua.py", "entry/showing.py", "entry/sources.py", "entry/mailbox.py"}
+OWN_WORDS = {"demo/demo.py", "demo/demo_lua.py", "demo/narrator.py", "demo/sources.py", "demo/mailbox.py"}
 """Programs that only say what they themselves made up, or clean it (mailbox)."""
 
 SINKS = {
-    "entry/output.py": {"block", "printable"},
-    "entry/common.py": {"one_line"},
-    "entry/consoles.py": {"log_line", "printable"},
-    "requester/lines.py": {"one_line"},
+    "programs/common/output.py": {"block", "printable"},
+    "programs/common/program.py": {"one_line"},
+    "programs/startcompile/consoles.py": {"log_line", "printable"},
+    "requester/text.py": {"one_line"},
     "requester/outcome.py": {"one_line"},
-    "adapters/mail_text.py": {"log_line", "printable"},
-    "adapters/findings.py": {"one_line"},
-    "buildlog.py": {"block"},
-    "domain/turn.py": {"one_line"},
-    "domain/waiting.py": {"one_line"},
-    "metaserver/operator.py": {"one_line"},
+    "adapters/mail/text.py": {"log_line", "printable"},
+    "adapters/maintenance/finding.py": {"one_line"},
+    "buildserver/log_upload.py": {"block"},
+    "scheduling/decision.py": {"one_line"},
+    "scheduling/waiting.py": {"one_line"},
+    "metaserver/farm_status.py": {"one_line"},
     "web/rendering.py": {"block"},
 }
 """Where text leaves, and by which of the functions it is cleaned there."""
@@ -59,7 +59,7 @@ def test_nothing_else_prints_or_writes_on_a_standard_stream() -> None:
 def test_nobody_has_an_expression_of_their_own_for_control_characters() -> None:
     """What one of them forgets, an attacker finds: ESC and its kin stand in one module."""
     for name, tree in trees():
-        if name == "domain/text.py":
+        if name == "model/text.py":
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

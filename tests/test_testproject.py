@@ -17,23 +17,24 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.archive import make_zip
-from buildtool.adapters.executors import Threads
-from buildtool.adapters.processes import Processes
-from buildtool.adapters.spool import Spool
-from buildtool.adapters.vcs_git import GitMirror
-from buildtool.adapters.vcs_worktrees import Worktrees
-from buildtool.adapters.workshop import RecipeCommands, Slots
-from buildtool.attempt import Tools
-from buildtool.buildserver import BuildServer, Offered
-from buildtool.delivering import Deliveries
-from buildtool.domain.model import AttemptEnd, Offer, OfferKind, canonical
-from buildtool.domain.platforms import Value
+from buildtool.adapters.host.build_slots import RecipeCommands, Slots
+from buildtool.adapters.processes.runner import Processes
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.storage.archive import make_zip
+from buildtool.adapters.storage.spool import Spool
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
-from buildtool.project import Checked, Project
-from buildtool.protocol import AbortOrder, Done, Ended, Order, Welcome
-from buildtool.recipes import Command, Plan, Recipe, Wanted
-from buildtool.settings import load_settings
+from buildtool.model.platforms import Value
+from buildtool.model.records import AttemptEnd, canonical
+from buildtool.model.servers import Offer, OfferKind
+from buildtool.project.definition import Checked, Project
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
+from buildtool.protocol.messages import AbortOrder, Done, Ended, Order, Welcome
 from tests.fakes_build import BASE, FakeLink, FakeUploads
 from tests.support.packages import require
 
@@ -231,7 +232,7 @@ class RealBuilds(TestCase):
             made = attrs.evolve(made, recipe=recipe)
         offered = Offered({made.name: made}, [Offer(PLATFORM)], 2)
         spool = Spool(self.top / "spool", self.pool)
-        deliveries = Deliveries(spool, self.link, self.uploads, self.tools.clock)
+        deliveries = DeliveryQueue(spool, self.link, self.uploads, self.tools.clock)
         server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)
         server.connected(Welcome(1, BASE, 10**9, 10**7, 60.0))
         return server

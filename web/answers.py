@@ -31,7 +31,7 @@ def number(text: str, what: str) -> int:
 
 
 def headers(request: Request, content_type: str, length: int, caching: str) -> None:
-    """Say what follows: its type, its length in bytes, and how long it may be kept."""
+    """Set the headers of what follows: its type, its length in bytes, and how long it may be kept."""
     request.setHeader("Content-Type", content_type)
     request.setHeader("Content-Length", str(length))
     request.setHeader("Cache-Control", caching)

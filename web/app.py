@@ -16,9 +16,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from buildtool import __version__
-from buildtool.domain.model import Build, BuildState
 from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
-from buildtool.ports import BuildDetail, Clock, LogReader, Pages, Questions
+from buildtool.model.records import Build, BuildState
+from buildtool.ports.common import Clock
+from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
+from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
 from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
@@ -26,7 +28,7 @@ from .assets import load_assets
 from .guard import Guard
 from .problems import problem
 from .rendering import templates
-from .streaming import Span, asked_span, send_log
+from .streaming import send_log
 from .urls import Urls
 from .views import ErrorPage
 
@@ -65,7 +67,7 @@ class WebApp:
         clock: Clock,
         projects: Sequence[str] = (),
         questions: Questions | None = None,
-        condition: health.Condition | None = None,
+        condition: health.HealthSource | None = None,
     ) -> None:
         self._pages = pages
         self._condition = condition
@@ -150,13 +152,13 @@ class WebApp:
             return plain(request, f"The log has {extent.length} bytes.\n")
         if span.partial:
             request.setResponseCode(206)
-            request.setHeader("Content-Range", f"bytes {span.start}-{span.end - 1}/{extent.length}")
+            request.setHeader("Content-Range", span.content_range)
         await self._send(request, build.id, epoch, span)
         return None
 
     @app.route("/health", methods=["GET"])
     async def health(self, request: Request) -> bytes:
-        """Say to monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
+        """Answer monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
         revision = trouble = ""
         try:
             revision = (await self._pages.health()).revision
@@ -218,7 +220,7 @@ class WebApp:
             raise NotFound(f"there is no build {build_id}")
         return found
 
-    async def _send(self, request: Request, build_id: int, epoch: int, span: Span) -> None:
+    async def _send(self, request: Request, build_id: int, epoch: int, span: ByteSpan) -> None:
         headers(request, TEXT, span.end - span.start, "no-cache")
         if request.method != b"HEAD":
             await send_log(request, self._logs, build_id, epoch, span)

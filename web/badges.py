@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.domain.model import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    BuildState,
-    Joined,
-    OfferKind,
-    RequestState,
-    Server,
-)
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, Joined, RequestState
+from buildtool.model.servers import OfferKind, Server
 
 from .views import Badge
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import asdict, frozen
 
-from buildtool.protocol import HealthTold
+from buildtool.protocol.messages import HealthTold
 
 OK = 200
 NOT_OK = 503
@@ -15,7 +15,7 @@ NOT_OK = 503
 _PATH = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
 
 
-class Condition(Protocol):
+class HealthSource(Protocol):
     """Asks the metaserver how it stands."""
 
     async def health(self) -> HealthTold | None:
@@ -23,7 +23,7 @@ class Condition(Protocol):
 
 
 @frozen
-class Said:
+class HealthAnswer:
     """An answer to monitoring: its status code, and the object that is its body."""
 
     status: int
@@ -32,7 +32,7 @@ class Said:
 
 def said(
     version: str, revision: str, trouble: str = "", told: HealthTold | None = None, *, asked: bool = False
-) -> Said:
+) -> HealthAnswer:
     """Return the answer.
 
     ``revision`` is the database's; "" when it cannot be read, and then ``trouble`` is the error's code. ``told`` is
@@ -51,4 +51,4 @@ def said(
         body["status"] = "troubled"
     if trouble:
         body |= {"status": "unavailable", "reason": trouble}
-    return Said(OK if body["status"] == "ok" else NOT_OK, body)
+    return HealthAnswer(OK if body["status"] == "ok" else NOT_OK, body)

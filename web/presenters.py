@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from buildtool.domain.estimates import duration_words
-from buildtool.domain.model import Artifact, Attempt, Build, BuildState, Offer, Server
-from buildtool.kept import remembering, weight
-from buildtool.ports import BuildDetail, BuildLine, Overview, RequestLine, Running, ServerLine
-from buildtool.protocol import Explanation, WhyLine
+from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.servers import Offer, Server
+from buildtool.model.text import duration_words
+from buildtool.ports.pages import BuildDetail, BuildLine, Overview, RequestLine, RunningBuild, ServerLine
+from buildtool.protocol.messages import Explanation, WhyLine
 
 from . import badges, words
 from .timeline import timeline
@@ -22,10 +23,10 @@ from .views import (
     BuildRow,
     BuildsPage,
     Fact,
-    Link,
     Moment,
     Note,
     OfferLine,
+    PageLink,
     Presence,
     RequestRow,
     ServerCard,
@@ -79,7 +80,7 @@ def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now
     oldest = overview.oldest_queued
     waits = f"oldest {words.duration(now - oldest.created_at)}" if oldest else "nothing waits"
     tiles = (
-        Tile("Running", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
+        Tile("RunningBuild", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
              urls.builds(state="running")),
         Tile("Queued", f"{queued:,}", waits, urls.builds(state="queued")),
         Tile("Build servers", f"{overview.servers_connected:,}", f"of {overview.servers_known:,} known",
@@ -253,7 +254,7 @@ def _waiting(why: Explanation, urls: Urls) -> WaitCard:
 
 def _wait_row(line: WhyLine, urls: Urls) -> WaitRow:
     left = line.count - len(line.servers)
-    servers = tuple(Link(urls.server(name), name) for name in line.servers)
+    servers = tuple(PageLink(urls.server(name), name) for name in line.servers)
     return WaitRow(line.words, servers, f"and {left:,} more" if left > 0 else "")
 
 
@@ -266,11 +267,11 @@ def _notes(overview: Overview, urls: Urls, now: float) -> list[Note]:
     oldest = overview.oldest_queued
     if overview.servers_connected == 0:
         waiting = "What is queued waits until one connects." if oldest else "A request would wait until one connects."
-        notes.append(Note("bad", f"No build server is connected. {waiting}", Link(urls.servers(), "Build servers")))
+        notes.append(Note("bad", f"No build server is connected. {waiting}", PageLink(urls.servers(), "Build servers")))
     elif oldest is not None and overview.running < overview.slots:
         waited = words.duration(now - oldest.created_at)
         text = f"Slots are free, but a build has waited for {waited}: {_wants(oldest)}."
-        notes.append(Note("wait", text, Link(urls.build(oldest.id), f"Build {oldest.id}")))
+        notes.append(Note("wait", text, PageLink(urls.build(oldest.id), f"Build {oldest.id}")))
     if overview.mails_refused:
         refused = words.count(overview.mails_refused, "mail was", "mails were")
         notes.append(Note("wait", f"{refused} refused by the mail server for good; the pages of their builds say why."))
@@ -337,10 +338,10 @@ def _offer(it: Offer) -> OfferLine:
     return OfferLine(_cut(words.platform(it.platform, words.HAS)), how)
 
 
-def _running(it: Running, urls: Urls, now: float) -> Link:
+def _running(it: RunningBuild, urls: Urls, now: float) -> PageLink:
     since = words.duration(now - it.attempt.offered_at)
     spec = it.build.spec
-    return Link(
+    return PageLink(
         urls.build(it.build.id), f"build {it.build.id}", f"{spec.project} {words.revision(spec.revision)}, for {since}"
     )
 
@@ -389,7 +390,7 @@ def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
         verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
         platform=words.platform(artifact.platform, words.RUNS_FROM),
         kind=badges.KIND[artifact.kind],
-        server=Link(urls.server(artifact.server), artifact.server),
+        server=PageLink(urls.server(artifact.server), artifact.server),
         took=words.duration(artifact.seconds),
         built=moment(artifact.built_at, now),
         withdrawn=artifact.withdrawn,
@@ -401,7 +402,7 @@ def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptR
     return AttemptRow(
         epoch=attempt.epoch,
         badge=badges.attempt(attempt),
-        server=Link(urls.server(attempt.server), attempt.server),
+        server=PageLink(urls.server(attempt.server), attempt.server),
         platform=words.platform(attempt.platform, words.HAS),
         kind=badges.KIND[attempt.kind],
         offered=moment(attempt.offered_at, now),

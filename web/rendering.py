@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from buildtool import __version__
-from buildtool.domain.text import block
-from buildtool.kept import remembering, size_of_text
+from buildtool.concurrency.bounded_cache import remembering, size_of_text
+from buildtool.model.text import block
 
 from .urls import Urls
 from .views import BuildRow

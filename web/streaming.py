@@ -1,49 +1,18 @@
-"""Bytes of a log to a visitor: which of them were asked for, and no more in memory than the visitor takes."""
+"""Bytes of a log to a visitor: no more of them in memory than the visitor takes."""
 
 from __future__ import annotations
 
-import re
-
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import Request
 from zope.interface import implementer
 
 from buildtool.errors import NotFound
-from buildtool.ports import LogReader
+from buildtool.ports.pages import LogReader
+from buildtool.protocol.http_headers import ByteSpan
 
 CHUNK = 128 * 1024
 """Bytes read at a time; about as much is in memory for each visitor."""
-
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
-
-
-@frozen
-class Span:
-    """Bytes from ``start`` up to, not including, ``end``; ``partial`` when a part was asked for."""
-
-    start: int
-    end: int
-    partial: bool
-
-
-def asked_span(header: str | None, length: int) -> Span | None:
-    """Return what a Range header asks of ``length`` bytes, or None when there are no such bytes (status 416).
-
-    A header that is none, malformed, or asks for several ranges asks for everything, as RFC 9110 allows.
-    """
-    found = _RANGE.match(header or "")
-    if found is None or found.group(1, 2) == ("", ""):
-        return Span(0, length, partial=False)
-    first, last = found.groups()
-    if not first:
-        start, end = max(0, length - int(last)), length
-    else:
-        start, end = int(first), min(int(last) + 1, length) if last else length
-        if last and int(last) < start:
-            return Span(0, length, partial=False)
-    return Span(start, end, partial=True) if start < end else None
 
 
 @implementer(IPushProducer)
@@ -71,7 +40,7 @@ class _Pace:
         """The visitor left; Klein cancels whatever is awaited."""
 
 
-async def send_log(request: Request, logs: LogReader, build_id: int, epoch: int, span: Span) -> None:
+async def send_log(request: Request, logs: LogReader, build_id: int, epoch: int, span: ByteSpan) -> None:
     """Write the bytes of ``span``, as fast as the visitor takes them.
 
     Raises NotFound when the log goes away meanwhile.

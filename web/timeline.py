@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildtool.domain.model import Attempt, Build
+from buildtool.model.records import Attempt, Build
 
 from . import badges, words
 from .views import Bar, Stretch, Timeline

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
-from buildtool.kept import remembering, weight
+from buildtool.concurrency.bounded_cache import remembering, weight
 
 
 def _prefix(public_url: str) -> str:

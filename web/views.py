@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.kept import weight
+from buildtool.concurrency.bounded_cache import weight
 
 
 @frozen
@@ -16,7 +16,7 @@ class Badge:
 
 
 @frozen
-class Link:
+class PageLink:
     """Where to go, in what words; ``under`` is said beside it."""
 
     url: str
@@ -39,7 +39,7 @@ class Note:
 
     tone: str
     text: str
-    link: Link | None = None
+    link: PageLink | None = None
 
 
 @frozen
@@ -138,7 +138,7 @@ class ServerCard:
     trouble: str
     tone: str
     load: str
-    running: tuple[Link, ...]
+    running: tuple[PageLink, ...]
     offers: tuple[OfferLine, ...]
     more_offers: str
     projects: str
@@ -179,7 +179,7 @@ class ArtifactCard:
     verify: str
     platform: str
     kind: str
-    server: Link
+    server: PageLink
     took: str
     built: Moment
     withdrawn: str
@@ -191,7 +191,7 @@ class AttemptRow:
 
     epoch: int
     badge: Badge
-    server: Link
+    server: PageLink
     platform: str
     kind: str
     offered: Moment
@@ -250,7 +250,7 @@ class WaitRow:
     """One reason for waiting, and the build servers that it holds for."""
 
     words: str
-    servers: tuple[Link, ...]
+    servers: tuple[PageLink, ...]
     more: str
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from buildtool.domain.options import Canonical
-from buildtool.domain.platforms import Value
-from buildtool.kept import remembering, weight
+from buildtool.concurrency.bounded_cache import remembering, weight
+from buildtool.model.options import Canonical
+from buildtool.model.platforms import Value
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

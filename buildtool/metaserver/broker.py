@@ -16,42 +16,34 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from buildtool.asker import NOBODY, Asker, asker, hung_up, working_for
-from buildtool.domain.admission import find_hit
-from buildtool.domain.messages import (
-    Answer,
-    ArtifactGone,
-    AskedWhy,
+from buildtool.concurrency.asker import NOBODY, Asker, asker, working_for
+from buildtool.concurrency.inbox import Inbox
+from buildtool.concurrency.signal import Signal
+from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
+from buildtool.metaserver.batches import SLICE, BatchDecider, Entry, ReactorTurn
+from buildtool.model.audit import AuditEvent
+from buildtool.model.project_options import Policy
+from buildtool.model.records import (
+    Attempt,
+    AttemptState,
+    Beat,
+    BuildState,
+    RequestState,
+)
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
+from buildtool.scheduling.answers import Answer
+from buildtool.scheduling.decide import next_wake
+from buildtool.scheduling.effects import Effect, RequestMoved
+from buildtool.scheduling.events import (
     ClockStepped,
-    Effect,
     Event,
-    Explain,
-    Happened,
     Reconfigured,
-    RequestMoved,
     Restarted,
     Tick,
-    hits_wanted,
-    submissions,
 )
-from buildtool.domain.model import Attempt, AttemptEnd, AttemptState, Beat, BuildState, Policy, RequestState, ShelfKey
-from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
-from buildtool.domain.state import Row, Seen, State
-from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
-from buildtool.inbox import Inbox
-from buildtool.ports import ArtifactFiles, BrokerStore, Clock
-
-BATCH_MOST = 500
-"""At most so many events share one transaction."""
-
-BATCH_FIRST = 64
-"""So many are taken for a batch at first; how many were decided in time says how many are taken for the next."""
-
-SLICE = 0.010
-"""Seconds after which a batch takes no more events, and what is told waits for the reactor's next turn."""
-
-LOADED_AT_ONCE = 4_000
-"""For how many shelves at once the database is asked: one event alone may need two thousand."""
+from buildtool.scheduling.state.journal import Row
+from buildtool.scheduling.state.state import State
 
 SWEEP = 30.0
 """Seconds after which the broker looks at everything that waits for a time, even if no timer woke it: timers follow
@@ -79,22 +71,6 @@ class Performer(Protocol):
         """Tidy up after an Attempt: its log is complete, what it uploaded in vain can go."""
 
 
-@define(eq=False)
-class _Entry:
-    event: Event
-    answered: Deferred[Answer] | None
-    asker: Asker = NOBODY
-    decision: Decision | None = None
-
-    def answer(self) -> None:
-        if self.answered is not None and self.decision is not None:
-            self.answered.callback(self.decision.answer)
-
-    def refuse(self, problem: Exception) -> None:
-        if self.answered is not None:
-            self.answered.errback(problem)
-
-
 @define
 class Broker:
     """Owns the State; everybody else sends it events and reads what is committed.
@@ -109,11 +85,11 @@ class Broker:
     artifacts: ArtifactFiles
     performer: Performer
     stopwatch: Callable[[], float] = field()
-    _inbox: Inbox[_Entry] = field(init=False)
-    _room: int = field(default=BATCH_FIRST, init=False)
-    _turned: float = field(default=0.0, init=False)
+    _inbox: Inbox[Entry] = field(init=False)
+    turn: ReactorTurn = field(init=False)
+    _batches: BatchDecider = field(init=False)
     _busy: bool = field(default=False, init=False)
-    _resting: list[Deferred[None]] = field(factory=list, init=False)
+    _resting: Signal = field(factory=Signal, init=False)
     _wake: IDelayedCall | None = field(default=None, init=False)
     _trouble: str = field(default="", init=False)
     _in_doubt: bool = field(default=False, init=False)
@@ -128,9 +104,9 @@ class Broker:
     def _timers(self) -> Callable[[], float]:
         return self.timers.seconds
 
-    @_inbox.default
-    def _empty(self) -> Inbox[_Entry]:
-        return Inbox(self.timers.seconds)
+    def __attrs_post_init__(self) -> None:
+        self._inbox, self.turn = Inbox(self.timers.seconds), ReactorTurn(self.stopwatch, self.timers)
+        self._batches = BatchDecider(self.state, self.store, self.artifacts, self._inbox, self.turn, self._believed)
 
     async def start(self) -> None:
         """Load what is open, and let every Lease begin anew. Raises StorageUnavailable."""
@@ -161,7 +137,7 @@ class Broker:
         if doubtful is not None and stepped:
             self._apart += doubtful[1]
         # By the clock as it was believed so far: a step that was not taken in yet shifts them afterwards.
-        self.state.fresh_leases(self._believed())
+        self.state.leases.start(self._believed())
         return stepped
 
     def _believed(self) -> float:
@@ -178,9 +154,7 @@ class Broker:
         if self._wake is not None and self._wake.active():
             self._wake.cancel()
         while self._busy:
-            waiting: Deferred[None] = Deferred()
-            self._resting.append(waiting)
-            await waiting
+            await self._resting.wait()
 
     async def reconfigure(self, policies: Mapping[str, Policy]) -> None:
         """Take other policies between two batches, and give out what can be built with them.
@@ -195,7 +169,7 @@ class Broker:
         if self._stopped:
             raise StorageUnavailable(STOPPING)
         answered: Deferred[Answer] = Deferred()
-        entry = _Entry(event, answered, asker())
+        entry = Entry(event, answered, asker())
         self._inbox.put(entry, entry.asker)
         if not self._busy:
             self._busy = True
@@ -204,60 +178,40 @@ class Broker:
         return await answered
 
     async def _pump(self) -> None:
-        self._turned = self.stopwatch()
+        self.turn.turned()
         try:
             while self._inbox and not self._stopped:
-                self._notice_step()
-                self._take_policies()
-                await self._take([self._inbox.take() for _ in range(min(self._room, len(self._inbox)))])
-                await self._breathe()
+                self._put_own_first()
+                await self._take(self._batches.take())
+                await self.turn.breathe()
             while self._inbox:  # it stops
                 self._inbox.take().refuse(StorageUnavailable(STOPPING))
             self._set_alarm()
         finally:
             self._busy = False
-        resting, self._resting = self._resting, []
-        for waiting in resting:
-            waiting.callback(None)
-
-    async def breathe(self, since: float) -> float:
-        """Let the reactor turn if it has not ``since`` for a while, by the stopwatch; return since when it has not."""
-        if self.stopwatch() - since < SLICE:
-            return since
-        turned: Deferred[None] = Deferred()
-        self.timers.callLater(0, turned.callback, None)
-        await turned
-        return self.stopwatch()
+        self._resting.notify()
 
     def charge(self, by: Asker, seconds: float) -> None:
         """Note what was done for a peer besides deciding what it sent: its next event waits the longer for that."""
         self._inbox.charge(by, seconds)
 
-    async def _breathe(self) -> None:
-        self._turned = await self.breathe(self._turned)
+    def _put_own_first(self) -> None:
+        """Put first that the clock was set, or other policies taken, until what follows from that is committed.
 
-    def _put_back(self, entries: Sequence[_Entry]) -> None:
-        """Let events wait on that were taken for a batch for which they are too many."""
-        for entry in reversed(entries):
-            self._inbox.put(entry, entry.asker, first=True)
-
-    def _notice_step(self) -> None:
-        """Put first that the clock was set, if it was: whatever waits for a time is not to wait longer or shorter."""
+        Whatever waits for a time is not to wait longer or shorter.
+        """
         apart = self.clock.wall() - self.timers.seconds()
         stepped = apart - self._apart
         if abs(stepped) >= STEP:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
-            self._inbox.put(_Entry(ClockStepped(stepped), None), NOBODY, first=True)
-
-    def _take_policies(self) -> None:
-        """Take other policies if there are any, and put first what follows from them until that is committed."""
+            self._inbox.put(Entry(ClockStepped(stepped), None), NOBODY, first=True)
         if self._policies is not None:
             self.state.reconfigure(self._policies)
             self._policies, self._unsettled = None, True
         if self._unsettled:
-            self._inbox.put(_Entry(Reconfigured(), None), NOBODY, first=True)
+            self._inbox.put(Entry(Reconfigured(), None), NOBODY, first=True)
 
-    async def _take(self, batch: list[_Entry]) -> None:
+    async def _take(self, batch: list[Entry]) -> None:
         now = self.clock.wall()
         try:
             if self._in_doubt:
@@ -265,13 +219,13 @@ class Broker:
                     batch = [entry for entry in batch if not isinstance(entry.event, ClockStepped)]
                 self._in_doubt = False
                 self._tell_late()
-            batch = await self._prepare(batch, now)
-            entries, count = self._decide(batch, now)
+            batch = await self._batches.prepare(batch, now)
+            entries, count = self._batches.decide(batch, now)
             batch = batch[:count]
-            happened = _happened(entries)
+            happened = [one for entry in entries for one in entry.effects if isinstance(one, AuditEvent)]
             rows = self.state.changes()
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
-                happened.append(Happened("storage-back", "metaserver", self._trouble))
+                happened.append(AuditEvent("storage-back", "metaserver", self._trouble))
             if rows or happened:
                 await self._commit(entries, rows, happened, now)
                 self._is_troubled("")
@@ -301,7 +255,7 @@ class Broker:
         self._trouble = trouble
 
     async def _commit(
-        self, entries: list[_Entry], rows: Sequence[Row], happened: Sequence[Happened], now: float
+        self, entries: list[Entry], rows: Sequence[Row], happened: Sequence[AuditEvent], now: float
     ) -> None:
         """Commit, or raise and have the database read anew before anything else is decided.
 
@@ -310,7 +264,7 @@ class Broker:
         """
         try:
             await self.store.commit(rows, happened, now)
-            self._turned = self.stopwatch()
+            self.turn.turned()
         except StorageUnavailable:
             self._in_doubt = True
             beats = [row.at for row in rows if isinstance(row, Beat)]
@@ -319,7 +273,7 @@ class Broker:
             self._untold = [
                 effect
                 for entry in entries
-                for effect in (entry.decision.effects if entry.decision is not None else ())
+                for effect in entry.effects
                 if isinstance(effect, RequestMoved) and effect.request.state is not RequestState.WAITING
             ]
             raise
@@ -332,17 +286,17 @@ class Broker:
         untold, self._untold = self._untold, []
         for effect in untold:
             if effect.request.id not in self.state.requests:
-                self._guarded(self.performer.perform, effect)
+                _guarded(self.performer.perform, effect)
 
-    async def _take_alone(self, batch: list[_Entry]) -> None:
+    async def _take_alone(self, batch: list[Entry]) -> None:
         """Retry the events of a failed batch one by one; one that fails alone is answered."""
         if len(batch) == 1:
             batch[0].refuse(InternalError("the metaserver could not take this in; its log has the details"))
             return
         for entry in batch:
-            await self._take([_Entry(entry.event, entry.answered)])
+            await self._take([Entry(entry.event, entry.answered)])
 
-    async def _start_over(self, batch: list[_Entry]) -> None:
+    async def _start_over(self, batch: list[Entry]) -> None:
         """A decision failed half-way: believe the database and not the memory, then retry what was in the batch."""
         try:
             await self._rebuild()
@@ -353,109 +307,29 @@ class Broker:
             return
         await self._take_alone(batch)
 
-    async def _prepare(self, batch: Sequence[_Entry], now: float) -> list[_Entry]:
-        """Load what the decisions on the first events of a batch will look at; return those, the others wait on.
-
-        A question is dropped if whoever asked has hung up.
-        """
-        missing: dict[ShelfKey, None] = {}
-        clients: list[str] = []
-        taken: list[_Entry] = []
-        began = self.stopwatch()
-        for count, entry in enumerate(batch):
-            if taken and (self.stopwatch() - began >= SLICE or len(missing) >= LOADED_AT_ONCE):
-                self._put_back(batch[count:])
-                break
-            if entry.asker.gone and isinstance(entry.event, Explain | AskedWhy):
-                entry.refuse(hung_up())
-                continue
-            taken.append(entry)
-            missing |= dict.fromkeys(self._unloaded(entry.event))
-            clients += [one.client_id for one in submissions(entry.event) if one.client_id not in self.state.seen]
-        if missing or clients:
-            # Failures that a step of the clock is about to shift are remembered still.
-            shelves, known = await self.store.known(missing, clients, min(now, self._believed()))
-            self._turned = self.stopwatch()
-            for key, shelf in shelves.items():
-                self.state.stock(key, shelf)
-            for client_id, answered in known.items():
-                self.state.seen[client_id] = Seen(answered.request_id, answered.body_digest, answered.answer)
-        return taken
-
-    def _unloaded(self, event: Event) -> list[ShelfKey]:
-        return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves]
-
-    def _decide(self, batch: Sequence[_Entry], now: float) -> tuple[list[_Entry], int]:
-        """Decide events until that has taken long enough; return what was decided, and how many of the batch.
-
-        The others wait on. Before an event that may be answered with an artifact it is told which files are gone.
-        """
-        decided: list[_Entry] = []
-        began = before = self.stopwatch()
-        for count, entry in enumerate(batch):
-            decided += self._without_files(entry.event, now)
-            if hits_wanted(entry.event) and self._unloaded(entry.event):
-                # Of what was withdrawn in this batch there are older ones, which have to be read first.
-                self._put_back(batch[count:])
-                return decided, count
-            entry.decision = decide(self.state, entry.event, now)
-            decided.append(entry)
-            after = self.stopwatch()
-            self._inbox.charge(entry.asker, after - before)
-            before = after
-            if after - began >= SLICE:
-                self._room = max(1, 2 * count)
-                self._put_back(batch[count + 1 :])
-                return decided, count + 1
-        if len(batch) == self._room:
-            self._room = min(BATCH_MOST, 2 * self._room)
-        return decided, len(batch)
-
-    def _without_files(self, event: Event, now: float) -> list[_Entry]:
-        """Give up the artifacts that an event would be answered with although their files are absent.
-
-        The disk is asked about no others: for each demand one, as a rule.
-        """
-        gone: list[_Entry] = []
-        for demand in hits_wanted(event):
-            while (found := find_hit(self.state, demand)) is not None:
-                if self.artifacts.present(found.digest, found.size):
-                    break
-                entry = _Entry(ArtifactGone(found, "its file is absent or has another size"), None)
-                entry.decision = decide(self.state, entry.event, now)
-                gone.append(entry)
-        return gone
-
-    async def _tell(self, entries: list[_Entry], rows: Sequence[Row]) -> None:
+    async def _tell(self, entries: list[Entry], rows: Sequence[Row]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""
         for entry in entries:
             if isinstance(entry.event, ClockStepped):
                 self._apart += entry.event.seconds
             elif isinstance(entry.event, Reconfigured):
                 self._unsettled = False
-            before = self.stopwatch()
+            before = self.turn.stopwatch()
             entry.answer()
-            after = self.stopwatch()
+            after = self.turn.stopwatch()
             self._inbox.charge(entry.asker, after - before)
-            if after - self._turned >= SLICE:
-                await self._breathe()
+            if after - self.turn.since >= SLICE:
+                await self.turn.breathe()
         for entry in entries:
-            acts = [one for one in entry.decision.effects if not isinstance(one, Happened)] if entry.decision else ()
-            for effect in acts:
-                self._guarded(self.performer.perform, effect)
-            if acts and self.stopwatch() - self._turned >= SLICE:
-                await self._breathe()
+            effects = [one for one in entry.effects if not isinstance(one, AuditEvent)]
+            for effect in effects:
+                _guarded(self.performer.perform, effect)
+            if effects:
+                await self.turn.breathe()
         for row in rows:
             if isinstance(row, Attempt) and row.state is AttemptState.ENDED:
-                self._guarded(self.performer.attempt_ended, row)
-                await self._breathe()
-
-    @staticmethod
-    def _guarded(act: Callable[..., None], argument: object) -> None:
-        try:
-            act(argument)
-        except Exception:  # noqa: BLE001 - one act that fails must not keep the others from being done
-            log.failure("an act failed: {what}", what=type(argument).__name__)
+                _guarded(self.performer.attempt_ended, row)
+                await self.turn.breathe()
 
     def _set_alarm(self) -> None:
         """Wake at the next timer, or after ``SWEEP`` at the latest."""
@@ -468,24 +342,16 @@ class Broker:
         delay = SWEEP if when is None else min(SWEEP, max(0.0, when - now))
         if self._trouble:
             delay = RETRY
-        self._wake = self.timers.callLater(delay, self._sweep)
 
-    def _sweep(self) -> None:
-        def failed(failure: object) -> None:
-            log.warn("the sweep is put off: {failure}", failure=failure)
+        def sweep() -> None:
+            sweeping = Deferred.fromCoroutine(self.send(Tick()))
+            sweeping.addErrback(lambda failure: log.warn("the sweep is put off: {failure}", failure=failure))
 
-        Deferred.fromCoroutine(self.send(Tick())).addErrback(failed)
-
-
-def _happened(entries: Sequence[_Entry]) -> list[Happened]:
-    return [
-        effect
-        for entry in entries
-        for effect in (entry.decision.effects if entry.decision is not None else ())
-        if isinstance(effect, Happened)
-    ]
+        self._wake = self.timers.callLater(delay, sweep)
 
 
-def wasted(attempt: Attempt) -> bool:
-    """Say whether what an ended Attempt uploaded, if anything, is of no use."""
-    return attempt.end is not AttemptEnd.SUCCEEDED
+def _guarded(act: Callable[..., None], argument: object) -> None:
+    try:
+        act(argument)
+    except Exception:  # noqa: BLE001 - one act that fails must not keep the others from being done
+        log.failure("an act failed: {what}", what=type(argument).__name__)

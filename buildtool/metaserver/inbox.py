@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from buildtool.asker import asker, hung_up
-from buildtool.inbox import Inbox
+from buildtool.concurrency.asker import asker, hung_up
+from buildtool.concurrency.inbox import Inbox
 
 T = TypeVar("T")
 

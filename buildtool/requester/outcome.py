@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import attrs
 from attrs import frozen
 
-from buildtool.domain.model import RequestState
-from buildtool.domain.text import one_line
 from buildtool.errors import (
     BuildToolError,
     ConfigurationError,
@@ -21,8 +19,10 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
-from buildtool.protocol import Explanation, Found, Told
-from buildtool.requester.lines import request_id_words
+from buildtool.model.records import RequestState
+from buildtool.model.text import one_line
+from buildtool.protocol.messages import Explanation, Found, RequestStatus
+from buildtool.requester.text import request_id_words
 
 __all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
 
@@ -78,14 +78,14 @@ class Result:
     """
 
     exit: Exit
-    told: Told | None = None
+    told: RequestStatus | None = None
     milliseconds: float = 0.0
     path: str = ""
     error: BuildToolError | None = None
     explanation: Explanation | None = None
 
 
-def exit_of_state(told: Told) -> Exit:
+def exit_of_state(told: RequestStatus) -> Exit:
     """Return the exit code for how a Request stands."""
     return _OF_STATE.get(told.state, Exit.INTERNAL)
 

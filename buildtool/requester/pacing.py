@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from buildtool.domain.rates import Budget, Rates
-from buildtool.requester.console import Console
+from buildtool.concurrency.rates import RateBudget, Rates
+from buildtool.requester.ports import Console
 
-SHOWN = Budget(100, 2)
+SHOWN = RateBudget(100, 2)
 """Lines about changes that are shown at once, and each second after that: 64 builds at once have about that many."""
 
 SUMMED_UP_AFTER = 5.0
@@ -32,6 +32,6 @@ class Changes:
             self.console.say(line)
 
     def sum_up(self, before: float | None = None) -> None:
-        """Say how many lines were left out since a time no later than ``before``, or at all."""
+        """Return how many lines were left out since a time no later than ``before``, or at all."""
         for left in self._rates.left_out(self.timers.seconds() if before is None else before):
             self.console.say(f"{left.count:,} more changes were not shown")

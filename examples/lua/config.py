@@ -8,7 +8,7 @@ import os
 import shlex
 from pathlib import Path
 
-from buildtool.domain.platforms import Value
+from buildtool.model.platforms import Value
 from buildtool.project import Command, Plan, Project, ProjectOptions, Recipe, Wanted, choice, flag, standard
 
 HERE = Path(__file__).resolve().parent

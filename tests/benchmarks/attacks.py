@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import frozen
 
-from buildtool.entry.local_farm import LocalFarm, Program
-from buildtool.wire import encode
+from buildtool.demo.local_farm import LocalFarm, Program
+from buildtool.protocol.codec import encode
 from tests.benchmarks.clients import submit_of
 from tests.benchmarks.figures import ATTACKED, Board
 from tests.benchmarks.seeds import built, fill

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from statistics import median, quantiles
 
-from buildtool.entry.local_farm import LocalFarm
+from buildtool.demo.local_farm import LocalFarm
 from tests.benchmarks.figures import Board
 from tests.benchmarks.seeds import SERVER, fill, queued
 from tests.benchmarks.world import World, progress, settled, start_servers

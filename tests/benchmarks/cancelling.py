@@ -14,10 +14,10 @@ from pathlib import Path
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, gatherResults
 
-from buildtool.adapters.groups import mark_for
-from buildtool.adapters.processes import CommandLine, Processes
-from buildtool.adapters.reaping import Keepers
-from buildtool.entry.common import monotonic_reactor
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.process_group import mark_for
+from buildtool.adapters.processes.runner import CommandLine, Processes
+from buildtool.programs.common.program import monotonic_reactor
 from tests.benchmarks.figures import Board
 from tests.benchmarks.world import ROOT, World, progress
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.vcs_git import GitMirror
-from buildtool.adapters.vcs_worktrees import Worktrees
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from tests.benchmarks.figures import Board
 from tests.benchmarks.world import World, progress
 from tests.support.inline import run

@@ -32,17 +32,29 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from buildtool.adapters.detect import detect_machine
-from buildtool.adapters.downloads import TransferClient
-from buildtool.adapters.executors import Threads
-from buildtool.adapters.pb_client import Requesting, connect_requester
-from buildtool.adapters.pb_link import BuildServerLink
-from buildtool.domain.model import AttemptEnd, Held, Judged
-from buildtool.entry.capability import announced
-from buildtool.entry.common import monotonic_reactor
-from buildtool.protocol import AbortOrder, Accepted, Ended, Follow, Ok, Order, Register, Submit, Told, Welcome
-from buildtool.settings import load_settings
-from buildtool.wire import encode
+from buildtool.adapters.control.build_server_link import BuildServerLink
+from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.host.detectors import detect_machine
+from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.configuration.settings import load_settings
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, Judged
+from buildtool.programs.buildserver.capability import announced
+from buildtool.programs.common.program import monotonic_reactor
+from buildtool.protocol.codec import encode
+from buildtool.protocol.messages import (
+    AbortOrder,
+    Accepted,
+    Ended,
+    Follow,
+    Ok,
+    Order,
+    Register,
+    RequestStatus,
+    Submit,
+    Welcome,
+)
 from tests.benchmarks.world import CONFIG
 
 Asked = dict[str, Any]
@@ -113,10 +125,10 @@ async def starts(reactor: ReactorBase, asked: Asked) -> Asked:
     return {"starts": found}
 
 
-async def _ended(client: Requesting, told: Told) -> None:
+async def _ended(client: Requesting, told: RequestStatus) -> None:
     over: Deferred[None] = Deferred()
 
-    def moved(now: Told) -> None:
+    def moved(now: RequestStatus) -> None:
         if now.state != "waiting" and not over.called:
             over.callback(None)
 

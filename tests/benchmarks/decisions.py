@@ -12,31 +12,23 @@ import random
 import time
 from collections.abc import Callable
 
-from buildtool.domain.matching import comparisons_of
-from buildtool.domain.messages import (
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import number
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.records import Attempt, AttemptEnd, BuildSpec, Demand, canonical
+from buildtool.model.servers import Capability, Offer, ProjectSkill
+from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.effects import Dispatch
+from buildtool.scheduling.events import (
     AttemptAccepted,
     AttemptEnded,
     Delivered,
     Disconnected,
-    Dispatch,
     Event,
     Registered,
     Submitted,
 )
-from buildtool.domain.model import (
-    Attempt,
-    AttemptEnd,
-    BuildSpec,
-    Capability,
-    Demand,
-    Offer,
-    Policy,
-    ProjectSkill,
-    canonical,
-)
-from buildtool.domain.options import ProjectOptions, number, standard
-from buildtool.domain.scheduler import Decision, decide, next_wake, shelves_needed
-from buildtool.domain.state import State
+from buildtool.scheduling.state.state import State
 from tests.benchmarks.figures import Board
 from tests.benchmarks.world import World, progress
 
@@ -167,8 +159,8 @@ class Farm:
         """Take one event as the broker does."""
         state = self._state
         for key in shelves_needed(state, event):
-            if key not in state.shelves:
-                state.stock(key, state.shelf(key))
+            if key not in state.shelves.kept:
+                state.shelves.stock(key, state.shelves.get(key))
         decision = decide(state, event, self._now)
         state.changes()
         state.committed()

@@ -13,9 +13,10 @@ from statistics import quantiles
 
 from attrs import define, frozen
 
-from buildtool.domain.model import Capability, Offer, ProjectSkill, canonical
-from buildtool.protocol import Register
-from buildtool.wire import encode
+from buildtool.model.records import canonical
+from buildtool.model.servers import Capability, Offer, ProjectSkill
+from buildtool.protocol.codec import encode
+from buildtool.protocol.messages import Register
 from tests.benchmarks.figures import Board
 from tests.benchmarks.seeds import built, fill
 from tests.benchmarks.world import ROOT, World, progress

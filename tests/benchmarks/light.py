@@ -20,12 +20,12 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.defer import DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from buildtool.adapters.pb_link import Backoff, BuildServerLink
-from buildtool.domain.model import Held, Judged
-from buildtool.entry.common import monotonic_reactor
+from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.errors import BuildToolError, Declined
-from buildtool.protocol import AbortOrder, Accepted, Ok, Order, Register, Welcome
-from buildtool.wire import decode
+from buildtool.model.servers import Held, Judged
+from buildtool.programs.common.program import monotonic_reactor
+from buildtool.protocol.codec import decode
+from buildtool.protocol.messages import AbortOrder, Accepted, Ok, Order, Register, Welcome
 
 SECOND = 1.0
 """In how many seconds all of them come."""
@@ -108,7 +108,7 @@ def main() -> int:
             lambda own=own: own,  # type: ignore[misc]
             reactor,
             final=final,
-            backoff=Backoff(chance=herd.draw.random),
+            pace=LoginPace(chance=herd.draw.random),
         )
         link.orders = Nobody(herd.registered)
         herd.links.append(link)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from buildtool.adapters.database import Database
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.domain.model import (
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -20,12 +20,12 @@ from buildtool.domain.model import (
     Build,
     BuildState,
     Demand,
-    OfferKind,
     Refusal,
     Request,
     RequestState,
 )
-from buildtool.ports import Row
+from buildtool.model.servers import OfferKind
+from buildtool.ports.metaserver import Row
 from tests.benchmarks.world import World
 from tests.support.inline import run
 

@@ -16,14 +16,14 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.adapters.detect import DETECTORS
-from buildtool.domain.matching import machine_required, platform_required
-from buildtool.domain.model import BuildSpec
-from buildtool.domain.platforms import Value
-from buildtool.entry.local_farm import LocalFarm, Program
-from buildtool.entry.startcompile import detected
-from buildtool.project import Project
-from buildtool.settings import load_settings
+from buildtool.adapters.host.detectors import DETECTORS
+from buildtool.configuration.settings import load_settings
+from buildtool.demo.local_farm import LocalFarm, Program
+from buildtool.model.matching.requiring import machine_required, platform_required
+from buildtool.model.platforms import Value
+from buildtool.model.records import BuildSpec
+from buildtool.programs.startcompile.main import detected
+from buildtool.project.definition import Project
 
 CONFIG = Path(__file__).resolve().parent / "config.py"
 ROOT = CONFIG.parent.parent.parent

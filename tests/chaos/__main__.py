@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
-from buildtool.entry.common import monotonic_reactor
+from buildtool.programs.common.program import monotonic_reactor
 from tests.chaos.run import Report, Run, say
 from tests.chaos.script import LONG, SHORT, Script, scripted
 

@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.downloads import TransferClient
-from buildtool.adapters.pb_client import Requesting, connect_requester
-from buildtool.domain.platforms import Value
+from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
-from buildtool.protocol import AskStatus, Cancel, Follow, Submit, SubmitTogether, Told
+from buildtool.model.platforms import Value
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus, Submit, SubmitTogether
 from tests.chaos import judgement
 from tests.chaos.script import Asked, Manner
 from tests.chaos.sources import BROKEN, about
@@ -121,7 +121,7 @@ class Requester:
 
     # --- one try each -----------------------------------------------------------------------------------
 
-    async def _submit(self, client: Requesting) -> list[Told]:
+    async def _submit(self, client: Requesting) -> list[RequestStatus]:
         messages = tuple(self._message(number, *wish) for number, wish in enumerate(self.asked.wishes()))
         if len(messages) == 1:
             return [await client.submit(messages[0])]
@@ -142,22 +142,22 @@ class Requester:
             force=asked.force,
         )
 
-    async def _cancel(self, said: Told, client: Requesting) -> Told:
+    async def _cancel(self, said: RequestStatus, client: Requesting) -> RequestStatus:
         now = await client.cancel(Cancel(said.request_id, said.token))
         self.told.cancelled(now.state)
         return now
 
-    async def _status(self, said: Told, client: Requesting) -> Told:
+    async def _status(self, said: RequestStatus, client: Requesting) -> RequestStatus:
         now = await client.status(AskStatus(said.request_id, said.token))
         self.told.stands(now.state)
         if now.state == judgement.WAITING:
             self.told.wrong.append(f"was mailed {self.around.post.of(self.asked.email)} while the request waits")
         return now
 
-    async def _follow(self, said: Told, client: Requesting) -> Told:
-        over: Deferred[Told | None] = Deferred()
+    async def _follow(self, said: RequestStatus, client: Requesting) -> RequestStatus:
+        over: Deferred[RequestStatus | None] = Deferred()
 
-        def hear(now: Told | None) -> None:
+        def hear(now: RequestStatus | None) -> None:
             if not over.called and (now is None or now.state != judgement.WAITING):
                 over.callback(now)
 
@@ -169,7 +169,7 @@ class Requester:
         self.told.stands(now.state)
         return now
 
-    async def _leave(self, said: Told) -> None:
+    async def _leave(self, said: RequestStatus) -> None:
         """Follow for a while, and hang up without a word."""
         self.doing = "follows for a while"
         try:
@@ -180,7 +180,7 @@ class Requester:
         except PASSING:
             return
 
-    async def _fetch(self, said: Told, wish: tuple[int, int]) -> None:
+    async def _fetch(self, said: RequestStatus, wish: tuple[int, int]) -> None:
         found = said.artifact
         if found is None:
             self.told.wrong.append("is satisfied by no artifact")
@@ -197,7 +197,7 @@ class Requester:
 
     # --- what is right ----------------------------------------------------------------------------------
 
-    def _judge(self, said: Told, wish: tuple[int, int]) -> None:
+    def _judge(self, said: RequestStatus, wish: tuple[int, int]) -> None:
         """Note an end that there should not be: the one broken variant always fails, no other ever does."""
         if said.state == ("satisfied" if wish[0] == BROKEN else "failed"):
             self.told.wrong.append(f"asked for {about(*wish).strip()}, and it {said.state}: {said.reason}")

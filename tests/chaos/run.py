@@ -22,12 +22,12 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived, readBody
 
-from buildtool.adapters.detect import DETECTORS
-from buildtool.adapters.downloads import TransferClient
-from buildtool.adapters.executors import Threads
-from buildtool.entry.local_farm import LocalFarm, free_ports
-from buildtool.entry.startcompile import detected
-from buildtool.settings import load_settings
+from buildtool.adapters.host.detectors import DETECTORS
+from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.configuration.settings import load_settings
+from buildtool.demo.local_farm import LocalFarm, free_ports
+from buildtool.programs.startcompile.main import detected
 from tests.chaos import leftovers
 from tests.chaos.farm import DRAINS_WITHIN, STOPS_WITHIN, Misbehaved, Program
 from tests.chaos.mail import MoodyServer
@@ -134,7 +134,7 @@ class Run:
         script, directory, shape = self.script, self.directory, self.script.shape
         commits = make_repository(directory / "chaos.git", script.revisions)
         # A port that no outgoing connection takes while the mail server is away.
-        self.mail.port = free_ports()["BUILDTOOL_PB_PORT"]
+        (self.mail.port,) = free_ports(1)
         self.mail.start()
         self.farm.mail_port = self.mail.port
         ports = self.farm.ports

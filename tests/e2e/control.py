@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.entry.local_farm import LocalFarm, Program
+from buildtool.demo.local_farm import LocalFarm, Program
 
 CONFIG = Path(__file__).resolve().parent / "config.py"
 

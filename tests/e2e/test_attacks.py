@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.benchmarks.attacks import attacked
 from tests.benchmarks.world import World
 from tests.hostile.attacks import ATTACKS
 from tests.support.packages import require
+
+pytestmark = pytest.mark.long
 
 MOST_MIB = 50.0
 MOST_LOG_KIB = 1_024.0

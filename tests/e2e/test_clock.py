@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.entry.local_farm import Program
+from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
 from tests.support.packages import require_that
 
 LIBRARIES = tuple(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
-MAIN = "import sys; from buildtool.entry.metaserver import main; sys.argv = ['metaserver']; sys.exit(main())"
+MAIN = "import sys; from buildtool.programs.metaserver.main import main; sys.argv = ['metaserver']; sys.exit(main())"
 """What bin/metaserver does, but for executing itself anew, which the library does not see its environment in."""
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from buildtool.adapters.elf import HEAD, elf_arch
-from buildtool.entry.local_farm import LocalFarm, import_sources
+from buildtool.adapters.host.elf import HEAD, elf_arch
+from buildtool.demo.local_farm import LocalFarm, import_sources
 from tests.e2e.control import Control
 from tests.support.packages import require, require_that
 
-pytestmark = pytest.mark.xdist_group("cross")  # the tests share a farm
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cross")]  # the tests share a farm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.test_processes import alive
+from tests.adapters.processes.test_runner import alive
 from tests.e2e.control import BUILD, Control
 from tests.support.packages import require, require_that
 

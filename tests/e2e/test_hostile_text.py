@@ -12,12 +12,13 @@ from urllib.request import urlopen
 import pytest
 from attrs import evolve
 
-from buildtool.adapters.pb_banana import Bounds, Expressions
-from buildtool.adapters.pb_encode import call_bytes, encoded
-from buildtool.domain.model import AttemptEnd, ProjectSkill
-from buildtool.protocol import Accepted, Draining, Ended, Goodbye, Order, Refused
-from buildtool.settings import load_settings
-from buildtool.wire import decode, encode
+from buildtool.adapters.control.decoder import Bounds, Expressions
+from buildtool.adapters.control.encoder import call_bytes, encoded
+from buildtool.configuration.settings import load_settings
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import ProjectSkill
+from buildtool.protocol.codec import decode, encode, text_of
+from buildtool.protocol.messages import Accepted, Draining, Ended, Goodbye, Order, Refused
 from tests.e2e.control import Control
 from tests.hostile.peer import Peer, registration
 
@@ -46,7 +47,7 @@ def liar(control: Control, name: str) -> Iterator[Peer]:
     offers = (evolve(native, tools=(("CC_VERSION", HOSTILE),)), odd)
     capability = evolve(announced.capability, offers=offers, admin=HOSTILE, software="x\x1b[2J\u202e")
     with Peer(int(environment["BUILDTOOL_PB_PORT"]), "build server") as peer:
-        answer = peer.call("register", encode(evolve(announced, capability=capability)))
+        answer = peer.call("register", text_of(evolve(announced, capability=capability)))
         assert isinstance(answer, dict)
         assert answer["type"] == "Welcome", answer
         yield peer
@@ -72,7 +73,7 @@ def test_nothing_that_a_build_server_says_reaches_a_terminal_a_log_a_mail_or_a_p
         harmless(asked.stdout + asked.stderr)
         order = ordered(peer)
         said = Ended(order.build_id, order.epoch, AttemptEnd.REFUSED, HOSTILE, HOSTILE)
-        assert isinstance(peer.call("ended", encode(said)), dict)
+        assert isinstance(peer.call("ended", text_of(said)), dict)
         order = ordered(peer)
         for more in ((), ("--arch=s390x",)):
             again = running.farm.request(*more, "bob@example.org")
@@ -83,7 +84,7 @@ def test_nothing_that_a_build_server_says_reaches_a_terminal_a_log_a_mail_or_a_p
         )  # fmt: skip
         harmless(status.stdout)
         said = Ended(order.build_id, order.epoch, AttemptEnd.FAILED, HOSTILE, HOSTILE)
-        assert isinstance(peer.call("ended", encode(said)), dict)
+        assert isinstance(peer.call("ended", text_of(said)), dict)
         running.farm.programs[0].wait_for("mail for ann")
         for mail in running.mails():
             assert "evil" in harmless(mail.get_content())
@@ -93,8 +94,8 @@ def test_nothing_that_a_build_server_says_reaches_a_terminal_a_log_a_mail_or_a_p
                 harmless(answer.read().decode())
         failed = running.farm.request("ann@example.org")
         assert "evil" in harmless(failed.stdout)
-        peer.call("draining", encode(Draining(HOSTILE)))
-        peer.call("goodbye", encode(Goodbye(HOSTILE)))
+        peer.call("draining", text_of(Draining(HOSTILE)))
+        peer.call("goodbye", text_of(Goodbye(HOSTILE)))
     metaserver = running.farm.programs[1]
     metaserver.wait_for("build server liar left")
     log = "\n".join(metaserver.lines)

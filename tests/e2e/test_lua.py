@@ -12,7 +12,7 @@ from tests.support.packages import require
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-pytestmark = pytest.mark.xdist_group("lua")  # the sources are downloaded once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("lua")]  # the sources are downloaded once
 
 
 def test_the_demo_builds_and_runs_every_release_and_keeps_its_promises(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_the_demo_builds_and_runs_every_release_and_keeps_its_promises(tmp_path:
     ):
         require(program, package)
     need_sources()
-    words = [sys.executable, "-m", "buildtool.entry.demo_lua", "--directory", str(tmp_path)]
+    words = [sys.executable, "-m", "buildtool.demo.demo_lua", "--directory", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     for promised in (r"5\.4\.7 .* native ", r"ppc +5\.4\.4 .* cross +qemu-ppc", r"s390x +5\.4\.2 .* cross +qemu-s390x"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from buildtool.entry.local_farm import Program
+from buildtool.demo.local_farm import Program
 from tests.e2e.control import CONFIG, Control
 from tests.support.packages import require
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from buildtool.domain.tickets import Ticket, TicketKind, sign
-from buildtool.entry.local_farm import Program
+from buildtool.demo.local_farm import Program
+from buildtool.model.tickets import Ticket, TicketKind, sign
 from tests.e2e.control import CONFIG, Control
 
 IN_TIME = 10.0

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from buildtool.protocol import AskHealth
+from buildtool.protocol.messages import AskHealth
 from tests.e2e.control import Control
 from tests.e2e.test_operator import operate, standing
 from tests.hostile.peer import Peer

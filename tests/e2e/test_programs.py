@@ -14,7 +14,7 @@ from tests.e2e.test_bad_input import run_program
 
 def test_two_demos_at_once_both_keep_their_promises(tmp_path: Path) -> None:
     root = CONFIG.parent.parent.parent
-    words = [sys.executable, "-m", "buildtool.entry.demo", "--directory"]
+    words = [sys.executable, "-m", "buildtool.demo.demo", "--directory"]
     demos = [
         subprocess.Popen([*words, str(tmp_path / name)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for name in ("one", "two")

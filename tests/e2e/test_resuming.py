@@ -2,7 +2,7 @@
 
 import signal
 
-from buildtool.entry.local_farm import Program
+from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from buildtool.entry.local_farm import Program
-from tests.adapters.states import soil
+from buildtool.demo.local_farm import Program
+from tests.adapters.maintenance.states import soil
 from tests.e2e.control import BUILD, Control
 from tests.support.packages import require_that
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.entry.local_farm import LocalFarm, import_sources, local_farm
-from tests.entry.surroundings import PLAIN_C, locale_at
+from buildtool.demo.local_farm import LocalFarm, import_sources, local_farm
+from tests.programs.common.surroundings import PLAIN_C, locale_at
 from tests.support.packages import require
 
 CONFIG = '''

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.svn_repositories import SvnOrigin
+from tests.adapters.vcs.svn.repositories import SvnOrigin
 from tests.e2e.control import BUILD, Control
 from tests.e2e.test_requests import run_program
 from tests.support.packages import require

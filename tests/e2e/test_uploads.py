@@ -3,8 +3,8 @@
 import http.client
 import time
 
-from buildtool.domain.tickets import Ticket, TicketKind, sign
-from tests.adapters.transfers import digest_of
+from buildtool.model.tickets import Ticket, TicketKind, sign
+from tests.adapters.http.transfers import digest_of
 from tests.e2e.control import Control
 
 WHOLE = bytes(range(256)) * 4096

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from buildtool.domain.model import ProjectSkill
+from buildtool.model.servers import ProjectSkill
 from tests.hostile.attacks import ATTACKS, Target
 
 

@@ -12,20 +12,11 @@ from http.client import HTTPConnection, HTTPException
 import attrs
 from attrs import define, field
 
-from buildtool.adapters.pb_encode import encoded
-from buildtool.domain.model import AttemptEnd, ProjectSkill
 from buildtool.errors import BuildToolError
-from buildtool.protocol import (
-    Accepted,
-    AskExplain,
-    Draining,
-    Ended,
-    Goodbye,
-    Heartbeat,
-    Order,
-    SubmitTogether,
-)
-from buildtool.wire import decode, encode
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import ProjectSkill
+from buildtool.protocol.codec import decode, text_of
+from buildtool.protocol.messages import Accepted, AskExplain, Draining, Ended, Goodbye, Heartbeat, Order, SubmitTogether
 from tests.hostile.peer import LOCAL, Gone, Peer, registration, submission
 
 CALLS = 64
@@ -98,7 +89,7 @@ def questions(target: Target) -> None:
     for number in range(150):
         with _refusals():
             target.server(f"liar-{secrets.token_hex(4)}-{number}", offers=64).close()
-    question = encoded(encode(target.explain()), _refuse)
+    question = text_of(target.explain())
 
     def ask() -> None:
         with target.peer() as peer:
@@ -120,7 +111,7 @@ def waiting_calls(target: Target) -> None:
         for each, peer in enumerate(peers):
             try:
                 for _ in range(CALLS):
-                    peer.send("explain", encode(target.explain(secrets.token_hex(20), filler=FILLER)))
+                    peer.send("explain", text_of(target.explain(secrets.token_hex(20), filler=FILLER)))
             except (Gone, OSError):
                 peers[each] = target.peer()
 
@@ -133,7 +124,7 @@ def understood(target: Target) -> None:
     def ask() -> None:
         with target.peer() as peer:
             while target.goes_on():
-                peer.call("explain", encode(target.explain(filler=FILLER - 2)))
+                peer.call("explain", text_of(target.explain(filler=FILLER - 2)))
 
     _again(target, ask)
 
@@ -145,7 +136,7 @@ def unknown_commits(target: Target) -> None:
         peers = [target.peer() for _ in range(4)]
         for peer in peers:
             for _ in range(CALLS):
-                peer.send("explain", encode(target.explain(secrets.token_hex(20))))
+                peer.send("explain", text_of(target.explain(secrets.token_hex(20))))
         time.sleep(1.0)
         for peer in peers:
             peer.close()
@@ -158,7 +149,7 @@ def wide_ranges(target: Target) -> None:
 
     def ask() -> None:
         with target.peer() as peer:
-            question = encode(target.explain(revrange="999"))
+            question = text_of(target.explain(revrange="999"))
             for number in [peer.send("explain", question) for _ in range(CALLS)]:
                 peer.answer(number)
 
@@ -184,7 +175,7 @@ def silent(target: Target) -> None:
 
 def chatter(target: Target) -> None:
     """Say again and again, with control characters, that one drains, and say good-bye in four thousand characters."""
-    draining = encode(Draining("A" * 2_000 + CONTROL + "B" * 1_900))
+    draining = text_of(Draining("A" * 2_000 + CONTROL + "B" * 1_900))
 
     def talk() -> None:
         name = f"chatty-{secrets.token_hex(2)}"
@@ -193,7 +184,7 @@ def chatter(target: Target) -> None:
             while time.monotonic() < end:
                 for number in [peer.send("draining", draining) for _ in range(CALLS - 4)]:
                     peer.answer(number)
-            peer.call("goodbye", encode(Goodbye("G" * 4_000)))
+            peer.call("goodbye", text_of(Goodbye("G" * 4_000)))
 
     _again(target, talk)
 
@@ -266,10 +257,6 @@ def together(target: Target) -> None:
                     each.asked("heartbeat", Heartbeat())
 
     _again(target, ask)
-
-
-def _refuse(_: object) -> int:
-    raise TypeError("a question has no references")
 
 
 ATTACKS: dict[str, Callable[[Target], None]] = {

@@ -20,8 +20,8 @@ import attrs
 from attrs import define, field
 
 from buildtool.errors import BuildToolError
-from buildtool.protocol import AskExplain, Submit
-from buildtool.wire import decode
+from buildtool.protocol.codec import decode
+from buildtool.protocol.messages import AskExplain, Submit
 from tests.hostile.peer import Gone, Peer
 
 PATIENCE = 20.0

@@ -11,12 +11,14 @@ from typing import Self
 import attrs
 from attrs import define, field, frozen
 
-from buildtool.adapters.pb_banana import Bounds, Expressions, plain
-from buildtool.adapters.pb_encode import Encoded, call_bytes, encoded
-from buildtool.domain.model import Capability, Held, Offer, OfferKind, ProjectSkill
-from buildtool.domain.platforms import Value
-from buildtool.protocol import PROTOCOL_VERSION, Hello, Register, Submit
-from buildtool.wire import encode
+from buildtool.adapters.control.decoder import Bounds, Expressions, plain
+from buildtool.adapters.control.encoder import Encoded, call_bytes, encoded
+from buildtool.model.platforms import Value
+from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill
+from buildtool.protocol.codec import encode, text_of
+from buildtool.protocol.hello import PROTOCOL_VERSION, Hello
+from buildtool.protocol.json_text import TextBounds, parsed
+from buildtool.protocol.messages import Register, Submit
 
 LOCAL: dict[str, Value] = {
     "os": "linux",
@@ -30,6 +32,7 @@ LOCAL: dict[str, Value] = {
 """What the requester's machine is in every submission made here."""
 
 _BOUNDS = Bounds(10**8, 10**7, 200)
+_TEXTS = TextBounds(10**7, 200)
 _OURS = 7
 """The number under which a peer says that an object of its own can be called."""
 
@@ -73,9 +76,9 @@ class Peer:
         self.write(b"\x02\x82pb" + call_bytes((b"version", 6)))
         self._next()  # the version
         answer = self.call("hello", encode(Hello(PROTOCOL_VERSION, self.role, "hostile")))
-        if not isinstance(answer, Reference):
+        if not isinstance(answer, tuple) or not isinstance(answer[0], Reference):
             raise Gone(f"hello was answered {answer}")
-        self._door = answer.number
+        self._door = answer[0].number
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -90,9 +93,9 @@ class Peer:
         return self._came.pop(0)
 
     def send(self, name: str, message: object) -> int:
-        """Call a method and return the call's number; nothing is waited for."""
+        """Call a method with a message's text and return the call's number; nothing is waited for."""
         self._calls += 1
-        data = message if isinstance(message, Encoded) else encoded(message, _no_reference)
+        data = encoded(message, _no_reference)
         arguments = _tuple_of([data, _own_object()] if name == "register" else [data])
         command = (b"message", self._calls, self._door, name.encode(), 1, arguments, encoded({}, _no_reference))
         self.write(call_bytes(command))
@@ -105,7 +108,7 @@ class Peer:
             if not isinstance(came, list) or not came:
                 continue
             if came[0] == b"answer" and came[1] == number:
-                return plain(came[2], Reference)
+                return _understood(plain(came[2], Reference))
             if came[0] == b"error" and came[1] == number:
                 raise Gone("answered with an error")
             if came[0] == b"message":
@@ -117,7 +120,7 @@ class Peer:
 
     def asked(self, name: str, message: attrs.AttrsInstance) -> Mapping[str, object]:
         """Call a method with a message of the protocol and return the fields of what is answered."""
-        answer = self.call(name, encode(message))
+        answer = self.call(name, text_of(message))
         if not isinstance(answer, dict):
             raise Gone(f"{name} was answered {answer!r:.100}")
         return answer
@@ -129,11 +132,13 @@ class Peer:
             if isinstance(came, list) and came and came[0] == b"message":
                 self.orders.append(came)
         came = self.orders.pop(0)
-        return came[3], plain(came[5], Reference), came[1]
+        arguments = plain(came[5], Reference)
+        assert isinstance(arguments, tuple)
+        return came[3], tuple(map(_understood, arguments)), came[1]
 
     def reply(self, number: object, message: attrs.AttrsInstance) -> None:
         """Answer a call of the other side."""
-        self.write(call_bytes((b"answer", number, encoded(encode(message), _no_reference))))
+        self.write(call_bytes((b"answer", number, encoded(text_of(message), _no_reference))))
 
     def close(self) -> None:
         """Leave without a word."""
@@ -146,6 +151,10 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _understood(part: object) -> object:
+    return parsed(part, _TEXTS) if isinstance(part, bytes) else part
 
 
 def _no_reference(_: object) -> int:

@@ -2,8 +2,8 @@
 
 from twisted.internet.defer import Deferred
 
-from buildtool.domain.messages import AttemptAccepted, Delivered
 from buildtool.metaserver.broker import Broker
+from buildtool.scheduling.events import AttemptAccepted, Delivered
 
 
 def deliver_all(broker: Broker) -> None:

@@ -8,38 +8,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.asker import Asker, working_for
-from buildtool.domain.messages import (
-    CancelRequested,
-    Dispatch,
-    Event,
-    Explain,
-    Hit,
-    Queued,
-    Registered,
-    RequestMoved,
-    SessionOpened,
-    Tick,
-)
-from buildtool.domain.model import (
-    Artifact,
-    Attempt,
-    AttemptState,
-    Build,
-    BuildState,
-    Held,
-    Judged,
-    Policy,
-    Request,
-    RequestState,
-    Verdict,
-)
-from buildtool.domain.state import LEASE, State
+from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
-from buildtool.metaserver.broker import RETRY, SLICE, SWEEP, Broker
-from tests.domain.broker import fingerprint
-from tests.domain.worlds import POLICIES, machine, spec, submitted
+from buildtool.metaserver.batches import SLICE
+from buildtool.metaserver.broker import RETRY, SWEEP, Broker
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.servers import Held, Judged, Verdict
+from buildtool.scheduling.answers import Hit, Queued, SessionOpened
+from buildtool.scheduling.effects import Dispatch, RequestMoved
+from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick
+from buildtool.scheduling.state.lease_table import LEASE
+from buildtool.scheduling.state.state import State
 from tests.metaserver.deliveries import deliver_all
+from tests.scheduling.broker import fingerprint
+from tests.scheduling.worlds import POLICIES, machine, spec, submitted
 from tests.support.logs import listening
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
@@ -364,6 +347,37 @@ class FileTests(SynchronousTestCase):
         assert not isinstance(self.successResultOf(world.send(submitted("c", force=True))), Hit)
         assert len(world.files.asked) == 1
 
+    def test_the_files_of_a_batch_are_asked_for_in_one_question(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        deliver_all(world.broker)
+        world.files.questions = 0
+        world.store.held = []
+        hits = [world.send(submitted(f"d{number}")) for number in range(10)]
+        world.store.held.pop().callback(None)
+        world.store.held.pop().callback(None)
+        assert all(isinstance(self.successResultOf(one), Hit) for one in hits)
+        assert world.files.questions == 2, "one for the first, one for the other nine"
+
+    def test_while_the_disk_does_not_answer_nothing_is_decided_and_everybody_is_answered_once(self) -> None:
+        world = World()
+        world.send(Registered("anna", machine()))
+        world.send(submitted("a"))
+        deliver_all(world.broker)
+        world.store.held = []
+        first = world.send(submitted("b"))
+        others = [world.send(submitted(f"d{number}")) for number in range(5)]
+        world.takes = SLICE
+        world.files.trouble = StorageUnavailable("the disk is away")
+        world.store.held.pop().callback(None)
+        world.timers.pump([0.0] * 20)
+        assert isinstance(self.successResultOf(first), Hit)
+        for one in others:
+            self.failureResultOf(one, StorageUnavailable)
+        world.files.trouble, world.store.held = None, None
+        assert isinstance(self.successResultOf(world.send(submitted("c"))), Hit)
+
 
 class TimerTests(SynchronousTestCase):
     def test_a_clock_that_is_set_ends_no_lease_and_lets_none_last_longer(self) -> None:
@@ -491,12 +505,12 @@ class ReconfiguringTests(SynchronousTestCase):
         asked = self.world.send(submitted("c2", spec(1)))
         taken = self.reconfigure()
         self.assertNoResult(taken)
-        assert self.world.broker.state.policies != POLICIES
+        assert self.world.broker.state.projects.of != POLICIES
         while self.world.store.held:
             self.world.store.held.pop(0).callback(None)
         self.successResultOf(asked)
         self.successResultOf(taken)
-        assert self.world.broker.state.policies == POLICIES
+        assert self.world.broker.state.projects.of == POLICIES
 
     def test_a_commit_that_fails_puts_off_what_follows_from_it(self) -> None:
         self.world.store.problems = [full_disk()]

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.asker import NOBODY, Asker, working_for
+from buildtool.concurrency.asker import NOBODY, Asker, working_for
+from buildtool.concurrency.inbox import ACCOUNTS_KEPT, LATELY, Inbox
 from buildtool.errors import Unavailable
-from buildtool.inbox import ACCOUNTS_KEPT, LATELY, Inbox
 from buildtool.metaserver.inbox import Gate
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")

@@ -10,9 +10,9 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.domain.messages import BuildAborted, ServerPaused, ServerResumed
 from buildtool.errors import BuildToolError
-from buildtool.protocol import Submit
+from buildtool.protocol.messages import Submit
+from buildtool.scheduling.events import BuildAborted, ServerPaused, ServerResumed
 from tests.simulation.clock import Armed
 from tests.simulation.ledger import Spoilt, path_of
 from tests.simulation.projects import ARCHES, COLOURS, REVISIONS

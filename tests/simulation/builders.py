@@ -12,18 +12,19 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.disk import Disk, Mode, make_directories
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.pb_link import Backoff, BuildServerLink
-from buildtool.adapters.spool import Spool
-from buildtool.attempt import Tools
-from buildtool.buildserver import BuildServer, Offered
-from buildtool.delivering import Deliveries
-from buildtool.domain.model import Held, Judged
-from buildtool.domain.platforms import Value
+from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
+from buildtool.adapters.storage.spool import Spool
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.server import BuildServer, Offered
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
-from buildtool.ports import Executor, Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
-from buildtool.protocol import (
+from buildtool.model.platforms import Value
+from buildtool.model.servers import Held, Judged
+from buildtool.ports.buildserver import Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.common import Executor
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,
@@ -264,7 +265,7 @@ class Builder:
     life: Life = field(init=False)
     link: BuildServerLink = field(init=False)
     server: BuildServer = field(init=False)
-    deliveries: Deliveries = field(init=False)
+    deliveries: DeliveryQueue = field(init=False)
     overheard: Overheard = field(init=False)
     lives: int = 0
     leaving: bool = False
@@ -292,7 +293,7 @@ class Builder:
             lambda: Register(self.name, found, instance=f"the directory of {self.name}"),
             life,
             final=self._final,
-            backoff=Backoff(most=self.maxdelay, chance=world.rng.random),
+            pace=LoginPace(most=self.maxdelay, chance=world.rng.random),
             keepalive=self.keepalive,
         )
         overheard = self.overheard = Overheard(world, self.name, self.link)
@@ -309,7 +310,7 @@ class Builder:
         offered = Offered({project.name: project}, found.offers, found.max_builds)
         disk = self.machine.executor(life)
         spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
-        self.deliveries = Deliveries(spool, overheard, uploads, life)
+        self.deliveries = DeliveryQueue(spool, overheard, uploads, life)
         self.server = BuildServer(offered, tools, overheard, self.deliveries, Inline())
         overheard.server = self.server
         self.link.orders = overheard

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import DeferredLock
 
-from buildtool.adapters import schema, stores
-from buildtool.adapters.database import Database
-from buildtool.adapters.executors import Inline
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql import broker_store, schema
+from buildtool.adapters.sql.database import Database
 from buildtool.errors import StorageUnavailable
 from tests.simulation.clock import Life
 from tests.simulation.faults import Faults
@@ -113,4 +113,4 @@ AMBIGUOUS = True
 WRITING = frozenset({"_commit", "_mark", "_refuse", "_shift"})
 """The transactions that write."""
 
-assert all(hasattr(stores, name) for name in ("_commit",))
+assert all(hasattr(broker_store, name) for name in ("_commit",))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from buildtool.adapters.disk import Mode, Status
+from buildtool.adapters.storage.filesystem import Mode, Status
 
 ZEROS = 0.2
 """How likely the last write that a crash keeps is zeros."""

@@ -10,11 +10,12 @@ import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.pb_client import Session, greet
-from buildtool.adapters.pb_door import Door
-from buildtool.domain.model import AttemptEnd, AttemptState, Held, HeldState
+from buildtool.adapters.control.calls import RemoteEndpoint
+from buildtool.adapters.control.client import Session, greet
 from buildtool.errors import BuildToolError, Declined
-from buildtool.protocol import (
+from buildtool.model.records import AttemptEnd, AttemptState
+from buildtool.model.servers import Held, HeldState
+from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,
@@ -39,7 +40,7 @@ ENDS = tuple(end for end in AttemptEnd if end not in (AttemptEnd.SUCCEEDED, Atte
 
 
 @define(eq=False)
-class _Ear(Door):
+class _Ear(RemoteEndpoint):
     takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}
 
     _liar: Liar

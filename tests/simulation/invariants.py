@@ -12,17 +12,10 @@ from typing import Any
 
 from attrs import define
 
-from buildtool.domain.model import (
-    AttemptEnd,
-    AttemptState,
-    Held,
-    HeldState,
-    Judged,
-    RequestState,
-    Verdict,
-)
-from buildtool.domain.state import State
-from buildtool.protocol import Done, Ended, Found, Ok, Order, Submit, Told
+from buildtool.model.records import AttemptEnd, AttemptState, RequestState
+from buildtool.model.servers import Held, HeldState, Judged, Verdict
+from buildtool.protocol.messages import Done, Ended, Found, Ok, Order, RequestStatus, Submit
+from buildtool.scheduling.state.state import State
 from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id
 from tests.simulation.mailserver import Letter
 
@@ -43,7 +36,7 @@ class Watch(Ledger):
 
     # --- what people and machines are told -----------------------------------------------------------------
 
-    def answered(self, email: str, item: Submit, told: Told) -> None:
+    def answered(self, email: str, item: Submit, told: RequestStatus) -> None:
         """A requester has the answer to a submission."""
         first = item.client_id not in self.by_client
         known = self.by_client.setdefault(item.client_id, told.request_id)
@@ -54,7 +47,7 @@ class Watch(Ledger):
             return
         self.told(told.answer if first else "again", told)
 
-    def told(self, how: str, told: Told) -> None:
+    def told(self, how: str, told: RequestStatus) -> None:
         """A requester was told how a Request stands."""
         self.trace.say("told", f"{how}: request {told.request_id} {told.state} build {told.build_id} {told.reason}")
         row = self.requests.get(told.request_id)

@@ -11,26 +11,24 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.domain.matching import can_build, satisfies
-from buildtool.domain.messages import Happened
-from buildtool.domain.model import (
+from buildtool.model.audit import AuditEvent
+from buildtool.model.matching.fitting import can_build
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
     AttemptState,
     Build,
     BuildState,
-    FailedHere,
-    HeldState,
     Mail,
-    Offer,
-    ProjectSkill,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
-    Server,
 )
-from buildtool.project import Project
+from buildtool.model.servers import HeldState, Offer, ProjectSkill, Server
+from buildtool.project.definition import Project
 from tests.simulation.clock import Life
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace
@@ -135,7 +133,7 @@ class Ledger:
         }
         self.trace.say("database", _words(rows, happened))
         self._note_unkept(happened)
-        order: tuple[type, ...] = (Server, Artifact, FailedHere, Refusal, Build, Attempt, Request, Mail)
+        order: tuple[type, ...] = (Server, Artifact, RememberedFailure, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
             for row in rows:
                 if type(row) is kind:
@@ -148,7 +146,7 @@ class Ledger:
             elif type(row) is Build:
                 self._check_build(row, self._builds_before.get(row.id))
 
-    def _note_unkept(self, happened: Sequence[Happened]) -> None:
+    def _note_unkept(self, happened: Sequence[AuditEvent]) -> None:
         """What is finished, and finds no room at the metaserver, takes no slot."""
         for one in happened:
             if one.kind == "artifact-unkept":
@@ -411,7 +409,7 @@ def message_id(key: str) -> str:
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@example.org>"
 
 
-def _words(rows: Sequence[Any], happened: Sequence[Happened]) -> str:
+def _words(rows: Sequence[Any], happened: Sequence[AuditEvent]) -> str:
     return " ".join(_row(row) for row in rows) or " ".join(it.kind for it in happened)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from buildtool.adapters.mail import Deliver
+from buildtool.adapters.mail.message import Deliver
 from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble
 from tests.simulation.clock import Life
 from tests.simulation.faults import Faults

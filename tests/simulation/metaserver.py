@@ -9,30 +9,35 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.files import ArtifactStore
-from buildtool.adapters.logs import LogStore
-from buildtool.adapters.mail import Mailer
-from buildtool.adapters.mail_text import Links, render
-from buildtool.adapters.outbox_store import SqlOutboxStore
-from buildtool.adapters.patrol import Patrol
-from buildtool.adapters.pb_server import Gateway
-from buildtool.adapters.scrub import Scrub
-from buildtool.adapters.shelving import Shelving
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.adapters.sweep import Sweep
-from buildtool.adapters.transfer import Oversight, TransferSite
-from buildtool.domain.incarnations import Keys
-from buildtool.domain.messages import ArtifactGone
-from buildtool.domain.model import Artifact
-from buildtool.domain.state import State
-from buildtool.entry.housekeeping import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.transfer_site import TransferSite
+from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.mail.text import MailLinks, render
+from buildtool.adapters.maintenance.orphan_sweep import Sweep
+from buildtool.adapters.maintenance.scrub_artifacts import Scrub
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
+from buildtool.adapters.storage.artifacts import ArtifactStore
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
-from buildtool.metaserver.broker import SLICE, Broker
-from buildtool.metaserver.desk import Desk
-from buildtool.metaserver.explaining import Explainer
-from buildtool.metaserver.server_desk import Acts, ServerDesk, TicketOffice
-from buildtool.metaserver.telling import Addresses, Teller
-from buildtool.metaserver.troubles import Troubles
+from buildtool.metaserver.batches import SLICE
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.build_problems import Troubles
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.effects import EffectPerformer
+from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.incarnations import Keys
+from buildtool.model.records import Artifact
+from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.scheduling.events import ArtifactGone
+from buildtool.scheduling.state.state import State
 from tests.simulation.clock import Life
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.machine import Machine
@@ -77,16 +82,21 @@ class Metaserver:
         await logs.start()
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
-        addresses = Addresses(settings.transfer_url, settings.public_url)
-        teller = Teller(state, store, addresses, keys, clock.wall)
-        tickets = TicketOffice(settings, clock, keys)
+        configuration = CurrentConfiguration(settings)
+        status_reader = RequestStatusReader(state, store, Addresses(configuration), keys, clock.wall)
+        tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
-        shelving = Shelving(self.machine.directory, artifacts, disk, self.machine.disk)
-        acts = Acts(gateway, gateway, mailer, logs, shelving, teller, tickets, life)
-        broker = self.broker = Broker(state, store, clock, life, shelving, acts, Stopwatch(world.seed))
-        desk = Desk(settings, broker, store, world.resolver, teller, Explainer(state, store, teller), broker)
+        shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
+        effects = EffectPerformer(
+            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, life
+        )
+        broker = self.broker = Broker(state, store, clock, life, shelving, effects, Stopwatch(world.seed))
+        explainer = Explainer(state, store, status_reader)
+        requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
         troubles = Troubles(broker, life)
-        server_desk = ServerDesk(settings, broker, shelving, tickets, gateway, troubles.unkept)
+        build_servers = BuildServerService(
+            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
+        )
 
         async def gone(artifact: Artifact, why: str) -> None:
             await broker.send(ArtifactGone(artifact, why))
@@ -106,16 +116,16 @@ class Metaserver:
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
 
-        self.parts += [database, store, artifacts, logs, mailer, gateway, acts, broker, desk, server_desk]
+        self.parts += [database, store, artifacts, logs, mailer, gateway, effects, broker, requests, build_servers]
         await broker.start()
         await artifacts.start(keep=state.attempts)
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
-            acts.finish_log(*left)
+            effects.finish_log(*left)
         self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        world.network.listen("meta", life, gateway.factory(desk, server_desk))
+        world.network.listen("meta", life, gateway.factory(requests.handlers, build_servers.handlers))
         mailer.startService()
         self.serving = True
 
@@ -125,14 +135,14 @@ class Metaserver:
             ("the sweep", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
         ):
-            patrol = Patrol(name, self.life, round_)
+            patrol = PeriodicTask(name, self.life, round_)
             self.parts.append(patrol)
             patrol.start(delay)
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings
-        addresses = Addresses(settings.transfer_url, settings.public_url)
-        links = Links(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
+        addresses = Addresses(CurrentConfiguration(settings))
+        links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
         def rendered(outgoing: Any, now: float) -> tuple[str, str]:
             return render(outgoing, links, now)

@@ -15,33 +15,31 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters import files, outbox_store, spool, transfer
-from buildtool.adapters.database import Database
-from buildtool.adapters.mail import Mailer
-from buildtool.adapters.pb_links import Links
-from buildtool.adapters.pb_server import Gateway
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.buildserver import BuildServer
-from buildtool.delivering import Deliveries
-from buildtool.domain import admission, dispatching, leases, outcomes, settling, state, turn
-from buildtool.domain.matching import Wanted
-from buildtool.domain.messages import Noted
-from buildtool.domain.model import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    Held,
-    HeldState,
-    Offer,
-    RequestState,
-    Server,
-    Verdict,
-)
-from buildtool.domain.scheduler import Decision
-from buildtool.domain.tickets import read
+from buildtool.adapters.control.build_server_connections import BuildServerConnections
+from buildtool.adapters.http.handling import TicketReader
+from buildtool.adapters.mail.mailer import Mailer
+from buildtool.adapters.sql import outbox_store
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage import artifacts, spool
+from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.server import BuildServer
+from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.server_desk import ServerDesk
-from buildtool.ports import OutgoingMail
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.model.matching.fitting import Requirements
+from buildtool.model.principal import Principal
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
+from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
+from buildtool.model.tickets import read
+from buildtool.ports.metaserver import OutgoingMail
+from buildtool.scheduling import admission, attempts, decide, dispatching, leases
+from buildtool.scheduling import decision as turn
+from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.decide import Decision
+from buildtool.scheduling.state.lease_table import LeaseTable
+from buildtool.scheduling.state.records import Records
+from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
 
 SEEDS_MOST = 60
@@ -127,7 +125,7 @@ def client_id_forgotten() -> Sequence[Change]:
 
 @_mutant("a hit is looked for on the disk before it is promised")
 def file_not_looked_for() -> Sequence[Change]:
-    return [(Broker, "_without_files", lambda self, event, now: [])]
+    return [(BatchDecider, "_without_files", lambda self, entry, now: ([], True))]
 
 
 # --- who builds what --------------------------------------------------------------------------------------
@@ -135,10 +133,10 @@ def file_not_looked_for() -> Sequence[Change]:
 
 @_mutant("whoever has a name is asked before another machine gets it")
 def twin_fences_at_once() -> Sequence[Change]:
-    async def silence(self: Gateway, server: str, session: int) -> float:
+    async def silence(self: BuildServerConnections, server: str, session: int) -> float:
         return math.inf
 
-    return [(Gateway, "silence", silence)]
+    return [(BuildServerConnections, "silence", silence)]
 
 
 @_mutant("only the newest session of a server is believed")
@@ -147,14 +145,14 @@ def old_session_believed() -> Sequence[Change]:
         attempt = turn.state.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
-    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         attempt = self.broker.state.attempts.get((build_id, epoch))
-        return attempt if attempt is not None and attempt.server == server else None
+        return attempt if attempt is not None and attempt.server == by.name else None
 
     return [
-        (Links, "fence", lambda self, server, session: None),
-        (outcomes, "current", current),
-        (ServerDesk, "_current", desk_current),
+        (BuildServerConnections, "fence", lambda self, server, session: None),
+        (attempts, "current", current),
+        (BuildServerService, "_current", service_current),
     ]
 
 
@@ -164,7 +162,7 @@ def anybody_believed() -> Sequence[Change]:
         found: Attempt | None = turn.state.attempts.get((build_id, epoch))
         return found
 
-    return [(outcomes, "current", current)]
+    return [(attempts, "current", current)]
 
 
 @_mutant("a report is about the epoch that it names")
@@ -178,39 +176,39 @@ def epoch_not_compared() -> Sequence[Change]:
     def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
         return newest(turn.state, server, build_id, epoch)
 
-    def desk_current(self: ServerDesk, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-        return newest(self.broker.state, server, build_id, epoch)
+    def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
+        return newest(self.broker.state, by.name, build_id, epoch)
 
-    return [(outcomes, "current", current), (ServerDesk, "_current", desk_current)]
+    return [(attempts, "current", current), (BuildServerService, "_current", service_current)]
 
 
 @_mutant("a batch that ends early answers nobody whom it did not come to")
 def answered_unheard() -> Sequence[Change]:
-    def put_back(self: Broker, entries: Sequence[Any]) -> None:
+    def put_back(self: BatchDecider, entries: Sequence[Any]) -> None:
         for entry in entries:
             entry.decision = Decision(Noted(), ())
             entry.answer()
 
-    return [(Broker, "_put_back", put_back)]
+    return [(BatchDecider, "put_back", put_back)]
 
 
 @_mutant("a build goes to a server that can build it")
 def any_server_will_do() -> Sequence[Change]:
-    def makes(self: Wanted, capability: Any, by_mark: Any) -> Offer:
+    def makes(self: Requirements, capability: Any, by_mark: Any) -> Offer:
         offer: Offer = capability.offers[0]
         return offer
 
-    return [(Wanted, "makes", makes)]
+    return [(Requirements, "makes", makes)]
 
 
 @_mutant("a server has only so many slots")
 def slots_without_end() -> Sequence[Change]:
-    return [(state.State, "load_of", lambda self, server: 0)]
+    return [(ServerSlots, "load_of", lambda self, server: 0)]
 
 
 @_mutant("who refused is not asked again at once")
 def refusal_forgotten() -> Sequence[Change]:
-    return [(outcomes, "_remember", lambda *what: None)]
+    return [(attempts, "_remember", lambda *what: None)]
 
 
 @_mutant("where a build failed it is not repeated")
@@ -230,18 +228,24 @@ def quarantine_ignored() -> Sequence[Change]:
 
 @_mutant("a finished build ends a quarantine, but not a pause by hand")
 def pause_undone() -> Sequence[Change]:
-    original = outcomes._absolve
+    original = attempts._absolve
 
     def absolve(turn: Any, name: str) -> None:
         original(turn, name)
         turn.state.put(evolve(turn.state.servers[name], paused=""))
 
-    return [(outcomes, "_absolve", absolve)]
+    return [(attempts, "_absolve", absolve)]
 
 
 @_mutant("a slot that is free again is filled")
 def free_slot_forgotten() -> Sequence[Change]:
-    return [(settling, "fill", lambda turn, name: None)]
+    return [(decide, "fill", lambda turn, name: None)]
+
+
+@_mutant("what waits again, or is admitted anew, is started in the order of admission")
+def newest_first() -> Sequence[Change]:
+    original = decide._in_order
+    return [(decide, "_in_order", lambda waiting: original(waiting)[::-1])]
 
 
 @_mutant("two builds of one key are never open: who comes second joins")
@@ -262,10 +266,10 @@ def heartbeat_renews_nothing() -> Sequence[Change]:
     original = leases.judge
 
     def judge(turn: Any, server: Server, held: Held) -> Any:
-        kept = turn.state.leases.get(held.key)
+        kept = turn.state.leases.of.get(held.key)
         judged = original(turn, server, held)
-        if kept is not None and held.key in turn.state.leases:
-            turn.state._change_lease(held.key, kept)
+        if kept is not None and held.key in turn.state.leases.of:
+            turn.state.leases._change(held.key, kept)
         return judged
 
     return [(leases, "judge", judge)]
@@ -273,26 +277,23 @@ def heartbeat_renews_nothing() -> Sequence[Change]:
 
 @_mutant("a restarted metaserver gives every lease a full term")
 def stale_leases_at_restart() -> Sequence[Change]:
-    original = state.State._term
-
-    def fresh(self: state.State, now: float) -> None:
-        for key, attempt in self.attempts.items():
+    def start(self: LeaseTable, now: float) -> None:
+        for key, attempt in self._tables.attempts.items():
             if attempt.state is not AttemptState.MISSING:
-                term = original(self, attempt, now)
-                self._leases_set(key, evolve(term, until=now))
+                self._set(key, None, evolve(self._fresh(attempt, now), until=now))
 
-    return [(state.State, "fresh_leases", fresh), (state.State, "_term", original)]
+    return [(LeaseTable, "start", start)]
 
 
 @_mutant("what was asked for lives as long when the clock is set")
 def expiry_not_shifted() -> Sequence[Change]:
-    return [(state.State, "shift_requests", lambda self, seconds: None)]
+    return [(Records, "shift_requests", lambda self, seconds: None)]
 
 
 @_mutant("a missing attempt that comes back goes on")
 def nobody_comes_back() -> Sequence[Change]:
     def judge_missing(turn: Any, server: Server, attempt: Attempt, held: Held) -> Any:
-        outcomes.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
+        attempts.close_attempt(turn, attempt, AttemptEnd.LOST, attempt.reason)
         return leases._told(held, Verdict.DROP, "too late")
 
     return [(leases, "_judge_missing", judge_missing)]
@@ -311,16 +312,16 @@ def late_success_thrown_away() -> Sequence[Change]:
 
 @_mutant("a late failure is only noted")
 def late_failure_counts() -> Sequence[Change]:
-    original = outcomes.ended
+    original = attempts.ended
 
     def ended(turn: Any, event: Any) -> Any:
-        attempt = outcomes.current(turn, event.server, event.session, event.build_id, event.epoch)
+        attempt = attempts.current(turn, event.server, event.session, event.build_id, event.epoch)
         if attempt is not None and attempt.state is AttemptState.MISSING:
-            outcomes.end(turn, attempt, event.end, event.reason, event.log_tail)
+            attempts.end(turn, attempt, event.end, event.reason, event.log_tail)
             return Noted()
         return original(turn, event)
 
-    return [(outcomes, "ended", ended)]
+    return [(attempts, "ended", ended)]
 
 
 @_mutant("a strike for an absence is given back at the return")
@@ -330,9 +331,9 @@ def strike_kept() -> Sequence[Change]:
 
 @_mutant("what comes back without an attempt has lost it")
 def absent_attempts_believed() -> Sequence[Change]:
-    from buildtool.domain import presence
+    from buildtool.scheduling import sessions
 
-    return [(presence, "_lose_what_is_not_there", lambda turn, server: None)]
+    return [(sessions, "_lose_what_is_not_there", lambda turn, server: None)]
 
 
 @_mutant("a build server that is told to drop something drops it")
@@ -374,9 +375,9 @@ def summary_too_early() -> Sequence[Change]:
     original = turn._sum_up
 
     def sum_up(of: Any, ended: Any, group: int) -> None:
-        kept, of.state.group_open = of.state.group_open, {}
+        kept, of.state.records.group_open = of.state.records.group_open, {}
         original(of, ended, group)
-        of.state.group_open = kept
+        of.state.records.group_open = kept
 
     return [(turn, "_sum_up", sum_up)]
 
@@ -387,21 +388,21 @@ def no_readmission() -> Sequence[Change]:
         for request in waiting:
             turn.disappoint(of, request, how, reason)
 
-    return [(outcomes, "tell_unsuccessful", tell_unsuccessful)]
+    return [(attempts, "tell_unsuccessful", tell_unsuccessful)]
 
 
 @_mutant("a failure is repeated elsewhere before it is final")
 def no_confirmation() -> Sequence[Change]:
-    return [(outcomes, "capable_elsewhere", lambda turn, build: False)]
+    return [(attempts, "capable_elsewhere", lambda turn, build: False)]
 
 
 def _ending_as(was: AttemptEnd, instead: AttemptEnd) -> Sequence[Change]:
-    original = outcomes.end
+    original = attempts.end
 
     def end(of: Any, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
         original(of, attempt, instead if how is was else how, reason, log_tail)
 
-    return [(outcomes, "end", end)]
+    return [(attempts, "end", end)]
 
 
 @_mutant("a machine's failure is not the project's")
@@ -416,7 +417,7 @@ def mistake_blamed_on_machine() -> Sequence[Change]:
 
 @_mutant("a mistake of the project is final at once")
 def mistake_tried_again() -> Sequence[Change]:
-    return [(outcomes, "_project_mistaken", outcomes._project_failed)]
+    return [(attempts, "_project_mistaken", attempts._project_failed)]
 
 
 @_mutant("a mail is marked as sent after the mail server took it")
@@ -469,26 +470,26 @@ def _digest_changes() -> Sequence[Change]:
         def update(self, data: bytes) -> None:
             """Whatever it is."""
 
-    original = files.ArtifactStore.publish
+    original = artifacts.ArtifactStore.publish
 
-    async def publish(self: files.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
+    async def publish(self: artifacts.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
         kept = self._received.get((build_id, epoch))
         if kept is not None:
             kept.hasher = Believing(digest)  # type: ignore[assignment] # that is the mutation
         await original(self, build_id, epoch, digest, size)
 
-    return [(files.ArtifactStore, "publish", publish)]
+    return [(artifacts.ArtifactStore, "publish", publish)]
 
 
 @_mutant("an artifact is read before it is given out")
 def damaged_given_out() -> Sequence[Change]:
-    original = files._open_verified
+    original = artifacts._open_verified
 
     def open_verified(*what: Any) -> tuple[int, Any, bool]:
         file, stamp, _ = original(*what)
         return file, stamp, True
 
-    return [(files, "_open_verified", open_verified)]
+    return [(artifacts, "_open_verified", open_verified)]
 
 
 @_mutant("a file is synced before its row says that it is there")
@@ -528,19 +529,19 @@ def _no_spool_names(original: Any) -> Any:
 
 @_mutant("what is finished stays on the build server's disk until it is taken")
 def spool_dropped_too_early() -> Sequence[Change]:
-    original = Deliveries._tell
+    original = DeliveryQueue._tell
 
-    async def tell(self: Deliveries, parcel: Any) -> None:
+    async def tell(self: DeliveryQueue, parcel: Any) -> None:
         await self._spool.drop(*parcel.key)
         await original(self, parcel)
 
-    return [(Deliveries, "_tell", tell)]
+    return [(DeliveryQueue, "_tell", tell)]
 
 
 @_mutant("a ticket is for one attempt")
 def ticket_for_everything() -> Sequence[Change]:
     def check(self: Any, request: Any, kind: Any, build_id: int, epoch: int) -> Any:
         text = (request.header("Authorization") or "").partition(" ")[2]
-        return read(text, self._key, self._clock.wall())
+        return read(text, self._keys.build(build_id), self._clock.wall())
 
-    return [(transfer._Tickets, "check", check)]
+    return [(TicketReader, "check", check)]

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.domain.model import Capability, Offer, OfferKind, ProjectSkill, canonical
-from buildtool.domain.options import ProjectOptions, choice, standard
+from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.settings import Settings
 from buildtool.errors import RepositoryUnreachable, UnknownRef
-from buildtool.project import Checked, Project
-from buildtool.recipes import Command, Plan, Recipe, Wanted
-from buildtool.settings import MailSettings, Settings
+from buildtool.model.options import choice
+from buildtool.model.project_options import ProjectOptions, standard
+from buildtool.model.records import canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.project.definition import Checked, Project
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 COLOURS = ("red", "blue", "green")
 ARCHES = ("x86_64", "ppc")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.pb_client import Requesting, connect_requester
+from buildtool.adapters.control.client import Requesting, connect_requester
 from buildtool.errors import (
     BuildToolError,
     InternalError,
@@ -18,7 +18,7 @@ from buildtool.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from buildtool.protocol import AskStatus, Cancel, Follow, Found, Submit, SubmitTogether, Told
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, Found, RequestStatus, Submit, SubmitTogether
 from tests.simulation.clock import Life
 from tests.simulation.transfers import Transfers
 
@@ -79,7 +79,7 @@ class Requester:
             return
         self.world.watch.fetched(self.name, found, hashlib.sha256(data).hexdigest())
 
-    async def _answered(self, items: tuple[Submit, ...]) -> tuple[Told, ...] | None:
+    async def _answered(self, items: tuple[Submit, ...]) -> tuple[RequestStatus, ...] | None:
         """Ask until somebody answers, or patience is at an end."""
         world, delay = self.world, 1.0
         for _ in range(12):
@@ -87,7 +87,7 @@ class Requester:
             try:
                 client = await self._connected()
                 if len(items) == 1:
-                    told: tuple[Told, ...] = (await client.submit(items[0]),)
+                    told: tuple[RequestStatus, ...] = (await client.submit(items[0]),)
                 else:
                     told = (await client.submit_together(SubmitTogether(items))).items
             except AGAIN as error:
@@ -108,7 +108,7 @@ class Requester:
             delay = min(delay * 2, 300.0)
         return None
 
-    async def _cancel(self, told: Told) -> None:
+    async def _cancel(self, told: RequestStatus) -> None:
         world = self.world
         world.watch.cancelling(told.request_id)
         for _ in range(8):
@@ -128,7 +128,7 @@ class Requester:
                     client.close()
             await self.life.pause(30.0 * world.rng.random())
 
-    async def _follow(self, told: Told) -> None:
+    async def _follow(self, told: RequestStatus) -> None:
         """Follow one Request, again when the connection breaks, until its end or until they have better to do."""
         world = self.world
         leaves = world.faults.happens("requester_leave")
@@ -136,7 +136,7 @@ class Requester:
         while world.time.now < until:
             ended: Deferred[None] = Deferred()
 
-            def moved(one: Told, ended: Deferred[None] = ended) -> None:
+            def moved(one: RequestStatus, ended: Deferred[None] = ended) -> None:
                 world.watch.told("follow", one)
                 if one.state != "waiting":
                     _wake(None, ended)

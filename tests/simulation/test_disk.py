@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.disk import Disk, Mode, RealDisk, make_directories, read_whole, remove
+from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, make_directories, read_whole, remove
 from tests.simulation.disk import Crashed, Fault, Operation, SimulatedDisk
 
 TOP = Path("top")

@@ -13,9 +13,9 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.asking import _ERRORS
-from buildtool.adapters.flow import Inlet
-from buildtool.adapters.streaming import Answer, Content, Refusal
+from buildtool.adapters.http.client import _ERRORS
+from buildtool.adapters.http.routes import Content, HttpRefusal, HttpResponse
+from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
 from tests.simulation.clock import Life
 from tests.simulation.network import CONNECT_TIMEOUT, Host, Network
@@ -34,7 +34,7 @@ class Spoken:
         self._headers = {name.lower(): value for name, value in headers.items()}
         self.lost = False
         self._when_lost: list[Callable[[], object]] = []
-        self.inlet = Inlet(_Always())
+        self.inlet = BodyReader(_Always())
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name.lower())
@@ -100,7 +100,7 @@ class Transfers:
         assert isinstance(answer.content, _Read)
         return answer.content.data
 
-    async def _asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _asked(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         faults = self._network.faults
         if faults.happens("resend"):
             # The first time everything arrives, and its answer is lost.
@@ -133,10 +133,10 @@ class Transfers:
 
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, whole: bool = True
-    ) -> Answer:
+    ) -> HttpResponse:
         network, there = self._network, "meta"
         host = await self._reached()
-        answered: Deferred[Answer | None] = Deferred()
+        answered: Deferred[HttpResponse | None] = Deferred()
         spoken = Spoken(method, url, headers)
         life = host.life
         serving = Deferred.fromCoroutine(self._serve(host.factory.routes, spoken))
@@ -164,16 +164,16 @@ class Transfers:
             raise Unavailable("did nothing for too long: try again")
         return answer
 
-    async def _serve(self, routes: Any, spoken: Spoken) -> Answer:
+    async def _serve(self, routes: Any, spoken: Spoken) -> HttpResponse:
         try:
             admission = routes.admit(spoken)
-            answer: Answer = await admission.handler(spoken, spoken.inlet)
+            answer: HttpResponse = await admission.handler(spoken, spoken.inlet)
             if answer.content is not None:
                 answer = evolve(answer, content=await _read(answer.content))
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             return refusal.answer
         except BuildToolError as error:
-            said: Answer = routes.refusal(error)
+            said: HttpResponse = routes.refusal(error)
             return said
         return answer
 
@@ -206,11 +206,11 @@ class SimulatedUploads(Transfers):
                 return
 
 
-def _header(answer: Answer, name: str) -> str:
+def _header(answer: HttpResponse, name: str) -> str:
     return dict(answer.headers)[name]
 
 
-def _error(answer: Answer) -> BuildToolError:
+def _error(answer: HttpResponse) -> BuildToolError:
     offset = dict(answer.headers).get("Upload-Offset")
     if answer.code == 409 and offset:
         return BadOffset(answer.text, int(offset))

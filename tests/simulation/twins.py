@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.spread import pb
 
-from buildtool.adapters.pb_client import greet
+from buildtool.adapters.control.client import greet
 from buildtool.errors import BuildToolError
-from buildtool.protocol import Register, Welcome
+from buildtool.protocol.messages import Register, Welcome
 from tests.simulation import projects
 from tests.simulation.clock import Life
 

@@ -18,6 +18,7 @@ from tests.simulation.blows import Blows
 from tests.simulation.builders import Builder
 from tests.simulation.clock import Armed, Life, VirtualTime, Wall
 from tests.simulation.database import Rows
+from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
 from tests.simulation.invariants import Watch
@@ -228,7 +229,8 @@ class World:
         observer = _Observer(self._observe)
         globalLogPublisher.addObserver(observer)
         try:
-            self._run()
+            with watched(dict(self.settings.projects[0].scheduling().comparisons), self.watch.wrong):
+                self._run()
         finally:
             globalLogPublisher.removeObserver(observer)
         hours = self.time.now / 3_600.0

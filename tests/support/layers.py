@@ -4,41 +4,29 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attrs import frozen
+from tests.support.checkout import Import, Module, place, read_checkout, room
 
-GROUPS = {
-    "errors": ("errors", 0),
-    "domain": ("domain", 1),
-    "blame": ("plain", 2),
-    "asker": ("plain", 2),
-    "configfile": ("plain", 2),
-    "inbox": ("plain", 2),
-    "kept": ("plain", 2),
-    "operator_protocol": ("plain", 2),
-    "ports": ("plain", 2),
-    "project": ("plain", 2),
-    "projectcheck": ("plain", 2),
-    "protocol": ("plain", 2),
-    "raised": ("plain", 2),
-    "recipecheck": ("plain", 2),
-    "recipes": ("plain", 2),
-    "settings": ("plain", 2),
-    "wire": ("plain", 2),
-    "adapters": ("adapters", 3),
-    "migrations": ("adapters", 3),
-    "web": ("web", 3),
-    "attempt": ("shells", 3),
-    "buildlog": ("shells", 3),
-    "buildserver": ("shells", 3),
-    "delivering": ("shells", 3),
-    "metaserver": ("shells", 3),
-    "requester": ("shells", 3),
-    "entry": ("entry", 4),
-}
-"""Group and rank of everything directly inside buildtool/; a module imports its own group and lower ranks."""
+ROOMS = frozenset(
+    {
+        ("control", "network"),
+        ("host", "processes"),
+        ("host", "storage"),
+        ("http", "network"),
+        ("http", "storage"),
+        ("mail", "network"),
+        ("maintenance", "network"),
+        ("maintenance", "runtime"),
+        ("maintenance", "sql"),
+        ("maintenance", "storage"),
+        ("vcs", "processes"),
+        ("vcs", "runtime"),
+        ("vcs", "storage"),
+    }
+)
+"""Which room of adapters/ may import which other."""
 
-ROOT_PACKAGE = ("root", 0)
-LAUNCHERS = ("bin", 5)
+SCHEDULERS = ("buildtool.metaserver", "buildtool.programs.metaserver", "buildtool.scheduling")
+"""Who may know how decisions are made."""
 
 PURE_LIBRARY = frozenset(
     "__future__ abc attr attrs base64 binascii bisect collections collections.abc copy dataclasses"
@@ -46,13 +34,13 @@ PURE_LIBRARY = frozenset(
     " itertools json math numbers operator posixpath re shlex statistics string struct textwrap types typing"
     " unicodedata urllib.parse weakref".split()
 )
-"""All that domain/ may import besides itself and errors: nothing in it reads a clock, a file or chance."""
+"""All that model/ and scheduling/ may import besides ours: nothing in it reads a clock, a file or chance."""
 
 WORLD = frozenset(
     "asyncio concurrent fcntl glob mmap multiprocessing pty random resource secrets select selectors"
     " shutil socket sqlite3 ssl subprocess tempfile threading time uuid".split()
 )
-"""Library modules that touch the outside world: at home in adapters/, and in entry/ to compose them."""
+"""Library modules that touch the outside world: at home in adapters/, and in programs/ to compose them."""
 
 WORLD_PARTS = frozenset({"twisted.internet.reactor", "twisted.internet.threads", "twisted.python.threadpool"})
 """The same in Twisted: the reactor is handed in, and threads are an adapter's."""
@@ -65,91 +53,21 @@ PURE_OS_PATH = frozenset({"basename", "commonpath", "dirname", "isabs", "join", 
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 FILE_CALLS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes", "iterdir", "rglob"})
 BUILTIN_CALLS = frozenset({"open", "input"})
-FREE = frozenset({"adapters", "entry"})
-
-
-@frozen
-class Import:
-    """One imported module and where it is imported."""
-
-    target: str
-    line: int
-
-
-@frozen
-class Module:
-    """One source file: its dotted name, where it is, what it belongs to, and its syntax tree."""
-
-    name: str
-    path: str
-    group: str
-    rank: int
-    package: str
-    tree: ast.Module
+FREE = frozenset({"adapters", "programs", "demo"})
+PURE = frozenset({"model", "scheduling"})
 
 
 def violations(root: Path) -> list[str]:
     """Return one sentence for each breach of the rules in the checkout at `root`; none when it is sound."""
-    found: list[str] = []
-    modules: dict[str, Module] = {}
-    for name, path in _files(root):
-        place = _place(name)
-        shown = path.relative_to(root).as_posix()
-        if place is None:
-            found.append(f"{shown}: {name} has no rank: add it to GROUPS in tests/support/layers.py")
-            continue
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        tree = ast.parse(path.read_bytes(), filename=shown)
-        modules[name] = Module(name, shown, *place, package, tree)
-    edges: dict[str, set[str]] = {}
-    for module in modules.values():
-        imports = list(_imports(module, modules.keys()))
-        edges[module.name] = {i.target for i in imports if i.target in modules}
-        for imported in imports:
+    checkout = read_checkout(root)
+    found = [f"{lost} has no rank: add it to RANKS in tests/support/checkout.py" for lost in checkout.without_rank]
+    for module in checkout.modules.values():
+        for imported in module.imports:
             found.extend(_import_breaches(module, imported))
         found.extend(_use_breaches(module))
+    edges = {m.name: {i.target for i in m.imports if i.target in checkout.modules} for m in checkout.modules.values()}
     found.extend(_cycles(edges))
     return sorted(found)
-
-
-def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every module by the name under which it is imported; web/ is buildtool.web, link or no link."""
-    for top, prefix in (("buildtool", "buildtool"), ("web", "buildtool.web")):
-        for path in sorted((root / top).rglob("*.py")):
-            parts = path.relative_to(root / top).with_suffix("").parts
-            if top == "buildtool" and parts[0] == "web":
-                continue
-            yield ".".join((prefix, *(p for p in parts if p != "__init__"))), path
-    for path in sorted((root / "bin").glob("*")):
-        if path.is_file():
-            yield f"bin.{path.stem}", path
-
-
-def _place(name: str) -> tuple[str, int] | None:
-    """The group and rank of a dotted name of ours, None if nobody has given it one."""
-    parts = name.split(".")
-    if parts[0] == "bin":
-        return LAUNCHERS
-    return ROOT_PACKAGE if len(parts) == 1 else GROUPS.get(parts[1])
-
-
-def _imports(module: Module, known: Iterable[str]) -> Iterator[Import]:
-    """What a module imports, wherever in it the statement stands."""
-    names = set(known)
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = module.package.split(".")[: len(module.package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                ours = base.split(".")[0] == "buildtool"
-                is_module = whole in names or (base == "buildtool" and _place(whole) is not None)
-                yield Import(base if ours and not is_module else whole, node.lineno)
 
 
 def _within(name: str, modules: Iterable[str]) -> bool:
@@ -165,30 +83,36 @@ def _import_breaches(module: Module, imported: Import) -> Iterator[str]:
         yield f"{where}: launchers are started, not imported"
     elif top == "buildtool":
         yield from _direction_breaches(module, imported.target, where)
-    elif module.group == "domain":
+    elif module.group in PURE:
         pure = imported.target in PURE_LIBRARY or imported.target.rpartition(".")[0] in PURE_LIBRARY
         if not (pure or imported.target.startswith("pathlib.Pure")):
-            yield f"{where}: domain/ uses the pure part of the standard library and attrs only"
+            yield f"{where}: {module.group}/ uses the pure part of the standard library and attrs only"
     elif module.group not in FREE | {"bin"}:
         system_call = imported.target.startswith("os.") and imported.target.split(".")[1] not in PURE_OS | {"path"}
         if system_call or _within(imported.target, WORLD | WORLD_PARTS):
-            yield f"{where}: only adapters/ and entry/ touch the outside world"
+            yield f"{where}: only adapters/ and programs/ touch the outside world"
         elif _within(imported.target, ONLY_ADAPTERS):
             yield f"{where}: this library is hidden behind a port, in adapters/"
 
 
 def _direction_breaches(module: Module, target: str, where: str) -> Iterator[str]:
-    place = _place(target)
-    if place is None:
+    placed = place(target)
+    if placed is None:
         yield f"{where}: there is no such part of buildtool"
         return
-    group, rank = place
-    if module.group == "bin" and group != "entry":
-        yield f"{where}: a launcher imports buildtool.entry only"
+    group, rank = placed
+    if module.group == "bin" and group != "programs":
+        yield f"{where}: a launcher imports buildtool.programs only"
     elif rank > module.rank:
         yield f"{where}: upward, from {module.group} (rank {module.rank}) to {group} (rank {rank})"
     elif rank == module.rank and group != module.group:
         yield f"{where}: sideways, {module.group} and {group} do not know each other"
+    elif group == module.group == "adapters":
+        here, there = (name.partition("/")[2] for name in (module.room, room(target)))
+        if here and there and here != there and (here, there) not in ROOMS:
+            yield f"{where}: {here}/ does not know {there}/ (add the pair to ROOMS only with a reason)"
+    elif group == "scheduling" and not _within(module.name, SCHEDULERS):
+        yield f"{where}: only the metaserver and its program know how decisions are made"
 
 
 def _use_breaches(module: Module) -> Iterator[str]:
@@ -196,12 +120,12 @@ def _use_breaches(module: Module) -> Iterator[str]:
     if module.group in FREE | {"bin"}:
         return
     # Reading the configuration is what these are for.
-    reader = module.name in {"buildtool.settings", "buildtool.configfile"}
+    reader = module.group == "configuration"
     for node in ast.walk(module.tree):
         what = _clock(node) or (None if reader else _file(node))
         if what:
             line = getattr(node, "lineno", 0)
-            yield f"{module.path}:{line} uses {what}: only adapters/ and entry/ touch the outside world"
+            yield f"{module.path}:{line} uses {what}: only adapters/ and programs/ touch the outside world"
 
 
 def _clock(node: ast.AST) -> str | None:

@@ -1,29 +1,30 @@
 """In-memory stand-ins for what the metaserver's shell talks to, behind the same ports as the real ones."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.domain.messages import Effect, Happened
-from buildtool.domain.model import (
+from buildtool.errors import StorageUnavailable
+from buildtool.model.audit import AuditEvent
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptState,
     Build,
-    FailedHere,
     Refusal,
+    RememberedFailure,
     Request,
     RequestState,
-    Server,
     Shelf,
     ShelfKey,
+    stocked,
 )
-from buildtool.domain.shelves import stocked
-from buildtool.errors import StorageUnavailable
-from buildtool.ports import Answered, Row, Snapshot
-from tests.domain.broker import OPEN_BUILD, beat_of, write
+from buildtool.model.servers import Server
+from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
+from buildtool.scheduling.effects import Effect
+from tests.scheduling.broker import OPEN_BUILD, beat_of, write
 
 R = TypeVar("R")
 
@@ -37,7 +38,7 @@ class MemoryStore:
     """
 
     rows: dict[tuple[str, object], Row] = field(factory=dict)
-    happened: list[Happened] = field(factory=list)
+    happened: list[AuditEvent] = field(factory=list)
     commits: list[int] = field(factory=list)
     problems: list[Exception | None] = field(factory=list)
     took_effect: bool = False
@@ -62,20 +63,20 @@ class MemoryStore:
             beat=beat_of(self.rows),
         )
 
-    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, Answered]:
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = set(client_ids)
         return {
-            row.client_id: Answered(row.id, row.body_digest, row.answer)
+            row.client_id: AnsweredRequest(row.id, row.body_digest, row.answer)
             for row in self.all(Request)
             if row.client_id in wanted
         }
 
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
-    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, Answered]]:
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
         return {key: self._shelf(key, now) for key in keys}, await self.answered(client_ids)
 
-    async def commit(self, rows: Sequence[Row], happened: Sequence[Happened], now: float) -> None:
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
         if self.held is not None:
             waiting: Deferred[None] = Deferred()
             self.held.append(waiting)
@@ -112,7 +113,7 @@ class MemoryStore:
 
     def _shelf(self, key: ShelfKey, now: float) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
-        failures = [row for row in self.all(FailedHere) if row.shelf == key and row.until > now]
+        failures = [row for row in self.all(RememberedFailure) if row.shelf == key and row.until > now]
         return stocked(sorted(artifacts, key=lambda row: -row.id), sorted(failures, key=lambda row: -row.build_id))
 
 
@@ -124,11 +125,16 @@ class MemoryFiles:
     asked: list[str] = field(factory=list)
     published: list[tuple[int, int, str, int]] = field(factory=list)
     discarded: list[tuple[int, int]] = field(factory=list)
+    questions: int = 0
     problem: Exception | None = None
+    trouble: Exception | None = None
 
-    def present(self, digest: str, size: int) -> bool:
-        self.asked.append(digest)
-        return digest not in self.missing
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        self.questions += 1
+        if self.trouble is not None:
+            raise self.trouble
+        self.asked += [digest for digest, _ in files]
+        return frozenset(one for one in files if one[0] in self.missing)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
         if self.problem is not None:

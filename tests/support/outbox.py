@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from buildtool.domain.model import (
+from buildtool.errors import StorageUnavailable
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -15,12 +16,11 @@ from buildtool.domain.model import (
     BuildState,
     Demand,
     Mail,
-    OfferKind,
     Request,
     RequestState,
 )
-from buildtool.errors import StorageUnavailable
-from buildtool.ports import OutgoingMail
+from buildtool.model.servers import OfferKind
+from buildtool.ports.metaserver import OutgoingMail
 
 REVISION = "3f2a1b9c4d5e6f708192a3b4c5d6e7f8091a2b3c"
 DIGEST = "9b74c9897bac770ffc029102a200c5de8b1a0e6a1f6f4c2b4a5d0e6f7a8b9c0d"

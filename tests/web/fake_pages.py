@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
-from buildtool.domain.model import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState, Server
 from buildtool.errors import NotFound, StorageUnavailable
-from buildtool.ports import (
+from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
+from buildtool.model.servers import Server
+from buildtool.ports.pages import (
     BuildDetail,
     BuildLine,
     EventLine,
     Health,
     Overview,
     RequestLine,
-    Running,
+    RunningBuild,
     ServerLine,
 )
 
@@ -45,10 +46,10 @@ class FakePages:
         if self.broken is not None:
             raise self.broken
 
-    def _running(self, server: str) -> tuple[Running, ...]:
+    def _running(self, server: str) -> tuple[RunningBuild, ...]:
         made = {build.id: build for build in self.builds_made}
         open_ones = [it for it in self.attempts if it.state is not AttemptState.ENDED and it.build_id in made]
-        return tuple(Running(it, made[it.build_id]) for it in open_ones if it.server == server)
+        return tuple(RunningBuild(it, made[it.build_id]) for it in open_ones if it.server == server)
 
     def _artifact(self, build: Build) -> Artifact | None:
         return next((it for it in self.artifacts if it.id == build.artifact_id), None)

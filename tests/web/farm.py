@@ -4,7 +4,8 @@ from typing import Any
 
 from attrs import evolve
 
-from buildtool.domain.model import (
+from buildtool.model.options import Canonical
+from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
@@ -12,17 +13,12 @@ from buildtool.domain.model import (
     Build,
     BuildSpec,
     BuildState,
-    Capability,
     Demand,
     Joined,
-    Offer,
-    OfferKind,
-    ProjectSkill,
     Request,
     RequestState,
-    Server,
 )
-from buildtool.domain.options import Canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 X86: Canonical = (

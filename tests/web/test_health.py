@@ -5,7 +5,7 @@ import json
 import pytest
 
 from buildtool.errors import StorageUnavailable
-from buildtool.protocol import HealthTold, Turns
+from buildtool.protocol.messages import HealthTold, ReactorTurns
 from buildtool.web import health
 from tests.web.fake_pages import FakePages
 from tests.web.farm import farm
@@ -54,7 +54,7 @@ def test_trouble_is_503_with_each_problem_in_one_line_and_without_paths() -> Non
 
 
 def test_it_says_how_long_the_turns_of_the_reactor_take() -> None:
-    _, body = visit(HealthTold(ok=True, turns=Turns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5)))
+    _, body = visit(HealthTold(ok=True, turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5)))
     assert body["turns"] == {
         "count": 1_000, "p50_ms": 0.05, "p99_ms": 2.5, "p999_ms": 31.0, "max_ms": 44.0, "pause_max_ms": 12.5,
     }  # fmt: skip

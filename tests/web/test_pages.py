@@ -11,11 +11,12 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildtool.domain.model import BuildState
 from buildtool.errors import NewerDatabase, StorageUnavailable
+from buildtool.model.records import BuildState
 from buildtool.web.app import make_urls
 from tests import strategies
 from tests.support.failures import LoggedFailures
+from tests.support.lanes import examples
 from tests.web.fake_pages import FakeLogs, FakePages
 from tests.web.farm import LOG, build, farm, logs
 from tests.web.visitor import PUBLIC, TRANSFER, Visitor, check_html, links, tags
@@ -196,12 +197,12 @@ def test_an_attempt_that_sent_no_log_says_so(visitor: Visitor) -> None:
         ("bytes=-3", 206, b"789", "bytes 7-9/10"),
         ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
         ("bytes=10-", 416, b"The log has 10 bytes.\n", "bytes */10"),
-        ("bytes=-0", 416, b"The log has 10 bytes.\n", "bytes */10"),
+        ("bytes=-0", 200, b"0123456789", None),
         ("bytes=3-1", 200, b"0123456789", None),
         ("bytes=-", 200, b"0123456789", None),
         ("bytes=0-1,3-4", 200, b"0123456789", None),
         ("lines=1-2", 200, b"0123456789", None),
-        ("bytes=" + "9" * 19 + "-", 200, b"0123456789", None),
+        ("bytes=" + "9" * 19 + "-", 416, b"The log has 10 bytes.\n", "bytes */10"),
     ],
 )
 def test_a_part_of_a_log_can_be_asked_for(asked: str, status: int, body: bytes, said: str | None) -> None:
@@ -308,7 +309,7 @@ def poisoned(value: Any, text: str) -> Any:
     return value
 
 
-@settings(max_examples=40)  # of seven pages each
+@settings(max_examples=examples(20))  # of seven pages each
 @given(nasty)
 def test_hostile_text_in_every_field_stays_text_and_the_page_valid(text: str) -> None:
     """Every string of every row is hostile; tags and links are still only those that the templates have."""
@@ -334,6 +335,7 @@ def test_hostile_text_in_every_field_stays_text_and_the_page_valid(text: str) ->
             assert urlsplit(link).netloc in ("", urlsplit(PUBLIC).netloc, urlsplit(TRANSFER).netloc)
 
 
+@settings(max_examples=examples(50))
 @given(st.sampled_from(["project", "state", "before", "x"]), nasty)
 def test_hostile_queries_are_answered_with_a_valid_page(name: str, text: str) -> None:
     asked = "".join(f"%{byte:02x}" for byte in text.encode("utf-8", "surrogatepass")[:3_000])
@@ -342,6 +344,7 @@ def test_hostile_queries_are_answered_with_a_valid_page(name: str, text: str) ->
     check_html(seen.text)
 
 
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=60))
 def test_any_path_is_answered_with_a_valid_page_or_a_404(path: bytes) -> None:
     seen = Visitor(farm(), logs()).visit("/" + "".join(f"%{byte:02x}" for byte in path))

@@ -7,20 +7,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.domain.model import (
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    Build,
-    BuildState,
-    Capability,
-    Joined,
-    Offer,
-    OfferKind,
-    ProjectSkill,
-    RequestState,
-)
-from buildtool.ports import BuildDetail, ServerLine
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Build, BuildState, Joined, RequestState
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.ports.pages import BuildDetail, ServerLine
 from buildtool.web import badges, presenters
 from buildtool.web.timeline import timeline
 from buildtool.web.urls import Urls

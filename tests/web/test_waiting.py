@@ -3,8 +3,8 @@
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.domain.model import BuildState
-from buildtool.protocol import Explanation, WhyLine
+from buildtool.model.records import BuildState
+from buildtool.protocol.messages import Explanation, WhyLine
 from tests.messages import explanation
 from tests.web.farm import farm
 from tests.web.visitor import Visitor, check_html

@@ -27,20 +27,23 @@ from twisted.web.client import Agent, HTTPConnectionPool, PartialDownloadError, 
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from buildtool.adapters.clock import WallClock
-from buildtool.adapters.database import Database
-from buildtool.adapters.executors import Inline
-from buildtool.adapters.logs import LogStore
-from buildtool.adapters.stores import SqlBrokerStore
-from buildtool.entry.listening import listen
-from buildtool.entry.web_site import BODY_LIMIT, PagesSite, Reader, web_site
-from buildtool.protocol import Explanation
-from buildtool.settings import Settings, describe, load_settings
+from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.configuration.description import describe
+from buildtool.configuration.settings import Settings, load_settings
+from buildtool.programs.common.listening import listen
+from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
+from buildtool.protocol.messages import Explanation
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs
 from tests.web.farm import LOG, farm
 
 ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.world
 
 
 def configure(directory: Path) -> Path:
@@ -110,7 +113,7 @@ class OverSockets(TestCase):
         directory.mkdir(parents=True)
         self.settings: Settings = load_settings(configure(directory))
         run(fill(self.settings.state_dir))
-        self.reader = Reader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
+        self.reader = StateReader(reactor, self.settings.state_dir)  # type: ignore[arg-type]
         self.addCleanup(lambda: Deferred.fromCoroutine(self.reader.close()))
         site = web_site(self.settings, self.reader.pages, self.reader.logs, WallClock(), NOBODY)
         self.site = site

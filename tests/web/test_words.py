@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.domain.options import Canonical
+from buildtool.model.options import Canonical
 from buildtool.web import words
 from tests import strategies
 from tests.web.farm import PPC

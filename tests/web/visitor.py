@@ -10,9 +10,9 @@ import html5lib
 from attrs import frozen
 from treq.testing import StubTreq
 
-from buildtool.ports import Questions
+from buildtool.ports.pages import Questions
 from buildtool.web.app import WebApp, make_urls
-from buildtool.web.health import Condition
+from buildtool.web.health import HealthSource
 from buildtool.web.urls import Urls
 from tests.web.fake_pages import FakeLogs, FakePages, FixedClock
 
@@ -42,7 +42,7 @@ class Visitor:
         logs: FakeLogs | None = None,
         urls: Urls | None = None,
         questions: Questions | None = None,
-        condition: Condition | None = None,
+        condition: HealthSource | None = None,
     ) -> None:
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
         app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"], questions, condition)

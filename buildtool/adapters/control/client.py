@@ -1,0 +1,249 @@
+"""The way to the metaserver over Perspective Broker: greeting it, and what a requester asks of it.
+
+What stands in the way is told in one line each: nobody listens, the name is unknown, something else listens there,
+another version of the protocol, no answer in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, TypeVar
+
+import attrs
+from attrs import define
+from twisted.internet import defer, error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.spread import pb
+
+from buildtool.adapters.control.calls import RemoteEndpoint, ask, call, decoded, error_of
+from buildtool.adapters.control.connection import Guarded, ViolationLog
+from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
+from buildtool.protocol import codec
+from buildtool.protocol.hello import PROTOCOL_VERSION, Hello, hello_of
+from buildtool.protocol.messages import (
+    AskBuild,
+    AskExplain,
+    AskHealth,
+    AskStatus,
+    AskWhy,
+    Cancel,
+    Explanation,
+    Follow,
+    HealthTold,
+    Ok,
+    Refused,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
+
+__all__ = ["Requesting", "Session", "connect_requester", "greet"]
+
+GREETING_TIMEOUT = 10.0
+"""Seconds that each of connecting, agreeing on Perspective Broker and saying hello may take."""
+
+SUBMIT_TIMEOUT = 900.0
+"""Seconds that the answer to a submission may take: the metaserver may have to mirror a large repository first."""
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+
+
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
+    def buildProtocol(self, addr: object) -> Guarded:
+        made = Guarded(self._clock, ViolationLog(self._clock), is_client=True)
+        made.factory = self
+        return made
+
+
+@define(eq=False)
+class Session:
+    """A connection to the metaserver after hello. ``where`` is its host and port for messages, ``theirs`` its Hello."""
+
+    where: str
+    clock: IReactorTime
+    broker: Guarded
+    perspective: pb.RemoteReference
+    theirs: Hello
+
+    async def call(
+        self,
+        name: str,
+        message: attrs.AttrsInstance,
+        expected: type[T],
+        *references: pb.Referenceable,
+        within: float = 30.0,
+    ) -> T:
+        """Call the metaserver. Raises what it refused with, DecodeError, Unavailable."""
+        if self.broker.disconnected or self.broker.why:
+            raise Unavailable(f"the connection to the metaserver at {self.where} is gone: {self.broker.why}")
+        return await call(self.perspective, name, message, expected, *references, clock=self.clock, within=within)
+
+    def closed(self) -> Deferred[str]:
+        """Return a Deferred of why the connection ended, once it has."""
+        ended: Deferred[str] = Deferred()
+        if self.broker.disconnected:
+            ended.callback(self.broker.why)
+        else:
+            told: Callable[[], None] = lambda: None if ended.called else ended.callback(self.broker.why)  # noqa: E731
+            self.broker.notifyOnDisconnect(told)  # type: ignore[no-untyped-call]
+        return ended
+
+    def close(self) -> None:
+        """End the connection when everything is written."""
+        self.broker.leave("this side closed the connection")
+
+
+async def greet(
+    endpoint: IStreamClientEndpoint,
+    where: str,
+    role: str,
+    clock: IReactorTime,
+    *,
+    within: float = GREETING_TIMEOUT,
+    protocol: int = PROTOCOL_VERSION,
+) -> Session:
+    """Connect to the metaserver and say hello as ``role``, in ``protocol``; each step may take ``within`` seconds.
+
+    Raises Unavailable, ProtocolMismatch, or what the metaserver refused with.
+    """
+    broker = await _connected(endpoint, where, clock, within)
+    try:
+        await _speaking(broker, clock, within)
+        answer = await _hello(broker, hello_of(role, protocol), clock, within)
+        if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
+            raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
+        perspective, theirs = answer[0], codec.decode(Hello, answer[1])
+    except (Unavailable, DecodeError) as problem:
+        why = broker.why or str(problem)
+        broker.leave("this side gave up")
+        raise Unavailable(f"what answers at {where} is not a metaserver, or not its control port: {why}") from problem
+    except BaseException:
+        broker.leave("this side gave up")
+        raise
+    broker.capabilities = frozenset(theirs.capabilities)
+    return Session(where, clock, broker, perspective, theirs)
+
+
+async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float) -> Guarded:
+    try:
+        connecting: Deferred[Guarded] = endpoint.connect(_Factory(clock))  # type: ignore[assignment]
+        return await connecting.addTimeout(within, clock)
+    except error.ConnectingCancelledError as problem:
+        raise defer.CancelledError from problem  # endpoints have a word of their own for it
+    except (defer.TimeoutError, error.TimeoutError) as problem:
+        raise Unavailable(f"no metaserver answers at {where}: no connection within {within:g} s") from problem
+    except error.DNSLookupError as problem:
+        raise Unavailable(f"no metaserver answers at {where}: no such host is known") from problem
+    except error.ConnectionRefusedError as problem:
+        raise Unavailable(f"no metaserver answers at {where}: nothing listens there; is bin/metaserver running?") from (
+            problem
+        )
+    except (error.ConnectError, OSError) as problem:
+        raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
+
+
+async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None:
+    """Wait until both sides have agreed to speak Perspective Broker. Raises Unavailable."""
+    try:
+        await broker.ready.addTimeout(within, clock)
+    except defer.TimeoutError as problem:
+        raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs") from problem
+    except error.ConnectionClosed as problem:
+        raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left") from problem
+
+
+async def _hello(broker: Guarded, hello: Hello, clock: IReactorTime, within: float) -> object:
+    root = broker.remoteForName("root")  # type: ignore[no-untyped-call]
+    return await ask(root, "hello", codec.encode(hello), clock=clock, within=within)
+
+
+def _refusal(answer: object, where: str) -> BuildToolError:
+    """Return the error for an answer to hello that is no endpoint. Raises DecodeError."""
+    refused = decoded(answer, Ok)
+    if not isinstance(refused, Refused):
+        raise DecodeError("it answered hello with something else")
+    problem = error_of(refused)
+    return ProtocolMismatch(f"{where}: {problem}") if isinstance(problem, ProtocolMismatch) else problem
+
+
+# --- requesters -----------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class _FollowerEndpoint(RemoteEndpoint):
+    """What the metaserver may call at a requester."""
+
+    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"moved": RequestStatus}
+
+    _moved: Callable[[RequestStatus], None]
+
+    async def remote_moved(self, told: RequestStatus) -> Ok:
+        """Hear how a Request stands."""
+        self._moved(told)
+        return Ok()
+
+
+@define(eq=False)
+class Requesting:
+    """Implements ``ports.MetaserverClient`` over one Session."""
+
+    _session: Session
+
+    async def submit(self, message: Submit) -> RequestStatus:
+        """Ask for a build."""
+        return await self._session.call("submit", message, RequestStatus, within=SUBMIT_TIMEOUT)
+
+    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
+        """Ask for several builds at once."""
+        return await self._session.call("together", message, RequestStatuses, within=SUBMIT_TIMEOUT)
+
+    async def cancel(self, message: Cancel) -> RequestStatus:
+        """End a Request."""
+        return await self._session.call("cancel", message, RequestStatus)
+
+    async def status(self, message: AskStatus) -> RequestStatus:
+        """Ask how a Request stands."""
+        return await self._session.call("status", message, RequestStatus)
+
+    async def explain(self, message: AskExplain) -> Explanation:
+        """Ask what a submission would be answered."""
+        return await self._session.call("explain", message, Explanation, within=SUBMIT_TIMEOUT)
+
+    async def why(self, message: AskWhy) -> Explanation:
+        """Ask why a Request waits."""
+        return await self._session.call("why", message, Explanation)
+
+    async def build(self, message: AskBuild) -> Explanation:
+        """Ask how an open Build stands."""
+        return await self._session.call("build", message, Explanation)
+
+    async def health(self, within: float = GREETING_TIMEOUT) -> HealthTold:
+        """Ask how the metaserver stands; it is away when it says nothing ``within`` so many seconds."""
+        return await self._session.call("health", AskHealth(), HealthTold, within=within)
+
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
+        """Hear of every change of a Request, as long as the connection holds."""
+        return await self._session.call("follow", message, RequestStatus, _FollowerEndpoint(moved))
+
+    async def closed(self) -> str:
+        """Return why the connection ended, once it has."""
+        return await self._session.closed()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._session.close()
+
+
+async def connect_requester(
+    endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
+) -> Requesting:
+    """Return a connection as a requester. Raises Unavailable, ProtocolMismatch, Unauthorised."""
+    return Requesting(await greet(endpoint, where, "requester", clock, within=within))

@@ -1,0 +1,283 @@
+"""The metaserver's control port: who is there, what they may call, and the way back to build servers and followers.
+
+A new connection may only call ``hello`` of its ``Handshake``, which returns the ``RemoteEndpoint`` for its role.
+Endpoints turn plain data into messages and pass them to a service's handlers, each with the ``Principal`` who calls.
+
+TLS and identity plug in at two places: the listening endpoint (``ssl:`` in place of ``tcp:``) carries the bytes, and
+``identify`` returns who the peer is from its transport (whose certificate is there) and its Hello. ``anybody`` is the
+default for plain TCP inside a trusted network: every role for everybody, under any name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import attrs
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.spread import pb
+
+from buildtool.adapters.control.build_server_connections import SILENCE, BuildServerConnection, BuildServerConnections
+from buildtool.adapters.control.calls import RemoteEndpoint
+from buildtool.adapters.control.connection import PEER, REQUESTER, ConnectionLimits, Guarded, GuardedFactory
+from buildtool.adapters.control.followers import Follower, FollowerRegistry
+from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import RequestState
+from buildtool.ports.metaserver import Handlers
+from buildtool.protocol import codec
+from buildtool.protocol.hello import PROTOCOL_VERSION, SOFTWARE, Hello, hello_of
+from buildtool.protocol.messages import (
+    TOGETHER,
+    AskBuild,
+    AskExplain,
+    AskHealth,
+    AskStatus,
+    AskWhy,
+    Cancel,
+    Done,
+    Draining,
+    Ended,
+    Follow,
+    Goodbye,
+    Heard,
+    Heartbeat,
+    Ok,
+    Refused,
+    Register,
+    RenewTickets,
+    RequestStatus,
+    Submit,
+    SubmitTogether,
+    Welcome,
+)
+
+__all__ = ["Gateway", "Handshake", "Identify", "ServiceEndpoint", "anybody"]
+
+ROLE = "metaserver"
+"""The metaserver's own role."""
+
+FOLLOWED = TOGETHER
+"""Most Requests that one connection may follow."""
+
+Calls = Mapping[str, type[attrs.AttrsInstance]]
+
+Identify = Callable[[Principal, object, Hello], Principal]
+"""Returns who a peer is, from who it was before hello, its transport and its Hello. Raises Unauthorised."""
+
+
+def anybody(stranger: Principal, _transport: object, hello: Hello) -> Principal:
+    """Return a peer as what it says that it is. Raises Unauthorised for a role that there is not."""
+    for role in (PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER):
+        if hello.role == role.value:
+            return evolve(stranger, role=role)
+    raise Unauthorised(
+        f"no role {hello.role!r}: there are {PrincipalRole.REQUESTER.value!r} and {PrincipalRole.BUILD_SERVER.value!r}"
+    )
+
+
+class Gateway:
+    """The way to build servers (``connections``) and to whoever follows a Request (``followers``).
+
+    ``factory`` listens for them and for requesters.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        identify: Identify = anybody,
+        limits: ConnectionLimits | None = None,
+        silence: float = SILENCE,
+    ) -> None:
+        """``silence`` is after how many seconds a build server that was not heard of is taken to be gone."""
+        self.connections = BuildServerConnections(clock, silence)
+        self.followers = FollowerRegistry(clock)
+        self._clock = clock
+        self._identify = identify
+        self._limits = limits
+        self._factory: GuardedFactory | None = None
+
+    def factory(self, requesters: Handlers, build_servers: Handlers) -> GuardedFactory:
+        """Return what listens on the control port; the handlers answer requesters and build servers."""
+        self.connections.handlers = build_servers
+
+        def enter(principal: Principal, broker: Guarded) -> RemoteEndpoint:
+            if principal.role is PrincipalRole.BUILD_SERVER:
+                broker.admit(PEER)
+                return BuildServerEndpoint(principal, build_servers, broker, self.connections)
+            broker.admit(REQUESTER)
+            return RequesterEndpoint(principal, requesters, broker, self.followers)
+
+        self._factory = GuardedFactory(
+            lambda broker: Handshake(broker, self._identify, enter), self._clock, self._limits
+        )
+        return self._factory
+
+    def close(self) -> None:
+        """End all connections. No service hears of it: the metaserver ends, and no Session is lost by that."""
+        self.connections.close()
+        if self._factory is not None:
+            self._factory.close("the metaserver stops")
+
+
+@define(eq=False)
+class Handshake(RemoteEndpoint):
+    """What a new connection may call: ``hello``, which returns the endpoint for its role, and the metaserver's Hello.
+
+    Hello and what refuses it are dictionaries of Perspective Broker's own, which peers of every version understand.
+    """
+
+    takes: ClassVar[Calls] = {"hello": Hello}
+    greets: ClassVar[bool] = True
+
+    _broker: Guarded
+    _identify: Identify
+    _enter: Callable[[Principal, Guarded], RemoteEndpoint]
+
+    def read(self, name: str, data: object) -> attrs.AttrsInstance:
+        """Return a Hello; its version is compared first, since one of another version may look different.
+
+        Raises ProtocolMismatch, DecodeError.
+        """
+        theirs = codec.protocol_of(data)
+        if theirs != PROTOCOL_VERSION:
+            older = "the metaserver" if theirs > PROTOCOL_VERSION else "buildtool on the side that connects"
+            raise ProtocolMismatch(
+                f"the metaserver ({SOFTWARE}) speaks protocol {PROTOCOL_VERSION}, the other side speaks {theirs}: "
+                f"update {older}"
+            )
+        return super().read(name, data)
+
+    def write(self, answer: Any) -> object:  # noqa: ANN401 - as the base class has it
+        """Return what is sent for an answer: a refusal is one that peers of every version understand."""
+        return codec.encode(answer) if isinstance(answer, Refused) else answer
+
+    async def remote_hello(self, hello: Hello) -> tuple[pb.Referenceable, bytes]:
+        """Return the endpoint for the peer's role, and the metaserver's own Hello. Raises Unauthorised."""
+        broker = self._broker
+        if broker.known:
+            raise UsageError("hello was said already")
+        stranger = Principal(PrincipalRole.NOBODY, address=broker.asker.address, connection=broker.asker.connection)
+        endpoint = self._enter(self._identify(stranger, broker.transport, hello), broker)
+        broker.capabilities = frozenset(hello.capabilities)
+        return endpoint, codec.text_of(hello_of(ROLE))
+
+
+@define(eq=False)
+class ServiceEndpoint(RemoteEndpoint):
+    """What a peer may call of a service: each message goes to its handler, with who calls.
+
+    A subclass has a ``remote_NAME`` for each call that needs the connection itself.
+    """
+
+    principal: Principal
+    handlers: Handlers
+
+    def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what answers a call of ``name``."""
+        if hasattr(self, f"remote_{name}"):
+            return super().handler(name)
+        return partial(self.handlers[self.takes[name]], self.principal)
+
+
+@define(eq=False)
+class RequesterEndpoint(ServiceEndpoint):
+    """What a requester may call."""
+
+    takes: ClassVar[Calls] = {
+        "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
+        "together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
+        "health": AskHealth,
+    }  # fmt: skip
+    references: ClassVar[Mapping[str, int]] = {"follow": 1}
+
+    _broker: Guarded
+    _followers: FollowerRegistry
+    _followed: int = field(default=0, init=False)
+
+    async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> RequestStatus:
+        """Return how a Request stands, and send ``reference`` every change from then on until its end.
+
+        Raises UsageError for too many on one connection, and what asking for the status raises.
+        """
+        if self._followed >= FOLLOWED:
+            raise UsageError(f"one connection follows at most {FOLLOWED} requests")
+        self._followed += 1
+        self._broker.patient += 1
+        follower = Follower(message.request_id, reference, self._left)
+        self._followers.join(follower)
+        try:
+            question = AskStatus(message.request_id, message.token)
+            status: RequestStatus = await self.handlers[AskStatus](self.principal, question)
+        except BaseException:
+            self._followers.leave(follower)
+            raise
+        if status.state != RequestState.WAITING.value or self._broker.disconnected:
+            self._followers.leave(follower)
+        else:
+            reference.notifyOnDisconnect(lambda _: self._followers.leave(follower))
+            self._followers.ready(follower)
+        return status
+
+    def _left(self) -> None:
+        self._followed -= 1
+        self._broker.patient -= 1
+
+
+@define(eq=False)
+class BuildServerEndpoint(ServiceEndpoint):
+    """What a build server may call; everything but ``register`` only once it is registered."""
+
+    takes: ClassVar[Calls] = {
+        "register": Register, "ended": Ended, "done": Done, "renew": RenewTickets, "goodbye": Goodbye,
+        "heartbeat": Heartbeat, "draining": Draining,
+    }  # fmt: skip
+    references: ClassVar[Mapping[str, int]] = {"register": 1}
+
+    _broker: Guarded
+    _connections: BuildServerConnections
+    _connection: BuildServerConnection | None = field(default=None, init=False)
+    _beating: bool = field(default=False, init=False)
+
+    def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
+        """Return what answers a call of ``name``. Raises UsageError before the build server has registered."""
+        if name != "register" and not self.principal.session:
+            raise UsageError("register first")
+        return super().handler(name)
+
+    async def remote_register(self, message: Register, orders: pb.RemoteReference) -> Welcome:
+        """Open a Session; orders are sent to ``orders``. Raises Unauthorised for somebody else's name."""
+        if self._connection is not None:
+            raise UsageError("this connection has registered, or tried to, already")
+        if self.principal.name not in ("", message.server):
+            raise Unauthorised(f"build server {self.principal.name} cannot register as {message.server}")
+        connection = self._connection = self._connections.arriving(message.server, self._broker, orders)
+        try:
+            welcome: Welcome = await self.handlers[Register](self.principal, message)
+        except BaseException:
+            self._connections.turned_away(connection)
+            raise
+        self.principal = evolve(self.principal, name=message.server, session=welcome.session)
+        self._connections.opened(connection, self.principal)
+        return welcome
+
+    async def remote_heartbeat(self, message: Heartbeat) -> Heard:
+        """Return what is to become of what is held. Raises Fenced for an older Session, UsageError for two at once."""
+        if self._beating:
+            raise UsageError("one heartbeat at a time: wait for the answer to the last one")
+        self._connections.heard(self.principal.name, self.principal.session)
+        self._beating = True
+        try:
+            heard: Heard = await self.handlers[Heartbeat](self.principal, message)
+        finally:
+            self._beating = False
+        return heard
+
+    async def remote_goodbye(self, message: Goodbye) -> Ok:
+        """Note that the build server leaves of its own will: the end of the connection is no loss."""
+        if self._connection is not None:
+            self._connection.goodbye = message.reason or "it said good-bye"
+        return Ok()

@@ -1,0 +1,70 @@
+"""What the pages, as a process of their own, ask the metaserver over its control port."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+
+from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.errors import BuildToolError, Unavailable
+from buildtool.protocol.messages import AskBuild, Explanation, HealthTold
+
+PATIENCE = 2.0
+"""Seconds after which a page is shown without the metaserver's answer."""
+
+REST = 10.0
+"""Seconds for which a metaserver that did not answer is not asked again: pages must not become slow with it."""
+
+T = TypeVar("T")
+
+log = Logger()
+
+
+@define(eq=False)
+class MetaserverQuestions:
+    """Implements ``ports.Questions`` over one connection, made when it is needed and kept.
+
+    What monitoring is told of the metaserver (``web.health.Condition``) is asked over it too.
+    """
+
+    endpoint: IStreamClientEndpoint
+    where: str
+    clock: IReactorTime
+    _client: Requesting | None = field(default=None, init=False)
+    _resting_until: float = field(default=float("-inf"), init=False)
+
+    async def why(self, build_id: int) -> Explanation | None:
+        """Return how an open Build stands; None when it is not open, or the metaserver does not answer."""
+        return await self._asked(lambda client: client.build(AskBuild(build_id)))
+
+    async def health(self) -> HealthTold | None:
+        """Return how the metaserver stands; None when it does not answer."""
+        return await self._asked(lambda client: client.health(PATIENCE))
+
+    async def _asked(self, ask: Callable[[Requesting], Awaitable[T]]) -> T | None:
+        if self.clock.seconds() < self._resting_until:
+            return None
+        try:
+            return await ask(await self._connected())
+        except Unavailable as error:
+            log.info("pages go without the metaserver: {error}", error=error)
+            self.close()
+            self._resting_until = self.clock.seconds() + REST
+            return None
+        except BuildToolError:
+            return None  # a build has ended meanwhile, and the database says how
+
+    def close(self) -> None:
+        """End the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def _connected(self) -> Requesting:
+        if self._client is None:
+            self._client = await connect_requester(self.endpoint, self.where, self.clock, PATIENCE)
+        return self._client

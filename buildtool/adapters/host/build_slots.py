@@ -1,0 +1,167 @@
+"""A build server's own files: what each slot has besides its sources, and the archives made of what was built."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from twisted.logger import Logger
+
+from buildtool.adapters.host.detectors import DETECTORS, Machine
+from buildtool.adapters.host.elf import HEAD, elf_arch
+from buildtool.adapters.processes.process_group import end_leftovers
+from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
+from buildtool.adapters.storage.archive import Packed, make_zip
+from buildtool.adapters.storage.private_directories import make_private
+from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
+from buildtool.errors import MachineFault
+from buildtool.model.platforms import Value
+from buildtool.ports.buildserver import Halt, SlotPlace
+from buildtool.ports.common import Executor
+
+T = TypeVar("T")
+
+KILL_AFTER = 5.0
+"""Seconds that a command which was told to go has, before it is killed."""
+
+CHANGING = ("disk", "memory")
+"""What is detected anew each time; the rest of a machine stays as it is while the program runs."""
+
+
+class Slots:
+    """Implements ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
+
+    _log = Logger()
+
+    def __init__(self, directory: Path, pool: Executor, machine: Mapping[str, Value]) -> None:
+        """``machine`` is what was detected at the start."""
+        self._directory = directory
+        self._pool = pool
+        self._machine = machine
+        self._making = Lock()
+
+    async def clear_all(self, halt: Halt | None = None) -> None:
+        """End and delete what an earlier run of the program left behind when it was killed.
+
+        Raises MachineFault, and Halted soon after ``halt`` was asked for.
+        """
+        halted = halt if halt is not None else Halt()
+
+        def clear() -> list[int]:
+            ended = end_leftovers(self._directory)
+            remove_tree(self._directory, halted.check)
+            return ended
+
+        ended = await self._do("clean", self._directory, clear)
+        if ended:
+            self._log.warn("{count} processes of builds before the last crash were ended", count=len(ended))
+
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+        """Return fresh, empty directories for ``slot``."""
+        top = self._directory / f"slot-{slot:d}"
+        place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
+
+        def make() -> SlotPlace:
+            self._own(self._directory)
+            remove_tree(top, halt.check)
+            make_private([top, place.home, place.temporary, place.output])
+            return place
+
+        return await self._do("prepare", top, make)
+
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
+        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed, MachineFault, Halted."""
+
+        def make() -> Packed:
+            place = output.parent
+            if self._directory in place.parents:
+                # A build may have done anything to what it was given: that is no fault of the machine's.
+                self._own(self._directory, place.parent, place)
+                if any(place.iterdir()):
+                    remove_tree(place, halt.check)
+                    make_private([place])
+            return make_zip(root, names, output, limit, halt.check)
+
+        return await self._do("pack", output, make)
+
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
+        """Return the architectures of the ELF files in an archive that was packed here. Raises MachineFault, Halted."""
+        return await self._do("read", archive, partial(_arches, archive, halt))
+
+    async def clear(self, slot: int, halt: Halt) -> None:
+        """Delete what a build left in its directories. Raises MachineFault, Halted."""
+        top = self._directory / f"slot-{slot:d}"
+
+        def clean() -> None:
+            self._own(self._directory)
+            remove_tree(top, halt.check)
+
+        await self._do("clean", top, clean)
+
+    async def machine(self) -> Mapping[str, Value]:
+        """Return the machine's properties as they are now."""
+        now = await self._pool.run(lambda: changing(Machine(self._directory)))
+        return {**self._machine, **now}
+
+    def _own(self, *directories: Path) -> None:
+        """Make each a directory of our own that we may write in, whatever a build has put in its place."""
+        with self._making:  # or what one build's slot has just got would be taken for what another build left
+            for directory in directories:
+                if directory.is_symlink() or not directory.is_dir():
+                    remove_tree(directory)
+                make_private([directory])
+                make_plain_directory(directory, stat.S_IRWXU)
+
+    async def _do(self, what: str, directory: Path, act: Callable[[], T]) -> T:
+        try:
+            return await self._pool.run(act)
+        except OSError as error:
+            raise MachineFault(f"cannot {what} {directory}: {error.strerror or error}") from error
+
+
+def _arches(archive: Path, halt: Halt) -> frozenset[str]:
+    found = set()
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            halt.check()
+            if member.file_size >= HEAD and not member.is_dir():
+                with packed.open(member) as file:
+                    found.add(elf_arch(file.read(HEAD)))
+    return frozenset(arch for arch in found if arch is not None)
+
+
+def changing(machine: Machine) -> dict[str, Value]:
+    """Return free disk and memory as they are now, as far as the machine tells."""
+    found = {name: DETECTORS[name](machine) for name in CHANGING}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+class RecipeCommands:
+    """Implements ``ports.Commands`` with real processes."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> RunningProcess:
+        """Start a command whose whole environment is given; limits are in seconds."""
+        return self._processes.start(
+            CommandLine(tuple(argv), cwd, environment),
+            on_output=on_output,
+            time_limit=time_limit,
+            silence_limit=silence_limit,
+            kill_after=KILL_AFTER,
+        )

@@ -1,0 +1,259 @@
+"""Which toolchains besides its own compiler a machine has, each tried before it is believed. Everything here blocks.
+
+A toolchain is tried by what it makes: a small program must come out that is an ELF file of the right architecture. An
+emulator is one if it runs that program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from attrs import field, frozen
+
+from buildtool.adapters.host.elf import HEAD, elf_arch
+from buildtool.adapters.host.programs import output_of
+from buildtool.errors import ConfigurationError
+from buildtool.model.platforms import TRIPLES
+from buildtool.model.servers import OfferKind
+
+PROGRAMS: Mapping[str, str] = {
+    "CC": "gcc", "CXX": "g++", "AR": "ar", "RANLIB": "ranlib", "STRIP": "strip", "LD": "ld", "NM": "nm",
+}  # fmt: skip
+"""The programs of a toolchain by their role for a recipe; each is called after the triple: ``<triple>-gcc``."""
+
+TIME_LIMIT = 20.0
+"""Seconds that each step of a trial has; a machine that has just started reads its compiler from a cold disk."""
+
+_AT_ONCE = 4
+_REASON_SHOWN = 200
+_EMULATED = {"i686": "i386", "armv7l": "arm"}
+_SAID = "built by buildtool"
+
+# The preprocessor answers for the library's headers and for itself; nothing of it is compiled.
+_QUESTION = """\
+#include <features.h>
+#if defined __GLIBC__ && !defined __UCLIBC__
+buildtool libc glibc __GLIBC__ __GLIBC_MINOR__
+#endif
+#if defined __clang__
+buildtool cc clang __clang_major__ __clang_minor__ __clang_patchlevel__
+#elif defined __GNUC__
+buildtool cc gcc __GNUC__ __GNUC_MINOR__ __GNUC_PATCHLEVEL__
+#endif
+"""
+_PROGRAM = f"""\
+#include <stdio.h>
+int main(void) {{ return puts("{_SAID}") < 0; }}
+"""
+
+
+def _words(value: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(shlex.split(value) if isinstance(value, str) else value)
+
+
+@frozen
+class Named:
+    """A toolchain as it is named, before it is tried. What is None is found out.
+
+    ``tools`` are command lines by role, in the place of the programs that are called after the triple. An empty
+    ``run`` says that nothing here runs what it makes. ``where`` says where it was named, for the error when it does
+    not hold what it promises; one without is only looked for.
+    """
+
+    triple: str
+    arch: str
+    kind: OfferKind = OfferKind.CROSS
+    tools: Mapping[str, str] = field(factory=dict)
+    libc: str | None = None
+    libc_version: str | None = None
+    run: tuple[str, ...] | None = None
+    where: str = ""
+
+
+@frozen
+class Toolchain:
+    """A toolchain that was tried. ``tools`` are what a recipe is given: CC, AR …, HOST, CC_VERSION, and RUN if any."""
+
+    arch: str
+    kind: OfferKind
+    libc: str | None
+    libc_version: str | None
+    tools: Mapping[str, str]
+
+
+@frozen
+class Rejected:
+    """A toolchain that is there and does not work, and why."""
+
+    triple: str
+    why: str
+
+
+@frozen
+class Survey:
+    """What was found: toolchains in the order in which they were named, and those that do not work."""
+
+    toolchains: tuple[Toolchain, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+def known_toolchains(own_os: object, own_arch: object) -> list[Named]:
+    """Return the cross toolchains to look for on a machine: of every known triple but its own."""
+    own = own_arch if own_os == "linux" else None
+    return [Named(triple, arch) for triple, arch in TRIPLES.items() if arch != own]
+
+
+def survey(named: Iterable[Named], path: str | None = None, *, time_limit: float = TIME_LIMIT) -> Survey:
+    """Try toolchains, several at once. ``path`` replaces PATH; ``time_limit`` is that of each step, in seconds.
+
+    Raises ConfigurationError for one of the donor's own (it has a ``where``) that does not work.
+    """
+    search = path if path is not None else os.environ.get("PATH", os.defpath)
+    there = [one for one in named if one.where or shutil.which(f"{one.triple}-gcc", path=search)]
+    with (
+        tempfile.TemporaryDirectory(prefix="buildtool-toolchains-") as top,
+        ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="toolchains") as pool,
+    ):
+        benches = (_Bench(Path(top) / str(number), search, time_limit) for number in range(len(there)))
+        found = list(pool.map(_tried, there, benches))
+    for one, outcome in zip(there, found, strict=True):
+        if one.where and isinstance(outcome, Rejected):
+            raise ConfigurationError(f"{one.where}: {outcome.why}")
+    return Survey(
+        tuple(one for one in found if isinstance(one, Toolchain)),
+        tuple(one for one in found if isinstance(one, Rejected)),
+    )
+
+
+def parse_answer(said: str) -> dict[str, tuple[str, str]]:
+    """Return family and version by what was asked (``libc``, ``cc``) from the preprocessor's answer.
+
+    What the compiler knows nothing of is left out: a library without a version in its headers (musl), for instance.
+    """
+    found = {}
+    for asked, family, numbers in re.findall(
+        r"^[ \t]*buildtool (libc|cc) ([a-z]+)((?: +[0-9]+)+)[ \t]*$", said, re.MULTILINE
+    ):
+        found[asked] = (family, ".".join(numbers.split()))
+    return found
+
+
+def last_words(said: str) -> str:
+    """Return, of what a failed compiler said, the line that tells most: its first error, else its last line."""
+    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    telling = next((line for line in lines if re.search(r"\berror\b|cannot find|not found", line)), None)
+    line = telling or (lines[-1] if lines else "it said nothing, or took too long")
+    plain = "".join(char if char.isprintable() else "?" for char in line)
+    return plain if len(plain) <= _REASON_SHOWN else plain[: _REASON_SHOWN - 3] + "..."
+
+
+# --- trying one -----------------------------------------------------------------------------------------
+
+
+@frozen
+class _Bench:
+    """Where one toolchain is tried, and how."""
+
+    directory: Path
+    search: str
+    time_limit: float
+
+    def output(self, *command: str, any_code: bool = False) -> str | None:
+        return output_of(command, path=self.search, any_code=any_code, time_limit=self.time_limit)
+
+    def which(self, program: str) -> str | None:
+        return shutil.which(program, path=self.search)
+
+
+def _tried(named: Named, bench: _Bench) -> Toolchain | Rejected:
+    tools = {**_programs(named, bench), **named.tools}
+    compiler = _words(tools.get("CC", f"{named.triple}-gcc"))
+    if not bench.which(compiler[0]):
+        return Rejected(named.triple, f"there is no {compiler[0]}")
+    missing = next((words for words in map(_words, named.tools.values()) if not bench.which(words[0])), None)
+    if missing is not None:
+        return Rejected(named.triple, f"there is no {missing[0]}")
+    bench.directory.mkdir()
+    made = bench.directory / "program"
+    source = made.with_suffix(".c")
+    source.write_text(_PROGRAM, encoding="ascii")
+    said = bench.output(*compiler, "-o", str(made), str(source), any_code=True)
+    try:
+        with made.open("rb") as stream:
+            arch = elf_arch(stream.read(HEAD))
+    except FileNotFoundError:
+        return Rejected(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
+    if arch != named.arch:
+        return Rejected(named.triple, f"{compiler[0]} makes programs for {arch or 'nothing known'}, not {named.arch}")
+    runner = _runner(named, compiler, made, bench)
+    if isinstance(runner, Rejected):
+        return runner
+    question = bench.directory / "question.c"
+    question.write_text(_QUESTION, encoding="ascii")
+    answer = parse_answer(bench.output(*compiler, "-E", "-P", str(question)) or "")
+    libc, version = _libc(named, answer.get("libc"))
+    more = {"HOST": named.triple, "RUN": shlex.join(runner), "CC_VERSION": "-".join(answer.get("cc", ()))}
+    return Toolchain(named.arch, named.kind, libc, version, tools | {role: text for role, text in more.items() if text})
+
+
+def _programs(named: Named, bench: _Bench) -> dict[str, str]:
+    called = {role: f"{named.triple}-{program}" for role, program in PROGRAMS.items()}
+    return {role: program for role, program in called.items() if bench.which(program)}
+
+
+def _libc(named: Named, found: tuple[str, str] | None) -> tuple[str | None, str | None]:
+    """Return family and version: what was named goes before what the headers say."""
+    if found is None and re.search(r"-musl\w*$", named.triple):
+        return named.libc or "musl", named.libc_version
+    family, version = found or (None, None)
+    if named.libc not in (None, family):
+        version = None  # the headers speak of another library than the donor
+    return named.libc or family, named.libc_version or version
+
+
+# --- running what it makes ------------------------------------------------------------------------------
+
+
+def _runner(named: Named, compiler: tuple[str, ...], made: Path, bench: _Bench) -> tuple[str, ...] | Rejected:
+    """Return the words before a program that was made, so that it runs here; none when nothing runs it."""
+    if named.kind is not OfferKind.CROSS:
+        words = named.run or ()
+        if _runs(words, made, bench):
+            return words
+        return Rejected(named.triple, f"what it makes does not run here, so it is not {named.kind.value} but cross")
+    if named.run is not None:
+        if not named.run or _runs(named.run, made, bench):
+            return named.run
+        return Rejected(named.triple, f"{shlex.join(named.run)} does not run what it makes")
+    emulator = _emulator(named.arch, bench)
+    if emulator is None:
+        return ()
+    sysroot = _sysroot(named.triple, compiler, bench)
+    words = (emulator, "-L", sysroot) if sysroot else (emulator,)
+    return words if _runs(words, made, bench) else ()
+
+
+def _runs(words: tuple[str, ...], made: Path, bench: _Bench) -> bool:
+    return (bench.output(*words, str(made)) or "").strip() == _SAID
+
+
+def _emulator(arch: str, bench: _Bench) -> str | None:
+    name = f"qemu-{_EMULATED.get(arch, arch)}"
+    return next((one for one in (f"{name}-static", name) if bench.which(one)), None)
+
+
+def _sysroot(triple: str, compiler: tuple[str, ...], bench: _Bench) -> str | None:
+    """Return the directory in which the programs' libraries are: Debian keeps them in ``/usr/<triple>``."""
+    program = bench.which(compiler[0])
+    beside = Path(program or "/usr/bin/cc").parent.resolve().parent / triple
+    if (beside / "lib").is_dir():
+        return str(beside)
+    said = (bench.output(*compiler, "-print-sysroot") or "").strip()
+    return said if said not in ("", "/") and Path(said).is_dir() else None

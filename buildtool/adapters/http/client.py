@@ -1,0 +1,340 @@
+"""HTTP as a client: one try per call, bodies as streams, each refusal as an error of ours, and no endless wait.
+
+Tested by tests/adapters/http/test_transfer_client.py.
+"""
+
+# Much of twisted.web.client carries no annotations, so calling it is no mistake of this module.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import urlsplit
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from buildtool.adapters.http.client_bodies import FileBody, SmallBody
+from buildtool.adapters.http.site_endpoints import SiteEndpoints
+from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
+from buildtool.errors import (
+    BadOffset,
+    BadTicket,
+    BadUpload,
+    BuildToolError,
+    Damaged,
+    NotFound,
+    StorageUnavailable,
+    Superseded,
+    TooLong,
+    Unavailable,
+    WrongDigest,
+)
+
+TEXT_LIMIT = 1000
+"""Most bytes of an error's text that are read."""
+
+_LOST = (
+    ConnectError,
+    ConnectionClosed,
+    DNSLookupError,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+    PotentialDataLoss,
+    CancelledError,
+)
+
+_ERRORS: Mapping[int, type[BuildToolError]] = {
+    HTTPStatus.UNAUTHORIZED: BadTicket,
+    HTTPStatus.FORBIDDEN: BadTicket,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.CONFLICT: Superseded,
+    HTTPStatus.GONE: Damaged,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLong,
+    HTTPStatus.UNPROCESSABLE_ENTITY: WrongDigest,
+    HTTPStatus.INSUFFICIENT_STORAGE: StorageUnavailable,
+}
+
+_ELSEWHERE = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)
+"""What is answered, with an Upload-Offset, to an upload or a log that should go on from another place."""
+
+_URL = re.compile(r"https?://[!-~]+")
+
+
+@frozen
+class Patience:
+    """Seconds: to connect, without anything flowing, and until an answer begins once all was sent.
+
+    The last is longer because the metaserver may have to read a large upload again, after a restart.
+    """
+
+    connect: float = 15.0
+    stall: float = 60.0
+    answer: float = 120.0
+
+
+class HttpClient:
+    """Sends requests over connections that are kept for a while."""
+
+    def __init__(self, reactor: IReactorTime, patience: Patience) -> None:
+        self._reactor = reactor
+        self._patience = patience
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.cachedConnectionTimeout = 30  # less than the server waits, so that it is seldom the one to close
+        self._agent = Agent.usingEndpointFactory(reactor, SiteEndpoints(reactor, patience.connect), self._pool)
+
+    async def close(self) -> None:
+        """Close the connections that are kept open."""
+        await self._pool.closeCachedConnections()
+
+    @asynccontextmanager
+    async def asked(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: SmallBody | FileBody | None = None,
+        *,
+        wait: float = 0.0,
+    ) -> AsyncIterator[HttpAnswer]:
+        """Send a request and give its answer; whatever is left of it afterwards is cut off.
+
+        ``wait`` is added to the seconds until the answer. Raises Unavailable, and BadUpload for a file that cannot be
+        read to its end: another try would not do.
+        """
+        if not _URL.fullmatch(url):
+            raise Unavailable(f"{url[:200]!r} is not the address of a transfer port")
+        patience = self._patience
+        fields = Headers({name: [value] for name, value in headers.items()})
+        pending: Deferred[IResponse] | None = None
+        response: HttpAnswer | None = None
+
+        def stalled() -> None:
+            if response is not None:
+                response.cut()
+            elif pending is not None:
+                pending.cancel()
+
+        watch = StallWatch(self._reactor, patience.connect + patience.answer + wait, stalled)
+        agent, own = self._agent, None
+        if isinstance(body, FileBody):
+            own = _OwnConnection(self._reactor, patience.connect)
+            agent = Agent.usingEndpointFactory(self._reactor, own)
+            body.flowing = partial(watch.again, patience.stall)
+            body.sent = partial(watch.again, patience.answer)
+        try:
+            pending = agent.request(method.encode(), url.encode("ascii"), fields, cast(IBodyProducer, body))
+            answered = await pending
+            watch.again(patience.stall)
+            response = HttpAnswer(url, answered, watch)
+            yield response
+        except _LOST as error:
+            raise _told(url, error, expired=watch.expired) from error
+        finally:
+            watch.stop()
+            if response is not None:
+                response.cut()
+            if own is not None:
+                own.cut()
+
+
+def _told(url: str, error: Exception, *, expired: bool) -> Exception:
+    """Return what a request that failed is told as; ``expired`` is whether nothing flowed for too long."""
+    if _is_called_off(error) and not expired:
+        return CancelledError()  # by whoever asked: it is no reason to try again
+    if isinstance(error, RequestGenerationFailed) and any(one.check(OSError, BadUpload) for one in error.reasons):
+        return BadUpload(f"the file cannot be read to its end: {_reason(error)}")
+    said = f"{site(url)} did nothing for too long" if expired else f"{site(url)}: {_reason(error)}"
+    return Unavailable(f"{said}: try again")
+
+
+def _is_called_off(error: Exception) -> bool:
+    """Say whether a request failed because somebody cancelled it, as Twisted's client tells it in several ways."""
+    reasons: Sequence[Failure] = getattr(error, "reasons", ())
+    return isinstance(error, CancelledError) or any(one.check(CancelledError) for one in reasons)
+
+
+@implementer(IAgentEndpointFactory)
+class _OwnConnection:
+    """Lets one request have a connection to itself, which is cut when it is over.
+
+    A server that refuses an upload does so before it has taken everything. Twisted's client then waits for the
+    rest to be written, which it never is, and would keep the connection for ever.
+    """
+
+    def __init__(self, reactor: IReactorTime, patience: float) -> None:
+        self._sites = SiteEndpoints(reactor, patience)
+        self._transports: list[Connection] = []
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return _Noticed(self._sites.endpointForURI(uri), self._transports)
+
+    def cut(self) -> None:
+        """End the connection if there is one."""
+        for transport in self._transports:
+            transport.abortConnection()
+
+
+@implementer(IStreamClientEndpoint)
+class _Noticed:
+    """An endpoint whose connections are noted in a list."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, transports: list[Connection]) -> None:
+        self._endpoint = endpoint
+        self._transports = transports
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        def note(protocol: IProtocol) -> IProtocol:
+            self._transports.append(cast(Protocol, protocol).transport)  # type: ignore[arg-type]
+            return protocol
+
+        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connecting.addCallback(note)
+
+
+class HttpAnswer:
+    """An answer whose body is taken piece by piece, or not at all."""
+
+    def __init__(self, url: str, response: IResponse, watch: StallWatch) -> None:
+        self._url = url
+        self._response = response
+        self._watch = watch
+        self._receiver: _Receiver | None = None
+        self.code = int(response.code)
+        self.length = response.length if isinstance(response.length, int) else -1
+
+    async def expect(self, *codes: int) -> None:
+        """Raise the error that the answer tells, unless its status is one of ``codes``."""
+        if self.code in codes:
+            return
+        text = (await self.body(TEXT_LIMIT, cut=True)).decode("utf-8", "replace")
+        line = " ".join("".join(c if c.isprintable() else " " for c in text).split()) or "no reason was given"
+        told = f"{site(self._url)} answers {self.code}: {line}"
+        if self.code in _ELSEWHERE and self.header("Upload-Offset"):
+            raise BadOffset(told, self.number("Upload-Offset"))
+        if self.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _ERRORS.get(self.code, Unavailable)(told)
+        raise _ERRORS.get(self.code, BadUpload)(told)
+
+    def header(self, name: str) -> str:
+        """Return a header, "" when it is absent."""
+        values: list[bytes] = self._response.headers.getRawHeaders(name.encode()) or [b""]
+        return values[0].decode("latin-1")
+
+    def number(self, name: str) -> int:
+        """Return a header that must be a number. Raises Unavailable."""
+        text = self.header(name)
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            raise Unavailable(f"{site(self._url)} does not answer like a transfer port: there is no {name}")
+        return int(text)
+
+    def pieces(self) -> BodyReader:
+        """Return the body, to be iterated over once; raises ResponseFailed when it breaks off."""
+        receiver = self._receiver = _Receiver(self._watch)
+        self._response.deliverBody(cast(IProtocol, receiver))
+        return receiver.inlet
+
+    async def body(self, limit: int, *, cut: bool = False) -> bytes:
+        """Return the body; of one longer than ``limit`` bytes the beginning if ``cut``, else BadUpload is raised."""
+        parts: list[bytes] = []
+        size = 0
+        async for batch in self.pieces():
+            parts.extend(batch)
+            size += sum(map(len, batch))
+            if size > limit:
+                if not cut:
+                    raise BadUpload(f"{site(self._url)} sends more than {limit} bytes")
+                break
+        return b"".join(parts)[:limit]
+
+    def cut(self) -> None:
+        """End the connection unless the body has come to its end, after which it serves the next request."""
+        if self._receiver is None:
+            self._receiver = _Receiver(self._watch)
+            self._receiver.inlet.end()
+            self._response.deliverBody(cast(IProtocol, self._receiver))
+        self._receiver.cut()
+
+
+class _Receiver(Protocol):
+    """Feeds a response's body to an Inlet."""
+
+    def __init__(self, watch: StallWatch) -> None:
+        self._watch = watch
+        self._over = False
+        self.inlet = BodyReader(_Paused(self))
+
+    def dataReceived(self, data: bytes) -> None:
+        self._watch.progress()
+        self.inlet.feed(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._over = True
+        if reason.check(ResponseDone):
+            self.inlet.end()
+        else:
+            self.inlet.fail(cast(Exception, reason.value))
+
+    def cut(self) -> None:
+        if not self._over and self.transport is not None:
+            self.transport.loseConnection()
+
+
+class _Paused:
+    """The response's transport as a source, as long as it has one."""
+
+    def __init__(self, receiver: _Receiver) -> None:
+        self._receiver = receiver
+
+    def pauseProducing(self) -> None:
+        if self._receiver.transport is not None:
+            cast(Source, self._receiver.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        if self._receiver.transport is not None:
+            cast(Source, self._receiver.transport).resumeProducing()
+
+
+def site(url: str) -> str:
+    """The host and port of a URL, for messages."""
+    return urlsplit(url).netloc[:100] or url[:100]
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason of a failed request, in a few words."""
+    reasons = getattr(error, "reasons", None)
+    while reasons:
+        error = reasons[0].value
+        reasons = getattr(error, "reasons", None)
+    text = " ".join(str(error).split()).rstrip(".")
+    return text[:200] or type(error).__name__

@@ -1,0 +1,111 @@
+"""What a request to a transfer port sends: bytes, or a file piece by piece.
+
+Tested by tests/adapters/http/test_transfer_client.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IConsumer,
+)
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from buildtool.concurrency.backpressure import PIECE, BodyWriter
+from buildtool.errors import (
+    BadUpload,
+)
+from buildtool.ports.common import Executor
+
+
+@implementer(IBodyProducer)
+class SmallBody:
+    """A small body."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._data)
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def pauseProducing(self) -> None:
+        """It has all been written."""
+
+    def resumeProducing(self) -> None:
+        """It has all been written."""
+
+    def stopProducing(self) -> None:
+        """It has all been written."""
+
+
+@implementer(IBodyProducer)
+class FileBody:
+    """A file from ``offset`` to ``size``, read in a thread piece by piece as the connection takes it.
+
+    ``done`` fires when the file is closed, which is after ``stopProducing`` or at the end.
+    """
+
+    def __init__(self, executor: Executor, descriptor: int, offset: int, size: int) -> None:
+        self.length = size - offset
+        self.flowing: Callable[[], object] = lambda: None
+        self.sent: Callable[[], object] = lambda: None
+        self.done: Deferred[None] = Deferred()
+        self._executor = executor
+        self._descriptor = descriptor
+        self._position = offset
+        self._end = size
+        self._outlet = BodyWriter()
+        self._written: Deferred[None] | None = None
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        written = self._written = Deferred(lambda _: self.stopProducing())
+        Deferred.fromCoroutine(self._copy(consumer)).addErrback(self._failed).addBoth(self._close)
+        return written
+
+    def pauseProducing(self) -> None:
+        self._outlet.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._outlet.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._outlet.stopProducing()
+        if self._written is None:
+            self._written = Deferred()
+            self._close(None)
+
+    async def _copy(self, consumer: IConsumer) -> None:
+        while self._position < self._end:
+            size = min(PIECE, self._end - self._position)
+            piece = await self._executor.run(partial(os.pread, self._descriptor, size, self._position))
+            if not piece:
+                raise BadUpload("the file became shorter while it was sent")
+            if not await self._outlet.ready():
+                return
+            self._position += len(piece)
+            self.flowing()
+            consumer.write(piece)
+        if await self._outlet.ready():
+            self.sent()
+            self._tell(None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._tell(failure)
+
+    def _tell(self, result: Failure | None) -> None:
+        if self._written is not None and not self._written.called:
+            self._written.callback(result)
+
+    def _close(self, _result: object) -> None:
+        os.close(self._descriptor)
+        self.done.callback(None)

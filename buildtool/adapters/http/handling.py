@@ -1,0 +1,78 @@
+"""What the handlers of the transfer port share: tickets, and headers read strictly.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+from twisted.web import http
+
+from buildtool.adapters.http.routes import Headers, HttpRefusal, IncomingRequest
+from buildtool.errors import BadTicket
+from buildtool.model.incarnations import Keys
+from buildtool.model.tickets import Ticket, TicketKind, read
+from buildtool.ports.common import Clock
+from buildtool.protocol.http_headers import ByteSpan, asked_span, is_unchanged
+
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+LIVE: Headers = (("Cache-Control", "no-store"),)
+"""The headers of what changes, or is nobody else's."""
+
+
+class TicketReader:
+    """Reads the ticket of a request and compares it with what the request is about."""
+
+    def __init__(self, keys: Keys, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+
+    def check(self, request: IncomingRequest, kind: TicketKind, build_id: int, epoch: int) -> Ticket:
+        scheme, _, text = (request.header("Authorization") or "").partition(" ")
+        if scheme.lower() != "ticket" or not text:
+            raise BadTicket("a ticket is needed here: send the header Authorization: Ticket <text>")
+        ticket = read(text.strip(), self._keys.build(build_id), self._clock.wall())
+        if (ticket.kind, ticket.build_id, ticket.epoch) != (kind, build_id, epoch):
+            raise HttpRefusal(
+                http.FORBIDDEN,
+                f"that ticket is for the {ticket.kind.value} of build {ticket.build_id}, attempt {ticket.epoch}",
+                LIVE,
+            )
+        return ticket
+
+
+def asked_part(request: IncomingRequest, size: int, digest: str = "") -> tuple[int, ByteSpan, Headers]:
+    """Return the status, the bytes and the headers that ``request`` gets of ``size`` bytes tagged with ``digest``."""
+    everything: Headers = (("Accept-Ranges", "bytes"),)
+    wanted = request.method == b"GET" and is_unchanged(request.header("If-Range"), digest)
+    span = asked_span(request.header("Range") if wanted else None, size)
+    if span is None:
+        return http.REQUESTED_RANGE_NOT_SATISFIABLE, ByteSpan(0, 0, size), (("Content-Range", f"bytes */{size}"),)
+    if not span.partial:
+        return http.OK, span, everything
+    return http.PARTIAL_CONTENT, span, (*everything, ("Content-Range", span.content_range))
+
+
+def allow(request: IncomingRequest, *methods: str) -> None:
+    """Raise HttpRefusal (405) unless the request's method is one of ``methods``."""
+    if request.method.decode("latin-1") not in methods:
+        allowed = ", ".join(methods)
+        raise HttpRefusal(http.NOT_ALLOWED, f"only {allowed} can be done here", (("Allow", allowed),))
+
+
+def length_needed(request: IncomingRequest) -> None:
+    """Raise HttpRefusal (411) for a body of which neither a length nor a coding is told."""
+    if request.header("Content-Length") is None and request.header("Transfer-Encoding") is None:
+        raise HttpRefusal(http.LENGTH_REQUIRED, "the header Content-Length is needed here")
+
+
+def number(request: IncomingRequest, name: str, default: int | None) -> int:
+    """Return a header that is a number of bytes. Raises HttpRefusal (400), also where it is absent without default."""
+    text = request.header(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not NUMBER.fullmatch(text):
+        raise HttpRefusal(http.BAD_REQUEST, f"the header {name} must be a number of bytes")
+    return int(text)

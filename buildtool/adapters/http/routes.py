@@ -1,0 +1,124 @@
+"""What a site serves, within which bounds, and what a request is answered.
+
+Tested by tests/adapters/http/test_transfer_site.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.concurrency.backpressure import BodyReader
+from buildtool.errors import BuildToolError
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@frozen
+class HttpLimits:
+    """Bounds of one site: connections at once (each network has a share, see ``ConnectionShares``), and seconds.
+
+    ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
+    each ``MIN_PROGRESS`` bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make
+    slow readers look idle for a while). ``linger``: how long a refused peer is listened to.
+    """
+
+    connections: int = 400
+    stranger: float = 20.0
+    idle: float = 60.0
+    stall: float = 300.0
+    linger: float = 5.0
+
+
+class Content(Protocol):
+    """The body of an answer, read in pieces."""
+
+    @property
+    def start(self) -> int:
+        """The first byte."""
+
+    @property
+    def end(self) -> int:
+        """The byte after the last."""
+
+    async def read(self, start: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``start`` on."""
+
+    def close(self) -> None:
+        """Nothing more is read."""
+
+
+@frozen
+class HttpResponse:
+    """What a request is answered: a status, headers, and either one line of text or a content."""
+
+    code: int
+    text: str = ""
+    headers: Headers = ()
+    content: Content | None = None
+
+
+class HttpRefusal(Exception):
+    """Raised by a handler for an answer that is no success and no error of this program."""
+
+    def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
+        super().__init__(text)
+        self.answer = HttpResponse(code, text, headers)
+
+
+class IncomingRequest(Protocol):
+    """What a handler sees of a request."""
+
+    @property
+    def method(self) -> bytes:
+        """The method, in capitals."""
+
+    @property
+    def path(self) -> bytes:
+        """The path, as it was sent."""
+
+    @property
+    def query(self) -> str:
+        """What follows the path's question mark, as it was sent."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
+
+    def header(self, name: str) -> str | None:
+        """Return the header's value, None when it is absent. Raises HttpRefusal when it is there twice."""
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Call ``call`` when the connection is lost before the answer is finished."""
+
+    def waits_for_news(self) -> None:
+        """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
+
+
+Handler = Callable[[IncomingRequest, BodyReader], Awaitable[HttpResponse]]
+
+
+@frozen
+class Admission:
+    """Who handles a request, and the most bytes its body may have."""
+
+    handler: Handler
+    body_limit: int = 0
+
+
+class Routes(Protocol):
+    """What a site serves."""
+
+    def admit(self, request: IncomingRequest) -> Admission:
+        """Decide, from the headers alone and without waiting. Raises HttpRefusal or BuildToolError."""
+
+    def refusal(self, error: BuildToolError) -> HttpResponse:
+        """Say an error in HTTP."""
+
+    def headers(self) -> Headers:
+        """Return what every answer carries."""

@@ -1,0 +1,1 @@
+"""Mails: what they say, when they go out, and SMTP."""

@@ -1,0 +1,1 @@
+"""Looking after a state directory: checking, scrubbing, sweeping, backing up, and whose it is."""

@@ -1,0 +1,89 @@
+"""The scrubber of finished logs: each is read to its end, slowly, and one that cannot be is moved to quarantine.
+
+Nothing is built again for a log; its page says from then on that there is none. The end of it is in the database.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from attrs import define
+from twisted.logger import Logger
+
+from buildtool.adapters.maintenance.scrub_artifacts import OVERHEAD, PIECE, REST, rate
+from buildtool.adapters.storage.filesystem import storage_unavailable
+from buildtool.adapters.storage.quarantine import move
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.errors import Damaged, NotFound, StorageUnavailable
+from buildtool.ports.common import Executor
+from buildtool.ports.pages import LogReader
+
+log = Logger()
+
+_FINISHED = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log\.zst")
+
+
+@define(eq=False)
+class LogScrub:
+    """Reads the finished logs of the state directory ``directory``. ``round_`` is what a ``PeriodicTask`` does."""
+
+    directory: Path
+    logs: LogReader
+    executor: Executor
+
+    async def round_(self, patrol: PeriodicTask) -> float:
+        """Read all finished logs. Raises StorageUnavailable, CancelledError."""
+        began = patrol.timers.seconds()
+        try:
+            names, size = await self.executor.run(self._finished)
+        except OSError as error:
+            raise storage_unavailable("look at the logs", error) from error
+        speed = rate(len(names), size)
+        for name in names:
+            await patrol.rest(OVERHEAD / speed)
+            await self._read(patrol, name, speed)
+        return max(60.0, began + REST - patrol.timers.seconds())
+
+    async def _read(self, patrol: PeriodicTask, name: str, speed: float) -> None:
+        found = _FINISHED.fullmatch(name)
+        if found is None:
+            return
+        build_id, epoch = int(found[1]), int(found[2])
+        try:
+            length, position = (await self.logs.state(build_id, epoch)).length, 0
+            while position < length:
+                piece = await self.logs.read(build_id, epoch, position, PIECE)
+                if not piece:
+                    raise Damaged(f"it ends at byte {position} of {length}")  # noqa: TRY301 - as the store would say it
+                position += len(piece)
+                await patrol.rest(len(piece) / speed)
+        except NotFound:
+            return
+        except StorageUnavailable as error:
+            log.warn("the log of build {build}.{epoch}: {why}", build=build_id, epoch=epoch, why=error)
+        except Damaged as error:
+            log.error(
+                "the log of build {build}.{epoch} goes to quarantine: {why}", build=build_id, epoch=epoch, why=error
+            )
+            await self._quarantine(name)
+
+    async def _quarantine(self, name: str) -> None:
+        try:
+            await self.executor.run(partial(move, self.directory, self.directory / "logs" / name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_unavailable("move a damaged log away", error) from error
+
+    def _finished(self) -> tuple[list[str], int]:
+        """Return the names of all finished logs, and how many bytes they have together."""
+        names, size = [], 0
+        with os.scandir(self.directory / "logs") as entries:
+            for entry in entries:
+                if _FINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    names.append(entry.name)
+                    size += entry.stat(follow_symlinks=False).st_size
+        return sorted(names), size

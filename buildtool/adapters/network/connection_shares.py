@@ -1,0 +1,176 @@
+"""Which connections a port keeps when more come than it has room for.
+
+A port has room for so many connections. While there is some, everybody is let in. When there is none, a newcomer takes
+the place of somebody else: of the network that has the most connections, the one that has been idle for longest. One
+network may so have all the room that nobody else wants, and no number of silent connections keeps others out. Only
+where everybody is busy is a newcomer turned away, unless their network has clearly fewer connections than another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from attrs import define, field
+
+__all__ = ["ConnectionShares", "ConnectionState", "NoRoom"]
+
+C = TypeVar("C")
+
+FRESH = 1.0
+"""Seconds for which a stranger is likely to be in the middle of saying who they are."""
+
+STALLED = 10.0
+"""Seconds after which one that should be sending or reading, and does neither, has to make room for others."""
+
+
+class NoRoom(Exception):
+    """Raised where a newcomer cannot be let in; the text says why, for the log."""
+
+
+class ConnectionState(IntEnum):
+    """What a connection is doing, which decides when it has to make room.
+
+    A STRANGER has not yet said what it wants, an IDLE one has and wants nothing now. A BUSY one is sending or reading.
+    One that WAITS (for an answer of ours, for news, for orders) is right to be silent.
+    """
+
+    STRANGER = 0
+    IDLE = 1
+    BUSY = 2
+    WAITS = 3
+
+
+@define(eq=False)
+class _Network:
+    """The connections of one network by standing, each with when it was last heard, the longest silent first."""
+
+    by_standing: tuple[OrderedDict[object, float], ...] = field(
+        factory=lambda: tuple(OrderedDict() for _ in ConnectionState), init=False
+    )
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_standing))
+
+
+class ConnectionShares(Generic[C]):
+    """The connections of one port, of which it has room for ``most``. Times are seconds of any one clock."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._networks: dict[str, _Network] = {}
+        self._places: dict[C, tuple[str, ConnectionState]] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[C]:
+        return iter(tuple(self._places))
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._places
+
+    def of(self, network: str) -> int:
+        """Return how many connections a network has."""
+        found = self._networks.get(network)
+        return len(found) if found is not None else 0
+
+    def network(self, connection: C) -> str:
+        """Return the network of a connection."""
+        return self._places[connection][0]
+
+    def make_room(self, network: str, now: float) -> C | None:
+        """Return which connection a newcomer from ``network`` takes the place of, None if there is room. Raises NoRoom.
+
+        It is forgotten here at once; the caller closes it.
+        """
+        if len(self._places) < self.most:
+            return None
+        found = self._weakest(network, now)
+        if found is None:
+            raise NoRoom(f"there are {len(self._places)} already, all of them busy")
+        self.left(found)
+        return found
+
+    def arrived(self, connection: C, network: str, now: float) -> None:
+        """Count a newcomer, who is a stranger."""
+        self._put(connection, network, ConnectionState.STRANGER, now)
+
+    def stands(self, connection: C, standing: ConnectionState, now: float) -> None:
+        """Record what a connection is doing from now on; ignore one that is not counted."""
+        place = self._places.get(connection)
+        if place is None:
+            return
+        network, before = place
+        there = self._networks[network].by_standing
+        if before is not standing:
+            del there[before][connection]
+            self._places[connection] = network, standing
+        there[standing][connection] = now
+        there[standing].move_to_end(connection)
+
+    def heard(self, connection: C, now: float) -> None:
+        """Record that a connection was sent or read just now; ignore one that is not counted."""
+        place = self._places.get(connection)
+        if place is not None:
+            group = self._networks[place[0]].by_standing[place[1]]
+            group[connection] = now
+            group.move_to_end(connection)
+
+    def left(self, connection: C) -> bool:
+        """Forget a connection; return whether it was counted."""
+        if connection not in self._places:
+            return False
+        self._take(connection)
+        return True
+
+    def _put(self, connection: C, network: str, standing: ConnectionState, now: float) -> None:
+        self._places[connection] = network, standing
+        there = self._networks.get(network)
+        if there is None:
+            there = self._networks[network] = _Network()
+        there.by_standing[standing][connection] = now
+
+    def _take(self, connection: C) -> None:
+        network, standing = self._places.pop(connection)
+        there = self._networks[network]
+        del there.by_standing[standing][connection]
+        if not there:
+            del self._networks[network]
+
+    def _weakest(self, network: str, now: float) -> C | None:
+        largest = sorted(self._networks, key=self.of, reverse=True)
+        for choose in (_idle, _stalled):
+            for name in largest:
+                found = choose(self._networks[name], now)
+                if found is not None:
+                    return found  # type: ignore[return-value] # it was put there
+        # All are busy: only who has clearly more than their share makes room, so that two do not take turns.
+        if largest and self.of(largest[0]) > self.of(network) + 1:
+            for group in self._networks[largest[0]].by_standing:
+                if group:
+                    return next(iter(group))  # type: ignore[return-value] # it was put there
+        return None
+
+
+def _idle(there: _Network, now: float) -> object | None:
+    """Return a stranger who is silent for a while, else one that wants nothing, else any stranger."""
+    strangers, idle = there.by_standing[ConnectionState.STRANGER], there.by_standing[ConnectionState.IDLE]
+    for group, since in ((strangers, now - FRESH), (idle, now), (strangers, now)):
+        found = _silent(group, since)
+        if found is not None:
+            return found
+    return None
+
+
+def _stalled(there: _Network, now: float) -> object | None:
+    return _silent(there.by_standing[ConnectionState.BUSY], now - STALLED)
+
+
+def _silent(group: OrderedDict[object, float], since: float) -> object | None:
+    """Return the one of a group that is silent for longest, if it was not heard after ``since``."""
+    for connection, heard in group.items():
+        return connection if heard <= since else None
+    return None

@@ -1,0 +1,132 @@
+"""A command's process as its watching thread sees it: how news of it comes, and how it and its own are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from buildtool.adapters.processes.command import CommandLine
+from buildtool.adapters.processes.keeper import found
+from buildtool.adapters.processes.process_group import Group
+
+
+class Child(Protocol):
+    """One started command with all that it started."""
+
+    @property
+    def pid(self) -> int:
+        """The id of the command's own process."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, minus the signal's number if one ended it, None while it runs."""
+        ...
+
+    @property
+    def news(self) -> int | None:
+        """A descriptor that becomes readable when ``hear`` is to be called; None when nothing will be told that way."""
+        ...
+
+    def hear(self) -> None:
+        """Take note of what ``news`` tells."""
+        ...
+
+    def send(self, signum: signal.Signals) -> None:
+        """Signal the command and all that it started, as far as it can be found. May be repeated."""
+        ...
+
+    def gone(self, *, thorough: bool) -> bool:
+        """Return whether nothing is left; ask only after the command's own end. ``thorough`` may cost milliseconds."""
+        ...
+
+    def describe(self) -> str:
+        """Return the names of what is left, for a message."""
+        ...
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        ...
+
+
+Spawn = Callable[[CommandLine, int, Callable[[], None]], Child]
+"""Start a command whose output goes to a descriptor. What it returns calls the function given last, from any thread,
+when there are news that no descriptor tells of. Raises OSError, ValueError or SubprocessError."""
+
+
+class Direct:
+    """A child of this very process, followed as far as its session (macOS, and wherever there are no keepers)."""
+
+    def __init__(self, command: CommandLine, outlet: int, ring: Callable[[], None], *, use_pidfd: bool = True) -> None:
+        named = {os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()}
+        self._process = subprocess.Popen(
+            command.argv,
+            executable=found(os.fsencode(command.argv[0]), os.fsencode(command.cwd), named),
+            cwd=command.cwd,
+            env=dict(command.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=outlet,
+            stderr=outlet,
+            start_new_session=True,
+            umask=0o022,
+        )
+        self._group = Group(self._process.pid)
+        self._exit_fd = _exit_fd(self._process.pid) if use_pidfd else None
+        if self._exit_fd is None:
+            self._wait_in_thread(ring)
+
+    def _wait_in_thread(self, ring: Callable[[], None]) -> None:
+        def wait() -> None:
+            self._process.wait()
+            ring()
+
+        threading.Thread(target=wait, name=f"wait {self._process.pid}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """See Child."""
+        return self._process.returncode
+
+    @property
+    def news(self) -> int | None:
+        """The pidfd until the exit was heard of, where the system has them."""
+        return self._exit_fd if self._process.returncode is None else None
+
+    def hear(self) -> None:
+        """Take the exit status."""
+        self._process.wait()
+
+    def send(self, signum: signal.Signals) -> None:
+        """Signal its group and session."""
+        self._group.send(signum)
+
+    def gone(self, *, thorough: bool) -> bool:
+        """Return whether its group is gone, and if ``thorough`` its session."""
+        return self._group.gone(thorough=thorough)
+
+    def describe(self) -> str:
+        """Return the names of what is left of its session."""
+        return self._group.describe()
+
+    def close(self) -> None:
+        """Close the pidfd."""
+        if self._exit_fd is not None:
+            os.close(self._exit_fd)
+            self._exit_fd = None
+
+
+def _exit_fd(pid: int) -> int | None:
+    """Return a descriptor that tells of the exit; None on an old kernel, or in a sandbox without the call."""
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+    except OSError:
+        return None

@@ -1,0 +1,374 @@
+"""The keepers: a small process beside each command, to which everything falls that leaves the command.
+
+One *nursery* is started with the build server and does nothing but fork *keepers*, each for one command at a time. A
+keeper is a subreaper (Linux, ``prctl``): whatever the command starts is the keeper's descendant for as long as it
+lives, also what opened a session of its own, was forked twice or cleared its environment, and so is attributed to its
+command without any guess. That none is left is told by ``waitpid``, without a look at the machine's processes; the
+keeper is free for another command then. Nothing is ever reaped in the build server itself, whose own children are safe.
+
+A keeper ends everything when its connection to the build server closes: a build server that was killed leaves nothing
+behind. If a keeper is killed, its orphans fall to the nursery, which kills them. Each command bears a mark that is
+inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``groups.mark_for``).
+
+Runs in an interpreter of its own with the standard library alone; ``reaping`` is the other side of the connections.
+To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
+ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
+that is meant, times 256, plus the signal's. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO
+TEXT``, then ``exited STATUS LEFT``, and if LEFT was not 0 at last ``gone``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from types import FrameType
+
+from buildtool.adapters.processes.environment import close_curtains
+from buildtool.adapters.processes.procfs import SeenProcess, descendants
+
+READY = b"ready"
+"""What a nursery says first, once it is a subreaper."""
+
+MARKED_LIMIT = 10
+"""RLIMIT_LOCKS: inherited by everything, and without any effect since Linux 2.4.25."""
+
+HEADER = struct.Struct("!cQ")
+ORDER, SIGNAL = b"O", b"S"
+
+GIVEN_BACK = {signal.SIGPIPE, signal.SIGXFSZ}
+"""Signals that Python itself ignores, and that ``subprocess`` gives back to every child."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+_LONGEST_PAUSE = 0.05
+
+
+def main(descriptor: int) -> None:
+    """Run the nursery that listens on the socket ``descriptor``, until it is closed and all keepers have ended."""
+    close_curtains()
+    _become_subreaper()
+    wake = _wake_on_signals()
+    gc.collect()
+    gc.freeze()  # what is never touched again need not be copied for each keeper
+    door = socket.socket(fileno=descriptor)
+    try:
+        door.send(READY)
+    except ConnectionError:
+        return  # the build server was killed meanwhile
+    _Nursery(door, wake).live()
+
+
+def _become_subreaper() -> None:
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+
+
+def _wake_on_signals() -> int:
+    """Return a descriptor that becomes readable at each signal, above all when a child ended.
+
+    What asks for an end is heard and not heeded: a service manager says TERM to everything at once, and then the build
+    server must find its keepers alive. So is what whoever started the build server wished to be ignored: handlers,
+    unlike ignored signals, are not passed on to the commands. Nor is what they have blocked.
+    """
+    wake, rung = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(rung, False)
+    ignored = {signum for signum in signal.valid_signals() if signal.getsignal(signum) is signal.SIG_IGN}
+    for signum in {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP} | (ignored - GIVEN_BACK):
+        signal.signal(signum, _heard)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.set_wakeup_fd(rung, warn_on_full_buffer=False)
+    return wake
+
+
+def _heard(_signum: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _ready(descriptors: list[int], wake: int, timeout: float | None) -> set[int]:
+    """Wait for the first of ``descriptors``, for a signal, or for ``timeout`` seconds; return what is readable."""
+    poller = select.poll()
+    for descriptor in (*descriptors, wake):
+        poller.register(descriptor, select.POLLIN)
+    found = {descriptor for descriptor, _ in poller.poll(None if timeout is None else timeout * 1000)}
+    if wake in found:
+        try:
+            while os.read(wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+    return found
+
+
+class _Killing:
+    """Killing what forks meanwhile: again and again, at once where there was somebody new, else with pauses."""
+
+    def __init__(self) -> None:
+        self.pause = 0.0
+        self._known: set[int] = set()
+
+    def strike(self, found: list[SeenProcess]) -> None:
+        met = {seen.pid for seen in found}
+        self.pause = 0.0 if met - self._known else min(max(2 * self.pause, 0.001), _LONGEST_PAUSE)
+        self._known = met
+        _signal_groups(found, signal.SIGKILL)
+
+
+def _signal_groups(found: list[SeenProcess], signum: int) -> None:
+    """Signal whole groups: the kernel does that at one stroke, so that none escapes by forking.
+
+    All processes of a group are in one session, whose leader is a descendant, and so are descendants themselves.
+    """
+    own = os.getpgrp()
+    for group in {seen.group for seen in found} - {own}:
+        _quietly(group, signum, whole=True)
+    for seen in found:
+        if seen.group == own:  # between its fork and its setsid
+            _quietly(seen.pid, signum, whole=False)
+
+
+def _quietly(target: int, signum: int, *, whole: bool) -> None:
+    try:
+        (os.killpg if whole else os.kill)(target, signum)
+    except (ProcessLookupError, PermissionError):
+        return  # it ended while we looked, or became somebody else
+
+
+class _Nursery:
+    def __init__(self, door: socket.socket, wake: int) -> None:
+        self._door = door
+        self._wake = wake
+        self._open = True
+        # Each keeper's end of its connection is held here too: it closes when the orphans of a dead keeper are gone.
+        self._keepers: dict[int, socket.socket] = {}
+        self._bereft: list[socket.socket] = []
+        self._killing = _Killing()
+
+    def live(self) -> None:
+        while self._open or self._keepers or self._bereft:
+            if _ready([self._door.fileno()] if self._open else [], self._wake, self._pause()) - {self._wake}:
+                self._take()
+            self._reap()
+            if self._bereft:
+                self._end_orphans()
+
+    def _pause(self) -> float | None:
+        return self._killing.pause if self._bereft else None
+
+    def _take(self) -> None:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._door, 1, 1)
+        except ConnectionError:  # the build server was killed before it had read all that it was told
+            message, descriptors = b"", []
+        if not message:
+            self._open = False
+        for descriptor in descriptors:  # none if too many are open here: whoever waits sees the connection end
+            self._fork(socket.socket(fileno=descriptor))
+
+    def _fork(self, control: socket.socket) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            with control, suppress(ConnectionError):
+                control.send(_failure(error))
+            return
+        if pid == 0:
+            self._be_keeper(control)
+        self._keepers[pid] = control
+
+    def _be_keeper(self, control: socket.socket) -> None:
+        code = 1
+        try:
+            for held in (self._door, *self._keepers.values(), *self._bereft):
+                held.close()
+            os.close(self._wake)
+            os.close(signal.set_wakeup_fd(-1))
+            wake = _wake_on_signals()
+            _become_subreaper()
+            _Keeper(control, wake).live()
+            code = 0
+        except ConnectionError:
+            pass  # the build server is gone and reads no more
+        except BaseException:  # noqa: BLE001 - it must not go on as a second nursery
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)  # the nursery ends what is left if it is not 0
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if os.WIFSTOPPED(status):
+                _quietly(pid, signal.SIGCONT, whole=False)  # by its command, which nobody could end any more
+                continue
+            control = self._keepers.pop(pid, None)
+            if control is not None and status == 0:
+                control.close()
+            elif control is not None:
+                self._bereft.append(control)
+                self._killing = _Killing()
+
+    def _end_orphans(self) -> None:
+        """Kill what belonged to keepers that did not end as they should: all children that are not keepers."""
+        mine = os.getpid()
+        orphans = [seen for seen in descendants(mine) if seen.parent == mine and seen.pid not in self._keepers]
+        if orphans:
+            self._killing.strike([*orphans, *descendants(*(seen.pid for seen in orphans))])
+            return
+        for control in self._bereft:
+            control.close()
+        self._bereft.clear()
+
+
+def _start(order: bytes, outlet: int) -> int:
+    said = json.loads(order)
+    _mark(said["mark"])
+    argv, cwd = [word.encode("latin-1") for word in said["argv"]], said["cwd"].encode("latin-1")
+    environment = {name.encode("latin-1"): value.encode("latin-1") for name, value in said["environment"].items()}
+    process = subprocess.Popen(
+        argv,
+        executable=found(argv[0], cwd, environment),
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=outlet,
+        stderr=outlet,
+        start_new_session=True,
+        umask=0o022,
+    )
+    process.returncode = 0  # it is waited for here, with all the others
+    return process.pid
+
+
+def found(program: bytes, cwd: bytes, environment: Mapping[bytes, bytes]) -> bytes:
+    """Return where the program of a command is, itself if that is said or there is none.
+
+    Left to look for it, Python tells of the first directory in PATH that may not be entered, whatever is wrong.
+    """
+    places = () if b"/" in program else environment.get(b"PATH", os.defpath.encode("ascii")).split(b":")
+    for place in places:
+        path = os.path.join(cwd, place, program)  # noqa: PTH118 - bytes
+        if os.path.isfile(path) and os.access(path, os.X_OK):  # noqa: PTH113 - bytes
+            return path
+    return program
+
+
+def _mark(mark: int) -> None:
+    try:
+        resource.setrlimit(MARKED_LIMIT, (mark, mark))
+    except (ValueError, OSError):
+        return  # a build inside a build: it bears the mark of the outer one, which may only be lowered
+
+
+def _failure(error: Exception) -> bytes:
+    said = error.errno if isinstance(error, OSError) else None
+    number = 0 if isinstance(error, ValueError) else said or errno.EIO  # 0: the words cannot be passed on
+    return b"failed %d %s\n" % (number, str(error).replace("\n", " ").encode("utf-8", "replace"))
+
+
+class _Keeper:
+    def __init__(self, control: socket.socket, wake: int) -> None:
+        self._control = control
+        self._wake = wake
+        self._spoken_to = True
+        self._number = 0
+        self._pid: int | None = None  # the command's, until its exit was told
+        self._busy = False
+        self._killing: _Killing | None = None
+
+    def live(self) -> None:
+        while self._spoken_to or self._busy:
+            watched = [self._control.fileno()] if self._spoken_to else []
+            if _ready(watched, self._wake, self._pause()) - {self._wake}:
+                self._obey()
+            if self._busy:
+                self._reap()
+            if self._busy and self._killing is not None:
+                self._killing.strike(descendants(os.getpid()))
+
+    def _pause(self) -> float | None:
+        return None if self._killing is None else self._killing.pause
+
+    def _reap(self) -> None:
+        """Wait for whatever ended, and tell of the command's own end and of that of the last that was left."""
+        told: int | None = None
+        while self._busy:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._busy, self._killing = False, None
+                break
+            if pid == 0:
+                break
+            told = status if pid == self._pid else told
+        if told is not None:
+            self._pid = None
+            self._tell(b"exited %d %d\n" % (os.waitstatus_to_exitcode(told), self._busy))
+        elif not self._busy:
+            self._tell(b"gone\n")
+
+    def _tell(self, line: bytes) -> None:
+        try:
+            self._control.send(line)
+        except OSError:
+            return  # the build server is gone; that it closed the connection is seen next
+
+    def _obey(self) -> None:
+        try:
+            header, descriptors = self._receive(HEADER.size)
+            kind, number = HEADER.unpack(header)
+            if kind == ORDER:
+                order, _ = self._receive(number)
+                self._begin(order, descriptors[0])
+        except (ConnectionError, IndexError):  # the connection was closed, or no descriptor was free for the output
+            self._spoken_to = False
+            self._killing = _Killing()
+            self._control.close()
+            return
+        if kind == SIGNAL and self._busy and number >> 8 == self._number:  # else it was meant for one that has ended
+            if number & 0xFF == signal.SIGKILL:
+                self._killing = self._killing or _Killing()
+            else:
+                _signal_groups(descendants(os.getpid()), number & 0xFF)
+
+    def _begin(self, order: bytes, outlet: int) -> None:
+        self._number += 1
+        try:
+            self._pid = _start(order, outlet)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._tell(_failure(error))
+        else:
+            self._busy = True
+            self._tell(b"started %d %d\n" % (self._pid, os.getpid()))
+        finally:
+            os.close(outlet)
+
+    def _receive(self, size: int) -> tuple[bytes, list[int]]:
+        data, descriptors = bytearray(), []
+        while len(data) < size:
+            more, came, _, _ = socket.recv_fds(self._control, min(size - len(data), 1 << 20), 1)
+            if not more:
+                raise ConnectionResetError("the build server is gone")
+            data += more
+            descriptors += came
+        return bytes(data), descriptors
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

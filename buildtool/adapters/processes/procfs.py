@@ -1,0 +1,107 @@
+"""What Linux's ``/proc`` says of processes: who is whose child, which group and session, which mark.
+
+Imports nothing but the standard library, since the keepers of commands do without anything else. Whoever ends while
+we look is left out. The children of a process stand in a file of their own where the kernel has it; elsewhere all
+processes of the machine are looked through.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+PROC = "/proc"
+WORKS = os.path.exists(f"{PROC}/self/stat")  # noqa: PTH110 - pathlib would double the time that a keeper takes to start
+
+_DEAD = frozenset((b"Z", b"X", b"x"))
+_MARK_LINE = b"Max file locks"
+
+
+class SeenProcess(NamedTuple):
+    """A process as it was a moment ago. ``alive`` is False for one that only waits for its parent to notice."""
+
+    pid: int
+    alive: bool
+    parent: int
+    group: int
+    session: int
+
+
+def look_at(pid: int) -> SeenProcess | None:
+    """Return what ``/proc`` says of one process, None if there is no such process."""
+    stat = _read(f"{PROC}/{pid}/stat")
+    if stat is None:
+        return None
+    # The second field is the program's name in parentheses and may hold anything, a ")" too.
+    state, parent, group, session = stat[stat.rindex(b")") + 2 :].split(b" ", 4)[:4]
+    return SeenProcess(pid, state not in _DEAD, int(parent), int(group), int(session))
+
+
+def all_pids() -> Iterator[int]:
+    """Yield the ids of all processes of the machine, none where there is no ``/proc``."""
+    if WORKS:
+        yield from (int(name) for name in os.listdir(PROC) if name.isdigit())
+
+
+def descendants(*roots: int) -> list[SeenProcess]:
+    """Return the descendants of ``roots``, without these, parents first.
+
+    Also those that look dead: a process whose first thread ended looks so while its other threads go on.
+    """
+    found: list[SeenProcess] = []
+    waiting, known = list(roots), set(roots)
+    children = _children_of if _CHILDREN_FILE else _looked_up()
+    while waiting:
+        parent = waiting.pop(0)
+        for seen in children(parent):
+            if seen.pid not in known:
+                known.add(seen.pid)
+                waiting.append(seen.pid)
+                found.append(seen)
+    return found
+
+
+def mark_of(pid: int) -> int | None:
+    """Return the mark that a process was given (see ``groups.mark_for``), None if it has none."""
+    limits = _read(f"{PROC}/{pid}/limits") or b""
+    for line in limits.splitlines():
+        if line.startswith(_MARK_LINE):
+            hard = line[len(_MARK_LINE) :].split()[1:2]
+            return int(hard[0]) if hard and hard[0].isdigit() else None
+    return None
+
+
+def environment_of(pid: int) -> tuple[bytes, ...]:
+    """Return the environment that a process was started with: nothing if it is dead, or somebody else's."""
+    return tuple((_read(f"{PROC}/{pid}/environ") or b"").split(b"\0"))
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see WORKS
+            return file.read()
+    except OSError:
+        return None  # it ended while we looked, or is somebody else's
+
+
+def _children_of(parent: int) -> list[SeenProcess]:
+    try:
+        threads = os.listdir(f"{PROC}/{parent}/task")
+    except OSError:
+        return []
+    pids = [int(pid) for thread in threads for pid in (_read(f"{PROC}/{parent}/task/{thread}/children") or b"").split()]
+    # An id may have been given to somebody else since: only a child of this parent counts.
+    return [seen for seen in map(look_at, pids) if seen is not None and seen.parent == parent]
+
+
+def _looked_up() -> Callable[[int], list[SeenProcess]]:
+    families: dict[int, list[SeenProcess]] = {}
+    for pid in all_pids():
+        seen = look_at(pid)
+        if seen is not None:
+            families.setdefault(seen.parent, []).append(seen)
+    return lambda parent: families.get(parent, [])
+
+
+_CHILDREN_FILE = WORKS and os.path.exists(f"{PROC}/self/task/{os.getpid()}/children")  # noqa: PTH110 - see WORKS

@@ -1,0 +1,148 @@
+"""Commands as real processes: each in a session of its own, watched by a thread of its own, never by the reactor.
+
+On Linux each has a keeper as well, to which falls whatever leaves it (``keeper``).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from buildtool.adapters.processes.child import Direct, Spawn
+from buildtool.adapters.processes.command import CommandLimits, CommandLine, CommandResult, not_started
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.watcher import CHUNK, Line, supervise
+from buildtool.concurrency.signal import Signal
+
+__all__ = ["CHUNK", "CommandLine", "CommandResult", "OutputConsumer", "Processes", "RunningProcess"]
+
+OutputConsumer = Callable[[bytes], Awaitable[None] | None]
+"""Called in the reactor's thread with each piece of output, one at a time; the next waits for what it returns."""
+
+
+class RunningProcess:
+    """A command that was started. ``ended`` fires once, with Ended, when nothing of it is left.
+
+    ``ended`` fails only with the exception that the consumer of the output raised; the command is stopped then.
+    Cancelling ``ended`` stops the command too, but does not wait for its end.
+    """
+
+    def __init__(self, stop: Callable[[str], None]) -> None:
+        self._stop = stop
+        self.ended: Deferred[CommandResult] = Deferred(lambda _: stop("cancelled"))
+
+    def stop(self, reason: str) -> None:
+        """End the command: TERM to it and all that it started now, KILL to what is left after ``kill_after``.
+
+        May be repeated.
+        """
+        self._stop(reason)
+
+
+class Processes:
+    """Starts commands and knows all that run. Call its methods in the reactor's thread."""
+
+    def __init__(self, reactor: IReactorFromThreads, keepers: Keepers | None = None, *, use_pidfd: bool = True) -> None:
+        """With ``keepers`` nothing escapes a command; without, what opens a session of its own lives on.
+
+        ``use_pidfd=False`` waits for exits in a thread even where the system has pidfds.
+        """
+        self._reactor = reactor
+        self._spawn: Spawn = partial(Direct, use_pidfd=use_pidfd) if keepers is None else keepers.start
+        self._running: set[RunningProcess] = set()
+        self._idle = Signal()
+
+    def start(
+        self,
+        command: CommandLine,
+        *,
+        on_output: OutputConsumer,
+        time_limit: float | None = None,
+        silence_limit: float | None = None,
+        kill_after: float = 5.0,
+    ) -> RunningProcess:
+        """Start ``command`` and return its handle at once; limits are in seconds of monotonic time.
+
+        Standard output and error arrive in one stream, in order. ``silence_limit`` bounds the time without output;
+        it rests while ``on_output`` is busy. A command that cannot be started ends with the cause "not started".
+        """
+        limits = CommandLimits(
+            math.inf if time_limit is None else time_limit,
+            math.inf if silence_limit is None else silence_limit,
+            kill_after,
+        )
+        try:
+            return self._start(command, limits, on_output)
+        except (OSError, RuntimeError) as error:  # no descriptors, or no threads, are left
+            running = RunningProcess(lambda _: None)
+            running.ended.callback(not_started(command, error, 0.0))
+            return running
+
+    def _start(self, command: CommandLine, limits: CommandLimits, on_output: OutputConsumer) -> RunningProcess:
+        line = Line()
+        running = RunningProcess(line.stop)
+
+        def deliver(chunk: bytes) -> None:
+            Deferred.fromCoroutine(_hand_over(on_output, chunk)).addCallbacks(lambda _: line.taken(), line.taken)
+
+        def hand_over(chunk: bytes) -> None:
+            self._reactor.callFromThread(deliver, chunk)
+
+        def watch() -> None:
+            outcome: CommandResult | Failure
+            try:
+                outcome = supervise(command, limits, line, hand_over, self._spawn)
+            except Exception:  # noqa: BLE001 - whoever waits for the end gets it
+                outcome = Failure()
+            self._reactor.callFromThread(self._finished, running, line.failure or outcome)
+
+        # A daemon thread: the interpreter must be able to exit when the reactor was torn down under a command.
+        threading.Thread(target=watch, name=f"watch {command.argv[0]}", daemon=True).start()
+        self._running.add(running)
+        return running
+
+    def _finished(self, running: RunningProcess, outcome: CommandResult | Failure) -> None:
+        self._running.discard(running)
+        if not running.ended.called:  # it was cancelled otherwise
+            running.ended.callback(outcome)
+        if not self._running:
+            self._idle.notify()
+
+    async def run(
+        self,
+        command: CommandLine,
+        *,
+        on_output: OutputConsumer,
+        time_limit: float | None = None,
+        silence_limit: float | None = None,
+        kill_after: float = 5.0,
+    ) -> CommandResult:
+        """Start ``command`` as ``start`` does and return how it ended. Cancelling stops it."""
+        running = self.start(
+            command,
+            on_output=on_output,
+            time_limit=time_limit,
+            silence_limit=silence_limit,
+            kill_after=kill_after,
+        )
+        return await running.ended
+
+    async def stop_all(self, reason: str) -> None:
+        """Stop everything that runs, and return when all of it is gone: for the program's own end."""
+        for running in tuple(self._running):
+            running.stop(reason)
+        if self._running:
+            await self._idle.wait()
+
+
+async def _hand_over(consumer: OutputConsumer, chunk: bytes) -> None:
+    result = consumer(chunk)
+    if inspect.isawaitable(result):
+        await result

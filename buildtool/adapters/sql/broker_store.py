@@ -1,0 +1,357 @@
+"""What the broker writes and reads, on SQL: each call is one transaction."""
+
+from __future__ import annotations
+
+import gc
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy import (
+    Row as SqlRow,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from buildtool.adapters.sql import cells, rows, schema
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.prepared import Prepared
+from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
+from buildtool.concurrency.rates import RateBudget, Rates
+from buildtool.model.audit import AuditEvent
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    Beat,
+    Build,
+    Mail,
+    Refusal,
+    RememberedFailure,
+    Request,
+    Shelf,
+    ShelfKey,
+    Shift,
+)
+from buildtool.model.servers import Server
+from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
+
+V = TypeVar("V")
+
+RECENT = 1_000
+"""From how many of the newest artifacts durations are learnt at the start."""
+
+RATED = frozenset({"server-connected", "server-disconnected", "server-fenced", "server-draining"})
+"""Events of which one build server causes as many as it likes: they would push all others out of the table."""
+
+OF_SERVER, OF_SERVERS = RateBudget(20, 1 / 60), RateBudget(2_000, 1)
+"""How many of each are written down for one build server, and for all of them: at once, and each second after that."""
+
+SUMMED_UP_AFTER = 60.0
+"""Seconds after the first event that was left out, it is written down how many there were."""
+
+EVENTS_KEPT = 200_000
+"""How many events the table keeps."""
+
+TIDY_EVERY = 1_000
+"""After how many new events the old ones, and what else has run out, are removed."""
+
+_KINDS: tuple[tuple[type, Table, Callable[[Any], cells.Cells]], ...] = (
+    (Server, schema.servers, cells.server_cells),
+    (Build, schema.builds, cells.build_cells),
+    (Artifact, schema.artifacts, cells.artifact_cells),
+    (Attempt, schema.attempts, cells.attempt_cells),
+    (Refusal, schema.refusals, cells.refusal_cells),
+    (RememberedFailure, schema.failures, cells.failure_cells),
+    (Request, schema.requests, cells.request_cells),
+)
+"""What is written whole by its key, in the order that foreign keys ask for."""
+
+
+class SqlBrokerStore:
+    """The BrokerStore on a Database that is open for writing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._event_rates = Rates(OF_SERVER, OF_SERVERS)
+
+    async def load(self) -> Snapshot:
+        """Return everything that is open. What this reads does not grow with history."""
+        with _all_of_it_kept():
+            return await self._database.run(_load)
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
+        """Return what was answered to these client request ids; ids never seen are left out."""
+        wanted = tuple(dict.fromkeys(client_ids))
+        if not wanted:
+            return {}
+        return await self._database.run(partial(_answered, wanted))
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
+        """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key.
+
+        And what ``answered`` does: one transaction and one change of thread for both.
+        """
+        shelves, clients = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(client_ids))
+        return await self._database.run(
+            lambda connection: (
+                shelves_of(shelves, now, connection) if shelves else {},
+                _answered(clients, connection) if clients else {},
+            )
+        )
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
+        """Write all rows and events in one durable transaction; of several rows of one key the last stands.
+
+        A mail whose key is in the outbox already is merged into that row: when it tells of Requests that the row
+        does not, the mail goes out again for all of them. Raises StorageUnavailable, and ConflictingRow when the
+        schema refuses a row (two open Builds of one BuildKey, a client id that is taken, a Build that does not
+        exist); nothing is written then.
+        """
+        if rows or happened:
+            await self._database.run(partial(_commit, rows, self._told(happened, now), now))
+
+    def _told(self, happened: Sequence[AuditEvent], now: float) -> Sequence[AuditEvent]:
+        """Return the events that are written down: of those that a peer can cause without end, so many and no more."""
+        rates = self._event_rates
+        told = [one for one in happened if one.kind not in RATED or rates.allows(one.kind, one.subject, 1, now)]
+        for left in rates.left_out(now - SUMMED_UP_AFTER):
+            detail = f"{left.count} more {left.kind} since {now - left.since:.0f} s"
+            told.append(AuditEvent("events-left-out", left.source or "servers", detail))
+        return told
+
+    async def request(self, request_id: int) -> Request | None:
+        """Return a Request, open or ended."""
+        return await self._one(_BY_ID[schema.requests], request_id, rows.request_of)
+
+    async def build(self, build_id: int) -> Build | None:
+        """Return a Build, open or ended."""
+        return await self._one(_BY_ID[schema.builds], build_id, rows.build_of)
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return an Artifact, also a withdrawn one."""
+        return await self._one(_BY_ID[schema.artifacts], artifact_id, rows.artifact_of)
+
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        """Return artifacts that may come near a shelf: with the same options, and of the project; newest first."""
+        return await self._database.run(partial(similar, key, limit))
+
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+        table = schema.artifacts
+        wanted = select(table).where(table.c.digest == digest, table.c.withdrawn == "")
+        return await self._database.run(
+            lambda connection: [rows.artifact_of(row) for row in connection.execute(wanted)]
+        )
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        """Return all Attempts of a Build, oldest first."""
+        return await self._database.run(
+            lambda connection: [rows.attempt_of(row) for row in connection.execute(_ATTEMPTS, {"key": build_id})]
+        )
+
+    async def _one(self, statement: Select[Any], key: int, value_of: Callable[[SqlRow[Any]], V]) -> V | None:
+        def read(connection: Connection) -> V | None:
+            row = connection.execute(statement, {"key": key}).one_or_none()
+            return value_of(row) if row is not None else None
+
+        return await self._database.run(read)
+
+
+_BY_ID = {
+    table: select(table).where(table.c.id == bindparam("key"))
+    for table in (schema.requests, schema.builds, schema.artifacts)
+}
+_ATTEMPTS = (
+    select(schema.attempts).where(schema.attempts.c.build_id == bindparam("key")).order_by(schema.attempts.c.epoch)
+)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _all_of_it_kept() -> Iterator[None]:
+    """Look for no garbage meanwhile: of what is read all is kept, and looking through it again and again takes long."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _load(connection: Connection) -> Snapshot:
+    def values(statement: Executable, value_of: Callable[[SqlRow[Any]], V]) -> tuple[V, ...]:
+        return tuple(value_of(row) for row in connection.execute(statement))
+
+    def next_id(table: Table) -> int:
+        return (connection.execute(select(func.max(table.c.id))).scalar() or 0) + 1
+
+    builds, attempts, refusals = schema.builds, schema.attempts, schema.refusals
+    open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
+    opened = values(select(builds).where(schema.OPEN_BUILD).order_by(builds.c.id), rows.build_of)
+    spec_of = {build.id: build.spec for build in opened}
+    return Snapshot(
+        requests=values(
+            _OPEN_REQUESTS, lambda row: rows.request_of(row, spec_of.get(row.build_id) if row.same else None)
+        ),
+        builds=opened,
+        # Sorted here: asked for this order, SQLite would walk the whole primary key.
+        attempts=tuple(
+            sorted(
+                values(select(attempts).where(schema.OPEN_ATTEMPT), rows.attempt_of),
+                key=lambda attempt: attempt.key,
+            )
+        ),
+        servers=values(select(schema.servers).order_by(schema.servers.c.name), rows.server_of),
+        refusals=values(select(refusals).where(refusals.c.build_id.in_(open_builds)), rows.refusal_of),
+        next_request=next_id(schema.requests),
+        next_build=next_id(builds),
+        next_artifact=next_id(schema.artifacts),
+        recent=values(_NEWEST, rows.artifact_of),
+        beat=connection.execute(select(schema.tenure.c.beat)).scalar() or 0.0,
+    )
+
+
+_SPEC = ("project", "source", "revision", "recipe_version", "options", "platform", "machine", "native")
+_OPEN_REQUESTS = (
+    select(
+        schema.requests,
+        and_(*(schema.requests.c[name] == schema.builds.c[name] for name in _SPEC)).label("same"),
+    )
+    .outerjoin(schema.builds, schema.builds.c.id == schema.requests.c.build_id)
+    .where(text(f"requests.{schema.OPEN_REQUEST}"))
+    .order_by(schema.requests.c.id)
+)
+"""The Requests that wait, and whether each asks for exactly what its Build makes, as nearly all do."""
+
+_NEWEST = select(schema.artifacts).where(schema.artifacts.c.id > NEWEST_ID - RECENT).order_by(schema.artifacts.c.id)
+
+
+@cache
+def _answers(count: int) -> Prepared:
+    """Return the statement that finds what was answered to ``count`` client ids, called ``key_0`` and so on."""
+    table = schema.requests
+    keys: list[Any] = [bindparam(f"key_{number}") for number in range(count)]
+    return Prepared(
+        select(table.c.client_id, table.c.id, table.c.body_digest, table.c.answer).where(table.c.client_id.in_(keys))
+    )
+
+
+def _answered(client_ids: Sequence[str], connection: Connection) -> dict[str, AnsweredRequest]:
+    found: dict[str, AnsweredRequest] = {}
+    for chunk in chunks(client_ids):
+        # Few statements serve all numbers of ids: the last one is asked for as often as it takes.
+        count = 1 << (len(chunk) - 1).bit_length()
+        wanted = {f"key_{number}": chunk[min(number, len(chunk) - 1)] for number in range(count)}
+        for client_id, request_id, body_digest, answer in _answers(count).tuples(connection, wanted):
+            found[client_id] = AnsweredRequest(request_id, body_digest, answer)
+    return found
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+@cache
+def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
+    """Return the statement that writes whole rows by their key, whether they are there or not.
+
+    Columns that a value does not have (what the mailer notes) are left as they are.
+    """
+    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    kept = {column.name for column in table.primary_key} | {"mail_error"}
+    written = statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={column.name: statement.excluded[column.name] for column in table.c if column.name not in kept},
+    )
+    return Prepared(written, columns)
+
+
+def _write(connection: Connection, table: Table, written: Sequence[cells.Cells]) -> None:
+    _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
+
+
+def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, connection: Connection) -> None:
+    by_kind: defaultdict[type, list[Any]] = defaultdict(list)
+    for value in changed:
+        by_kind[type(value)].append(value)
+    for shift in by_kind[Shift]:  # first: what is written below is as it is to be
+        table, condition = (schema.failures, true()) if shift.failures else (schema.requests, schema.OPEN_REQUEST)
+        until = table.c.until if shift.failures else table.c.expires_at
+        connection.execute(update(table).where(condition).values({until: until + shift.seconds}))
+    by_kind[Server] = _known(by_kind[Server], connection)
+    for kind, table, cells_of in _KINDS:
+        if by_kind.get(kind):
+            _write(connection, table, [cells_of(value) for value in by_kind[kind]])
+    if Beat in by_kind:
+        connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
+    if Mail in by_kind:
+        _post(by_kind[Mail], connection)
+    if happened:
+        _HAPPENED.run(
+            connection, *({"at": now, "kind": h.kind, "subject": h.subject, "detail": h.detail} for h in happened)
+        )
+        _tidy(connection, len(happened), now)
+
+
+_BEAT = update(schema.tenure).values(beat=bindparam("at"))
+
+
+def _known(servers: Sequence[Server], connection: Connection) -> list[Server]:
+    """Delete the rows of servers that are forgotten, and return the others."""
+    for chunk in chunks(server.name for server in servers if server.forgotten):
+        connection.execute(delete(schema.servers).where(schema.servers.c.name.in_(chunk)))
+    return [server for server in servers if not server.forgotten]
+
+
+_HAPPENED = Prepared(insert(schema.events), ("at", "kind", "subject", "detail"))
+_LAST_EVENT = Prepared(select(func.max(schema.events.c.seq)))
+_POSTED = select(schema.outbox).where(schema.outbox.c.key.in_(bindparam("keys", expanding=True)))
+
+
+def _post(mails: Sequence[Mail], connection: Connection) -> None:
+    """Put mails into the outbox. One that is there already stays as it is unless it tells of further Requests."""
+    there: dict[str, tuple[int, ...]] = {}
+    for chunk in chunks(mail.key for mail in mails):
+        for row in connection.execute(_POSTED, {"keys": chunk}):
+            there[row.key] = rows.mail_of(row).request_ids
+    changed: dict[str, cells.Cells] = {}
+    for mail in mails:
+        told = there.get(mail.key, ())
+        both = tuple(dict.fromkeys((*told, *mail.request_ids)))
+        if mail.key not in there or both != told:
+            there[mail.key] = both
+            changed[mail.key] = cells.mail_cells(mail) | {"request_ids": cells.numbers_text(both)}
+    if changed:
+        _write(connection, schema.outbox, list(changed.values()))
+
+
+def _tidy(connection: Connection, added: int, now: float) -> None:
+    """Now and then remove old events, failures that are no longer remembered, and refusals of ended Builds."""
+    events, builds, refusals = schema.events, schema.builds, schema.refusals
+    newest = _LAST_EVENT.run(connection).scalar_one()
+    if newest // TIDY_EVERY == (newest - added) // TIDY_EVERY:
+        return
+    connection.execute(delete(events).where(events.c.seq <= newest - EVENTS_KEPT))
+    connection.execute(delete(schema.failures).where(schema.failures.c.until <= now))
+    open_builds = select(builds.c.id).where(schema.OPEN_BUILD)
+    connection.execute(delete(refusals).where(refusals.c.build_id.not_in(open_builds)))

@@ -1,0 +1,62 @@
+"""Statements that are compiled once, for those that run at every request.
+
+SQLAlchemy finds out for each execution which text a statement has and what is to be done with its values, which takes
+several times as long as SQLite needs to run it. Here that is done once; the driver gets the values as they are, so
+these statements have no columns whose values differ from what the driver takes and gives (flags read back as numbers).
+
+Tested by tests/adapters/sql/test_broker_store.py.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy.sql import ClauseElement
+
+
+class Prepared:
+    """One statement; ``columns`` are those that an insert is given."""
+
+    def __init__(self, statement: ClauseElement, columns: Iterable[str] | None = None) -> None:
+        self._statement = statement
+        self._columns = None if columns is None else list(columns)
+        self._record: Any = None
+        self._texts: dict[str, tuple[str, Sequence[str] | None, Mapping[str, object]]] = {}
+
+    def run(self, connection: Connection, *values: Mapping[str, object]) -> CursorResult[Any]:
+        """Run it once for each of ``values``, or once without any."""
+        text, names, constants = self._texts.get(connection.dialect.name) or self._compiled(connection.dialect)
+        if constants:
+            values = tuple([{**constants, **row} for row in values or ({},)])
+        rows: list[Any]
+        # Not every driver takes parameters by their position.
+        rows = [dict(row) for row in values] if names is None else [tuple([row[it] for it in names]) for row in values]
+        return connection.exec_driver_sql(text, rows if len(rows) > 1 else rows[0] if rows else None)
+
+    def rows(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[Any]:
+        """Run it and return all rows, whose columns are attributes."""
+        with closing(self.run(connection, values or {})) as result:
+            cursor: Any = result.cursor
+            if self._record is None:
+                # Some of the columns may be nameless, as counts are.
+                record: Any = namedtuple("record", [it[0] for it in cursor.description], rename=True)  # type: ignore[misc]  # noqa: PYI024
+                self._record = record
+            return [self._record._make(row) for row in cursor.fetchall()]
+
+    def tuples(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Run it and return all rows as the driver gives them."""
+        with closing(self.run(connection, values or {})) as result:
+            cursor: Any = result.cursor
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+    def _compiled(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, object]]:
+        compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+        constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
+        names: Sequence[str] | None = getattr(compiled, "positiontup", None)
+        found = self._texts[dialect.name] = (str(compiled), names, constants)
+        return found

@@ -1,0 +1,1 @@
+"""Files: what is written durably, what was published, and directories that are read and deleted with care."""

@@ -1,0 +1,123 @@
+"""Artifact files are published, taken away and put into quarantine one at a time for each digest.
+
+So what looks after the files behind everybody's back never takes one that is just being published again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field
+
+from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, storage_unavailable
+from buildtool.adapters.storage.quarantine import move, stored_path
+from buildtool.concurrency.keyed_lock import KeyedLocks
+from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import ArtifactFiles
+
+_READ = 1024 * 1024
+
+
+@define(eq=False)
+class ArtifactRemoval:
+    """Implements ``ports.ArtifactFiles`` over the store of the state directory ``directory``.
+
+    ``orphans`` are digests whose files no row named when the sweep saw them, and since when (monotonic seconds). Who
+    publishes one gives it a fresh term: its row will come.
+    """
+
+    directory: Path
+    store: ArtifactFiles
+    executor: Executor
+    disk: Disk = field(factory=RealDisk)
+    orphans: dict[str, float] = field(factory=dict, init=False)
+    _locks: KeyedLocks = field(factory=KeyedLocks, init=False)
+
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Return those of the files that are not there with their size. Raises StorageUnavailable: nobody knows."""
+        return await self.store.absent(files)
+
+    async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
+        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
+        async with self._locks.held(digest):
+            self.orphans.pop(digest, None)
+            await self.store.publish(build_id, epoch, digest, size)
+
+    async def discard(self, build_id: int, epoch: int) -> None:
+        """Throw away what an Attempt uploaded, if anything."""
+        await self.store.discard(build_id, epoch)
+
+    async def remove_orphan(self, digest: str) -> bool:
+        """Delete the file of an orphan that was not published meanwhile; say so. Raises StorageUnavailable."""
+        async with self._locks.held(digest):
+            if self.orphans.pop(digest, None) is None:
+                return False
+            await self._run(partial(self._remove, digest), "remove an artifact that no row names")
+        return True
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+
+        Nothing is published under that digest meanwhile. Raises StorageUnavailable.
+        """
+        async with self._locks.held(digest):
+            if await named():
+                return False
+            self.orphans.pop(digest, None)
+            return await self._run(partial(self._remove, digest), "remove an artifact")
+
+    async def quarantine(self, digest: str) -> bool:
+        """Move a file away if its bytes do not have its digest; say whether it was so. Raises StorageUnavailable.
+
+        It is read again here: meanwhile a sound one may have come in its place.
+        """
+        async with self._locks.held(digest):
+            return await self._run(partial(self._quarantine, digest), "move a damaged artifact away")
+
+    async def _run(self, act: partial[bool], purpose: str) -> bool:
+        try:
+            return await self.executor.run(act)
+        except OSError as error:
+            raise storage_unavailable(purpose, error) from error
+
+    # --- below: run in threads -------------------------------------------------------------------------
+
+    def _remove(self, digest: str) -> bool:
+        path = stored_path(self.directory, digest)
+        try:
+            self.disk.unlink(path)
+        except FileNotFoundError:
+            return False
+        self.disk.sync_directory(path.parent)
+        return True
+
+    def _quarantine(self, digest: str) -> bool:
+        path = stored_path(self.directory, digest)
+        try:
+            file = self.disk.open(path, Mode.READ)
+        except FileNotFoundError:
+            return False
+        try:
+            sound = digest_of(self.disk, file) == digest
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            sound = False  # the disk can no longer read it
+        finally:
+            self.disk.close(file)
+        if not sound:
+            move(self.directory, path, self.disk)
+        return not sound
+
+
+def digest_of(disk: Disk, file: int) -> str:
+    """Return the SHA-256 of an open file's bytes, in hex. Raises OSError."""
+    hasher, position = hashlib.sha256(), 0
+    while piece := disk.pread(file, _READ, position):
+        hasher.update(piece)
+        position += len(piece)
+    return hasher.hexdigest()

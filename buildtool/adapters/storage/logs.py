@@ -1,0 +1,323 @@
+"""The log of each Attempt: appended by offset, followed while it grows, compressed at the end, read by range.
+
+``logs/<build>-<epoch>.log`` grows; ``finish`` turns it into ``<build>-<epoch>.log.zst``: Zstandard frames of FRAME
+bytes each with a seek table behind them (the "seekable format" of the Zstandard project, which ``zstd -d`` reads like
+any other file), so that any range is read without decompressing what lies before it. A log may hold any bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import zstandard
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from buildtool.adapters.storage.artifacts import Key
+from buildtool.adapters.storage.filesystem import (
+    Disk,
+    Mode,
+    RealDisk,
+    exists,
+    make_directories,
+    remove,
+    storage_unavailable,
+)
+from buildtool.concurrency.backpressure import PIECE
+from buildtool.concurrency.keyed_lock import KeyedLocks
+from buildtool.errors import BadOffset, BadUpload, Damaged, NotFound, TooLong
+from buildtool.ports.common import Executor
+
+T = TypeVar("T")
+
+FRAME = PIECE
+"""Bytes of log in one compressed frame; what is read at once costs one frame."""
+
+READ_LIMIT = 4 * 1024 * 1024
+"""Most bytes that one ``read`` returns."""
+
+LEVEL = 3
+
+_HALF = ".new"
+_GROWING = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log")
+_ENTRY = struct.Struct("<II")
+_HEAD = struct.Struct("<II")
+_FOOT = struct.Struct("<IBI")
+_SKIPPABLE = 0x184D2A5E
+_SEEKABLE = 0x8F92EAB1
+
+
+@frozen
+class LogState:
+    """How many bytes a log has, and whether more can come."""
+
+    length: int
+    finished: bool
+
+
+class LogStore:
+    """Implements ``ports.LogFiles`` and what the transfer service and the pages need."""
+
+    def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
+        self._directory = directory / "logs"
+        self._executor = executor
+        self._disk = disk or RealDisk()
+        self._locks = KeyedLocks()
+        self._watchers: dict[Key, list[Deferred[None]]] = {}
+
+    async def start(self) -> None:
+        """Make the directory and clear away what a crash left half done."""
+        await self._do("prepare the log store", partial(_sweep, self._disk, self._directory))
+
+    async def unfinished(self) -> list[Key]:
+        """Return whose logs are not finished: at the start also those that a crash kept from being so."""
+        return await self._do("look at the logs", partial(_unfinished, self._disk, self._directory))
+
+    async def append(self, build_id: int, epoch: int, offset: int, data: bytes, limit: int) -> int:
+        """Write ``data`` at ``offset`` of a log and return its length; what is already there is skipped.
+
+        Sending the same bytes again changes nothing. Survives a crash of this process at once, one of the machine
+        from ``finish`` on. Raises BadOffset (a gap; tells the length), TooLong (``limit`` bytes at most), BadUpload
+        (finished already) and StorageUnavailable; then nothing of ``data`` is kept.
+        """
+        key = (build_id, epoch)
+        async with self._locks.held(key):
+            appended = partial(_append, self._disk, *self._paths(key), offset, data, limit)
+            before, after = await self._do("keep the log", appended)
+        if before != after:
+            self._changed(key)
+        return after
+
+    async def finish(self, build_id: int, epoch: int) -> None:
+        key = (build_id, epoch)
+        async with self._locks.held(key):
+            await self._do("compress a log", partial(_compress, self._disk, *self._paths(key)))
+        self._changed(key)
+
+    async def state(self, build_id: int, epoch: int) -> LogState:
+        """Return length and whether the log is finished. Raises NotFound."""
+        return await self._do("read a log", partial(_read, self._disk, *self._paths((build_id, epoch)), _state_of))
+
+    async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
+        """Return at most ``size`` bytes (never over READ_LIMIT) from ``start`` on; b"" at the end.
+
+        Raises NotFound, Damaged.
+        """
+
+        def take(log: _Plain | _Compressed) -> bytes:
+            return log.read(start, min(size, READ_LIMIT))
+
+        return await self._do("read a log", partial(_read, self._disk, *self._paths((build_id, epoch)), take))
+
+    def changed(self, build_id: int, epoch: int) -> Deferred[None]:
+        """Return a Deferred that fires when the log grows or ends. Cancel it to stop waiting.
+
+        Ask for it *before* looking at the log's state, lest a change between the two be missed.
+        """
+        watchers = self._watchers.setdefault((build_id, epoch), [])
+
+        def give_up(watcher: Deferred[None]) -> None:
+            watchers.remove(watcher)
+            if not watchers and self._watchers.get((build_id, epoch)) is watchers:
+                del self._watchers[build_id, epoch]
+
+        watchers.append(Deferred(give_up))
+        return watchers[-1]
+
+    def _changed(self, key: Key) -> None:
+        for watcher in tuple(self._watchers.pop(key, [])):
+            if not watcher.called:
+                watcher.callback(None)
+
+    def _paths(self, key: Key) -> tuple[Path, Path]:
+        plain = self._directory / f"{key[0]}-{key[1]}.log"
+        return plain, plain.with_name(f"{plain.name}.zst")
+
+    async def _do(self, purpose: str, function: Callable[[], T]) -> T:
+        try:
+            return await self._executor.run(function)
+        except OSError as error:
+            raise storage_unavailable(purpose, error) from error
+
+
+# --- below: run in threads ------------------------------------------------------------------------------
+
+
+class _Plain:
+    """A log that still grows."""
+
+    finished = False
+
+    def __init__(self, disk: Disk, file: int) -> None:
+        self._disk = disk
+        self._file = file
+        self.length = disk.status(file).size
+
+    def read(self, start: int, size: int) -> bytes:
+        return self._disk.pread(self._file, size, start)
+
+
+class _Compressed:
+    """A finished log; raises Damaged for what no ``_compress`` has written."""
+
+    finished = True
+
+    def __init__(self, disk: Disk, file: int) -> None:
+        self._disk = disk
+        self._file = file
+        end = disk.status(file).size
+        try:
+            count, _flags, magic = _FOOT.unpack(disk.pread(file, _FOOT.size, max(end - _FOOT.size, 0)))
+        except struct.error as error:
+            raise _damaged() from error
+        start = end - _FOOT.size - count * _ENTRY.size
+        if magic != _SEEKABLE or start < 0:
+            raise _damaged()
+        self._frames = list(_ENTRY.iter_unpack(disk.pread(file, count * _ENTRY.size, start)))
+        self.length = sum(size for _, size in self._frames)
+
+    def read(self, start: int, size: int) -> bytes:
+        stop, position, place = start + size, 0, 0
+        found = []
+        for packed, length in self._frames:
+            if position + length > start and position < stop:
+                piece = self._frame(place, packed, length)
+                found.append(piece[max(start - position, 0) : stop - position])
+            position += length
+            place += packed
+        return b"".join(found)
+
+    def _frame(self, place: int, packed: int, length: int) -> bytes:
+        if max(packed, length) > 2 * FRAME:
+            raise _damaged()
+        frame = self._disk.pread(self._file, packed, place)
+        try:
+            if zstandard.frame_content_size(frame) != length:  # what the decompressor would make room for
+                raise _damaged()
+            piece = zstandard.ZstdDecompressor().decompress(frame)
+        except zstandard.ZstdError as error:
+            raise _damaged() from error
+        if len(piece) != length:
+            raise _damaged()
+        return piece
+
+
+def _damaged() -> Damaged:
+    return Damaged("the stored log is damaged and cannot be read")
+
+
+def _state_of(log: _Plain | _Compressed) -> LogState:
+    return LogState(log.length, log.finished)
+
+
+def _read(disk: Disk, plain: Path, packed: Path, use: Callable[[_Plain | _Compressed], T]) -> T:
+    """Open a log in whichever form it has. The plain one is looked for again last: ``finish`` may come between."""
+    kinds: tuple[tuple[Path, type[_Plain | _Compressed]], ...]
+    kinds = ((packed, _Compressed), (plain, _Plain), (packed, _Compressed))
+    for path, kind in kinds:
+        try:
+            file = disk.open(path, Mode.READ)
+        except FileNotFoundError:
+            continue
+        try:
+            return use(kind(disk, file))
+        finally:
+            disk.close(file)
+    raise NotFound("there is no such log: the build may not have started")
+
+
+def _append(disk: Disk, plain: Path, packed: Path, offset: int, data: bytes, limit: int) -> tuple[int, int]:
+    """Return the length before and after."""
+    if exists(disk, packed):
+        length = _read(disk, plain, packed, _state_of).length
+        if offset + len(data) > length:
+            raise BadUpload("the log is finished: nothing can be appended to it")
+        return length, length
+    try:
+        file = disk.open(plain, Mode.APPEND if offset else Mode.CONTINUE)
+    except FileNotFoundError:
+        raise _gap(offset, 0) from None
+    try:
+        length = disk.status(file).size
+        if offset > length:
+            raise _gap(offset, length)
+        fresh = data[length - offset :]
+        if fresh and length + len(fresh) > limit:
+            raise TooLong(f"the log would have {length + len(fresh)} bytes, but {limit} are allowed")
+        try:
+            if fresh:
+                disk.append(file, fresh)
+        except OSError:
+            disk.truncate(file, length)
+            raise
+        return length, length + len(fresh)
+    finally:
+        disk.close(file)
+
+
+def _gap(offset: int, length: int) -> BadOffset:
+    return BadOffset(f"the log has {length} bytes, so nothing can be put at byte {offset}: go on from there", length)
+
+
+def _compress(disk: Disk, plain: Path, packed: Path) -> None:
+    """Compress durably, then remove the plain file. Does nothing when that has been done."""
+    if not exists(disk, packed):
+        fresh = packed.with_name(f"{packed.name}{_HALF}")
+        file = disk.open(fresh, Mode.EMPTY)
+        try:
+            _write_frames(disk, plain, file)
+            disk.sync(file)
+            disk.rename(fresh, packed)
+        except BaseException:
+            remove(disk, fresh)
+            raise
+        finally:
+            disk.close(file)
+    _remove_plain(disk, plain)
+
+
+def _remove_plain(disk: Disk, plain: Path) -> None:
+    """Remove what is there compressed too, once the name of that is durable: whoever gave it may have been killed."""
+    disk.sync_directory(plain.parent)
+    remove(disk, plain)
+
+
+def _write_frames(disk: Disk, plain: Path, packed: int) -> None:
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+    table = []
+    try:
+        log = disk.open(plain, Mode.READ)
+    except FileNotFoundError:
+        pass  # an Attempt that never said anything: its log is empty, and finished
+    else:
+        try:
+            position = 0
+            while piece := disk.pread(log, FRAME, position):
+                frame = compressor.compress(piece)
+                disk.append(packed, frame)
+                table.append(_ENTRY.pack(len(frame), len(piece)))
+                position += len(piece)
+        finally:
+            disk.close(log)
+    foot = b"".join(table) + _FOOT.pack(len(table), 0, _SEEKABLE)
+    disk.append(packed, _HEAD.pack(_SKIPPABLE, len(foot)) + foot)
+
+
+def _unfinished(disk: Disk, directory: Path) -> list[Key]:
+    found = (_GROWING.fullmatch(name) for name in disk.names(directory))
+    return sorted((int(match[1]), int(match[2])) for match in found if match)
+
+
+def _sweep(disk: Disk, directory: Path) -> None:
+    make_directories(disk, directory)
+    names = set(disk.names(directory))
+    for name in sorted(names):
+        if name.endswith(f".log.zst{_HALF}"):
+            remove(disk, directory / name)
+        elif name.endswith(".log") and f"{name}.zst" in names:
+            _remove_plain(disk, directory / name)

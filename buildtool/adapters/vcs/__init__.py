@@ -1,0 +1,1 @@
+"""Version control: what a revision means, and the sources of a commit."""

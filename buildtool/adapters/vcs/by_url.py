@@ -1,0 +1,49 @@
+"""Which version control a URL means: Subversion where its scheme says so, git everywhere else.
+
+``svn://``, ``svn+ssh://``, ``svn+file:///``, ``svn+http://`` and ``svn+https://`` are Subversion's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.adapters.vcs.svn.refs import is_svn
+from buildtool.ports.buildserver import SourceCopy, Sources
+from buildtool.ports.metaserver import SourceResolver
+
+
+@frozen
+class Resolvers:
+    """Implements ``ports.SourceResolver`` by asking the one that the URL belongs to."""
+
+    git: SourceResolver
+    svn: SourceResolver
+
+    async def resolve(self, url: str, ref: str) -> str:
+        """Return the full id of ``ref``. Raises UnknownRef, RepositoryUnreachable."""
+        return await self._of(url).resolve(url, ref)
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        """Return the revisions that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
+        return await self._of(url).acceptable(url, commit, revrange)
+
+    async def pin(self, url: str, commit: str) -> None:
+        """Keep ``commit`` whatever happens at the origin."""
+        await self._of(url).pin(url, commit)
+
+    def _of(self, url: str) -> SourceResolver:
+        return self.svn if is_svn(url) else self.git
+
+
+@frozen
+class Checkouts:
+    """Implements ``ports.Sources`` by asking the one that the URL belongs to."""
+
+    git: Sources
+    svn: Sources
+
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
+        """Return a directory that holds exactly ``commit``. Raises UnknownRef, RepositoryUnreachable, MachineFault."""
+        return await (self.svn if is_svn(url) else self.git).checkout(url, commit, slot, copy)

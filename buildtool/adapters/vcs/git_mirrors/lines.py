@@ -1,0 +1,115 @@
+"""First-parent lines of mirrored commits: what lies so many steps before and after one.
+
+A commit's ancestors never change, so they are remembered; what comes after it is, until something is fetched. Both are
+found out once for all who ask at the same time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.ids import Unreadable
+from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
+from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask
+from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.errors import UsageError
+from buildtool.ports.common import Executor
+
+KEPT = 128
+"""How many lines of each kind are remembered, each of at most 1,001 ids."""
+
+WALK_LIMIT = 60.0
+"""Seconds that looking for later commits may take."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Lines:
+    """Reads lines in mirrors. Every method raises Unreadable where the mirror cannot tell."""
+
+    def __init__(self, command: GitCommand, pool: Executor) -> None:
+        self._command = command
+        self._pool = pool
+        self._reading: SingleFlight[Sequence[str]] = SingleFlight()
+        self._walking: SingleFlight[dict[str, int]] = SingleFlight()
+        self._older: OrderedDict[tuple[str, str], Sequence[str]] = OrderedDict()
+        self._newer: OrderedDict[tuple[str, str, int], tuple[int, dict[str, int]]] = OrderedDict()
+        self._moves: Counter[str] = Counter()
+
+    def moved(self, mirror: Mirror) -> None:
+        """Forget what comes after commits: something was fetched. May be called in any thread."""
+        self._moves[mirror.url] += 1
+
+    async def older(self, mirror: Mirror, commit: str) -> Sequence[str]:
+        """Return ``commit`` and its first-parent ancestors, newest first, one more than a range accepts at most."""
+
+        def read() -> Sequence[str]:
+            arguments = ("rev-list", "--first-parent", f"--max-count={REVRANGE_LIMIT + 1}", "--end-of-options", commit)
+            return tuple(_need(self._command.run(arguments, git_dir=mirror.path)).text.split())
+
+        key = (mirror.url, commit)
+        if key not in self._older:
+            found = await self._reading.share(" ".join(key), lambda: self._pool.run(read))
+            _keep(self._older, key, found)
+        return self._older[key]
+
+    async def near(self, mirror: Mirror, commit: str, steps: int) -> tuple[str, ...]:
+        """Return what lies at most ``steps`` before or after, nearest first, of two equally near the older first.
+
+        Raises UsageError where that are too many.
+        """
+        older = (await self.older(mirror, commit))[: steps + 1]
+        newer = await self._later(mirror, commit, steps)
+        ranked = [(near, 0, one) for near, one in enumerate(older)]
+        ranked += [(near, 1, one) for one, near in newer.items() if near]
+        if len(ranked) > REVRANGE_LIMIT:
+            raise UsageError(f"revrange {steps} accepts more than {REVRANGE_LIMIT} revisions here: choose fewer steps")
+        return tuple(one for _, _, one in sorted(ranked))
+
+    async def _later(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
+        """Return how many steps after ``commit`` each of those is that lie on the way to it from a branch."""
+        key, moves = (mirror.url, commit, steps), self._moves[mirror.url]
+        kept = self._newer.get(key)
+        if kept is not None and kept[0] == moves:
+            return kept[1]
+        words = " ".join(map(str, key))
+        found = await self._walking.share(words, lambda: self._pool.run(lambda: self._walk(mirror, commit, steps)))
+        _keep(self._newer, key, (moves, found))
+        return found
+
+    def _walk(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
+        distance = {commit: 0}
+
+        def child(line: bytes) -> None:
+            # Parents come before their children, so one pass finds every line that starts at the commit.
+            ids = line.decode("ascii").split(" ")
+            if len(ids) > 1 and distance.get(ids[1], steps) < steps and len(distance) <= REVRANGE_LIMIT:
+                distance[ids[0]] = distance[ids[1]] + 1
+
+        order = ("--first-parent", "--parents", "--reverse", "--topo-order")
+        arguments = ("rev-list", *order, "--branches", f"^{commit}")
+        try:
+            _need(self._command.run(arguments, git_dir=mirror.path, on_line=child, limit=WALK_LIMIT))
+        except TimedOut as error:
+            raise UsageError(
+                f"the later commits of {mask(mirror.url)} are too many to look for those near {commit[:12]}: "
+                "name the range by its ends (A..B)"
+            ) from error
+        return distance
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
+
+
+def _need(answer: ProcessOutput) -> ProcessOutput:
+    if answer.code:
+        raise Unreadable(explain(answer))
+    return answer

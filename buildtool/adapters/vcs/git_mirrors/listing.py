@@ -1,0 +1,83 @@
+"""What an origin says that its refs are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+
+from attrs import define, field, frozen
+
+from buildtool.adapters.vcs.refs import mask
+from buildtool.errors import UnknownRef
+
+_ID = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+
+
+@frozen
+class Listed:
+    """A ref at the origin: its full name, what it points at, and the commit behind an annotated tag."""
+
+    name: str
+    target: str
+    peeled: str
+
+
+@frozen
+class Listing:
+    """What an origin answered.
+
+    ``refs`` are those that were asked for, each with the id that it points at, those of what is behind a tag with
+    ``^{}``. ``digits`` is how long the ids are, 0 where there are none. Of a listing of everything, ``state`` differs
+    after anything changed, ``tips`` after a branch or tag did.
+    """
+
+    refs: dict[str, str]
+    digits: int
+    state: str
+    tips: str
+
+    def choose(self, ref: str, url: str) -> Listed | None:
+        """Pick what ``ref`` means. Raises UnknownRef where that is two different things."""
+        found = [
+            Listed(name, self.refs[name], self.refs.get(f"{name}^{{}}", self.refs[name]))
+            for name in meanings(ref)
+            if name in self.refs
+        ]
+        if len({one.peeled for one in found}) > 1:
+            raise UnknownRef(f"{ref!r} is a branch and a tag of {mask(url)}: say refs/heads/{ref} or refs/tags/{ref}")
+        return found[0] if found else None
+
+
+def meanings(ref: str) -> tuple[str, ...]:
+    """Return the full names that ``ref`` may stand for."""
+    exact = ref == "HEAD" or ref.startswith("refs/")
+    return (ref,) if exact else (f"refs/heads/{ref}", f"refs/tags/{ref}")
+
+
+@define
+class RefListing:
+    """Takes the lines of ``git ls-remote``, or of ``for-each-ref`` in the same form."""
+
+    wanted: Collection[str] = ()
+    _refs: dict[str, str] = field(factory=dict, init=False)
+    _digits: int = field(default=0, init=False)
+    _state: hashlib._Hash = field(factory=hashlib.sha256, init=False)
+    _tips: hashlib._Hash = field(factory=hashlib.sha256, init=False)
+
+    def line(self, text: bytes) -> None:
+        """Take one line: an id, a tab, a full name."""
+        object_id, _, name = text.partition(b"\t")
+        if not _ID.match(object_id):
+            return
+        self._digits = len(object_id)
+        self._state.update(text + b"\n")
+        if name.startswith((b"refs/heads/", b"refs/tags/")) and not name.endswith(b"^{}"):
+            self._tips.update(text + b"\n")
+        readable = name.decode("utf-8", "surrogateescape")
+        if readable in self.wanted:
+            self._refs[readable] = object_id.decode("ascii")
+
+    def listing(self) -> Listing:
+        """Return what was read."""
+        return Listing(self._refs, self._digits, self._state.hexdigest(), self._tips.hexdigest())

@@ -1,0 +1,401 @@
+"""Bare mirrors of git repositories: what a ref means now, which commits a range accepts, and keeping commits.
+
+One mirror per repository address, kept by fetching. Refs are asked of the origin every time; a full id that is
+mirrored needs no network. A moved branch costs two git processes, an unmoved one a single one, a known id none.
+
+Ids and names are two things. A text of as many hex digits as the repository's ids have is an id, whatever branches are
+called; every other text is a name first, and an abbreviated id if there is no such name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.logger import Logger
+
+from buildtool.adapters.storage.trees import remove_tree
+from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
+from buildtool.adapters.vcs.git.gitdir import Tag
+from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
+from buildtool.adapters.vcs.git_mirrors.lines import Lines
+from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
+from buildtool.adapters.vcs.git_mirrors.local import state_of_tags
+from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
+from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
+from buildtool.adapters.vcs.git_mirrors.unbundle import unbundle
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
+from buildtool.adapters.vcs.refs import (
+    REVRANGE_LIMIT,
+    Near,
+    check_ref,
+    check_url,
+    is_full_id,
+    mask,
+    may_be_ref,
+    may_be_short_id,
+    parse_revrange,
+)
+from buildtool.concurrency.asker import NOBODY, working_for
+from buildtool.concurrency.batches import Batches
+from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
+from buildtool.ports.buildserver import SourceCopy
+from buildtool.ports.common import Executor
+
+__all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
+
+TAGS_LIMIT = 30.0
+"""Seconds that an origin has to tell its tags, without which a build can go on."""
+
+TAGS_READ = 100_000
+"""Most tags of one origin that are read."""
+
+log = Logger()
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+
+
+class GitMirror:
+    """All mirrors below one directory, which belongs to this program alone. Call it in the reactor's thread.
+
+    Implements ``ports.SourceResolver``. git runs in the threads of ``pool``.
+    """
+
+    def __init__(self, directory: Path, pool: Executor) -> None:
+        self._directory = directory
+        self._pool = pool
+        self._mirrors: dict[str, Mirror] = {}
+        self._looks: Batches[str, Mapping[str, ObjectKind]] = Batches()
+        self._tags: SingleFlight[dict[str, Tag]] = SingleFlight()
+        self._copies: SingleFlight[None] = SingleFlight()
+        self.command = GitCommand(directory / "gitconfig")
+        self.keeper = MirrorKeeper(self.command)
+        self._lines = Lines(self.command, pool)
+        self._origins = Origins(self.command, self.keeper, self._lines, pool)
+
+    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
+        self.command.close(signum)
+
+    @property
+    def directory(self) -> Path:
+        """Where the mirrors are."""
+        return self._directory
+
+    def mirror(self, url: str) -> Mirror:
+        """Return the mirror of ``url``, which need not be on disk yet. Raises RepositoryUnreachable for no address."""
+        found = self._mirrors.get(url)
+        if found is None:
+            check_url(url)
+            found = self._mirrors[url] = Mirror(url, self._directory / f"{directory_name(url)}.git")
+            unlock(found.path)
+        return found
+
+    async def renew(self, url: str, commit: str, why: str, copy: SourceCopy | None = None) -> None:
+        """Make a mirror anew in which ``commit`` was found to be damaged, and see to it that the commit is in it.
+
+        Raises what ``fetch_commit`` does.
+        """
+        mirror = self.mirror(url)
+
+        def renew() -> None:
+            self.keeper.make_anew(mirror, why)
+
+        await mirror.lock.run(self._pool.run, renew)
+        await self.fetch_commit(url, commit, copy)
+
+    async def tags(self, url: str) -> dict[str, Tag]:
+        """Return the tags that the origin has now, by their full names. Raises RepositoryUnreachable."""
+        mirror = self.mirror(url)
+
+        def ask() -> dict[str, Tag]:
+            state = state_of_tags(url)
+            if state is not None and mirror.tags is not None and mirror.tags[0] == state:
+                return mirror.tags[1]
+            listed: dict[str, Tag] = {}
+
+            def line(text: bytes) -> None:
+                object_id, _, name = text.decode("utf-8", "surrogateescape").partition("\t")
+                if not is_full_id(object_id) or len(listed) >= TAGS_READ:
+                    return
+                if not name.endswith("^{}"):
+                    listed[name] = Tag(object_id)
+                elif (tag := name.removesuffix("^{}")) in listed:
+                    listed[tag] = Tag(listed[tag].target, object_id)
+
+            arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
+            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
+            tags = {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
+            mirror.tags = None if state is None else (state, tags)
+            return tags
+
+        return await self._tags.share(url, lambda: self._pool.run(ask))
+
+    async def tags_kept(self, url: str) -> dict[str, Tag]:
+        """Return the tags that the mirror has, by their full names, for when the origin is away."""
+        mirror, listed = self.mirror(url), dict[str, Tag]()
+
+        def line(text: bytes) -> None:
+            target, peeled, name = text.decode("utf-8", "surrogateescape").split(" ", 2)
+            listed[name] = Tag(target, peeled)
+
+        def ask() -> None:
+            self.keeper.see_to(mirror)
+            arguments = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
+            self.command.run(arguments, git_dir=mirror.path, on_line=line)
+
+        await mirror.lock.run(self._pool.run, ask)
+        return {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
+
+    async def resolve(self, url: str, ref: str) -> str:
+        """Return the full id of the commit that ``ref`` is at the origin now.
+
+        ``ref`` is ``HEAD``, a branch, a tag, a full ref name, or a commit id (abbreviated if that is unambiguous).
+        A text as long as the repository's ids, in hex digits, is always an id: ``refs/heads/...`` names a branch that
+        is called like one. Raises UnknownRef, RepositoryUnreachable.
+        """
+        mirror = self.mirror(url)
+        if is_full_id(ref) and ref.lower() in mirror.known:  # as long as the repository's ids, or it would not be one
+            return ref.lower()
+        check_ref(ref, url)
+        if is_full_id(ref) and len(ref) == await self._digits(mirror):
+            return await self._resolve_id(mirror, ref.lower())
+        before = None
+        for _ in range(_ATTEMPTS):
+            listing = await self._origins.list_refs(mirror, meanings(ref))
+            if is_full_id(ref) and len(ref) == listing.digits:
+                return await self._resolve_id(mirror, ref.lower())
+            listed = listing.choose(ref, url)
+            if listed is None:
+                break
+            found = await self._obtain(mirror, listed)
+            if found is not None:
+                return found
+            if listed == before:
+                raise UnknownRef(f"{ref!r} of {mask(url)} is at {listed.target}, which is not there: push it again")
+            before = listed
+        else:
+            raise RepositoryUnreachable(f"{mask(url)} changes faster than it can be fetched: try again")
+        if may_be_short_id(ref):
+            return await self._resolve_short(mirror, ref.lower())
+        raise UnknownRef(f"{mask(url)} has no branch, tag or commit {ref!r}")
+
+    async def fetch_commit(self, url: str, commit: str, copy: SourceCopy | None = None) -> str:
+        """Fetch ``commit`` (a full id) into the mirror; the network is used only if it is not there.
+
+        Return its id: another one where ``commit`` is the id of a tag, which a submodule may be at. ``copy`` fetches
+        what the metaserver has of it, for when the origin does not give it out, or is away. Raises UnknownRef,
+        RepositoryUnreachable; with ``copy`` CommitGone, and what that raises.
+        """
+        mirror, commit = self.mirror(url), _full(commit, url)
+        try:
+            return await self._resolve_id(mirror, commit)
+        except (UnknownRef, RepositoryUnreachable) as error:
+            if copy is None:
+                raise
+            take = partial(self._take, mirror, commit, copy, error)
+            await self._copies.share(f"{commit} {url}", take)
+        return commit
+
+    async def _take(self, mirror: Mirror, commit: str, copy: SourceCopy, error: BuildToolError) -> None:
+        """Take a commit from the metaserver after the origin failed with ``error``."""
+        path = mirror.path.with_name(f"{mirror.path.name}.{commit[:16]}.bundle")
+
+        def take() -> None:
+            def fetch(url: str, specs: tuple[str, ...]) -> ProcessOutput:
+                return self._origins.fetching(mirror, len(commit), specs, url=url)
+
+            try:
+                unbundle(self.command, path, commit, fetch)
+            except TimedOut as late:
+                raise MachineFault(f"cannot read what the metaserver sent: {late}") from late
+            except OSError as failed:
+                raise MachineFault(f"cannot read what the metaserver sent: {failed.strerror}") from failed
+
+        await self._pool.run(lambda: remove_tree(path))
+        try:
+            await copy(path)
+        except NotFound as absent:
+            if isinstance(error, UnknownRef):
+                raise CommitGone(
+                    f"commit {commit} is nowhere any more: neither {mask(mirror.url)} nor the metaserver has it; "
+                    "push it again"
+                ) from absent
+            raise error from absent
+        try:
+            await self._origins.locked(mirror, take)
+        finally:
+            await self._pool.run(lambda: path.unlink(missing_ok=True))
+        if await self._commit(mirror, commit) != commit:
+            raise MachineFault(f"what the metaserver sent of {mask(mirror.url)} does not hold {commit}")
+        log.info("commit {commit} of {url} came from the metaserver", commit=commit, url=mask(mirror.url))
+
+    async def pin(self, url: str, commit: str) -> None:
+        """Keep ``commit``, which is in the mirror, whatever is deleted or overwritten at the origin.
+
+        Raises UnknownRef, RepositoryUnreachable.
+        """
+        mirror = self.mirror(url)
+        commit = _full(commit, url)
+        with working_for(NOBODY):  # whoever asked may be gone before it is done
+            why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
+            if why:
+                # It was there once, or nobody would want it kept: the mirror was made anew meanwhile.
+                await self._resolve_id(mirror, commit)
+                why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
+        if why:
+            raise UnknownRef(f"commit {commit} of {mask(url)} cannot be pinned: {why}")
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        """Return the commits that ``revrange`` accepts, nearest to ``commit`` first; ``commit`` itself is the first.
+
+        ``N`` accepts what lies at most N first-parent steps before ``commit``, or after it on the way from a branch;
+        of two equally near ones the older comes first. ``A..B`` accepts the first-parent line of ``commit``, which is
+        what B resolved to, back to A, both ends included. ``commit`` must be in the mirror.
+
+        Raises UsageError for a range that is none or accepts over 1,000 commits; UnknownRef if A is not on the line.
+        """
+        mirror = self.mirror(url)
+        commit = _full(commit, url)
+        asked = parse_revrange(revrange)
+        if asked == Near(0):
+            return (commit,)
+        if isinstance(asked, Near):
+            return await self._origins.read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
+        first = await self.resolve(url, asked.first)
+        line = (await self._origins.read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]
+        if first not in line:
+            raise UnknownRef(
+                f"{asked.first!r} ({first[:12]}) is not among the last {REVRANGE_LIMIT} commits "
+                f"of the first-parent line of {asked.last!r} ({commit[:12]})"
+            )
+        return tuple(line[: line.index(first) + 1])
+
+    async def refresh(self, url: str) -> None:
+        """Fetch every branch and tag as they are now. Raises RepositoryUnreachable."""
+        await self._origins.refresh(self.mirror(url))
+
+    async def reading(self, url: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``act`` finds in the mirror; where it raises Unreadable, see to the mirror and do it again.
+
+        Raises MachineFault if that does not help.
+        """
+        return await self._origins.read(self.mirror(url), act)
+
+    # --- ids --------------------------------------------------------------------------------------------
+
+    async def _digits(self, mirror: Mirror) -> int:
+        """Return how long the repository's ids are; 0 for one that is not mirrored and has nothing."""
+        return mirror.digits or (await self._origins.list_refs(mirror, ())).digits
+
+    async def _resolve_id(self, mirror: Mirror, commit: str) -> str:
+        if commit in mirror.known:
+            return commit
+        try:
+            found = await self._commit(mirror, commit)
+        except UnknownRef:  # it is something else, or a damaged mirror says so
+            await self._origins.locked(mirror, lambda: None)
+            found = await self._commit(mirror, commit)
+        if found is None:
+            try:
+                listing = await self._origins.refresh(mirror)
+            except RepositoryUnreachable:
+                # Before the origin was asked the mirror was seen to.
+                if (found := await self._commit(mirror, commit)) is None:
+                    raise
+                return found
+            found = await self._commit(mirror, commit)
+            if found is None and await self._origins.ask_for(mirror, commit, listing):
+                found = await self._commit(mirror, commit)
+        if found is None:
+            raise UnknownRef(f"{mask(mirror.url)} has no commit {commit}{_shallow(mirror)}")
+        return found
+
+    async def _resolve_short(self, mirror: Mirror, prefix: str) -> str:
+        await self._origins.refresh(mirror)
+        commits = await self._origins.read(mirror, lambda: self._pool.run(lambda: self._abbreviated(mirror, prefix)))
+        if len(commits) > 1:
+            raise UnknownRef(f"{prefix!r} abbreviates several commits of {mask(mirror.url)}: give more digits")
+        if not commits:
+            raise UnknownRef(f"{mask(mirror.url)} has no branch, tag or commit {prefix!r}{_shallow(mirror)}")
+        return mirror.remember(commits.pop())
+
+    def _abbreviated(self, mirror: Mirror, prefix: str) -> set[str]:
+        """Return (blocking) the commits that are meant by an abbreviation of their ids or of their tags'."""
+        if not mirror.path.exists():
+            return set()
+        objects = self.keeper.objects(mirror)
+        kinds = objects.kinds(objects.beginning(prefix)).values()
+        return {kind.commit for kind in kinds if kind.commit is not None}
+
+    async def _commit(self, mirror: Mirror, object_id: str) -> str | None:
+        """Return the commit that a full id names in the mirror, or leads to; None when nothing is there.
+
+        Raises UnknownRef for the id of something else.
+        """
+        kind = (await self._looks.ask(mirror.url, (object_id,), lambda ids: self._look(mirror, ids))).get(object_id)
+        if kind is None:
+            return None
+        if kind.commit is None:
+            raise UnknownRef(f"{object_id} of {mask(mirror.url)} is no commit, but a {kind.name}")
+        return mirror.remember(kind.commit)
+
+    async def _look(self, mirror: Mirror, ids: frozenset[str]) -> Mapping[str, ObjectKind]:
+        def look() -> Mapping[str, ObjectKind]:
+            if unfit(mirror.path):
+                return {}
+            try:
+                return self.keeper.objects(mirror).kinds(ids)
+            except Unreadable:
+                return {}  # what follows, a fetch, sees to the mirror first
+
+        return await self._pool.run(look) if mirror.digits else {}
+
+    # --- names ------------------------------------------------------------------------------------------
+
+    async def _obtain(self, mirror: Mirror, listed: Listed) -> str | None:
+        """Return the commit of what was listed, which is then in the mirror; None if the origin changed meanwhile.
+
+        Raises UnknownRef where it leads to no commit.
+        """
+        if listed.peeled in mirror.known:
+            return listed.peeled
+        target = listed.target
+        if not mirror.known and (found := await self._commit(mirror, target)) is not None:
+            return found  # the program has just begun
+        if listed.name.startswith(("refs/heads/", "refs/tags/")) or listed.name == "HEAD":
+            fetched = await self._origins.fetch(mirror, len(target))
+            if target in fetched.branches:
+                return mirror.remember(target)  # git makes no branch of anything but a commit
+        found = await self._commit(mirror, target)
+        if found is None and await self._origins.ask_for(mirror, target):
+            # Neither branch nor tag, or moved on since it was listed, or one tip among very many.
+            found = await self._commit(mirror, target)
+        return found
+
+
+def directory_name(url: str) -> str:
+    """Return a file name for ``url``: readable, without passwords, and different for different addresses."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", mask(url).removesuffix(".git")).strip("-")[-40:].strip("-")
+    return f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _full(commit: str, url: str) -> str:
+    if not is_full_id(commit):
+        raise UnknownRef(f"{commit[:80]!r} is not a full commit id of {mask(url)}")
+    return commit.lower()
+
+
+def _shallow(mirror: Mirror) -> str:
+    """Return what is added where something was not found, though it may have been in a history that was cut off."""
+    if not (mirror.path / "shallow").exists():
+        return ""
+    return "; it is a shallow repository, which has only the last part of its history"

@@ -1,0 +1,153 @@
+"""Processes of version control programs: what they say is read with bounds, and their end is seen to."""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import IO
+
+from attrs import frozen
+
+from buildtool.adapters.runtime.fair_pool import worked_for
+from buildtool.concurrency.asker import hung_up
+from buildtool.errors import BuildToolError, MachineFault
+
+OUT_LIMIT = 8 * 1024 * 1024
+"""The most bytes of answer that are kept; what is longer is read line by line or is an error."""
+
+_ERR_LIMIT = 16 * 1024
+
+_TERM_PATIENCE = 3.0
+"""Seconds that a process has to end by itself when it is told to."""
+
+_LOOK = 0.5
+"""Seconds between two looks whether anybody still waits for the answer."""
+
+
+@frozen
+class ProcessOutput:
+    """How a process ended: its exit code, its whole standard output, and the end of its standard error."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """The output as text, without the white space around it."""
+        return self.out.decode("utf-8", "replace").strip()
+
+
+class TimedOut(BuildToolError):
+    """A process of version control went on longer than it may."""
+
+    code = "vcs-timed-out"
+
+
+def read(
+    process: subprocess.Popen[bytes],
+    program: str,
+    limit: float,
+    on_line: Callable[[bytes], None] | None = None,
+    sink: Callable[[bytes], object] | None = None,
+) -> ProcessOutput:
+    """Read both streams to their ends with bounded memory, then return how the process ended.
+
+    ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
+    Raises TimedOut,
+    MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a ``FairPool``). The
+    process is the caller's to ``end``.
+    """
+    deadline = time.monotonic() + limit
+    out, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, kept)
+        while selector.get_map():
+            ready = selector.select(min(_LOOK, max(0.0, deadline - time.monotonic())))
+            _check_waited_for(deadline, ready=bool(ready))
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del err[:-_ERR_LIMIT]
+            if on_line is not None:
+                _take_lines(out, on_line)
+            elif sink is not None:
+                sink(bytes(out))
+                out.clear()
+            if len(out) > OUT_LIMIT:
+                raise MachineFault(f"{program} answered with more than {OUT_LIMIT} bytes")
+    return ProcessOutput(
+        _exit_code(process, max(0.1, deadline - time.monotonic())), bytes(out), err.decode("utf-8", "replace")
+    )
+
+
+def _check_waited_for(deadline: float, *, ready: bool) -> None:
+    """Raise TimedOut when it is too late, Unavailable when nobody waits any more."""
+    waits = worked_for()
+    if waits is not None and waits.gone:
+        raise hung_up()
+    if not ready and time.monotonic() >= deadline:
+        raise TimedOut("")
+
+
+def _exit_code(process: subprocess.Popen[bytes], patience: float) -> int:
+    """Wait for the end of a process that has closed its output. Raises TimedOut."""
+    if not _has_ended(process, patience):
+        raise TimedOut("")
+    return process.wait()
+
+
+def _has_ended(process: subprocess.Popen[bytes], patience: float) -> bool:
+    """Wait so many seconds for the end of a process; say whether it came. Its exit code is still to be taken."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # no Linux, or an old kernel: then it is looked for again and again
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+    try:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        return bool(poller.poll(patience * 1_000))
+    finally:
+        os.close(descriptor)
+
+
+def _take_lines(out: bytearray, on_line: Callable[[bytes], None]) -> None:
+    *lines, rest = out.split(b"\n")
+    for line in lines:
+        on_line(bytes(line))
+    out[:] = rest
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End the process and its helpers: TERM, so that it takes its lock files away, then KILL."""
+    if process.returncode is None:
+        signal_group(process.pid, signal.SIGTERM)
+        _has_ended(process, _TERM_PATIENCE)
+        # Also when it has ended: a helper may not have. Until its exit code is taken nobody else has its number.
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+    streams: tuple[IO[bytes] | None, ...] = (process.stdout, process.stderr)
+    for stream in streams:
+        if stream is not None:
+            stream.close()
+
+
+def signal_group(pid: int, signum: signal.Signals) -> None:
+    """Send a signal to the whole process group that ``pid`` leads, if it is still there."""
+    try:
+        os.killpg(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended meanwhile

@@ -1,0 +1,1 @@
+"""Subversion: revisions, working copies, and one svn process at a time."""

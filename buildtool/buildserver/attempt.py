@@ -1,0 +1,348 @@
+"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not.
+
+Tested by tests/buildserver/test_server.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import field, frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge, judge_start
+from buildtool.buildserver.log_upload import PATIENCE, LogPipe
+from buildtool.buildserver.ticket_holder import TicketHolder
+from buildtool.concurrency.asker import Asker, working_for
+from buildtool.errors import (
+    BuildFailed,
+    BuildToolError,
+    NotFound,
+    ProjectMistake,
+    RecipeMistake,
+)
+from buildtool.model.options import digest_of
+from buildtool.model.platforms import Value
+from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
+from buildtool.ports.buildserver import (
+    Commands,
+    Halt,
+    Halted,
+    PackedFile,
+    RunningCommand,
+    SlotPlace,
+    SourceCopies,
+    Sources,
+    Uploads,
+    Workshop,
+)
+from buildtool.ports.common import Executor
+from buildtool.project.definition import Project
+from buildtool.project.recipe import Command, Plan, PlatformTools, Wanted
+from buildtool.project.user_errors import ask, at, defined, place, words
+from buildtool.protocol.messages import Done, Ended, Order
+
+STOP_PATIENCE = 3.0
+"""Seconds that the log of a build that was stopped has to get through."""
+
+FIXED_TIME = "315532800"
+"""SOURCE_DATE_EPOCH for every build: 1980-01-01, the time that all members of an artifact have."""
+
+RECIPE_PATIENCE = 20.0
+"""Seconds that a recipe has to answer: it is a function, and reads nothing."""
+
+_FAULT_TAIL = 8 * 1024
+
+T = TypeVar("T")
+
+
+@frozen
+class Tools:
+    """What every Attempt of a build server works with.
+
+    ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds
+    of all commands of one build together, or None; ``cpus`` how many processors one build may use.
+    """
+
+    sources: Sources
+    commands: Commands
+    workshop: Workshop
+    uploads: Uploads
+    clock: IReactorTime
+    environment: Mapping[str, str]
+    server: str = ""
+    cpus: int = 1
+    time_limit: float | None = None
+    copies: SourceCopies | None = None
+
+
+@frozen
+class Work:
+    """One Attempt's order with what this machine's own configuration says about it.
+
+    ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``mistake`` is what the
+    project's configuration did wrong before anything could begin. ``copy_url`` is where the metaserver gives out what
+    it has of the commit.
+    """
+
+    order: Order
+    project: Project
+    url: str = field(repr=False)
+    tools: Mapping[str, str]
+    slot: int
+    artifact_limit: int
+    log_limit: int
+    tickets: TicketHolder
+    mistake: ProjectMistake | None = None
+    copy_url: str = ""
+
+
+@frozen
+class Finished:
+    """An Attempt of which nothing runs any more: how it ended, and what of it the metaserver has not got yet.
+
+    ``artifact`` is the packed file of a Done, in the slot. ``patience`` is for how many seconds the end of the log may
+    make no progress before it is given up.
+    """
+
+    end: Done | Ended
+    artifact: Path | None
+    log: LogPipe
+    tickets: TicketHolder
+    patience: float = PATIENCE
+
+
+class Run:
+    """An Attempt that runs. ``stop`` ends it; ``run`` returns once nothing of it runs; ``clear`` empties its slot."""
+
+    _log = Logger()
+
+    def __init__(self, work: Work, tools: Tools, pool: Executor) -> None:
+        """``pool`` is where the recipe answers, since nobody knows how long that takes it."""
+        self._work = work
+        self._tools = tools
+        self._pool = pool
+        self.log = LogPipe(tools.clock, self._append, work.log_limit)
+        self._stopped: Stopped | None = None
+        self._halt = Halt()
+        self._asker = Asker(connection=work.order.build_id)
+        self._clearing = Halt()
+        self._command: RunningCommand | None = None
+        self._asking: Deferred[object] | None = None
+        self._spent = 0.0
+
+    def stop(self, end: AttemptEnd, reason: str) -> None:
+        """End it: the running command's whole process group is told to go. May be repeated; the first counts.
+
+        One that is handed back keeps nobody waiting until its slot is empty, either.
+        """
+        if end is AttemptEnd.RETURNED:
+            self._clearing.ask(reason)
+        if self._stopped is not None:
+            return
+        self._stopped = Stopped(end, reason)
+        self._halt.ask(reason)
+        self._asker.leave()
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._command is not None:
+            self._command.stop(reason)
+
+    async def run(self) -> Finished:
+        """Build, and return how it went. Raises nothing."""
+        order, tickets = self._work.order, self._work.tickets
+        try:
+            done, artifact = await self._build()
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the metaserver must hear of an end
+            stopped = self._end_of(error)
+            self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
+            ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
+            return Finished(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
+        return Finished(done, artifact, self.log, tickets)
+
+    async def clear(self) -> None:
+        """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""
+        try:
+            await self._tools.workshop.clear(self._work.slot, self._clearing)
+        except Halted:
+            self._log.info("slot {slot} is cleaned at the next start", slot=self._work.slot)
+        except BuildToolError as error:
+            self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
+
+    def _end_of(self, error: BaseException) -> Stopped:
+        """Say whose failure it was."""
+        if self._stopped is not None:
+            return self._stopped
+        if isinstance(error, Stopped):
+            return Stopped(error.end, brief(error.reason))
+        if not isinstance(error, Exception):  # nothing of this program's own raises such here
+            mistake = (
+                f"what the recipe of {self._work.order.project} answered with raised {words(error)}{at(place(error))}"
+            )
+            return Stopped(AttemptEnd.MISTAKEN, brief(mistake))
+        end = end_of(error)
+        if end is not None:
+            return Stopped(end, brief(str(error) or type(error).__name__))
+        self._log.failure("a defect while building {build}", build=self._work.order.build_id)
+        return Stopped(AttemptEnd.BROKEN, "a defect of the build server: its own log has the details")
+
+    # --- the steps --------------------------------------------------------------------------------------
+
+    async def _build(self) -> tuple[Done, Path]:
+        order, began = self._work.order, self._tools.clock.seconds()
+        self.log.note(f"{order.project} {order.revision} on {self._tools.server}, recipe {order.recipe_version}")
+        self.log.note(f"for {shown(order.platform)} ({order.kind.value})")
+        self.log.note(f"with {shown(order.options) or 'no options'}")
+        if self._work.mistake is not None:
+            raise self._work.mistake
+        self._check()
+        preparing = Deferred.fromCoroutine(self._tools.workshop.prepare(self._work.slot, self._halt))
+        checkout = self._tools.sources.checkout(self._work.url, order.revision, self._work.slot, self._copy)
+        try:
+            with working_for(self._asker):  # an origin may take its time, which nobody waits for once this is stopped
+                tree = await self._step(checkout)
+        finally:
+            place = await preparing  # or the slot would be emptied while it is still being made
+        self._check()
+        self.log.note(f"[source: checked out after {self._tools.clock.seconds() - began:.1f} s]")
+        plan = await self._plan(tree)
+        for command in plan.commands:
+            await self._run(command, plan, tree, place)
+        packed, output, name = await self._pack(plan, tree, place)
+        seconds = self._tools.clock.seconds() - began
+        self.log.note(f"[artifact: {name}, {packed.size} bytes, SHA-256 {packed.digest}]")
+        self.log.note(f"[{AttemptEnd.SUCCEEDED.value} after {seconds:.1f} s]")
+        last = self.log.last()
+        done = Done(order.build_id, order.epoch, packed.digest, packed.content_digest, packed.size, name, seconds, last)
+        return done, output
+
+    async def _copy(self, path: Path) -> None:
+        """Fetch what the metaserver has of the commit. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
+        if self._tools.copies is None or not self._work.copy_url:
+            raise NotFound("there is nobody else to fetch the commit from")
+        ticket = await self._work.tickets.for_source()
+        await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
+
+    async def _plan(self, tree: Path) -> Plan:
+        order, recipe = self._work.order, self._work.project.recipe
+        wanted = Wanted(
+            options=dict(order.options),
+            platform=dict(order.platform),
+            kind=order.kind.value,
+            tools=PlatformTools(self._work.tools),
+            source=tree,
+            revision=order.revision,
+            cpus=self._tools.cpus,
+        )
+        whom, where = f"the recipe of {order.project}", at(defined(recipe.plan))
+        question: Callable[[], object] = partial(ask, whom, partial(recipe.plan, wanted))
+        self._check()
+        self._asking = Deferred.fromCoroutine(self._pool.run(question))
+        try:
+            plan = await self._asking.addTimeout(RECIPE_PATIENCE, self._tools.clock)
+        except defer.TimeoutError as error:
+            raise RecipeMistake(f"{whom} has not answered within {RECIPE_PATIENCE:g} s{where}") from error
+        finally:
+            self._asking = None
+        if not isinstance(plan, Plan):
+            raise RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
+        return plan
+
+    async def _run(self, command: Command, plan: Plan, tree: Path, place: SlotPlace) -> None:
+        self._check()
+        limit = self._limit()
+        self.log.note(f"[{command.words()}: {shlex.join(command.argv)}]")
+        self._command = self._tools.commands.start(
+            command.argv,
+            tree / command.cwd,
+            self._environment(place) | dict(plan.environment),
+            on_output=self.log.write,
+            time_limit=max(0.01, limit.seconds - self._spent),
+            silence_limit=self._work.project.silence_limit,
+        )
+        try:
+            ended = await self._command.ended
+        finally:
+            self._command = None
+        self._spent += ended.seconds
+        detail = limit.words() if ended.cause == "time limit" else ended.detail
+        self.log.note(f"[{command.words()}: {detail} after {ended.seconds:.1f} s]")
+        self._check()
+        judge_start(command, ended, tree)
+        judge(command, ended, plan.machine_faults, self.log.last(_FAULT_TAIL), limit)
+
+    def _limit(self) -> TimeLimit:
+        """Return the limit that this build meets first: the project's, or the donor's own."""
+        project, donor = self._work.project.time_limit, self._tools.time_limit
+        return (
+            TimeLimit(donor, donor=True) if donor is not None and donor < project else TimeLimit(project, donor=False)
+        )
+
+    def _environment(self, place: SlotPlace) -> dict[str, str]:
+        own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
+        return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
+
+    async def _pack(self, plan: Plan, tree: Path, place: SlotPlace) -> tuple[PackedFile, Path, str]:
+        name, limit = artifact_name(self._work.order), self._limit()
+        output = place.output / name
+        # Packing counts as a command does: what is delivered may be as large as it likes, and so take as long.
+        timer = self._tools.clock.callLater(
+            max(0.01, limit.seconds - self._spent), self.stop, limit.end, f"packing: {limit.words()}"
+        )
+        try:
+            packing = self._tools.workshop.pack(tree, plan.deliverables, output, self._work.artifact_limit, self._halt)
+            packed = await self._step(packing)
+            self._check_arch(await self._step(self._tools.workshop.arches(output, self._halt)))
+        finally:
+            if timer.active():
+                timer.cancel()
+        return packed, output, name
+
+    def _check_arch(self, found: frozenset[str]) -> None:
+        """Raise BuildFailed when programs were delivered, but none for the architecture that was to be built for.
+
+        A recipe that forgets the cross compiler makes perfect programs for the wrong machine.
+        """
+        wanted = dict(self._work.order.platform).get("arch")
+        if found and isinstance(wanted, str) and wanted not in found:
+            made = ", ".join(sorted(found))
+            raise BuildFailed(f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?")
+
+    # --- being stopped ----------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
+    async def _step(self, step: Awaitable[T]) -> T:
+        """Do something, unless the Attempt was stopped; it may be halted in the middle."""
+        if self._stopped is not None:
+            if isinstance(step, Coroutine):
+                step.close()
+            raise self._stopped
+        result = await step
+        self._check()
+        return result
+
+    # --- to the metaserver ------------------------------------------------------------------------------
+
+    async def _append(self, offset: int, data: bytes) -> int:
+        url, uploads = self._work.order.log_url, self._tools.uploads
+        return await self._work.tickets.using(lambda own: uploads.append_log(url, own.log_ticket, offset, data))
+
+
+def artifact_name(order: Order) -> str:
+    """Return ``project-revision-platform-key.zip``: different where anything that went into it differs."""
+    platform: dict[str, Value] = dict(order.platform)
+    where = "-".join(str(platform[name]) for name in ("os", "arch") if name in platform) or "any"
+    key = digest_of([order.project, order.recipe_version, order.source, order.revision, order.options, order.platform])
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{order.project}-{order.revision[:12]}-{where}")
+    return f"{plain.lstrip('-.')[: ARTIFACT_NAME_LIMIT - 20]}-{key[:8]}.zip"

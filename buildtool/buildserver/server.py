@@ -1,0 +1,397 @@
+"""The build server's shell: takes orders or declines them, keeps its slots, and hands on what is finished.
+
+A connection that is lost stops nothing: what builds goes on, and what is finished waits on disk (``delivering``) until
+the metaserver has taken it. At each login, and with each heartbeat, the metaserver hears what is here and says what is
+to become of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from attrs import define, frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from buildtool.buildserver.attempt import Finished, Run, Tools, Work
+from buildtool.buildserver.blame import brief
+from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
+from buildtool.buildserver.ticket_holder import TicketHolder
+from buildtool.concurrency.signal import Signal
+from buildtool.errors import (
+    BuildFailed,
+    BuildToolError,
+    Declined,
+    MachineFault,
+    ProjectMistake,
+    RecipeMistake,
+    StorageUnavailable,
+    Unavailable,
+    UsageError,
+)
+from buildtool.model.platforms import Value
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Held, Judged, Offer, Verdict
+from buildtool.ports.buildserver import MetaserverLink
+from buildtool.ports.common import Executor
+from buildtool.project.definition import Checked, Project
+from buildtool.project.user_errors import ask, at, defined
+from buildtool.protocol.messages import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
+
+# A full id of git, or of Subversion.
+_COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
+_TELL_AGAIN = 5.0
+MAPPING_PATIENCE = 5.0
+"""Seconds that a project's ``path_to_url`` has to answer."""
+
+CHECKERS_PATIENCE = 20.0
+"""Seconds that a client checker has; the metaserver waits for 30 until an order is answered."""
+
+
+LEAVING = 10.0
+"""Seconds that what is finished has to be taken when the program ends; it stays on disk otherwise."""
+
+
+@frozen
+class Offered:
+    """What this build server takes: its projects by name, its platforms, how many builds at once."""
+
+    projects: Mapping[str, Project]
+    offers: Sequence[Offer]
+    max_builds: int
+
+
+@define
+class _Open:
+    """An Attempt that was ordered and is not finished. ``run`` is None until it is accepted."""
+
+    order: Order
+    slot: int
+    session: int
+    run: Run | None = None
+    aborted: str = ""
+
+    @property
+    def key(self) -> Key:
+        return (self.order.build_id, self.order.epoch)
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
+        if self.run is not None:
+            self.run.stop(AttemptEnd.ABORTED, reason)
+
+
+class BuildServer:
+    """Implements ``ports.Orders``. Call it in the reactor's thread."""
+
+    _log = Logger()
+
+    def __init__(
+        self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
+    ) -> None:
+        """``pool`` is where client checkers run, since they may look at the disk."""
+        self._offered = offered
+        self._tools = tools
+        self._link = link
+        self._deliveries = deliveries
+        self._pool = pool
+        self._free = list(range(offered.max_builds))
+        self._open: dict[Key, _Open] = {}
+        self._welcome: Welcome | None = None
+        self._stopping = ""
+        self._draining = ""
+        self._idling = Signal()
+
+    @property
+    def running(self) -> int:
+        """How many Attempts have a slot."""
+        return self._offered.max_builds - len(self._free)
+
+    # --- what the metaserver asks -----------------------------------------------------------------------
+
+    async def build(self, order: Order) -> Accepted:
+        """Take an Attempt, which then goes on by itself. Raises Declined with the reason for not taking it."""
+        try:
+            return await self._take(order)
+        except Declined as error:
+            words = {"build": order.build_id, "epoch": order.epoch, "project": order.project, "why": str(error)}
+            self._log.info("build {build}.{epoch} of {project} declined: {why}", **words)
+            raise
+
+    async def _take(self, order: Order) -> Accepted:
+        key, welcome = (order.build_id, order.epoch), self._welcome
+        if welcome is None:
+            raise Declined("there is no session yet")
+        known = self._open.get(key)
+        if key in self._deliveries or (known is not None and known.run is not None):
+            return Accepted(*key)  # the order was sent again
+        if known is not None:
+            raise Declined("this order was sent already, and is still being looked at")
+        if self._stopping:
+            raise Declined(self._stopping)
+        project, offer = self._understood(order)
+        if not self._free:
+            raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
+        if self._deliveries.full:
+            raise Declined(self._deliveries.full)
+        held = _Open(order, self._free.pop(0), welcome.session)
+        self._open[key] = held
+        try:
+            url, mistake = await self._ask_project(project, order)
+            self._check_wanted(held)  # much may have happened while the checkers looked around
+        except BaseException:
+            self._release(held)
+            raise
+        work = Work(
+            order=order,
+            project=project,
+            url=url,
+            tools=dict(offer.tools),
+            slot=held.slot,
+            artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
+            log_limit=min(project.log_limit, welcome.log_limit),
+            tickets=TicketHolder(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
+            mistake=mistake,
+            copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
+        )
+        held.run = Run(work, self._tools, self._pool)
+        self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
+        # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
+        self._later(held.run, held)
+        return Accepted(*key)
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        """Stop an Attempt; its end is told when its processes are gone."""
+        key, reason = (order.build_id, order.epoch), brief(order.reason) or "aborted"
+        held = self._open.get(key)
+        if held is not None:
+            self._log.info("build {build} is stopped: {why}", build=order.build_id, why=reason)
+            held.abort(reason)
+        elif not self._deliveries.abort(key, reason):
+            return Ok(stale=True)
+        return Ok()
+
+    def held(self) -> tuple[Held, ...]:
+        """Return every Attempt that builds, and every one whose end nobody has taken yet."""
+        building = tuple(Held(*key) for key, held in self._open.items() if held.run is not None)
+        return (*building, *self._deliveries.held())
+
+    def connected(self, welcome: Welcome) -> None:
+        """Start to serve a Session that was opened."""
+        self._welcome = welcome
+        self.judged(welcome.verdicts)
+        self._deliveries.connected(welcome)
+        if self._draining:
+            self._announce_draining(welcome)
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """Stop or drop what nobody wants any more; everything else goes on."""
+        for one in verdicts:
+            held = self._open.get((one.build_id, one.epoch))
+            if held is None:
+                self._deliveries.judged(one)
+            elif one.verdict is Verdict.DROP:
+                self._log.info(
+                    "build {build}.{epoch} is dropped: {why}", build=one.build_id, epoch=one.epoch, why=one.reason
+                )
+                held.abort(brief(one.reason) or "the metaserver does not wait for it any more")
+
+    def disconnected(self, reason: str) -> None:
+        """Forget the Session, which ended. What builds goes on."""
+        self._welcome = None
+        self._deliveries.disconnected()
+        if self._open:
+            self._log.info(
+                "builds that go on without the metaserver: {count} ({why})", count=len(self._open), why=reason
+            )
+
+    # --- its owner --------------------------------------------------------------------------------------
+
+    async def drain(self, reason: str) -> None:
+        """Take no more orders, finish and deliver what is here, and return when all of it was taken."""
+        self._stopping = self._draining = reason
+        if self._welcome is not None:
+            self._announce_draining(self._welcome)
+        await self._idle()
+        await self._deliveries.settled()
+
+    async def hand_back(self, reason: str) -> None:
+        """Take no more orders, stop what runs and say that it is returned; return when nothing of it runs any more.
+
+        What is finished and not taken within LEAVING seconds, or while there is no connection, stays on disk.
+        """
+        self._stopping, self._draining = reason, ""
+        for held in self._open.values():
+            if held.run is not None:
+                held.run.stop(AttemptEnd.RETURNED, reason)
+        await self._idle()
+        if self._welcome is not None:
+            try:
+                await self._deliveries.settled().addTimeout(LEAVING, self._tools.clock)
+            except defer.TimeoutError:
+                self._log.warn(
+                    "finished builds that are not taken yet, and stay on disk: {count}",
+                    count=len(self._deliveries.held()),
+                )
+        self._deliveries.stop()
+
+    async def _idle(self) -> None:
+        """Wait until no Attempt runs. An order that is still looked at will be declined: nobody waits for checkers."""
+        while self._runs():
+            await self._idling.wait()
+
+    def _runs(self) -> bool:
+        return any(held.run is not None for held in self._open.values())
+
+    def _announce_draining(self, welcome: Welcome) -> None:
+        saying = Deferred.fromCoroutine(self._say_draining(welcome))
+        saying.addErrback(lambda failure: self._log.failure("a defect while saying that it drains", failure))
+
+    async def _say_draining(self, welcome: Welcome) -> None:
+        """Tell the metaserver of this Session that no more orders are taken, until it has heard."""
+        while self._welcome is welcome and self._draining:
+            try:
+                await self._link.draining(Draining(self._draining))
+            except Unavailable:
+                return  # the next Session is told
+            except BuildToolError as error:
+                self._log.warn("the metaserver does not hear of draining: {why}", why=str(error))
+                if not isinstance(error, StorageUnavailable):
+                    return
+                await deferLater(self._tools.clock, _TELL_AGAIN, lambda: None)
+            else:
+                return
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _understood(self, order: Order) -> tuple[Project, Offer]:
+        """Return what this machine's own configuration says about an order. Raises Declined."""
+        project = self._offered.projects.get(order.project)
+        if project is None:
+            known = ", ".join(sorted(self._offered.projects)) or "none"
+            raise Declined(f"not configured for project {order.project!r}, only for {known}")
+        if project.recipe.version != order.recipe_version:
+            has = f"has recipe {project.recipe.version} of {order.project}"
+            raise Declined(f"{has}, needs {order.recipe_version}: update config.py")
+        wanted = (order.platform, order.kind)
+        offer = next((one for one in self._offered.offers if (one.platform, one.kind) == wanted), None)
+        if offer is None:
+            raise Declined("does not offer this platform any more")
+        if not _COMMIT.match(order.revision):
+            raise Declined(f"{order.revision[:80]!r} is not the full id of a commit or revision")
+        try:
+            values = project.options.compile_values(dict(order.options))
+        except UsageError as error:
+            raise Declined(brief(str(error))) from error
+        if values != order.options:
+            differs = f"describes the options of {order.project} differently"
+            raise Declined(f"{differs}: update config.py or buildtool itself")
+        return project, offer
+
+    def _check_wanted(self, held: _Open) -> None:
+        if self._stopping or held.aborted:
+            raise Declined(self._stopping or held.aborted)
+        if self._welcome is None or self._welcome.session != held.session:
+            raise Declined("the session has ended")
+
+    async def _ask_project(self, project: Project, order: Order) -> tuple[str, ProjectMistake | None]:
+        """Return the repository's URL, or the project's mistake. Raises Declined.
+
+        Declining for a mistake would only send the order round all machines, again and again: it begins, and ends so.
+        """
+        # What the machine has by now is looked at while the project's mapping answers.
+        machine = Deferred.fromCoroutine(self._tools.workshop.machine()) if project.client_checkers else None
+        try:
+            url = await self._url(project, order)
+            if machine is not None:
+                await self._ask_checkers(project, order, await machine)
+        except ProjectMistake as error:
+            return "", error
+        finally:
+            if machine is not None:
+                machine.addErrback(lambda _why: None)  # whoever needed it has heard
+        return url, None
+
+    async def _url(self, project: Project, order: Order) -> str:
+        """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
+        whom, where = f"path_to_url of {order.project}", at(defined(project.path_to_url))
+        question: Callable[[], object] = partial(ask, whom, partial(project.path_to_url, order.source))
+        try:
+            asked = Deferred.fromCoroutine(self._pool.run(question))
+            url = await asked.addTimeout(MAPPING_PATIENCE, self._tools.clock)
+        except defer.TimeoutError as error:
+            raise RecipeMistake(f"{whom} has not answered within {MAPPING_PATIENCE:g} s{where}") from error
+        except RecipeMistake as error:
+            cause = error.__cause__
+            if isinstance(cause, LookupError | UsageError):  # how it says that there is no such source
+                raise Declined(brief(str(cause.args[0] if cause.args else cause))) from error
+            raise
+        if not isinstance(url, str) or not url:
+            raise RecipeMistake(f"{whom} answered {url!r}, not a URL{where}")
+        return url
+
+    async def _ask_checkers(self, project: Project, order: Order, machine: Mapping[str, Value]) -> None:
+        """Raise Declined with what a client checker of the project says, RecipeMistake for one that is wrong itself."""
+        checked = Checked(
+            project=order.project,
+            revision=order.revision,
+            options=dict(order.options),
+            platform=dict(order.platform),
+            machine=machine,
+            running=self.running - 1,
+        )
+        for checker in project.client_checkers:
+            name = getattr(checker, "__name__", "a client checker")
+            try:
+                question = partial(ask, f"{name} of {project.name}", partial(checker, checked))
+                asked = Deferred.fromCoroutine(self._pool.run(question))
+                reason = await asked.addTimeout(CHECKERS_PATIENCE, self._tools.clock)
+            except defer.TimeoutError as error:
+                self._log.warn("{checker} of {project} has not answered", checker=name, project=project.name)
+                raise Declined(f"{name} of {project.name} does not answer here") from error
+            except RecipeMistake as error:
+                if isinstance(error.__cause__, OSError):  # it looked at this machine
+                    raise Declined(brief(str(error))) from error
+                raise
+            except (MachineFault, BuildFailed, MemoryError) as error:
+                raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
+            if reason is not None:
+                raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
+
+    def _later(self, run: Run, held: _Open) -> None:
+        """Start the Attempt in the reactor's next turn."""
+        started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
+        started.addErrback(lambda failure: self._log.failure("a defect in build {key}", failure, key=held.key))
+
+    async def _see_through(self, run: Run, held: _Open) -> None:
+        delivery: Delivery | None = None
+        try:
+            finished = await run.run()
+            self._say_finished(finished)
+            delivery = await self._deliveries.keep(finished)
+            await run.clear()
+        finally:
+            self._release(held, delivery)
+        if held.aborted:
+            # It may have come too late to stop anything.
+            self._deliveries.abort(held.key, held.aborted)
+
+    def _say_finished(self, finished: Finished) -> None:
+        end = finished.end
+        words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
+        why = f": {end.reason}" if isinstance(end, Ended) else ""
+        self._log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)
+
+    def _release(self, held: _Open, delivery: Delivery | None = None) -> None:
+        """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
+        del self._open[held.key]
+        self._free.append(held.slot)
+        self._free.sort()
+        if delivery is not None:
+            self._deliveries.offer(delivery)
+        if not self._runs():
+            self._idling.notify()

@@ -1,0 +1,1 @@
+"""Sharing, fairness and rates for coroutines and callbacks: Deferreds and an injected clock, nothing else."""

@@ -1,0 +1,81 @@
+"""For whom work is done: whose share it counts against, and whether anybody still waits for it.
+
+Who asks is known where a connection is; what their question costs is known where the work is done. Between the two the
+asker travels in the context of the coroutine, so that no signature on the way has to name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from buildtool.errors import Unavailable
+
+
+class Asker:
+    """Somebody who waits for work. Made and told to leave in the reactor's thread."""
+
+    def __init__(self, address: str = "", connection: int = 0) -> None:
+        """``address`` and ``connection`` say whose share the work counts against."""
+        self.address = address
+        self.connection = connection
+        self.gone = False
+        self._told: dict[int, Callable[[], None]] = {}
+        self._next = 0
+
+    def stand_in(self) -> Asker:
+        """Return another asker of the same share, who is not gone: for work that several may come to wait for."""
+        return Asker(self.address, self.connection)
+
+    def leave(self) -> None:
+        """End what is done for this asker alone: it waits for nothing any more."""
+        if self.gone:
+            return
+        self.gone = True
+        told, self._told = self._told, {}
+        for act in told.values():
+            act()
+
+    def when_gone(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Call ``act`` once this asker leaves; return what takes that back. One that is gone is not told."""
+        self._next += 1
+        number = self._next
+        self._told[number] = act
+
+        def forget() -> None:
+            self._told.pop(number, None)
+
+        return forget
+
+
+NOBODY = Asker()
+"""For whom the program works of its own accord; it never leaves."""
+
+_current: ContextVar[Asker] = ContextVar("asker", default=NOBODY)
+
+
+def asker() -> Asker:
+    """Return for whom the running coroutine works."""
+    return _current.get()
+
+
+class working_for:  # noqa: N801 - it is used as a function is; a generator takes thrice as long, for every call
+    """Do what is inside the ``with`` for ``one``; coroutines that are started inside go on for it."""
+
+    __slots__ = ("_one", "_token")
+
+    def __init__(self, one: Asker) -> None:
+        self._one = one
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._one)
+
+    def __exit__(self, kind: type[BaseException] | None, *_raised: object) -> None:
+        # A coroutine that is thrown away unfinished is closed wherever that happens: its own context is gone by then.
+        if kind is not GeneratorExit:
+            _current.reset(self._token)
+
+
+def hung_up() -> Unavailable:
+    """Return the error that ends work for which nobody waits any more."""
+    return Unavailable("nobody waits for the answer any more")

@@ -1,0 +1,89 @@
+"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buildtool.concurrency.asker import Asker, asker, hung_up, working_for
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class _Sharers(Generic[T]):
+    """Those who share one run, and the asker that stands for them all: gone once each of them is."""
+
+    crowd: Asker
+    waiting: set[Deferred[T]] = field(factory=set)
+
+    def join(self) -> Deferred[T]:
+        mine: Deferred[T] = Deferred()
+        self.waiting.add(mine)
+
+        def left() -> None:
+            if mine in self.waiting:
+                self.waiting.discard(mine)
+                mine.errback(hung_up())
+                if not self.waiting:
+                    self.crowd.leave()
+
+        forget = asker().when_gone(left)
+        mine.addBoth(_after, forget)
+        return mine
+
+    def tell(self, outcome: T | Failure) -> None:
+        waiting, self.waiting = self.waiting, set()
+        for one in waiting:
+            one.callback(outcome)
+
+
+class SingleFlight(Generic[T]):
+    """At most one run of an act per key at a time; who asks during a run gets the next one.
+
+    So everybody's answer comes from a run that began after they asked, and however many ask, there are at most two
+    runs from then on: the one under way and the one that all of them share. A run counts against the share of who
+    began it, and ends when all who wait for it are gone; one for which nobody waits any more does not begin.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, _Sharers[T]] = {}
+
+    async def share(self, key: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what a run of ``act`` that begins after now returns, or raise what it raises.
+
+        ``act`` must mean the same for all who use the same key. Raises Unavailable when the asker leaves meanwhile.
+        """
+        if asker().gone:
+            raise hung_up()
+        waiting = self._next.get(key)
+        if waiting is None:
+            first = _Sharers[T](asker().stand_in())
+            mine = first.join()
+            self._next[key] = _Sharers(Asker())
+            Deferred.fromCoroutine(self._run(key, act, first))
+            return await mine
+        if not waiting.waiting:
+            waiting.crowd = asker().stand_in()
+        return await waiting.join()
+
+    async def _run(self, key: str, act: Callable[[], Awaitable[T]], sharing: _Sharers[T]) -> None:
+        while sharing.waiting:
+            outcome: T | Failure
+            try:
+                with working_for(sharing.crowd):
+                    outcome = await act()
+            except Exception:  # noqa: BLE001 - whatever it is, it belongs to those who asked
+                outcome = Failure()
+            sharing.tell(outcome)
+            sharing, self._next[key] = self._next[key], _Sharers(Asker())
+        del self._next[key]
+
+
+def _after(outcome: T, forget: Callable[[], None]) -> T:
+    forget()
+    return outcome

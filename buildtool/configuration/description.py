@@ -1,0 +1,73 @@
+"""Says what was understood of a configuration: line by line for people, as an object for programs."""
+
+from __future__ import annotations
+
+from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.settings import Settings
+from buildtool.model.hosts import at_port
+from buildtool.model.options import Option
+from buildtool.model.records import canonical, shown
+from buildtool.project.definition import Project
+
+
+def describe(settings: Settings) -> list[str]:
+    """Return, line by line, what was understood. No secret is in it."""
+    lines = [
+        f"configuration   {settings.path}",
+        f"metaserver      {settings.host}, listening on {settings.bind}",
+        f"control port    {settings.pb_port}",
+        f"transfer port   {settings.transfer_port}   {settings.transfer_url}",
+        f"web port        {settings.web_port}   {settings.public_url}",
+        f"state           {settings.state_dir}",
+        f"builds          {settings.build_dir}",
+        f"lease           {settings.lease} s",
+        f"mail            {_mail_words(settings.mail)}",
+    ]
+    for project in settings.projects:
+        lines.append(f"project         {project.name}, recipe {project.recipe.version}" + _described(project))
+        lines += [
+            f"  {option.flag:<18} {option.accepts()}" + _default_words(option) for option in project.options.compile
+        ]
+        if project.options.system:
+            lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")
+        if project.recipe.machine:
+            lines.append(f"  needs              {shown(canonical(project.recipe.machine))}")
+    if not settings.projects:
+        lines.append("project         none: nothing can be built yet")
+    return lines
+
+
+def as_object(settings: Settings) -> dict[str, object]:
+    """Return what was understood, for programs. No secret is in it."""
+    mail = settings.mail
+    return {
+        "configuration": str(settings.path),
+        "host": settings.host,
+        "bind": settings.bind,
+        "pb_port": settings.pb_port,
+        "transfer_port": settings.transfer_port,
+        "web_port": settings.web_port,
+        "public_url": settings.public_url,
+        "transfer_url": settings.transfer_url,
+        "state_dir": str(settings.state_dir),
+        "build_dir": str(settings.build_dir),
+        "lease": settings.lease,
+        "names_kept": settings.names_kept,
+        "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
+        "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],
+    }
+
+
+def _described(project: Project) -> str:
+    return f": {project.description}" if project.description else ""
+
+
+def _default_words(option: Option) -> str:
+    return "" if option.default is None else f" (default {option.format(option.default) or 'empty'})"
+
+
+def _mail_words(mail: MailSettings | None) -> str:
+    if mail is None:
+        return "none: nobody is mailed; what would be sent is kept"
+    login = f", logging in as {mail.username}" if mail.username else ""
+    return f"{mail.sender} by {at_port(mail.host, mail.port)}, TLS {mail.starttls}{login}"

@@ -1,0 +1,167 @@
+"""Finds a configuration file and executes it, in a fresh namespace, with one located line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import traceback
+from pathlib import Path
+
+from buildtool.errors import BuildToolError, ConfigurationError
+from buildtool.model.text import quoted
+from buildtool.project.check import check_types
+from buildtool.project.definition import Project
+from buildtool.project.user_errors import words
+
+CONFIG_VARIABLE = "BUILDTOOL_CONFIG"
+"""The environment variable that names the configuration file when ``--config`` does not."""
+
+SIZE_LIMIT = 1024 * 1024
+"""Most bytes of a configuration file."""
+
+
+def find_config(path: Path | None = None) -> Path:
+    """Return the absolute path of the configuration file. Raises ConfigurationError when there is none."""
+    said = os.environ.get(CONFIG_VARIABLE, "")
+    if path is not None:
+        return _existing(path, "--config")
+    if said:
+        return _existing(Path(said), f"${CONFIG_VARIABLE}")
+    checkout = Path(__file__).resolve().parents[2]
+    # A config.py beside an *installed* package is somebody else's: only a checkout has a setup.cfg there.
+    own = checkout / "config.py"
+    if (checkout / "setup.cfg").is_file() and own.is_file():
+        return own
+    raise ConfigurationError(f"no configuration: name a config.py with --config FILE or ${CONFIG_VARIABLE}")
+
+
+def _existing(path: Path, by: str) -> Path:
+    try:
+        # Not resolve(), which would follow links: what lies beside the link may be meant.
+        absolute = Path(os.path.abspath(at_home(path, by)))  # noqa: PTH100
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
+        ) from error
+    if absolute.is_dir():
+        raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
+    if not absolute.exists():
+        raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
+    return absolute
+
+
+def at_home(path: Path, by: str) -> Path:
+    """Return a path with its ``~`` replaced. Raises ConfigurationError naming ``by`` where no home is known."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"{by}: {path} begins with ~, but no home directory is known: set HOME, or say the whole path"
+        ) from error
+
+
+class Execution:
+    """Executes a configuration file and those that it loads. Every error is a ConfigurationError that says where."""
+
+    def __init__(self) -> None:
+        self._stack: list[Path] = []
+        self._located: list[ConfigurationError] = []
+
+    def namespace(self, path: Path) -> dict[str, object]:
+        """Return the global names that the file at ``path`` ends up with."""
+        if path in self._stack:
+            raise self._at(path, "loads itself")
+        source = self._source(path)
+        values: dict[str, object] = {
+            "__file__": str(path),
+            "__name__": "buildtool_configuration",
+            "load": lambda relative: self._load(path, relative),
+        }
+        before = list(sys.path)
+        self._stack.append(path)
+        try:
+            exec(compile(source, str(path), "exec", dont_inherit=True), values)  # noqa: S102 - the operator's program
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._explained(path, error) from error
+        finally:
+            self._stack.pop()
+            sys.path[:] = before
+        return values
+
+    def _source(self, path: Path) -> bytes:
+        """Return what is in the file; a device or a pipe might never end."""
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise self._at(path, "cannot be read: it is no file")
+            with path.open("rb") as file:
+                source = file.read(SIZE_LIMIT + 1)
+        except OSError as error:
+            raise self._at(path, f"cannot be read: {error.strerror or error}") from error
+        if len(source) > SIZE_LIMIT:
+            raise self._at(path, f"cannot be read: it has more than {SIZE_LIMIT} bytes")
+        return source
+
+    def located(self, path: Path, error: ConfigurationError) -> ConfigurationError:
+        """Return ``error`` with the file that it is about, unless it says so already."""
+        if any(error is one for one in self._located):
+            return error
+        return self._at(path, str(error), type(error))
+
+    def _load(self, beside: Path, relative: object) -> Project | tuple[Project, ...]:
+        """Return what the project configuration at ``relative``, seen from the file ``beside``, describes."""
+        if not isinstance(relative, str | os.PathLike):
+            raise ConfigurationError(f"load() takes the path of a project's configuration, not {quoted(relative)}")
+        path = beside.parent / at_home(Path(relative), "load()")
+        if not path.exists():
+            raise ConfigurationError(f"load(): there is no {path}")
+        values = self.namespace(path)
+        if ("project" in values) == ("projects" in values):
+            raise self._at(path, "a project's configuration sets either project or projects")
+        try:
+            if "project" in values:
+                return projects_of([values["project"]])[0]
+            return projects_of(values["projects"])
+        except ConfigurationError as error:
+            raise self.located(path, error) from error
+
+    def _at(
+        self, where: Path | str, said: str, kind: type[ConfigurationError] = ConfigurationError
+    ) -> ConfigurationError:
+        error = kind(f"{where}: {' '.join(said.split())}")
+        self._located.append(error)
+        return error
+
+    def _explained(self, path: Path, error: BaseException) -> ConfigurationError:
+        """Return the one line for whatever went wrong while the file at ``path`` was executed."""
+        if isinstance(error, ConfigurationError) and any(error is one for one in self._located):
+            return error
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            return self._at(f"{path}:{error.lineno or 1}", error.msg)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        if isinstance(error, BuildToolError):
+            said = str(error)
+        elif isinstance(error, SystemExit):
+            said = "the configuration ended the program"
+        else:
+            said = words(error)
+        kind = type(error) if isinstance(error, ConfigurationError) else ConfigurationError
+        return self._at(f"{path}:{lines[-1] if lines else 1}", said, kind)
+
+
+def projects_of(value: object) -> tuple[Project, ...]:
+    """Return the Projects in what a file calls ``projects``, flattened. Raises ConfigurationError."""
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError("projects is a list such as [load('testproject/config.py')]")
+    flat: list[object] = []
+    for item in value:
+        flat.extend(item if isinstance(item, list | tuple) else [item])
+    found = []
+    for item in flat:
+        if not isinstance(item, Project):
+            raise ConfigurationError(f"projects holds {quoted(item)}, which is not a Project")
+        check_types(item)
+        found.append(item)
+    return tuple(found)

@@ -1,0 +1,140 @@
+"""How mail is sent: reads the setting ``mail``, and the password, which stands in a file or in the environment only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from buildtool.configuration.places import read_directory, read_mail_host, read_sender, valid_port
+from buildtool.errors import ConfigurationError, EmptySecret
+from buildtool.model.text import quoted
+
+STARTTLS = ("never", "opportunistic", "required")
+
+_SECRET_LIMIT = 4096
+_MAILS_AN_HOUR = range(1, 1_000_001)
+_MAIL = frozenset(
+    {"host", "port", "sender", "username", "password_file", "password_env", "starttls", "verify", "per_address",
+     "per_asker"}
+)  # fmt: skip
+
+
+@frozen
+class MailSettings:
+    """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
+
+    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's
+    certificate must hold. ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the
+    requests of one network address cause: at once, and spread over the hour after that. What is more is put together.
+    """
+
+    host: str = field(converter=read_mail_host)
+    port: int = field(validator=valid_port)
+    sender: str = field(converter=read_sender)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    starttls: str = "opportunistic"
+    verify: bool = True
+    per_address: int = 20
+    per_asker: int = 200
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in (("per_address", self.per_address), ("per_asker", self.per_asker)):
+            if isinstance(value, bool) or not isinstance(value, int) or value not in _MAILS_AN_HOUR:
+                right = "a whole number of mails an hour from 1 to 1000000"
+                raise ConfigurationError(f"mail: {name} = {quoted(value)} is not usable: it is {right}")
+        if self.starttls not in STARTTLS:
+            raise ConfigurationError(f"mail: starttls = {quoted(self.starttls)} is not one of {', '.join(STARTTLS)}")
+        if not isinstance(self.username, str) or not self.username.isprintable():
+            raise ConfigurationError(f"mail: username = {quoted(self.username)} is not a line of text")
+        if not isinstance(self.verify, bool):
+            raise ConfigurationError(f"mail: verify = {quoted(self.verify)} is not True or False")
+
+
+def read_mail(path: Path, value: object, overrides: Mapping[str, object], *, secrets: bool) -> MailSettings | None:
+    """Return how mail is sent by the setting ``value`` and the ``overrides`` of the environment, or None.
+
+    Without ``secrets`` the password is left empty and its file untouched. Raises ConfigurationError, EmptySecret.
+    """
+    over = {name.removeprefix("mail."): v for name, v in overrides.items() if name.startswith("mail.")}
+    if value is None and "host" not in over:
+        return None
+    if value is not None and not isinstance(value, dict):
+        raise ConfigurationError(
+            f"mail = {quoted(value)} is not usable: it is None or a dictionary with host, port and sender"
+        )
+    said: dict[str, object] = {} if value is None else dict(value)
+    if "password" in said:
+        raise ConfigurationError(
+            "mail: a password does not stand in the configuration: use password_file or password_env"
+        )
+    for name in said:
+        if name not in _MAIL:
+            near = difflib.get_close_matches(name, sorted(_MAIL), n=1) if isinstance(name, str) else []
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(_MAIL))}"
+            raise ConfigurationError(f"mail: unknown setting {quoted(name)}: {hint}")
+    said |= over
+    if value is None:
+        said.setdefault("sender", "buildtool@localhost")
+    for name in ("host", "sender"):
+        if name not in said:
+            raise ConfigurationError(f"mail: {name} is missing")
+    username = said.get("username", "")
+    password = _password(path, said, secrets=secrets)
+    if bool(username) != (password is not None):
+        raise ConfigurationError(
+            "mail: username goes with password_file or password_env, and neither without the other"
+        )
+    return MailSettings(
+        host=said["host"],
+        port=said.get("port", 587 if username else 25),  # type: ignore[arg-type]
+        sender=said["sender"],
+        username=username,  # type: ignore[arg-type]
+        password=password or "",
+        # A password is never sent in the clear unless the operator says so.
+        starttls=said.get("starttls", "required" if username else "opportunistic"),  # type: ignore[arg-type]
+        verify=said.get("verify", True),  # type: ignore[arg-type]
+        per_address=said.get("per_address", 20),  # type: ignore[arg-type]
+        per_asker=said.get("per_asker", 200),  # type: ignore[arg-type]
+    )
+
+
+def _password(path: Path, said: Mapping[str, object], *, secrets: bool) -> str | None:
+    """Return the password, "" when it is not to be read now, or None when none is configured."""
+    file, variable = said.get("password_file"), said.get("password_env")
+    if file is None and variable is None:
+        return None
+    if file is not None and variable is not None:
+        raise ConfigurationError("mail: password_file and password_env are both set: use one")
+    if not secrets:
+        return ""
+    if variable is not None:
+        if not os.environ.get(str(variable), ""):
+            raise EmptySecret(f"mail: the secret in the environment variable {variable} is missing or empty")
+        return os.environ[str(variable)]
+    return _secret(read_directory(path, "mail: password_file", file))
+
+
+def _secret(where: Path) -> str:
+    """Return the one line in a file of a secret. Raises EmptySecret."""
+    try:
+        if not stat.S_ISREG(where.stat().st_mode):  # a device or a pipe might never end
+            raise EmptySecret(f"mail: the secret file {where} cannot be read: it is no file")
+        with where.open("rb") as stream:
+            content = stream.read(_SECRET_LIMIT + 1)
+    except OSError as error:
+        raise EmptySecret(f"mail: the secret file {where} cannot be read: {error.strerror or error}") from error
+    try:
+        secret = content.decode().strip("\r\n")
+    except UnicodeDecodeError as error:
+        raise EmptySecret(f"mail: the secret file {where} does not hold text") from error
+    if not secret.strip():
+        raise EmptySecret(f"mail: the secret file {where} is empty")
+    if len(content) > _SECRET_LIMIT or "\n" in secret:
+        raise EmptySecret(f"mail: the secret file {where} holds more than one line of at most {_SECRET_LIMIT} bytes")
+    return secret

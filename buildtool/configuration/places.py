@@ -1,0 +1,96 @@
+"""Reads the settings that name places: hosts, ports, URLs, an address of mail, directories.
+
+Each reader returns a value in its one form, or raises ConfigurationError that begins with what set it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from buildtool.configuration.file import at_home
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.addresses import valid_address
+from buildtool.model.hosts import valid_bind, valid_host, valid_url
+from buildtool.model.text import quoted
+
+PORTS = range(1, 65536)
+
+
+def valid_port(_instance: object, attribute: object, value: int) -> None:
+    """Raise ConfigurationError unless an attribute is a port; a validator of attrs."""
+    check_port(getattr(attribute, "name", "port"), value)
+
+
+def check_port(name: str, value: object) -> None:
+    """Raise ConfigurationError unless the value of a setting is a port."""
+    if isinstance(value, bool) or not isinstance(value, int) or value not in PORTS:
+        raise ConfigurationError(f"{name} = {quoted(value)} is not usable: a port is a whole number from 1 to 65535")
+
+
+def read_host(value: object, what: str = "host =") -> str:
+    """Return where the metaserver is found. Raises ConfigurationError."""
+    return _read(partial(valid_host, port="pb_port ="), value, what)
+
+
+def read_mail_host(value: object, what: str = "mail: host =") -> str:
+    """Return where the mail server is found. Raises ConfigurationError."""
+    return _read(partial(valid_host, port="port ="), value, what)
+
+
+def read_bind(value: object, what: str = "bind =") -> str:
+    """Return the address to listen on. Raises ConfigurationError."""
+    return _read(valid_bind, value, what)
+
+
+def read_public_url(value: object, what: str = "public_url =") -> str:
+    """Return what links to pages begin with, without a slash at the end. Raises ConfigurationError."""
+    return _read(valid_url, value, what)
+
+
+def read_transfer_url(value: object, what: str = "transfer_url =") -> str:
+    """Return where artifacts are fetched, without a slash at the end. Raises ConfigurationError."""
+    return _read(valid_url, value, what)
+
+
+def read_sender(value: object, what: str = "mail: sender =") -> str:
+    """Return the address that mail comes from. Raises ConfigurationError."""
+    try:
+        return valid_address(value if isinstance(value, str) else "")
+    except UsageError as error:
+        raise ConfigurationError(
+            f"{what} {quoted(value)} is not usable: it is an address such as farm@example.org"
+        ) from error
+
+
+def _read(read: Callable[[object, str], str], value: object, what: str) -> str:
+    """Return a host, an address or a URL in its one form. Raises ConfigurationError that begins with ``what``."""
+    try:
+        return read(value, what)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+PLACES: Mapping[str, Callable[[object, str], str]] = {
+    "host": read_host,
+    "bind": read_bind,
+    "public_url": read_public_url,
+    "transfer_url": read_transfer_url,
+    "mail.host": read_mail_host,
+    "mail.sender": read_sender,
+}
+"""How the settings are read that name machines, wherever they come from."""
+
+
+def is_within(said: str, numbers: range) -> bool:
+    """Return whether a text is one of these numbers, in digits; not one of so many zeros that it is none."""
+    return said.isascii() and said.isdigit() and len(said) <= len(str(numbers[-1])) and int(said) in numbers
+
+
+def read_directory(path: Path, name: str, value: object) -> Path:
+    """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
+        raise ConfigurationError(f"{name} = {quoted(value)} is not usable: it is a path")
+    return path.parent / at_home(Path(value), name)

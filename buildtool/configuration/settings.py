@@ -1,0 +1,241 @@
+"""Reads a deployment's ``config.py`` into frozen Settings, with one clear line for whatever is wrong in it.
+
+The file is found by ``--config``, else by ``$BUILDTOOL_CONFIG``, else it is the checkout's own; never the
+current directory's, since whoever can write there could then run code. It is executed in a fresh namespace:
+its author is trusted (it holds the recipes), but it leaves nothing behind. Secrets come from files or the
+environment only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from attrs import field, frozen
+
+from buildtool.configuration.file import Execution, find_config, projects_of
+from buildtool.configuration.mail_settings import MailSettings, read_mail
+from buildtool.configuration.places import (
+    PLACES,
+    PORTS,
+    check_port,
+    is_within,
+    read_bind,
+    read_directory,
+    read_host,
+    read_public_url,
+    read_transfer_url,
+    valid_port,
+)
+from buildtool.errors import ConfigurationError, UnknownProject
+from buildtool.model.hosts import in_url, is_address
+from buildtool.model.text import quoted
+from buildtool.project.definition import Project
+from buildtool.project.recipe_check import Within, check_recipes, unbounded
+
+ENVIRONMENT: dict[str, str] = {
+    "BUILDTOOL_HOST": "host",
+    "BUILDTOOL_BIND": "bind",
+    "BUILDTOOL_PB_PORT": "pb_port",
+    "BUILDTOOL_TRANSFER_PORT": "transfer_port",
+    "BUILDTOOL_WEB_PORT": "web_port",
+    "BUILDTOOL_PUBLIC_URL": "public_url",
+    "BUILDTOOL_TRANSFER_URL": "transfer_url",
+    "BUILDTOOL_STATE_DIR": "state_dir",
+    "BUILDTOOL_BUILD_DIR": "build_dir",
+    "BUILDTOOL_LEASE": "lease",
+    "BUILDTOOL_MAIL_HOST": "mail.host",
+    "BUILDTOOL_MAIL_PORT": "mail.port",
+    "BUILDTOOL_MAIL_SENDER": "mail.sender",
+}
+"""Environment variables that take precedence over the file, so that several deployments can run from one."""
+
+_LEASES = range(2, 3601)
+_DAYS = range(1, 3651)
+_SETTINGS = frozenset(
+    {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
+     "build_dir", "lease", "names_kept", "mail", "projects"}
+)  # fmt: skip
+
+
+def _lease(_instance: object, _attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _LEASES:
+        raise ConfigurationError(
+            f"lease = {quoted(value)} is not usable: it is a whole number of seconds from 2 to 3600"
+        )
+
+
+def _names_kept(_instance: object, _attribute: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _DAYS:
+        raise ConfigurationError(
+            f"names_kept = {quoted(value)} is not usable: it is a whole number of days from 1 to 3650"
+        )
+
+
+@frozen
+class Settings:
+    """One deployment. ``path`` is the file it was read from.
+
+    ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
+    ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
+    many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
+    the name of a build server is remembered that never built anything.
+    """
+
+    path: Path
+    host: str = field(converter=read_host)
+    bind: str = field(converter=read_bind)
+    pb_port: int = field(validator=valid_port)
+    transfer_port: int = field(validator=valid_port)
+    web_port: int = field(validator=valid_port)
+    public_url: str = field(converter=read_public_url)
+    transfer_url: str = field(converter=read_transfer_url)
+    state_dir: Path
+    build_dir: Path
+    mail: MailSettings | None
+    projects: tuple[Project, ...]
+    lease: int = field(default=60, validator=_lease)
+    names_kept: int = field(default=7, validator=_names_kept)
+
+    def __attrs_post_init__(self) -> None:
+        ports: dict[int, str] = {}
+        for name in ("pb_port", "transfer_port", "web_port"):
+            other = ports.setdefault(getattr(self, name), name)
+            if other != name:
+                raise ConfigurationError(f"{other} and {name} are both {getattr(self, name)}: each needs its own port")
+        names: set[str] = set()
+        for project in self.projects:
+            if project.name in names:
+                raise ConfigurationError(f"projects: two are named {project.name!r}")
+            names.add(project.name)
+
+    def project(self, name: str) -> Project:
+        """Return the project of that name. Raises UnknownProject, which lists those that there are."""
+        for project in self.projects:
+            if project.name == name:
+                return project
+        known = ", ".join(project.name for project in self.projects) or "none"
+        raise UnknownProject(f"unknown project {name[:80]!r}; there is {known}")
+
+
+# --- finding and reading --------------------------------------------------------------------------------
+
+
+def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings:
+    """Read the configuration at ``path``, or where ``find_config`` finds it.
+
+    With ``secrets=False`` passwords are left empty and their files untouched: for programs that send no mail
+    and whose users may not read them. Raises ConfigurationError, EmptySecret.
+    """
+    found, execution = find_config(path), Execution()
+    try:
+        return _settings(found, execution.namespace(found), secrets=secrets)
+    except ConfigurationError as error:
+        raise execution.located(found, error) from error
+
+
+# --- from names to Settings -----------------------------------------------------------------------------
+
+
+def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Settings:
+    given = _named(values, _SETTINGS, "setting")
+    from_environment = _overrides()
+    mail = read_mail(path, given.pop("mail", None), from_environment, secrets=secrets)
+    given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
+    host = read_host(given.get("host", "127.0.0.1"))
+    web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
+    for name, value in (("web_port", web_port), ("transfer_port", transfer_port)):
+        check_port(name, value)  # before they are part of a URL, which would be blamed
+    state_dir = read_directory(path, "state_dir", given.get("state_dir", "var/metaserver"))
+    build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
+    _check_apart(state_dir, build_dir)
+    return Settings(
+        path=path,
+        host=host,
+        bind=given.get("bind", _default_bind(host)),
+        pb_port=given.get("pb_port", 23432),  # type: ignore[arg-type] # validated by Settings
+        transfer_port=transfer_port,  # type: ignore[arg-type] # validated by Settings
+        web_port=web_port,  # type: ignore[arg-type] # validated by Settings
+        public_url=given.get("public_url", f"http://{in_url(host)}:{web_port}"),
+        transfer_url=given.get("transfer_url", f"http://{in_url(host)}:{transfer_port}"),
+        state_dir=state_dir,
+        build_dir=build_dir,
+        mail=mail,
+        projects=projects_of(given.get("projects", [])),
+        lease=given.get("lease", 60),  # type: ignore[arg-type] # validated by Settings
+        names_kept=given.get("names_kept", 7),  # type: ignore[arg-type] # validated by Settings
+    )
+
+
+def _named(values: Mapping[str, object], known: frozenset[str], what: str) -> dict[str, object]:
+    """Return the settings among ``values``; functions, classes, modules and ``_names`` are helpers."""
+    found = {}
+    for name, value in values.items():
+        if name in known:
+            found[name] = value
+        elif not name.startswith("_") and not isinstance(value, ModuleType) and not callable(value):
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise ConfigurationError(f"unknown {what} {name!r}: {hint} (a helper's name starts with _)")
+    return found
+
+
+def _overrides() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for variable, name in ENVIRONMENT.items():
+        said = os.environ.get(variable, "")
+        if not said:
+            continue
+        if name.endswith("port"):
+            if not (is_within(said, PORTS)):
+                raise ConfigurationError(
+                    f"${variable} = {quoted(said)} is not usable: a port is a number from 1 to 65535"
+                )
+            found[name] = int(said)
+        elif name == "lease":
+            if not (is_within(said, _LEASES)):
+                raise ConfigurationError(
+                    f"${variable} = {quoted(said)} is not usable: a lease is from 2 to 3600 seconds"
+                )
+            found[name] = int(said)
+        elif name in PLACES:
+            found[name] = PLACES[name](said, f"${variable} =")
+        else:
+            found[name] = said
+    return found
+
+
+def _check_apart(state_dir: Path, build_dir: Path) -> None:
+    """Raise ConfigurationError when builds would be made among what the metaserver must not lose."""
+    state, build = Path(os.path.realpath(state_dir)), Path(os.path.realpath(build_dir))
+    if state == build or state in build.parents:
+        how = "is" if state == build else "lies inside"
+        raise ConfigurationError(
+            f"build_dir = {build_dir} {how} state_dir = {state_dir}: build servers need a directory outside of it"
+        )
+
+
+def _default_bind(host: str) -> str:
+    """Return ``host`` when it is an address; for a name only loopback, until ``bind`` says more."""
+    return host if is_address(host) else "127.0.0.1"
+
+
+# --- what programs ask of their settings ----------------------------------------------------------------
+
+
+def check_projects(settings: Settings, *, thorough: bool = False, within: Within = unbounded) -> None:
+    """Try every recipe and source mapping: once, or with what ``check-config`` tries. Raises ConfigurationError.
+
+    ``within`` stands around each question, see ``recipe_check``.
+    """
+    need_projects(settings)
+    check_recipes(settings.projects, thorough=thorough, within=within)
+
+
+def need_projects(settings: Settings) -> None:
+    """Raise ConfigurationError if no project is configured; servers need one."""
+    if not settings.projects:
+        raise ConfigurationError(f"{settings.path}: projects is empty, so there is nothing to build")

@@ -1,0 +1,1 @@
+"""Demos: a whole farm on this machine, with real processes, that says what it does."""

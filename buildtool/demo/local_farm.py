@@ -1,0 +1,308 @@
+"""A whole farm on this machine: the four programs as processes of their own, on free ports of loopback.
+
+The demo shows it, the end-to-end tests drive it. Waiting is for what a program says, never for a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import Empty, Queue
+from time import monotonic
+
+from attrs import define, field
+
+from buildtool.errors import BuildToolError
+
+PATIENCE = 60.0
+"""Seconds after which a program that says nothing of what is expected is believed to be stuck."""
+
+_TRIES = 3
+_PORT_NAMES = ("BUILDTOOL_PB_PORT", "BUILDTOOL_TRANSFER_PORT", "BUILDTOOL_WEB_PORT")
+_PORTS = (12_000, 32_000)
+"""Below the ports that systems give to outgoing connections, which come and go between a look and its use."""
+
+
+class FarmError(BuildToolError):
+    """A program of the farm did not do what was expected; the message ends with the last that it said."""
+
+    code = "farm"
+
+
+@define
+class Program:
+    """A running program. What it says on stdout and stderr is kept in ``lines``, which grow while it runs."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    lines: list[str] = field(factory=list)
+    _fresh: Queue[str | None] = field(factory=Queue)
+    _reader: threading.Thread | None = None
+
+    @classmethod
+    def start(cls, name: str, words: Sequence[str], environment: dict[str, str]) -> Program:
+        """Start a program in a process group of its own."""
+        process = subprocess.Popen(
+            list(words),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        program = cls(name, process)
+        program._reader = threading.Thread(target=program._read, daemon=True)
+        program._reader.start()
+        return program
+
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
+        """Return the match of the first line, not yet waited for, in which ``pattern`` is found. Raises FarmError."""
+        until = monotonic() + seconds
+        while True:
+            try:
+                line = self._fresh.get(timeout=max(0.0, until - monotonic()))
+            except Empty:
+                raise FarmError(f"{self.name} did not say {pattern!r} within {seconds:.0f} s; {self._last()}") from None
+            if line is None:
+                raise FarmError(f"{self.name} ended without saying {pattern!r}; {self._last()}")
+            found = re.search(pattern, line)
+            if found is not None:
+                return found
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the program itself (not to what it started)."""
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE) -> int:
+        """Stop the program and return its exit code; a program that does not end is killed, and FarmError raised."""
+        if self.process.poll() is None:
+            self.send(number)
+        try:
+            return self.ended(seconds)
+        except FarmError:
+            self.process.kill()
+            raise
+
+    def kill(self) -> None:
+        """End the program as a crash would."""
+        self.process.kill()
+        self.ended()
+
+    def ended(self, seconds: float = PATIENCE) -> int:
+        """Wait for the end and return the exit code. Raises FarmError when it does not come."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise FarmError(f"{self.name} did not end within {seconds:.0f} s; {self._last()}") from None
+        if self._reader is not None:
+            self._reader.join(seconds)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def _read(self) -> None:
+        stream = self.process.stdout
+        if stream is None:
+            return
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\n")
+            self.lines.append(line)
+            self._fresh.put(line)
+        self._fresh.put(None)
+
+    def _last(self) -> str:
+        return "it said last:\n  " + "\n  ".join(self.lines[-8:]) if self.lines else "it said nothing"
+
+
+@define
+class LocalFarm:
+    """A farm below ``directory``, configured by ``config``. ``extra`` is added to every program's environment.
+
+    ``ports`` are by the names of their variables. Others are chosen where one of them is taken, unless ``keep_ports``.
+    """
+
+    directory: Path
+    config: Path
+    extra: dict[str, str] = field(factory=dict)
+    ports: dict[str, int] = field(factory=dict)
+    programs: list[Program] = field(factory=list)
+    mail_port: int = 0
+    keep_ports: bool = False
+    _served: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.ports:
+            self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
+
+    @property
+    def root(self) -> Path:
+        """The checkout, with ``bin/`` in it."""
+        return Path(__file__).resolve().parent.parent.parent
+
+    @property
+    def public_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['BUILDTOOL_WEB_PORT']}"
+
+    @property
+    def mailbox(self) -> Path:
+        """The Maildir into which the farm's mail is delivered."""
+        return self.directory / "mail"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of a program of this farm."""
+        found = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "BUILDTOOL_CONFIG": str(self.config),
+            "BUILDTOOL_HOST": "127.0.0.1",
+            "BUILDTOOL_STATE_DIR": str(self.directory / "metaserver"),
+            **{name: str(port) for name, port in self.ports.items()},
+            **self.extra,
+            **more,
+        }
+        if self.mail_port:
+            found |= {"BUILDTOOL_MAIL_HOST": "127.0.0.1", "BUILDTOOL_MAIL_PORT": str(self.mail_port)}
+        return found
+
+    def start(self, name: str, words: Sequence[str], **environment: str) -> Program:
+        """Start a program of the checkout with this Python."""
+        program = Program.start(name, [sys.executable, *words], self.environment(**environment))
+        self.programs.append(program)
+        return program
+
+    def start_mail(self, port: int = 0) -> Program:
+        """Start a mail server that receives everything into ``mailbox``."""
+        program = self.start("mailbox", ["-m", "buildtool.demo.mailbox", str(self.mailbox), "--port", str(port)])
+        self.mail_port = int(program.wait_for(r"listening on port (\d+)")[1])
+        return program
+
+    def start_metaserver(self, *arguments: str) -> Program:
+        """Start the metaserver and wait until it is ready; other free ports are taken when somebody was faster."""
+        for left in reversed(range(_TRIES)):
+            program = self.start("metaserver", [str(self.root / "bin" / "metaserver"), *arguments])
+            try:
+                program.wait_for(r"ready: control port")
+            except FarmError:
+                taken = any("is taken by another program" in line for line in program.lines)
+                if not left or not taken or self._served or self.keep_ports:
+                    raise
+                self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
+            else:
+                self._served = True
+                return program
+        raise FarmError("no free ports were found")
+
+    def start_build_server(self, name: str, *arguments: str, **environment: str) -> Program:
+        """Start a build server and wait until it is registered."""
+        environment.setdefault("BUILDTOOL_BUILD_DIR", str(self.directory / f"build-{name}"))
+        words = [str(self.root / "bin" / "buildserver.py"), "--name", name, *arguments]
+        program = self.start(name, words, **environment)
+        program.wait_for(r"registered")
+        return program
+
+    def request(
+        self, *arguments: str, seconds: float = PATIENCE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run startcompile.py to its end and return its exit code and what it said."""
+        words = [sys.executable, str(self.root / "bin" / "startcompile.py"), *arguments]
+        try:
+            return subprocess.run(
+                words,
+                env=self.environment(**environment),
+                cwd=self.directory,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FarmError(f"startcompile.py did not end within {seconds:.0f} s; it said: {error.stderr!r}") from None
+
+    def stop(self) -> None:
+        """Stop every program that still runs, the last started first."""
+        problems = []
+        for program in reversed(self.programs):
+            try:
+                program.stop()
+            except FarmError as error:
+                problems.append(str(error))
+        self.programs.clear()
+        if problems:
+            raise FarmError("; ".join(problems))
+
+
+@contextlib.contextmanager
+def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFarm]:
+    """Yield a farm that is stopped at the end, whatever happens."""
+    farm = LocalFarm(directory, config, extra)
+    try:
+        yield farm
+    finally:
+        farm.stop()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many ports of loopback that are free at the moment."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        if port not in found and is_free(port):
+            found.append(port)
+    return found
+
+
+def is_free(port: int) -> bool:
+    """Return whether a port of loopback is free at the moment."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: what is just closing is free
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def import_sources(source: Path, repository: Path) -> str:
+    """Make a git repository of its own out of a directory, and return the commit's id. Always the same commit."""
+    if repository.exists():
+        shutil.rmtree(repository)
+    shutil.copytree(source, repository)
+    said = "2026-01-01T00:00:00Z"
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(repository),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_AUTHOR_NAME": "demo",
+        "GIT_AUTHOR_EMAIL": "demo@localhost",
+        "GIT_COMMITTER_NAME": "demo",
+        "GIT_COMMITTER_EMAIL": "demo@localhost",
+        "GIT_AUTHOR_DATE": said,
+        "GIT_COMMITTER_DATE": said,
+    }
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=repository, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise FarmError(f"git {words[0]} failed: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Import the sources")
+    return git("rev-parse", "HEAD")

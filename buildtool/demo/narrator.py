@@ -1,0 +1,89 @@
+"""What demos are made of: saying what happens, asking, and holding answers to what was promised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from buildtool.demo.local_farm import FarmError, LocalFarm
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+"""The checkout; an installed package has none of what demos need beside it."""
+
+_BEGAN = time.monotonic()
+
+
+def step(words: str) -> None:
+    """Print what happens now, with the seconds since the start."""
+    print(f"[{time.monotonic() - _BEGAN:5.1f} s] {words}", flush=True)
+
+
+def say(words: str) -> None:
+    """Print what came of it."""
+    print(f"          {words}", flush=True)
+
+
+def must(kept: bool, otherwise: str) -> None:  # noqa: FBT001 - a promise and what to say when it is broken
+    """Raise FarmError unless a promise was kept."""
+    if not kept:
+        raise FarmError(otherwise)
+
+
+def fresh_directory(parent: Path) -> Path:
+    """Return a directory that no other demo has, however many run at once."""
+    parent.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+
+
+def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
+    """Run startcompile.py --json and return what it printed."""
+    done = farm.request("--json", *arguments)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        said = done.stderr.strip() or done.stdout.strip()
+        raise FarmError(f"startcompile.py ended with {done.returncode} and printed no JSON object: {said}")
+    if done.returncode:
+        why = found.get("error") or found.get("reason") or found.get("state")
+        logs = farm.directory / "metaserver" / "logs"
+        raise FarmError(f"startcompile.py ended with {done.returncode}: {why} (logs are in {logs})")
+    return found
+
+
+def verified(path: Path, answer: dict[str, Any]) -> Path:
+    """Return ``path`` once its bytes have the digest that was told."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    must(digest == answer["artifact"]["digest"], f"{path} has digest {digest}, not the one that was told")
+    return path
+
+
+def program_in(artifact: Path, name: str) -> Path:
+    """Unpack an artifact beside itself and return the absolute path of the program in it."""
+    place = artifact.with_suffix("")
+    with zipfile.ZipFile(artifact) as archive:
+        archive.extractall(place)
+    program = next((path for path in place.rglob(name) if path.is_file()), None)
+    if program is None:
+        raise FarmError(f"there is no program {name} in {artifact}")
+    program.chmod(0o755)
+    return program.resolve()
+
+
+def output_of(words: Sequence[str | Path], text: str = "") -> str:
+    """Return what a program says of ``text``. Raises FarmError when it does not run, or fails."""
+    try:
+        done = subprocess.run(words, input=text.encode(), capture_output=True, check=False)
+    except OSError as error:
+        raise FarmError(f"{words[0]} does not run: {error.strerror or error}") from error
+    said = done.stderr.decode(errors="replace").strip()
+    must(done.returncode == 0, f"{words[-1]} ended with {done.returncode}: {said}")
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,331 @@
+"""What build servers tell and ask: checked, and passed to the broker as events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from attrs import define, evolve, field
+from twisted.logger import Logger
+
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import (
+    Fenced,
+    InternalError,
+    NameTaken,
+    NotFound,
+    Overloaded,
+    StorageUnavailable,
+    UsageError,
+)
+from buildtool.metaserver.arrivals import Comings
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.matching.fitting import by_mark, by_rank
+from buildtool.model.principal import Principal
+from buildtool.model.records import ARTIFACT_NAME_LIMIT, Attempt, AttemptEnd, AttemptState
+from buildtool.model.servers import Capability, Held, Verdict
+from buildtool.model.text import duration_words
+from buildtool.ports.metaserver import (
+    ArtifactFiles,
+    BuildServers,
+    ConnectionEnded,
+    Handlers,
+)
+from buildtool.protocol.codec import encode, size_of
+from buildtool.protocol.messages import (
+    Accepted,
+    Done,
+    Draining,
+    Ended,
+    Heard,
+    Heartbeat,
+    Ok,
+    Register,
+    RenewTickets,
+    Tickets,
+    Welcome,
+)
+from buildtool.scheduling.answers import Answer, HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
+from buildtool.scheduling.events import (
+    AttemptAccepted,
+    AttemptEnded,
+    Delivered,
+    Disconnected,
+    DrainBegun,
+    HeldReported,
+    Registered,
+)
+
+log = Logger()
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MOST_BUILDS = 256
+_MOST_OFFERS = 64
+_MOST_HELD = 512
+_MOST_SECONDS = 366 * 86_400.0
+
+CAPABILITY_LIMIT = 64 * 1024
+"""Most bytes, as the wire counts them, of what a build server announces: it stays in memory and on the pages."""
+
+WORD_LIMIT = 400
+"""Most characters of one property's value: reasons for waiting quote it."""
+
+ANNOUNCED_MOST = 500
+"""Most members of each kind in what a build server announces: they are looked through when builds are given out."""
+
+OFFERS_A_MARK = 8
+"""Of one os, arch and libc so many offers of a build server are used, the native ones first: they differ in versions,
+and each is compared with what every build needs."""
+
+INSTANCE_LIMIT = 200
+"""Most characters of what names a build directory."""
+
+ASKED = 3.0
+"""Seconds of silence after which an earlier Session of the very same machine is over."""
+
+
+async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
+    """Ignore that an artifact cannot be kept."""
+
+
+@define
+class BuildServerService:
+    """Answers build servers, over a broker. Every method raises BuildToolError for what cannot be taken in."""
+
+    configuration: CurrentConfiguration
+    broker: Broker
+    artifacts: ArtifactFiles
+    tickets: TicketOffice
+    servers: BuildServers
+    unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
+    _comings: Comings = field(factory=Comings, init=False)
+
+    @property
+    def handlers(self) -> Handlers:
+        """What build servers may tell and ask."""
+        return {
+            Register: self.register,
+            ConnectionEnded: self.disconnected,
+            Accepted: self.accepted,
+            Ended: self.ended,
+            Done: self.done,
+            Heartbeat: self.heartbeat,
+            Draining: self.draining,
+            RenewTickets: self.renew,
+        }
+
+    async def register(self, by: Principal, message: Register) -> Welcome:
+        """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
+        if not _SERVER_NAME.match(message.server):
+            raise UsageError(
+                f"build server name {message.server!r} is not usable: letters, digits, dot, - and _, at most 63"
+            )
+        capability = message.capability
+        if not 1 <= capability.max_builds <= _MOST_BUILDS or len(capability.offers) > _MOST_OFFERS:
+            raise UsageError(
+                f"a build server takes 1 to {_MOST_BUILDS} builds and offers at most {_MOST_OFFERS} platforms"
+            )
+        check_bounded(capability)
+        check_held(message.held)
+        if len(message.instance) > INSTANCE_LIMIT:
+            raise UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
+        capability = _useful(message.server, capability)
+        instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
+        answer = await self._open(Registered(message.server, capability, message.held, instance, by.address))
+        self._comings.opened(message.server, self.broker.timers.seconds())
+        on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
+        with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
+        words = {"name": message.server, "session": answer.session, "with_what": with_what}
+        log.info("build server {name} connected, session {session}{with_what}", **words)
+        projects = self.configuration.settings.projects
+        return Welcome(
+            session=answer.session,
+            transfer_url=self.configuration.settings.transfer_url,
+            artifact_limit=max((project.artifact_limit for project in projects), default=0),
+            log_limit=max((project.log_limit for project in projects), default=0),
+            lease=self.broker.state.leases.term,
+            verdicts=answer.verdicts,
+        )
+
+    async def _open(self, event: Registered) -> SessionOpened:
+        """Open a Session, once whoever has the name was asked and is not there. Raises NameTaken, Overloaded."""
+        answer = await self.broker.send(event)
+        if isinstance(answer, NameHeld) and answer.session:
+            silent = await self.servers.silence(event.server, answer.session)
+            # Another machine waits for longer: one that is only slow for a moment must not lose its name to it.
+            if silent >= (ASKED if answer.kin else self.broker.state.leases.term / 2):
+                answer = await self.broker.send(evolve(event, silent=answer.session))
+        match answer:
+            case SessionOpened():
+                return answer
+            case NameHeld():
+                raise self._taken(event, answer)
+            case NoPlace():
+                raise Overloaded(
+                    f"{answer.known} build servers are known and connected or in use, which is the most: try again "
+                    "later, or have the operator forget some (bin/metaserver --forget SERVER)"
+                )
+            case _:
+                raise InternalError("the metaserver answered a login with something else")
+
+    def _taken(self, event: Registered, held: NameHeld) -> NameTaken:
+        now, wall = self.broker.timers.seconds(), self.broker.clock.wall()
+        if self._comings.refused(event.server, now):
+            log.warn(
+                "build server {name}: another machine wants that name, from {other}; it has it from {where} since {at}",
+                name=event.server,
+                other=event.origin or "an unknown address",
+                where=held.origin or "an unknown address",
+                at=datetime.fromtimestamp(held.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            )
+        since, where = duration_words(max(0.0, wall - held.since)), held.origin or "an unknown address"
+        own = "give this one a name of its own with --name"
+        if held.session:
+            return NameTaken(
+                f"another machine is build server {event.server}: it has been connected from {where} for {since}; {own}"
+            )
+        left = duration_words(max(0.0, held.until - wall))
+        return NameTaken(
+            f"another machine is build server {event.server}: it was lost {since} ago at {where}, and may come back "
+            f"within {left}; wait until then, or {own}"
+        )
+
+    def problems(self) -> tuple[str, ...]:
+        """Return which names two machines share, and which do not stay, one line each."""
+        return self._comings.problems(self.broker.timers.seconds())
+
+    async def disconnected(self, by: Principal, message: ConnectionEnded) -> Ok:
+        """Record that the connection of a Session ended. Raises StorageUnavailable."""
+        log.info("build server {name} left: {reason}", name=by.name, reason=message.reason)
+        return _ok(await self.broker.send(Disconnected(by.name, by.session, message.reason, message.clean)))
+
+    async def accepted(self, by: Principal, message: Accepted) -> Ok:
+        """Record that a build server took an Attempt. Raises StorageUnavailable."""
+        return _ok(await self.broker.send(AttemptAccepted(by.name, by.session, message.build_id, message.epoch)))
+
+    async def ended(self, by: Principal, message: Ended) -> Ok:
+        """Record that an Attempt ended without an artifact. Raises UsageError when it claims success without one."""
+        if message.end is AttemptEnd.SUCCEEDED:
+            raise UsageError("an attempt that succeeded is told with its artifact")
+        event = AttemptEnded(
+            by.name, by.session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
+        )
+        build = self.broker.state.builds.get(message.build_id)
+        ok = _ok(await self.broker.send(event))
+        if message.end is AttemptEnd.REFUSED and build is not None and not ok.stale:
+            words = {"build": build.id, "epoch": message.epoch, "project": build.spec.project, "name": by.name}
+            log.info("build {build}.{epoch} of {project} declined by {name}: {why}", why=message.reason, **words)
+        return ok
+
+    async def done(self, by: Principal, message: Done) -> Ok:
+        """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
+        if not _FILE_NAME.match(message.name) or len(message.name) > ARTIFACT_NAME_LIMIT:
+            raise UsageError(f"artifact name {message.name!r} is not usable: letters, digits and _.+- only")
+        if not _DIGEST.match(message.digest) or not _DIGEST.match(message.content_digest) or message.size < 0:
+            raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
+        if not 0 <= message.seconds <= _MOST_SECONDS:
+            raise UsageError(f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}")
+        attempt = self._current(by, message.build_id, message.epoch)
+        if attempt is None or attempt.state is not AttemptState.ABORTING:
+            if attempt is None:
+                return Ok(stale=True)
+            await self._publish(message)
+        event = Delivered(
+            by.name,
+            by.session,
+            message.build_id,
+            message.epoch,
+            message.digest,
+            message.content_digest,
+            message.size,
+            message.name,
+            message.seconds,
+            message.log_tail,
+        )
+        return _ok(await self.broker.send(event))
+
+    async def _publish(self, message: Done) -> None:
+        try:
+            await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
+        except StorageUnavailable as error:
+            await self.unkept(message.build_id, message.epoch, str(error))
+            raise
+
+    async def heartbeat(self, by: Principal, message: Heartbeat) -> Heard:
+        """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
+        check_held(message.held)
+        answer = await self.broker.send(HeldReported(by.name, by.session, message.held))
+        if not isinstance(answer, HeldJudged) or answer.stale:
+            raise Fenced(f"session {by.session} of build server {by.name} is over: log in again")
+        return Heard(answer.verdicts)
+
+    async def draining(self, by: Principal, message: Draining) -> Ok:
+        """Record that a build server takes nothing more in this Session. Raises StorageUnavailable."""
+        known = self.broker.state.servers.get(by.name)
+        if known is not None and not known.draining:
+            log.info("build server {name} drains: {why}", name=by.name, why=message.reason)
+        return _ok(await self.broker.send(DrainBegun(by.name, by.session, message.reason)))
+
+    async def renew(self, by: Principal, message: RenewTickets) -> Tickets:
+        """Return fresh tickets for a running Attempt. Raises NotFound when it is no longer this Session's."""
+        attempt = self._current(by, message.build_id, message.epoch)
+        build = self.broker.state.builds.get(message.build_id)
+        if attempt is None or build is None:
+            raise NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
+        both = self.tickets.both(build.spec, message.build_id, message.epoch)
+        if not message.source:
+            return both
+        return evolve(both, source_ticket=self.tickets.source(build.spec, message.build_id, message.epoch))
+
+    def _current(self, by: Principal, build_id: int, epoch: int) -> Attempt | None:
+        """Return an Attempt if it is of the Session that calls."""
+        attempt = self.broker.state.attempts.get((build_id, epoch))
+        if attempt is None or (attempt.server, attempt.session) != (by.name, by.session):
+            return None
+        return attempt
+
+
+def check_bounded(capability: Capability) -> None:
+    """Raise UsageError for a capability that is longer than any machine's, or has a value that nobody can read."""
+    offers, skills = capability.offers, capability.skills
+    counts = [("properties of its machine", len(capability.machine)), ("projects", len(skills))]
+    counts += [("properties of a platform", max((len(offer.platform) for offer in offers), default=0))]
+    counts += [("tools of an offer", max((len(offer.tools) for offer in offers), default=0))]
+    values = [value for offer in offers for _, value in (*offer.platform, *offer.tools)]
+    for value in (*values, *(value for _, value in capability.machine)):
+        words = value if isinstance(value, tuple) else (value,)
+        counts.append(("members of one property", len(words) if isinstance(value, tuple) else 1))
+        if any(len(str(word)) > WORD_LIMIT for word in words):
+            raise UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
+    for what, count in counts:
+        if count > ANNOUNCED_MOST:
+            raise UsageError(f"a build server announces at most {ANNOUNCED_MOST} {what}, not {count}")
+    size = size_of(encode(capability))
+    if size > CAPABILITY_LIMIT:
+        raise UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
+
+
+def _useful(name: str, capability: Capability) -> Capability:
+    """Return a capability with no more offers of one os, arch and libc than are held against a build."""
+    kept = {id(offer) for offers in by_mark(capability.offers).values() for offer in by_rank(offers)[:OFFERS_A_MARK]}
+    left = len(capability.offers) - len(kept)
+    if not left:
+        return capability
+    words = {"name": name, "count": left, "most": OFFERS_A_MARK}
+    log.warn("{name} offers more than {most} platforms of one os, arch and libc: {count} are not used", **words)
+    return evolve(capability, offers=tuple(offer for offer in capability.offers if id(offer) in kept))
+
+
+def check_held(held: tuple[Held, ...]) -> None:
+    """Raise UsageError for more Attempts than a build server can have, or one that is named twice."""
+    if len(held) > _MOST_HELD or len({one.key for one in held}) < len(held):
+        raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
+
+
+def _ok(answer: Answer) -> Ok:
+    return Ok(stale=isinstance(answer, Noted) and answer.stale)

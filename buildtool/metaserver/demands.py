@@ -1,0 +1,170 @@
+"""What a submission demands: its options understood, its source mapped to a URL, its revision resolved.
+
+Tested by tests/metaserver/test_requests.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from hashlib import sha256
+from typing import TypeVar
+
+from attrs import define, evolve, field
+
+from buildtool.concurrency.bounded_cache import BoundedCache, weight_of_pairs
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import RecipeMistake, UsageError
+from buildtool.model.matching.requiring import machine_required, platform_required
+from buildtool.model.options import Canonical, digest_of
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import ProjectOptions, tool_option
+from buildtool.model.records import BuildSpec, Demand
+from buildtool.model.vocabulary import TOOLS, check_known
+from buildtool.ports.metaserver import SourceResolver
+from buildtool.project.definition import Project, tools_named
+from buildtool.project.user_errors import ask, at, defined
+from buildtool.protocol.codec import encode, listed, size_of
+from buildtool.protocol.messages import AskExplain, Submit
+from buildtool.scheduling.state.state import State
+
+UNDERSTOOD = 2 * 1024 * 1024
+"""Bytes in which it is remembered how the options of submissions were understood."""
+
+OPTIONS_LIMIT = 100_000
+"""Most bytes of all compile options of a build: they have to fit into the order, which is told after the commit."""
+
+M = TypeVar("M", Submit, AskExplain)
+
+
+@define
+class DemandReader:
+    """Reads submissions. It remembers how options were understood: people and scripts ask for the same over and over.
+
+    The digest of the values' text is the key, since True and 1 are equal and yet not the same answer. Only what the
+    project looks at is in it: a requester may send as much else as the wire lets through.
+    """
+
+    configuration: CurrentConfiguration
+    state: State
+    resolver: SourceResolver
+    projects: dict[str, Project] = field(factory=dict, init=False)
+    known: BoundedCache[tuple[str, bytes], tuple[Canonical, Canonical, Canonical]] = field(
+        factory=lambda: BoundedCache(UNDERSTOOD), init=False
+    )
+
+    def without_excess(self, message: M) -> M:
+        """Return a message without what its project does not look at, which may be nearly all of it."""
+        project = next((one for one in self.configuration.settings.projects if one.name == message.project), None)
+        declared = _declared(project, message.local) if project is not None else {}
+        return message if len(declared) == len(message.local) else evolve(message, local=declared)
+
+    async def read(
+        self,
+        project: Project,
+        url: str,
+        message: Submit | AskExplain,
+        resolved: dict[tuple[str, str, str], tuple[str, ...]],
+    ) -> Demand:
+        """Return what a message demands; ``resolved`` keeps what was resolved, so that one ref is one commit.
+
+        Raises UsageError, UnknownRef, RepositoryUnreachable.
+        """
+        compile_values, platform, machine = self._understood(project, message)
+        ref, revrange = ref_and_range(message)
+        if (url, ref, revrange) not in resolved:
+            commit = await self.resolver.resolve(url, ref)
+            near = await self.resolver.acceptable(url, commit, revrange) if revrange else ()
+            resolved[url, ref, revrange] = (commit, *(other for other in near if other != commit))
+        acceptable = resolved[url, ref, revrange]
+        spec = BuildSpec(
+            project=project.name,
+            source=message.source,
+            revision=acceptable[0],
+            recipe_version=project.recipe.version,
+            options=compile_values,
+            platform=platform,
+            machine=machine,
+            native=message.native,
+        )
+        return Demand(spec, ref, revrange, acceptable)
+
+    def _understood(self, project: Project, message: Submit | AskExplain) -> tuple[Canonical, Canonical, Canonical]:
+        """Return compile options, required platform and required machine. Raises UsageError."""
+        if self.projects.get(project.name) is not project:
+            self.projects[project.name] = project  # configured anew: its options may be others
+            self.known.clear()
+        local = _declared(project, message.local)
+        asked = repr((message.compile, message.system, local)).encode(errors="surrogatepass")
+        key = (project.name, sha256(asked).digest())
+        found = self.known.get(key)
+        if found is None:
+            found = self._understand(project, message, local)
+            self.known.put(key, found, sum(map(weight_of_pairs, found)))
+        return found
+
+    def _understand(
+        self, project: Project, message: Submit | AskExplain, declared: dict[str, Value]
+    ) -> tuple[Canonical, Canonical, Canonical]:
+        options = project.options
+        explicit = options.system_values(message.system)
+        self._check_known(options, explicit)
+        local = options.system_values(declared)
+        platform = platform_required(options, explicit, local)
+        machine = machine_required(options, explicit, project.recipe.machine)
+        compiled = options.compile_values(message.compile)
+        size = size_of(listed(compiled))
+        if size > OPTIONS_LIMIT:
+            raise UsageError(f"the compile options take {size} bytes together: at most {OPTIONS_LIMIT} can be told")
+        return compiled, platform, machine
+
+    def _check_known(self, options: ProjectOptions, explicit: Mapping[str, Value]) -> None:
+        """Raise UsageError for a property that was asked for by a name that is known nowhere."""
+        if explicit:
+            tools = {*TOOLS, *tools_named(self.configuration.settings.projects)}
+            check_known(options, explicit, self.state.groups.offered, tools)
+
+
+def body_digest(message: Submit) -> str:
+    """Return the digest of everything in a submission but the client's id for it."""
+    plain = encode(message)
+    plain.pop("client_id", None)
+    return digest_of(plain)
+
+
+def source_url(project: Project, source: str) -> str:
+    """Return the repository's URL for a ``--source``. Raises UsageError, RecipeMistake where the mapping is wrong."""
+    tool_option("source").check(source)
+    whom = f"path_to_url of {project.name}"
+    try:
+        url: object = ask(whom, partial(project.path_to_url, source))
+    except RecipeMistake as error:
+        cause = error.__cause__
+        if isinstance(cause, LookupError):
+            known = f": {cause.args[0]}" if cause.args else ""
+            raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
+        raise
+    if not isinstance(url, str) or not url:
+        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
+    return url
+
+
+def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
+    """Return the ref to build and the range to accept. ``A..B`` names the ref itself. Raises UsageError."""
+    revision, revrange = tool_option("revision"), tool_option("revrange")
+    ref = str(revision.check(message.revision or revision.default))
+    span = str(revrange.check(message.revrange))
+    if ".." not in span:
+        return ref, span
+    last = span.partition("..")[2]
+    if message.revision and ref not in (revision.default, last):
+        raise UsageError(f"--revrange {span} says what to build itself ({last}); leave --revision {ref} out")
+    return last, span
+
+
+def _declared(project: Project, local: Mapping[str, Value]) -> dict[str, Value]:
+    """Leave out what this project does not look at: the requester's configuration may be older or newer."""
+    names = project.options.artifact_names()
+    if local.keys() <= names:
+        return dict(local)
+    return {name: value for name, value in local.items() if name in names}

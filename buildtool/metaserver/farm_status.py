@@ -1,0 +1,138 @@
+"""How everything stands, for the operator: counts that are exact, and lists that are bounded.
+
+Tested by tests/metaserver/test_operations.py.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from buildtool.errors import StorageUnavailable
+from buildtool.metaserver.broker import Broker
+from buildtool.model.records import AttemptState, Build, BuildState
+from buildtool.model.servers import Server
+from buildtool.model.text import duration_words, one_line
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import Conditions, OperatorStore
+from buildtool.protocol.messages import ReactorTurns
+from buildtool.protocol.operator import FarmStatus, RunningTold, ServerStands, WaitingTold
+from buildtool.scheduling.state.state import State
+from buildtool.scheduling.waiting import lines, why
+
+SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 200, 20, 50, 300
+"""Most lines of each kind in one answer, and most characters of a reason."""
+
+
+@define
+class FarmStatusReader:
+    """Makes ``FarmStatus`` from what the broker has in memory and what the database says of mail."""
+
+    broker: Broker
+    history: OperatorStore
+    conditions: Conditions
+    clock: Clock
+    turns: Callable[[], ReactorTurns | None] = lambda: None
+
+    async def read(self, *, draining: bool) -> FarmStatus:
+        """Return how everything stands, as far as that is known while the database cannot be read."""
+        unsent: int | None = None
+        refused: int | None = None
+        troubles = list(self.conditions.problems())
+        try:
+            unsent, refused = await self.history.mail_left()
+        except StorageUnavailable as error:
+            if not any(str(error) in line for line in troubles):
+                troubles.append(f"the database cannot be read: {error}")
+        state, now = self.broker.state, self.clock.wall()
+        servers = sorted(state.servers.values(), key=lambda server: (not server.connected, server.name))
+        live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
+        queued = [build for build in state.builds.values() if build.state is BuildState.QUEUED]
+        first = heapq.nsmallest(WAITING_SHOWN, queued, key=lambda build: (build.place, build.id))
+        return FarmStatus(
+            requests=len(state.requests),
+            builds_running=len(live),
+            builds_waiting=len(queued),
+            servers_connected=sum(server.connected for server in servers),
+            servers_known=len(servers),
+            mail_unsent=unsent,
+            mail_refused=refused,
+            draining=draining,
+            problems=tuple(shortened(line) for line in troubles[-PROBLEMS_SHOWN:]),
+            stands=tuple(_stands(state, server, now) for server in servers[:SERVERS_SHOWN]),
+            running=tuple(
+                RunningTold(
+                    one.build_id,
+                    one.epoch,
+                    _project(state.builds.get(one.build_id)),
+                    _revision(state.builds.get(one.build_id)),
+                    one.server,
+                    one.state.value,
+                    max(0.0, now - one.offered_at),
+                )
+                for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
+            ),
+            waiting=await self._waiting(first, now),
+            turns=self.turns(),
+        )
+
+    async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingTold, ...]:
+        """Return how Builds wait; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
+        waiting = []
+        turn = self.broker.turn.anew()
+        for build in builds:
+            if build.id in self.broker.state.builds:  # it may have ended meanwhile
+                waiting.append(_waits(self.broker.state, self.broker.state.builds[build.id], now))
+            await turn.breathe()
+        return tuple(waiting)
+
+
+def shortened(text: str) -> str:
+    """Return a text in one line of at most ``WORDS_SHOWN`` characters."""
+    return one_line(text, WORDS_SHOWN)
+
+
+def _project(build: Build | None) -> str:
+    return build.spec.project if build is not None else ""
+
+
+def _revision(build: Build | None) -> str:
+    return build.spec.revision if build is not None else ""
+
+
+def _stands(state: State, server: Server, now: float) -> ServerStands:
+    running, slots = state.slots.load_of(server.name), server.capability.max_builds
+    word, reason = _standing(server, running, now)
+    return ServerStands(server.name, word, shortened(reason), running, slots)
+
+
+def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
+    """Return in a word how a build server stands, and why; a pause is told whatever else there is."""
+    words, reasons = [], []
+    if server.paused:
+        words.append("paused")
+        reasons.append(server.paused)
+    if not server.connected:
+        words.append("missing" if server.missing_since else "away")
+        since = server.missing_since or server.last_seen
+        reasons.append(f"last heard of {duration_words(max(0.0, now - since))} ago")
+    if server.quarantined_until > now:
+        words.append("quarantined")
+        left = duration_words(server.quarantined_until - now)
+        reasons.append(f"for another {left}: {server.quarantine_reason or 'it broke repeatedly'}")
+    if server.draining:
+        words.append("draining")
+    return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
+
+
+def _waits(state: State, build: Build, now: float) -> WaitingTold:
+    return WaitingTold(
+        build.id,
+        build.spec.project,
+        build.spec.revision,
+        len(state.waiters(build.id)),
+        max(0.0, now - build.created_at),
+        tuple(shortened(line) for line in lines(why(state, build, now))[:WAITING_SHOWN]),
+    )

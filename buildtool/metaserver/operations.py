@@ -1,0 +1,332 @@
+"""What an operator asks for: how everything stands, and acts that are events like all others, with who did them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, gatherResults
+
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import InternalError, NotFound, StillThere, UsageError
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.farm_status import FarmStatusReader, shortened
+from buildtool.model.addresses import valid_address
+from buildtool.model.options import digest_of
+from buildtool.model.principal import Principal
+from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
+from buildtool.model.servers import Server
+from buildtool.model.text import duration_words
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Handlers, OperatorStore
+from buildtool.protocol.codec import encode
+from buildtool.protocol.operator import (
+    AbortBuild,
+    ActionResult,
+    AskStanding,
+    Drain,
+    FarmStatus,
+    ForgetFailure,
+    ForgetServer,
+    PauseServer,
+    PurgeArtifact,
+    PurgeBuiltBy,
+    RebuildBuild,
+    ResumeServer,
+)
+from buildtool.scheduling.answers import (
+    Answer,
+    ConflictingSubmission,
+    Dispatched,
+    Hit,
+    JoinedBuild,
+    KnownFailure,
+    Noted,
+    Queued,
+    RepeatedSubmission,
+)
+from buildtool.scheduling.events import (
+    ArtifactGone,
+    BuildAborted,
+    DispatchHeld,
+    Event,
+    FailureForgotten,
+    ServerForgotten,
+    ServerPaused,
+    ServerResumed,
+    Submitted,
+    Tick,
+)
+from buildtool.scheduling.server_names import busy_in
+
+NAMES_SHOWN = 20
+"""How many names a refusal lists."""
+
+AT_ONCE = 200
+"""How many artifacts are withdrawn together."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
+_CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+@define
+class OperatorService:
+    """Answers operators, over a broker. Every method raises BuildToolError for what cannot be done.
+
+    The name of who calls is written down with each act.
+    """
+
+    configuration: CurrentConfiguration
+    broker: Broker
+    store: BrokerStore
+    history: OperatorStore
+    files: ArtifactRemover
+    clock: Clock
+    farm: FarmStatusReader
+    _draining: str = field(default="", init=False)
+
+    @property
+    def handlers(self) -> Handlers:
+        """What operators may ask for."""
+        return {
+            AskStanding: self.standing,
+            PauseServer: self.pause,
+            ResumeServer: self.resume,
+            ForgetServer: self.forget_server,
+            AbortBuild: self.abort,
+            RebuildBuild: self.rebuild,
+            ForgetFailure: self.forget,
+            PurgeArtifact: self.purge,
+            PurgeBuiltBy: self.purge_built_by,
+            Drain: self.drain,
+        }
+
+    # --- everything ---------------------------------------------------------------------------------------
+
+    async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
+        """Return how everything stands, as far as that is known while the database cannot be read."""
+        return await self.farm.read(draining=bool(self._draining))
+
+    async def drain(self, by: Principal, message: Drain) -> ActionResult:
+        """Start nothing more and end once nothing runs, or go on as usual."""
+        changed = await self._send(DispatchHeld(message.on, by.name))
+        self._draining = by.name if message.on else ""
+        runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
+        if not message.on:
+            return ActionResult(
+                ("builds are started again" if changed else "the metaserver was not draining",), changed
+            )
+        words = f"no build is started any more; the metaserver ends once nothing runs (now {runs})"
+        return ActionResult((words,), changed, count=runs)
+
+    def drained(self) -> str:
+        """Return why the metaserver is to end, if it was told to drain and nothing runs any more."""
+        if not self._draining or not self.broker.state.slots.holding or self.broker.state.slots.attempts_of:
+            return ""
+        return f"it was drained by {self._draining}, and nothing runs any more"
+
+    # --- build servers ------------------------------------------------------------------------------------
+
+    async def pause(self, by: Principal, message: PauseServer) -> ActionResult:
+        """Give a build server nothing more. Raises NotFound, which names those that are known."""
+        server = self._server(message.server)
+        reason = shortened(message.reason) or "by the operator"
+        changed = await self._send(ServerPaused(server.name, reason, by.name))
+        runs = self.broker.state.slots.load_of(server.name)
+        goes_on = f"; what runs there goes on ({runs})" if runs else ""
+        already = "" if changed else " already"
+        return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
+
+    async def resume(self, by: Principal, message: ResumeServer) -> ActionResult:
+        """Give a build server builds again. Raises NotFound."""
+        server = self._server(message.server)
+        changed = await self._send(ServerResumed(server.name, by.name))
+        now, server = self.clock.wall(), self._server(message.server)
+        still = ""
+        if not server.connected:
+            still = "; it is not connected"
+        elif server.quarantined_until > now:
+            left = duration_words(server.quarantined_until - now)
+            still = f"; it stays in quarantine for another {left}: {server.quarantine_reason}"
+        said = "takes builds again" if changed else "was not paused"
+        return ActionResult((f"build server {server.name} {said}{still}",), changed)
+
+    async def forget_server(self, by: Principal, message: ForgetServer) -> ActionResult:
+        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
+        server = self._server(message.server)
+        builds = sorted(busy_in(self.broker.state).get(server.name, ()))
+        if server.connected:
+            where = f" from {server.origin}" if server.origin else ""
+            raise StillThere(
+                f"build server {server.name} is connected{where} and would be known again at once: stop it there "
+                f"first, or have it given nothing more (--pause {server.name})"
+            )
+        if builds:
+            numbers = ", ".join(map(str, builds[:NAMES_SHOWN]))
+            raise StillThere(
+                f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
+                "missed, or end these builds first (--abort BUILD)"
+            )
+        changed = await self._send(ServerForgotten(server.name, by.name))
+        words = f"build server {server.name} is forgotten; what it built stays"
+        return ActionResult(
+            (words if changed else f"build server {server.name} has just come back: it stays",), changed
+        )
+
+    def _server(self, name: str) -> Server:
+        servers = self.broker.state.servers
+        if name in servers:
+            return servers[name]
+        known = sorted(servers)
+        more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
+        raise NotFound(f"there is no build server {name!r}; known: {', '.join(known[:NAMES_SHOWN]) or 'none'}{more}")
+
+    # --- builds -------------------------------------------------------------------------------------------
+
+    async def abort(self, by: Principal, message: AbortBuild) -> ActionResult:
+        """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
+        waiting = len(self.broker.state.waiters(message.build_id))
+        why = f": {shortened(message.reason)}" if message.reason else ""
+        reason = f"aborted by the operator{why}"
+        if not await self._send(BuildAborted(message.build_id, reason, by.name)):
+            build = await self._build(message.build_id)
+            raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
+        told = "1 request is" if waiting == 1 else f"{waiting} requests are"
+        return ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
+
+    async def rebuild(self, by: Principal, message: RebuildBuild) -> ActionResult:
+        """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
+        if not _CLIENT_ID.match(message.client_id):
+            raise UsageError("the client request id is 32 hex digits")
+        email = valid_address(message.email) if message.email else ""
+        build = await self._build(message.build_id)
+        project = self.configuration.settings.project(build.spec.project)
+        options = project.options.compile_values(dict(build.spec.options))
+        spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
+        demand = Demand(spec, spec.revision, "", (spec.revision,))
+        digest = digest_of(encode(evolve(message, client_id="")))
+        answer = await self.broker.send(Submitted(message.client_id, digest, email, demand, force=True, by=by.name))
+        request_id = _admitted(answer)
+        request = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
+        if request is None or request.build_id is None:
+            raise NotFound(f"build {build.id} cannot be built again: request {request_id} has no build")
+        how = {"joined": f"joined build {request.build_id}, which is open", "queued": f"build {request.build_id} waits"}
+        said = how.get(request.answer, f"build {request.build_id} begins")
+        mail = f"; {email} is mailed" if email else ""
+        return ActionResult((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
+
+    async def forget(self, by: Principal, message: ForgetFailure) -> ActionResult:
+        """Forget that a Build failed. Raises NotFound when that is not remembered."""
+        build = await self._build(message.build_id)
+        failure = await self._failure(build)
+        if failure is None:
+            kept = ""
+            if build.state is BuildState.FAILED:
+                kept = "; a mistake of the project is never remembered, another failure for a while only"
+            raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
+        await self.broker.send(FailureForgotten(failure, by.name))
+        words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
+        return ActionResult((words,), build_id=build.id)
+
+    async def _failure(self, build: Build) -> RememberedFailure | None:
+        shelf = build.spec.shelf()
+        shelves, _ = await self.store.known((shelf,), (), self.clock.wall())
+        return next((one for one in shelves[shelf].failures if one.build_id == build.id), None)
+
+    async def _build(self, build_id: int) -> Build:
+        build = self.broker.state.builds.get(build_id) or await self.store.build(build_id)
+        if build is None:
+            raise NotFound(f"there is no build {build_id}")
+        return build
+
+    # --- artifacts ----------------------------------------------------------------------------------------
+
+    async def purge(self, by: Principal, message: PurgeArtifact) -> ActionResult:
+        """Give an artifact out no more and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
+        named = message.artifact
+        if _DIGEST.match(named):
+            found = list(await self.store.artifacts_of(named))
+        elif _NUMBER.match(named):
+            one = await self.store.artifact(int(named))
+            found = [one] if one is not None else []
+        else:
+            raise UsageError(f"{named[:80]!r} is no artifact: say its id, or the 64 hex digits of its SHA-256")
+        if not found:
+            raise NotFound(f"no artifact {named} is given out")
+        return await self._purge(found, message.reason, by.name)
+
+    async def purge_built_by(self, by: Principal, message: PurgeBuiltBy) -> ActionResult:
+        """Do so with everything that a build server made; it need not be known any more. Raises NotFound."""
+        count, files, after = 0, 0, 0
+        while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
+            acted = await self._withdraw(found, message.reason, by.name)
+            count, files, after = count + len(found), files + acted, found[-1].id
+        if not count:
+            raise NotFound(f"nothing that build server {message.server!r} made is given out")
+        return ActionResult((_purged(count, files),), count=count)
+
+    async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> ActionResult:
+        given_out = [artifact for artifact in artifacts if not artifact.withdrawn]
+        if not given_out:
+            (artifact, *_) = artifacts
+            files = await self._delete(artifact.digest)
+            words = f"artifact {artifact.id} is given out no more, since it was withdrawn before: {artifact.withdrawn}"
+            return ActionResult(
+                (words,) if not files else (words, "its file is deleted"), bool(files), artifact.build_id
+            )
+        files = await self._withdraw(given_out, reason, by)
+        return ActionResult((_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out))
+
+    async def _withdraw(self, artifacts: Sequence[Artifact], reason: str, by: str) -> int:
+        """Withdraw artifacts, all in one transaction, and return how many files went."""
+        words = f"purged by the operator: {shortened(reason)}" if reason else "purged by the operator"
+        events = [self.broker.send(ArtifactGone(artifact, words, by)) for artifact in artifacts]
+        await gatherResults([Deferred.fromCoroutine(event) for event in events], consumeErrors=True)
+        return sum([await self._delete(digest) for digest in {artifact.digest for artifact in artifacts}])
+
+    async def _delete(self, digest: str) -> int:
+        """Delete a file unless an artifact that is given out has its bytes; return how many went."""
+
+        async def named() -> bool:
+            # What was published before this file was locked has been told to the broker by the time that it has taken
+            # in the first of these, and is decided before it has taken in the second.
+            await self.broker.send(Tick())
+            await self.broker.send(Tick())
+            return bool(await self.store.artifacts_of(digest))
+
+        return int(await self.files.remove_unless(digest, named))
+
+    async def _send(self, event: Event) -> bool:
+        """Send an act; say whether it changed anything."""
+        answer: Answer = await self.broker.send(event)
+        return not (isinstance(answer, Noted) and answer.stale)
+
+
+def _admitted(answer: Answer) -> int:
+    """Return the id of the Request that a submission made, or had made before."""
+    match answer:
+        case RepeatedSubmission() | ConflictingSubmission():
+            return answer.request_id
+        case Hit() | Dispatched() | JoinedBuild() | Queued() | KnownFailure():
+            return answer.request.id
+        case _:
+            raise InternalError("the metaserver answered a submission with something else")
+
+
+def _purged(count: int, files: int) -> str:
+    artifacts = "1 artifact is" if count == 1 else f"{count} artifacts are"
+    return f"{artifacts} no longer given out; {files} {'file is' if files == 1 else 'files are'} deleted"
+
+
+def _ended(build: Build) -> str:
+    if build.state in (BuildState.QUEUED, BuildState.RUNNING):
+        return "has not ended"
+    return {
+        BuildState.SUCCEEDED: "succeeded",
+        BuildState.FAILED: "failed",
+        BuildState.UNBUILDABLE: "could not be built",
+        BuildState.CANCELLED: "was cancelled",
+        BuildState.EXPIRED: "expired",
+    }[build.state]

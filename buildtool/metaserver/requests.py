@@ -1,0 +1,343 @@
+"""What requesters ask for: validated, its revision resolved, and handed to the broker as an event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buildtool.concurrency.asker import Asker, asker, working_for
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import (
+    NOTHING_ACCEPTED,
+    BuildToolError,
+    Conflict,
+    InternalError,
+    NotFound,
+    Overloaded,
+    StorageUnavailable,
+    Unauthorised,
+    UsageError,
+)
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.demands import DemandReader, body_digest, source_url
+from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.inbox import Gate
+from buildtool.metaserver.request_status import RequestStatusReader
+from buildtool.model.addresses import valid_address
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import Request, RequestState
+from buildtool.model.tickets import token_matches
+from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, Handlers, SourceResolver
+from buildtool.protocol.messages import (
+    TOGETHER,
+    AskBuild,
+    AskExplain,
+    AskHealth,
+    AskStatus,
+    AskWhy,
+    Cancel,
+    Explanation,
+    HealthTold,
+    ReactorTurns,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
+from buildtool.scheduling.answers import (
+    Answer,
+    AnsweredTogether,
+    Cancelled,
+    ConflictingSubmission,
+    Dispatched,
+    Explained,
+    Hit,
+    JoinedBuild,
+    KnownFailure,
+    Queued,
+    RepeatedSubmission,
+)
+from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
+
+log = Logger()
+
+OPEN_LIMIT = 100_000
+"""Most Requests that may wait at once: each takes memory, and nothing bounds how many a peer asks for."""
+
+WANTED_LIMIT = 1_000_000
+"""Most acceptable revisions of all waiting Requests together: one with a range may have a thousand."""
+
+WANTED_TOGETHER = 8_000
+"""Most acceptable revisions of all that is asked for at once, which is one event: each costs time in it."""
+
+KINDS_LIMIT = 10_000
+"""Most kinds of open Builds, by project, platform and needs of the machine: each build server that logs in is held
+against every one."""
+
+ASKER_LIMIT = 100
+"""Most characters of a network address, that of a scoped IPv6 address included."""
+
+PROBLEMS_TOLD = 40
+"""How many problems are told to who asks for the metaserver's health."""
+
+_FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def _untimed() -> None:
+    """Return nothing: the reactor's turns are not timed."""
+
+
+@define
+class RequestService:
+    """Answers requesters, over a broker. Every method raises BuildToolError for what cannot be done."""
+
+    configuration: CurrentConfiguration
+    broker: Broker
+    store: BrokerStore
+    resolver: SourceResolver
+    status_reader: RequestStatusReader
+    explainer: Explainer
+    conditions: Conditions
+    open_limit: int = OPEN_LIMIT
+    wanted_limit: int = WANTED_LIMIT
+    kinds_limit: int = KINDS_LIMIT
+    turns: Callable[[], ReactorTurns | None] = _untimed
+    _demands: DemandReader = field(init=False)
+    _gate: Gate = field(init=False)
+
+    @_demands.default
+    def _of_all_projects(self) -> DemandReader:
+        return DemandReader(self.configuration, self.broker.state, self.resolver)
+
+    @_gate.default
+    def _one_at_a_time(self) -> Gate:
+        """Return the gate of questions: what one reads from the database keeps a commit waiting at most once."""
+        return Gate(self.broker.timers.seconds)
+
+    @property
+    def handlers(self) -> Handlers:
+        """What requesters and pages may ask."""
+        return {
+            Submit: self.submit,
+            SubmitTogether: self.submit_together,
+            Cancel: self.cancel,
+            AskStatus: self.status,
+            AskExplain: self.explain,
+            AskWhy: self.why,
+            AskBuild: self.build,
+            AskHealth: self.health,
+        }
+
+    async def submit(self, by: Principal, message: Submit) -> RequestStatus:
+        """Accept a Request; the same message again gets the same answer.
+
+        Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, StorageUnavailable.
+        """
+        items, digests = (self._demands.without_excess(message),), (body_digest(message),)
+        del message  # while it waits only what is needed of it takes memory
+        (status,) = await self._submit(by, items, digests)
+        return status
+
+    async def submit_together(self, by: Principal, message: SubmitTogether) -> RequestStatuses:
+        """Accept several Requests at once, of which one mail tells, or none of them. Raises what ``submit`` does."""
+        items = message.items
+        del message
+        if not 1 <= len(items) <= TOGETHER:
+            raise UsageError(f"1 to {TOGETHER} builds can be asked for at once, not {len(items)}")
+        if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
+            raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
+        digests = tuple(map(body_digest, items))
+        items = tuple(map(self._demands.without_excess, items))
+        return RequestStatuses(await self._submit(by, items, digests))
+
+    async def _submit(
+        self, by: Principal, items: tuple[Submit, ...], digests: tuple[str, ...]
+    ) -> tuple[RequestStatus, ...]:
+        for item in items:
+            if not _CLIENT_ID.match(item.client_id):
+                raise UsageError("the client request id is 32 hex digits")
+        # What was answered before is answered again without a look at the origin. Where that is not asked for
+        # anything, the broker's own look is enough: it takes a batch of submissions at a time.
+        if not all(_FULL_ID.match(item.revision) and not item.revrange for item in items):
+            try:
+                known = await self.store.answered([item.client_id for item in items])
+            except StorageUnavailable as error:
+                raise StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}") from error
+            if all(item.client_id in known for item in items):
+                of_body = zip(items, digests, strict=True)
+                return tuple([await self._repeated_as(digest, known[item.client_id]) for item, digest in of_body])
+        resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        submitted = []
+        urls = []
+        settings = self.configuration.settings
+        for item, digest in zip(items, digests, strict=True):
+            project = self.configuration.settings.project(item.project)
+            email = valid_address(item.email)
+            url = source_url(project, item.source)
+            demand = await self._demands.read(project, url, item, resolved)
+            submitted.append(
+                Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
+            )
+            urls.append(url)
+        if settings is not self.configuration.settings:
+            # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
+            return await self._submit(by, items, digests)
+        self._check_room(submitted)
+        event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
+        answer = await self.broker.send(event)
+        answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
+        return await self._statuses(answers, urls)
+
+    async def _statuses(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
+        """Return how each stands; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
+        statuses: list[RequestStatus] = []
+        turn = self.broker.turn.anew()
+        began = turn.since
+        for one, url in zip(answers, urls, strict=True):
+            before = turn.stopwatch()
+            statuses.append(await self._status_of(one, url))
+            if turn.since != began:  # what was found out before the first turn is charged with the event
+                self.broker.charge(asker(), turn.stopwatch() - before)
+            await turn.breathe()
+        return tuple(statuses)
+
+    def _check_room(self, submitted: Sequence[Submitted]) -> None:
+        """Raise Overloaded where what is asked for might have to wait and no more can."""
+        state = self.broker.state
+        wanted = sum(len(one.demand.acceptable) for one in submitted)
+        if (
+            len(state.requests) + len(submitted) > self.open_limit
+            or state.records.revisions_wanted + wanted > self.wanted_limit
+        ):
+            raise Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
+        if len(submitted) > 1 and wanted > WANTED_TOGETHER:
+            raise UsageError(
+                f"what is asked for at once accepts {wanted} revisions in all, which may be {WANTED_TOGETHER}: "
+                "ask with a smaller --revrange, or for fewer at once"
+            )
+        kinds = {one.demand.spec.demand_class() for one in submitted}
+        if state.queue.kinds() + len(kinds) > self.kinds_limit and not all(map(state.queue.has, kinds)):
+            count = state.queue.kinds()
+            raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
+
+    async def cancel(self, _by: Principal, message: Cancel) -> RequestStatus:
+        """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        answer = await self.broker.send(CancelRequested(message.request_id))
+        if isinstance(answer, Cancelled) and answer.request is not None:
+            return await self.status_reader.read(answer.request)
+        return await self.status_reader.read(await self._request(message.request_id))
+
+    async def status(self, _by: Principal, message: AskStatus) -> RequestStatus:
+        """Return how a Request stands. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        return await self.status_reader.read(await self._request(message.request_id))
+
+    async def explain(self, _by: Principal, message: AskExplain) -> Explanation:
+        """Return what a submission would be answered, without making it.
+
+        Raises UsageError, UnknownRef, RepositoryUnreachable.
+        """
+        project = self.configuration.settings.project(message.project)
+        message = self._demands.without_excess(message)
+        demand = await self._demands.read(project, source_url(project, message.source), message, {})
+        answer = await self.broker.send(Explain(demand, message.force))
+        return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
+
+    async def why(self, _by: Principal, message: AskWhy) -> Explanation:
+        """Return why a Request waits. Raises NotFound, Unauthorised."""
+        self._check_token(message.request_id, message.token)
+        request = await self._request(message.request_id)
+        if request.state is not RequestState.WAITING or request.build_id is None:
+            return await self.explainer.ended(request)
+        answer = await self.broker.send(AskedWhy(request.build_id))
+        return await self._gate.run(partial(self.explainer.request, request, _explained(answer)))
+
+    async def build(self, _by: Principal, message: AskBuild) -> Explanation:
+        """Return how an open Build stands and why it waits. Raises NotFound for one that is not open."""
+        explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
+        if explained.build is None:
+            raise NotFound(f"build {message.build_id} is not open")
+        return self.explainer.open_build(explained.build, explained)
+
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
+        """Return whether the metaserver can do its work."""
+        problems = self.conditions.problems()
+        more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
+        return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
+
+    async def _status_of(self, answer: Answer, url: str) -> RequestStatus:
+        match answer:
+            case Hit():
+                return await self.status_reader.read(answer.request, answer.artifact)
+            case Dispatched() | Queued():
+                self._pin(url, answer.build.spec.revision)
+                return await self.status_reader.read(answer.request)
+            case JoinedBuild() | KnownFailure():
+                return await self.status_reader.read(answer.request)
+            case RepeatedSubmission():
+                return await self._repeated(answer.request_id, same=True)
+            case ConflictingSubmission():
+                return await self._repeated(answer.request_id, same=False)
+            case _:
+                raise InternalError("the metaserver answered a submission with something else")
+
+    async def _repeated_as(self, digest: str, known: AnsweredRequest) -> RequestStatus:
+        return await self._repeated(known.request_id, same=known.body_digest == digest)
+
+    async def _repeated(self, request_id: int, *, same: bool) -> RequestStatus:
+        if not same:
+            raise Conflict("this client request id was used for another request: make a new id for a new request")
+        return await self.status_reader.read(await self._request(request_id))
+
+    async def _request(self, request_id: int) -> Request:
+        found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
+        if found is None:
+            raise NotFound(f"there is no request {request_id}")
+        return found
+
+    def _check_token(self, request_id: int, token: str) -> None:
+        if not token_matches(request_id, token, self.status_reader.keys.request(request_id)):
+            raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
+
+    def _pin(self, url: str, commit: str) -> None:
+        """Start to keep a commit whatever happens at the origin."""
+
+        def failed(failure: object) -> None:
+            log.warn("commit {commit} could not be pinned: {failure}", commit=commit, failure=failure)
+
+        Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
+
+
+_PAGES = Principal(PrincipalRole.PAGES, address="pages")
+
+
+@define
+class LocalQuestions:
+    """Implements ``ports.Questions`` for pages that run inside the metaserver, and ``web.health.HealthSource``."""
+
+    service: RequestService
+
+    async def why(self, build_id: int) -> Explanation | None:
+        """Return how an open Build stands; None when it is not open."""
+        try:
+            with working_for(Asker(_PAGES.address)):
+                return await self.service.build(_PAGES, AskBuild(build_id))
+        except BuildToolError:
+            return None
+
+    async def health(self) -> HealthTold:
+        """Return how the metaserver stands."""
+        return await self.service.health(_PAGES, AskHealth())
+
+
+def _explained(answer: Answer) -> Explained:
+    if not isinstance(answer, Explained):
+        raise InternalError("the metaserver answered a question with something else")
+    return answer

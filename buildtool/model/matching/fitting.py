@@ -1,0 +1,149 @@
+"""Which build server can build what, and with which of its offers.
+
+The test is tests/model/test_matching.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from buildtool.model.matching.comparing import comparison_of, meets, unmet
+from buildtool.model.matching.reasons import Cause, Reason
+from buildtool.model.options import Comparison
+from buildtool.model.platforms import Value
+from buildtool.model.records import BuildSpec
+from buildtool.model.servers import OFFER_RANK, Capability, Offer, OfferKind, ProjectSkill
+
+Mark = tuple[Value | None, ...]
+
+
+MARKS = ("arch", "libc", "os")
+"""The properties by which offers are found."""
+
+
+@frozen
+class Fit:
+    """What a build server announces, beside what a Build needs; its machine is left aside.
+
+    ``offer`` is the best that makes the platform, or None; then ``lacking`` says what the nearest of them lacks.
+    """
+
+    unskilled: tuple[Reason, ...]
+    offer: Offer | None
+    lacking: tuple[Reason, ...] = ()
+
+    def verdict(self, machine: Iterable[Reason]) -> Offer | list[Reason]:
+        """Return the offer, or the reasons why not, those of the ``machine`` among them."""
+        return [*self.unskilled, *machine, *self.lacking] or self.offer or []
+
+
+class Requirements:
+    """What a Build needs of a build server, to be held against many of them.
+
+    Every value that several offers have is compared once, and an offer is looked at no further than it can still be
+    the nearest, so that a build server with 64 offers costs less than 0.1 ms.
+    """
+
+    def __init__(self, spec: BuildSpec, skill: ProjectSkill, comparisons: Mapping[str, Comparison]) -> None:
+        self._spec = spec
+        self._skill = skill
+        self._comparisons = comparisons
+        self._checks: list[tuple[str, Value, Comparison, dict[str, bool]]] = [
+            (name, value, comparisons.get(name) or comparison_of(name), {}) for name, value in spec.platform
+        ]
+        exact = {name: value for name, value, comparison, _ in self._checks if comparison is Comparison.EXACT}
+        self._mark = mark_of(exact) if all(name in exact for name in MARKS) else None
+
+    def fit(self, capability: Capability) -> Fit:
+        """Return how what a build server announces fits, its machine left aside."""
+        unskilled = tuple(_unskilled(capability, self._skill))
+        nearest, least = None, len(self._checks) + 2
+        for offer in by_rank(capability.offers):
+            lacks = self._lacks(offer, least)
+            if lacks < least:
+                nearest, least = offer, lacks
+            if not lacks:
+                return Fit(unskilled, offer)
+        if nearest is None:
+            return Fit(unskilled, None, (Reason(Cause.PROPERTY, "platform", "any", None),))
+        return Fit(unskilled, None, tuple(self._lacking(nearest)))
+
+    def makes(self, capability: Capability, by_mark: Mapping[Mark, Sequence[Offer]]) -> Offer | None:
+        """Return the offer with which a build server makes this if its machine suffices, or None.
+
+        ``by_mark`` has the offers of the capability by their marks: the others need not be looked at.
+        """
+        if _unskilled(capability, self._skill):
+            return None
+        offers = capability.offers if self._mark is None else by_mark.get(self._mark, ())
+        return next((offer for offer in by_rank(offers) if not self._lacks(offer, 1)), None)
+
+    def machine(self, capability: Capability) -> list[Reason]:
+        """Return what the machine itself lacks."""
+        return unmet(self._spec.machine, dict(capability.machine), self._comparisons) if self._spec.machine else []
+
+    def _lacks(self, offer: Offer, most: int) -> int:
+        """Return how many of the properties an offer lacks, at most ``most``."""
+        have = dict(offer.platform)
+        count = int(self._spec.native and offer.kind is not OfferKind.NATIVE)
+        for name, value, comparison, known in self._checks:
+            if count >= most:
+                break
+            there = have.get(name)
+            if type(there) is not str:
+                count += not meets(comparison, value, there)
+                continue
+            met = known.get(there)
+            if met is None:
+                met = known[there] = meets(comparison, value, there)
+            count += not met
+        return count
+
+    def _lacking(self, offer: Offer) -> list[Reason]:
+        missing = unmet(self._spec.platform, dict(offer.platform), self._comparisons)
+        if self._spec.native and offer.kind is not OfferKind.NATIVE:
+            missing.append(Reason(Cause.NATIVE, "kind", "native", offer.kind.value))
+        return missing
+
+
+def by_rank(offers: Sequence[Offer]) -> Sequence[Offer]:
+    """Return offers, native ones before cross and emulated ones."""
+    return offers if len(offers) <= 1 else sorted(offers, key=lambda offer: OFFER_RANK[offer.kind])
+
+
+def by_mark(offers: Iterable[Offer]) -> dict[Mark, list[Offer]]:
+    """Return offers by what has to be exactly right in nearly every demand."""
+    found: dict[Mark, list[Offer]] = {}
+    for offer in offers:
+        found.setdefault(mark_of(dict(offer.platform)), []).append(offer)
+    return found
+
+
+def mark_of(platform: Mapping[str, Value]) -> Mark:
+    """Return the mark of a platform: its properties ``MARKS``."""
+    return tuple(platform.get(name) for name in MARKS)
+
+
+def can_build(
+    spec: BuildSpec, capability: Capability, skill: ProjectSkill, comparisons: Mapping[str, Comparison]
+) -> Offer | list[Reason]:
+    """Return the best offer with which this machine can build ``spec``, or the reasons why it cannot.
+
+    ``skill`` is what is required of it: project, recipe version, digest of the option descriptions. When no
+    offer fits, the reasons are those of the offer that comes nearest.
+    """
+    wanted = Requirements(spec, skill, comparisons)
+    return wanted.fit(capability).verdict(wanted.machine(capability))
+
+
+def _unskilled(capability: Capability, wanted: ProjectSkill) -> list[Reason]:
+    skill = capability.skill(wanted.project)
+    if skill is None:
+        return [Reason(Cause.PROJECT, "project", wanted.project, None)]
+    if skill.recipe_version != wanted.recipe_version:
+        return [Reason(Cause.RECIPE, wanted.project, wanted.recipe_version, skill.recipe_version)]
+    if skill.options_digest != wanted.options_digest:
+        return [Reason(Cause.DESCRIPTIONS, wanted.project)]
+    return []

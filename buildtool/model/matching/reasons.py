@@ -1,0 +1,128 @@
+"""Why not: the reasons for every no, and their words.
+
+The test is tests/model/test_matching.py.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from buildtool.model.options import Comparison, written
+from buildtool.model.platforms import Value
+from buildtool.model.text import one_line
+
+MEMBERS_SAID = 8
+"""How many members of a set a reason names; the others are counted."""
+
+
+VALUE_SAID = 80
+"""Most characters of a value in a reason."""
+
+
+REASONS_SAID = 6
+"""How many reasons a phrase has; the others are counted."""
+
+
+class Cause(enum.Enum):
+    """What kind of thing stands in the way."""
+
+    PROPERTY = "property"
+    OPTION = "option"
+    SOURCE = "source"
+    REVISION = "revision"
+    PROJECT = "project"
+    RECIPE = "recipe"
+    DESCRIPTIONS = "descriptions"
+    NATIVE = "native"
+    OFFLINE = "offline"
+    BUSY = "busy"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+    PAUSED = "paused"
+    DELAYED = "delayed"
+    UNSEEN = "unseen"
+
+
+@frozen
+class Reason:
+    """One no: its cause, the property or option it is about, what was wanted and what there is."""
+
+    cause: Cause
+    name: str = ""
+    wanted: Value | None = None
+    have: Value | None = None
+    comparison: Comparison = Comparison.EXACT
+    note: str = ""
+
+    def words(self) -> str:
+        """Return the reason for people, with the note if there is one."""
+        return f"{self._words()} ({self.note})" if self.note else self._words()
+
+    def nearest_words(self, who: str) -> str:
+        """Return the reason for people, as what the best there is lacks."""
+        if self.cause is Cause.PROPERTY and self.comparison is not Comparison.SUBSET:
+            wanted = bound(self.name, self.wanted, self.comparison)
+            return f"needs {wanted}; the best is {_text(self.have)} on {who}"
+        return f"{who} {self.words()}"
+
+    def _words(self) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each cause
+        wanted, have = _text(self.wanted), _text(self.have)
+        match self.cause:
+            case Cause.PROPERTY:
+                lacks = self.comparison is Comparison.SUBSET
+                needs = f"needs {bound(self.name, self.wanted, self.comparison)}, has {have}"
+                return f"lacks {self.name} {wanted}" if lacks else needs
+            case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
+                return f"{self.name} is {have}, not {wanted}"
+            case Cause.PROJECT:
+                return f"is not configured for project {wanted}"
+            case Cause.RECIPE:
+                return f"has recipe {have} of {self.name}, needs {wanted}: update config.py"
+            case Cause.DESCRIPTIONS:
+                return f"describes the options of {self.name} differently: update config.py or buildtool itself"
+            case Cause.NATIVE:
+                return f"builds this platform {have}, not native"
+            case Cause.OFFLINE:
+                return "is not connected"
+            case Cause.BUSY:
+                return f"is busy ({have} of {wanted} builds)"
+            case Cause.REFUSED:
+                return have
+            case Cause.QUARANTINED:
+                return f"is quarantined: {have}"
+            case Cause.PAUSED:
+                return f"takes nothing now: {have}"
+            case Cause.DELAYED:
+                return "waits before it is tried again"
+            case Cause.UNSEEN:
+                return "was not looked at: so many that cannot build it are different"
+
+
+_SIGN = {
+    Comparison.EXACT: "",
+    Comparison.AT_MOST: "≤ ",
+    Comparison.AT_LEAST: "≥ ",
+    Comparison.SUBSET: "with ",
+}
+
+
+def bound(name: str, value: Value | None, comparison: Comparison) -> str:
+    """Return a requirement with its direction: ``libc_version ≤ 2.36``, ``arch ppc``."""
+    return f"{name} {_SIGN[comparison]}{_text(value)}"
+
+
+def _text(value: Value | None) -> str:
+    """Return a value, which a peer may have made up, in a few words."""
+    if isinstance(value, tuple) and len(value) > MEMBERS_SAID:
+        return f"{_text(value[:MEMBERS_SAID])} and {len(value) - MEMBERS_SAID} more"
+    return "none" if value is None else one_line(written(value), VALUE_SAID) or "none"
+
+
+def group_words(reasons: Iterable[Reason]) -> str:
+    """Return several reasons as one phrase."""
+    told = tuple(reasons)
+    more = f"; and {len(told) - REASONS_SAID} more" if len(told) > REASONS_SAID else ""
+    return "; ".join(reason.words() for reason in told[:REASONS_SAID]) + more

@@ -1,0 +1,69 @@
+"""Which artifact satisfies which demand, and which Build will.
+
+The test is tests/model/test_matching.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildtool.model.matching.comparing import unmet
+from buildtool.model.matching.reasons import Cause, Reason
+from buildtool.model.options import Canonical, Comparison
+from buildtool.model.platforms import Value
+from buildtool.model.records import Artifact, BuildSpec, Demand
+from buildtool.model.servers import OfferKind
+
+
+def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comparison]) -> list[Reason]:
+    """Return why ``artifact`` does not satisfy ``demand``; nothing when it does."""
+    spec, shelf = demand.spec, artifact.shelf
+    reasons = [
+        Reason(cause, name, wanted, have)
+        for cause, name, wanted, have in (
+            (Cause.PROJECT, "project", spec.project, shelf.project),
+            (Cause.SOURCE, "source", spec.source, shelf.source),
+            (Cause.RECIPE, spec.project, spec.recipe_version, shelf.recipe_version),
+        )
+        if wanted != have
+    ]
+    if shelf.revision not in demand.acceptable:
+        reasons.append(Reason(Cause.REVISION, "revision", spec.revision, shelf.revision))
+    if shelf.options_digest != spec.shelf().options_digest:
+        reasons.extend(_option_differences(spec.options, artifact.options))
+    if spec.native and artifact.kind is not OfferKind.NATIVE:
+        reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))
+    return reasons + unmet(spec.platform, dict(artifact.platform), comparisons)
+
+
+def _option_differences(wanted: Canonical, have: Canonical) -> list[Reason]:
+    there = dict(have)
+    return [
+        Reason(Cause.OPTION, name, value, there.get(name))
+        for name, value in wanted
+        if name not in there or _differ(there[name], value)
+    ]
+
+
+def _differ(left: Value, right: Value) -> bool:
+    return type(left) is not type(right) or left != right
+
+
+def platform_satisfies(
+    have: Canonical, kind: OfferKind, spec: BuildSpec, comparisons: Mapping[str, Comparison]
+) -> bool:
+    """Return whether a binary for platform ``have``, made in this way, is one that ``spec`` requires."""
+    if spec.native and kind is not OfferKind.NATIVE:
+        return False
+    return not unmet(spec.platform, dict(have), comparisons)
+
+
+def implies(given: BuildSpec, wanted: BuildSpec, comparisons: Mapping[str, Comparison]) -> bool:
+    """Return whether every artifact that meets ``given``'s platform requirement meets ``wanted``'s too.
+
+    A requirement is itself the loosest thing that meets it, so for each property the given bound must meet the
+    wanted one; a property that ``given`` leaves open may turn out as anything.
+    """
+    if wanted.native and not given.native:
+        return False
+    return not unmet(wanted.platform, dict(given.platform), comparisons)

@@ -1,0 +1,328 @@
+"""Typed descriptions of options: the one source for flags, forms, validation, the BuildKey and matching.
+
+A project describes three groups. *System* options are properties of platforms and machines; each names the
+detector that reads it from a machine. *Compile* options change the binary. *Tool* options say what to build
+(source, revision, range) and are the same for every project.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.platforms import Value, canonical_arch
+from buildtool.model.text import quoted
+
+Canonical = tuple[tuple[str, Value], ...]
+"""Option or property values in their one canonical form: pairs sorted by name, each value canonical."""
+
+
+TEXT_LIMIT = 200
+"""The longest string value, in characters; longer ones are refused before anything looks at them."""
+
+
+SET_LIMIT = 64
+"""The most members that a set value may have."""
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+
+
+_MEMBER = re.compile(r"[A-Za-z0-9_.+:/=-]{1,80}\Z")
+
+
+_INT = re.compile(r"[+-]?[0-9]{1,18}\Z")
+
+
+_SHOWN = 80
+
+
+_TRUE = frozenset({"yes", "true", "on", "1"})
+
+
+_FALSE = frozenset({"no", "false", "off", "0"})
+
+
+class Kind(enum.Enum):
+    """What values an option takes."""
+
+    CHOICE = "choice"
+    BOOL = "bool"
+    INT = "int"
+    STRING = "string"
+    SET = "set"
+
+
+class Role(enum.Enum):
+    """Whether a property says where the binary runs (artifact) or who can build it (machine)."""
+
+    ARTIFACT = "artifact"
+    MACHINE = "machine"
+
+
+class Comparison(enum.Enum):
+    """How what is offered compares with what is asked for."""
+
+    EXACT = "exact"
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+    SUBSET = "subset"
+
+
+def _check_name(_instance: object, _attribute: object, name: str) -> None:
+    if not _NAME.match(name):
+        raise ConfigurationError(
+            f"option name {quoted(name)} is not usable: "
+            "start with a lower-case letter, then lower-case letters, digits and _"
+        )
+
+
+@frozen
+class Option:
+    """One option: its ``name``, ``kind``, what it accepts, its ``default`` and what it ``requires``.
+
+    ``choices`` bounds a choice, and a set when given; ``minimum`` and ``maximum`` bound an int; ``pattern`` is a
+    regular expression that a whole string must match, and ``shape`` says in words what it matches. ``requires`` lists
+    (option, value) pairs that must hold whenever this option is set to something other than its default. Raises
+    ConfigurationError when made wrong.
+    """
+
+    name: str = field(validator=_check_name)
+    kind: Kind
+    help: str = ""
+    default: Value | None = None
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str = ""
+    requires: tuple[tuple[str, Value], ...] = ()
+    shape: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind is Kind.CHOICE and not self.choices:
+            raise ConfigurationError(f"option {self.name} is a choice without choices")
+        if self.pattern:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ConfigurationError(
+                    f"option {self.name}: its pattern is not a regular expression: {error}"
+                ) from error
+        if self.default is not None:
+            try:
+                object.__setattr__(self, "default", self.check(self.default))
+            except UsageError as error:
+                raise ConfigurationError(f"the default of {error}") from error
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag, such as ``--libc-version``."""
+        return "--" + self.name.replace("_", "-")
+
+    def accepts(self) -> str:
+        """Return in words what values are right, for messages and ``--help``."""
+        if self.kind is Kind.CHOICE:
+            return "one of " + ", ".join(self.choices)
+        if self.kind is Kind.BOOL:
+            return "yes or no"
+        if self.kind is Kind.INT:
+            low = f" from {self.minimum}" if self.minimum is not None else ""
+            high = f" up to {self.maximum}" if self.maximum is not None else ""
+            return f"a whole number{low}{high}"
+        if self.kind is Kind.SET:
+            of = "of " + ", ".join(self.choices) if self.choices else "of words"
+            return f"a comma-separated list {of}"
+        if self.shape:
+            return self.shape
+        return f"text matching {self.pattern}" if self.pattern else f"text of at most {TEXT_LIMIT} characters"
+
+    def check(self, value: object) -> Value:
+        """Return ``value`` in canonical form. Raises UsageError naming the option and what it accepts."""
+        found = self._canonical(value)
+        if found is None:
+            raise UsageError(f"{self.flag}: {value_shown(value)} is not {self.accepts()}")
+        return found
+
+    def parse(self, text: str) -> Value:
+        """Return the value that ``text`` stands for on a command line. Raises UsageError."""
+        if self.kind is Kind.BOOL and text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        if self.kind is Kind.INT and _INT.match(text.strip()):
+            return self.check(int(text))
+        if self.kind is Kind.SET:
+            return self.check(tuple(word.strip() for word in text.split(",") if word.strip()))
+        if self.kind in (Kind.BOOL, Kind.INT):
+            raise UsageError(f"{self.flag}: {value_shown(text)} is not {self.accepts()}")
+        return self.check(text)
+
+    def format(self, value: Value) -> str:
+        """Return the text that ``parse`` turns back into ``value``."""
+        return written(value)
+
+    def describe(self) -> dict[str, object]:
+        """Return the description as plain JSON data (for ``--json``, forms, and the digest)."""
+        return {
+            "name": self.name,
+            "kind": self.kind.value,
+            "help": self.help,
+            "default": list(self.default) if isinstance(self.default, tuple) else self.default,
+            "choices": list(self.choices),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "pattern": self.pattern,
+            "shape": self.shape,
+            "requires": [[name, list(v) if isinstance(v, tuple) else v] for name, v in self.requires],
+        }
+
+    def _canonical(self, value: object) -> Value | None:
+        match self.kind:
+            case Kind.BOOL:
+                return value if isinstance(value, bool) else None
+            case Kind.INT:
+                return self._canonical_int(value)
+            case Kind.CHOICE:
+                return self._canonical_choice(value)
+            case Kind.SET:
+                return self._canonical_set(value)
+            case Kind.STRING:
+                return self._canonical_string(value)
+
+    def _canonical_int(self, value: object) -> int | None:
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 10**18:
+            return None
+        if self.minimum is not None and value < self.minimum:
+            return None
+        if self.maximum is not None and value > self.maximum:
+            return None
+        return value
+
+    def _canonical_choice(self, value: object) -> str | None:
+        if not isinstance(value, str):
+            return None
+        if value in self.choices:
+            return value
+        normal = canonical_arch(value) if self.name == "arch" else value.lower()
+        return normal if normal in self.choices else None
+
+    def _canonical_set(self, value: object) -> tuple[str, ...] | None:
+        if not isinstance(value, tuple | list | frozenset | set) or len(value) > SET_LIMIT:
+            return None
+        members: set[str] = set()
+        for member in value:
+            if not isinstance(member, str) or not _MEMBER.match(member):
+                return None
+            if self.choices and member not in self.choices:
+                return None
+            members.add(member)
+        return tuple(sorted(members))
+
+    def _canonical_string(self, value: object) -> str | None:
+        if not isinstance(value, str) or len(value) > TEXT_LIMIT or not value.isprintable():
+            return None
+        normal = canonical_arch(value) if self.name == "arch" else value
+        if self.pattern and not re.fullmatch(self.pattern, normal):
+            return None
+        return normal
+
+
+@frozen
+class Property:
+    """A system option: what ``option`` describes, its role, how it compares, and which detector reads it."""
+
+    option: Option
+    role: Role
+    comparison: Comparison
+    detector: str
+
+    @property
+    def name(self) -> str:
+        return self.option.name
+
+    def describe(self) -> dict[str, object]:
+        """Return the description as plain JSON data."""
+        return self.option.describe() | {
+            "role": self.role.value,
+            "comparison": self.comparison.value,
+            "detector": self.detector,
+        }
+
+
+def choice(
+    name: str,
+    choices: Iterable[str],
+    *,
+    default: str | None = None,
+    help: str = "",
+    requires: Mapping[str, Value] | None = None,
+) -> Option:
+    """Describe an option that takes one of ``choices``; the default is the first unless named."""
+    values = tuple(choices)
+    return Option(
+        name, Kind.CHOICE, help, values[0] if default is None and values else default, values,
+        requires=_pairs(requires),
+    )  # fmt: skip
+
+
+def flag(name: str, *, default: bool = False, help: str = "", requires: Mapping[str, Value] | None = None) -> Option:
+    """Describe an option that is on or off."""
+    return Option(name, Kind.BOOL, help, default, requires=_pairs(requires))
+
+
+def number(
+    name: str, *, default: int, minimum: int | None = None, maximum: int | None = None, help: str = "",
+    requires: Mapping[str, Value] | None = None,
+) -> Option:  # fmt: skip
+    """Describe an option that takes a whole number."""
+    return Option(name, Kind.INT, help, default, minimum=minimum, maximum=maximum, requires=_pairs(requires))
+
+
+def text(
+    name: str, *, default: str = "", pattern: str = "", shape: str = "", help: str = "",
+    requires: Mapping[str, Value] | None = None,
+) -> Option:  # fmt: skip
+    """Describe an option that takes one line of text, bounded by ``pattern`` when given, ``shape`` in words."""
+    return Option(name, Kind.STRING, help, default, pattern=pattern, shape=shape, requires=_pairs(requires))
+
+
+def words(
+    name: str, *, choices: Iterable[str] = (), default: Iterable[str] = (), help: str = "",
+    requires: Mapping[str, Value] | None = None,
+) -> Option:  # fmt: skip
+    """Describe an option that takes a set of words."""
+    return Option(name, Kind.SET, help, tuple(sorted(set(default))), tuple(choices), requires=_pairs(requires))
+
+
+def written(value: Value) -> str:
+    """Return a value as it is written on a command line: ``yes``, ``1024``, ``io,net``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...]:
+    return tuple(sorted((requires or {}).items()))
+
+
+def value_shown(value: object) -> str:
+    """Return a wrong value as Python writes it, cut to what a message shows."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def canonical_json(data: object) -> str:
+    """Return ``data`` as JSON in one canonical form: keys sorted, no spaces, ASCII only."""
+    return _CANONICAL.encode(data)
+
+
+def digest_of(data: object) -> str:
+    """Return the SHA-256, in hex, of the canonical JSON of ``data``."""
+    return hashlib.sha256(canonical_json(data).encode()).hexdigest()

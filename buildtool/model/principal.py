@@ -1,0 +1,36 @@
+"""Who calls: made where a connection is known, and the first argument of every method of a service.
+
+Tested by tests/adapters/control/test_gateway.py and tests/metaserver/test_handlers.py.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+
+class PrincipalRole(Enum):
+    """As what somebody calls. ``NOBODY`` has not said hello yet; the values of the others are their names in Hello."""
+
+    NOBODY = ""
+    REQUESTER = "requester"
+    BUILD_SERVER = "build server"
+    OPERATOR = "operator"
+    PAGES = "pages"
+
+
+@frozen
+class Principal:
+    """Who calls a service.
+
+    ``name`` is what the connection proves, or under which a build server has registered; else it is empty.
+    ``address`` is the network that the connection comes from (``hosts.network_of``), ``connection`` its number, and
+    ``session`` the number of a build server's Session; what is not known is empty or 0.
+    """
+
+    role: PrincipalRole
+    name: str = ""
+    address: str = ""
+    connection: int = 0
+    session: int = 0

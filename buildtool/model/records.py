@@ -1,0 +1,383 @@
+"""Frozen values: what is asked, built, stored and offered. docs/architecture.rst lists the words.
+
+The test is tests/model/test_keys.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from attrs import frozen
+
+from buildtool.model.options import Canonical, digest_of, written
+from buildtool.model.platforms import Value
+from buildtool.model.servers import OfferKind, QuickEnum
+
+ARTIFACT_NAME_LIMIT = 200
+"""The longest artifact file name, in characters."""
+
+
+class RequestState(QuickEnum):
+    """Where a Request is in its life; every state but WAITING is an end."""
+
+    WAITING = "waiting"
+    SATISFIED = "satisfied"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class BuildState(QuickEnum):
+    """Where a Build is; QUEUED and RUNNING are open, the others are its Outcome."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNBUILDABLE = "unbuildable"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class AttemptState(QuickEnum):
+    """Where an Attempt is: offered to its server, building there, told to stop, missing, or ended.
+
+    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for somebody else, and it
+    may still come back.
+    """
+
+    OFFERED = "offered"
+    BUILDING = "building"
+    ABORTING = "aborting"
+    MISSING = "missing"
+    ENDED = "ended"
+
+
+class AttemptEnd(QuickEnum):
+    """How an Attempt ended, which says whose failure it was.
+
+    FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
+    """
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    MISTAKEN = "mistake of the project"
+    LOST = "lost"
+    REFUSED = "refused"
+    RETURNED = "returned"
+    BROKEN = "broken machine"
+    LIMITED = "over the machine's limit"
+    ABORTED = "aborted"
+
+
+class Joined(QuickEnum):
+    """Why a Request waits for its Build: because it is its own, whatever satisfies it does, or this Attempt will."""
+
+    OWN = "own"
+    IMPLICATION = "implication"
+    ATTEMPT = "attempt"
+    RANGE = "range"
+
+
+class ShelfKey(NamedTuple):
+    """Where finished work of one kind stands: everything that an artifact is made from, except the platform.
+
+    A tuple, since each decision looks keys up dozens of times, and a tuple needs no call for its hash.
+    """
+
+    project: str
+    source: str
+    recipe_version: int
+    options_digest: str
+    revision: str
+
+
+@frozen
+class BuildSpec:
+    """What a Build makes. ``platform`` is the *required* artifact platform; ``machine`` who can build it (no key)."""
+
+    project: str
+    source: str
+    revision: str
+    recipe_version: int
+    options: Canonical
+    platform: Canonical
+    machine: Canonical = ()
+    native: bool = False
+
+    def key(self) -> str:
+        """Return the BuildKey: a digest that is equal exactly where the canonical inputs are."""
+        return digest_of(
+            [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
+        )
+
+    def shelf(self) -> ShelfKey:
+        """Return the shelf on which this Build's artifact will stand."""
+        return self._shelf
+
+    @cached_property
+    def _shelf(self) -> ShelfKey:
+        # Asked for several times in a decision, and held by the indexes: one digest and one value for all of them.
+        return ShelfKey(self.project, self.source, self.recipe_version, digest_of(self.options), self.revision)
+
+    def demand_class(self) -> tuple[object, ...]:
+        """Return what decides which servers can build it: Builds of one class have the same answer."""
+        return (self.project, self.recipe_version, self.platform, self.machine, self.native)
+
+
+@frozen
+class Demand:
+    """What a Request needs, complete after defaults: a spec with its exact revision, and which others would do.
+
+    ``acceptable`` lists full commit ids, nearest first; its first is the spec's own revision.
+    ``ref`` and ``revrange`` are what the requester typed.
+    """
+
+    spec: BuildSpec
+    ref: str
+    revrange: str
+    acceptable: tuple[str, ...]
+
+    def shelves(self) -> tuple[ShelfKey, ...]:
+        """Return the shelves that may hold a satisfying artifact, nearest first."""
+        own = self.spec.shelf()
+        return (own,) if self.acceptable == (own.revision,) else self._shelves
+
+    @cached_property
+    def _shelves(self) -> tuple[ShelfKey, ...]:
+        # A range has up to two thousand, each decision asks several times, and the indexes hold these very keys.
+        own = self.spec.shelf()
+        return tuple(
+            own if revision == own.revision else own._replace(revision=revision) for revision in self.acceptable
+        )
+
+
+@frozen
+class Request:
+    """What one person asked for; ids rise in the order of admission. Times are seconds of wall time.
+
+    ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``.
+    Requests that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are.
+    They are told by one mail when the last has ended; ``group_due`` says that there is something to tell. ``asker`` is
+    the network address it came from, empty for what the farm's own programs asked for.
+    """
+
+    id: int
+    client_id: str
+    body_digest: str
+    email: str
+    demand: Demand
+    force: bool
+    admitted_at: float
+    expires_at: float
+    state: RequestState = RequestState.WAITING
+    build_id: int | None = None
+    joined: Joined = Joined.OWN
+    artifact_id: int | None = None
+    answer: str = ""
+    reason: str = ""
+    ended_at: float | None = None
+    group: int | None = None
+    group_size: int = 0
+    group_due: bool = False
+    asker: str = ""
+
+
+@frozen
+class Build:
+    """The work for one BuildKey.
+
+    ``place`` is its place in the queue, which retries keep: the id of the first Request that asked for it.
+
+    ``broken_on`` names the distinct servers that broke while building, ``failed_on`` those on which the project
+    failed, ``failed_platform`` and ``failed_kind`` what that was seen on. ``epoch`` is the number of its last Attempt,
+    ``deciding_epoch`` of the one whose log tells the outcome. ``delays`` counts the retries that were due to contact
+    lost before a start; ``not_before`` is when the next may be made, ``started_at`` when a build server first took it.
+    """
+
+    id: int
+    key: str
+    spec: BuildSpec
+    place: int
+    created_at: float
+    state: BuildState = BuildState.QUEUED
+    epoch: int = 0
+    not_before: float = 0.0
+    delays: int = 0
+    broken_on: tuple[str, ...] = ()
+    failed_on: tuple[str, ...] = ()
+    forced: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    deciding_epoch: int | None = None
+    artifact_id: int | None = None
+    reason: str = ""
+    failed_platform: Canonical = ()
+    failed_kind: OfferKind = OfferKind.NATIVE
+
+
+@frozen
+class Attempt:
+    """One execution of a Build on one build server, bound to one ``platform`` that the server offers.
+
+    ``suspected`` and ``struck`` say what a missed Lease cost, to be taken back should the Attempt come back: its server
+    among those that the Build broke on, and a strike.
+    """
+
+    build_id: int
+    epoch: int
+    server: str
+    session: int
+    platform: Canonical
+    kind: OfferKind
+    offered_at: float
+    state: AttemptState = AttemptState.OFFERED
+    accepted_at: float | None = None
+    ended_at: float | None = None
+    end: AttemptEnd | None = None
+    reason: str = ""
+    log_tail: str = ""
+    suspected: bool = False
+    struck: bool = False
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.build_id, self.epoch)
+
+
+@frozen
+class Artifact:
+    """Stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
+
+    ``withdrawn`` says why it is no longer given out (its file is gone), or is empty.
+    """
+
+    id: int
+    shelf: ShelfKey
+    options: Canonical
+    platform: Canonical
+    kind: OfferKind
+    build_id: int
+    epoch: int
+    server: str
+    digest: str
+    content_digest: str
+    size: int
+    name: str
+    built_at: float
+    seconds: float = 0.0
+    withdrawn: str = ""
+
+
+@frozen
+class RememberedFailure:
+    """A remembered final failure of a Build, for the platform it was built for and how, until ``until``."""
+
+    build_id: int
+    shelf: ShelfKey
+    platform: Canonical
+    until: float
+    reason: str
+    kind: OfferKind = OfferKind.NATIVE
+
+
+@frozen
+class Shelf:
+    """What stands finished at one ShelfKey: of each platform the newest artifact, and the failure remembered longest.
+
+    ``more`` says that the database has others, which come to the front when these are withdrawn.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[RememberedFailure, ...] = ()
+    more: bool = False
+
+
+@frozen
+class Refusal:
+    """That a server said no to a Build, or broke on it, for the ``count``-th time; remembered until ``until``."""
+
+    build_id: int
+    server: str
+    until: float
+    reason: str
+    count: int = 1
+
+
+@frozen
+class Mail:
+    """One mail of the outbox, written in the transaction of the outcome it tells of.
+
+    ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
+    database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
+    the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request. ``asker``
+    says against whose share of mails it counts: the network address that the Request came from.
+    """
+
+    key: str
+    email: str
+    build_id: int | None
+    request_ids: tuple[int, ...]
+    outcome: RequestState
+    created_at: float
+    summary: bool = False
+    server: str = ""
+    asker: str = ""
+
+
+@frozen
+class Beat:
+    """That the metaserver was there at this wall time, so that the next start knows how long it was not."""
+
+    at: float
+
+
+@frozen
+class Shift:
+    """That open Requests expire so many seconds later or, with ``failures``, that those are remembered so much longer.
+
+    It stands for the change of all these rows; what is in memory is changed with it.
+    """
+
+    seconds: float
+    failures: bool
+
+
+def canonical(values: Mapping[str, Value]) -> Canonical:
+    """Return ``values`` as canonical pairs, sorted by name."""
+    return tuple(sorted(values.items()))
+
+
+def shown(values: Canonical) -> str:
+    """Return ``values`` for people: ``arch=ppc utf8=yes``."""
+    return " ".join(f"{name}={written(value)}" for name, value in values)
+
+
+SHELF_MOST = 100
+"""Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""
+
+
+def stocked(artifacts: Sequence[Artifact], failures: Sequence[RememberedFailure], *, more: bool = False) -> Shelf:
+    """Return the shelf of artifacts, newest first, and failures. Of one platform, made in one way, one stands for all.
+
+    Of failures that is the one remembered longest: a younger Build may have failed before an older one. ``more`` says
+    that there is more in the database than is given.
+    """
+    if len(artifacts) <= 1 and len(failures) <= 1:  # as mostly
+        return Shelf(tuple(artifacts), tuple(failures), more)
+    newest: dict[object, Artifact] = {}
+    failed: dict[object, RememberedFailure] = {}
+    for artifact in artifacts:
+        more |= newest.setdefault((artifact.platform, artifact.kind), artifact) is not artifact
+    for failure in sorted(failures, key=remembered, reverse=True):
+        more |= failed.setdefault((failure.platform, failure.kind), failure) is not failure
+    more |= len(newest) > SHELF_MOST or len(failed) > SHELF_MOST
+    return Shelf(tuple(newest.values())[:SHELF_MOST], tuple(failed.values())[:SHELF_MOST], more)
+
+
+def remembered(failure: RememberedFailure) -> tuple[float, int]:
+    """Return what failures of one shelf are ordered by: until when each is remembered."""
+    return failure.until, failure.build_id

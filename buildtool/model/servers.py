@@ -1,0 +1,150 @@
+"""Build servers: what they announce, what they hold of Attempts and are told to do with it, how they stand.
+
+The test is tests/model/test_matching.py.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import field, frozen
+
+from buildtool.model.options import Canonical
+
+
+class QuickEnum(enum.Enum):
+    """An enumeration whose members are quick to look up: ``Enum`` makes their hashes anew each time, in Python."""
+
+    __hash__ = object.__hash__  # one object stands for each member
+
+
+class HeldState(QuickEnum):
+    """What a build server has of an Attempt: it builds, or has an artifact or another end that nobody took yet."""
+
+    BUILDING = "building"
+    DONE = "done"
+    ENDED = "ended"
+
+
+class Verdict(QuickEnum):
+    """What a build server is told to do with an Attempt that it holds."""
+
+    GO_ON = "go on"
+    DELIVER = "deliver"
+    DROP = "drop"
+
+
+class OfferKind(QuickEnum):
+    """How a build server makes binaries of a platform; when all else is equal, the first is preferred."""
+
+    NATIVE = "native"
+    CROSS = "cross"
+    EMULATED = "emulated"
+
+
+OFFER_RANK: dict[OfferKind, int] = {OfferKind.NATIVE: 0, OfferKind.CROSS: 1, OfferKind.EMULATED: 2}
+
+
+@frozen
+class Held:
+    """An Attempt that a build server says it has, and what it has of it."""
+
+    build_id: int
+    epoch: int
+    state: HeldState = HeldState.BUILDING
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (self.build_id, self.epoch)
+
+
+@frozen
+class Judged:
+    """What is to become of an Attempt that a build server holds, and why."""
+
+    build_id: int
+    epoch: int
+    verdict: Verdict
+    reason: str = field(default="", metadata={"sent": 100, "kept": "start"})
+
+
+@frozen
+class Offer:
+    """One platform that a build server can make binaries of, and how; ``tools`` are for the recipe (CC, STRIP …)."""
+
+    platform: Canonical = field(metadata={"members": 100})
+    kind: OfferKind = OfferKind.NATIVE
+    tools: tuple[tuple[str, str], ...] = field(default=(), metadata={"members": 200})
+
+
+@frozen
+class ProjectSkill:
+    """That a build server is configured for a project: with which recipe version and which option descriptions."""
+
+    project: str = field(metadata={"most": 80})
+    recipe_version: int
+    options_digest: str = field(metadata={"most": 64})
+
+
+_PAIR_BYTES = 200
+"""Bytes that a property takes in memory besides the text of its value, about."""
+
+
+@frozen
+class Capability:
+    """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
+
+    offers: tuple[Offer, ...] = field(metadata={"members": 64})
+    machine: Canonical = field(metadata={"members": 100})
+    skills: tuple[ProjectSkill, ...] = field(metadata={"members": 200})
+    max_builds: int = 1
+    host_info: str = field(default="", metadata={"kept": "start"})
+    admin: str = field(default="", metadata={"kept": "start"})
+    software: str = field(default="", metadata={"most": 200})
+
+    def size(self) -> int:
+        """Return about how many bytes of memory this takes."""
+        pairs = [pair for offer in self.offers for pair in (*offer.platform, *offer.tools)]
+        texts = sum(_PAIR_BYTES + len(str(value)) for _, value in (*pairs, *self.machine))
+        return texts + len(self.host_info) + len(self.admin)
+
+    def skill(self, project: str) -> ProjectSkill | None:
+        """Return what this server announces of ``project``, or None."""
+        return next((skill for skill in self.skills if skill.project == project), None)
+
+
+@frozen
+class Server:
+    """A build server as the metaserver knows it. ``session`` is the number of its newest login.
+
+    ``strikes`` counts breakages since its last finished build; ``quarantined_until`` is 0 when it is not.
+    ``missing_since`` is when contact was lost, 0 for one that is there or said good-bye; ``missing_told`` says that its
+    owner was mailed about that. ``paused`` says why its operator lets it take nothing, or is empty; ``draining`` that
+    it finishes what it has and takes nothing more. ``instance`` is the digest of what names the build directory of its
+    newest login, empty for one that does not say; ``origin`` the address that login came from. ``used_at`` is when it
+    last began a build, 0 if it never did. One that is ``forgotten`` is not known any more, and its row goes.
+    """
+
+    name: str
+    session: int
+    capability: Capability
+    connected: bool
+    since: float
+    last_seen: float
+    strikes: int = 0
+    quarantines: int = 0
+    quarantined_until: float = 0.0
+    quarantine_reason: str = ""
+    missing_since: float = 0.0
+    missing_told: bool = False
+    paused: str = ""
+    draining: bool = False
+    instance: str = ""
+    origin: str = ""
+    used_at: float = 0.0
+    forgotten: bool = False
+
+    @property
+    def takes(self) -> bool:
+        """Whether it may be given builds, if it has a free slot."""
+        return self.connected and not (self.quarantined_until or self.paused or self.draining)

@@ -1,0 +1,111 @@
+"""Text for people: the one place where a text from elsewhere loses what a terminal, a log or a mail would act on.
+
+What goes: whole control sequences (ECMA-48: CSI, OSC, DCS, SOS, PM, APC, in their 7-bit and 8-bit forms, and every
+other escape), control characters, what turns the direction of writing around or is invisible (format characters), line
+separators other than LF, and halves of surrogate pairs. All of it in time that grows with the text's length alone.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+__all__ = ["LINE_LIMIT", "block", "log_line", "one_line", "printable", "quoted"]
+
+LINE_LIMIT = 1_000
+"""The longest line made of a text from elsewhere, in characters, unless a caller says otherwise."""
+
+CUT = "…"
+"""Stands at the end of what was cut."""
+
+VALUE_LIMIT = 80
+"""Most characters of a value that is shown because it is wrong."""
+
+UNSHOWN = "\N{REPLACEMENT CHARACTER}"
+"""Stands for a character that is taken out and whose place should be seen."""
+
+_BEGINS = "\x07\x1b\x90\x98\x9b-\x9f\n\r\u2028\u2029"
+_SEQUENCES = re.compile(
+    # A control sequence, whole or cut off: parameters, intermediates, the final byte.
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    # A control string (a title, a link, a device's own language). One without an end loses its beginning only.
+    rf"|(?:\x1b[]PX^_]|[\x90\x98\x9d\x9e\x9f])(?:[^{_BEGINS}]*(?:\x07|\x1b\\|\x9c))?"
+    # Any other escape.
+    r"|\x1b[ -/]*[0-~]?"
+)
+_SPACES = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+_SPECIAL = re.compile(r"[^\x20-\x7e]")
+
+
+def printable(text: str, limit: int = LINE_LIMIT) -> str:
+    """Return ``text`` as one harmless line of at most ``limit`` characters, its spaces as they were."""
+    return _bounded(_cleaned(text, ""), limit)
+
+
+def one_line(text: str, limit: int = LINE_LIMIT) -> str:
+    """Return ``text`` as one harmless line of at most ``limit`` characters, every run of white space one space."""
+    if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text and text.strip() == text:
+        return text  # as is nearly all that this program says itself
+    return _bounded(" ".join(_cleaned(text, "").split()), limit)
+
+
+def block(text: str, limit: int) -> str:
+    """Return ``text`` as harmless lines, of at most ``limit`` characters together; LF and tabs stay."""
+    return _bounded(_cleaned(text.replace("\r\n", "\n"), "\n\t"), limit)
+
+
+def log_line(line: str, limit: int = LINE_LIMIT) -> str:
+    """Return one line of a program's output, harmless and at most ``limit`` characters long, its tabs as spaces.
+
+    Of a line in which a progress display went back to the beginning it is what a terminal would show last.
+    """
+    state = line.rstrip("\r").rpartition("\r")[2]
+    return _bounded(_cleaned(state, "\t").expandtabs(), limit)
+
+
+def quoted(value: object, limit: int = VALUE_LIMIT) -> str:
+    """Return a value as Python writes it, harmless and at most ``limit`` characters long, else its kind.
+
+    Whatever it is can be said so: a number of more digits than Python converts, or an object whose ``repr`` raises.
+    """
+    try:
+        said = repr(value)
+        said = said if said.isprintable() else ascii(value)
+    except BaseException:  # noqa: BLE001 - it is somebody else's, and wrong already: its kind is all there is to know
+        said = f"{'an' if type(value).__name__[:1] in 'aeio' else 'a'} {type(value).__name__} that cannot be written"
+    return printable(said, limit)
+
+
+def _cleaned(text: str, keep: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    text = _SEQUENCES.sub("", text)
+    return _SPECIAL.sub(lambda found: found[0] if found[0] in keep else _shown(found[0]), text)
+
+
+@lru_cache(4_096)
+def _shown(char: str) -> str:
+    """Return what stands for one character."""
+    if char.isprintable():
+        return char
+    category = unicodedata.category(char)
+    if char in _SPACES or category == "Zs":
+        return " "
+    return "" if category == "Cf" else UNSHOWN
+
+
+def _bounded(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration for people: ``40 s``, ``5 min``, ``3 h``."""
+    minute, hour, day = 60, 3_600, 86_400
+    if seconds < 1:
+        return "less than 1 s"
+    if seconds < 2 * minute:
+        return f"{round(seconds)} s"
+    if seconds < 2 * hour:
+        return f"{round(seconds / minute)} min"
+    return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"

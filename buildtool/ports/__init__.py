@@ -1,0 +1,1 @@
+"""What the shells need from outside, as Protocols; adapters implement them, and the fakes of the tests too."""

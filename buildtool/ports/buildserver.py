@@ -1,0 +1,247 @@
+"""What a build server needs from outside: the metaserver, sources, commands, and a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.model.platforms import Value
+from buildtool.model.servers import Held, Judged
+from buildtool.protocol.messages import (
+    AbortOrder,
+    Accepted,
+    Done,
+    Draining,
+    Ended,
+    Ok,
+    Order,
+    RenewTickets,
+    Tickets,
+    Welcome,
+)
+
+# --- the build server's shell and what it talks through ------------------------------------------------
+
+
+class Orders(Protocol):
+    """What the metaserver may ask of a build server."""
+
+    async def build(self, order: Order) -> Accepted:
+        """Take an Attempt, which then goes on by itself. Raises BuildToolError (the refusal's reason)."""
+
+    async def abort(self, order: AbortOrder) -> Ok:
+        """Stop an Attempt; its end is told when its processes are gone."""
+
+    def held(self) -> tuple[Held, ...]:
+        """Return every Attempt that is here, those whose end nobody has taken yet among them."""
+
+    def connected(self, welcome: Welcome) -> None:
+        """A Session is open; its ``verdicts`` say what is to become of what was held."""
+
+    def judged(self, verdicts: Sequence[Judged]) -> None:
+        """A heartbeat was answered with these verdicts."""
+
+    def disconnected(self, reason: str) -> None:
+        """The Session ended; another login will be tried. What is held goes on."""
+
+
+class MetaserverLink(Protocol):
+    """What a build server tells the metaserver. Every method raises Unavailable while there is no connection."""
+
+    async def ended(self, message: Ended) -> Ok:
+        """Say how an Attempt ended without an artifact."""
+
+    async def done(self, message: Done) -> Ok:
+        """Say that an Attempt's artifact is uploaded."""
+
+    async def renew(self, message: RenewTickets) -> Tickets:
+        """Ask for fresh tickets."""
+
+    async def draining(self, message: Draining) -> Ok:
+        """Say that no more orders are taken."""
+
+
+class Uploads(Protocol):
+    """Bytes from a build server to the transfer port."""
+
+    async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
+        """Append ``data`` at ``offset`` and return the log's length there. Raises Unavailable, BadTicket, BadUpload."""
+
+    async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
+        """Send a file, resuming where an earlier try stopped. Raises Unavailable, BadTicket, BadUpload."""
+
+
+@frozen
+class Spooled:
+    """How an Attempt ended, as it is kept on disk until the metaserver has taken it; ``artifact`` is a Done's file."""
+
+    end: Done | Ended
+    artifact: Path | None = None
+
+
+class SpoolFiles(Protocol):
+    """Ends of Attempts on disk, one for each Build and epoch: they outlive this program, and a loss of power."""
+
+    async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
+        """Keep an end durably, in the place of an earlier one of that Attempt; ``artifact`` is moved there.
+
+        Raises MachineFault when the disk does not let it; then everything is as it was.
+        """
+
+    async def entries(self) -> Sequence[Spooled]:
+        """Return all that is kept, oldest first; what is not whole is deleted. Raises MachineFault."""
+
+    async def drop(self, build_id: int, epoch: int) -> None:
+        """Forget an end and delete its file; that there is none does not matter. Raises MachineFault."""
+
+
+SourceCopy = Callable[[Path], Awaitable[None]]
+"""Writes what the metaserver has of an Attempt's commit to a path. Raises NotFound when it has nothing, Unavailable."""
+
+
+class SourceCopies(Protocol):
+    """Commits that the metaserver keeps, from its transfer port."""
+
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+        """Write a copy to ``path``. Raises NotFound where there is none, Unavailable, BadTicket, StorageUnavailable."""
+
+
+class Sources(Protocol):
+    """What is asked of version control by a build server."""
+
+    async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
+        """Return a directory that holds exactly ``commit``; one ``slot`` has one, used by one build at a time.
+
+        Where the repository does not give the commit out, ``copy`` is what the metaserver has of it. Raises UnknownRef,
+        CommitGone, RepositoryUnreachable, MachineFault, Unavailable.
+        """
+
+
+@frozen
+class Obstacle:
+    """What was in the way of a command that was not started: the system's ``errno``, 0 where it gave none.
+
+    ``where`` is the directory or program that could not be used; of a program that is not there, all places where it
+    was looked for. It is empty where it was neither.
+    """
+
+    errno: int
+    where: tuple[Path, ...] = ()
+
+
+class CommandEnd(Protocol):
+    """How a command ended; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
+
+    @property
+    def code(self) -> int | None: ...
+
+    @property
+    def cause(self) -> str: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def detail(self) -> str: ...
+
+    @property
+    def succeeded(self) -> bool: ...
+
+    @property
+    def killed_from_outside(self) -> bool: ...
+
+    @property
+    def obstacle(self) -> Obstacle | None: ...
+
+
+class RunningCommand(Protocol):
+    """A command that was started; ``ended`` is awaited for its end."""
+
+    @property
+    def ended(self) -> Awaitable[CommandEnd]: ...
+
+    def stop(self, reason: str) -> None:
+        """End it: TERM to the whole group, then KILL. May be repeated."""
+
+
+class Commands(Protocol):
+    """Starts commands as processes of their own."""
+
+    def start(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], Awaitable[None]],
+        time_limit: float,
+        silence_limit: float,
+    ) -> RunningCommand:
+        """Start a command whose whole environment is given; limits are in seconds."""
+
+
+class PackedFile(Protocol):
+    """An archive that was written: its size in bytes and its digests, in hex."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def content_digest(self) -> str: ...
+
+
+class Halted(Exception):
+    """Work in a thread ended because it was told to; whoever told it knows why."""
+
+
+class Halt:
+    """Tells work that goes on in a thread to end: asked for in the reactor's thread, looked at between small steps."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def ask(self, reason: str) -> None:
+        """Let the work end at its next step. May be repeated; the first reason counts."""
+        self.reason = self.reason or reason or "stopped"
+
+    def check(self) -> None:
+        """Raise Halted once somebody has asked for that."""
+        if self.reason:
+            raise Halted(self.reason)
+
+
+@frozen
+class SlotPlace:
+    """What one build has to itself besides its sources: a home directory, temporary space, room for the archive."""
+
+    home: Path
+    temporary: Path
+    output: Path
+
+
+class Workshop(Protocol):
+    """The build server's own files. Every method raises MachineFault when the disk does not let it.
+
+    Those that get a Halt end soon after it was asked for, and raise Halted.
+    """
+
+    async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+        """Return fresh, empty directories for ``slot``."""
+
+    async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
+        """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""
+
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
+        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed and what it is the parent of too."""
+
+    async def clear(self, slot: int, halt: Halt) -> None:
+        """Delete what a build left in its directories."""
+
+    async def machine(self) -> Mapping[str, Value]:
+        """Return the machine's properties as they are now: free disk and memory among them, in MiB."""

@@ -1,0 +1,273 @@
+"""What the metaserver needs from outside, and what it offers to its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+from attrs import frozen
+
+from buildtool.model.audit import AuditEvent
+from buildtool.model.principal import Principal
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    Beat,
+    Build,
+    Mail,
+    Refusal,
+    RememberedFailure,
+    Request,
+    Shelf,
+    ShelfKey,
+    Shift,
+)
+from buildtool.model.servers import Server
+from buildtool.ports.pages import RunningBuild
+from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
+
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
+"""What the scheduler writes: each value is the whole row of its kind and key."""
+
+
+@frozen
+class Snapshot:
+    """Everything open, as the database has it at the start, and the next free numbers.
+
+    ``recent`` are the newest artifacts, oldest first, from which durations are learnt; ``beat`` is when the metaserver
+    was last there (wall time), or 0.
+    """
+
+    requests: tuple[Request, ...]
+    builds: tuple[Build, ...]
+    attempts: tuple[Attempt, ...]
+    servers: tuple[Server, ...]
+    refusals: tuple[Refusal, ...]
+    next_request: int
+    next_build: int
+    next_artifact: int
+    recent: tuple[Artifact, ...] = ()
+    beat: float = 0.0
+
+
+@frozen
+class AnsweredRequest:
+    """A Request that was answered before: its id, the digest of its body, and the answer given."""
+
+    request_id: int
+    body_digest: str
+    answer: str
+
+
+class BrokerStore(Protocol):
+    """The metaserver's database, as the scheduler's shell uses it. Each call is one transaction."""
+
+    async def load(self) -> Snapshot:
+        """Return everything that is open."""
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
+        """Return what was answered to these client request ids; ids never seen are left out."""
+
+    async def known(
+        self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
+    ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
+        """Return the artifacts that are given out and the failures still remembered, for every key asked.
+
+        And what ``answered`` does, in the same transaction: decisions wait for both.
+        """
+
+    async def commit(self, rows: Sequence[Row], happened: Sequence[AuditEvent], now: float) -> None:
+        """Write all rows and events in one durable transaction. Raises StorageUnavailable; then nothing is written."""
+
+    async def request(self, request_id: int) -> Request | None:
+        """Return a Request, open or ended."""
+
+    async def build(self, build_id: int) -> Build | None:
+        """Return a Build, open or ended."""
+
+    async def artifact(self, artifact_id: int) -> Artifact | None:
+        """Return an Artifact, also a withdrawn one."""
+
+    async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
+        """Return artifacts that are given out and may come near a shelf, each once.
+
+        The newest with the same options, then the newest of the project: at most ``limit`` of each, newest first.
+        """
+
+    async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
+        """Return the artifacts with these bytes that are given out."""
+
+    async def attempts(self, build_id: int) -> Sequence[Attempt]:
+        """Return all Attempts of a Build, oldest first."""
+
+
+@frozen
+class OutgoingMail:
+    """A mail of the outbox that is due, with all that its body tells, and how often it was tried.
+
+    ``artifacts`` are those of a summary's Requests. ``server`` is the build server that a mail to its owner is about,
+    as it is now, and ``lost`` what it was building when contact was lost. One that has ``members`` is a digest: it
+    tells of all of them, which were held back, and is marked with all of them.
+    """
+
+    mail: Mail
+    build: Build | None
+    requests: tuple[Request, ...]
+    artifact: Artifact | None
+    attempts: tuple[Attempt, ...]
+    tries: int
+    artifacts: tuple[Artifact, ...] = ()
+    server: Server | None = None
+    lost: tuple[RunningBuild, ...] = ()
+    members: tuple[OutgoingMail, ...] = ()
+
+
+class OutboxStore(Protocol):
+    """The outbox, as the mailer uses it. Each call is one transaction."""
+
+    async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
+        """Return at most ``limit`` mails that are to be tried now, oldest first; a digest is one of them."""
+
+    async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
+        """Hold mails back, each to be told in a digest for its address: one that is not due, or a new one ``until``.
+
+        Of a digest that is held back all members are.
+        """
+
+    async def next_due(self) -> float | None:
+        """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
+
+    async def sent(self, key: str, now: float) -> None:
+        """Mark a mail as taken by the mail server."""
+
+    async def deferred(self, key: str, next_try: float, reason: str) -> None:
+        """Note that a mail could not be sent now, and when to try again."""
+
+    async def refused(self, key: str, now: float, reason: str) -> None:
+        """Note on mail and requests that the mail server refused for good."""
+
+    async def shift(self, seconds: float, now: float, latest: float) -> None:
+        """Delay every mail that was put off by so many seconds, to ``latest`` at most: the clock was set to ``now``.
+
+        One that was not tried yet is due at once, whenever it was written.
+        """
+
+
+class SourceResolver(Protocol):
+    """What is asked of version control by the metaserver."""
+
+    async def resolve(self, url: str, ref: str) -> str:
+        """Return the full id of ``ref``, as ``r123`` for Subversion. Raises UnknownRef, RepositoryUnreachable."""
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        """Return the commits that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
+
+    async def pin(self, url: str, commit: str) -> None:
+        """Keep ``commit`` in the mirror whatever happens at the origin."""
+
+
+class ArtifactFiles(Protocol):
+    """Artifact bytes by digest, and uploads on their way there."""
+
+    async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """Return those of the files, told by digest and size in bytes, that are not there with that size.
+
+        Raises StorageUnavailable where it cannot be known.
+        """
+
+    async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
+        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
+
+    async def discard(self, build_id: int, epoch: int) -> None:
+        """Throw away what an Attempt uploaded, if anything."""
+
+
+class LogFiles(Protocol):
+    """Log bytes by Build and epoch."""
+
+    async def finish(self, build_id: int, epoch: int) -> None:
+        """Compress a log that nothing will be appended to any more."""
+
+
+# --- the metaserver's shell and what it talks through -------------------------------------------------
+
+Handler = Callable[[Principal, Any], Awaitable[Any]]
+"""Answers a message of whoever calls with a message. Raises BuildToolError for what cannot be done."""
+
+Handlers = Mapping[type[attrs.AttrsInstance], Handler]
+"""What a service can be asked, each message with its handler: the same for every way in."""
+
+
+@frozen
+class ConnectionEnded:
+    """The connection of a build server's Session ended; ``clean`` if it said good-bye. Never sent over the wire."""
+
+    reason: str
+    clean: bool
+
+
+class BuildServers(Protocol):
+    """The way to connected build servers; what cannot be delivered shows as a lost connection.
+
+    The answer to an order comes back to the service for build servers as Accepted or as Ended (refused).
+    """
+
+    def dispatch(self, server: str, session: int, order: Order) -> None:
+        """Send an order to its build server."""
+
+    def abort(self, server: str, session: int, order: AbortOrder) -> None:
+        """Send a build server the order to stop an Attempt."""
+
+    def fence(self, server: str, session: int) -> None:
+        """Close the connection of an older Session."""
+
+    async def silence(self, server: str, session: int) -> float:
+        """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
+
+        Infinity when it has no connection any more.
+        """
+
+
+class Followers(Protocol):
+    """Requesters that wait in the foreground."""
+
+    def follows(self, request_id: int) -> bool:
+        """Return whether anybody follows this Request."""
+
+    def moved(self, status: RequestStatus) -> None:
+        """Send whoever follows this Request how it stands."""
+
+
+class Notifier(Protocol):
+    """The mailer, as the scheduler's shell sees it."""
+
+    def nudge(self) -> None:
+        """Wake the mailer: there is new mail in the outbox."""
+
+
+class OperatorStore(Protocol):
+    """What only an operator asks of the database. Each call is one transaction."""
+
+    async def mail_left(self) -> tuple[int, int]:
+        """Return how many mails are to be sent, and how many were refused for good."""
+
+    async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
+        """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
+
+
+class ArtifactRemover(Protocol):
+    """Takes artifact files away."""
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+
+        Nothing is published under that digest meanwhile. Raises StorageUnavailable.
+        """
+
+
+class Conditions(Protocol):
+    """What keeps the metaserver from doing its work, if anything."""
+
+    def problems(self) -> tuple[str, ...]:
+        """Return each in one line; empty when all is well."""

@@ -1,0 +1,165 @@
+"""What the pages read, and whom they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
+from buildtool.model.servers import Server
+from buildtool.protocol.messages import Explanation
+
+# --- what the pages read --------------------------------------------------------------------------------
+
+
+@frozen
+class Overview:
+    """The state of everything in one look. ``builds`` has every state as a key.
+
+    What is open or unsent is exact; figures over all history (ended builds, artifacts and their bytes) may be
+    some seconds old. ``slots`` is how many builds the connected servers take at once, ``running`` how many run.
+    """
+
+    builds: Mapping[BuildState, int]
+    requests_waiting: int
+    servers_connected: int
+    servers_known: int
+    slots: int
+    running: int
+    artifacts: int
+    artifact_bytes: int
+    mails_unsent: int
+    mails_refused: int
+    oldest_queued: Build | None
+    last_event: int
+
+
+@frozen
+class RunningBuild:
+    """An Attempt that has not ended, and its Build."""
+
+    attempt: Attempt
+    build: Build
+
+
+@frozen
+class ServerLine:
+    """A build server and what it is building, oldest first."""
+
+    server: Server
+    running: tuple[RunningBuild, ...]
+
+
+@frozen
+class BuildLine:
+    """A Build for a list: the Attempt that decided it (or else the newest), its Artifact, and how many asked.
+
+    ``attempt.log_tail`` is always empty here.
+    """
+
+    build: Build
+    attempt: Attempt | None
+    artifact: Artifact | None
+    requests: int
+
+
+@frozen
+class RequestLine:
+    """A Request, and what the mail server said when it refused the mail about it for good (else empty)."""
+
+    request: Request
+    mail_error: str = ""
+
+
+@frozen
+class BuildDetail:
+    """All about one Build: its newest Attempts and first Requests, oldest first, and how many asked in all."""
+
+    build: Build
+    attempts: tuple[Attempt, ...]
+    requests: tuple[RequestLine, ...]
+    request_count: int
+    artifact: Artifact | None
+
+
+@frozen
+class EventLine:
+    """One row of the events table. ``seq`` rises; ``at`` is wall time; rows are pruned from the oldest on."""
+
+    seq: int
+    at: float
+    kind: str
+    subject: str
+    detail: str
+
+
+@frozen
+class Health:
+    """That the database answers, with the schema revision that it has."""
+
+    revision: str
+
+
+class Pages(Protocol):
+    """What the pages read. Every method raises StorageUnavailable while the database cannot be read.
+
+    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one.
+    E-mail addresses are whole here; the presenters mask them.
+    """
+
+    async def overview(self, now: float) -> Overview:
+        """Return the figures of the start page."""
+
+    async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
+        """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
+
+    async def builds(
+        self,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        project: str | None = None,
+        state: BuildState | None = None,
+    ) -> Sequence[BuildLine]:
+        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
+
+    async def build(self, build_id: int) -> BuildDetail | None:
+        """Return all about one Build, or None when there is none of this id."""
+
+    async def request(self, request_id: int) -> RequestLine | None:
+        """Return one Request, or None when there is none of this id."""
+
+    async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
+        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
+
+    async def health(self) -> Health:
+        """Say that the database answers."""
+
+
+class LogExtent(Protocol):
+    """How long a log is by now, in bytes, and whether nothing will be appended to it any more."""
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+
+class LogReader(Protocol):
+    """Log bytes by Build and epoch, for the pages."""
+
+    async def state(self, build_id: int, epoch: int) -> LogExtent:
+        """Return how much there is of a log. Raises NotFound when nothing of it has arrived, StorageUnavailable."""
+
+    async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
+        """Return at most ``size`` bytes from ``start`` on, b"" at the end. Raises NotFound, StorageUnavailable."""
+
+
+class Questions(Protocol):
+    """What the pages ask the metaserver, since it is not in the database."""
+
+    async def why(self, build_id: int) -> Explanation | None:
+        """Return how an open Build stands and why it waits; None when it is not open, or nobody answers in time."""

@@ -1,0 +1,1 @@
+"""``bin/buildserver.py``: offers this machine to a metaserver and builds what it is given."""

@@ -1,0 +1,75 @@
+"""The directory of one build server: where what lies in it, and that it is this process's alone.
+
+Covered by tests/programs/buildserver/test_main.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from buildtool.adapters.storage.private_directories import make_private
+from buildtool.errors import ConfigurationError
+from buildtool.programs.buildserver import drain_signals
+
+log = Logger()
+
+
+@frozen
+class BuildDirectory:
+    """Where this build server keeps its files; each name has a place of its own, so several run on one machine."""
+
+    top: Path
+
+    @property
+    def mirrors(self) -> Path:
+        return self.top / "mirrors"
+
+    @property
+    def subversion(self) -> Path:
+        return self.top / "subversion"
+
+    @property
+    def sources(self) -> Path:
+        return self.top / "sources"
+
+    @property
+    def slots(self) -> Path:
+        return self.top / "slots"
+
+    @property
+    def spool(self) -> Path:
+        return self.top / "spool"
+
+    @property
+    def stamp(self) -> Path:
+        return self.top / drain_signals.STAMP
+
+    def close_to_others(self) -> None:
+        """Make the directories private to this account, and log what was open to others. Raises ConfigurationError."""
+        try:
+            opened = make_private([self.top, self.mirrors, self.subversion, self.sources, self.slots, self.spool])
+        except OSError as error:
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
+        for line in opened:
+            log.warn("{line}", line=line)
+
+    def lock(self) -> BinaryIO:
+        """Lock the directory for this process until the returned file is closed. Raises ConfigurationError."""
+        try:
+            self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stream = (self.top / "lock").open("ab")
+        except OSError as error:
+            raise ConfigurationError(f"build_dir: cannot write in {self.top}: {error.strerror}") from error
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.close()
+            raise ConfigurationError(
+                f"another build server works in {self.top}: give this one another --name"
+            ) from error
+        return stream

@@ -1,0 +1,162 @@
+"""What a build server announces: composed of what was detected here and of what the projects declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve, frozen
+
+from buildtool.adapters.host.detectors import DETECTORS, Detected
+from buildtool.adapters.host.toolchains import Rejected, Survey, Toolchain
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.options import Property, Role
+from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
+from buildtool.model.project_options import STANDARD
+from buildtool.model.records import canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.programs.buildserver.platforms import Choice
+from buildtool.project.definition import Project
+
+TEXT_LIMIT = 500
+"""Most characters of what is announced for people to read."""
+
+_TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "AR": ("ar",), "STRIP": ("strip",)}
+
+
+@frozen
+class Announced:
+    """What stays the same while the program runs; ``machine`` and ``detected`` are as of the start.
+
+    ``time_limit`` is the owner's for one build, in seconds.
+    """
+
+    platform: Mapping[str, Value]
+    machine: Mapping[str, Value]
+    offers: tuple[Offer, ...]
+    skills: tuple[ProjectSkill, ...]
+    detected: Mapping[str, Detected]
+    max_builds: int
+    admin: str
+    software: str
+    rejected: tuple[Rejected, ...] = ()
+    time_limit: int | None = None
+
+    def capability(self, changed: Mapping[str, Value]) -> Capability:
+        """Return what is announced now; ``changed`` are the machine properties that were looked at again."""
+        known = {name: value for name, value in changed.items() if name in self.machine}
+        # So that the metaserver sees when it changes: what was over the old limit may be within the new.
+        limit = {} if self.time_limit is None else {"time_limit": self.time_limit}
+        return Capability(
+            offers=self.offers,
+            machine=canonical({**self.machine, **known, **limit}),
+            skills=self.skills,
+            max_builds=self.max_builds,
+            host_info=self.host_info(),
+            admin=self.admin[:TEXT_LIMIT],
+            software=self.software,
+        )
+
+    def host_info(self) -> str:
+        """Return the machine in a few words, for people."""
+        names = ("os_release", "arch", "cpu_level", "cc_version")
+        words = [str(self.detected[name]) for name in names if self.detected.get(name)]
+        return " ".join([*words, f"{self.detected.get('cpus', '?')} processors"])[:TEXT_LIMIT]
+
+
+def announced(
+    projects: Iterable[Project],
+    detected: Mapping[str, Detected],
+    *,
+    max_builds: int,
+    admin: str,
+    software: str,
+    found: Survey | None = None,
+    time_limit: int | None = None,
+) -> Announced:
+    """Compose it; ``found`` are the toolchains besides the machine's own compiler, ``time_limit`` is in seconds.
+
+    Raises ConfigurationError for a property that names a detector which there is not.
+    """
+    known = list(projects)
+    properties = dict(STANDARD)
+    for project in known:
+        properties |= {item.name: item for item in project.options.system}
+    platform = _platform(properties.values(), detected)
+    offers = [Offer(canonical(platform), OfferKind.NATIVE, _tools(detected))]
+    survey = found if found is not None else Survey()
+    offers += [_offer(one, properties.values()) for one in survey.toolchains]
+    return Announced(
+        platform=platform,
+        machine=_values(properties.values(), Role.MACHINE, detected),
+        # An order names platform and kind, so of two toolchains for one the later stands: the owner's.
+        offers=tuple({(one.platform, one.kind): one for one in offers}.values()),
+        skills=tuple(ProjectSkill(one.name, one.recipe.version, one.options.digest()) for one in known),
+        detected=detected,
+        max_builds=max_builds,
+        admin=admin,
+        software=software,
+        rejected=survey.rejected,
+        time_limit=time_limit,
+    )
+
+
+def restricted(found: Announced, choice: Choice) -> Announced:
+    """Return what is announced when only the chosen platforms are offered. Raises UsageError."""
+    return evolve(found, offers=choice.chosen(found.offers, found.rejected))
+
+
+def _platform(properties: Iterable[Property], known: Mapping[str, Detected]) -> dict[str, Value]:
+    platform = _values(properties, Role.ARTIFACT, known)
+    if platform.get("cpu_level") in CPU_LEVELS:
+        # What a recipe targets unless it is asked for more, so that the binary runs on every processor of the arch.
+        platform["cpu_level"] = CPU_LEVELS[0]
+    return platform
+
+
+def _offer(toolchain: Toolchain, properties: Iterable[Property]) -> Offer:
+    arch = ARCHES[toolchain.arch]
+    known: dict[str, Detected] = {
+        "os": "linux",
+        "arch": arch.name,
+        "bits": arch.bits,
+        "byteorder": arch.byteorder,
+        "libc": toolchain.libc,
+        "libc_version": toolchain.libc_version,
+        "cpu_level": CPU_LEVELS[0] if arch.name == "x86_64" else None,
+    }
+    return Offer(canonical(_platform(properties, known)), toolchain.kind, tuple(sorted(toolchain.tools.items())))
+
+
+def _values(properties: Iterable[Property], role: Role, detected: Mapping[str, Detected]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for item in properties:
+        if item.role is not role:
+            continue
+        if item.detector not in DETECTORS:
+            known = ", ".join(sorted(DETECTORS))
+            raise ConfigurationError(f"property {item.name} names the detector {item.detector!r}; there are {known}")
+        value = detected.get(item.detector)
+        if value is None:
+            continue
+        try:
+            found[item.name] = item.option.check(value)
+        except UsageError:
+            continue  # this machine is something that the description does not know: it offers nothing by that name
+    return found
+
+
+def _tools(detected: Mapping[str, Detected]) -> tuple[tuple[str, str], ...]:
+    there = detected.get("tools")
+    names = there if isinstance(there, tuple) else ()
+    chosen = {role: next((name for name in choices if name in names), None) for role, choices in _TOOL_NAMES.items()}
+    chosen["CC_VERSION"] = _compiler(chosen["CC"], detected)
+    return tuple(sorted((role, name) for role, name in chosen.items() if name is not None))
+
+
+def _compiler(name: str | None, detected: Mapping[str, Detected]) -> str | None:
+    """Return family and version of the compiler of this name: ``cc`` may be another one than ``gcc``."""
+    said, versions = detected.get("cc_version"), detected.get("tool_versions")
+    if name is None or not isinstance(said, str) or not isinstance(versions, tuple):
+        return None
+    version = dict(one.split("=", 1) for one in versions if "=" in one).get(name)
+    return said if version is None or said.endswith(f"-{version}") else f"{name}-{version}"

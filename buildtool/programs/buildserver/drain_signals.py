@@ -1,0 +1,55 @@
+"""How a machine's owner has its build server finish and leave: SIGHUP, or a file that is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.task import LoopingCall
+
+from buildtool.errors import ConfigurationError
+from buildtool.programs.common.beginning import is_ignored
+from buildtool.programs.common.program import Stop
+
+STAMP = "shutdown.stamp"
+LOOK = 2.0
+"""Seconds between two looks whether the file is there."""
+
+
+def clear(stamp: Path) -> None:
+    """Remove a stamp that was touched before the program started. Raises ConfigurationError."""
+    try:
+        stamp.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"build_dir: {stamp} cannot be removed: {error.strerror}") from error
+
+
+def watch(reactor: ReactorBase, stamp: Path, drain: Stop) -> Callable[[], None]:
+    """Ask ``drain`` when SIGHUP comes or ``stamp`` appears; return what ends the watch.
+
+    Where SIGHUP is ignored (``nohup`` does that) it stays ignored: the file does the same.
+    """
+
+    def look() -> None:
+        if os.path.lexists(stamp):
+            drain.ask(f"{stamp.name} was touched")
+
+    def signalled(_number: int, _frame: FrameType | None) -> None:
+        reactor.callFromThread(drain.ask, "the build server was told to drain (SIGHUP)")
+
+    looking = LoopingCall(look)
+    looking.clock = reactor
+    looking.start(LOOK, now=False)
+    before = signal.getsignal(signal.SIGHUP)
+    if not is_ignored(signal.SIGHUP):
+        signal.signal(signal.SIGHUP, signalled)
+
+    def end() -> None:
+        looking.stop()
+        signal.signal(signal.SIGHUP, before)
+
+    return end

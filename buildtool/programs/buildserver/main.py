@@ -1,0 +1,313 @@
+"""``bin/buildserver.py``: offers this machine to a metaserver and builds what it is given."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from attrs import field, frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, race
+from twisted.logger import Logger
+
+from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
+from buildtool.adapters.host.build_slots import RecipeCommands, Slots, changing
+from buildtool.adapters.host.detectors import Machine, detect_machine
+from buildtool.adapters.host.processors import usable_processors
+from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.processes.keeper_client import Keepers
+from buildtool.adapters.processes.process_group import mark_for
+from buildtool.adapters.processes.runner import Processes
+from buildtool.adapters.runtime.fair_pool import FairPool
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.storage.instance import load_instance
+from buildtool.adapters.storage.spool import Spool
+from buildtool.adapters.vcs.by_url import Checkouts
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
+from buildtool.adapters.vcs.svn.command import SvnCommand
+from buildtool.adapters.vcs.svn.copies import SvnSources
+from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.configuration.settings import Settings, load_settings, need_projects
+from buildtool.errors import BuildToolError, UsageError
+from buildtool.model.hosts import at_port
+from buildtool.ports.buildserver import Halt, Halted
+from buildtool.ports.common import Executor
+from buildtool.programs.buildserver import drain_signals
+from buildtool.programs.buildserver.build_directory import BuildDirectory
+from buildtool.programs.buildserver.capability import Announced, announced, restricted
+from buildtool.programs.buildserver.platforms import look_around
+from buildtool.programs.buildserver.show_info import as_json, as_text
+from buildtool.programs.common.output import say
+from buildtool.programs.common.program import (
+    EXIT_CODES,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    Stop,
+    command_line,
+    host_flag,
+    refuse,
+    run,
+    software,
+    whole,
+)
+from buildtool.project.definition import tools_named
+from buildtool.protocol.messages import Register
+
+log = Logger()
+
+PROGRAM = "buildserver.py"
+MOST_BUILDS = 64
+THREADS = 8
+
+THREADS_GRACE = 5.0
+"""Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    return whole(PROGRAM, partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    said = _parser().parse_args(arguments)
+    if said.json and not said.show_info:
+        raise UsageError("--json goes with --show-info (--help shows an example)")
+    settings = load_settings(said.config, secrets=False)
+    name = _checked_name(said.name or socket.gethostname())
+    place = BuildDirectory(settings.build_dir / name)
+    detected = detect_machine(place.slots, tools_named(settings.projects))
+    survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
+    everything = announced(
+        settings.projects,
+        detected,
+        max_builds=said.max_builds,
+        admin=said.admin,
+        software=software(),
+        found=survey,
+        time_limit=said.time_limit,
+    )
+    found = restricted(everything, choice)
+    if said.show_info:
+        say(as_json(name, found) if said.json else as_text(name, found))
+        return EXIT_OK
+    need_projects(settings)
+    with place.lock():
+        instance = load_instance(place.top)
+        return run(
+            PROGRAM,
+            lambda reactor, stop: _serve(_Program(settings, name, place, found, said, instance), reactor, stop),
+            verbose=said.verbose,
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line(
+        PROGRAM,
+        "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
+        "finishes them first.",
+        "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
+        EXIT_CODES
+        | {
+            EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
+            EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
+        },
+    )
+    parser.add_argument("--name", default="", help="what the farm knows this machine as (default: its host name)")
+    parser.add_argument(
+        "--max-builds", type=_number(1, MOST_BUILDS), default=1, metavar="N", help="builds at once (default 1)"
+    )
+    parser.add_argument(
+        "--platforms",
+        metavar="NAMES",
+        help="offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples",
+    )
+    parser.add_argument("--no-cross", dest="cross", action="store_false", help="look for no cross compilers")
+    parser.add_argument(
+        "--toolchains", type=Path, metavar="FILE", help="a TOML file of toolchains that are not found by themselves"
+    )
+    parser.add_argument(
+        "--host", type=host_flag, default=None, help="where the metaserver is (default: host of the configuration)"
+    )
+    parser.add_argument(
+        "--port", type=_number(1, 65535), default=0, help="its control port (default: pb_port of the configuration)"
+    )
+    parser.add_argument(
+        "--time-limit", type=_number(1, 10**7), metavar="S", help="seconds that one build may take here (default: any)"
+    )
+    parser.add_argument(
+        "--admin",
+        default="",
+        metavar="TEXT",
+        help="whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing",
+    )
+    parser.add_argument(
+        "--maxdelay", type=_number(1, 86400), default=300, metavar="S", help="most seconds between logins (default 300)"
+    )
+    parser.add_argument(
+        "--maxretries", type=_number(1, 10**6), metavar="N", help="end when N logins in a row failed (default: never)"
+    )
+    parser.add_argument(
+        "--keepalive",
+        type=_number(1, 3600),
+        default=int(KEEPALIVE),
+        metavar="S",
+        help=f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
+    )
+    parser.add_argument("--show-info", action="store_true", help="say what this machine offers, and end")
+    parser.add_argument("--json", action="store_true", help="with --show-info: as JSON")
+    return parser
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    """Return a converter for argparse that accepts the whole numbers of a range."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.match(name):
+        raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
+    return name
+
+
+# --- serving --------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Program:
+    settings: Settings
+    name: str
+    place: BuildDirectory
+    found: Announced
+    said: argparse.Namespace
+    instance: str = field(repr=False)
+
+
+def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
+    """Return what checks out; a checkout that nobody waits for any more ends."""
+    turns = FairPool(pool, THREADS)
+    mirror = GitMirror(place.mirrors, turns)
+    closing.callback(mirror.close)
+    svn = SvnCommand(place.subversion)
+    closing.callback(svn.close)
+    return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
+
+
+async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
+    settings, place, said, found = program.settings, program.place, program.said, program.found
+    if os.geteuid() == 0:
+        log.warn(
+            "this build server runs as root, and so does everything that is built: it may read and change all of this "
+            "machine; give the build server an account of its own"
+        )
+    place.close_to_others()
+    with ExitStack() as closing:
+        pool = Threads(reactor, THREADS, "build server")
+        closing.callback(pool.stop, THREADS_GRACE)
+        sources = _sources(place, pool, closing)
+        slots = Slots(place.slots, pool, found.machine)
+        if not await _cleared(slots, stop):
+            return EXIT_OK
+        keepers = Keepers.where_possible(mark_for(place.slots))
+        if keepers is not None:
+            closing.callback(keepers.close)
+        processes = Processes(reactor, keepers)
+        transfers = TransferClient(reactor, pool)
+        machine = Machine(place.slots)
+
+        def register() -> Register:
+            return Register(program.name, found.capability(changing(machine)), instance=program.instance)
+
+        errors: list[BuildToolError] = []
+
+        def final(error: BuildToolError) -> None:
+            errors.append(error)
+            stop.ask(str(error))
+
+        host, port = said.host or settings.host, said.port or settings.pb_port
+        link = BuildServerLink(
+            machine_at(reactor, host, port),
+            at_port(host, port),
+            register,
+            reactor,
+            final=final,
+            pace=LoginPace(most=float(said.maxdelay), retries=said.maxretries),
+            keepalive=float(said.keepalive),
+        )
+        tools = Tools(
+            sources=sources,
+            commands=RecipeCommands(processes),
+            workshop=slots,
+            uploads=transfers,
+            clock=reactor,
+            environment={"PATH": os.environ.get("PATH", os.defpath)},
+            server=program.name,
+            cpus=max(1, usable_processors() // found.max_builds),
+            time_limit=None if said.time_limit is None else float(said.time_limit),
+            copies=transfers,
+        )
+        offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
+        deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
+        server = BuildServer(offered, tools, link, deliveries, pool)
+        await deliveries.restore()
+        drain_signals.clear(place.stamp)
+        drain = Stop()
+        closing.callback(drain_signals.watch(reactor, place.stamp, drain))
+        link.orders = server
+        link.startService()
+        try:
+            if await _told_to_leave(server, stop, drain):
+                log.info("stopping: {reason}", reason=stop.reason)
+                await server.hand_back(stop.reason)
+        finally:
+            deliveries.stop()
+            await processes.stop_all("the build server stops")
+            await link.stopService()
+            await transfers.close()
+    if errors:
+        return refuse(PROGRAM, errors[0])
+    return EXIT_OK
+
+
+async def _cleared(slots: Slots, stop: Stop) -> bool:
+    """Delete what an earlier run left; return False when told to stop meanwhile. Raises MachineFault."""
+    halt = Halt()
+    Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
+    try:
+        await slots.clear_all(halt)
+    except Halted:
+        log.info("stopping: {reason}; what an earlier run left is deleted at the next start", reason=stop.reason)
+        return False
+    return True
+
+
+async def _told_to_leave(server: BuildServer, stop: Stop, drain: Stop) -> bool:
+    """Return True when the program is told to stop, False when it was told to drain and has done so."""
+
+    async def drained() -> str:
+        reason = await drain.asked()
+        log.info("draining: {reason}", reason=reason)
+        await server.drain(reason)
+        log.info("drained: everything is delivered")
+        return reason
+
+    first, _ = await race([Deferred.fromCoroutine(stop.asked()), Deferred.fromCoroutine(drained())])
+    return first == 0

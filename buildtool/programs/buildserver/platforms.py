@@ -1,0 +1,81 @@
+"""Which platforms a build server offers: what its owner chose, of what is found here or named in their file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from buildtool.adapters.host.detectors import Detected
+from buildtool.adapters.host.toolchain_file import DonorsFile, load_toolchain_file
+from buildtool.adapters.host.toolchains import Rejected, Survey, known_toolchains, survey
+from buildtool.errors import UsageError
+from buildtool.model.platforms import ARCHES, canonical_arch
+from buildtool.model.servers import Offer, OfferKind
+
+_KINDS = tuple(kind.value for kind in OfferKind)
+
+
+@frozen
+class Choice:
+    """What the owner wants offered, as said with ``where``: kinds, architectures and triples; None is everything."""
+
+    names: tuple[str, ...] | None = None
+    cross: bool = True
+    where: str = "--platforms"
+
+    def takes(self, kind: OfferKind, arch: object, triple: str = "") -> bool:
+        """Return whether a platform made in this way is to be offered."""
+        if kind is OfferKind.CROSS and not self.cross:
+            return False
+        return self.names is None or any(_fits(name, kind, arch, triple) for name in self.names)
+
+    def chosen(self, offers: Iterable[Offer], rejected: Sequence[Rejected] = ()) -> tuple[Offer, ...]:
+        """Return the offers that were chosen. Raises UsageError for a name that chooses none."""
+        told = [
+            (offer, (offer.kind, dict(offer.platform).get("arch"), dict(offer.tools).get("HOST", "")))
+            for offer in offers
+        ]
+        taken = [(offer, of) for offer, of in told if self.takes(*of)]
+        for name in self.names or ():
+            if not any(_fits(name, *of) for _, of in taken):
+                raise UsageError(f"{self.where}: {self._why_none(name, rejected)}")
+        return tuple(offer for offer, _ in taken)
+
+    def _why_none(self, name: str, rejected: Sequence[Rejected]) -> str:
+        if name not in _KINDS and canonical_arch(name) not in ARCHES and "-" not in name:
+            return f"{name[:40]!r} is no platform: say {', '.join(_KINDS)}, a triple, or one of {', '.join(ARCHES)}"
+        if not self.cross:
+            return f"nothing is left of {name[:40]!r} with --no-cross"
+        reasons = "".join(f"; {one.triple}: {one.why}" for one in rejected)
+        return f"this machine cannot build for {name[:40]!r}: no compiler for it was found in PATH{reasons}"
+
+
+def choice_of(platforms: str | None, *, cross: bool, file: DonorsFile, path: Path | None) -> Choice:
+    """Return the choice of the command line, or else of the owner's file. Raises UsageError for an empty one."""
+    if platforms is None:
+        return Choice(file.platforms, cross, f"{path}: platforms")
+    names = tuple(name.strip() for name in platforms.split(",") if name.strip())
+    if not names:
+        raise UsageError("--platforms is empty: name what to offer, such as native,ppc")
+    return Choice(names, cross)
+
+
+def look_around(
+    platforms: str | None, detected: Mapping[str, Detected], *, cross: bool, path: Path | None
+) -> tuple[Survey, Choice]:
+    """Return what toolchains there are besides the machine's own compiler, and which of it all is to be offered.
+
+    Only what may be offered is tried; a toolchain of the owner's file stands in the place of one that would be found
+    under the same triple. Raises UsageError, ConfigurationError.
+    """
+    file = load_toolchain_file(path) if path is not None else DonorsFile()
+    choice = choice_of(platforms, cross=cross, file=file, path=path)
+    own = {one.triple for one in file.toolchains}
+    known = [one for one in known_toolchains(detected.get("os"), detected.get("arch")) if one.triple not in own]
+    return survey(one for one in (*known, *file.toolchains) if choice.takes(one.kind, one.arch, one.triple)), choice
+
+
+def _fits(name: str, kind: OfferKind, arch: object, triple: str) -> bool:
+    return name in (kind.value, triple) or canonical_arch(name) == arch

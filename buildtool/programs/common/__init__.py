@@ -1,0 +1,1 @@
+"""What all programs share: how they begin, print, log, listen and end."""

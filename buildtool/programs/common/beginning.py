@@ -1,0 +1,126 @@
+"""How every program begins: with its standard streams, in UTF-8, with plain signals, and without secrets on show.
+
+Needs nothing but the standard library, so that a program that has to start itself anew does so at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import tempfile
+from types import FrameType
+from typing import BinaryIO
+
+from buildtool.adapters.processes.environment import close_curtains, needed
+from buildtool.adapters.processes.keeper import GIVEN_BACK
+from buildtool.programs.common.output import ready
+
+__all__ = ["begin", "is_ignored"]
+
+WRITTEN_BY_US = 0o022
+"""What is written is for nobody else to change, whatever the umask says."""
+
+HANDED = "BUILDTOOL_HANDED_ENVIRONMENT"
+"""The variable that says in which descriptor the whole environment is handed over."""
+
+
+def begin(*, hidden: bool = False, closed: bool = False) -> None:
+    """Make the process ready for any of the programs; it may start itself anew, once, and come here again.
+
+    With ``hidden`` nobody sees in ``/proc`` the environment that it was started with, with ``closed`` no process of the
+    same user can look into it at all (root can).
+    """
+    ready()
+    anew = _taken_over()
+    if not anew and (hidden or not _speaks_utf8()):
+        _start_anew(hidden=hidden)
+    if closed:
+        close_curtains()
+    _plain_signals()
+    # One that keeps this account itself from what it makes is a mistake, and only that.
+    os.umask(os.umask(WRITTEN_BY_US) & ~stat.S_IRWXU | WRITTEN_BY_US)
+
+
+# --- starting anew --------------------------------------------------------------------------------------
+
+
+def _speaks_utf8() -> bool:
+    """Return whether names of files, words of commands and variables are UTF-8 here, whatever the locale is."""
+    return sys.getfilesystemencoding().lower().replace("_", "-") == "utf-8"
+
+
+def _start_anew(*, hidden: bool) -> None:
+    """Execute this program again: in UTF-8, and with ``hidden`` with as little environment as a program can have.
+
+    What is printed keeps the encoding that it had. Returns only where it cannot be: the program goes on as it is.
+    """
+    words = [sys.executable, *sys.orig_argv[1:]]
+    if not _speaks_utf8():
+        words[1:1] = ["-X", "utf8"]
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    whole = dict(os.environb)
+    kept = {os.fsencode(name): os.fsencode(value) for name, value in needed().items()} if hidden else dict(whole)
+    try:
+        with _unseen_file() as file:
+            file.write(b"\0".join(name + b"=" + value for name, value in whole.items()))
+            file.seek(0)
+            os.set_inheritable(file.fileno(), True)
+            kept |= {HANDED.encode(): b"%d" % file.fileno()}
+            os.execve(sys.executable, [_in_utf8(word) for word in words], kept)  # noqa: S606 - this very program
+    except OSError:
+        return  # no interpreter, memory or descriptors: what the program then does says so better
+
+
+def _in_utf8(word: str) -> bytes:
+    """Return a word of the command line in UTF-8, unless it names a file that is called as it stands."""
+    raw = os.fsencode(word)
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        name = raw.partition(b"=")[2] or raw
+        return raw if os.path.lexists(name) else word.encode("utf-8", "surrogateescape")
+    return raw
+
+
+def _unseen_file() -> BinaryIO:
+    """Return a file that has no name, on no disk where that can be."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("environment"), "w+b")  # noqa: PTH123 - a descriptor
+    return tempfile.TemporaryFile()
+
+
+def _taken_over() -> bool:
+    """Take the environment that ``_start_anew`` has handed over; say whether it has."""
+    number = os.environ.pop(HANDED, "")
+    try:
+        with open(int(number), "rb") as file:  # noqa: PTH123 - a descriptor
+            entries = file.read().split(b"\0")
+    except (ValueError, OSError):
+        return False
+    for entry in entries:
+        name, equals, value = entry.partition(b"=")
+        if equals and name:
+            os.environb[name] = value
+    return True
+
+
+# --- signals --------------------------------------------------------------------------------------------
+
+
+def _unheeded(_number: int, _frame: FrameType | None) -> None:
+    """Take a signal that the parent wished to be ignored. A handler, unlike that wish, is not passed on to children."""
+
+
+def _plain_signals() -> None:
+    """Undo what the parent has blocked, and see to it that no child ignores what the parent wished to be ignored."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in signal.valid_signals():
+        if number not in GIVEN_BACK and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _unheeded)
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    """Return whether the parent wished a signal to be ignored, as ``nohup`` does."""
+    return signal.getsignal(number) in (signal.SIG_IGN, _unheeded)

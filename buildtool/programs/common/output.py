@@ -1,0 +1,114 @@
+"""What programs print: whole lines in whatever encoding, and one word when they cannot be written.
+
+Output may be closed, full, read by nobody any more, or in an encoding that lacks characters. What a program was asked
+to print and could not is its failure: it ends with an exit code that says so, never with a traceback or in silence.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+from buildtool.errors import OutputLost, OutputUnread
+from buildtool.model.text import block, printable
+
+__all__ = ["complain", "put", "ready", "say"]
+
+LINE_LIMIT = 4_000
+"""The longest line on standard error, in characters."""
+
+VISIBLE = "buildtool.visible"
+"""The error handler for characters that an encoding lacks."""
+
+_PLAIN = {
+    "\N{LEFT SINGLE QUOTATION MARK}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"', "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "\N{HYPHEN}": "-", "\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{NO-BREAK SPACE}": " ", "\N{BULLET}": "*",
+}  # fmt: skip
+
+
+def _visible(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(char, "?") for char in lacking), error.end
+
+
+codecs.register_error(VISIBLE, _visible)
+
+
+def put(stream: TextIO | None, text: str) -> None:
+    """Write ``text`` at once; a character that the stream's encoding lacks becomes one that looks like it, or ``?``.
+
+    Raises OSError.
+    """
+    if stream is None or stream.closed:
+        raise OSError(errno.EBADF, "it is closed")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, VISIBLE).decode(encoding))
+    stream.flush()
+
+
+def say(text: str) -> None:
+    """Print ``text``, made harmless, and the end of a line on standard output. Raises OutputLost, OutputUnread."""
+    try:
+        put(sys.stdout, f"{block(text, len(text))}\n")
+    except OSError as error:
+        raise lost(error) from error
+
+
+def lost(error: OSError) -> OutputLost:
+    """Return the error for standard output that could not be written, and give up on what is left of it."""
+    _give_up(sys.stdout, 1)
+    if isinstance(error, BrokenPipeError):
+        return OutputUnread("nobody reads what is printed any more")
+    why = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+    return OutputLost(f"standard output cannot be written, and not everything was printed: {why}")
+
+
+def complain(line: str) -> None:
+    """Print a line, made harmless, on standard error, if that can be; there is nowhere else to say it."""
+    try:
+        put(sys.stderr, f"{printable(line, LINE_LIMIT)}\n")
+    except OSError:
+        _give_up(sys.stderr, 2)
+
+
+def _give_up(stream: TextIO | None, number: int) -> None:
+    """Drop what could not be written, so that the interpreter does not stumble over it at the end."""
+    try:
+        if stream is None or stream.fileno() != number:
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return  # it is no file, or there are no descriptors: then the interpreter says a word more
+
+
+def ready() -> None:
+    """Open the standard streams that are missing, and have all three show any text in the encoding that they have.
+
+    A descriptor that is closed would be given to the next file that is opened, and be written on by mistake; it is
+    taken up by something that refuses to be written.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
+    sys.stdout = _shown(sys.stdout, 1)
+    sys.stderr = _shown(sys.stderr, 2)
+
+
+def _shown(stream: TextIO | None, number: int) -> TextIO:
+    if stream is None:
+        return open(number, "w", encoding="utf-8", errors=VISIBLE, closefd=False)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=VISIBLE)
+    return stream

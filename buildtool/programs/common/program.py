@@ -1,0 +1,332 @@
+"""What all programs share: their command line, one line per event on stderr, and running until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buildtool.concurrency.signal import Signal
+from buildtool.errors import (
+    BuildToolError,
+    ConfigurationError,
+    NoContact,
+    NotRunning,
+    OutputUnread,
+    ProtocolMismatch,
+    UsageError,
+)
+from buildtool.model.hosts import valid_host
+from buildtool.model.text import one_line
+from buildtool.programs.common.log_rates import LineRates
+from buildtool.programs.common.output import complain, put, say
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 7
+EXIT_REFUSED = 8
+EXIT_UNREAD = 141
+
+EXIT_CODES = {
+    EXIT_OK: "all went well",
+    EXIT_FAILED: "something failed (such as a port that is taken); the last line says what",
+    EXIT_USAGE: "the command line or the configuration is wrong",
+    EXIT_UNREAD: "nobody read what was printed to its end, as with | head -1",
+}
+"""What ``--help`` of a server says; ``exit_code`` chooses among them. The numbers mean the same in startcompile.py."""
+
+SAME_SIGNAL = 1.0
+"""Seconds in which a second signal is the first once more: ``timeout``, terminals and supervisors signal twice."""
+
+LOG_LINE = 1_000
+"""The most characters of what an event says, of its error's message, and of where that came from, in its line."""
+
+SUM_UP_EVERY = 30.0
+"""Seconds between two looks whether lines were left out of the log."""
+
+_FRAMES = 12
+_EXIT_SIGNAL = 128
+
+
+def software() -> str:
+    """Return the name and version of this software."""
+    try:
+        return f"buildtool {version('buildtool')}"
+    except PackageNotFoundError:
+        return "buildtool (from a checkout)"
+
+
+class _CommandLine(argparse.ArgumentParser):
+    """One that says in one line what is wrong, in place of printing its usage."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        show(message, file)
+
+    def error(self, message: str) -> NoReturn:
+        what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
+        line = unknown_option(self, words.split()[0]) if words else f"{what} (--help shows an example)"
+        self.exit(EXIT_USAGE, f"{self.prog}: {one_line(line)}\n")
+
+
+def show(message: str, file: object) -> None:
+    """Print what argparse has to say on the stream that it chose. Raises OutputLost, OutputUnread."""
+    if file is sys.stdout:
+        say(message.removesuffix("\n"))
+    else:
+        complain(message.removesuffix("\n"))
+
+
+def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
+    """Return what is said of a word that is no option of ``parser``; the option that comes near is named."""
+    if not word.startswith("-"):
+        return f"{word[:80]!r} is too much (--help shows what is taken)"
+    flag = word.partition("=")[0]
+    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+    near = difflib.get_close_matches(flag, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "--help lists all options"
+    return f"unknown option {flag[:80]} ({hint})"
+
+
+def command_line(
+    program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES, more: str = ""
+) -> argparse.ArgumentParser:
+    """Return a parser that has ``--config``, ``--version`` and ``--verbose``.
+
+    Its help ends with what ``more`` says, the example and the exit codes.
+    """
+    width = max(len(str(code)) for code in codes)
+    meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(codes.items()))
+    parser = _CommandLine(
+        prog=program,
+        description=description,
+        epilog=f"{more}{chr(10) * 2 if more else ''}example:\n  {example}\n\nexit codes:\n{meanings}\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
+    )
+    parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
+    parser.add_argument("--verbose", action="store_true", help="log what the libraries say too")
+    return parser
+
+
+def host_flag(text: str) -> str:
+    """Return the host that ``--host`` says, in its one form, for argparse. Raises UsageError."""
+    return valid_host(text, "--host", "--port")
+
+
+def exit_code(error: BuildToolError) -> int:
+    """Return the exit code for an error that ends a program."""
+    if isinstance(error, OutputUnread):
+        return EXIT_UNREAD
+    if isinstance(error, UsageError | ConfigurationError):
+        return EXIT_USAGE
+    if isinstance(error, NoContact | NotRunning):
+        return EXIT_UNAVAILABLE
+    return EXIT_REFUSED if isinstance(error, ProtocolMismatch) else EXIT_FAILED
+
+
+def refuse(program: str, error: BuildToolError) -> int:
+    """Print on stderr, in one line, why a program ends, and return its exit code."""
+    if not isinstance(error, OutputUnread):
+        complain(f"{program}: {one_line(str(error))}")
+    return exit_code(error)
+
+
+# --- logging --------------------------------------------------------------------------------------------
+
+
+@implementer(ILogObserver)
+class _Lines:
+    """Writes every event as one line; of the libraries' only warnings, unless ``verbose``.
+
+    Of a kind of line that comes again and again only so many are written, and now and then how many more there were.
+    """
+
+    def __init__(self, stream: TextIO, *, verbose: bool) -> None:
+        self._stream = stream
+        self._verbose = verbose
+        self._rates = LineRates()
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level") or LogLevel.info
+        ours = str(event.get("log_namespace", "")).startswith("buildtool")
+        least = LogLevel.info if ours or self._verbose else LogLevel.warn
+        if level < least:
+            return
+        line = event_line(event)
+        if self._rates.allows(event, line):
+            self._write(line)
+        self.sum_up()
+
+    def sum_up(self, *, at_the_end: bool = False) -> None:
+        """Write how many lines were left out, where that was a while ago or the program ends."""
+        for words in self._rates.left_out(at_the_end=at_the_end):
+            event: LogEvent = {"log_level": LogLevel.warn, "log_time": time.time(), "log_format": "{words}"}
+            self._write(event_line({**event, "words": words}))
+
+    def _write(self, line: str) -> None:
+        try:
+            put(self._stream, line)
+        except OSError:
+            return  # the terminal is gone; the program goes on without one
+
+
+def start_logging(*, verbose: bool = False, stream: TextIO | None = None) -> _Lines:
+    """Log to ``stream`` (stderr), one line per event; return what writes them."""
+    observer = _Lines(sys.stderr if stream is None else stream, verbose=verbose)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    return observer
+
+
+def event_line(event: LogEvent) -> str:
+    """Return an event as one line: local time, level, words, and for a failure where it came from."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(event.get("log_time", 0.0)))
+    level = (event.get("log_level") or LogLevel.info).name
+    words = one_line(formatEvent(event), LOG_LINE)
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        said = one_line(failure.getErrorMessage(), LOG_LINE)
+        kind = failure.type.__name__ if failure.type else ""
+        words = f"{words}: {kind}: {said} {one_line(_where(failure), LOG_LINE)}".rstrip()
+    return f"{when} {level:<5} {words}\n"
+
+
+def _where(failure: Failure) -> str:
+    frames = [f"{Path(name).name}:{line} {method}" for method, name, line, *_ in failure.frames[-_FRAMES:]]
+    return f"(at {' < '.join(reversed(frames))})" if frames else ""
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+class Stop:
+    """Tells the program that it was asked to stop; ``reason`` is "" until then."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._asked = Signal()
+
+    def ask(self, reason: str) -> None:
+        """Ask the program to stop. Only the first reason counts."""
+        if self.reason:
+            return
+        self.reason = reason
+        self._asked.notify()
+
+    async def asked(self) -> str:
+        """Return the reason once the program was asked to stop."""
+        if not self.reason:
+            await self._asked.wait()
+        return self.reason
+
+
+def whole(program: str, act: Callable[[], int]) -> int:
+    """Run what a program does before and besides its life in the reactor, and return the exit code, whatever happens.
+
+    What is wrong is said in one line. Raises SystemExit where argparse does.
+    """
+    try:
+        return act()
+    except BuildToolError as error:
+        return refuse(program, error)
+    except KeyboardInterrupt:
+        complain(f"{program}: broken off")
+        return _EXIT_SIGNAL + signal.SIGINT
+
+
+Main = Callable[[ReactorBase, Stop], Coroutine[Any, Any, int]]
+"""A program: given the reactor and its Stop, it returns its exit code, or raises a BuildToolError."""
+
+
+def monotonic_reactor() -> ReactorBase:
+    """Return the reactor, its timers following the monotonic clock.
+
+    The stock reactor's follow wall time: a clock that is set forward by an hour would fire them all.
+    """
+    from twisted.internet import reactor as stock
+
+    reactor = cast(ReactorBase, stock)
+    reactor.seconds = time.monotonic  # before anything asks it for the time
+    return reactor
+
+
+class _Program:
+    """A program's life in the reactor, from its start until its exit code is known."""
+
+    def __init__(self, name: str, reactor: ReactorBase, main: Main) -> None:
+        self._name = name
+        self._reactor = reactor
+        self._main = main
+        self._stop = Stop()
+        self._running: Deferred[None] | None = None
+        self._asked_at = -math.inf
+        self.code = EXIT_FAILED
+
+    def start(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+        self._running = Deferred.fromCoroutine(self._live())
+        self._running.addBoth(lambda _: self._reactor.stop())
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._told, signal.Signals(number))
+
+    def _told(self, which: signal.Signals) -> None:
+        now = self._reactor.seconds()
+        if not self._stop.reason:
+            self._asked_at = now
+            self._stop.ask(f"{self._name} was told to stop ({which.name})")
+        elif now - self._asked_at >= SAME_SIGNAL and self._running is not None:
+            self._running.cancel()
+
+    async def _live(self) -> None:
+        try:
+            self.code = await self._main(self._reactor, self._stop)
+        except BuildToolError as error:
+            self.code = refuse(self._name, error)
+        except CancelledError:
+            complain(f"{self._name}: broken off")
+            self.code = _EXIT_SIGNAL + signal.SIGTERM
+        except Exception:  # noqa: BLE001 - a defect: told in one line, with the places to look at
+            event = {"log_failure": Failure(), "log_level": LogLevel.critical, "log_time": time.time()}
+            complain(event_line({**event, "log_format": f"a defect of {self._name}"}).removesuffix("\n"))
+
+
+def run(name: str, main: Main, *, verbose: bool = False) -> int:
+    """Run ``main`` until it returns, and return its exit code.
+
+    SIGTERM and SIGINT ask it to stop; another one, a second later or more, breaks it off.
+    """
+    reactor = monotonic_reactor()
+    lines = start_logging(verbose=verbose)
+    program = _Program(name, reactor, main)
+    summing_up = LoopingCall(lines.sum_up)
+    reactor.callWhenRunning(summing_up.start, SUM_UP_EVERY, False)
+    reactor.callWhenRunning(program.start)
+    reactor.run()
+    lines.sum_up(at_the_end=True)
+    return program.code

@@ -1,0 +1,1 @@
+"""``bin/metaserver``: serving, and the subcommands of its operator."""

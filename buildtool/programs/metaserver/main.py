@@ -1,0 +1,201 @@
+"""``bin/metaserver``: the broker."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from buildtool.adapters.network.open_files import allow_open
+from buildtool.adapters.runtime.memory import Garbage
+from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.description import as_object, describe
+from buildtool.configuration.file import find_config
+from buildtool.configuration.settings import Settings, check_projects, load_settings
+from buildtool.model.vocabulary import TOOLS, nearest
+from buildtool.programs.common.output import say
+from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run, whole
+from buildtool.programs.common.shutdown import last_resort
+from buildtool.programs.common.subcommands import Subcommand, Subcommands
+from buildtool.programs.metaserver import offline_commands, operator_commands
+from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
+from buildtool.programs.metaserver.mail import send_test_mail
+from buildtool.programs.metaserver.reload import on_hangup
+from buildtool.programs.metaserver.service import Metaserver
+from buildtool.programs.metaserver.state_directory import Beginning
+from buildtool.project.definition import tools_named
+from buildtool.project.recipe_check import Within
+
+log = Logger()
+
+PROGRAM = "metaserver"
+OPEN_FILES = 4_096
+"""Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
+
+SWITCH = 0.0005
+"""Seconds after which a thread that computes lets others go on: the reactor needs that after each system call."""
+
+GARBAGE_LOOK = 0.5
+"""Seconds between two looks whether it is time to look for garbage."""
+
+
+def main() -> int:
+    """Run the program and return its exit code."""
+    return whole(PROGRAM, _run)
+
+
+def _run() -> int:
+    command, said = COMMAND_LINE.parse(sys.argv[1:])
+    return command.run(said)
+
+
+def _serve(said: argparse.Namespace) -> int:
+    settings = _checked(said)
+    beginning = Beginning(said.accept_new_database, said.restored)
+    return run(
+        PROGRAM,
+        lambda reactor, stop: _served(settings, reactor, stop, beginning, pages=said.web),
+        verbose=said.verbose,
+    )
+
+
+def _check_config(said: argparse.Namespace) -> int:
+    file = find_config(said.config)
+
+    def check(limit: Within) -> str:
+        with within(FILE_PATIENCE):
+            settings = load_settings(file)
+        check_projects(settings, thorough=True, within=limit)
+        notes = _not_here(settings)
+        if said.json:
+            return json.dumps({**as_object(settings), "notes": notes})
+        return "\n".join([*describe(settings), *(f"note            {line}" for line in notes)])
+
+    say(apart(check, file))
+    return EXIT_OK
+
+
+def _checked(said: argparse.Namespace) -> Settings:
+    """Return the settings; recipes have answered once. Raises ConfigurationError."""
+    with within(FILE_PATIENCE):
+        settings = load_settings(said.config)
+    apart(lambda limit: check_projects(settings, within=limit), settings.path)
+    return settings
+
+
+def _mail_test(said: argparse.Namespace) -> int:
+    settings = _checked(said)
+
+    async def send(reactor: ReactorBase, _stop: Stop) -> int:
+        words = await send_test_mail(settings, said.target, reactor)
+        say(json.dumps({"address": said.target, "words": words}) if said.json else words)
+        return EXIT_OK
+
+    return run(PROGRAM, send, verbose=said.verbose)
+
+
+def _not_here(settings: Settings) -> list[str]:
+    """Return a note for every program that recipes name and this machine has not: other machines may, or nobody."""
+    missing = [name for name in sorted(tools_named(settings.projects)) if shutil.which(name) is None]
+    return [f"recipes need {name}, which is not on this machine{_meant(name)}" for name in missing]
+
+
+def _meant(name: str) -> str:
+    near = nearest(name, TOOLS)
+    return near if near.startswith(":") else ": build servers that have it are given what needs it"
+
+
+def _make_room() -> None:
+    """Raise the limit of open files for a farm of a thousand build servers, and log it if that cannot be."""
+    allowed = allow_open(OPEN_FILES)
+    if allowed < OPEN_FILES:
+        log.warn(
+            "at most {count} files and connections may be open at once, a full farm needs {wanted}: raise ulimit -n",
+            count=allowed,
+            wanted=OPEN_FILES,
+        )
+
+
+async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
+    _make_room()
+    for line in tighten(settings.state_dir, OTHERS_WRITE):
+        log.warn("{line}", line=line)
+    Deferred.fromCoroutine(_in_time(stop))
+    metaserver = Metaserver(CurrentConfiguration(settings), reactor, pages, stop.ask, beginning)
+    on_hangup(reactor, metaserver.reload)
+    await metaserver.start()
+    sys.setswitchinterval(SWITCH)
+    garbage = Garbage()
+    garbage.begin()
+    LoopingCall(garbage.look).start(GARBAGE_LOOK, now=False)
+    log.info(
+        "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
+        pb=settings.pb_port,
+        transfer=settings.transfer_port,
+        web=f", pages at {settings.public_url}" if pages else "",
+        state=settings.state_dir,
+    )
+    log.info("stopping: {reason}", reason=await stop.asked())
+    await metaserver.stop()
+    return EXIT_FAILED if metaserver.lost else EXIT_OK
+
+
+async def _in_time(stop: Stop) -> None:
+    """Wait until the program is asked to stop, also while it starts; force it to end in time from then on."""
+    await stop.asked()
+    last_resort(PROGRAM)
+
+
+COMMAND_LINE = Subcommands(
+    PROGRAM,
+    "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
+    (
+        Subcommand(
+            "serve",
+            "take requests and give out builds, until it is told to stop",
+            "bin/metaserver --config /etc/buildtool/config.py --web",
+            _serve,
+            options=("--web", "--restored", "--accept-new-database"),
+        ),
+        Subcommand(
+            "check-config",
+            "validate the configuration, and say what was understood",
+            "bin/metaserver check-config --config /etc/buildtool/config.py",
+            _check_config,
+            options=("--json",),
+        ),
+        Subcommand(
+            "mail-test",
+            "send one mail to ADDRESS now, and say how it went",
+            "bin/metaserver mail-test you@example.org",
+            _mail_test,
+            "ADDRESS",
+            options=("--json",),
+        ),
+        *offline_commands.COMMANDS,
+        *operator_commands.COMMANDS,
+    ),
+    {
+        "--web": {"action": "store_true", "help": "serve the pages too, on web_port"},
+        "--restored": {
+            "action": "store_true",
+            "help": "this state directory comes from a snapshot of a machine",
+        },
+        "--accept-new-database": {
+            "action": "store_true",
+            "help": "start with an empty database beside files of an earlier one",
+        },
+        "--json": {"action": "store_true", "help": "answer with one line of JSON, for programs"},
+        **offline_commands.OPTIONS,
+        **operator_commands.OPTIONS,
+    },
+    offline_commands.METASERVER_CODES,
+)
+"""Everything that can be said to the program."""

@@ -1,0 +1,128 @@
+"""What the metaserver does for its state directory while it serves: sweep, scrubber, and how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.adapters.maintenance.health import HealthCheck, Source
+from buildtool.adapters.maintenance.orphan_sweep import Sweep
+from buildtool.adapters.maintenance.scrub_artifacts import Scrub
+from buildtool.adapters.maintenance.scrub_logs import LogScrub
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.errors import BuildToolError
+from buildtool.model.records import Artifact
+from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
+from buildtool.ports.pages import LogReader
+from buildtool.scheduling.events import ArtifactGone
+
+log = Logger()
+
+SWEEP_AFTER = 60.0
+SCRUB_AFTER = 600.0
+"""Seconds after the start at which they begin: a start has more urgent things to do."""
+
+FINISH_EVERY = 3_600.0
+"""Seconds between looks for logs that should have been finished."""
+
+Send = Callable[[ArtifactGone], Awaitable[object]]
+"""Gives an event to the broker."""
+
+
+@define(eq=False)
+class Housekeeping:
+    """Looks after the state directory ``directory``. ``shelving`` stands before the artifact files for all who publish.
+
+    ``begin`` before anything is served, ``stop`` before the database is closed.
+    """
+
+    directory: Path
+    database: Database
+    artifacts: ArtifactFiles
+    logs: LogReader
+    executor: Executor
+    timers: IReactorTime
+    shelving: ArtifactRemoval = field(init=False)
+    conditions: HealthCheck = field(init=False)
+    _store: BrokerStore | None = field(default=None, init=False)
+    _send: Send | None = field(default=None, init=False)
+    _patrols: list[PeriodicTask] = field(factory=list, init=False)
+    _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.shelving = ArtifactRemoval(self.directory, self.artifacts, self.executor)
+        self.conditions = HealthCheck(self.directory, self.database, self.executor)
+
+    def begin(
+        self, store: BrokerStore, send: Send, finish_logs: Callable[[], Awaitable[None]], sources: Sequence[Source]
+    ) -> None:
+        """Run the first health check and schedule the periodic tasks.
+
+        ``finish_logs`` compresses what could not be when its Attempt ended: the disk was full, or the end in doubt.
+        """
+
+        async def finish(_patrol: PeriodicTask) -> float:
+            await finish_logs()
+            return FINISH_EVERY
+
+        self._store, self._send = store, send
+        sweep = Sweep(self.database, self.shelving, self._gone)
+        scrub = Scrub(self.database, self.shelving, self.damaged)
+        self.conditions.sources = (*sources, sweep.problems)
+        for name, round_, delay in (
+            ("the look at how things stand", self.conditions.round_, 0.0),
+            ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
+            ("the scrubber", scrub.round_, SCRUB_AFTER),
+            ("finishing logs", finish, FINISH_EVERY),
+            ("the scrubber of logs", LogScrub(self.directory, self.logs, self.executor).round_, SCRUB_AFTER),
+        ):
+            self.patrol(name, round_, delay)
+
+    def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> None:
+        """Run ``round_`` periodically, first in ``delay`` seconds, until ``stop``; it returns the seconds to wait."""
+        patrol = PeriodicTask(name, self.timers, round_)
+        self._patrols.append(patrol)
+        patrol.start(delay)
+
+    async def stop(self) -> None:
+        """Stop all periodic tasks, and wait for withdrawals that go on."""
+        while self._patrols:
+            await self._patrols.pop().stop()
+        for withdrawing in tuple(self._withdrawing):
+            await withdrawing
+
+    def corrupt(self, digest: str) -> None:
+        """Take in, without waiting, that a file was found damaged; see ``transfer.Oversight``."""
+
+        def failed(failure: object) -> None:
+            log.error("could not withdraw {digest}: {failure}", digest=digest, failure=failure)
+
+        withdrawing = Deferred.fromCoroutine(self.damaged(digest, "its bytes differ from their digest"))
+        self._withdrawing.add(withdrawing)
+        withdrawing.addErrback(failed)
+        withdrawing.addBoth(lambda _: self._withdrawing.discard(withdrawing))
+
+    async def damaged(self, digest: str, what: str) -> None:
+        """Move a damaged file to quarantine and withdraw its artifacts. Nothing happens to one that is sound by now."""
+        try:
+            moved = await self.shelving.quarantine(digest)
+        except BuildToolError as error:
+            log.error("artifact {digest} is damaged and stays where it is: {error}", digest=digest, error=error)
+            moved = True  # it is not given out, whether or not it can be moved
+        if not moved or self._store is None:
+            return
+        log.error("artifact {digest} is damaged, in quarantine, and withdrawn: {what}", digest=digest, what=what)
+        for artifact in await self._store.artifacts_of(digest):
+            await self._gone(artifact, what)
+
+    async def _gone(self, artifact: Artifact, why: str) -> None:
+        if self._send is not None:
+            await self._send(ArtifactGone(artifact, why))

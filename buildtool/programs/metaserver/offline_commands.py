@@ -1,0 +1,177 @@
+"""The commands of ``bin/metaserver`` for its state directory: ``fsck`` looks for damage, ``backup`` copies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import asdict, define
+
+from buildtool.adapters.maintenance.backup import Backup, Copied
+from buildtool.adapters.maintenance.fsck import DATABASE, Checkup, Report
+from buildtool.adapters.sql.database import there_is
+from buildtool.adapters.storage.directory_lock import DirectoryLock
+from buildtool.configuration.settings import Settings, load_settings
+from buildtool.errors import StorageUnavailable
+from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
+from buildtool.programs.common.subcommands import Subcommand
+
+T = TypeVar("T")
+
+EXIT_DAMAGED = 10
+
+METASERVER_CODES = {
+    **EXIT_CODES,
+    EXIT_UNAVAILABLE: "no metaserver runs that could be asked",
+    EXIT_REFUSED: "the metaserver that runs is of another version",
+    EXIT_DAMAGED: "fsck found damage that is not mended",
+}
+"""What each exit code of ``bin/metaserver`` says."""
+
+EVERY = 5.0
+"""Seconds between two lines that say how far the reading has come."""
+
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
+
+
+def _fsck(said: argparse.Namespace) -> int:
+    """Look at the state directory, print what is wrong, and return the exit code. Raises BuildToolError."""
+    directory = _settings(said).state_dir
+    if not there_is(directory / DATABASE):
+        raise StorageUnavailable(
+            f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
+        )
+    with DirectoryLock(directory, "metaserver fsck"):
+        checkup = Checkup(directory, time.time(), ReadingProgress(time.monotonic()))
+        report = _interruptible(checkup.run(repair=said.repair))
+    if report is None:
+        return _EXIT_INTERRUPTED
+    say(json.dumps(as_object(report)) if said.json else "\n".join(lines(report)))
+    return EXIT_DAMAGED if report.damaged else EXIT_OK
+
+
+def _backup(said: argparse.Namespace) -> int:
+    """Copy the state directory, say what was copied, and return the exit code. Raises BuildToolError."""
+    target: Path = said.target
+    copied = _interruptible(Backup(_settings(said).state_dir, target).run())
+    if copied is None:
+        return _EXIT_INTERRUPTED
+    say(json.dumps({"directory": str(target), **asdict(copied)}) if said.json else _copied_line(target, copied))
+    return EXIT_OK
+
+
+def _settings(said: argparse.Namespace) -> Settings:
+    """Return the settings; neither projects nor passwords have to be right. Raises ConfigurationError."""
+    return load_settings(said.config, secrets=False)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--repair": {"action": "store_true", "help": "mend what can be mended safely"},
+}
+"""The options of the commands below, beside ``--json``."""
+
+COMMANDS = (
+    Subcommand(
+        "fsck",
+        "look for damage in the state directory, and explain it",
+        "bin/metaserver fsck --repair",
+        _fsck,
+        options=("--repair", "--json"),
+    ),
+    Subcommand(
+        "backup",
+        "copy the state directory to DIR, also while it is used",
+        "bin/metaserver backup /backup/2026-11-20",
+        _backup,
+        "DIR",
+        Path,
+        ("--json",),
+    ),
+)
+"""What can be done with a state directory."""
+
+
+def lines(report: Report) -> list[str]:
+    """Return a report for people: one line for each finding, and one that sums up."""
+    left = sum(not finding.mended for finding in report.findings)
+    told = [finding.line for finding in report.findings]
+    looked = f"{report.rows} rows, {report.artifacts} artifacts ({_amount(report.artifact_bytes)}), {report.logs} logs"
+    if not told:
+        return [f"clean: {looked}"]
+    return [*told, f"{len(told)} found, {len(told) - left} mended, {left} left: {looked}"]
+
+
+def as_object(report: Report) -> dict[str, object]:
+    """Return a report for programs."""
+    return {
+        "damaged": report.damaged,
+        "findings": [
+            {
+                "check": finding.check,
+                "where": finding.where,
+                "what": finding.what,
+                "means": finding.means,
+                "mend": finding.mend,
+                "mendable": finding.repair is not None,
+                "mended": finding.mended,
+            }
+            for finding in report.findings
+        ],
+        "rows": report.rows,
+        "artifacts": report.artifacts,
+        "artifact_bytes": report.artifact_bytes,
+        "logs": report.logs,
+    }
+
+
+@define
+class ReadingProgress:
+    """Prints on stderr, every few seconds, how far the reading has come; ``at`` is when it said so last (monotonic)."""
+
+    at: float
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take in how far it is, and say so if the last time was long ago."""
+        now = time.monotonic()
+        if now - self.at < EVERY:
+            return
+        self.at = now
+        how_far = f"{_amount(done)} of {_amount(total)}" if what == "artifacts" else f"{done} of {total}"
+        complain(f"metaserver: reading {what}: {how_far}")
+
+
+def _copied_line(target: Path, copied: Copied) -> str:
+    absent = f"; {copied.withdrawn} artifacts had no file and are withdrawn in the copy" if copied.withdrawn else ""
+    return (
+        f"{target}: {copied.artifacts} artifacts ({_amount(copied.artifact_bytes)}) and {copied.logs} logs, "
+        f"{copied.linked} files linked, {copied.copied} copied{absent}"
+    )
+
+
+def _amount(size: int) -> str:
+    if size < 1024:  # noqa: PLR2004 - a KiB
+        return f"{size} B"
+    amount, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:  # noqa: PLR2004
+        amount /= 1024
+        units.pop(0)
+    return f"{amount:.1f} {units[0]}"
+
+
+def _interruptible(act: Coroutine[Any, Any, T]) -> T | None:
+    """Run an act that waits for nobody, in this thread; None when Ctrl-C broke it off, which harms nothing."""
+    try:
+        act.send(None)
+    except StopIteration as end:
+        done: T = end.value
+        return done
+    except KeyboardInterrupt:
+        complain("metaserver: broken off")
+        return None
+    raise RuntimeError("an act of upkeep waits for the reactor, which does not run")

@@ -1,0 +1,251 @@
+"""The commands of ``bin/metaserver`` for the one that runs: asked over the socket in its state directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from attrs import asdict
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.error import ConnectionRefusedError as NobodyListens
+from twisted.internet.interfaces import IReactorTime, IReactorUNIX
+
+from buildtool.adapters.control.operator_endpoint import Act, Operating, connect_operator
+from buildtool.adapters.control.unix_socket import at_control_socket
+from buildtool.adapters.storage.directory_lock import holder
+from buildtool.configuration.settings import Settings, load_settings
+from buildtool.errors import NotRunning, Unavailable
+from buildtool.model.text import duration_words, printable
+from buildtool.programs.common.output import say
+from buildtool.programs.common.program import EXIT_OK, Stop, run
+from buildtool.programs.common.subcommands import Subcommand
+from buildtool.protocol.messages import ReactorTurns
+from buildtool.protocol.operator import (
+    AbortBuild,
+    Drain,
+    FarmStatus,
+    ForgetFailure,
+    ForgetServer,
+    PauseServer,
+    PurgeArtifact,
+    PurgeBuiltBy,
+    RebuildBuild,
+    ResumeServer,
+    ServerStands,
+)
+
+PROGRAM = "metaserver"
+
+_NUMBER_LIMIT = 10**18
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--reason": {"metavar": "TEXT", "help": "why; whoever is concerned is told, on pages and by mail"},
+    "--mail": {"metavar": "ADDRESS", "help": "mail ADDRESS when it is done"},
+}
+"""The options of the commands below, beside ``--json``."""
+
+
+def _operate(make: Callable[[argparse.Namespace], Act] | None, said: argparse.Namespace) -> int:
+    """Ask the metaserver that runs, print its answer, and return the exit code."""
+    settings = load_settings(said.config, secrets=False)
+    act = make(said) if make is not None else None
+
+    async def ask(reactor: ReactorBase, _stop: Stop) -> int:
+        await _asked(settings, reactor, lambda there: _said(there, act, as_json=said.json))
+        return EXIT_OK
+
+    return run(PROGRAM, ask, verbose=said.verbose)
+
+
+def _command(
+    name: str,
+    words: str,
+    example: str,
+    make: Callable[[argparse.Namespace], Act] | None,
+    argument: str = "",
+    options: tuple[str, ...] = (),
+) -> Subcommand:
+    """Return the command that asks for the act that ``make`` makes of what was said."""
+    read = _number if argument == "BUILD" else str
+    known = f"bin/metaserver {name} {example}".rstrip()
+    return Subcommand(name, words, known, partial(_operate, make), argument, read, (*options, "--json"))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < _NUMBER_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no build: say its number")
+    return int(text)
+
+
+_WHY = ("--reason",)
+
+COMMANDS = (
+    _command("status", "say how everything stands", "--json", None),
+    _command(
+        "pause",
+        "give a build server nothing more until it is resumed",
+        'attic --reason "its disk is being replaced"',
+        lambda said: PauseServer(said.target, said.reason or ""),
+        "SERVER",
+        _WHY,
+    ),
+    _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
+    _command(
+        "forget",
+        "know a build server no more that does not come back",
+        "attic",
+        lambda said: ForgetServer(said.target),
+        "SERVER",
+    ),
+    _command(
+        "abort",
+        "end an open build; who waits for it is mailed",
+        '17 --reason "the branch was pushed by mistake"',
+        lambda said: AbortBuild(said.target, said.reason or ""),
+        "BUILD",
+        _WHY,
+    ),
+    _command(
+        "rebuild",
+        "build again what a build built",
+        "17 --mail anna@example.org",
+        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)),
+        "BUILD",
+        ("--mail",),
+    ),
+    _command(
+        "purge",
+        "give out an artifact (id or SHA-256) no more, and delete it",
+        '12 --reason "made with a broken compiler"',
+        lambda said: PurgeArtifact(said.target, said.reason or ""),
+        "ARTIFACT",
+        _WHY,
+    ),
+    _command(
+        "purge-built-by",
+        "do so with everything that a build server made",
+        'attic --reason "it was broken into"',
+        lambda said: PurgeBuiltBy(said.target, said.reason or ""),
+        "SERVER",
+        _WHY,
+    ),
+    _command(
+        "forget-failure",
+        "have a failed build tried when asked for",
+        "17",
+        lambda said: ForgetFailure(said.target),
+        "BUILD",
+    ),
+    _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
+    _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
+)
+"""What the metaserver that runs can be asked for."""
+
+
+async def _asked(
+    settings: Settings, reactor: ReactorBase, ask: Callable[[Operating], Coroutine[Any, Any, None]]
+) -> None:
+    """Ask over the socket. Raises NotRunning, saying what to do about it, and what the metaserver refused with."""
+    start = f"start it with bin/metaserver --config {settings.path}"
+    try:
+        with at_control_socket(IReactorUNIX(reactor), settings.state_dir) as endpoint:
+            there = await connect_operator(endpoint, str(settings.state_dir), IReactorTime(reactor))
+    except NotRunning as error:
+        raise NotRunning(f"{error}; {start}") from error
+    except Unavailable as error:
+        if isinstance(error.__cause__, NobodyListens):  # one that was killed leaves its socket behind
+            raise NotRunning(f"no metaserver runs with {settings.state_dir}; {start}") from error
+        if _silent(error):
+            who = holder(settings.state_dir) or "its process id is not known"
+            hangs = f"the metaserver of {settings.state_dir} runs but says nothing, it may hang"
+            raise NotRunning(f"{hangs}: kill it ({who}; nothing is lost), then {start}") from error
+        raise NotRunning(f"the metaserver of {settings.state_dir} does not answer: {error}") from error
+    try:
+        await ask(there)
+    finally:
+        there.close()
+
+
+def _silent(error: BaseException | None) -> bool:
+    """Return whether an error comes from an answer that did not come in time."""
+    while error is not None and not isinstance(error, TooLate):
+        error = error.__cause__
+    return error is not None
+
+
+async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
+    if act is None:
+        standing = await there.standing()
+        say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
+        return
+    acted = await there.act(act)
+    say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
+
+
+def _turns(told: ReactorTurns) -> str:
+    within = (
+        f"half within {told.p50_ms:g} ms, 99 % {told.p99_ms:g}, 99.9 % {told.p999_ms:g}, the longest {told.max_ms:g}"
+    )
+    return f"turns of the reactor in the last minutes: {within}; pauses for garbage up to {told.pause_max_ms:g}"
+
+
+def standing_lines(told: FarmStatus) -> list[str]:
+    """Return how everything stands, for people."""
+    connected = f"{told.servers_connected} of {_count(told.servers_known, 'build server is', 'build servers are')}"
+    counts = (
+        f"{_count(told.builds_running, 'build runs', 'builds run')}, {_count(told.builds_waiting, 'waits', 'wait')}",
+        _count(told.requests, "request waits", "requests wait"),
+        f"{connected} connected",
+        _mail(told.mail_unsent, told.mail_refused),
+    )
+    found = ["; ".join(counts)]
+    if told.draining:
+        found.append("draining: no build is started any more, and it ends once none runs")
+    if told.turns is not None:
+        found.append(_turns(told.turns))
+    found += [f"problem: {line}" for line in told.problems]
+    if told.stands:
+        found.append("build servers:")
+    widths = [max(map(len, texts)) for texts in zip(*map(_row, told.stands), strict=True)]
+    for one in told.stands:
+        cells = "  ".join(text.ljust(width) for text, width in zip(_row(one), widths, strict=True))
+        found.append(f"  {cells}  {one.reason}".rstrip())
+    found += _more(told.servers_known - len(told.stands))
+    if told.running:
+        found.append("what runs:")
+    for run_ in told.running:
+        what = f"{run_.project} {run_.revision[:12]}".strip() or "what nobody waits for any more"
+        where = f"on {run_.server} for {duration_words(run_.seconds)}"
+        found.append(f"  {run_.build_id}.{run_.epoch} {what} {where}, {run_.state}")
+    found += _more(told.builds_running - len(told.running))
+    if told.waiting:
+        found.append("what waits:")
+    for wait in told.waiting:
+        since = f"for {duration_words(wait.seconds)}, {_count(wait.requests, 'request', 'requests')}"
+        found.append(f"  {wait.build_id} {wait.project} {wait.revision[:12]} {since}")
+        found += [f"    {line}" for line in wait.why]
+    found += _more(told.builds_waiting - len(told.waiting))
+    return found
+
+
+def _mail(unsent: int | None, refused: int | None) -> str:
+    if unsent is None or refused is None:
+        return "how much mail is left is not known"
+    return f"{_count(unsent, 'mail is', 'mails are')} to be sent, {refused} refused"
+
+
+def _row(one: ServerStands) -> tuple[str, str, str]:
+    return one.server, one.state, f"{one.running} of {one.slots}"
+
+
+def _more(count: int) -> list[str]:
+    return [f"  and {count} more"] if count > 0 else []
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

@@ -1,0 +1,355 @@
+"""The metaserver put together: storage, broker, control port, transfer port, mail, and the pages if asked for."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.control.operator_endpoint import operator_factory
+from buildtool.adapters.control.unix_socket import listen_control
+from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.transfer_site import TransferSite
+from buildtool.adapters.mail.mailer import Mailer, Pace
+from buildtool.adapters.network.open_files import Refusals
+from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.runtime.fair_pool import FairPool
+from buildtool.adapters.runtime.memory import GivingBack
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.runtime.turn_meter import TurnMeter
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.operator_store import SqlOperatorStore
+from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.adapters.storage.directory_lock import DATABASE
+from buildtool.adapters.vcs.by_url import Resolvers
+from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.svn.command import SvnCommand
+from buildtool.adapters.vcs.svn.resolver import SvnResolver
+from buildtool.concurrency.periodic import PeriodicTask
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.settings import Settings
+from buildtool.errors import NotFound
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.build_problems import Troubles
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.demands import source_url
+from buildtool.metaserver.effects import EffectPerformer
+from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.farm_status import FarmStatusReader
+from buildtool.metaserver.operations import OperatorService
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import LocalQuestions, RequestService
+from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.project_options import Policy
+from buildtool.ports.bundles import Bundle
+from buildtool.programs.common.listening import listen
+from buildtool.programs.common.shutdown import Closing
+from buildtool.programs.metaserver.configured import moved_on, programs
+from buildtool.programs.metaserver.holding import StateHold
+from buildtool.programs.metaserver.mail import mailing
+from buildtool.programs.metaserver.maintenance import Housekeeping
+from buildtool.programs.metaserver.reload import Reloading
+from buildtool.programs.metaserver.state_directory import Beginning, Stored, open_state
+from buildtool.programs.webserver.site import web_site
+from buildtool.protocol.messages import ReactorTurns
+from buildtool.scheduling.server_names import DAY
+from buildtool.scheduling.state.state import State
+
+log = Logger()
+
+FILE_THREADS = 4
+"""Threads that write, sync and hash artifacts and logs."""
+
+VCS_THREADS = 4
+"""Threads in which git and svn resolve refs: different repositories at the same time."""
+
+
+MAIL_GRACE = 3.0
+"""Seconds that deliveries under way have when the metaserver stops; what is not sent by then is sent after a start."""
+
+THREADS_GRACE = 1.0
+SOURCES_GRACE = 1.0
+"""Seconds in which threads have to end what they do when the metaserver stops."""
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks through the open builds."""
+
+MEMORY_LOOK = 5.0
+"""Seconds between two looks whether memory can be given back to the system."""
+
+DRAINED_LOOK = 1.0
+"""Seconds between two looks whether anything still runs while the metaserver drains."""
+
+
+def _unasked(_reason: str) -> None:
+    """Nobody is to be told that the metaserver should stop."""
+
+
+@define
+class Metaserver:
+    """A running metaserver. Made by ``start``; ``stop`` ends it in order.
+
+    ``ask_stop`` is called with the reason when the metaserver is to end by itself.
+    """
+
+    configuration: CurrentConfiguration
+    reactor: ReactorBase
+    pages: bool = False
+    ask_stop: Callable[[str], None] = _unasked
+    beginning: Beginning = field(factory=Beginning)
+    _closing: Closing = field(init=False)
+    _refusals: Refusals = field(init=False)
+    _reloading: Reloading | None = field(default=None, init=False)
+    _reload_later: bool = field(default=False, init=False)
+    _mail_ends: Deferred[None] | None = field(default=None, init=False)
+    _mailer: Mailer | None = field(default=None, init=False)
+    _holding: StateHold | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        timers = IReactorTime(self.reactor)
+        self._closing, self._refusals = Closing(timers), Refusals(timers.seconds)
+
+    async def start(self) -> None:
+        """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        if self._reload_later:
+            await self.reload()
+
+    async def stop(self) -> None:
+        """Listen no more, finish what is in flight, let go of the state directory: what was made last goes first.
+
+        What does not end in time is cut off, and the log says what.
+        """
+        if self._mailer is not None:
+            self._mail_ends = self._mailer.stopService()
+        await self._closing.close()
+
+    @property
+    def lost(self) -> bool:
+        """Whether its state directory was not its own any more when it ended."""
+        return self._holding is not None and bool(self._holding.lost or self._holding.database.lost)
+
+    async def reload(self) -> None:
+        """Read the configuration again; all of it holds from now on, or nothing of it, and the log says which.
+
+        While the metaserver starts, that waits until it has.
+        """
+        if self._reloading is None:
+            self._reload_later = True
+        else:
+            await self._reloading.reload()
+
+    async def _start(self) -> None:
+        configuration, clock, closing = self.configuration, WallClock(), self._closing
+        settings, timers = configuration.settings, IReactorTime(self.reactor)
+        stored = await open_state(settings.state_dir, self.beginning, timers, closing, self._pool, self.ask_stop)
+        self._holding = stored.holding
+        store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
+        resolvers, bundles = await self._sources(settings.state_dir, timers)
+        addresses = Addresses(configuration)
+        outbox, pace = SqlOutboxStore(stored.database), Pace(grace=MAIL_GRACE)
+        self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, addresses, self.reactor), pace)
+        closing.add("mail under way", self._mail_ended)
+
+        state = _state(settings, stored.keys.incarnations.current)
+        status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
+        tickets = TicketOffice(configuration, clock, stored.keys)
+        gateway = Gateway(timers, silence=float(settings.lease))
+        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
+        shelving = keeping.shelving
+        effects = EffectPerformer(
+            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, timers
+        )
+        broker = Broker(state, store, clock, timers, shelving, effects)
+        closing.add("what decisions asked for", effects.settle)
+        closing.add("the transaction in flight", broker.stop)
+        explainer, turns = Explainer(state, store, status_reader), self._timed()
+        requests = RequestService(
+            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns
+        )
+        troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
+        build_servers = BuildServerService(
+            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
+        )
+        farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
+        operators = OperatorService(configuration, broker, store, history, shelving, clock, farm)
+
+        def lives(build_id: int, epoch: int) -> bool:
+            return (build_id, epoch) in state.attempts
+
+        await broker.start()
+        await artifacts.start(keep=state.attempts)
+
+        await self._look_after(keeping, stored, broker, effects, troubles, build_servers)
+        closing.add("the connections of the control port", gateway.close)
+        oversight = Oversight(lives, keeping.corrupt, packed(requests, bundles), troubles.unkept)
+        site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
+        closing.add("the connections of the transfer port", site.disconnect)
+        self._listen(site, settings.transfer_port, "transfer_port")
+        self._listen(gateway.factory(requests.handlers, build_servers.handlers), settings.pb_port, "pb_port")
+        show = self._show(stored, requests) if self.pages else None
+
+        async def apply(settings: Settings) -> None:
+            mailer.configure(*mailing(settings, addresses, self.reactor))
+            if show is not None:
+                show(settings)
+            state.names.kept = _names_kept(settings)
+            await broker.reconfigure(_policies(settings))
+            await moved_on(settings, broker)
+            troubles.look()
+
+        self._reloading = Reloading(configuration, apply, self._pool(1, "the configuration"), timers)
+        self._operate(operators, timers)
+        mailer.startService()
+
+    async def _look_after(
+        self,
+        keeping: Housekeeping,
+        stored: Stored,
+        broker: Broker,
+        effects: EffectPerformer,
+        troubles: Troubles,
+        servers: BuildServerService,
+    ) -> None:
+        """Finish the logs that an earlier life left, and from now on look after everything that is kept."""
+
+        async def finish_logs() -> None:
+            for left in await stored.logs.unfinished():
+                if left not in broker.state.attempts:
+                    effects.finish_log(*left)
+
+        async def look(_patrol: PeriodicTask) -> float:
+            troubles.look()
+            return LOOK_EVERY
+
+        await finish_logs()
+        await moved_on(self.configuration.settings, broker)
+        keeping.conditions.needed = lambda: programs(self.configuration.settings)
+        keeping.patrol("the look whose the state directory is", stored.holding.round_)
+        keeping.patrol("the look through the open builds", look)
+        self._refusals.watch()
+        self._closing.add("the look at descriptors", self._refusals.stop)
+        mail = self._mailer.problems if self._mailer is not None else tuple
+        own = (stored.holding.problems, broker.problems, mail)
+        others = (troubles.problems, servers.problems, self._refusals.problems)
+        keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
+        self._closing.add("the look after files and rows", keeping.stop)
+
+    def _timed(self) -> Callable[[], ReactorTurns]:
+        """Take the time of the reactor's turns; return what tells how long they were."""
+        meter = TurnMeter()
+        meter.watch(self.reactor)
+        self._closing.add("the times of the reactor's turns", meter.stop)
+        return meter.told
+
+    async def _sources(self, directory: Path, timers: IReactorTime) -> tuple[Resolvers, Bundles]:
+        threads = Threads(self.reactor, VCS_THREADS, "version control")
+        turns = FairPool(threads, VCS_THREADS)
+        git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
+        self._closing.add("version control", lambda: _end_sources(threads, (git, svn)))
+        bundles = Bundles(git, directory / "bundles", turns, timers)
+        self._closing.add("the packed sources", bundles.stop)
+        await bundles.start()
+        return Resolvers(git, SvnResolver(svn, turns)), bundles
+
+    def _show(self, stored: Stored, requests: RequestService) -> Callable[[Settings], None]:
+        """Serve the pages; return what makes them anew by other settings."""
+        reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
+        self._closing.add("the database of the pages", reading.close)
+        pages, questions, clock = SqlPages(reading), LocalQuestions(requests), WallClock()
+        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)
+        self._listen(site, self.configuration.settings.web_port, "web_port")
+
+        def show(settings: Settings) -> None:
+            site.resource = web_site(settings, pages, stored.logs, clock, questions, questions).resource
+
+        return show
+
+    def _operate(self, operators: OperatorService, timers: IReactorTime) -> None:
+        """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
+        factory = operator_factory(operators.handlers, timers)
+        port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
+        self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
+        self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
+
+        def look() -> None:
+            reason = operators.drained()
+            if reason:
+                self.ask_stop(reason)
+
+        self._look(look, DRAINED_LOOK, timers, "the look whether it is drained")
+        self._look(GivingBack().look, MEMORY_LOOK, timers, "the look after free memory")
+
+    def _look(self, look: Callable[[], object], seconds: float, timers: IReactorTime, what: str) -> None:
+        looking = LoopingCall(look)
+        looking.clock = timers
+        looking.start(seconds, now=False)
+        self._closing.add(what, looking.stop)
+
+    def _listen(self, factory: IProtocolFactory, port: int, setting: str) -> None:
+        listening = listen(self.reactor, factory, self.configuration.settings.bind, port, setting)
+        self._closing.add(f"listening on {setting}", lambda: maybeDeferred(listening.stopListening))
+
+    def _pool(self, size: int, name: str) -> Threads:
+        threads = Threads(self.reactor, size, name)
+
+        def stop() -> None:
+            if not threads.stop(min(THREADS_GRACE, self._closing.left())):
+                log.warn("cut off: threads for {name} are still busy", name=name)
+
+        self._closing.add(f"threads for {name}", stop)
+        return threads
+
+    async def _mail_ended(self) -> None:
+        if self._mail_ends is not None:
+            await self._mail_ends
+
+
+def _policies(settings: Settings) -> dict[str, Policy]:
+    return {project.name: project.scheduling() for project in settings.projects}
+
+
+def _state(settings: Settings, incarnation: str) -> State:
+    return State(_policies(settings), float(settings.lease), incarnation, _names_kept(settings))
+
+
+def _names_kept(settings: Settings) -> float:
+    return settings.names_kept * DAY
+
+
+async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:
+    """End what asks repositories: TERM, and KILL for what is still there after a moment."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for source in sources:
+            source.close(signum)
+        if threads.stop(SOURCES_GRACE):
+            return
+    log.warn("cut off: threads for version control are still busy")
+
+
+def packed(requests: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
+    """Return what gives the commit of an open Build as a bundle."""
+
+    async def bundle(build_id: int) -> Bundle:
+        build = requests.broker.state.builds.get(build_id)
+        if build is None:
+            raise NotFound(f"build {build_id} is not open")
+        project = requests.configuration.settings.project(build.spec.project)
+        return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
+
+    return bundle

@@ -1,0 +1,99 @@
+"""Opens what lies in the state directory, for this process alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.adapters.maintenance import tenure
+from buildtool.adapters.maintenance.evidence import check_not_lost
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.storage.artifacts import ArtifactStore
+from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
+from buildtool.adapters.storage.key_file import load_key
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.model.incarnations import Keys
+from buildtool.programs.common.shutdown import Closing
+from buildtool.programs.metaserver.holding import StateHold
+
+log = Logger()
+
+FILE_THREADS = 4
+"""Threads that write, sync and hash artifacts and logs."""
+
+Pool = Callable[[int, str], Threads]
+"""Makes so many threads, of this name in the log, that end when the metaserver does."""
+
+
+@frozen
+class Beginning:
+    """What a start is told of its state directory.
+
+    ``accept_new`` lets it make a database beside files of an earlier one, ``restored`` says that it may be a copy.
+    """
+
+    accept_new: bool = False
+    restored: bool = False
+
+
+@frozen
+class Stored:
+    """What lies in the state directory, open. ``threads`` write, sync and hash files."""
+
+    directory: Path
+    keys: Keys
+    database: Database
+    artifacts: ArtifactStore
+    logs: LogStore
+    threads: Threads
+    holding: StateHold
+
+
+async def open_state(
+    directory: Path,
+    beginning: Beginning,
+    timers: IReactorTime,
+    closing: Closing,
+    pool: Pool,
+    ask_stop: Callable[[str], None],
+) -> Stored:
+    """Lock the state directory and open what lies in it; ``closing`` closes that at the end.
+
+    ``ask_stop`` is called with the reason if the directory is lost later. Raises BuildToolError.
+    """
+    closing.add("the lock of the state directory", DirectoryLock(directory, "metaserver").close)
+    if not beginning.accept_new:
+        check_not_lost(directory)
+    fresh = not (directory / "key").exists()
+    secret = tenure.Secret(load_key(directory / "key"), fresh)
+    database_threads, threads = pool(1, "database"), pool(FILE_THREADS, "files")
+    database = await Database.open(directory / DATABASE, database_threads)
+    closing.add("the database", database.close)
+    holding = StateHold(database, timers, ask_stop)
+    keys = await _take_hold(holding, secret, closing, restored=beginning.restored)
+    logs = LogStore(directory, threads)
+    await logs.start()
+    return Stored(directory, keys, database, ArtifactStore(directory, threads), logs, threads, holding)
+
+
+async def _take_hold(holding: StateHold, secret: tenure.Secret, closing: Closing, *, restored: bool) -> Keys:
+    """Take the database for this process, note in ``holding`` how it was found, and return its keys."""
+    database = holding.database
+    directory = database.path.parent
+    begun = await tenure.begin(database, directory, secret, time.time(), restored=restored)
+    closing.add("the hold on the database", lambda: tenure.end(database))
+    if begun.anew:
+        log.warn("tokens and mails of what is asked for from now on are told apart: {why}", why=begun.anew)
+    if begun.rekeyed:
+        holding.notice = (
+            f"{directory / 'key'} is not the key of the last start: cancel ids and tickets from before it hold no "
+            "more; put that key back from a backup, or restart once more to have this one taken for granted"
+        )
+        log.error("{notice}", notice=holding.notice)
+    return Keys(secret.key, begun.incarnations)

@@ -1,0 +1,78 @@
+"""How startcompile.py comes to its connections: a metaserver that is just being started is waited for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from attrs import define
+from twisted.internet import error
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+
+from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.errors import (
+    NOTHING_ACCEPTED,
+    BuildToolError,
+    MachineFault,
+    RepositoryUnreachable,
+    StorageUnavailable,
+    Unavailable,
+    UnknownProject,
+    UsageError,
+)
+from buildtool.programs.common.output import complain
+
+__all__ = ["STARTING", "Connecting", "as_answered"]
+
+STARTING = 5.0
+"""Seconds for which a metaserver is waited for that does not listen, but may be starting."""
+
+_LOOK = 0.25
+_SILENT = 1.0
+"""Seconds after which somebody at a terminal is told why nothing happens."""
+
+
+@define
+class Connecting:
+    """Connects to the metaserver at ``where``, and waits for it the first time; later ones have a time of their own."""
+
+    endpoint: IStreamClientEndpoint
+    where: str
+    timers: IReactorTime
+    _before: bool = False
+
+    async def __call__(self) -> Requesting:
+        """Return a connection. Raises Unavailable, ProtocolMismatch, Unauthorised."""
+        first, self._before = not self._before, True
+        began, told = self.timers.seconds(), False
+        while True:
+            try:
+                return await connect_requester(self.endpoint, self.where, self.timers)
+            except Unavailable as problem:
+                waited = self.timers.seconds() - began
+                if not first or waited >= STARTING or not isinstance(problem.__cause__, error.ConnectionRefusedError):
+                    raise
+            if waited >= _SILENT and not told and sys.stderr.isatty():
+                complain(f"nothing listens at {self.where} yet; a metaserver that may be starting is waited for")
+                told = True
+            await deferLater(self.timers, _LOOK)
+
+
+def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:
+    """Return an error that the metaserver at ``where`` answered so that nobody looks for it in their own configuration.
+
+    What their own refuses is told before anybody is asked. So where a flag is refused that is one of ``checked``, whose
+    values their own configuration has found good, the two configurations differ.
+    """
+    said = f"the metaserver at {where} says: {error}"
+    if isinstance(error, StorageUnavailable) and str(error).startswith(NOTHING_ACCEPTED):
+        return StorageUnavailable(said)
+    if isinstance(error, MachineFault | RepositoryUnreachable):
+        return type(error)(said)  # startcompile.py itself runs no programs and asks no repositories
+    if not isinstance(error, UsageError):
+        return error
+    differs = ("unknown compile option", "unknown system option", *(f"{flag}{end}" for flag in checked for end in ":="))
+    if isinstance(error, UnknownProject) or str(error).startswith(differs):
+        said += "; its configuration is another one than yours, perhaps an older: its operator can update it"
+    return type(error)(said)

@@ -1,0 +1,315 @@
+"""bin/startcompile.py: ask for a binary, and have it, or be told by mail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from attrs import define, frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from buildtool.adapters.host.detectors import DETECTORS, Detected, Machine
+from buildtool.adapters.http.transfer_client import TransferClient
+from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.configuration.settings import load_settings
+from buildtool.errors import BuildToolError, OutputLost, OutputUnread, UsageError
+from buildtool.model.hosts import at_port
+from buildtool.model.options import Role
+from buildtool.model.platforms import Value
+from buildtool.model.text import one_line
+from buildtool.ports.common import Executor
+from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.program import Stop, run, whole
+from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
+from buildtool.programs.startcompile.connecting import Connecting, as_answered
+from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
+from buildtool.programs.startcompile.flags import PROGRAM, Helped
+from buildtool.project.definition import Project
+from buildtool.protocol.messages import AskExplain, Submit
+from buildtool.requester.matrix import worst
+from buildtool.requester.outcome import Exit, Result, all_as_json, as_json, exit_of_error
+from buildtool.requester.requester import Requester, RequestPlan
+from buildtool.requester.text import how_to_go_on, request_id_words, waits
+
+_HASHED = 1024 * 1024
+_ANY_WRITE = 0o222
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    return whole(PROGRAM, partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    wants_json = "--json" in words
+    try:
+        said = parse(words, partial(load_settings, secrets=False))
+        errand = _errand(said)
+    except Helped as helped:
+        say(str(helped))
+        return Exit.OK
+    except BuildToolError as error:
+        return _report([Result(exit_of_error(error), error=error)], None, wants_json=wants_json)
+    return run(PROGRAM, errand.run)
+
+
+@frozen
+class _Errand:
+    """What is to be done, checked as far as that goes without the metaserver."""
+
+    said: Arguments
+    submit: Submit | None
+    place: OutputPlace
+    more: tuple[Submit, ...] = ()
+
+    async def run(self, reactor: ReactorBase, stop: Stop) -> int:
+        """Do it, until it is done or the program is asked to stop."""
+        said, timers = self.said, IReactorTime(reactor)
+        files = Threads(reactor, 1, "files")
+        downloads = TransferClient(timers, files)
+        console = _console(said, timers)
+        host, port = said.host or said.settings.host, said.port or said.settings.pb_port
+
+        connect = Connecting(machine_at(reactor, host, port), at_port(host, port), timers)
+        place = FilePlace(self.place, files)
+        requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
+        if self.submit is not None and self.more and not said.explain:
+            working = Deferred.fromCoroutine(self._work_together(requester, (self.submit, *self.more)))
+        else:
+            working = Deferred.fromCoroutine(self._work(requester))
+        stopping = Deferred.fromCoroutine(stop.asked())
+        stopping.addCallback(lambda _: working.cancel())
+        try:
+            result = await working
+        except CancelledError:
+            console.close()
+            result = _interrupted(requester, self.submit, said)
+        except BuildToolError as error:
+            result = Result(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
+        finally:
+            console.close()
+            await downloads.close()
+            files.stop()
+        results = result if isinstance(result, list) else [result]
+        return _report(results, console.lost, wants_json=said.json, together=isinstance(result, list))
+
+    def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
+        """Return an error in words that say whose it is; the values of compile options were checked here before."""
+        asked = self.said.asked
+        return as_answered(error, where, [one.flag for one in asked.project.options.compile] if asked else ())
+
+    async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
+        wishes = [RequestPlan(submit, self.said.foreground, self.said.download) for submit in submits]
+        return await requester.ask_together(wishes)
+
+    async def _work(self, requester: Requester) -> Result | list[Result]:
+        if self.said.cancel is not None:
+            return await requester.cancel(self.said.cancel)
+        if self.said.why is not None:
+            return await requester.why(self.said.why)
+        if self.submit is not None and self.said.explain:
+            return await requester.explain(_question(self.submit))
+        if self.submit is None:
+            raise UsageError("there is nothing to do")
+        return await requester.ask(RequestPlan(self.submit, self.said.foreground, self.said.download))
+
+
+def _errand(said: Arguments) -> _Errand:
+    """Return what is to be done. Raises UsageError for what cannot be, before anybody is asked."""
+    place = OutputPlace(said.output)
+    if said.asked is None:
+        return _Errand(said, None, place)
+    local = detected(said.asked.project, DETECTORS)
+    check_platform(said.asked, local)
+    if said.download and not said.explain:
+        place.check()
+    for other in said.more:
+        check_platform(other, local)
+    if said.more and said.explain:
+        raise UsageError("--explain is about one combination: say each option once")
+    if said.more and said.output and said.download and not place.is_directory():
+        raise UsageError(f"--output: several artifacts need a directory, and {said.output} is none")
+    return _Errand(said, _submit(said.asked, local), place, tuple(_submit(other, local) for other in said.more))
+
+
+def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
+    return Submit(
+        client_id=uuid.uuid4().hex,
+        project=asked.project.name,
+        email=asked.email,
+        source=asked.tool.get("source", ""),
+        revision=asked.tool.get("revision", ""),
+        revrange=asked.tool.get("revrange", ""),
+        compile=asked.compile,
+        system=asked.system,
+        local=local,
+        force=asked.force,
+        native=asked.native,
+    )
+
+
+def _question(submit: Submit) -> AskExplain:
+    """Return the question what a submission would be answered."""
+    return AskExplain(
+        project=submit.project,
+        source=submit.source,
+        revision=submit.revision,
+        revrange=submit.revrange,
+        compile=submit.compile,
+        system=submit.system,
+        local=submit.local,
+        force=submit.force,
+        native=submit.native,
+    )
+
+
+def detected(project: Project, detectors: Mapping[str, object]) -> dict[str, Value]:
+    """Return the artifact properties of this machine that the project looks at and that can be known here.
+
+    A value that the project's own description does not accept is left out. Raises UsageError without a current
+    directory, beside which nothing of this machine can be looked at.
+    """
+    try:
+        machine = Machine(Path.cwd())
+    except OSError as error:
+        raise UsageError("the current directory is not there any more: cd to another one") from error
+    found: dict[str, Value] = {}
+    for item in project.options.system:
+        detector = detectors.get(item.detector)
+        if item.role is not Role.ARTIFACT or not callable(detector):
+            continue
+        value: Detected = detector(machine)
+        if value is not None:
+            try:
+                found[item.name] = item.option.check(value)
+            except UsageError:
+                continue  # such as an architecture that the project does not list: it has to be asked for
+    return found
+
+
+def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
+    if said.json:
+        return SilentConsole()
+    return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
+
+
+def _interrupted(requester: Requester, submit: Submit | None, said: Arguments) -> Result:
+    """Print how to go on after an interruption, and return the result."""
+    told = requester.told
+    if told is not None and submit is not None and waits(told) and not said.json:
+        complain("interrupted; the request goes on")
+        for line in how_to_go_on(told, submit.email, requester.program):
+            complain(line)
+    elif not said.json:
+        complain("interrupted")
+    return Result(Exit.INTERRUPTED, told)
+
+
+def _report(results: Sequence[Result], lost: OutputLost | None, *, wants_json: bool, together: bool = False) -> int:
+    """Print what ``--json`` promises, or the error in one line; return the exit code, that of the worst.
+
+    ``lost`` is why something of what was shown before could not be: then how to go on is said again on stderr.
+    """
+    code = worst(results) if together else results[0].exit
+    if wants_json:
+        told = all_as_json(results, code) if together else as_json(results[0])
+        try:
+            say(json.dumps(told, sort_keys=True))
+        except OutputLost as error:
+            lost = error
+    if results[0].error is not None and not together:
+        complain(f"{PROGRAM}: {one_line(str(results[0].error))}")
+    if lost is None:
+        return int(code)
+    if not isinstance(lost, OutputUnread):
+        complain(f"{PROGRAM}: {lost}")
+        for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
+            complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; --cancel takes it back")
+    return int(code or (Exit.UNREAD if isinstance(lost, OutputUnread) else Exit.INTERNAL))
+
+
+# --- where the artifact goes ------------------------------------------------------------------------------
+
+
+@frozen
+class OutputPlace:
+    """``--output``: a file, a directory (one that is there, or ends in a slash), or "" for the current directory."""
+
+    output: str
+
+    def path(self, name: str) -> Path:
+        """Return the path for an artifact of this name."""
+        path = Path(self.output or ".")
+        return path / name if self.output.endswith(os.sep) or path.is_dir() else path
+
+    def is_directory(self) -> bool:
+        """Return whether artifacts go into it, each under its own name."""
+        return self.output.endswith(os.sep) or Path(self.output or ".").is_dir()
+
+    def check(self, name: str = "artifact.zip") -> None:
+        """Raise UsageError when nothing can be written there, or should not be."""
+        if self.output == "-":
+            raise UsageError("--output: an artifact does not go to standard output; a file of that name is ./-")
+        try:
+            self._check(self.path(name))
+        except OSError as error:
+            raise UsageError(f"--output: {error.filename} cannot be used: {error.strerror}") from error
+
+    def _check(self, path: Path) -> None:
+        if self.output.endswith(os.sep):
+            try:
+                path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"--output: cannot make {path.parent}: {error.strerror}") from error
+        if not path.parent.is_dir():
+            raise UsageError(f"--output: there is no directory {path.parent}")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise UsageError(f"--output: nothing can be written in {path.parent.resolve()}")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--output: {path} is there and is no file")
+        if path.exists() and not path.stat().st_mode & _ANY_WRITE:
+            raise UsageError(f"--output: {path} is there and read-only: delete it, or choose another name")
+
+
+@define
+class FilePlace:
+    """Implements the requester's ``Place`` on this machine's disk."""
+
+    place: OutputPlace
+    executor: Executor
+
+    async def choose(self, name: str) -> str:
+        """Return where an artifact of this name goes. Raises UsageError."""
+        self.place.check(name)
+        return str(self.place.path(name))
+
+    async def occupied(self, path: str) -> bool:
+        """Return whether there is a file."""
+        return await self.executor.run(Path(path).exists)
+
+    async def holds(self, path: str, size: int, digest: str) -> bool:
+        """Return whether the file is there with these bytes."""
+        return await self.executor.run(partial(_holds, Path(path), size, digest))
+
+
+def _holds(path: Path, size: int, digest: str) -> bool:
+    try:
+        if path.stat().st_size != size:
+            return False
+        hasher = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_HASHED):
+                hasher.update(block)
+    except OSError:
+        return False
+    return hasher.hexdigest() == digest

@@ -1,0 +1,1 @@
+"""``bin/webserver``: the pages, in a process of their own."""

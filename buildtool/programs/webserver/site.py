@@ -1,0 +1,197 @@
+"""The pages as a site, for ``bin/webserver`` and for ``bin/metaserver --web``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.open_files import room_for
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.adapters.storage.logs import LogStore
+from buildtool.configuration.settings import Settings
+from buildtool.model.hosts import network_of
+from buildtool.ports.common import Clock
+from buildtool.ports.pages import LogReader, Pages, Questions
+from buildtool.web.app import WebApp, make_urls
+from buildtool.web.health import HealthSource
+
+BODY_LIMIT = 64 * 1024
+"""Bytes that a visitor may send with a request before the connection is cut: no page takes any."""
+
+IDLE = 60
+"""Seconds after which a connection that asks nothing is closed."""
+
+STRANGER = 20
+"""Seconds that the headers of a connection's first request may take."""
+
+CONNECTIONS = 400
+"""Most connections at once: visitors may not take the descriptors that the control and transfer ports need. Of these
+each network has a share, see ``ConnectionShares``."""
+
+UNREAD = 128 * 1024
+"""Bytes of answers that a visitor may leave unread and still be answered one more request on the same connection."""
+
+LOG_READERS = 2
+"""Threads that read logs. The database has one: several get into each other's way, and answer fewer pages together."""
+
+
+_log = Logger("twisted.web.http")
+"""Takes what Twisted says of time-outs of connections, else it would count as ours."""
+
+
+class _SmallRequest(Request):
+    """A request whose body is bounded."""
+
+    _received = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """Have the body in memory, however long it says it is: files for long ones may not be made here."""
+        super().gotLength(0)  # type: ignore[no-untyped-call]
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > BODY_LIMIT:
+            self.channel.forceAbortClient()
+            return
+        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+
+
+class _Channel(http.HTTPChannel):
+    """One connection, counted by its site, which makes room for others when it is idle."""
+
+    site: PagesSite
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._log = _log
+        self._clogged = False
+        self._unread = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
+        LineReceiver.dataReceived(self, data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long, such as an address of 20,000 characters, before the end."""
+        self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header; a Content-Length of more digits than Python converts is none."""
+        try:
+            return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
+        except ValueError:
+            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+            return False
+
+    def allHeadersReceived(self) -> None:
+        """Take a request."""
+        self.setTimeout(IDLE)  # type: ignore[no-untyped-call]
+        self.site.stands(self, ConnectionState.BUSY)
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: http.Request) -> None:
+        """Be idle until the next request; take none from a visitor who does not read what was answered."""
+        self.site.stands(self, ConnectionState.IDLE)
+        if self._unread > UNREAD:
+            self.persistent = False
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        super().write(data)  # type: ignore[no-untyped-call]
+        if self._clogged:
+            self._unread += len(data)
+
+    def pauseProducing(self) -> None:
+        """Count from now on: much is written that has not been read."""
+        self._clogged = True
+        super().pauseProducing()  # type: ignore[no-untyped-call]
+
+    def resumeProducing(self) -> None:
+        """Go on: everything that was written has been read."""
+        self._clogged, self._unread = False, 0
+        self.site.admitting.heard(self, self.site.now())
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.site.admitting.left(self)
+
+
+class PagesSite(Site):
+    """A site of at most ``most`` connections. It keeps no log of who visits it; a proxy before it may."""
+
+    noisy = False
+    protocol = _Channel  # type: ignore[assignment]
+
+    def __init__(self, root: IResource, most: int = CONNECTIONS) -> None:
+        super().__init__(root, requestFactory=_SmallRequest, timeout=STRANGER)  # type: ignore[no-untyped-call]
+        self.admitting: ConnectionShares[_Channel] = ConnectionShares(room_for(most))
+
+    def now(self) -> float:
+        """Return the time by which idleness is measured."""
+        return self.reactor.seconds()
+
+    def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
+        """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
+        network = network_of(str(getattr(addr, "host", "")))
+        try:
+            other = self.admitting.make_room(network, self.now())
+        except NoRoom:
+            return None
+        if other is not None:
+            ITCPTransport(other.transport).abortConnection()
+        made: _Channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        self.admitting.arrived(made, network, self.now())
+        return made
+
+    def stands(self, channel: _Channel, standing: ConnectionState) -> None:
+        """Record what a visitor does."""
+        self.admitting.stands(channel, standing, self.now())
+
+    def log(self, request: http.Request) -> None:
+        """Log nothing."""
+
+
+def web_site(
+    settings: Settings,
+    pages: Pages,
+    logs: LogReader,
+    clock: Clock,
+    questions: Questions,
+    condition: HealthSource | None = None,
+) -> PagesSite:
+    """Return the pages of this deployment as a site to listen with."""
+    urls = make_urls(settings.public_url, settings.transfer_url)
+    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions, condition)
+    return PagesSite(app.resource())
+
+
+class StateReader:
+    """The metaserver's state directory, opened by another process: only read."""
+
+    def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
+        self._threads = Threads(reactor, 1, "pages"), Threads(reactor, LOG_READERS, "logs")
+        self._database = Database.reading(state_dir / "buildtool.sqlite", self._threads[0])
+        self.pages = SqlPages(self._database)
+        self.logs = LogStore(state_dir, self._threads[1])  # never started: that would write
+
+    async def close(self) -> None:
+        """Close the database and end the threads."""
+        try:
+            await self._database.close()
+        finally:
+            for threads in self._threads:
+                threads.stop()

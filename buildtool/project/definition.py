@@ -1,0 +1,127 @@
+"""What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from buildtool.errors import ConfigurationError, MachineFault
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import Comparison, Kind, Option, Property, Role, choice, flag, number, text, words
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.text import quoted
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
+
+__all__ = [
+    "Checked",
+    "Command",
+    "Comparison",
+    "Kind",
+    "MachineFault",
+    "Option",
+    "Plan",
+    "Project",
+    "ProjectOptions",
+    "Property",
+    "Recipe",
+    "Role",
+    "Wanted",
+    "choice",
+    "flag",
+    "number",
+    "standard",
+    "text",
+    "words",
+]
+
+
+@frozen
+class Checked:
+    """What a client checker looks at before a build server accepts: the order, and the machine as it is now.
+
+    ``machine`` holds the machine's properties by name (memory and disk in MiB); ``running`` how many builds run.
+    """
+
+    project: str
+    revision: str
+    options: Mapping[str, Value]
+    platform: Mapping[str, Value]
+    machine: Mapping[str, Value]
+    running: int
+
+
+ClientChecker = Callable[[Checked], str | None]
+"""Returns None to accept, or the reason for refusing in one line."""
+
+
+NAME_LIMIT = 40
+"""The longest project name, in characters."""
+
+
+def _name(_instance: object, _attribute: object, name: str) -> None:
+    plain = isinstance(name, str) and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    if not plain or len(name) > NAME_LIMIT:
+        raise ConfigurationError(
+            f"project name {quoted(name)} is not usable: at most {NAME_LIMIT} letters, digits, - and _"
+        )
+
+
+def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
+    return tuple(value)
+
+
+@frozen
+class Project:
+    """One project of the farm.
+
+    ``path_to_url`` turns the requester's ``--source`` ("" when not given) into the repository's URL, raising
+    LookupError for a source that there is not. Limits are in seconds and bytes; ``time_limit`` and ``silence_limit``
+    are the *project's*: exceeding them is the project's failure. ``confirm_failures`` is how often a failure is
+    repeated on another build server before it is final.
+    """
+
+    name: str = field(validator=_name)
+    options: ProjectOptions
+    recipe: Recipe
+    path_to_url: Callable[[str], str]
+    client_checkers: tuple[ClientChecker, ...] = field(default=(), converter=_checkers)
+    confirm_failures: int = 1
+    failure_ttl: float = 86_400.0
+    request_ttl: float = 7 * 86_400.0
+    time_limit: float = 3_600.0
+    silence_limit: float = 1_200.0
+    artifact_limit: int = 2 * 1024**3
+    log_limit: int = 16 * 1024**2
+    description: str = ""
+    policy: Mapping[str, Any] = field(factory=dict)
+
+    def scheduling(self) -> Policy:
+        """Return what the scheduler needs to know of this project."""
+        try:
+            return Policy(
+                recipe_version=self.recipe.version,
+                options_digest=self.options.digest(),
+                comparisons=tuple(sorted(comparisons_of(self.options).items())),
+                confirm_failures=self.confirm_failures,
+                failure_ttl=self.failure_ttl,
+                request_ttl=self.request_ttl,
+                time_limit=self.time_limit,
+                **self.policy,
+            )
+        except TypeError as error:
+            raise ConfigurationError(f"project {self.name}: its policy has an unknown setting: {error}") from error
+
+
+def tools_named(projects: Iterable[Project]) -> frozenset[str]:
+    """Return the programs that projects name: what their recipes need, and what their options offer to ask for."""
+    named: set[str] = set()
+    for project in projects:
+        needed = project.recipe.machine.get("tools", ())
+        named.update(needed if isinstance(needed, tuple) else ())
+        for item in project.options.system:
+            if item.detector == "tools":
+                named.update(item.option.choices)
+    return frozenset(named)

@@ -1,0 +1,193 @@
+"""Recipes: how a project is built. A recipe is a pure function from what is wanted to commands and deliverables.
+
+It comes from the build server's own configuration, never over the wire, so that nobody who asks for a build can
+make a donated machine run anything else.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath, PurePosixPath
+from typing import TypeVar
+
+from attrs import field, frozen
+
+from buildtool.errors import ConfigurationError, ToolMissing
+from buildtool.model.platforms import Value
+
+ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
+"""The programs of a platform that a machine may have; those of a cross toolchain have HOST and RUN besides."""
+
+WORDS_LIMIT = 200
+"""The longest that a command is called, in characters: room is left for what is said of it."""
+
+T = TypeVar("T")
+
+
+def _argv(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+        raise ConfigurationError(f"a command is a non-empty list of words, not {value!r}")
+    words = tuple(str(word) for word in value if word is not None)
+    if len(words) < len(value) or not words[0] or any("\0" in word for word in words):
+        raise ConfigurationError(f"a command's words are texts, and the first names a program; {list(value)!r} are not")
+    return words
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"a command is called by a text, not by {value!r}")
+    return value
+
+
+@frozen
+class Command:
+    """One command: its words (no shell), the directory below the source to run in, and what to call it in the log."""
+
+    argv: tuple[str, ...] = field(converter=_argv)
+    cwd: str = "."
+    name: str = field(default="", converter=_name)
+
+    def words(self) -> str:
+        """Return what the command is called in the log and in messages, of bounded length."""
+        words = self.name or " ".join(self.argv)
+        return words if len(words) <= WORDS_LIMIT else f"{words[: WORDS_LIMIT - 3]}..."
+
+
+def _commands(value: Iterable[Command]) -> tuple[Command, ...]:
+    commands = _listed(value, "commands", "Command([...])")
+    for one in commands:
+        if not isinstance(one, Command):
+            raise ConfigurationError(f"a plan's commands are Command([...]), which {one!r} is not")
+    return commands
+
+
+def _deliverables(value: Iterable[str | PurePath]) -> tuple[str, ...]:
+    return tuple(_below_source(path, "deliverable") for path in _listed(value, "deliverables", "names of files"))
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    texts = _listed(value, "machine_faults", "texts")
+    for one in texts:
+        if not isinstance(one, str):
+            raise ConfigurationError(f"machine_faults are regular expressions, which {one!r} is not")
+    return texts
+
+
+def _environment(value: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"a plan's environment is a dictionary of texts, not {value!r}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise ConfigurationError(f"a plan's environment holds texts: {name!r} with {text!r} is something else")
+        if not name or "=" in name or "\0" in name + text:
+            raise ConfigurationError(f"no environment can hold {name!r} with {text!r}")
+    return dict(value)
+
+
+def _listed(value: Iterable[T], what: str, of: str) -> tuple[T, ...]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what} are a list of {of}, not the one {value!r}")
+    return tuple(value)
+
+
+def _below_source(path: object, what: str) -> str:
+    """Return ``path`` in its plain form. Raises ConfigurationError for one that names nothing below the source."""
+    if not isinstance(path, str | PurePath) or not str(path) or "\0" in str(path):
+        raise ConfigurationError(f"a {what} is the name of a file or directory below the source, not {path!r}")
+    plain = PurePosixPath(path)
+    if plain.is_absolute() or ".." in plain.parts:
+        raise ConfigurationError(f"a recipe's paths lie below the source; {str(path)!r} does not")
+    return str(plain)
+
+
+class PlatformTools(dict[str, str]):
+    """The programs of a platform, as ``Wanted.tools`` has them: asking for one that a machine lacks is no mistake."""
+
+    def __missing__(self, role: str) -> str:
+        """Raise ToolMissing for a program that other machines have; KeyError for a name that there is not."""
+        if role in ROLES:
+            raise ToolMissing(f"this machine has no {role} for that platform")
+        raise KeyError(role)
+
+
+@frozen
+class Wanted:
+    """What a recipe is given.
+
+    ``options`` are all compile options; ``platform`` the properties of the platform to build for; ``kind`` is
+    ``native``, ``cross`` or ``emulated``; ``source`` is the checked-out tree (the commands start there); ``revision``
+    the full commit id; ``cpus`` how many processors may be used.
+
+    ``tools`` holds the machine's programs for this platform, each as one may type it: CC, CXX, AR, RANLIB, STRIP, LD,
+    NM, as far as there are any, and CC_VERSION (``gcc-12.2.0``). For a cross toolchain also HOST, the triple
+    (``powerpc-linux-gnu``), and RUN, the emulator, where there is one.
+    """
+
+    options: Mapping[str, Value]
+    platform: Mapping[str, Value]
+    kind: str
+    tools: Mapping[str, str]
+    source: PurePath
+    revision: str
+    cpus: int
+
+    @property
+    def emulator(self) -> tuple[str, ...]:
+        """The words to put before a program that was built, so that it runs here; none when it needs none."""
+        return tuple(shlex.split(self.tools.get("RUN", "")))
+
+    @property
+    def can_run(self) -> bool:
+        """Whether what is built can be run on this machine, with the words of ``emulator`` before it."""
+        return self.kind != "cross" or bool(self.emulator)
+
+
+@frozen
+class Plan:
+    """What a recipe answers: commands in order, their environment, and what must exist when they are done.
+
+    ``deliverables`` are files or directories below the source; each must be there, or the build has failed.
+    ``machine_faults`` are regular expressions: where one matches the end of a failed command's log, the machine is
+    at fault, not the project.
+    """
+
+    commands: tuple[Command, ...] = field(converter=_commands)
+    deliverables: tuple[str, ...] = field(converter=_deliverables)
+    environment: Mapping[str, str] = field(factory=dict, converter=_environment)
+    machine_faults: tuple[str, ...] = field(default=(), converter=_texts)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.commands or not self.deliverables:
+            raise ConfigurationError("a recipe's plan needs at least one command and one deliverable")
+        for command in self.commands:
+            _below_source(command.cwd, "command's directory")
+        for path in self.deliverables:
+            if path == "." or set("*?") & set(path):
+                raise ConfigurationError(f"a deliverable is the name of one file or directory, which {path!r} is not")
+        for pattern in self.machine_faults:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigurationError(f"machine fault {pattern!r} is no regular expression: {error}") from error
+
+
+def _machine(value: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what a machine must have, sets as such; the members are checked with the project."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"a recipe's machine is a dictionary such as {{'memory': 512}}, not {value!r}")
+    sets = (list, tuple, set, frozenset)
+    return {name: tuple(sorted(map(str, one))) if isinstance(one, sets) else one for name, one in value.items()}
+
+
+@frozen
+class Recipe:
+    """A project's recipe: its version (raise it whenever the same inputs would give another binary) and function.
+
+    ``machine`` declares what every build needs of its machine (``{"memory": 512, "tools": ("gcc", "make")}``).
+    """
+
+    version: int
+    plan: Callable[[Wanted], Plan]
+    machine: Mapping[str, Value] = field(factory=dict, converter=_machine)

@@ -1,0 +1,42 @@
+"""The version of the protocol, and the message that every connection begins with.
+
+The test is tests/protocol/test_transcripts.py.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+__all__ = ["CAPABILITIES", "PROTOCOL_MINOR", "PROTOCOL_VERSION", "SOFTWARE", "Hello", "hello_of"]
+
+PROTOCOL_VERSION = 3
+"""The major version, compared in the first message. It is not raised any more: see ``CAPABILITIES``."""
+
+PROTOCOL_MINOR = 0
+"""Raised with each release that adds a field or a message. Who does not know a field ignores it, and gives one that is
+absent its default, so it needs one; ``tests/protocol/transcripts`` keeps the texts of each minor version."""
+
+CAPABILITIES: tuple[str, ...] = ()
+"""What this program understands beyond 3.0 that a peer may not be sent unless it names it in its Hello: whatever would
+be misunderstood if it were ignored."""
+
+SOFTWARE = "buildtool"
+
+
+@frozen
+class Hello:
+    """The first message of every connection, each way: who is there (``requester``, ``build server``, ``operator``).
+
+    The metaserver answers with its own. ``protocol`` and ``minor`` are the version.
+    """
+
+    protocol: int
+    role: str = field(metadata={"most": 40})
+    software: str = field(metadata={"most": 200})
+    minor: int = 0
+    capabilities: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 16})
+
+
+def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:
+    """Return this program's Hello in a role, in the major version ``protocol``."""
+    return Hello(protocol, role, SOFTWARE, PROTOCOL_MINOR, CAPABILITIES)

@@ -1,0 +1,382 @@
+"""The shapes of all messages that cross the wire, as frozen values of plain fields with their ``limits``.
+
+Everything here is hostile until decoded: lengths are bounded by ``codec.decode``, and meaning is validated by the
+metaserver (for requesters and build servers) and by the build server (for orders).
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from buildtool.model.options import Canonical
+from buildtool.model.platforms import Value
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import Capability, Held, Judged, OfferKind
+
+TOGETHER = 64
+"""Most builds that are asked for at once."""
+
+LOG_TAIL_LIMIT = 16 * 1024
+"""Most bytes of a log's end that travel in a message and are kept in the database."""
+
+PLATFORM_SENT = 2_000
+"""Most bytes of an artifact's platform in an answer, as ``codec.size_of`` counts."""
+
+
+# --- requester -> metaserver ---------------------------------------------------------------------------
+
+
+@frozen
+class Submit:
+    """Ask for a build. Only what the requester set is sent; ``local`` is their own machine's artifact properties."""
+
+    client_id: str = field(metadata={"most": 64})
+    project: str = field(metadata={"most": 80})
+    email: str = field(metadata={"most": 400})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
+    revrange: str = field(metadata={"most": 800})
+    compile: dict[str, Value] = field(metadata={"members": 200})
+    system: dict[str, Value] = field(metadata={"members": 100})
+    local: dict[str, Value] = field(metadata={"members": 100})
+    force: bool = False
+    native: bool = False
+
+
+@frozen
+class SubmitTogether:
+    """Ask for several builds at once, by one requester, who gets one mail about all of them."""
+
+    items: tuple[Submit, ...] = field(metadata={"members": TOGETHER})
+
+
+@frozen
+class Cancel:
+    """End a Request; ``token`` proves that it is one's own."""
+
+    request_id: int
+    token: str = field(metadata={"most": 100})
+
+
+@frozen
+class Follow:
+    """Hear of every change of a Request until its end."""
+
+    request_id: int
+    token: str = field(metadata={"most": 100})
+
+
+@frozen
+class AskStatus:
+    """Ask how a Request stands."""
+
+    request_id: int
+    token: str = field(metadata={"most": 100})
+
+
+@frozen
+class AskExplain:
+    """Ask what a submission would be answered, without making it; the fields are those of Submit."""
+
+    project: str = field(metadata={"most": 80})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
+    revrange: str = field(metadata={"most": 800})
+    compile: dict[str, Value] = field(metadata={"members": 200})
+    system: dict[str, Value] = field(metadata={"members": 100})
+    local: dict[str, Value] = field(metadata={"members": 100})
+    force: bool = False
+    native: bool = False
+
+
+@frozen
+class AskWhy:
+    """Ask why a Request waits."""
+
+    request_id: int
+    token: str = field(metadata={"most": 100})
+
+
+@frozen
+class AskBuild:
+    """Ask how an open Build stands and why it waits; the pages do."""
+
+    build_id: int
+
+
+# --- metaserver -> requester ---------------------------------------------------------------------------
+
+
+@frozen
+class Found:
+    """Where an artifact is: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
+
+    name: str = field(metadata={"most": 255, "sent": 255})
+    url: str = field(metadata={"sent": 700})
+    size: int
+    digest: str = field(metadata={"most": 64, "sent": 64})
+    content_digest: str = field(metadata={"most": 64, "sent": 64})
+    revision: str = field(metadata={"most": 400, "sent": 100})
+    platform: Canonical = field(metadata={"members": 100, "whole": PLATFORM_SENT})
+    kind: OfferKind
+    server: str = field(metadata={"most": 100, "sent": 100})
+    build_id: int
+    built_at: float
+
+
+@frozen
+class RequestStatus:
+    """How a Request stands. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
+
+    ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
+    ``log_url`` and ``page_url`` are empty where there is nothing yet.
+    """
+
+    request_id: int
+    token: str = field(metadata={"most": 100, "sent": 100})
+    answer: str = field(metadata={"most": 40, "sent": 40})
+    state: str = field(metadata={"most": 40, "sent": 40})
+    project: str = field(metadata={"most": 80, "sent": 80})
+    revision: str = field(metadata={"most": 400, "sent": 100})
+    build_id: int | None
+    build_state: str = field(metadata={"most": 40, "sent": 40})
+    epoch: int
+    server: str = field(metadata={"most": 100, "sent": 100})
+    reason: str = field(metadata={"sent": 800, "kept": "start"})
+    why: tuple[str, ...] = field(metadata={"sent": 200, "kept": "start", "members": 64, "members_sent": 8})
+    artifact: Found | None
+    log_url: str = field(metadata={"sent": 500})
+    page_url: str = field(metadata={"sent": 500})
+
+
+@frozen
+class RequestStatuses:
+    """How Requests stand that were made together, in the order of their submissions."""
+
+    items: tuple[RequestStatus, ...] = field(metadata={"members": TOGETHER})
+
+
+@frozen
+class WhyLine:
+    """One reason for waiting, in words, with the servers it holds for (at most 20 names) and how many they are."""
+
+    words: str = field(metadata={"sent": 800, "kept": "start"})
+    servers: tuple[str, ...] = field(metadata={"sent": 100, "members": 20})
+    count: int
+
+
+@frozen
+class Explanation:
+    """What a submission would be answered, or how a Request or Build stands, and why.
+
+    ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or a state. ``steps`` is how
+    many acceptable revisions are nearer than the artifact's. For a miss, ``nearest_artifact`` is what comes nearest and
+    ``differences`` says in words in what it differs. ``nearest_server`` says what the best server lacks when none could
+    ever build it. ``seconds`` is in how long a waiting Build may start, or a running one be done, and ``basis`` says
+    what that is based on.
+    """
+
+    verdict: str
+    project: str = field(metadata={"most": 80})
+    revision: str = field(metadata={"most": 400})
+    steps: int
+    artifact: Found | None
+    nearest_artifact: Found | None
+    differences: tuple[str, ...] = field(metadata={"sent": 500, "kept": "start", "members": 64})
+    build_id: int | None
+    server: str = field(metadata={"most": 100})
+    reason: str = field(metadata={"kept": "start"})
+    reasons: tuple[WhyLine, ...] = field(metadata={"members": 64})
+    nearest_server: str = field(metadata={"kept": "start"})
+    ahead: int
+    seconds: float | None
+    basis: str = field(metadata={"kept": "start"})
+    page_url: str = field(metadata={"sent": 500})
+
+
+@frozen
+class AskHealth:
+    """Ask whether the metaserver can do its work."""
+
+
+@frozen
+class ReactorTurns:
+    """How long the turns of the metaserver's reactor took in the last five minutes, in milliseconds.
+
+    Half of them ended within ``p50_ms``, 99 of 100 within ``p99_ms``, 999 of 1,000 within ``p999_ms``; the longest took
+    ``max_ms``. ``pause_max_ms`` is the longest pause in which Python looked for garbage.
+    """
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    pause_max_ms: float
+
+
+@frozen
+class HealthTold:
+    """Whether the metaserver can do its work, and what keeps it from doing so, each in one line; and how it turns."""
+
+    ok: bool
+    problems: tuple[str, ...] = field(default=(), metadata={"sent": 1_000, "kept": "start", "members_sent": 50})
+    turns: ReactorTurns | None = None
+
+
+@frozen
+class Refused:
+    """The answer to anything that could not be done: the error's code and its one line."""
+
+    code: str = field(metadata={"most": 60})
+    message: str = field(metadata={"kept": "start"})
+
+
+# --- build server -> metaserver ------------------------------------------------------------------------
+
+
+@frozen
+class Register:
+    """Log in as a build server. The name is unique: another machine is refused as long as its holder is there.
+
+    ``held`` are all Attempts that it has: those that build, and those whose end nobody has taken yet. ``instance`` is
+    the secret name of its build directory, by which a restart is told from another machine.
+    """
+
+    server: str = field(metadata={"most": 100})
+    capability: Capability
+    held: tuple[Held, ...] = ()
+    instance: str = field(default="", repr=False)
+
+
+@frozen
+class Welcome:
+    """The number of the Session, the metaserver's base URL for transfers, and limits in bytes.
+
+    ``lease`` is for how many seconds an Attempt is believed alive after it was heard of; ``verdicts`` says what is to
+    become of each Attempt that was held.
+    """
+
+    session: int
+    transfer_url: str
+    artifact_limit: int
+    log_limit: int
+    lease: float
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class Heartbeat:
+    """A build server lives, and these are all Attempts that it has: their Leases begin anew."""
+
+    held: tuple[Held, ...] = ()
+
+
+@frozen
+class Heard:
+    """The answer to a heartbeat: what is to become of those Attempts that are not simply to go on."""
+
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class Draining:
+    """A build server finishes what it has and takes no more orders."""
+
+    reason: str = field(metadata={"kept": "start"})
+
+
+@frozen
+class Order:
+    """Build this: what, for which platform, and the tickets to send log and artifact with.
+
+    The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
+    artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
+    """
+
+    build_id: int
+    epoch: int
+    project: str = field(metadata={"most": 80})
+    source: str = field(metadata={"most": 400})
+    revision: str = field(metadata={"most": 400})
+    recipe_version: int
+    options: Canonical = field(metadata={"members": 200, "whole": 120_000})
+    platform: Canonical = field(metadata={"members": 100, "whole": 66_000})
+    kind: OfferKind
+    log_ticket: str = field(metadata={"most": 400})
+    artifact_ticket: str = field(metadata={"most": 400})
+    log_url: str
+
+
+@frozen
+class AbortOrder:
+    """Stop an Attempt."""
+
+    build_id: int
+    epoch: int
+    reason: str = field(metadata={"kept": "start"})
+
+
+@frozen
+class Accepted:
+    """The build server takes an Attempt and begins."""
+
+    build_id: int
+    epoch: int
+
+
+@frozen
+class Ended:
+    """How an Attempt ended without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
+
+    build_id: int
+    epoch: int
+    end: AttemptEnd
+    reason: str = field(metadata={"kept": "start"})
+    log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
+
+
+@frozen
+class Done:
+    """The artifact of an Attempt is uploaded: publish it. ``seconds`` is what the build took."""
+
+    build_id: int
+    epoch: int
+    digest: str = field(metadata={"most": 64})
+    content_digest: str = field(metadata={"most": 64})
+    size: int
+    name: str = field(metadata={"most": 255})
+    seconds: float
+    log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
+
+
+@frozen
+class RenewTickets:
+    """Ask for fresh tickets for an Attempt whose old ones have expired; with ``source``, for one for its commit too."""
+
+    build_id: int
+    epoch: int
+    source: bool = False
+
+
+@frozen
+class Tickets:
+    """Fresh tickets. ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>`` below the transfer URL."""
+
+    log_ticket: str = field(metadata={"most": 400})
+    artifact_ticket: str = field(metadata={"most": 400})
+    source_ticket: str = field(default="", metadata={"most": 400})
+
+
+@frozen
+class Goodbye:
+    """A build server leaves of its own will: what follows is no lost connection."""
+
+    reason: str = field(metadata={"kept": "start"})
+
+
+@frozen
+class Ok:
+    """Taken in. ``stale`` when it concerns an Attempt that is no longer this Session's, and changed nothing."""
+
+    stale: bool = False

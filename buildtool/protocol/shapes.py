@@ -1,0 +1,284 @@
+"""One encoder and one decoder for each class of messages, made once from its annotations and its fields' limits.
+
+As plain data a value is a dictionary with its class's name under ``type`` and one entry per field, made of str, int,
+float, bool, None and lists only. A decoder takes what it knows and nothing else for it (a bool is no int, a text no
+longer than its limit). Names that it does not know are of a later minor version and ignored; a field that is absent has
+its default, and one without a default may not be.
+
+The test is tests/protocol/test_codec.py.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import types
+import typing
+from collections.abc import Callable
+from functools import cache
+
+import attrs
+
+from buildtool.protocol.json_text import written
+from buildtool.protocol.limits import NAME, Limits, limits_of
+from buildtool.protocol.shape import (
+    INT_LIMIT,
+    LIST_OVERHEAD,
+    NUMBER_SIZE,
+    TEXT_OVERHEAD,
+    Plain,
+    Shape,
+    Whole,
+    Wrong,
+    shown,
+)
+from buildtool.protocol.text_shapes import text_shape
+
+__all__ = ["shape_of"]
+
+
+@cache
+def shape_of(cls: type) -> Shape:
+    """Return the shape of a class of messages. Raises TypeError for one that cannot cross the wire."""
+    hints = typing.get_type_hints(cls)
+    shapes = {one.name: _field(hints[one.name], limits_of(one.metadata)) for one in attrs.fields(cls)}
+    entries = sum(TEXT_OVERHEAD + len(name) + NUMBER_SIZE + shape.most for name, shape in shapes.items())
+    most = LIST_OVERHEAD + NUMBER_SIZE + 2 * TEXT_OVERHEAD + len("type") + len(cls.__name__) + entries
+    return Shape((dict,), _encoder(cls, shapes), _decoder(cls, shapes), most)
+
+
+def _encoder(cls: type, shapes: dict[str, Shape]) -> Callable[[Whole], Plain]:
+    encoders = tuple((name, shape.encode) for name, shape in shapes.items())
+    tag = cls.__name__
+
+    def encode_fields(value: Whole) -> Plain:
+        if type(value) is not cls:
+            raise Wrong(f"expected {tag}, got {shown(value)}")
+        plain: dict[str, Plain] = {"type": tag}
+        name = ""
+        try:
+            for name, encoder in encoders:
+                plain[name] = encoder(getattr(value, name))
+        except Wrong as wrong:
+            wrong.path.append(name)
+            raise
+        return plain
+
+    return encode_fields
+
+
+def _decoder(cls: type, shapes: dict[str, Shape]) -> Callable[[Plain], Whole]:
+    decoders = tuple((name, shape.decode) for name, shape in shapes.items())
+    absent = _defaults(cls, shapes)
+    tag = cls.__name__
+
+    def decode_fields(data: Plain) -> Whole:
+        if type(data) is not dict or data.get("type") != tag:
+            raise Wrong(f"expected {tag}, got {shown(data)}")
+        values: list[Whole] = []
+        name = ""
+        try:
+            for name, decoder in decoders:
+                values.append(decoder(data[name]))
+        except Wrong as wrong:
+            wrong.path.append(name)
+            raise
+        except KeyError:
+            if name in data:
+                raise
+            return decode_fields(_completed(data, shapes, absent))
+        return cls(*values)
+
+    return decode_fields
+
+
+def _defaults(cls: type, shapes: dict[str, Shape]) -> dict[str, Plain]:
+    """Return what stands for each field that has a default where it is absent."""
+    return {
+        one.name: shapes[one.name].encode(one.default) for one in attrs.fields(cls) if one.default is not attrs.NOTHING
+    }
+
+
+def _completed(data: dict[str, Plain], shapes: dict[str, Shape], absent: dict[str, Plain]) -> dict[str, Plain]:
+    """Return the fields of a message with the defaults of those that are absent."""
+    for name in shapes:
+        if name not in data and name not in absent:
+            raise Wrong(f"field {name} is missing")
+    return {**absent, **data}
+
+
+def _field(annotation: Whole, limits: Limits) -> Shape:
+    """Return the shape of a field, bounded as a whole where its limits say so."""
+    shape = _shape(annotation, limits)
+    most = limits.whole
+    if most is None:
+        return shape
+
+    def bounded(value: Whole) -> Plain:
+        plain = shape.encode(value)
+        size = len(written(plain))
+        if size > most:
+            raise Wrong(f"{size} bytes: at most {most} are sent")
+        return plain
+
+    return attrs.evolve(shape, encode=bounded, most=most)
+
+
+def _shape(annotation: Whole, limits: Limits) -> Shape:  # noqa: PLR0911 - one line for each kind of annotation
+    """Return the shape for an annotation of a field with these limits. Raises TypeError for one that has none."""
+    origin: object = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return _union([_shape(argument, limits) for argument in arguments])
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:  # noqa: PLR2004
+        return _many(_shape(arguments[0], limits), limits)
+    if origin is tuple:
+        return _pair([_shape(argument, limits) for argument in arguments])
+    if origin is dict:
+        return _dictionary(_shape(arguments[1], limits), limits)
+    if annotation is str:
+        return text_shape(limits)
+    if annotation in _ATOMS:
+        return _ATOMS[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return _enumeration(annotation)
+    if attrs.has(annotation):
+        return shape_of(annotation)
+    raise TypeError(f"{annotation!r} has no shape on the wire")
+
+
+def _atom(kind: type, words: str, fits: Callable[[Whole], bool]) -> Shape:
+    def check(value: Plain) -> Plain:
+        if type(value) is not kind or not fits(value):
+            raise Wrong(f"expected {words}, got {shown(value)}")
+        return value
+
+    return Shape((kind,), check, check, 2 * NUMBER_SIZE)
+
+
+_ATOMS: dict[object, Shape] = {
+    bool: _atom(bool, "true or false", lambda _: True),
+    int: _atom(int, "a whole number of at most 63 bits", lambda value: -INT_LIMIT < value < INT_LIMIT),
+    float: _atom(float, "a finite float", math.isfinite),
+    type(None): _atom(type(None), "nothing", lambda _: True),
+}
+
+
+def _enumeration(cls: type[enum.Enum]) -> Shape:
+    members = {member.value: member for member in cls}
+    known = ", ".join(str(value) for value in members)
+
+    def encode_member(value: Whole) -> Plain:
+        if type(value) is not cls:
+            raise Wrong(f"expected one of {known}, got {shown(value)}")
+        return value.value
+
+    def decode_member(data: Plain) -> Whole:
+        member = members.get(data) if type(data) is str else None
+        if member is None:
+            raise Wrong(f"expected one of {known}, got {shown(data)}")
+        return member
+
+    return Shape((str,), encode_member, decode_member, TEXT_OVERHEAD + max(map(len, members)))
+
+
+def _many(member: Shape, limits: Limits) -> Shape:
+    limit = limits.members
+    sent = limit if limits.members_sent is None else limits.members_sent
+    encode_member, decode_member = member.encode, member.decode
+
+    def encode_members(value: Whole) -> Plain:
+        if type(value) is not tuple:
+            raise Wrong(f"expected a tuple, got {shown(value)}")
+        return _each(encode_member, value, sent)
+
+    def decode_members(data: Plain) -> Whole:
+        if type(data) is not list:
+            raise Wrong(f"expected a list, got {shown(data)}")
+        return tuple(_each(decode_member, data, limit))
+
+    return Shape((list, tuple), encode_members, decode_members, LIST_OVERHEAD + sent * member.most)
+
+
+def _each(convert: Callable[[Plain], Plain], members: Whole, limit: int) -> list[Plain]:
+    if len(members) > limit:
+        raise Wrong(f"{len(members)} members: at most {limit} are allowed")
+    found: list[Plain] = []
+    try:
+        found.extend(convert(member) for member in members)
+    except Wrong as wrong:
+        wrong.path.append(str(len(found)))
+        raise
+    return found
+
+
+def _pair(members: list[Shape]) -> Shape:
+    size = len(members)
+
+    def encode_members(value: Whole) -> Plain:
+        if type(value) is not tuple or len(value) != size:
+            raise Wrong(f"expected a tuple of {size}, got {shown(value)}")
+        return [shape.encode(member) for shape, member in zip(members, value, strict=True)]
+
+    def decode_members(data: Plain) -> Whole:
+        if type(data) is not list or len(data) != size:
+            raise Wrong(f"expected a list of {size}, got {shown(data)}")
+        return tuple([shape.decode(member) for shape, member in zip(members, data, strict=True)])
+
+    most = LIST_OVERHEAD + sum(shape.most for shape in members)
+    return Shape((list, tuple), encode_members, decode_members, most)
+
+
+def _dictionary(member: Shape, limits: Limits) -> Shape:
+    limit = limits.members
+    key_shape = text_shape(NAME)
+    check_key = key_shape.decode
+
+    def convert(convert_member: Callable[[Plain], Plain], value: Plain) -> Plain:
+        if type(value) is not dict:
+            raise Wrong(f"expected a dictionary, got {shown(value)}")
+        if len(value) > limit:
+            raise Wrong(f"{len(value)} members: at most {limit} are allowed")
+        found: dict[str, Plain] = {}
+        key: Plain = ""
+        try:
+            for key, item in value.items():
+                found[check_key(key)] = convert_member(item)
+        except Wrong as wrong:
+            wrong.path.append(shown(key))
+            raise
+        return found
+
+    return Shape(
+        (dict,),
+        lambda value: convert(member.encode, value),
+        lambda data: convert(member.decode, data),
+        LIST_OVERHEAD + limit * (NUMBER_SIZE + key_shape.most + member.most),
+    )
+
+
+def _union(members: list[Shape]) -> Shape:
+    by_type = {accepted: shape for shape in reversed(members) for accepted in shape.accepts}
+    encoders = {accepted: shape.encode for accepted, shape in by_type.items()}
+    decoders = {accepted: shape.decode for accepted, shape in by_type.items() if accepted is not tuple}
+    words = ", ".join(_KIND_WORDS[accepted] for accepted in decoders)
+
+    def encode_member(value: Whole) -> Plain:
+        encoder = encoders.get(type(value)) or (encoders.get(dict) if attrs.has(type(value)) else None)
+        if encoder is None:
+            raise Wrong(f"expected one of {words}, got {shown(value)}")
+        return encoder(value)
+
+    def decode_member(data: Plain) -> Whole:
+        decoder = decoders.get(type(data))
+        if decoder is None:
+            raise Wrong(f"expected one of {words}, got {shown(data)}")
+        return decoder(data)
+
+    return Shape(tuple(by_type), encode_member, decode_member, max(shape.most for shape in members))
+
+
+_KIND_WORDS: dict[type, str] = {
+    str: "text", int: "a number", float: "a float", bool: "true or false", type(None): "nothing", list: "a list",
+    dict: "a dictionary",
+}  # fmt: skip

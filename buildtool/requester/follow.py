@@ -1,0 +1,129 @@
+"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.signal import Signal
+from buildtool.errors import BuildToolError, NotFound, Unavailable
+from buildtool.ports.requester import Downloads, MetaserverClient
+from buildtool.protocol.messages import Follow, RequestStatus
+from buildtool.requester.pacing import Changes
+from buildtool.requester.ports import Console
+from buildtool.requester.text import clean, moved, waits
+
+__all__ = ["FollowedRequest", "LogShower"]
+
+LOG_WAIT = 20.0
+"""Seconds that the transfer port keeps a question for more of a log before it answers with nothing."""
+
+LOG_LAST = 10.0
+"""Seconds that the rest of a log may take after the request has ended."""
+
+_RETRY = Backoff(0.5, 10.0)
+
+
+@define(eq=False)
+class FollowedRequest:
+    """How a Request stands, as far as it is known here; whoever waits for a change is woken."""
+
+    told: RequestStatus
+    console: Console
+    changes: Changes
+    changed: Signal = field(factory=Signal, init=False)
+
+    def hear(self, now: RequestStatus) -> None:
+        """Take in how the Request stands now. What comes after its end is not believed."""
+        if now.request_id != self.told.request_id or not waits(self.told):
+            return
+        before, self.told = self.told, now
+        if waits(now):
+            for line in moved(before, now):
+                self.changes.say(line)
+        self.console.state(now)
+        self.changed.notify()
+
+    def goes_on(self) -> bool:
+        """Return whether the Request has not ended."""
+        return waits(self.told)
+
+    async def hear_over(self, client: MetaserverClient) -> str:
+        """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
+        self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
+        closing = Deferred.fromCoroutine(client.closed())
+        reason: list[str] = []
+
+        def closed(why: object) -> None:
+            reason.append(str(why))
+            self.changed.notify()
+
+        closing.addBoth(closed)
+        while self.goes_on() and not reason:
+            await self.changed.wait()
+        return reason[0] if reason else ""
+
+
+@define(eq=False)
+class LogShower:
+    """Shows the log of each Attempt, one after another, while the story goes on."""
+
+    story: FollowedRequest
+    downloads: Downloads
+    console: Console
+    timers: IReactorTime
+
+    def start(self) -> Deferred[None]:
+        """Start. The Deferred fires when all is shown; cancel it to stop before."""
+        return Deferred.fromCoroutine(self._show_all())
+
+    async def finish(self, showing: Deferred[None]) -> None:
+        """Wait for the rest of the log, not longer than ``LOG_LAST``."""
+        self.story.changed.notify()
+        late = self.timers.callLater(LOG_LAST, showing.cancel)
+        try:
+            await showing
+        except CancelledError:
+            self.console.say("the rest of the log has not come in time")
+        finally:
+            if late.active():
+                late.cancel()
+
+    async def _show_all(self) -> None:
+        shown = ""
+        while True:
+            url = self.story.told.log_url
+            if url and url != shown:
+                shown = url
+                await self._show(url)
+            elif not waits(self.story.told):
+                return
+            else:
+                await self.story.changed.wait()
+
+    async def _show(self, url: str) -> None:
+        """Show one log from its beginning until it is finished, or another Attempt has taken over."""
+        offset, tries, vain = 0, _RETRY.begin(), 0
+        while True:
+            try:
+                data, finished = await self.downloads.log(url, offset, LOG_WAIT)
+            except (Unavailable, NotFound) as error:
+                vain += 1
+                if not waits(self.story.told) and (isinstance(error, NotFound) or vain > 2):  # noqa: PLR2004
+                    return
+                if self.story.told.log_url != url:
+                    return
+                await deferLater(self.timers, tries.next_delay())
+                continue
+            except BuildToolError as error:
+                self.console.say(f"the log cannot be shown: {clean(str(error))}")
+                return
+            tries.reset()
+            vain = 0
+            self.console.log(data)
+            offset += len(data)
+            if finished or (not data and self.story.told.log_url != url):
+                return

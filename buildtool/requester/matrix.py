@@ -1,0 +1,141 @@
+"""Several builds asked for at once: what differs between them, the table at the end, and the worst exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buildtool.concurrency.signal import Signal
+from buildtool.model.platforms import Value
+from buildtool.ports.requester import MetaserverClient
+from buildtool.protocol.messages import Follow, RequestStatus, Submit
+from buildtool.requester.outcome import Exit, Result
+from buildtool.requester.text import answered, clean, waits, where_to_look
+
+SEVERITY: tuple[Exit, ...] = (
+    Exit.OK,
+    Exit.CANCELLED,
+    Exit.EXPIRED,
+    Exit.FAILED,
+    Exit.UNBUILDABLE,
+    Exit.DOWNLOAD,
+    Exit.REFUSED,
+    Exit.UNAVAILABLE,
+    Exit.USAGE,
+    Exit.INTERNAL,
+    Exit.INTERRUPTED,
+)
+"""Exit codes, the worst last."""
+
+
+def worst(results: Sequence[Result]) -> Exit:
+    """Return the worst exit code of several."""
+    return max((result.exit for result in results), key=SEVERITY.index, default=Exit.OK)
+
+
+def differences(submits: Sequence[Submit]) -> list[str]:
+    """Return for each submission in words what it asks for that not all ask for alike."""
+    asked = [_values(submit) for submit in submits]
+    names = sorted({name for values in asked for name in values})
+    varying = [name for name in names if len({values.get(name) for values in asked}) > 1]
+    return [" ".join(f"{name}={_text(values[name])}" for name in varying if name in values) for values in asked]
+
+
+def answered_together(
+    submits: Sequence[Submit], answers: Sequence[RequestStatus], milliseconds: float, program: str
+) -> list[str]:
+    """Return what was answered to each of several submissions: its id and the answer, and for what waits how to go on.
+
+    Each line that can be copied stands whole.
+    """
+    said = []
+    for what, told in zip(differences(submits), answers, strict=True):
+        asked = f" ({clean(what)})" if what else ""
+        head, *more = answered(told, milliseconds) or [f"{clean(told.state)}, as it was told before"]
+        said.append(f"request {told.request_id}{asked}: {head}")
+        if waits(told):
+            more += [f"  {line}" for line in where_to_look(told, program)]
+        said += more
+    return said
+
+
+def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:
+    """Return the table at the end: what was asked for, the answer, how it stands, and the artifact or why not."""
+    rows = [("asked for", "answer", "outcome", "artifact")]
+    for what, result in zip(differences(submits), results, strict=True):
+        told = result.told
+        answer, state = (clean(told.answer), clean(told.state)) if told is not None else ("", "")
+        rows.append((clean(what) or "as given", answer, state, _where(result)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in rows
+    ]
+
+
+@define(eq=False)
+class Watch:
+    """Hears of several Requests until all have ended. ``told`` is how they stand, in the order of the submissions."""
+
+    told: list[RequestStatus]
+    moved: Callable[[RequestStatus], None]
+    _changed: Signal = field(factory=Signal, init=False)
+
+    def goes_on(self) -> bool:
+        """Return whether a Request has not ended."""
+        return any(waits(told) for told in self.told)
+
+    async def hear_over(self, client: MetaserverClient) -> str:
+        """Follow all that wait over one connection; return "" when all have ended, or why the connection did."""
+        for told in [told for told in self.told if waits(told)]:
+            self.note(await client.follow(Follow(told.request_id, told.token), self.note))
+        lost: list[str] = []
+
+        def closed(why: object) -> None:
+            lost.append(str(why))
+            self._changed.notify()
+
+        Deferred.fromCoroutine(client.closed()).addBoth(closed)
+        while self.goes_on() and not lost:
+            await self._changed.wait()
+        return lost[0] if self.goes_on() else ""
+
+    def note(self, told: RequestStatus) -> None:
+        """Take in how one Request stands."""
+        for index, before in enumerate(self.told):
+            if before.request_id == told.request_id and before != told and waits(before):
+                self.told[index] = told
+                self.moved(told)
+        self._changed.notify()
+
+
+def news(told: RequestStatus) -> str:
+    """Return in one line how a Request of several stands now."""
+    where = f" on {clean(told.server)}" if told.server and waits(told) else ""
+    reason = f": {clean(told.reason)}" if told.reason and not waits(told) else ""
+    state = told.build_state if waits(told) else told.state
+    return f"request {told.request_id}, build {told.build_id}: {clean(state)}{where}{reason}"
+
+
+def _values(submit: Submit) -> dict[str, Value]:
+    tool = {"source": submit.source, "revision": submit.revision, "revrange": submit.revrange}
+    return {name: value for name, value in tool.items() if value} | submit.system | submit.compile
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _where(result: Result) -> str:
+    told = result.told
+    if result.error is not None:
+        return clean(str(result.error))
+    if result.path:
+        return result.path
+    if told is None:
+        return ""
+    return clean(told.artifact.url) if told.artifact is not None else clean(told.reason or told.page_url)

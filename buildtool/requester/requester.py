@@ -1,0 +1,258 @@
+"""Ask for a build, follow it, fetch and verify what came of it; and go on where a connection was lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from buildtool.concurrency.backoff import Backoff
+from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
+from buildtool.model.records import ARTIFACT_NAME_LIMIT, RequestState
+from buildtool.ports.requester import Downloads, MetaserverClient
+from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, RequestStatus, Submit, SubmitTogether
+from buildtool.requester.explanation_text import explained
+from buildtool.requester.follow import FollowedRequest, LogShower
+from buildtool.requester.matrix import Watch, answered_together, news, table
+from buildtool.requester.outcome import Exit, Result, exit_of_state
+from buildtool.requester.pacing import Changes
+from buildtool.requester.ports import Console, Destination
+from buildtool.requester.text import answered, clean, ended, how_to_go_on, waits
+
+__all__ = ["RequestPlan", "Requester"]
+
+TRIES = 6
+"""How often a submission or a download is tried in all, when connections are lost."""
+
+PATIENCE = 3_600.0
+"""Seconds without any connection after which somebody who follows gives up; the request goes on without them."""
+
+_RETRY = Backoff(0.5, 15.0)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
+
+
+T = TypeVar("T")
+
+
+@frozen
+class RequestPlan:
+    """What to do: send ``submit``, wait for the end if ``foreground``, fetch the artifact if ``download``."""
+
+    submit: Submit
+    foreground: bool = False
+    download: bool = True
+
+
+@define(eq=False)
+class Requester:
+    """One person's errand. ``connect`` makes connections; ``program`` is how the command is called in hints.
+
+    ``told`` is how the Request stands as far as is known, for whoever interrupts; None until it was accepted.
+    """
+
+    connect: Callable[[], Awaitable[MetaserverClient]]
+    downloads: Downloads
+    console: Console
+    place: Destination
+    timers: IReactorTime
+    program: str = "bin/startcompile.py"
+    _story: FollowedRequest | None = field(default=None, init=False)
+    _client: MetaserverClient | None = field(default=None, init=False)
+
+    @property
+    def told(self) -> RequestStatus | None:
+        return self._story.told if self._story is not None else None
+
+    async def ask(self, wish: RequestPlan) -> Result:
+        """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
+        try:
+            began = self.timers.seconds()
+            told = await self._sent(lambda client: client.submit(wish.submit))
+            milliseconds = (self.timers.seconds() - began) * 1_000
+            changes = Changes(self.console, self.timers)
+            self._story = FollowedRequest(told, self.console, changes)
+            self._say(answered(told, milliseconds))
+            if waits(told):
+                self._say(how_to_go_on(told, wish.submit.email, self.program))
+                if wish.foreground:
+                    told = await self._follow(self._story)
+                    changes.sum_up()
+            if told.answer not in ("hit", "known-failure") and not waits(told):
+                self._say(ended(told))
+            return await self._fetched(told, milliseconds, download=wish.download)
+        finally:
+            self._disconnect()
+
+    async def ask_together(self, wishes: Sequence[RequestPlan]) -> list[Result]:
+        """Ask for several builds at once, wait and fetch as wished. Raises BuildToolError when none is taken."""
+        submits = [wish.submit for wish in wishes]
+        try:
+            began = self.timers.seconds()
+            answered_all = await self._sent(lambda client: client.submit_together(SubmitTogether(tuple(submits))))
+            milliseconds = (self.timers.seconds() - began) * 1_000
+            changes = Changes(self.console, self.timers)
+            watch = Watch(list(answered_all.items), lambda told: changes.say(news(told)))
+            self._say(answered_together(submits, watch.told, milliseconds, self.program))
+            if watch.goes_on():
+                self.console.say(f"mail will go to {submits[0].email} when all have ended")
+            if wishes[0].foreground:
+                await self._hear_all(watch)
+                changes.sum_up()
+            results = [
+                await self._fetched(told, milliseconds, download=wish.download)
+                for told, wish in zip(watch.told, wishes, strict=True)
+            ]
+            self._say(table(submits, results))
+            return results
+        finally:
+            self._disconnect()
+
+    async def cancel(self, message: Cancel) -> Result:
+        """End a Request. Raises BuildToolError."""
+        told, milliseconds = await self._asked(lambda client: client.cancel(message))
+        self._say(ended(told))
+        cancelled = told.state == RequestState.CANCELLED.value
+        return Result(Exit.OK if cancelled else exit_of_state(told), told, milliseconds)
+
+    async def explain(self, message: AskExplain) -> Result:
+        """Ask what would be answered, without submitting anything. Raises BuildToolError."""
+        said, milliseconds = await self._asked(lambda client: client.explain(message))
+        self._say(explained(said))
+        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
+
+    async def why(self, message: AskWhy) -> Result:
+        """Ask why a Request waits. Raises BuildToolError."""
+        said, milliseconds = await self._asked(lambda client: client.why(message))
+        self._say(explained(said))
+        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    async def _connected(self) -> MetaserverClient:
+        if self._client is None:
+            self._client = await self.connect()
+        return self._client
+
+    async def _asked(self, ask: Callable[[MetaserverClient], Awaitable[T]]) -> tuple[T, float]:
+        """Ask once, and return the answer and in how many milliseconds it was there. Raises BuildToolError."""
+        began = self.timers.seconds()
+        try:
+            answer = await ask(await self._connected())
+        finally:
+            self._disconnect()
+        return answer, (self.timers.seconds() - began) * 1_000
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def _sent(self, send: Callable[[MetaserverClient], Awaitable[T]]) -> T:
+        """Send a submission, and send it again where the answer was lost: it is the same request every time."""
+        tries, tried, sent = _RETRY.begin(), 0, False
+        while True:
+            tried += 1
+            try:
+                client = await self._connected()
+                sent = True
+                return await send(client)
+            except Unavailable as error:
+                self._disconnect()
+                if not sent or tried == TRIES:
+                    raise
+                delay = tries.next_delay()
+                self.console.say(f"{clean(str(error))}; the same request is sent again in {delay:g} s")
+            await deferLater(self.timers, delay)
+
+    # --- following --------------------------------------------------------------------------------------
+
+    async def _follow(self, story: FollowedRequest) -> RequestStatus:
+        """Wait for the end of the Request and return it. Raises Unavailable after ``PATIENCE``."""
+        shower = LogShower(story, self.downloads, self.console, self.timers)
+        showing = shower.start()
+        self.console.state(story.told)
+        try:
+            await self._hear_all(story)
+            await shower.finish(showing)
+        finally:
+            showing.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            showing.cancel()
+        return story.told
+
+    async def _hear_all(self, watched: FollowedRequest | Watch) -> None:
+        """Hear of what waits until all of it has ended, over as many connections as it takes."""
+        tries, lost_at = _RETRY.begin(), self.timers.seconds()
+        while watched.goes_on():
+            try:
+                client = await self._connected()
+                reason = await watched.hear_over(client)
+                lost_at = self.timers.seconds()
+                tries.reset()
+            except Unavailable as error:
+                reason = str(error)
+            self._disconnect()
+            if not watched.goes_on():
+                return
+            if self.timers.seconds() - lost_at > PATIENCE:
+                raise Unavailable(f"{clean(reason)}; the request goes on: look at the pages")
+            delay = tries.next_delay()
+            self.console.say(f"the metaserver is away ({clean(reason)}); trying again in {delay:g} s")
+            await deferLater(self.timers, delay)
+
+    # --- fetching ---------------------------------------------------------------------------------------
+
+    async def _fetched(self, told: RequestStatus, milliseconds: float, *, download: bool) -> Result:
+        found, code = told.artifact, exit_of_state(told)
+        if told.state != RequestState.SATISFIED.value:
+            return Result(code, told, milliseconds)
+        if found is None:
+            gone = NotFound("the artifact is no longer kept: ask again")
+            return Result(Exit.DOWNLOAD, told, milliseconds, error=gone)
+        if not download:
+            self.console.say(f"it is at {clean(found.url)}")
+            return Result(code, told, milliseconds)
+        try:
+            path = await self._fetch(found)
+        except BuildToolError as error:
+            return Result(Exit.DOWNLOAD, told, milliseconds, error=error)
+        return Result(code, told, milliseconds, path)
+
+    async def _fetch(self, found: Found) -> str:
+        """Return the path of the artifact, fetched and verified. Raises what fetching raises, and BadUpload."""
+        if not _NAME.match(found.name) or len(found.name) > ARTIFACT_NAME_LIMIT:
+            raise BadUpload(
+                f"the metaserver names the artifact {clean(found.name)[:80]!r}: choose a name with --output"
+            )
+        path = await self.place.choose(found.name)
+        if await self.place.holds(path, found.size, found.digest):
+            self.console.say(f"{path} is there already, with the right digest")
+            return path
+
+        replaced = await self.place.occupied(path)
+
+        def progress(received: int) -> None:
+            self.console.downloading(found.name, received, found.size)
+
+        tries = _RETRY.begin()
+        for tried in range(1, TRIES + 1):
+            try:
+                await self.downloads.fetch(found.url, path, found.size, found.digest, progress)
+                break
+            except Unavailable as error:
+                if tried == TRIES:
+                    raise
+                delay = tries.next_delay()
+                self.console.say(f"{clean(str(error))}; trying again in {delay:g} s")
+            await deferLater(self.timers, delay)
+        instead = ", in place of what was there" if replaced else ""
+        self.console.say(f"wrote {path}{instead}, its digest verified")
+        return path
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            self.console.say(line)

@@ -1,0 +1,247 @@
+"""How a Request comes in: hit, join, remembered failure, or a new Build (docs/architecture.rst)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import chain, islice
+
+from attrs import evolve
+
+from buildtool.model.matching.requiring import machine_eased
+from buildtool.model.matching.satisfaction import implies, platform_satisfies
+from buildtool.model.records import (
+    Build,
+    BuildSpec,
+    BuildState,
+    Demand,
+    Joined,
+    RememberedFailure,
+    Request,
+    RequestState,
+)
+from buildtool.scheduling.answers import (
+    Answer,
+    AnsweredTogether,
+    ConflictingSubmission,
+    Dispatched,
+    Hit,
+    JoinedBuild,
+    KnownFailure,
+    Queued,
+    RepeatedSubmission,
+)
+from buildtool.scheduling.decision import DecisionContext, disappoint, expire, satisfy
+from buildtool.scheduling.dispatching import start_somewhere, start_waiting
+from buildtool.scheduling.effects import RequestMoved
+from buildtool.scheduling.events import Submitted, SubmittedTogether
+from buildtool.scheduling.state.state import AnsweredSubmission
+
+JOINS_LOOKED_AT = 500
+"""How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
+
+Its own BuildKey is found whatever there is; who misses another gets a build of their own."""
+
+
+def submit_together(context: DecisionContext, event: SubmittedTogether) -> AnsweredTogether:
+    """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
+    known = any(item.client_id in context.state.seen for item in event.items)
+    group = None if known else (context.state.next_number("request"), len(event.items))
+    return AnsweredTogether(tuple(submit(context, item, group) for item in event.items))
+
+
+def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | None = None) -> Answer:
+    """Admit a new Request. One whose client id was answered before gets that answer again.
+
+    ``group`` is the first id and the number of the Requests that it is made together with.
+    """
+    seen = context.state.seen.get(event.client_id)
+    if seen is not None:
+        if seen.body_digest != event.body_digest:
+            return ConflictingSubmission(seen.request_id)
+        return RepeatedSubmission(seen.request_id, seen.answer)
+    policy = context.state.projects.policy(event.demand.spec.project)
+    request = Request(
+        id=context.state.number("request"),
+        client_id=event.client_id,
+        body_digest=event.body_digest,
+        email=event.email,
+        demand=event.demand,
+        force=event.force,
+        admitted_at=context.now,
+        expires_at=context.now + policy.request_ttl,
+        group=group[0] if group is not None else None,
+        group_size=group[1] if group is not None else 0,
+        asker=event.asker,
+    )
+    answer = answer_new(context, request)
+    context.state.remember_answer(
+        event.client_id, AnsweredSubmission(request.id, event.body_digest, answer.request.answer)
+    )
+    context.happened("request-" + answer.request.answer, f"request/{request.id}", f"by {event.by}" if event.by else "")
+    return answer
+
+
+def leave(context: DecisionContext, request: Request) -> None:
+    """Take a waiting Request off the Build that it had joined, which came to nothing: ``settle`` admits it anew.
+
+    From now on it wants its own exact revision. It keeps its place in the order of admission.
+    """
+    now = context.state.requests[request.id]  # that another of its group has ended may just have been noted
+    own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
+    context.state.put(evolve(now, demand=own, build_id=None, joined=Joined.OWN))
+    context.anew.add(request.id)
+
+
+def admit_anew(context: DecisionContext, anew: Request) -> None:
+    """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
+    artifact = None if anew.force else context.state.shelves.find_hit(anew.demand)
+    if artifact is not None:
+        satisfy(context, anew, artifact)
+        return
+    # Nobody expires while being built for, so the timer may be used up: who is late does not queue again.
+    late = anew.expires_at <= context.now
+    found = _joinable(context, anew)
+    if found is not None and not (late and found[0].state is BuildState.QUEUED):
+        _wait_for(context, anew, *found)
+        start_waiting(context, found[0].id)
+        return
+    failure = None if anew.force else find_failure(context, anew.demand)
+    if failure is not None:
+        disappoint(context, evolve(anew, build_id=failure.build_id), RequestState.FAILED, failure.reason)
+        return
+    if late:
+        expire(context, anew)
+        return
+    build = _new_build(context, anew)
+    _wait_for(context, anew, build, Joined.OWN)
+    start_somewhere(context, build)
+
+
+def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure | None:
+    """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
+    comparisons = context.state.projects.compare(demand.spec.project)
+    for failure in context.state.shelves.get(demand.spec.shelf()).failures:
+        if failure.until > context.now and platform_satisfies(failure.platform, failure.kind, demand.spec, comparisons):
+            return failure
+    return None
+
+
+def answer_new(context: DecisionContext, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+    """Admit a Request that is not known yet, and return what its requester is answered."""
+    demand = request.demand
+    artifact = None if request.force else context.state.shelves.find_hit(demand)
+    if artifact is not None:
+        ended = evolve(
+            request,
+            state=RequestState.SATISFIED,
+            artifact_id=artifact.id,
+            build_id=artifact.build_id,
+            answer="hit",
+            ended_at=context.now,
+        )
+        context.state.put(ended)
+        return Hit(ended, artifact)
+    found = _joinable(context, request)
+    if found is not None:
+        joined = _wait_for(context, evolve(request, answer="joined"), *found)
+        start_waiting(context, found[0].id)
+        return JoinedBuild(joined, context.state.builds[found[0].id])
+    failure = None if request.force else find_failure(context, demand)
+    if failure is not None:
+        ended = evolve(
+            request,
+            state=RequestState.FAILED,
+            build_id=failure.build_id,
+            reason=failure.reason,
+            answer="known-failure",
+            ended_at=context.now,
+        )
+        context.state.put(ended)
+        return KnownFailure(ended, failure.build_id, failure.reason)
+    return _answer_with_build(context, request)
+
+
+def _answer_with_build(context: DecisionContext, request: Request) -> Dispatched | Queued:
+    build = _new_build(context, request)
+    waiting = _wait_for(context, request, build, Joined.OWN)
+    server = start_somewhere(context, build)
+    answered = evolve(waiting, answer="queued" if server is None else "dispatched")
+    context.state.put(answered)
+    now = context.state.builds[build.id]
+    return Queued(answered, now) if server is None else Dispatched(answered, now, server)
+
+
+def _new_build(context: DecisionContext, request: Request) -> Build:
+    spec = request.demand.spec
+    build = Build(
+        id=context.state.number("build"),
+        key=spec.key(),
+        spec=spec,
+        place=request.id,
+        created_at=context.now,
+        forced=request.force,
+    )
+    context.state.put(build)
+    context.happened("build-queued", f"build/{build.id}")
+    return build
+
+
+def _wait_for(context: DecisionContext, request: Request, build: Build, joined: Joined) -> Request:
+    """Let a Request wait for an open Build. Who asked before its place was given brings their own place along."""
+    if request.id < build.place:
+        build = evolve(build, place=request.id)
+        context.state.put(build)
+    waiting = evolve(request, build_id=build.id, joined=joined)
+    context.state.put(waiting)
+    context.tell(RequestMoved(waiting, build.state.value, build.epoch))
+    return waiting
+
+
+def _joinable(context: DecisionContext, request: Request) -> tuple[Build, Joined] | None:
+    """Return the open Build that will satisfy a Request, nearest revision first, and by what it will."""
+    state, spec = context.state, request.demand.spec
+    own = state.records.build_by_key.get(spec.key())
+    if own is not None:
+        return _eased(context, state.builds[own], spec), Joined.OWN
+    shelves = request.demand.shelves()
+    opened = chain.from_iterable(map(state.records.builds_on.get, shelves[:1] if request.force else shelves))
+    near = list(islice(opened, JOINS_LOOKED_AT))
+    if not near:
+        return None
+    able = cache(lambda: state.groups.somebody_could(spec))
+    for build_id in near:
+        build = state.builds[build_id]
+        joined = _joins(context, request, build, able)
+        if joined is not None:
+            return build, joined
+    return None
+
+
+def _eased(context: DecisionContext, build: Build, wanted: BuildSpec) -> Build:
+    """Return a waiting Build that any machine may take which is enough for one of those who wait for it.
+
+    What the machine must have is no part of the BuildKey, so who needs less would wait behind who asked for more.
+    """
+    comparisons = context.state.projects.compare(wanted.project)
+    machine = machine_eased(build.spec.machine, wanted.machine, comparisons)
+    if build.state is not BuildState.QUEUED or machine == build.spec.machine:
+        return build
+    eased = evolve(build, spec=evolve(build.spec, machine=machine))
+    context.state.put(eased)
+    return eased
+
+
+def _joins(context: DecisionContext, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
+    """Return by what an open Build will satisfy a Request; ``able`` says whether anybody connected could build that."""
+    spec = request.demand.spec
+    comparisons = context.state.projects.compare(spec.project)
+    exact = build.spec.revision == spec.revision
+    if implies(build.spec, spec, comparisons):
+        if build.state is BuildState.QUEUED and not context.state.queue.capable(build) and able():
+            return None  # it would wait for a machine that is not there, while its own build could start
+        return Joined.IMPLICATION if exact else Joined.RANGE
+    attempt = context.state.running_attempt(build) if build.state is BuildState.RUNNING else None
+    if attempt is not None and platform_satisfies(attempt.platform, attempt.kind, spec, comparisons):
+        return Joined.ATTEMPT
+    return None

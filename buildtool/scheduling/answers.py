@@ -1,0 +1,195 @@
+"""Answers: what the sender of an event is told, once the decision is committed.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.model.matching.reasons import Reason
+from buildtool.model.records import Artifact, Build, Request
+from buildtool.model.servers import Judged
+from buildtool.scheduling.state.estimates import Estimate
+
+# --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
+
+
+@frozen
+class Hit:
+    """A finished artifact satisfies the request."""
+
+    request: Request
+    artifact: Artifact
+
+
+@frozen
+class Dispatched:
+    """A new Build was given to a build server at once."""
+
+    request: Request
+    build: Build
+    server: str
+
+
+@frozen
+class JoinedBuild:
+    """The request waits for a Build that was open already."""
+
+    request: Request
+    build: Build
+
+
+@frozen
+class Queued:
+    """No build server can take the new Build now; why not is computed when somebody asks."""
+
+    request: Request
+    build: Build
+
+
+@frozen
+class KnownFailure:
+    """Exactly this failed before, not long ago; ``force`` would build it again."""
+
+    request: Request
+    build_id: int
+    reason: str
+
+
+@frozen
+class RepeatedSubmission:
+    """The same client request id and body came before; the answer given then stands on the request's row."""
+
+    request_id: int
+    answer: str
+
+
+@frozen
+class ConflictingSubmission:
+    """The same client request id came before with another body."""
+
+    request_id: int
+
+
+@frozen
+class AnsweredTogether:
+    """The answers to submissions that were made together, in their order."""
+
+    answers: tuple[Answer, ...]
+
+
+@frozen
+class Cancelled:
+    """The Request has ended, now or before; ``request`` is as it is now. None when no such one is open."""
+
+    request: Request | None
+
+
+@frozen
+class SessionOpened:
+    """The number of the Session that a login made, and what is to become of each Attempt that was held."""
+
+    session: int
+    verdicts: tuple[Judged, ...] = ()
+
+
+@frozen
+class NameHeld:
+    """A login was not taken: its name is somebody else's, or may be.
+
+    With a ``session`` that one is connected, ``kin`` if by the same instance, and has to be asked whether it is still
+    there. Without one, the name's holder is away since ``since`` and expected back until ``until``.
+    """
+
+    session: int
+    origin: str
+    since: float
+    kin: bool = False
+    until: float = 0.0
+
+
+@frozen
+class NoPlace:
+    """A login was not taken: so many names are known, and none of them can be forgotten."""
+
+    known: int
+
+
+@frozen
+class HeldJudged:
+    """What is to become of those Attempts of a heartbeat that are not simply to go on."""
+
+    verdicts: tuple[Judged, ...] = ()
+    stale: bool = False
+
+
+@frozen
+class Noted:
+    """The Event was taken in. ``stale`` when it came from an older Session or Attempt and changed nothing."""
+
+    stale: bool = False
+
+
+@frozen
+class ServerReasons:
+    """The same reasons why servers do not build something now, and which: at most 20 names, and how many in all."""
+
+    reasons: tuple[Reason, ...]
+    servers: tuple[str, ...]
+    count: int
+
+
+@frozen
+class Why:
+    """Why a Build waits: reasons grouped over the servers, and how many Builds are ahead of it.
+
+    ``halted`` says what keeps it from every server, if no server is to blame.
+    """
+
+    groups: tuple[ServerReasons, ...]
+    servers: int
+    ahead: int
+    not_before: float = 0.0
+    nearest: str = ""
+    estimate: Estimate | None = None
+    halted: str = ""
+
+
+@frozen
+class Explained:
+    """What a submission would be answered, or how an open Build stands.
+
+    ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or an open Build's state;
+    ``steps`` how many acceptable revisions are nearer than the artifact's; ``estimate`` how long the Build will take,
+    or, for one that runs, in how long it will be done. All None and empty when no such Build is open.
+    """
+
+    verdict: str
+    artifact: Artifact | None = None
+    steps: int = 0
+    build: Build | None = None
+    build_id: int | None = None
+    server: str = ""
+    reason: str = ""
+    why: Why | None = None
+    estimate: Estimate | None = None
+
+
+Answer = (
+    Hit
+    | Dispatched
+    | JoinedBuild
+    | Queued
+    | KnownFailure
+    | RepeatedSubmission
+    | ConflictingSubmission
+    | AnsweredTogether
+    | Cancelled
+    | SessionOpened
+    | NameHeld
+    | NoPlace
+    | HeldJudged
+    | Noted
+    | Explained
+)

@@ -1,0 +1,390 @@
+"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst).
+
+The test is tests/scheduling/test_endings.py.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.project_options import Policy
+from buildtool.model.records import (
+    Artifact,
+    Attempt,
+    AttemptEnd,
+    AttemptState,
+    Build,
+    BuildState,
+    Joined,
+    Refusal,
+    RememberedFailure,
+    Request,
+    RequestState,
+)
+from buildtool.model.servers import Server
+from buildtool.scheduling.admission import leave
+from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.decision import (
+    DecisionContext,
+    announce,
+    close_build,
+    close_if_unwanted,
+    disappoint,
+    expire,
+    satisfy,
+)
+from buildtool.scheduling.dispatching import capable_elsewhere
+from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered
+
+
+@frozen
+class EndRule:
+    """What follows when an Attempt ends in one way before an artifact is there.
+
+    ``said`` is what the server did, for those who ask why the Build is not there again: the reason follows it.
+    ``suspect``: it counts against the Build, if it was building. ``strike``: and against the server. ``remember``: how
+    long the Build is not offered to this server again (the name of a Policy field, "" for not at all).
+    ``delay``: the Build waits a growing time before it is tried anywhere, if it had not started.
+    """
+
+    said: str
+    suspect: bool = False
+    strike: bool = False
+    remember: str = ""
+    delay: bool = False
+
+
+RULES: dict[AttemptEnd, EndRule] = {
+    AttemptEnd.LOST: EndRule("lost it", suspect=True, strike=True, remember="lost_ttl", delay=True),
+    AttemptEnd.REFUSED: EndRule("declined", remember="refusal_first"),
+    AttemptEnd.RETURNED: EndRule("handed it back", remember="lost_ttl"),
+    AttemptEnd.BROKEN: EndRule("broke", suspect=True, strike=True, remember="refusal_ttl"),
+    AttemptEnd.LIMITED: EndRule("reached its limit", suspect=True, remember="refusal_ttl"),
+    AttemptEnd.ABORTED: EndRule("stopped it", remember="lost_ttl"),
+}
+"""The machine's ends. A refusal's memory doubles each time; the project's own two ends are not in this table."""
+
+
+USED_EVERY = 3_600.0
+"""Seconds after which it is noted again that a server does work."""
+
+_NEVER_HAD = EndRule("did not get it", delay=True)
+
+
+def current(context: DecisionContext, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
+    """Return the live Attempt that a report is about, or None when it comes from an older Session or epoch."""
+    attempt = context.state.attempts.get((build_id, epoch))
+    if attempt is None or attempt.server != server or attempt.session != session:
+        return None
+    known = context.state.servers[server]
+    return attempt if known.connected and known.session == session else None
+
+
+def accepted(context: DecisionContext, event: AttemptAccepted) -> Noted:
+    """Record that a build server took an Attempt."""
+    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None or attempt.state is not AttemptState.OFFERED:
+        return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
+    begin(context, attempt)
+    return Noted()
+
+
+def unkept(context: DecisionContext, event: ArtifactUnkept) -> Noted:
+    """Release the slot of a finished Attempt that waits for nothing but room at the metaserver."""
+    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None or attempt.key in context.state.slots.unkept.get(event.server, ()):
+        return Noted(stale=attempt is None)
+    context.state.slots.note_unkept(attempt)
+    context.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)
+    context.freed.add(event.server)
+    return Noted()
+
+
+def begin(context: DecisionContext, attempt: Attempt) -> None:
+    """Take an Attempt that was offered to be building, alive for a full term."""
+    context.state.put(evolve(attempt, state=AttemptState.BUILDING, accepted_at=context.now))
+    context.state.leases.renew(attempt.key, context.now)
+    build = _begun(context.state.builds[attempt.build_id], context.now)
+    context.state.put(build)
+    _used(context, attempt.server)
+    announce(context, build, attempt.server)
+
+
+def _used(context: DecisionContext, name: str) -> None:
+    """Note that a server does work, at most once an hour: so its name is remembered longer."""
+    server = context.state.servers[name]
+    if not server.used_at or abs(context.now - server.used_at) >= USED_EVERY:
+        context.state.put(evolve(server, used_at=context.now))
+
+
+def delivered(context: DecisionContext, event: Delivered) -> Noted:
+    """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
+    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None:
+        return Noted(stale=True)
+    if attempt.state is AttemptState.ABORTING:
+        close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
+        return Noted(stale=True)
+    build = _begun(context.state.builds[event.build_id], attempt.offered_at)
+    artifact = _publish(context, build, attempt, event)
+    close_attempt(context, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
+    waiting = context.state.waiters(build.id)
+    made = evolve(build, artifact_id=artifact.id, deciding_epoch=attempt.epoch)
+    close_build(context, made, BuildState.SUCCEEDED, "")
+    _hand_out(context, artifact)
+    for request in waiting:
+        if request.id in context.state.requests:
+            leave(context, request)
+    _absolve(context, attempt.server)
+    return Noted()
+
+
+def ended(context: DecisionContext, event: AttemptEnded) -> Noted:
+    """Take in how an Attempt ended without an artifact."""
+    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    if attempt is None:
+        return Noted(stale=True)
+    if attempt.state is AttemptState.MISSING:
+        # Somebody else has the Build by now: only a success would still be of use.
+        close_attempt(context, attempt, AttemptEnd.LOST, f"ended too late: {event.reason}", event.log_tail)
+        return Noted(stale=True)
+    end(context, attempt, event.end, event.reason, event.log_tail)
+    return Noted()
+
+
+def end(context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
+    """End a live Attempt and decide what becomes of its Build."""
+    if attempt.state is AttemptState.ABORTING:
+        close_attempt(context, attempt, AttemptEnd.ABORTED, attempt.reason, log_tail)
+        return
+    closed = close_attempt(context, attempt, how, reason, log_tail)
+    build = context.state.builds[attempt.build_id]
+    if how is AttemptEnd.FAILED:
+        _project_failed(context, build, closed)
+    elif how is AttemptEnd.MISTAKEN:
+        _project_mistaken(context, build, closed)
+    else:
+        _machine_failed(context, build, closed, RULES[how], began=attempt.state is AttemptState.BUILDING)
+
+
+def undelivered(context: DecisionContext, attempt: Attempt, reason: str) -> None:
+    """End an Attempt whose order never reached its server: nothing is held against anybody, and it is tried again."""
+    closed = close_attempt(context, attempt, AttemptEnd.LOST, reason)
+    _machine_failed(context, context.state.builds[attempt.build_id], closed, _NEVER_HAD, began=False)
+
+
+def miss(context: DecisionContext, attempt: Attempt, reason: str) -> None:
+    """Mark an Attempt as missing, whose Lease ended, and put its Build back into the queue. It may come back."""
+    build, rule = context.state.builds[attempt.build_id], RULES[AttemptEnd.LOST]
+    began = attempt.state is AttemptState.BUILDING
+    missing = evolve(
+        attempt,
+        state=AttemptState.MISSING,
+        end=AttemptEnd.LOST,
+        reason=reason,
+        suspected=rule.suspect and began and attempt.server not in build.broken_on,
+        struck=rule.strike and began,
+    )
+    context.state.put(missing)
+    context.freed.add(attempt.server)
+    context.happened("attempt-missing", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")
+    _machine_failed(context, build, missing, rule, began=began)
+
+
+def settle_confirmations(context: DecisionContext) -> None:
+    """Make final every failure that waits to be repeated, where nobody is there or expected who could repeat it."""
+    for build_id in list(context.state.records.confirming):
+        build = context.state.builds.get(build_id)
+        if build is not None and not capable_elsewhere(context, build):
+            _fail(context, build)
+
+
+def requeue(context: DecisionContext, build: Build) -> None:
+    """Put a Build back into the queue, in its old place; the Requests that joined only its Attempt leave it."""
+    context.state.put(evolve(build, state=BuildState.QUEUED))
+    for request in context.state.waiters(build.id):
+        if request.expires_at <= context.now:
+            expire(context, request)
+    for request in context.state.waiters(build.id):
+        if request.joined is Joined.ATTEMPT:
+            leave(context, request)
+    close_if_unwanted(context, build.id, "nobody waits for it any more")
+    if build.id in context.state.builds:
+        announce(context, context.state.builds[build.id])
+        context.again.add(build.id)
+
+
+def _begun(build: Build, when: float) -> Build:
+    """Return a Build that a build server has taken: ``when``, unless one had before."""
+    return build if build.started_at is not None else evolve(build, started_at=when)
+
+
+def close_attempt(
+    context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = ""
+) -> Attempt:
+    """End an Attempt, whatever becomes of its Build."""
+    closed = evolve(attempt, state=AttemptState.ENDED, end=how, reason=reason, ended_at=context.now, log_tail=log_tail)
+    context.state.put(closed)
+    context.freed.add(attempt.server)
+    context.happened(f"attempt-{how.name.lower()}", f"build/{attempt.build_id}", f"epoch {attempt.epoch}: {reason}")
+    return closed
+
+
+def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: Delivered) -> Artifact:
+    artifact = Artifact(
+        id=context.state.number("artifact"),
+        shelf=build.spec.shelf(),
+        options=build.spec.options,
+        platform=attempt.platform,
+        kind=attempt.kind,
+        build_id=build.id,
+        epoch=attempt.epoch,
+        server=attempt.server,
+        digest=event.digest,
+        content_digest=event.content_digest,
+        size=event.size,
+        name=event.name,
+        built_at=context.now,
+        seconds=event.seconds,
+    )
+    context.state.append(artifact)
+    return artifact
+
+
+def _hand_out(context: DecisionContext, artifact: Artifact) -> None:
+    """Complete every waiting Request that the artifact satisfies; Builds that nobody waits for then end."""
+    emptied: dict[int, None] = {}
+    for request_id in sorted(context.state.records.wanting.get(artifact.shelf)):
+        request = context.state.requests[request_id]
+        if satisfies(artifact, request.demand, context.state.projects.compare(artifact.shelf.project)):
+            continue
+        satisfy(context, request, artifact)
+        if request.build_id is not None:
+            emptied[request.build_id] = None
+    for build_id in emptied:
+        close_if_unwanted(context, build_id, f"build {artifact.build_id} made what was waited for")
+
+
+def _project_mistaken(context: DecisionContext, build: Build, attempt: Attempt) -> None:
+    """End a Build that no machine could make: neither repeated nor remembered, since it may be mended any moment.
+
+    What is wrong may stand in the configuration or in another repository, and mending it changes no revision. The
+    server's strikes stay as they are: it was not seen to do well either.
+    """
+    failed = _failed(build, attempt)
+    waiting = context.state.waiters(build.id)
+    close_build(context, failed, BuildState.FAILED, attempt.reason)
+    tell_unsuccessful(context, waiting, RequestState.FAILED, attempt.reason)
+
+
+def _failed(build: Build, attempt: Attempt) -> Build:
+    return evolve(
+        _begun(build, attempt.offered_at),
+        failed_on=(*build.failed_on, attempt.server),
+        deciding_epoch=attempt.epoch,
+        reason=attempt.reason,
+        failed_platform=attempt.platform,
+        failed_kind=attempt.kind,
+    )
+
+
+def _project_failed(context: DecisionContext, build: Build, attempt: Attempt) -> None:
+    failed = _failed(build, attempt)
+    policy = context.state.projects.policy(build.spec.project)
+    context.state.put(failed)
+    if len(failed.failed_on) <= policy.confirm_failures and capable_elsewhere(context, failed):
+        requeue(context, failed)
+    else:
+        _fail(context, failed)
+    _absolve(context, attempt.server)
+
+
+def _fail(context: DecisionContext, build: Build) -> None:
+    """Make a project's failure final, remember it, and tell those who asked for exactly this."""
+    policy = context.state.projects.policy(build.spec.project)
+    waiting = context.state.waiters(build.id)
+    close_build(context, build, BuildState.FAILED, build.reason)
+    until = context.now + policy.failure_ttl
+    context.state.append(
+        RememberedFailure(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
+    )
+    tell_unsuccessful(context, waiting, RequestState.FAILED, build.reason)
+
+
+def _machine_failed(context: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, *, began: bool) -> None:
+    policy = context.state.projects.policy(build.spec.project)
+    changed = build
+    if rule.suspect and began and attempt.server not in build.broken_on:
+        changed = evolve(build, broken_on=(*build.broken_on, attempt.server))
+    if rule.delay and not began:
+        wait = min(policy.retry_most, policy.retry_first * 2.0 ** min(build.delays, 30))
+        changed = evolve(changed, delays=build.delays + 1, not_before=context.now + wait)
+    if changed is not build:
+        context.state.put(changed)
+    if rule.strike and began:
+        _strike(context, attempt.server, policy, attempt.reason)
+    if len(changed.broken_on) >= policy.breakages:
+        _give_up(context, changed, attempt)
+        return
+    if rule.remember:
+        _remember(context, changed, attempt, rule, policy)
+    if changed.failed_on and not capable_elsewhere(context, changed):
+        _fail(context, changed)
+    else:
+        requeue(context, changed)
+
+
+def _give_up(context: DecisionContext, build: Build, attempt: Attempt) -> None:
+    """A Build that broke on several machines is at fault itself, as far as anybody can tell."""
+    waiting = context.state.waiters(build.id)
+    reason = f"it broke on {len(build.broken_on)} machines ({', '.join(build.broken_on)}); last: {attempt.reason}"
+    close_build(context, evolve(build, deciding_epoch=attempt.epoch), BuildState.UNBUILDABLE, reason)
+    tell_unsuccessful(context, waiting, RequestState.UNBUILDABLE, reason)
+    for server in build.broken_on:
+        _absolve(context, server)
+        context.freed.add(server)
+
+
+def tell_unsuccessful(context: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
+    """End the Requests whose own Build came to nothing; those that joined by Attempt or range leave it."""
+    for request in waiting:
+        if request.joined in (Joined.ATTEMPT, Joined.RANGE):
+            leave(context, request)
+        else:
+            disappoint(context, request, state, reason)
+
+
+def _remember(context: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
+    seconds = getattr(policy, rule.remember)
+    old = context.state.refusals.get((build.id, attempt.server))
+    count = old.count + 1 if old is not None else 1
+    if attempt.end is AttemptEnd.REFUSED:
+        seconds = min(policy.refusal_ttl, seconds * 2.0 ** min(count - 1, 30))
+    context.state.put(Refusal(build.id, attempt.server, context.now + seconds, f"{rule.said}: {attempt.reason}", count))
+
+
+def _strike(context: DecisionContext, name: str, policy: Policy, reason: str) -> None:
+    server = context.state.servers[name]
+    strikes = server.strikes + 1
+    if strikes < policy.strikes:
+        context.state.put(evolve(server, strikes=strikes))
+        return
+    seconds = min(policy.quarantine_most, policy.quarantine_first * 2.0 ** min(server.quarantines, 30))
+    context.state.put(
+        evolve(
+            server,
+            strikes=0,
+            quarantines=server.quarantines + 1,
+            quarantined_until=context.now + seconds,
+            quarantine_reason=f"broke {policy.strikes} builds in a row; last: {reason}",
+        )
+    )
+    context.happened("server-quarantined", f"server/{name}", f"for {seconds:.0f} s")
+
+
+def _absolve(context: DecisionContext, name: str) -> None:
+    """Give a server its strikes back: it finished a Build, or the Build it broke on breaks everywhere."""
+    server: Server | None = context.state.servers.get(name)
+    if server is not None and (server.strikes or server.quarantines or server.quarantined_until):
+        context.state.put(evolve(server, strikes=0, quarantines=0, quarantined_until=0.0, quarantine_reason=""))

@@ -1,0 +1,256 @@
+"""``decide``: one event in, one answer and the acts that follow out; nothing is performed here.
+
+The state is changed in memory; the caller commits ``state.changes()`` and only then tells anybody, or takes the
+decision back with ``state.rollback()``.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import itemgetter
+
+from attrs import evolve, frozen
+
+from buildtool.model.records import Build, BuildState, Request, ShelfKey
+from buildtool.scheduling import admission, attempts, leases, operator, server_names, sessions
+from buildtool.scheduling.admission import admit_anew
+from buildtool.scheduling.answers import Answer, Cancelled, Explained, Noted
+from buildtool.scheduling.attempts import settle_confirmations
+from buildtool.scheduling.decision import DecisionContext, expire, withdraw
+from buildtool.scheduling.dispatching import fill, start_waiting
+from buildtool.scheduling.effects import Effect
+from buildtool.scheduling.events import (
+    AbsenceNoticed,
+    ArtifactGone,
+    ArtifactUnkept,
+    AskedWhy,
+    AttemptAccepted,
+    AttemptEnded,
+    BuildAborted,
+    CancelRequested,
+    ClockStepped,
+    Delivered,
+    Disconnected,
+    DispatchHeld,
+    DrainBegun,
+    Event,
+    Explain,
+    FailureForgotten,
+    HeldReported,
+    LeaseExpired,
+    OwnerDue,
+    QuarantineOver,
+    Reconfigured,
+    RefusalOver,
+    Registered,
+    RequestExpired,
+    Restarted,
+    RetryDue,
+    ServerForgotten,
+    ServerPaused,
+    ServerResumed,
+    Submitted,
+    SubmittedTogether,
+    Tick,
+    TimedEvent,
+)
+from buildtool.scheduling.explain import explain, explain_build
+from buildtool.scheduling.state.ready_queue import Place, place_of
+from buildtool.scheduling.state.state import State
+from buildtool.scheduling.state.timers import RULES, TimerKey, TimerKind
+
+EXPIRED_AT_ONCE = 20
+"""So many Requests expire in one decision: each is told why nobody built it, which is found out then."""
+
+
+@frozen
+class Decision:
+    """What the sender of the event is told, and what is to be done, both once the changes are committed."""
+
+    answer: Answer
+    effects: tuple[Effect, ...]
+
+
+def decide(state: State, event: Event, now: float) -> Decision:
+    """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
+    context = DecisionContext(state, now)
+    answer = _answer(context, event)
+    settle(context)
+    context.finish()
+    return Decision(answer, tuple(context.effects))
+
+
+def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa: PLR0911 - one line for each kind
+    """Return the shelves that have to be in memory before ``event`` is decided.
+
+    Whatever may end a Build may admit its Requests anew, each with its own revision.
+    """
+    match event:
+        case Submitted() | Explain():
+            return event.demand.shelves()
+        case SubmittedTogether():
+            return tuple(key for item in event.items for key in item.demand.shelves())
+        case Delivered() | AttemptEnded() | BuildAborted():
+            return _shelves_of_build(state, event.build_id)
+        case FailureForgotten():
+            return (event.failure.shelf,)
+        case Disconnected() | Registered():
+            return tuple(
+                key
+                for attempt_key in state.slots.attempts_of.get(event.server, ())
+                for key in _shelves_of_build(state, attempt_key[0])
+            ) + _shelves_of_confirming(state)
+        case ArtifactGone():
+            return (event.artifact.shelf,)
+        case Tick():
+            return _shelves_of_attempts(state) + _shelves_of_confirming(state)
+        case Reconfigured():
+            return _shelves_of_confirming(state)
+        case _:
+            return ()
+
+
+def next_wake(state: State, now: float) -> float | None:
+    """Return the wall time of the earliest timer that still means something, or None; forgets those that do not."""
+    return state.timers.next_due(now)
+
+
+def _answer(context: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
+    match event:
+        case Submitted():
+            return admission.submit(context, event)
+        case SubmittedTogether():
+            return admission.submit_together(context, event)
+        case CancelRequested():
+            request = context.state.requests.get(event.request_id)
+            return Cancelled(withdraw(context, request) if request is not None else None)
+        case Registered():
+            return sessions.register(context, event)
+        case Disconnected():
+            return sessions.disconnect(context, event)
+        case AttemptAccepted():
+            return attempts.accepted(context, event)
+        case ArtifactUnkept():
+            return attempts.unkept(context, event)
+        case AttemptEnded():
+            return attempts.ended(context, event)
+        case Delivered():
+            return attempts.delivered(context, event)
+        case HeldReported():
+            return leases.heard(context, event)
+        case DrainBegun():
+            return leases.drain(context, event)
+        case Restarted():
+            return sessions.restart(context)
+        case ClockStepped():
+            return sessions.step_clock(context, event)
+        case (
+            ServerPaused() | ServerResumed() | ServerForgotten() | BuildAborted() | FailureForgotten() | DispatchHeld()
+        ):
+            return operator.operate(context, event)
+        case ArtifactGone() | Reconfigured():
+            return operator.operate(context, event)
+        case Explain():
+            return explain(context.state, event, context.now)
+        case AskedWhy():
+            build = context.state.builds.get(event.build_id)
+            return explain_build(context.state, build, context.now) if build is not None else Explained("")
+        case Tick():
+            return _tick(context)
+
+
+def _tick(context: DecisionContext) -> Noted:
+    """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
+
+    Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
+    """
+    sessions.beat(context)
+    for event in _due(context):
+        _on_time(context, event)
+    server_names.forget_old(context)
+    return Noted()
+
+
+def _due(context: DecisionContext) -> list[TimedEvent]:
+    """Return what has become due, in the order in which it is decided; Leases in the order of their Builds' places."""
+    state = context.state
+    due: dict[TimerKind, list[TimerKey]] = {kind: [] for kind in TimerKind}
+    while len(due[TimerKind.REQUEST]) < EXPIRED_AT_ONCE and (timer := state.timers.take(context.now)) is not None:
+        due[timer.kind].append(timer.key)
+    due[TimerKind.LEASE].sort(key=partial(_lease_place, state))
+    return [RULES[kind].event(key) for kind, keys in due.items() for key in keys]
+
+
+def _lease_place(state: State, key: tuple[int, int]) -> Place:
+    return place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)
+
+
+def _on_time(context: DecisionContext, event: TimedEvent) -> None:
+    state = context.state
+    match event:
+        case RequestExpired():
+            _expire(context, event.request_id)
+        case LeaseExpired():
+            lease = state.leases.of.get(event.key)
+            if lease is not None and lease.until <= context.now:
+                leases.expire_lease(context, state.attempts[event.key])
+        case AbsenceNoticed():
+            settle_confirmations(context)
+        case OwnerDue():
+            sessions.tell_owner(context, event.server)
+        case RetryDue():
+            if event.build_id in state.builds:
+                state.put(evolve(state.builds[event.build_id], not_before=0.0))
+                context.again.add(event.build_id)
+        case QuarantineOver():
+            state.put(evolve(state.servers[event.server], quarantined_until=0.0, quarantine_reason=""))
+            context.freed.add(event.server)
+        case RefusalOver():
+            context.freed.add(event.key[1])
+
+
+def _expire(context: DecisionContext, request_id: int) -> None:
+    request = context.state.requests.get(request_id)
+    if request is None or request.expires_at > context.now or request.build_id is None:
+        return
+    if context.state.builds[request.build_id].state is BuildState.QUEUED:
+        expire(context, request)
+
+
+def _shelves_of_build(state: State, build_id: int) -> tuple[ShelfKey, ...]:
+    build: Build | None = state.builds.get(build_id)
+    own = (build.spec.shelf(),) if build is not None else ()
+    return own + tuple(request.demand.spec.shelf() for request in state.waiters(build_id))
+
+
+def _shelves_of_attempts(state: State) -> tuple[ShelfKey, ...]:
+    """Return the shelves that are needed should any Attempt be believed lost."""
+    return tuple(key for attempt in state.attempts.values() for key in _shelves_of_build(state, attempt.build_id))
+
+
+def _shelves_of_confirming(state: State) -> tuple[ShelfKey, ...]:
+    return tuple(key for build_id in state.records.confirming for key in _shelves_of_build(state, build_id))
+
+
+def settle(context: DecisionContext) -> None:
+    """Start the Builds that wait again and admit anew the Requests that left theirs, then fill what was freed."""
+    if not (context.again or context.anew or context.freed):
+        return
+    state = context.state
+    waiting: list[tuple[Place, Build | Request]] = []
+    waiting += [(place_of(state.builds[key]), state.builds[key]) for key in context.again if key in state.builds]
+    waiting += [((key, state.next_number("build")), state.requests[key]) for key in context.anew]
+    for one in _in_order(waiting):
+        if isinstance(one, Request):
+            admit_anew(context, one)
+        else:
+            start_waiting(context, one.id)
+    for name in sorted(context.freed):
+        fill(context, name)
+
+
+def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Request]:
+    """Return what waits in the order of admission."""
+    return [one for _, one in sorted(waiting, key=itemgetter(0))]

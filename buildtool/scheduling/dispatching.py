@@ -1,0 +1,123 @@
+"""Which Build goes to which server.
+
+A Build is given to the best idle capable server: native before cross before emulated, then the least loaded, then the
+one with more processors. A server that has a free slot takes, of all that it can build, what was admitted first.
+
+The test is tests/scheduling/test_order.py.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from buildtool.model.records import Attempt, Build, BuildState
+from buildtool.model.servers import OFFER_RANK, Offer, Server
+from buildtool.scheduling.decision import DecisionContext, announce
+from buildtool.scheduling.effects import Dispatch
+from buildtool.scheduling.state.ready_queue import Place
+
+
+def start_somewhere(context: DecisionContext, build: Build) -> str | None:
+    """Start a waiting Build on the best server that can take it now; return its name, None where none can.
+
+    A server that this very decision freed is left to whatever older Build waits for it.
+    """
+    state = context.state
+    capable = state.queue.capable(build)
+    candidates = state.slots.free if len(state.slots.free) < len(capable) else capable
+    ranked = [
+        (_rank(context, state.servers[name], capable[name]), name)
+        for name in candidates
+        if name in state.slots.free and name in capable and may_take(context, build, name)
+    ]
+    while ranked:
+        best = min(ranked)
+        name = best[1]
+        if name not in context.freed or _is_first(context, build, name):
+            start(context, build, state.servers[name], capable[name])
+            return name
+        ranked.remove(best)
+    return None
+
+
+def start_waiting(context: DecisionContext, build_id: int) -> None:
+    """Start a Build, as it is now, if it waits and may be started: its place and its demands may have changed."""
+    build = context.state.builds.get(build_id)
+    if build is not None and build.state is BuildState.QUEUED and not build.not_before:
+        start_somewhere(context, build)
+
+
+def fill(context: DecisionContext, name: str) -> None:
+    """Fill the free slots of a server with waiting Builds, in the order of their admission."""
+    state = context.state
+    while name in state.slots.free:
+        found = _first_for(context, name)
+        if found is None:
+            return
+        start(context, found[0], state.servers[name], found[1])
+
+
+def may_take(context: DecisionContext, build: Build, server: str) -> bool:
+    """Return whether nothing is remembered against this Build on this server: no refusal, breakage or failure."""
+    refusal = context.state.refusals.get((build.id, server))
+    return (refusal is None or refusal.until <= context.now) and server not in build.failed_on
+
+
+def start(context: DecisionContext, build: Build, server: Server, offer: Offer) -> None:
+    """Start the next Attempt of a Build on a server."""
+    running = evolve(
+        build,
+        state=BuildState.RUNNING,
+        epoch=build.epoch + 1,
+    )
+    attempt = Attempt(
+        build_id=build.id,
+        epoch=running.epoch,
+        server=server.name,
+        session=server.session,
+        platform=offer.platform,
+        kind=offer.kind,
+        offered_at=context.now,
+    )
+    context.state.put(running)
+    context.state.put(attempt)
+    context.state.leases.renew(attempt.key, context.now)
+    context.tell(Dispatch(attempt, running))
+    context.happened("attempt-offered", f"build/{build.id}", f"epoch {running.epoch} on {server.name}")
+    announce(context, running, server.name)
+
+
+def capable_elsewhere(context: DecisionContext, build: Build) -> bool:
+    """Return whether a server that has not failed this Build, connected or expected back, could repeat it."""
+    state = context.state
+    if any(name not in build.failed_on for name in state.queue.capable(build)):
+        return True
+    return any(
+        name not in build.failed_on and isinstance(state.groups.verdict(build, state.servers[name]), Offer)
+        for name in state.records.absent
+        if state.leases.expected_back(state.servers[name], context.now)
+    )
+
+
+def _is_first(context: DecisionContext, build: Build, name: str) -> bool:
+    found = _first_for(context, name)
+    return found is not None and found[0].id == build.id
+
+
+def _first_for(context: DecisionContext, name: str) -> tuple[Build, Offer] | None:
+    found: tuple[Place, Offer] | None = None
+    for line, offer in context.state.queue.heads(name):
+        if found is not None and line[0] > found[0]:
+            break
+        for place in line:
+            if found is not None and place > found[0]:
+                break
+            if may_take(context, context.state.builds[place[1]], name):
+                found = place, offer
+                break
+    return (context.state.builds[found[0][1]], found[1]) if found is not None else None
+
+
+def _rank(context: DecisionContext, server: Server, offer: Offer) -> tuple[int, float, int, str]:
+    load = context.state.slots.load_of(server.name) / server.capability.max_builds
+    return OFFER_RANK[offer.kind], load, -context.state.groups.cpus[server.name], server.name

@@ -1,0 +1,58 @@
+"""Effects: acts asked for, performed only after the commit.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.model.audit import AuditEvent
+from buildtool.model.records import Attempt, Build, Request
+
+# --- Effects: acts asked for, performed only after the commit ---------------------------------------------
+
+
+@frozen
+class Dispatch:
+    """Send this Attempt to its build server."""
+
+    attempt: Attempt
+    build: Build
+
+
+@frozen
+class Abort:
+    """Tell the build server to end an Attempt: TERM, then KILL, for the whole process group."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    reason: str
+
+
+@frozen
+class Fence:
+    """Close the connection of an older Session; a newer one of the same server stands."""
+
+    server: str
+    session: int
+
+
+@frozen
+class MailWritten:
+    """There is new mail in the outbox."""
+
+
+@frozen
+class RequestMoved:
+    """A Request changed in a way that its follower wants to hear of."""
+
+    request: Request
+    build_state: str = ""
+    epoch: int = 0
+    server: str = ""
+
+
+Effect = Dispatch | Abort | Fence | MailWritten | RequestMoved | AuditEvent

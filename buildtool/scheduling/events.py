@@ -1,0 +1,338 @@
+"""Events: facts that reached the broker, and what is asked of it.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
+from buildtool.model.servers import Capability, Held
+
+# --- Events: facts that reached the broker ------------------------------------------------------------
+
+
+@frozen
+class Submitted:
+    """A requester asks for a build; the demand is validated, complete, and its revision resolved.
+
+    ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
+    is the network address that it came from.
+    """
+
+    client_id: str
+    body_digest: str
+    email: str
+    demand: Demand
+    force: bool = False
+    by: str = ""
+    asker: str = ""
+
+
+@frozen
+class SubmittedTogether:
+    """A requester asks for several builds at once, and wants one mail about all of them."""
+
+    items: tuple[Submitted, ...]
+
+
+@frozen
+class CancelRequested:
+    """A requester who proved that the Request is theirs no longer wants it."""
+
+    request_id: int
+
+
+@frozen
+class Registered:
+    """A build server logs in and says what it can do, and which Attempts it has.
+
+    ``instance`` and ``origin`` are as in ``Server``. ``silent`` is the Session of that name that was asked whether it
+    is still there and did not answer; 0 if none was asked.
+    """
+
+    server: str
+    capability: Capability
+    held: tuple[Held, ...] = ()
+    instance: str = ""
+    origin: str = ""
+    silent: int = 0
+
+
+@frozen
+class HeldReported:
+    """A build server lives, and these are all Attempts that it has."""
+
+    server: str
+    session: int
+    held: tuple[Held, ...]
+
+
+@frozen
+class DrainBegun:
+    """A build server finishes what it has and takes nothing more."""
+
+    server: str
+    session: int
+    reason: str
+
+
+@frozen
+class Disconnected:
+    """The connection of this Session ended. ``clean`` when the server said good-bye."""
+
+    server: str
+    session: int
+    reason: str
+    clean: bool = False
+
+
+@frozen
+class AttemptAccepted:
+    """A build server took an Attempt and begins."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+
+
+@frozen
+class ArtifactUnkept:
+    """A build server has finished an Attempt, and the metaserver has no place for its artifact: it goes on waiting."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    reason: str
+
+
+@frozen
+class AttemptEnded:
+    """A build server says how an Attempt ended without an artifact; its processes are gone."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    end: AttemptEnd
+    reason: str
+    log_tail: str = ""
+
+
+@frozen
+class Delivered:
+    """An Attempt's artifact arrived, was verified, and lies under its digest: publish it."""
+
+    server: str
+    session: int
+    build_id: int
+    epoch: int
+    digest: str
+    content_digest: str
+    size: int
+    name: str
+    seconds: float
+    log_tail: str = ""
+
+
+@frozen
+class ArtifactGone:
+    """An artifact's file is absent or of another size: it must not be given out any more."""
+
+    artifact: Artifact
+    reason: str
+    by: str = ""
+
+
+@frozen
+class Restarted:
+    """The metaserver starts: nobody is connected any more, and every Lease gets a fresh full term."""
+
+
+@frozen
+class ClockStepped:
+    """Wall time jumped by so many seconds: what waits for a time waits as long as it would have."""
+
+    seconds: float
+
+
+@frozen
+class ServerPaused:
+    """The operator lets a build server take nothing more until it is resumed."""
+
+    server: str
+    reason: str
+    by: str = ""
+
+
+@frozen
+class ServerResumed:
+    """The operator lets a build server take builds again."""
+
+    server: str
+    by: str = ""
+
+
+@frozen
+class ServerForgotten:
+    """The operator knows that a build server does not come back under its name."""
+
+    server: str
+    by: str = ""
+
+
+@frozen
+class BuildAborted:
+    """The operator ends an open Build; everybody who waits for it is mailed the reason."""
+
+    build_id: int
+    reason: str
+    by: str = ""
+
+
+@frozen
+class FailureForgotten:
+    """The operator wants a remembered failure to be built again when somebody asks."""
+
+    failure: RememberedFailure
+    by: str = ""
+
+
+@frozen
+class DispatchHeld:
+    """The operator lets no Build start, or lets them start again."""
+
+    held: bool
+    by: str = ""
+
+
+@frozen
+class Reconfigured:
+    """The operator's configuration was read again; who can build what may be different now."""
+
+
+@frozen
+class Explain:
+    """Somebody wants to know what a submission would be answered; changes nothing."""
+
+    demand: Demand
+    force: bool = False
+
+
+@frozen
+class AskedWhy:
+    """Somebody wants to know how an open Build stands and why it waits; changes nothing."""
+
+    build_id: int
+
+
+@frozen
+class Tick:
+    """Time has passed: look at everything that waits for a time."""
+
+
+Event = (
+    Submitted
+    | SubmittedTogether
+    | CancelRequested
+    | Registered
+    | HeldReported
+    | DrainBegun
+    | Disconnected
+    | AttemptAccepted
+    | ArtifactUnkept
+    | AttemptEnded
+    | Delivered
+    | ArtifactGone
+    | Restarted
+    | ClockStepped
+    | ServerPaused
+    | ServerResumed
+    | ServerForgotten
+    | BuildAborted
+    | FailureForgotten
+    | DispatchHeld
+    | Reconfigured
+    | Tick
+    | Explain
+    | AskedWhy
+)
+
+# --- Timed events: what a timer becomes when its time has come -----------------------------------------
+
+
+@frozen
+class RequestExpired:
+    """A Request is not to wait any longer."""
+
+    request_id: int
+
+
+@frozen
+class LeaseExpired:
+    """An Attempt was not heard of for a full term. ``key`` is the id of its Build and its epoch."""
+
+    key: tuple[int, int]
+
+
+@frozen
+class AbsenceNoticed:
+    """A build server that contact was lost with is not back in time."""
+
+    server: str
+
+
+@frozen
+class OwnerDue:
+    """A build server is missing for so long that its owner is to be told."""
+
+    server: str
+
+
+@frozen
+class RetryDue:
+    """A Build may start again after its delay."""
+
+    build_id: int
+
+
+@frozen
+class QuarantineOver:
+    """A build server may be given Builds again."""
+
+    server: str
+
+
+@frozen
+class RefusalOver:
+    """A Build may be offered again to a build server. ``key`` is the id of the Build and the server's name."""
+
+    key: tuple[int, str]
+
+
+TimedEvent = RequestExpired | LeaseExpired | AbsenceNoticed | OwnerDue | RetryDue | QuarantineOver | RefusalOver
+
+
+def submissions(event: Event) -> tuple[Submitted, ...]:
+    """Return the submissions that an event makes."""
+    match event:
+        case Submitted():
+            return (event,)
+        case SubmittedTogether():
+            return event.items
+        case _:
+            return ()
+
+
+def hits_wanted(event: Event) -> tuple[Demand, ...]:
+    """Return what an event may be answered with an artifact for; what is forced never is."""
+    match event:
+        case Submitted() | Explain():
+            return () if event.force else (event.demand,)
+        case SubmittedTogether():
+            return tuple(item.demand for item in event.items if not item.force)
+        case _:
+            return ()

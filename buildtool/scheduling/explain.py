@@ -1,0 +1,68 @@
+"""Why a Build waits, or what a request would get, computed when somebody asks. Nothing is changed by asking."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from buildtool.model.records import Build, BuildState, Request
+from buildtool.scheduling import admission
+from buildtool.scheduling.answers import Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
+from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.events import Explain
+from buildtool.scheduling.state.estimates import Estimate
+from buildtool.scheduling.state.state import State
+from buildtool.scheduling.waiting import remaining, why
+
+
+def explain(state: State, event: Explain, now: float) -> Explained:
+    """Return what a submission would be answered at wall time ``now``: it is admitted, looked at, and taken back."""
+    mark = state.savepoint()
+    request = Request(
+        id=state.number("request"),
+        client_id="",
+        body_digest="",
+        email="",
+        demand=event.demand,
+        force=event.force,
+        admitted_at=now,
+        expires_at=float("inf"),
+    )
+    try:
+        return _explained(state, admission.answer_new(DecisionContext(state, now), request), now)
+    finally:
+        state.rollback(mark)
+
+
+def explain_build(state: State, build: Build, now: float) -> Explained:
+    """Return how an open Build stands, and for one that waits why it does."""
+    attempt = state.running_attempt(build) if build.state is BuildState.RUNNING else None
+    return Explained(
+        verdict=build.state.value,
+        build=build,
+        server=attempt.server if attempt is not None else "",
+        why=why(state, build, now) if attempt is None else None,
+        estimate=remaining(state, attempt, build.spec, now) if attempt is not None else None,
+    )
+
+
+def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatched | Queued, now: float) -> Explained:
+    match answer:
+        case Hit():
+            steps = answer.request.demand.acceptable.index(answer.artifact.shelf.revision)
+            return Explained("hit", artifact=answer.artifact, steps=steps)
+        case KnownFailure():
+            return Explained("known-failure", build_id=answer.build_id, reason=answer.reason)
+        case JoinedBuild():
+            return evolve(explain_build(state, answer.build, now), verdict="joined")
+        case Dispatched():
+            # Its build is not really there: nobody can look at it by a number.
+            estimate = _whole(state, answer.build, answer.server)
+            return Explained("dispatched", server=answer.server, estimate=estimate)
+        case Queued():
+            return Explained("queued", why=why(state, answer.build, now))
+
+
+def _whole(state: State, build: Build, server: str) -> Estimate | None:
+    attempt = state.running_attempt(build)
+    platform = attempt.platform if attempt is not None else build.spec.platform
+    return state.durations.expected(build.spec.shelf(), platform, server)

@@ -1,0 +1,228 @@
+"""Build servers come and go: logins, lost connections, the metaserver's own restart, and owners who are told.
+
+The test is tests/scheduling/test_leases.py.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from buildtool.model.addresses import find_address
+from buildtool.model.records import AttemptEnd, AttemptState, Mail, RequestState
+from buildtool.model.servers import Capability, Judged, Server, Verdict
+from buildtool.scheduling import server_names
+from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
+from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered
+from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.effects import Fence, MailWritten
+from buildtool.scheduling.events import ClockStepped, Disconnected, Registered
+from buildtool.scheduling.leases import judge_all
+from buildtool.scheduling.state.ready_queue import place_of
+
+CHANGING = frozenset({"disk", "memory"})
+"""Properties of a machine that are looked at anew at each login."""
+
+AWAY_LEAST = 60.0
+"""Seconds without a metaserver that are worth writing down: a beat may be half a minute old when it ends."""
+
+
+BEAT_EVERY = 20.0
+"""Seconds after which a look at everything writes down that the metaserver is there."""
+
+
+def beat(context: DecisionContext) -> None:
+    """Write down that the metaserver is there, if the last time was a while ago."""
+    if abs(context.now - context.state.beat) >= BEAT_EVERY:
+        context.state.note_beat(context.now)
+
+
+OWNERS = "build servers"
+"""Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
+
+
+def register(context: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NoPlace:
+    """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
+
+    One that is connected under the name is cut off only if it was asked and did not answer.
+    """
+    refused = server_names.refusal(context, event)
+    if refused is not None:
+        return refused
+    old = context.state.servers.get(event.server)
+    if old is not None and old.connected:
+        context.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
+        context.tell(Fence(old.name, old.session))
+    server = Server(
+        name=event.server,
+        session=1 + (old.session if old is not None else context.state.names.sessions.get(event.server, 0)),
+        capability=event.capability,
+        connected=True,
+        since=context.now,
+        last_seen=context.now,
+        strikes=old.strikes if old is not None else 0,
+        quarantines=old.quarantines if old is not None else 0,
+        quarantined_until=old.quarantined_until if old is not None else 0.0,
+        quarantine_reason=old.quarantine_reason if old is not None else "",
+        paused=old.paused if old is not None else "",
+        instance=event.instance,
+        origin=event.origin,
+        used_at=old.used_at if old is not None else 0.0,
+    )
+    held = event.held
+    if old is not None and server_names.is_another(old, event):
+        server_names.lose_all(context, old)
+        held = ()
+    context.state.put(server)
+    context.happened("server-connected", f"server/{server.name}", f"session {server.session}")
+    if old is not None and _is_another(old.capability, server.capability):
+        _ask_again(context, server.name)
+    verdicts = judge_all(context, server, held)
+    _lose_what_is_not_there(context, server)
+    if held is not event.held:
+        verdicts = tuple(
+            Judged(one.build_id, one.epoch, Verdict.DROP, "it is not this machine's") for one in event.held
+        )
+    context.freed.add(server.name)
+    settle_confirmations(context)
+    return SessionOpened(server.session, verdicts)
+
+
+def _is_another(before: Capability, now: Capability) -> bool:
+    """Return whether a machine announces something else than before, but for what changes by itself."""
+    return _lasting(before) != _lasting(now)
+
+
+def _lasting(capability: Capability) -> tuple[object, ...]:
+    machine = tuple((name, value) for name, value in capability.machine if name not in CHANGING)
+    return capability.offers, capability.skills, capability.max_builds, capability.software, machine
+
+
+def _ask_again(context: DecisionContext, server: str) -> None:
+    """Drop the refusals of a machine that has changed: it has another limit, other tools, another recipe."""
+    for build_id in list(context.state.records.refused_by.get(server, ())):
+        refusal = context.state.refusals[build_id, server]
+        if refusal.until > context.now:
+            context.state.put(evolve(refusal, until=context.now))
+
+
+def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
+    """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
+    server = context.state.servers.get(event.server)
+    if server is None or not server.connected or server.session != event.session:
+        return Noted(stale=True)
+    missing_since = 0.0 if event.clean else context.now
+    context.state.put(
+        evolve(
+            server,
+            connected=False,
+            last_seen=context.now,
+            since=context.now,
+            missing_since=missing_since,
+            draining=False,
+        )
+    )
+    context.happened("server-disconnected", f"server/{server.name}", event.reason)
+    server_names.forget_largest(context)
+    settle_confirmations(context)
+    return Noted()
+
+
+def restart(context: DecisionContext) -> Noted:
+    """Restart with nobody connected, but whoever was expected back: every Lease gets a full term, owners more time.
+
+    The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
+    """
+    away = context.now - context.state.beat if context.state.beat else 0.0
+    if away >= AWAY_LEAST:
+        context.state.records.shift_requests(away)
+        context.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
+    elif away < 0:
+        _shift_all(context, away)
+    context.state.note_beat(context.now)
+    for server in list(context.state.servers.values()):
+        if server.connected or (server.missing_since and not server.missing_told):
+            context.state.put(evolve(server, connected=False, missing_since=context.now, draining=False))
+    server_names.forget_largest(context)
+    for attempt in list(context.state.attempts.values()):
+        if attempt.state is not AttemptState.MISSING:
+            context.state.leases.renew(attempt.key, context.now)
+    _wait_no_longer_than_ever(context)
+    context.happened("metaserver-started", "metaserver")
+    return Noted()
+
+
+def _wait_no_longer_than_ever(context: DecisionContext) -> None:
+    """Limit every wait to the longest that there is: the clock may have been set back while the metaserver was away."""
+    state, now = context.state, context.now
+    for build in list(state.builds.values()):
+        latest = now + state.projects.policy(build.spec.project).retry_most
+        if build.not_before > latest:
+            state.put(evolve(build, not_before=latest))
+    latest = now + max((policy.quarantine_most for policy in state.projects.of.values()), default=0.0)
+    for server in list(state.servers.values()):
+        if server.quarantined_until > latest:
+            state.put(evolve(server, quarantined_until=latest))
+    for refusal in list(state.refusals.values()):
+        policy = state.projects.policy(state.builds[refusal.build_id].spec.project)
+        latest = now + max(policy.refusal_ttl, policy.refusal_first, policy.lost_ttl)
+        if refusal.until > latest:
+            state.put(evolve(refusal, until=latest))
+
+
+def tell_owner(context: DecisionContext, name: str) -> None:
+    """Write a mail to the owner of a server that is missing for long, unless one was written."""
+    server = context.state.servers[name]
+    if server.missing_told:
+        return
+    context.state.put(evolve(server, missing_told=True))
+    context.happened("server-missing", f"server/{name}", f"not heard of for {context.now - server.missing_since:.0f} s")
+    owner = find_address(server.capability.admin)
+    if owner is not None:
+        key = context.mail_key(f"missing:{name}:{server.session}:{owner}")
+        told = Mail(key, owner, None, (), RequestState.WAITING, context.now, server=name, asker=OWNERS)
+        context.state.append(told)
+        context.tell(MailWritten())
+
+
+def step_clock(context: DecisionContext, event: ClockStepped) -> Noted:
+    """Move every time by the seconds that the clock was set, so that nothing waits longer or shorter for that."""
+    context.state.leases.shift(event.seconds)
+    _shift_all(context, event.seconds)
+    context.state.note_beat(context.now)
+    context.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
+    return Noted()
+
+
+def _shift_all(context: DecisionContext, by: float) -> None:
+    """Shift everything that waits for a time, or holds until one, except for Leases."""
+    state = context.state
+    state.records.shift_requests(by)
+    state.shelves.shift_failures(by)
+    for build in list(state.builds.values()):
+        if build.not_before:
+            state.put(evolve(build, not_before=build.not_before + by))
+    for server in list(state.servers.values()):
+        quarantined = server.quarantined_until + by if server.quarantined_until else 0.0
+        missing = server.missing_since + by if server.missing_since else 0.0
+        if (quarantined, missing) != (server.quarantined_until, server.missing_since):
+            state.put(evolve(server, quarantined_until=quarantined, missing_since=missing))
+    for refusal in list(state.refusals.values()):
+        state.put(evolve(refusal, until=refusal.until + by))
+
+
+def _lose_what_is_not_there(context: DecisionContext, server: Server) -> None:
+    """End every Attempt of a server that it did not bring to its new Session."""
+    state = context.state
+    # Each may be started elsewhere at once, so they go in the order of their places; an aborted one has no place.
+    keys = [
+        key for key in state.slots.attempts_of.get(server.name, ()) if state.attempts[key].session != server.session
+    ]
+    keys.sort(key=lambda key: place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0))
+    for key in keys:
+        attempt = state.attempts[key]
+        if attempt.state is AttemptState.ABORTING:
+            close_attempt(context, attempt, AttemptEnd.ABORTED, attempt.reason)
+        elif attempt.state is AttemptState.OFFERED:
+            undelivered(context, attempt, f"{server.name} came back without it")
+        else:
+            end(context, attempt, AttemptEnd.LOST, f"{server.name} came back without it")

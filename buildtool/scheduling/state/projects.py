@@ -1,0 +1,45 @@
+"""What the configured projects say of scheduling: their policies, and how their properties compare.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from buildtool.model.matching.fitting import Requirements
+from buildtool.model.options import Comparison
+from buildtool.model.project_options import Policy
+from buildtool.model.records import Build, BuildSpec
+from buildtool.model.servers import ProjectSkill
+
+
+class ProjectPolicies:
+    """Each configured project's Policy by name, in ``of``."""
+
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        self.configure(policies)
+
+    def configure(self, policies: Mapping[str, Policy]) -> None:
+        """Take other policies."""
+        self.of = dict(policies)
+        self._comparisons: dict[str, Mapping[str, Comparison]] = {
+            name: dict(policy.comparisons) for name, policy in policies.items()
+        }
+
+    def policy(self, project: str) -> Policy:
+        """Return a project's policy; a project that is no longer configured keeps its Builds under the defaults."""
+        return self.of.get(project) or Policy(recipe_version=0, options_digest="")
+
+    def configured(self, build: Build) -> bool:
+        """Return whether the project of a Build is configured."""
+        return build.spec.project in self.of
+
+    def compare(self, project: str) -> Mapping[str, Comparison]:
+        """Return how the properties of a project compare."""
+        return self._comparisons.get(project, {})
+
+    def wanted(self, spec: BuildSpec) -> Requirements:
+        """Return what a Build of ``spec`` needs of a build server."""
+        skill = ProjectSkill(spec.project, spec.recipe_version, self.policy(spec.project).options_digest)
+        return Requirements(spec, skill, self.compare(spec.project))

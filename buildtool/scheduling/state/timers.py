@@ -1,0 +1,175 @@
+"""What waits for a time: one table of timers, and for each kind when it is due, whether it stands, what it becomes.
+
+Each record that waits has at most one timer of a kind. A record whose time becomes later keeps its place in the heap,
+and is moved when it comes up: Leases are renewed with every heartbeat.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+from attrs import frozen
+
+from buildtool.model.records import BuildState
+from buildtool.scheduling.events import (
+    AbsenceNoticed,
+    LeaseExpired,
+    OwnerDue,
+    QuarantineOver,
+    RefusalOver,
+    RequestExpired,
+    RetryDue,
+    TimedEvent,
+)
+from buildtool.scheduling.state.journal import Journal
+from buildtool.scheduling.state.slots import ServerSlots
+from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
+
+OWNER_TOLD_AFTER = 3_600.0
+"""Seconds after which the owner of a build server is told that it is missing."""
+
+TIMERS_SPARED = 1_000
+"""How many places in the heap may be out of date: by themselves they go when their time comes, a week later."""
+
+TimerKey = int | str | AttemptKey | RefusalKey
+"""The key of the record that waits."""
+
+
+class TimerKind(IntEnum):
+    """What can become due, in the order in which what is due together is decided."""
+
+    REQUEST = 0
+    LEASE = 1
+    ABSENCE = 2
+    OWNER = 3
+    RETRY = 4
+    QUARANTINE = 5
+    REFUSAL = 6
+
+
+class Timer(NamedTuple):
+    """One timer: due at wall time ``at`` (seconds) for the record ``key``."""
+
+    at: float
+    kind: TimerKind
+    key: Any
+
+
+@frozen
+class TimerRule:
+    """All that the table knows of a kind.
+
+    ``due(record, lease_term)`` returns the wall time at which the record is due, 0 for never. ``stands(table, key)``
+    says of a timer whose time has come whether anything follows from it. ``event(key)`` is what it becomes.
+    """
+
+    due: Callable[[Any, float], float]
+    event: Callable[[Any], TimedEvent]
+    stands: Callable[[TimerTable, Any], bool] = lambda _table, _key: True
+
+
+class TimerTable:
+    """When each open record is due, and a heap that says which is next."""
+
+    def __init__(self, tables: Tables, slots: ServerSlots, journal: Journal, lease_term: float) -> None:
+        self.tables = tables
+        self.slots = slots
+        self.due: dict[tuple[TimerKind, TimerKey], float] = {}
+        self._journal = journal
+        self._lease_term = lease_term
+        self._heap: list[Timer] = []
+
+    def __len__(self) -> int:
+        """Return how many places of the heap are taken, out of date or not."""
+        return len(self._heap)
+
+    def follow(self, kind: TimerKind, key: TimerKey, old: object, new: object) -> None:
+        """Set the timer of a record that was ``old`` and is ``new`` now; None stands for a record that is not there."""
+        due, term = RULES[kind].due, self._lease_term
+        before = 0.0 if old is None else due(old, term)
+        after = 0.0 if new is None else due(new, term)
+        if after != before:
+            self._set(kind, key, after)
+
+    def next_due(self, now: float) -> float | None:
+        """Return the wall time of the earliest timer that stands, or None; forget those that do not."""
+        while self._heap:
+            timer = self._heap[0]
+            if self._is_set(timer) and (timer.at > now or RULES[timer.kind].stands(self, timer.key)):
+                return timer.at
+            self._pop()
+        return None
+
+    def take(self, now: float) -> Timer | None:
+        """Take away the earliest timer that stands and whose time has come by ``now``; return None if there is none."""
+        while self._heap and self._heap[0].at <= now:
+            due, timer = self._is_set(self._heap[0]), self._pop()
+            if due and RULES[timer.kind].stands(self, timer.key):
+                return timer
+        return None
+
+    def compact(self) -> None:
+        """Make the heap anew if most of its places are out of date."""
+        if len(self._heap) > TIMERS_SPARED + 4 * len(self.due):
+            self._heap = sorted(Timer(at, kind, key) for (kind, key), at in self.due.items())
+
+    def _is_set(self, timer: Timer) -> bool:
+        return self.due.get((timer.kind, timer.key)) == timer.at
+
+    def _set(self, kind: TimerKind, key: TimerKey, at: float) -> None:
+        before = self.due.get((kind, key))
+        if not at:
+            self.due.pop((kind, key), None)
+            return
+        self.due[kind, key] = at
+        if before is None or at < before:
+            heapq.heappush(self._heap, Timer(at, kind, key))
+
+    def _pop(self) -> Timer:
+        """Take the first place from the heap; what is due later by now gets another."""
+        timer = heapq.heappop(self._heap)
+        due = self.due.get((timer.kind, timer.key))
+        if due == timer.at:
+            del self.due[timer.kind, timer.key]
+        elif due is not None and due > timer.at:
+            heapq.heappush(self._heap, timer._replace(at=due))
+        self._journal.add(partial(self._put_back, timer, due))
+        return timer
+
+    def _put_back(self, timer: Timer, due: float | None) -> None:
+        heapq.heappush(self._heap, timer)
+        if due is not None:
+            self.due[timer.kind, timer.key] = due
+
+
+def _is_queued(table: TimerTable, request_id: int) -> bool:
+    """Return whether the Build that a Request waits for is queued: a Request does not expire while it is built."""
+    build_id = table.tables.requests[request_id].build_id
+    build = table.tables.builds.get(build_id) if build_id is not None else None
+    return build is not None and build.state is BuildState.QUEUED
+
+
+def _is_free(table: TimerTable, key: RefusalKey) -> bool:
+    """Return whether the build server of a refusal has a free slot; without one it takes nothing now."""
+    return key[1] in table.slots.free
+
+
+RULES: Mapping[TimerKind, TimerRule] = {
+    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, RequestExpired, _is_queued),
+    TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, LeaseExpired),
+    TimerKind.ABSENCE: TimerRule(
+        lambda server, term: server.missing_since + term if server.missing_since else 0.0, AbsenceNoticed
+    ),
+    TimerKind.OWNER: TimerRule(
+        lambda server, _: server.missing_since + OWNER_TOLD_AFTER if server.missing_since else 0.0, OwnerDue
+    ),
+    TimerKind.RETRY: TimerRule(
+        lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, RetryDue
+    ),
+    TimerKind.QUARANTINE: TimerRule(lambda server, _: server.quarantined_until, QuarantineOver),
+    TimerKind.REFUSAL: TimerRule(lambda refusal, _: refusal.until, RefusalOver, _is_free),
+}

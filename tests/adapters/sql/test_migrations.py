@@ -1,0 +1,158 @@
+"""Migrations lead to the tables that the program uses; other programs' and newer databases are left alone."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database, _connect, _engine, _upgrade, migrate
+from buildtool.adapters.sql.schema import REVISION, metadata
+from buildtool.errors import NewerDatabase, StorageUnavailable
+from tests.support.inline import run
+
+NOTHING = {"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_info": "", "admin": "", "software": ""}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database that was made and closed."""
+    made = tmp_path / "buildtool.sqlite"
+    run(run(Database.open(made, Inline())).close())
+    return made
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Path:
+    """A database that went through all revisions."""
+    went = tmp_path / "migrated.sqlite"
+    raw(went, migrate)
+    return went
+
+
+def raw(path: Path, function: Callable[[Connection], None]) -> None:
+    """Do something in one transaction of a database that the program has not looked at."""
+    database = Database(path, _engine(partial(_connect, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
+    run(database.run(function))
+    run(database.close())
+
+
+def statements(path: Path) -> dict[str, str]:
+    """What the database itself says of its tables and indexes; layout and the order of constraints aside."""
+    connection = sqlite3.connect(path)
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"
+        " AND name <> 'alembic_version'"
+    ).fetchall()
+    connection.close()
+    return {name: _without_layout(sql) for name, sql in found}
+
+
+def _without_layout(sql: str) -> str:
+    plain = re.sub(r"\s+", " ", sql).replace("( ", "(").replace(" )", ")").replace('"', "")
+    plain = re.sub(r"DEFAULT \(('[^']*')\)", r"DEFAULT \1", plain)
+    columns, *constraints = plain.removesuffix(")").split(", CONSTRAINT ")
+    return ", CONSTRAINT ".join([columns, *sorted(constraints)])
+
+
+def stamp(path: Path, revision: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+
+
+def test_alembic_finds_no_difference_between_migrations_and_tables(migrated: Path) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, metadata))
+
+    database = run(Database.open(migrated, Inline()))
+    assert run(database.run(differences)) == []
+    run(database.close())
+
+
+def test_migrated_and_new_tables_are_the_same_to_the_letter(migrated: Path, path: Path) -> None:
+    """Also what Alembic does not compare: conditions of indexes, names of constraints, order of columns."""
+    made = statements(migrated)
+    assert len(made) > 20
+    assert made == statements(path)
+
+
+def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "buildtool.sqlite"
+
+    def fill(connection: Connection) -> None:
+        migrate(connection, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO servers VALUES ('anna', 3, ?, 1, 5.0, 6.0, 1, 2, 7.0, 'broke 3 builds')",
+            (json.dumps(NOTHING),),
+        )
+
+    raw(path, fill)
+    database = run(Database.open(path, Inline()))
+    (server,) = run(SqlBrokerStore(database).load()).servers
+    run(database.close())
+    assert (server.name, server.session, server.quarantine_reason) == ("anna", 3, "broke 3 builds")
+    assert (server.missing_since, server.missing_told, server.paused, server.draining) == (0.0, False, "", False)
+
+
+def test_the_revision_that_the_program_knows_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "buildtool:adapters/sql/migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_opening_again_changes_nothing(path: Path) -> None:
+    before = statements(path)
+    run(run(Database.open(path, Inline())).close())
+    assert statements(path) == before
+
+
+def test_a_newer_database_is_refused_by_name_and_not_touched(path: Path) -> None:
+    stamp(path, "0999")
+    before = path.read_bytes()
+    said = rf"^{re.escape(str(path))} has revision 0999, written by a newer version .* up to {REVISION}: update"
+    with pytest.raises(NewerDatabase, match=said):
+        run(Database.open(path, Inline()))
+    with pytest.raises(NewerDatabase, match=said):
+        run(Database.reading(path, Inline()).run(lambda c: c.exec_driver_sql("SELECT 1").scalar()))
+    assert path.read_bytes() == before
+
+
+def test_the_database_of_another_program_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "mine.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    with pytest.raises(StorageUnavailable, match="is the database of another program: it has a table recipes"):
+        run(Database.open(path, Inline()))
+    assert list(statements(path)) == ["recipes"]
+
+
+def test_an_upgrade_that_is_broken_off_leaves_nothing_half_made(tmp_path: Path) -> None:
+    """All revisions run in one transaction, with the note of which was reached."""
+    path = tmp_path / "buildtool.sqlite"
+    database = Database(path, _engine(partial(_connect, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
+
+    def broken_off(connection: Connection) -> None:
+        _upgrade(path, connection)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(database.run(broken_off))
+    run(database.close())
+    assert statements(path) == {}
+    run(run(Database.open(path, Inline())).close())
+    assert "requests" in statements(path)

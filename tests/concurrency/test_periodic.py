@@ -1,0 +1,70 @@
+"""A patrol does its rounds until it is stopped, whatever becomes of one of them."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.concurrency.periodic import RETRY, PeriodicTask
+from buildtool.errors import StorageUnavailable
+from tests.support.inline import run
+
+
+class TestPatrol(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.began: list[float] = []
+        self.problem: Exception | None = None
+
+    async def round_(self, patrol: PeriodicTask) -> float:
+        self.began.append(self.clock.seconds())
+        problem, self.problem = self.problem, None
+        if problem is not None:
+            raise problem
+        await patrol.rest(5)
+        return 10.0
+
+    def start(self) -> PeriodicTask:
+        patrol = PeriodicTask("the look around", self.clock, self.round_)
+        patrol.start(2.0)
+        return patrol
+
+    def test_rounds_follow_each_other_after_as_long_as_each_says(self) -> None:
+        patrol = self.start()
+        self.clock.pump([1.0] * 40)
+        assert self.began == [2.0, 17.0, 32.0]
+        run(patrol.stop())
+
+    def test_a_round_that_the_disk_refuses_is_tried_again(self) -> None:
+        self.problem = StorageUnavailable("the disk is full")
+        patrol = self.start()
+        self.clock.pump([1.0] * int(RETRY + 3))
+        assert self.began == [2.0, 2.0 + RETRY]
+        run(patrol.stop())
+
+    def test_a_defect_is_logged_and_ends_nothing(self) -> None:
+        self.problem = LookupError("a defect")
+        patrol = self.start()
+        self.clock.pump([1.0] * int(RETRY + 3))
+        assert self.began == [2.0, 2.0 + RETRY]
+        assert len(self.flushLoggedErrors(LookupError)) == 1
+        run(patrol.stop())
+
+    def test_a_stop_waits_for_what_is_being_done_and_for_no_pause(self) -> None:
+        doing: Deferred[None] = Deferred()
+
+        async def slow(patrol: PeriodicTask) -> float:
+            await doing
+            await patrol.rest(1_000)
+            raise AssertionError("it was told to stop")
+
+        patrol = PeriodicTask("slow", self.clock, slow)
+        patrol.start(0)
+        self.clock.advance(0)
+        stopped = Deferred.fromCoroutine(patrol.stop())
+        self.assertNoResult(stopped)
+        doing.callback(None)
+        self.successResultOf(stopped)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_one_that_was_never_started_stops_too(self) -> None:
+        run(PeriodicTask("idle", self.clock, self.round_).stop())

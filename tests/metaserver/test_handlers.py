@@ -1,0 +1,44 @@
+"""The tables of handlers: each message goes to what takes it, from whoever calls, and no call is without a handler."""
+
+import typing
+from typing import Any
+
+import pytest
+
+from buildtool.adapters.control.gateway import BuildServerEndpoint, RequesterEndpoint, ServiceEndpoint
+from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.operations import OperatorService
+from buildtool.metaserver.requests import RequestService
+from buildtool.model.principal import Principal
+from buildtool.ports.metaserver import Handlers
+from tests import fakes
+
+SERVICES: list[tuple[type[Any], type[ServiceEndpoint]]] = [
+    (RequestService, RequesterEndpoint),
+    (BuildServerService, BuildServerEndpoint),
+    (OperatorService, OperatorEndpoint),
+    (fakes.FakeRequestService, RequesterEndpoint),
+    (fakes.FakeBuildServerService, BuildServerEndpoint),
+]
+
+
+def handlers_of(service: type[Any]) -> Handlers:
+    """Return the table of a service that needs nothing around it, as long as none of them is called."""
+    handlers: Handlers = object.__new__(service).handlers
+    return handlers
+
+
+@pytest.mark.parametrize(("service", "endpoint"), SERVICES)
+def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
+    service: type[Any], endpoint: type[ServiceEndpoint]
+) -> None:
+    passed = {message for name, message in endpoint.takes.items() if not hasattr(endpoint, f"remote_{name}")}
+    assert passed <= set(handlers_of(service))
+
+
+@pytest.mark.parametrize("service", [RequestService, BuildServerService, OperatorService])
+def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service: type[Any]) -> None:
+    for message, handler in handlers_of(service).items():
+        hints = list(typing.get_type_hints(handler).values())
+        assert hints[:2] == [Principal, message]

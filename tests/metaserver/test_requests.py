@@ -1,0 +1,312 @@
+"""What requesters ask for: what is taken is bounded, whoever asks."""
+
+import weakref
+from itertools import count
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.concurrency.bounded_cache import BoundedCache
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
+from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
+from buildtool.model.incarnations import Keys
+from buildtool.model.options import text
+from buildtool.model.platforms import Value
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.records import canonical
+from buildtool.model.servers import Capability, Offer, ProjectSkill
+from buildtool.project.definition import Project
+from buildtool.protocol.codec import decode, encode
+from buildtool.protocol.messages import (
+    TOGETHER,
+    AskExplain,
+    AskWhy,
+    Cancel,
+    Explanation,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
+from buildtool.scheduling.events import Registered
+from buildtool.scheduling.state.state import State
+from tests.adapters.control.wires import turn
+from tests.fakes_build import COMMIT, project
+from tests.metaserver.test_build_servers import settings
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+
+ANN = Principal(PrincipalRole.REQUESTER, address="192.0.2.1")
+ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
+
+
+@define
+class Resolver:
+    """``ports.SourceResolver``: every ref is one commit, every range accepts so many."""
+
+    hold: Deferred[None] | None = None
+    near: int = 10
+
+    async def resolve(self, url: str, ref: str) -> str:
+        if self.hold is not None:
+            await self.hold
+        return COMMIT
+
+    async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
+        return (commit, *(f"{number:040x}" for number in range(self.near - 1)))
+
+    async def pin(self, url: str, commit: str) -> None:
+        return None
+
+
+@define
+class World:
+    """A service over a broker and in-memory stores."""
+
+    store: MemoryStore = field(factory=MemoryStore)
+    resolver: Resolver = field(factory=Resolver)
+    service: RequestService = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        one = project()
+        state, wall = State({one.name: one.scheduling()}), WallClock()
+        broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
+        assert Deferred.fromCoroutine(broker.start()).called
+        deployment = CurrentConfiguration(evolve(settings(), projects=(one,)))
+        status_reader = RequestStatusReader(state, self.store, Addresses(deployment), Keys(b"k" * 32), wall.wall)
+        explainer = Explainer(state, self.store, status_reader)
+        self.service = RequestService(
+            deployment,
+            broker,
+            self.store,
+            self.resolver,
+            status_reader,
+            explainer,
+            broker,
+            open_limit=3,
+            wanted_limit=25,
+        )
+
+    def submit(self, number: int, revrange: str = "") -> Deferred[RequestStatus]:
+        message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", revrange, {}, {}, {})
+        return Deferred.fromCoroutine(self.service.submit(ANN, message))
+
+
+class RoomTests(SynchronousTestCase):
+    def test_so_many_wait_and_no_more_until_one_has_gone(self) -> None:
+        world = World()
+        told = [self.successResultOf(world.submit(number)) for number in range(3)]
+        assert "3 requests wait" in str(self.failureResultOf(world.submit(3), Overloaded).value)
+        assert self.successResultOf(world.submit(2)) == told[2], "sent again it is no further one"
+        self.successResultOf(
+            Deferred.fromCoroutine(world.service.cancel(ANN, Cancel(told[0].request_id, told[0].token)))
+        )
+        self.successResultOf(world.submit(3))
+
+    def test_a_range_takes_the_room_of_all_that_it_accepts(self) -> None:
+        world = World()
+        for number in range(2):
+            self.successResultOf(world.submit(number, "9"))
+        self.failureResultOf(world.submit(2, "9"), Overloaded)
+        self.successResultOf(world.submit(3))
+
+    def test_what_is_asked_for_at_once_accepts_a_bounded_number_of_revisions_in_all(self) -> None:
+        """It is one event, decided without a pause: that many ask together for a thousand each would be a long one."""
+        world = World()
+        world.service.open_limit = world.service.wanted_limit = 1_000_000
+        items = [
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "9", {}, {}, {}) for number in range(TOGETHER)
+        ]
+        self.successResultOf(Deferred.fromCoroutine(world.service.submit_together(ANN, SubmitTogether(tuple(items)))))
+        world.resolver.near = WANTED_TOGETHER // TOGETHER + 1
+        again = tuple(evolve(item, client_id=f"{1_000 + number:032x}") for number, item in enumerate(items))
+        asked = Deferred.fromCoroutine(world.service.submit_together(ANN, SubmitTogether(again)))
+        assert "ask with a smaller --revrange" in str(self.failureResultOf(asked, UsageError).value)
+
+    def test_builds_of_a_bounded_number_of_kinds_wait_and_more_of_the_same_may(self) -> None:
+        world = World()
+        world.service.open_limit, world.service.kinds_limit = 1_000, 2
+
+        def ask(number: int, arch: str) -> Deferred[RequestStatus]:
+            message = Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"arch": arch})
+            return Deferred.fromCoroutine(world.service.submit(ANN, message))
+
+        for number, arch in enumerate(("x86_64", "ppc", "x86_64")):
+            self.successResultOf(ask(number, arch))
+        assert "platforms and machines wait" in str(self.failureResultOf(ask(9, "aarch64"), Overloaded).value)
+        self.successResultOf(ask(10, "ppc"))
+
+
+class MemoryTests(SynchronousTestCase):
+    """What a requester sends beside what the project looks at costs no memory for longer than it takes to read it."""
+
+    def test_the_same_wish_is_remembered_once_whatever_is_sent_with_it(self) -> None:
+        world = World()
+        ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": "x86_64"})
+        for number in range(300):
+            local: dict[str, Value] = {"arch": "x86_64", f"p{number}": "x" * 4_000, "e": "\N{GRINNING FACE}"}
+            self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, evolve(ask, local=local))))
+        assert len(world.service._demands.known) == 1
+
+    def test_wishes_of_all_kinds_take_so_many_bytes_and_no_more(self) -> None:
+        world = World()
+        world.service._demands.known = BoundedCache(20_000)
+        for number in range(200):
+            ask = AskExplain("paint", "", COMMIT, "", {}, {}, {"arch": f"arch{number}"})
+            self.successResultOf(Deferred.fromCoroutine(world.service.explain(ANN, ask)))
+            assert 0 < world.service._demands.known.size <= 20_000
+
+    def test_what_waits_for_a_repository_holds_nothing_that_the_project_does_not_look_at(self) -> None:
+        world = World()
+        world.resolver.hold = Deferred()
+
+        message = Submit(f"{1:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {"odd": "x" * 4_000})
+        gone = weakref.ref(message)
+        coroutine = world.service.submit(ANN, message)
+        del message
+        asked = Deferred.fromCoroutine(coroutine)
+        del coroutine
+        assert gone() is None
+        world.resolver.hold.callback(None)
+        self.successResultOf(asked)
+
+
+class LiarsTests(SynchronousTestCase):
+    """Build servers that announce as much as they may, each something else: what is accepted can be told of."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.service.open_limit = self.world.service.wanted_limit = 1_000
+        (one,) = self.world.service.configuration.settings.projects
+        skill = ProjectSkill(one.name, one.recipe.version, one.options.digest())
+        for number in range(70):
+            words = (("arch", f"{number:03d}{'2' * 380}"), ("os", "linux"))
+            tools = tuple(sorted(f"{'x' * 300}{number}.{tool}" for tool in range(20)))
+            name = f"s{number:03d}{'x' * 59}"
+            announced = Capability((Offer(words),), (("cpus", 1), ("tools", tools)), (skill,), host_info="h" * 4000)
+            login = self.world.service.broker.send(Registered(name, announced))
+            self.successResultOf(Deferred.fromCoroutine(login))
+
+    def test_as_many_builds_as_may_be_asked_for_at_once_are_told_in_one_answer(self) -> None:
+        sparc: dict[str, Value] = {"os": "linux", "arch": "sparc"}
+        items = tuple(
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, sparc, {})
+            for number in range(TOGETHER)
+        )
+        told = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.submit_together(ANN, SubmitTogether(items)))
+        )
+        plain = encode(told)
+        assert decode(RequestStatuses, plain).items[-1].request_id == TOGETHER
+        assert all(len(line.encode()) <= 201 for one in plain["items"] for line in one["why"])
+        assert sum("more build servers" in line for line in told.items[0].why) == 1, "the others are counted"
+
+    def test_the_reactor_turns_while_many_builds_are_told(self) -> None:
+        """Why each waits is looked for after the commit, which takes milliseconds a build on a large farm."""
+        broker, read = self.world.service.broker, count(step=0.002)
+        broker.turn.stopwatch = lambda: next(read)
+        timers = broker.timers
+        assert isinstance(timers, Clock)
+        items = tuple(
+            Submit(f"{number:032x}", "paint", "ann@example.org", "", f"{number:040x}", "", {}, {"arch": "sparc"}, {})
+            for number in range(TOGETHER)
+        )
+        told = Deferred.fromCoroutine(self.world.service.submit_together(ANN, SubmitTogether(items)))
+        turns = 0
+        while not told.called:
+            turn(timers)
+            turns += 1
+        assert len(self.successResultOf(told).items) == TOGETHER
+        assert turns >= TOGETHER // 4
+
+    def test_why_one_waits_is_told_with_a_line_for_most_and_one_for_the_rest(self) -> None:
+        wanted = Submit("1" * 32, "paint", "ann@example.org", "", "", "", {}, {"arch": "sparc"}, {})
+        told = self.successResultOf(Deferred.fromCoroutine(self.world.service.submit(ANN, wanted)))
+        why = self.successResultOf(
+            Deferred.fromCoroutine(self.world.service.why(ANN, AskWhy(told.request_id, told.token)))
+        )
+        assert decode(Explanation, encode(why)).verdict == "queued"
+        assert sum(line.count for line in why.reasons) == 70
+
+
+class OptionsTests(SynchronousTestCase):
+    def test_options_that_no_order_could_carry_are_refused_before_anything_is_committed(self) -> None:
+        world = World()
+        one = project(options=ProjectOptions((), tuple(text(f"x{n}") for n in range(200))))
+        world.service.configuration.settings = evolve(world.service.configuration.settings, projects=(one,))
+        long: dict[str, Value] = {f"x{n}": "\N{GRINNING FACE}" * 200 for n in range(200)}
+        asked = Submit("1" * 32, "paint", "ann@example.org", "", "", "", long, {}, {})
+        refused = self.failureResultOf(Deferred.fromCoroutine(world.service.submit(ANN, asked)), UsageError)
+        assert "at most 100000" in refused.getErrorMessage()
+        assert world.service.broker.state.requests == {}
+
+
+class ReconfiguredTests(SynchronousTestCase):
+    """A configuration that is taken over while a repository is asked holds for what was asked for before, too."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.resolver.hold = Deferred()
+        self.asked = self.world.submit(1)
+        self.assertNoResult(self.asked)
+
+    def take(self, *projects: Project) -> None:
+        self.world.service.configuration.settings = evolve(self.world.service.configuration.settings, projects=projects)
+        assert self.world.resolver.hold is not None
+        self.world.resolver.hold.callback(None)
+
+    def test_what_is_asked_for_is_understood_by_the_new_one(self) -> None:
+        one = project()
+        self.take(evolve(one, recipe=evolve(one.recipe, version=one.recipe.version + 1)))
+        self.successResultOf(self.asked)
+        (build,) = self.world.service.broker.state.builds.values()
+        assert build.spec.recipe_version == one.recipe.version + 1
+
+    def test_a_project_that_is_gone_is_refused(self) -> None:
+        self.take()
+        self.failureResultOf(self.asked, UnknownProject)
+        assert self.world.service.broker.state.requests == {}
+
+
+class SlipsOfTheFinger(SynchronousTestCase):
+    """What nobody will ever offer is refused at once; what nobody offers yet is waited for."""
+
+    def asked(self, world: World, **system: Value) -> Deferred[RequestStatus]:
+        message = Submit("f" * 32, "paint", "a@b.org", "", "", "", {}, dict(system), {"os": "linux", "arch": "x86_64"})
+        return Deferred.fromCoroutine(world.service.submit(ANN, message))
+
+    def test_an_arch_that_nobody_knows(self) -> None:
+        world = World()
+        told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
+        assert told == "--arch: pcc is not known: did you mean ppc? (no build server has come yet)"
+        capability = Capability((Offer(canonical({"os": "linux", "arch": "vax"})),), (), ())
+        self.successResultOf(Deferred.fromCoroutine(world.service.broker.send(Registered("old", capability, ()))))
+        told = str(self.failureResultOf(self.asked(world, arch="pcc"), UsageError).value)
+        assert told.endswith("(build servers have offered vax)")
+        assert world.service.broker.state.requests == {}
+        assert self.successResultOf(self.asked(world, arch="vax")).answer == "queued"
+
+    def test_an_arch_that_nobody_has_yet(self) -> None:
+        world = World()
+        self.successResultOf(Deferred.fromCoroutine(world.service.broker.send(Registered("old", ANY, ()))))
+        told = self.successResultOf(self.asked(world, arch="riscv64"))
+        assert told.answer == "queued"
+        assert any("no build server has offered arch riscv64 yet" in line for line in told.why)
+
+    def test_a_mapping_that_raises_is_the_integrators_and_said_with_its_line(self) -> None:
+        def astray(source: str) -> str:
+            return source.nothing  # type: ignore[attr-defined, no-any-return] # a mistake of theirs
+
+        world = World()
+        world.service.configuration.settings = evolve(
+            world.service.configuration.settings, projects=(project(path_to_url=astray),)
+        )
+        told = str(self.failureResultOf(self.asked(world), RecipeMistake).value)
+        assert told.startswith("path_to_url of paint raised AttributeError: ")
+        assert told.endswith(f"({__file__}:{astray.__code__.co_firstlineno + 1})")

@@ -1,0 +1,78 @@
+"""Whoever connects, and however often: a turn of the reactor is not spent on letting them in."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import cast
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
+
+from buildtool.adapters.http.routes import HttpLimits, Routes
+from buildtool.adapters.http.server import StreamingSite
+from buildtool.programs.common.listening import AT_ONCE, listen
+from buildtool.programs.webserver.site import STRANGER, PagesSite
+
+
+@pytest.fixture
+def many() -> Iterator[ExitStack]:
+    with ExitStack() as held:
+        yield held
+
+
+def test_a_crowd_is_let_in_a_few_at_a_time(many: ExitStack) -> None:
+    met: list[Protocol] = []
+
+    class Met(Protocol):
+        def connectionMade(self) -> None:
+            met.append(self)
+
+    port = listen(reactor, Factory.forProtocol(Met), "127.0.0.1", 0, "pb_port")  # type: ignore[arg-type] # it is one
+    many.callback(lambda: [one.transport.abortConnection() for one in met])  # type: ignore[union-attr]
+    many.callback(port.stopListening)
+    for _ in range(5 * AT_ONCE):
+        many.enter_context(socket.create_connection(("127.0.0.1", port.getHost().port), 5.0))  # type: ignore[attr-defined]
+    grown = []
+    for _ in range(5):
+        before = len(met)
+        port.doRead()  # type: ignore[attr-defined] # what the reactor calls
+        grown.append(len(met) - before)
+    assert grown == [AT_ONCE] * 5
+
+
+class Timers(Clock):
+    """Remembers for how long each timer was set; one that is made shorter would have to be looked for among all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def callLater(self, delay, callable, *args, **kw):  # type: ignore[no-untyped-def] # noqa: A002, ANN001, ANN002, ANN003, ANN201
+        self.asked.append(delay)
+        return super().callLater(delay, callable, *args, **kw)
+
+
+@pytest.mark.parametrize("kind", ["pages", "transfer"])
+def test_a_stranger_to_a_site_gets_one_timer_which_is_as_short_as_it_ever_will_be(kind: str) -> None:
+    clock = Timers()
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    channel: HTTPChannel | None
+    most: float
+    if kind == "pages":
+        site = PagesSite(Resource())
+        site.reactor = IReactorTime(clock)
+        channel, most = site.buildProtocol(address), STRANGER
+    else:
+        limits, never_asked = HttpLimits(), cast("Routes", None)
+        channel, most = StreamingSite(IReactorTime(clock), never_asked, limits).buildProtocol(address), limits.stranger
+    assert channel is not None
+    channel.makeConnection(StringTransport())
+    assert clock.asked == [most]
+    assert [call.getTime() for call in clock.getDelayedCalls()] == [most]

@@ -1,0 +1,181 @@
+"""What bin/metaserver makes of the operator's commands, and of what the running metaserver says."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import pytest
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from buildtool.adapters.storage.directory_lock import DirectoryLock
+from buildtool.configuration.settings import load_settings
+from buildtool.errors import NotRunning
+from buildtool.programs.metaserver.main import COMMAND_LINE, main
+from buildtool.programs.metaserver.operator_commands import _asked, standing_lines
+from buildtool.protocol.messages import ReactorTurns
+from buildtool.protocol.operator import (
+    AbortBuild,
+    Drain,
+    FarmStatus,
+    PauseServer,
+    PurgeBuiltBy,
+    RebuildBuild,
+    RunningTold,
+    ServerStands,
+    WaitingTold,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def made(*words: str) -> object:
+    """Return the act that a command asks for."""
+    command, said = COMMAND_LINE.parse(words)
+    make = cast("partial[int]", command.run).args[0]
+    return make(said)
+
+
+def test_each_command_becomes_its_act() -> None:
+    assert made("pause", "anna", "--reason", "no disk") == PauseServer("anna", "no disk")
+    assert made("abort", "7") == AbortBuild(7, "")
+    assert made("purge-built-by", "anna") == PurgeBuiltBy("anna", "")
+    assert (made("drain"), made("undrain")) == (Drain(on=True), Drain(on=False))
+    first, second = (made("rebuild", "7", "--mail", "a@b.org") for _ in range(2))
+    assert isinstance(first, RebuildBuild)
+    assert isinstance(second, RebuildBuild)
+    assert (first.build_id, first.email) == (7, "a@b.org")
+    assert first.client_id != second.client_id, "each is an act of its own"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--pause", "anna", "--drain"], "--pause and --drain are two different things"),
+        (["status", "--abort", "7"], "status and --abort are two different things"),
+        (["--status", "--fsck"], "--status and --fsck are two different things"),
+        (["--resume", "anna", "--reason", "x"], "--reason goes with pause or abort or purge"),
+        (["purge", "7", "--mail", "a@b.org"], "--mail goes with rebuild, not with purge"),
+        (["--json"], "--json goes with"),
+        (["status", "--restored"], "--restored goes with serve, not with status"),
+        (["--abort", "seven"], "'seven' is no build: say its number"),
+        (["abort", "0"], "'0' is no build"),
+        (["--rebuild", "9" * 30], "is no build"),
+        (["pause"], "SERVER"),
+        (["--pause"], "--pause needs SERVER"),
+        (["pause", "anna", "bert"], "'bert' is too much"),
+        (["--drain=yes"], "--drain takes no value"),
+        (["puase", "anna"], "there is no command 'puase': did you mean pause?"),
+        (["status", "--reson"], "unknown option --reson"),
+    ],
+)
+def test_what_says_nothing_together_is_one_line_and_exit_code_2(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["metaserver", *words])
+    try:
+        code: object = main()
+    except SystemExit as ended:
+        code = ended.code
+    shown = capsys.readouterr()
+    assert (code, shown.out) == (2, "")
+    (line,) = shown.err.splitlines()
+    assert told in line
+    assert line.startswith("metaserver")
+
+
+def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_out() -> None:
+    told = FarmStatus(
+        requests=3,
+        builds_running=2,
+        builds_waiting=5,
+        servers_connected=2,
+        servers_known=9,
+        mail_unsent=1,
+        mail_refused=0,
+        draining=True,
+        problems=("the disk is full",),
+        stands=(ServerStands("attic", "paused", "no disk", 1, 1), ServerStands("b", "idle", "", 0, 4)),
+        running=(RunningTold(7, 2, "lua", "c" * 40, "attic", "building", 90.0),),
+        waiting=(WaitingTold(8, "lua", "d" * 40, 1, 300.0, ("attic is paused: no disk",)),),
+        turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
+    )
+    within = "half within 0.05 ms, 99 % 2.5, 99.9 % 31, the longest 44"
+    assert standing_lines(told) == [
+        "2 builds run, 5 wait; 3 requests wait; 2 of 9 build servers are connected; 1 mail is to be sent, 0 refused",
+        "draining: no build is started any more, and it ends once none runs",
+        f"turns of the reactor in the last minutes: {within}; pauses for garbage up to 12.5",
+        "problem: the disk is full",
+        "build servers:",
+        "  attic  paused  1 of 1  no disk",
+        "  b      idle    0 of 4",
+        "  and 7 more",
+        "what runs:",
+        "  7.2 lua cccccccccccc on attic for 90 s, building",
+        "  and 1 more",
+        "what waits:",
+        "  8 lua dddddddddddd for 5 min, 1 request",
+        "    attic is paused: no disk",
+        "  and 4 more",
+    ]
+
+
+def test_a_metaserver_that_does_not_run_is_said_with_how_to_start_it(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("state_dir = 'state'\n")
+    for words in (["--status"], ["--drain", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "bin/metaserver", "--config", str(config), *words],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (7, "")
+        nobody = f"no metaserver runs with {tmp_path / 'state'}"
+        assert done.stderr == f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n"
+    assert list(tmp_path.iterdir()) == [config], "asking makes nothing"
+
+
+def test_a_metaserver_that_hangs_is_said_to_run_with_the_process_to_kill(tmp_path: Path) -> None:
+    config, state = tmp_path / "config.py", tmp_path / "state"
+    config.write_text("state_dir = 'state'\n")
+    reactor = MemoryReactorClock()
+    with DirectoryLock(state, "metaserver"), socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(os.path.relpath(state / "control"))
+        asking = Deferred.fromCoroutine(_asked(load_settings(config, secrets=False), cast(ReactorBase, reactor), never))
+        ((_, factory, *_),) = reactor.unixClients
+        factory.buildProtocol(None).makeConnection(StringTransport())
+        reactor.advance(11)
+    problem = SynchronousTestCase().failureResultOf(asking, NotRunning).value
+    assert re.fullmatch(
+        f"the metaserver of {re.escape(str(state))} runs but says nothing, it may hang: kill it "
+        rf"\(metaserver, process {os.getpid()} on \S+, since [-0-9]+ [:0-9]+ UTC; nothing is lost\), "
+        f"then start it with bin/metaserver --config {re.escape(str(config))}",
+        str(problem),
+    )
+
+
+async def never(_there: object) -> None:
+    raise AssertionError("there is nobody to ask")
+
+
+def test_a_metaserver_that_was_killed_is_said_not_to_run_although_its_socket_is_there(tmp_path: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("state_dir = 'state'\n")
+    (tmp_path / "state").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.path.relpath(tmp_path / "state" / "control"))
+    done = subprocess.run(
+        [sys.executable, "bin/metaserver", "--config", str(config), "--status"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    nobody = f"no metaserver runs with {tmp_path / 'state'}"
+    assert (done.returncode, done.stderr) == (
+        7,
+        f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n",
+    )

@@ -1,0 +1,259 @@
+"""The command line of startcompile.py: flags from descriptions, and one line for whatever is wrong."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildtool.configuration.settings import Settings, load_settings
+from buildtool.errors import BuildToolError, ConfigurationError, UsageError
+from buildtool.model.options import Kind, choice, flag, number, text, words
+from buildtool.model.project_options import ProjectOptions, standard
+from buildtool.programs.startcompile.command_line import Arguments, check_platform, parse
+from buildtool.programs.startcompile.flags import Helped
+from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
+from buildtool.protocol.messages import Cancel
+from tests import strategies
+
+ANNA = "anna@mail.example"
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def plan(wanted: Wanted) -> Plan:
+    return Plan(commands=[Command(["make"])], deliverables=["program"])
+
+
+def project(options: ProjectOptions | None = None, name: str = "tally") -> Project:
+    ours = ProjectOptions(
+        system=standard(),
+        compile=(
+            choice("checksum", ["crc32", "fnv1a"], help="100% of it"),
+            flag("utf8", help="characters"),
+            flag("fast", requires={"utf8": True}),
+            number("table_size", default=1024, minimum=16, maximum=65536),
+            words("parts", choices=["a", "b"]),
+            text("label"),
+        ),
+    )
+    return Project(name, options or ours, Recipe(1, plan), lambda source: "/srv/x.git")
+
+
+def settings(*projects: Project) -> Settings:
+    import attrs
+
+    return attrs.evolve(load_settings(ROOT / "config.py", secrets=False), projects=projects or (project(),))
+
+
+def said(line: str, *projects: Project) -> Arguments:
+    return parse(shlex.split(line), lambda path: settings(*projects))
+
+
+def refused(line: str, *projects: Project) -> str:
+    with pytest.raises(BuildToolError) as caught:
+        said(line, *projects)
+    words = str(caught.value)
+    assert "\n" not in words
+    assert len(words) < 400
+    return words
+
+
+def test_only_what_was_set_is_sent() -> None:
+    asked = said(ANNA).asked
+    assert asked is not None
+    assert (asked.email, asked.compile, asked.system, asked.tool) == (ANNA, {}, {}, {})
+
+
+def test_flags_of_all_three_groups_become_checked_values() -> None:
+    line = f"--utf8 --table-size=64 --parts b,a --arch powerpc --tools make,gcc {ANNA} --revision v1 --no-fast --force"
+    asked = said(line).asked
+    assert asked is not None
+    assert asked.compile == {"utf8": True, "table_size": 64, "parts": ("a", "b"), "fast": False}
+    assert asked.system == {"arch": "ppc", "tools": ("gcc", "make")}
+    assert asked.tool == {"revision": "v1"}
+    assert asked.force
+    assert not asked.native
+
+
+@pytest.mark.parametrize(("word", "value"), [("--utf8=yes", True), ("--utf8=off", False), ("--no-utf8", False)])
+def test_a_bool_may_be_said_in_several_ways(word: str, value: bool) -> None:
+    asked = said(f"{word} {ANNA}").asked
+    assert asked is not None
+    assert asked.compile == {"utf8": value}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "say who is told: an e-mail address"),
+        ("anna", "anna"),
+        ("anna@", "anna@"),
+        ("'anna@mail.example\nBcc: x@mail.example'", "anna@mail.example"),
+        (f"{ANNA} {ANNA}", "one e-mail address is enough"),
+        (f"--chekcsum fnv1a {ANNA}", "unknown option --chekcsum (did you mean --checksum?)"),
+        (f"--colour red {ANNA}", "unknown option --colour"),
+        (f"-x {ANNA}", "unknown option -x"),
+        (f"--check fnv1a {ANNA}", "unknown option --check"),
+        (f"--checksum md5 {ANNA}", "--checksum: 'md5' is not one of crc32, fnv1a"),
+        (f"--table-size 1 {ANNA}", "--table-size: 1 is not a whole number from 16 up to 65536"),
+        (f"--table-size many {ANNA}", "--table-size: 'many' is not a whole number"),
+        (f"--utf8=perhaps {ANNA}", "--utf8: 'perhaps' is not yes or no"),
+        (f"--parts a,c {ANNA}", "--parts: ('a', 'c') is not a comma-separated list of a, b"),
+        (f"--fast {ANNA}", "--fast=yes needs --utf8=yes, but it is no"),
+        (f"--memory lots {ANNA}", "--memory: 'lots' is not a whole number"),
+        (f"--revision '../x y' {ANNA}", "--revision: '../x y' is not"),
+        (f"--revision {'x' * 5000} {ANNA}", "--revision: "),
+        (f"--port 0 {ANNA}", "--port: '0' is not a port"),
+        (f"--port http {ANNA}", "--port: 'http' is not a port"),
+        (f"--project nothing {ANNA}", "unknown project 'nothing'; there is tally"),
+        (f"--no-download --output x {ANNA}", "choose one"),
+        (f"--force=yes {ANNA}", "--force: ignored explicit argument 'yes'"),
+        ("--checksum", "--checksum: expected one argument"),
+        ("--config", "--config: expected one argument"),
+        ("--cancel 12", "'12' is not an id such as 12-abcdef"),
+        ("--cancel 12-ab/cd", "is not an id"),
+        ("--cancel ''", "is not an id"),
+        (f"--cancel 12-abcdef {ANNA}", "--cancel needs no e-mail address"),
+        ("--cancel 12-abcdef --force", "leave out --force"),
+        ("--cancel 12-abcdef --table-size 64", "leave out --table-size"),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_says_what_would_be_right(line: str, words: str) -> None:
+    assert words in refused(line)
+
+
+def test_options_that_contradict_each_other_are_refused_before_anybody_is_asked() -> None:
+    asked = said(f"--arch ppc --bits 64 {ANNA}").asked
+    assert asked is not None
+    with pytest.raises(UsageError, match="bits=64 contradicts arch=ppc"):
+        check_platform(asked, {"arch": "x86_64", "os": "linux"})
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    asked = said(f"--utf8 -- {ANNA}").asked
+    assert asked is not None
+    assert asked.email == ANNA
+    assert "--utf8" in refused("-- --utf8")
+
+
+def test_with_several_projects_one_has_to_be_named() -> None:
+    two = (project(name="tally"), project(ProjectOptions((), (flag("shiny"),)), name="lua"))
+    assert "say which project with --project: there is tally, lua" in refused(ANNA, *two)
+    asked = said(f"--shiny {ANNA} --project lua", *two).asked
+    assert asked is not None
+    assert asked.project.name == "lua"
+    assert "unknown option --utf8" in refused(f"--project lua --utf8 {ANNA}", *two)
+    assert said("--cancel 12-abcdef", *two).cancel == Cancel(12, "abcdef")
+
+
+def test_an_id_as_it_was_told_cancels() -> None:
+    found = said("--cancel 12-abcdef --json")
+    assert (found.cancel, found.asked, found.json) == (Cancel(12, "abcdef"), None, True)
+
+
+def test_wait_is_another_word_for_foreground() -> None:
+    assert said(f"--wait {ANNA}").foreground
+    assert said(f"--foreground {ANNA}").foreground
+    assert not said(ANNA).foreground
+
+
+def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes() -> None:
+    with pytest.raises(Helped) as caught:
+        said("--help")
+    words = str(caught.value)
+    for option in project().options.all():
+        assert option.flag in words
+    for part in (
+        "100% of it", "--checksum {crc32,fnv1a}", "--table-size N", "--parts LIST", "--label TEXT", "--revision REV",
+        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "--cancel ID",
+    ):  # fmt: skip
+        assert part in words
+
+
+def test_choices_that_are_too_long_for_the_help_are_listed_beside_it() -> None:
+    many = ProjectOptions(system=standard(), compile=(choice("codec", [f"codec-number-{n}" for n in range(5)]),))
+    with pytest.raises(Helped) as caught:
+        said("--help", project(many))
+    words = " ".join(str(caught.value).split())
+    assert "--codec NAME one of codec-number-0, codec-number-1" in words
+
+
+def test_help_is_given_even_when_the_configuration_is_broken() -> None:
+    def broken(path: Path | None) -> Settings:
+        raise ConfigurationError("config.py: line 3 is wrong")
+
+    with pytest.raises(Helped, match=r"(?s)--cancel ID.*line 3 is wrong"):
+        parse(["--help"], broken)
+    with pytest.raises(ConfigurationError):
+        parse([ANNA], broken)
+
+
+def test_the_configuration_named_is_the_one_that_is_read() -> None:
+    seen: list[Path | None] = []
+
+    def load(path: Path | None) -> Settings:
+        seen.append(path)
+        return settings()
+
+    parse([ANNA], load)
+    parse(["--utf8", "--config", "/etc/x.py", ANNA], load)
+    parse(["--config=/etc/y.py", ANNA], load)
+    assert seen == [None, Path("/etc/x.py"), Path("/etc/y.py")]
+
+
+def test_an_option_whose_flag_would_be_taken_is_a_mistake_of_the_configuration() -> None:
+    clash = project(ProjectOptions((), (flag("x"), text("no_x"))))
+    assert "no_x" in refused(ANNA, clash)
+
+
+@given(strategies.project_options(), st.data())
+def test_whatever_a_project_describes_can_be_said_and_comes_out_as_it_was_meant(
+    options: ProjectOptions, data: st.DataObject
+) -> None:
+    chosen = [option for option in options.compile if data.draw(st.booleans())]
+    values = {option.name: data.draw(strategies.accepted_values(option)) for option in chosen}
+    # An option without a default has to be said.
+    for option in options.compile:
+        if option.default is None and option.name not in values:
+            values[option.name] = data.draw(strategies.accepted_values(option))
+    by_name = {option.name: option for option in options.compile}
+    arguments = [f"{by_name[name].flag}={by_name[name].format(value)}" for name, value in values.items()]
+    found = parse([*arguments, ANNA], lambda path: settings(project(options)))
+    assert found.asked is not None
+    assert found.asked.compile == values
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(["--checksum", "--utf8", "--parts=a", "--", ANNA]), max_size=6))
+def test_arbitrary_words_are_understood_or_refused_in_one_line(arguments: list[str]) -> None:
+    try:
+        parse(arguments, lambda path: settings())
+    except Helped:
+        return
+    except BuildToolError as error:
+        assert "\n" not in " ".join(str(error).split()), error  # noqa: PT017 - both outcomes are right
+
+
+def test_every_kind_of_option_has_a_flag() -> None:
+    assert {option.kind for option in project().options.all()} == set(Kind)
+
+
+@pytest.mark.parametrize("flag", ["--project", "--host", "--config", "--output", "--matrix"])
+def test_a_flag_that_takes_one_value_is_not_said_twice_with_two(flag: str) -> None:
+    words = refused(f"{flag}=tally {flag}=other {ANNA}")
+    assert words.startswith(f"{flag}: is said twice, as tally and as other")
+
+
+def test_the_same_value_may_be_said_twice() -> None:
+    assert said(f"--host=tally --host tally. --project tally --project tally {ANNA}").host == "tally"
+
+
+def test_help_names_the_projects_where_there_are_several() -> None:
+    several = [project(name=f"project{number}") for number in range(8)]
+    with pytest.raises(Helped) as caught:
+        said("--help", *several)
+    assert ", ".join(one.name for one in several) in str(caught.value)
+    assert "--project NAME --help" in str(caught.value)
+    with pytest.raises(Helped) as caught:
+        said("--help")
+    assert "projects of" not in str(caught.value)

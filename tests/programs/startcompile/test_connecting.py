@@ -1,0 +1,105 @@
+"""Connecting: who asks while the metaserver is being started is answered once it has."""
+
+from typing import cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import Clock
+
+from buildtool.adapters.control.client import Requesting
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.errors import (
+    NOTHING_ACCEPTED,
+    BuildToolError,
+    GitMissing,
+    RepositoryUnreachable,
+    StorageUnavailable,
+    Unavailable,
+    UnknownProject,
+    UsageError,
+)
+from buildtool.programs.startcompile.connecting import STARTING, Connecting, as_answered
+from tests import messages
+from tests.adapters.control.wires import Wires
+from tests.fakes import FakeBuildServerService, FakeRequestService
+
+
+def outcome(deferred: Deferred[Requesting]) -> list[object]:
+    found: list[object] = []
+    deferred.addBoth(found.append)
+    return found
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 2.0, STARTING - 0.5])
+def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: float) -> None:
+    clock = Clock()
+    wires = Wires(clock)
+    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connecting = Deferred.fromCoroutine(connect())
+    if seconds:
+        wires.advance(seconds)
+    assert not connecting.called
+    factory = Gateway(clock).factory(
+        FakeRequestService({12: messages.waiting()}).handlers, FakeBuildServerService().handlers
+    )
+    wires.server = factory
+    wires.advance(0.5)
+    assert isinstance(connecting.result, Requesting)
+
+
+def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:
+    clock = Clock()
+    wires = Wires(clock)
+    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    first = Deferred.fromCoroutine(connect())
+    for _ in range(20):
+        wires.advance(STARTING / 10)
+    failed = outcome(first)
+    assert len(failed) == 1
+    error = getattr(failed[0], "value", None)
+    assert isinstance(error, Unavailable)
+    assert "nothing listens there" in str(error)
+    assert STARTING <= wires.tried[-1] <= STARTING + 1
+    again = outcome(Deferred.fromCoroutine(connect()))
+    assert isinstance(getattr(again[0], "value", None), BuildToolError)
+
+
+def test_what_the_metaservers_configuration_lacks_is_not_taken_for_ones_own_fault() -> None:
+    unknown = as_answered(UnknownProject("unknown project 'x'; there is a, b"), "farm.example:1")
+    assert isinstance(unknown, UnknownProject)
+    assert str(unknown).startswith(
+        "the metaserver at farm.example:1 says: unknown project 'x'; there is a, b; its conf"
+    )
+    assert str(unknown).endswith("perhaps an older: its operator can update it")
+    assert str(as_answered(UsageError("--x: no"), "farm.example:1")) == "the metaserver at farm.example:1 says: --x: no"
+    full = Unavailable("full")
+    assert as_answered(full, "farm.example:1") is full
+
+
+def test_a_value_that_ones_own_configuration_has_and_the_metaservers_has_not_is_told_as_such() -> None:
+    checked = ("--checksum", "--utf8")
+    for refused in (
+        "--checksum: 'md5' is not one of crc32",
+        "--utf8=yes needs --wide=yes, but it is no",
+        "unknown compile option 'wide'; this project has utf8",
+    ):
+        said = str(as_answered(UsageError(refused), "farm.example:1", checked))
+        assert said.startswith(f"the metaserver at farm.example:1 says: {refused}; its configuration is another one")
+    platform = str(as_answered(UsageError("--arch: pcc is not known: did you mean ppc?"), "farm.example:1", checked))
+    assert "configuration" not in platform
+
+
+def test_it_is_said_whose_disk_could_not_keep_a_request() -> None:
+    theirs = StorageUnavailable(f"{NOTHING_ACCEPTED}: the database is gone")
+    said = str(as_answered(theirs, "farm.example:1"))
+    assert said == f"the metaserver at farm.example:1 says: {NOTHING_ACCEPTED}: the database is gone"
+    ours = StorageUnavailable("cannot write x.zip: the disk is full")
+    assert as_answered(ours, "farm.example:1") is ours
+
+
+@pytest.mark.parametrize("kind", [GitMissing, RepositoryUnreachable])
+def test_what_the_metaservers_machine_lacks_is_not_looked_for_on_ones_own(kind: type[BuildToolError]) -> None:
+    told = as_answered(kind("git is not installed on this machine"), "farm.example:1")
+    assert isinstance(told, kind)
+    assert str(told) == "the metaserver at farm.example:1 says: git is not installed on this machine"

@@ -1,0 +1,259 @@
+"""startcompile.py as a program: its files, its output, its last line."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console as RichConsole
+from twisted.internet.task import Clock
+
+from buildtool.errors import OutputUnread, UsageError
+from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole, TerminalConsole
+from buildtool.programs.startcompile.main import FilePlace, OutputPlace, _report, detected, main
+from buildtool.project.definition import ProjectOptions, choice, standard
+from buildtool.requester.outcome import Exit, Result
+from tests import messages
+from tests.programs.startcompile.test_command_line import project
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- where the artifact goes --------------------------------------------------------------------------------
+
+
+def test_the_artifact_keeps_its_name_unless_a_file_is_named(here: Path) -> None:
+    (here / "there").mkdir()
+    assert OutputPlace("").path("a.zip") == Path("a.zip")
+    assert OutputPlace("there").path("a.zip") == Path("there/a.zip")
+    assert OutputPlace("new/").path("a.zip") == Path("new/a.zip")
+    assert OutputPlace("b.zip").path("a.zip") == Path("b.zip")
+
+
+def test_a_directory_that_is_named_with_a_slash_is_made(here: Path) -> None:
+    OutputPlace("new/").check()
+    assert (here / "new").is_dir()
+
+
+@pytest.mark.parametrize("output", ["no/such/file.zip", "no/such/", "file/below.zip"])
+def test_a_place_that_there_is_not_is_one_line(here: Path, output: str) -> None:
+    (here / "file").write_text("")
+    with pytest.raises(UsageError, match="--output: ") as caught:
+        OutputPlace(output).check()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_in_place_of_the_file_is_refused(here: Path) -> None:
+    (here / "artifact.zip").mkdir()
+    with pytest.raises(UsageError, match="is no file"):
+        OutputPlace("").check()
+
+
+def test_only_the_same_bytes_count_as_being_there(here: Path) -> None:
+    import hashlib
+
+    from buildtool.adapters.runtime.threads import Inline
+
+    place = FilePlace(OutputPlace(""), Inline())
+    (here / "x").write_bytes(b"abc")
+    digest = hashlib.sha256(b"abc").hexdigest()
+
+    def holds(path: str, size: int, digest: str) -> bool:
+        coroutine = place.holds(path, size, digest)
+        with pytest.raises(StopIteration) as done:
+            coroutine.send(None)
+        return bool(done.value.value)
+
+    assert holds("x", 3, digest)
+    assert not holds("x", 4, digest)
+    assert not holds("x", 3, "0" * 64)
+    assert not holds("y", 3, digest)
+
+
+# --- this machine -----------------------------------------------------------------------------------------
+
+
+def test_only_artifact_properties_that_the_project_looks_at_are_detected() -> None:
+    ours = project(ProjectOptions(standard("arch", "os", "memory"), ()))
+    found = detected(
+        ours, {"arch": lambda _: "amd64", "os": lambda _: None, "memory": lambda _: 5, "bits": lambda _: 64}
+    )
+    assert found == {"arch": "x86_64"}
+
+
+def test_a_machine_that_the_project_does_not_know_has_no_such_property() -> None:
+    import attrs
+
+    arch = attrs.evolve(standard("arch")[0], option=choice("arch", ["ppc"]))
+    assert detected(project(ProjectOptions((arch,), ())), {"arch": lambda _: "x86_64"}) == {}
+
+
+# --- consoles ---------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_the_lines_of_a_log_are_printable_wherever_it_is_split(pieces: list[bytes]) -> None:
+    text = LogText()
+    said = [line for piece in pieces for line in text.feed(piece)]
+    whole = LogText().feed(b"".join(pieces))
+    assert said == whole
+    assert all(line.isprintable() for line in said)
+
+
+def test_a_log_without_line_ends_is_shown_in_bounded_pieces() -> None:
+    text = LogText()
+    said = [line for _ in range(10) for line in text.feed(b"x" * 1_000)]
+    assert [len(line) for line in said] == [LINE_LIMIT] * 2
+
+
+def test_plain_lines_go_to_the_stream_and_a_closed_one_is_no_error() -> None:
+    stream = io.StringIO()
+    console = PlainConsole(stream)
+    console.say("one")
+    console.log(b"\x1b[31mtwo\nthree")
+    assert stream.getvalue() == "one\n| two\n"
+    stream.close()
+    console.say("four")
+
+
+def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
+    clock, screen = Clock(), io.StringIO()
+    console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=100, highlight=False))
+    console.state(messages.waiting())
+    clock.advance(1)
+    console.log(b"[bold]no markup[/bold]\n")
+    console.say("[red]a line[/red]")
+    console.state(messages.waiting(state="satisfied", build_state="succeeded"))
+    clock.advance(1)
+    console.downloading("[b]x.zip", 1024, 3 * 1024 * 1024)
+    clock.advance(1)
+    console.downloading("[b]x.zip", 2 * 1024 * 1024, 3 * 1024 * 1024)
+    clock.advance(1)
+    console.downloading("[b]x.zip", 3 * 1024 * 1024, 3 * 1024 * 1024)
+    console.close()
+    shown = screen.getvalue()
+    for words in (
+        "build 17 on anna", "[bold]no markup[/bold]", "[red]a line[/red]", "build 17 succeeded", "[b]x.zip",
+        "0.0/3.0 MiB", "2.0/3.0 MiB", "1.0 MiB/s",
+    ):  # fmt: skip
+        assert words in shown
+    assert "/?" not in shown, "a size that is known is not asked for"
+    assert not clock.getDelayedCalls()
+
+
+def test_what_can_be_copied_is_one_line_on_however_narrow_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed beside a live display is not broken by it either."""
+    command = "cancel with: bin/startcompile.py --cancel 12-0123456789abcdef0123456789abcdef0123456789abcdef"
+    clock, screen = Clock(), io.StringIO()
+    console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=40, highlight=False))
+    console.state(messages.waiting())
+    console.say(command)
+    print(command, file=sys.stderr)
+    console.close()
+    assert command in screen.getvalue()
+    assert capsys.readouterr().err == f"{command}\n"
+
+
+# --- the program ------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "BUILDTOOL_PB_PORT": "1"}
+    environment.pop("BUILDTOOL_CONFIG", None)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "bin" / "startcompile.py"), *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_no_metaserver_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
+    done = run("anna@mail.example", cwd=tmp_path)
+    assert done.returncode == 7
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("startcompile.py: no metaserver answers at 127.0.0.1:1")
+
+
+def test_json_is_one_object_on_standard_output_also_for_an_error(tmp_path: Path) -> None:
+    done = run("--json", "anna@mail.example", cwd=tmp_path)
+    assert json.loads(done.stdout)["exit"] == done.returncode == 7
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("config", [str(ROOT / "config.py"), "config.py"])
+def test_a_current_directory_that_was_deleted_is_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["--explain", "--config", config]) == Exit.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is not there any more" in line
+    assert line.endswith("cd to another one")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--nonsense", "anna@mail.example"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("startcompile.py: unknown option --nonsense")
+    assert said.err.count("\n") == 1
+    assert main(["--json", "--nonsense"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+
+
+def test_help_is_printed_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "exit codes:" in capsys.readouterr().out
+
+
+def test_no_artifact_goes_to_standard_output_or_over_a_file_that_is_read_only(here: Path) -> None:
+    with pytest.raises(UsageError, match="does not go to standard output"):
+        OutputPlace("-").check()
+    OutputPlace("./-").check()
+    kept = here / "kept.zip"
+    kept.write_bytes(b"kept")
+    OutputPlace("kept.zip").check()
+    kept.chmod(0o444)
+    with pytest.raises(UsageError, match="is there and read-only"):
+        OutputPlace("kept.zip").check()
+    with pytest.raises(UsageError, match="is there and read-only"):
+        OutputPlace("").check("kept.zip")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("wants_json", [True, False])
+def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
+    wants_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        console = PlainConsole()
+        if not wants_json:
+            console.say("cancel with: ...")
+        code = _report([Result(Exit.OK, messages.waiting())], console.lost, wants_json=wants_json)
+    said = capsys.readouterr().err
+    assert code == Exit.INTERNAL
+    assert "standard output cannot be written, and not everything was printed: No space left on device" in said
+    assert "request 12-abcdef goes on; --cancel takes it back" in said
+
+
+def test_what_nobody_reads_to_its_end_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    unread = OutputUnread("nobody reads it")
+    assert _report([Result(Exit.OK, messages.waiting())], unread, wants_json=False) == Exit.UNREAD
+    assert _report([Result(Exit.FAILED, messages.waiting())], unread, wants_json=False) == Exit.FAILED
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,248 @@
+"""What is on the wire in each minor version of the protocol, as it was released: ``tests/protocol/transcripts``.
+
+``messages.jsonl`` has the text of messages, one a line; each other file one connection: ``>`` is what the side that
+connects sends, ``<`` what the metaserver does, ``*`` something that happens there. ``python -m
+tests.protocol.transcripts`` writes the files of this version, where there are none yet.
+"""
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from buildtool.adapters.control.build_server_link import BuildServerLink
+from buildtool.adapters.control.client import connect_requester
+from buildtool.adapters.control.gateway import Gateway
+from buildtool.errors import BuildToolError
+from buildtool.model.records import AttemptEnd
+from buildtool.model.servers import (
+    Capability,
+    Held,
+    HeldState,
+    Judged,
+    Offer,
+    OfferKind,
+    ProjectSkill,
+    Verdict,
+)
+from buildtool.protocol import codec, hello, operator
+from buildtool.protocol import messages as protocol
+from tests import messages
+from tests.adapters.control.wires import Wires
+from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
+
+ROOT = Path(__file__).parent / "transcripts"
+NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
+CLASSES: dict[str, type[attrs.AttrsInstance]] = {
+    name: cls for one in (hello, protocol, operator) for name, cls in vars(one).items() if attrs.has(cls)
+}
+
+_CAPABILITY = Capability(
+    (Offer((("arch", "ppc"), ("bits", 32), ("tools", ("gcc", "make"))), OfferKind.CROSS, (("CC", "ppc-gcc"),)),),
+    (("cpus", 2), ("memory", 4_096)),
+    (ProjectSkill("testproject", 1, messages.DIGEST),),
+    4,
+    "a machine\nof two lines",
+    "Anna <anna@mail.example>",
+    "buildtool",
+)
+_HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
+_JUDGED = (Judged(17, 1, Verdict.GO_ON), Judged(18, 2, Verdict.DROP, "it is cancelled"))
+_TURNS = protocol.ReactorTurns(1_000, 0.5, 2.25, 7.5, 12.0, 1.5)
+_WHY = protocol.WhyLine("every slot is taken", ("anna", "bob"), 2)
+
+SAMPLES: tuple[attrs.AttrsInstance, ...] = (
+    hello.Hello(3, "requester", "buildtool"),
+    messages.submit(),
+    messages.submit(compile={"opt": 2, "utf8": False, "a": ("b", "c")}, email='"ö"@x.example', force=True, native=True),
+    protocol.SubmitTogether((messages.submit(), messages.submit(client_id="1" * 32))),
+    protocol.Cancel(12, "abcdef"),
+    protocol.Follow(12, "abcdef"),
+    protocol.AskStatus(12, "abcdef"),
+    protocol.AskExplain("testproject", "", "main", "5", {"utf8": True}, {"arch": "ppc"}, {"os": "linux"}, True, True),
+    protocol.AskWhy(12, "abcdef"),
+    protocol.AskBuild(17),
+    messages.found(),
+    messages.told(),
+    messages.waiting("queued", why=("every slot is taken", "it is the \N{GRINNING FACE} third in the queue")),
+    protocol.RequestStatuses((messages.told(), messages.waiting())),
+    _WHY,
+    messages.explanation("queued", reasons=(_WHY,), seconds=12.5, basis="3 builds", build_id=17, artifact=None),
+    messages.explanation("hit", artifact=messages.found(), nearest_artifact=messages.found(build_id=18), steps=3),
+    protocol.AskHealth(),
+    _TURNS,
+    protocol.HealthTold(False, ("the disk is full",), _TURNS),
+    protocol.HealthTold(True),
+    protocol.Refused("usage", '--opt: no such option\ttab \x7f \\ " é'),
+    protocol.Register("anna", _CAPABILITY, _HELD, "0123abcd"),
+    protocol.Welcome(7, "http://127.0.0.1:23433", 10**9, 10**7, 60.0, _JUDGED),
+    protocol.Heartbeat(_HELD),
+    protocol.Heard(_JUDGED),
+    protocol.Draining("it is Friday"),
+    messages.order(),
+    protocol.AbortOrder(17, 1, "nobody waits for it any more"),
+    protocol.Accepted(17, 1),
+    *(protocol.Ended(17, 1, end, "exit code 2", "make: *** [all] Error 2\n\x1b[0m") for end in AttemptEnd),
+    protocol.Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "done\n"),
+    protocol.RenewTickets(17, 1, source=True),
+    protocol.Tickets("log", "artifact", "source"),
+    protocol.Goodbye("the build server stops"),
+    protocol.Ok(stale=True),
+    operator.AskStanding(),
+    operator.PauseServer("anna", "its disk is changed"),
+    operator.ResumeServer("anna"),
+    operator.ForgetServer("anna"),
+    operator.AbortBuild(17, "wrong branch"),
+    operator.RebuildBuild(17, "anna@mail.example", "0" * 32),
+    operator.PurgeArtifact(messages.DIGEST, "it is infected"),
+    operator.PurgeBuiltBy("anna", "it was infected"),
+    operator.ForgetFailure(17),
+    operator.Drain(on=True),
+    operator.FarmStatus(
+        3, 1, 1, 1, 2, None, 0, False, ("the outbox cannot be read",),
+        (operator.ServerStands("anna", "building", "", 1, 4), operator.ServerStands("bob", "missing", "lost", 0, 2)),
+        (operator.RunningTold(17, 1, "testproject", "0123abcd" * 5, "anna", "building", 61.5),),
+        (operator.WaitingTold(18, "testproject", "0123abcd" * 5, 2, 0.25, ("every slot is taken",)),),
+        _TURNS,
+    ),
+    operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
+)  # fmt: skip
+
+Log = list[tuple[str, bytes]]
+
+
+@define(eq=False)
+class Recorded(Wires):
+    """Connections of which is kept what was sent, and by which side."""
+
+    log: Log = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        assert self.server is not None
+        build = self.server.buildProtocol
+
+        def built(address: Any) -> Any:
+            made = build(address)
+            made.dataReceived = self._kept(">", made.dataReceived)  # type: ignore[union-attr, method-assign]
+            return made
+
+        self.server.buildProtocol = built  # type: ignore[method-assign, assignment]
+
+    def join(self, client: Any) -> bool:
+        client.dataReceived = self._kept("<", client.dataReceived)
+        return super().join(client)
+
+    def _kept(self, mark: str, receive: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        def received(data: bytes) -> None:
+            if self.log and self.log[-1][0] == mark:
+                self.log[-1] = mark, self.log[-1][1] + data
+            else:
+                self.log.append((mark, data))
+            receive(data)
+
+        return received
+
+
+@define(eq=False)
+class Stage:
+    """A metaserver with fakes behind it, and what may happen there."""
+
+    clock: Clock = field(factory=Clock)
+    gateway: Gateway = field(init=False)
+    ends: Recorded = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.gateway = Gateway(self.clock)
+        requests = FakeRequestService({12: messages.waiting()})
+        servers = FakeBuildServerService(verdicts=_JUDGED)
+        self.ends = Recorded(self.clock, self.gateway.factory(requests.handlers, servers.handlers))
+
+    def happens(self, what: str) -> None:
+        """Do what a transcript says, and let everything flow."""
+        self.ends.log.append(("*", what.encode()))
+        if what == "time passes":
+            self.ends.advance(15.0)
+        elif what == "a request moves":
+            self.gateway.followers.moved(messages.told())
+        elif what == "a build is ordered":
+            self.gateway.connections.dispatch("anna", 1, messages.order())
+        elif what == "a build is aborted":
+            self.gateway.connections.abort("anna", 1, protocol.AbortOrder(17, 1, "nobody waits for it any more"))
+        self.ends.run()
+
+
+def requester(stage: Stage) -> None:
+    """Submit, follow, and ask everything that a requester may."""
+    client = stage.ends.result(connect_requester(stage.ends, "here", stage.clock))  # type: ignore[arg-type]
+    stage.ends.result(client.submit(messages.submit()))
+    stage.ends.result(client.submit_together(protocol.SubmitTogether((messages.submit(),))))
+    stage.ends.result(client.follow(protocol.Follow(12, "abcdef"), lambda _: None))
+    stage.happens("time passes")
+    stage.happens("a request moves")
+    stage.ends.result(client.why(protocol.AskWhy(12, "abcdef")))
+    stage.ends.result(client.build(protocol.AskBuild(17)))
+    stage.ends.result(client.health())
+    try:
+        stage.ends.result(client.status(protocol.AskStatus(12, "wrong")))
+    except BuildToolError:
+        stage.ends.result(client.cancel(protocol.Cancel(12, "abcdef")))
+
+
+def build_server(stage: Stage) -> None:
+    """Register, take an order, be told to stop it, live, end it, and say good-bye."""
+    register = protocol.Register("anna", _CAPABILITY, (), "0123abcd")
+    link = BuildServerLink(stage.ends, "here", lambda: register, stage.clock, final=lambda _: None)  # type: ignore[arg-type]
+    link.orders = FakeOrders(has=_HELD)
+    link.startService()
+    stage.ends.run()
+    stage.happens("a build is ordered")
+    stage.happens("a build is aborted")
+    stage.happens("time passes")
+    stage.ends.result(link.renew(protocol.RenewTickets(17, 1, source=True)))
+    stage.ends.result(link.draining(protocol.Draining("it is Friday")))
+    stage.ends.result(link.ended(protocol.Ended(17, 1, AttemptEnd.FAILED, "exit code 2", "")))
+    stage.ends.result(link.done(protocol.Done(18, 2, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "")))
+    stage.ends.outcome(link.stopService())
+
+
+PLAYS: dict[str, Callable[[Stage], None]] = {"requester.txt": requester, "build_server.txt": build_server}
+
+
+def played(play: Callable[[Stage], None]) -> Log:
+    """Return what both sides send in a play."""
+    stage = Stage()
+    play(stage)
+    return stage.ends.log
+
+
+def log_of(text: str) -> Log:
+    """Return what a transcript of a connection says."""
+    return [(line[0], ast.literal_eval(line[2:])) for line in text.splitlines()]
+
+
+def files() -> dict[str, str]:
+    """Return the transcripts of this version, by name."""
+    found = {"messages.jsonl": "".join(f"{codec.text_of(sample).decode()}\n" for sample in SAMPLES)}
+    for name, play in PLAYS.items():
+        found[name] = "".join(f"{mark} {data!r}\n" for mark, data in played(play))
+    return found
+
+
+def main() -> int:
+    """Write the transcripts of this version, unless it has some."""
+    if NOW.exists():
+        print(f"{NOW} is there already: a released version never changes", file=sys.stderr)
+        return 1
+    NOW.mkdir(parents=True)
+    for name, text in files().items():
+        (NOW / name).write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

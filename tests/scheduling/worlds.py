@@ -1,0 +1,80 @@
+"""A small world for scheduler tests: one project, a line of revisions, a few platforms and machines."""
+
+from collections.abc import Mapping
+
+from buildtool.model.matching.comparing import comparisons_of
+from buildtool.model.options import flag
+from buildtool.model.platforms import Value
+from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.records import BuildSpec, Demand, canonical
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
+from buildtool.scheduling.events import Submitted
+
+OPTIONS = ProjectOptions(standard("os", "arch", "libc", "libc_version", "memory"), (flag("jit"),))
+POLICY = Policy(
+    recipe_version=3,
+    options_digest=OPTIONS.digest(),
+    comparisons=tuple(sorted(comparisons_of(OPTIONS).items())),
+    request_ttl=5_000.0,
+)
+SKILL = ProjectSkill("lua", 3, OPTIONS.digest())
+POLICIES = {"lua": POLICY}
+REVISIONS = tuple(f"{number:040x}" for number in range(1, 6))
+
+
+def spec(
+    revision: int = 0,
+    *,
+    jit: bool = False,
+    machine: Mapping[str, Value] | None = None,
+    platform: Mapping[str, Value] | None = None,
+) -> BuildSpec:
+    """A Build of the project's revision number ``revision`` for the platform given, x86_64 when none is."""
+    return BuildSpec(
+        project="lua",
+        source="",
+        revision=REVISIONS[revision],
+        recipe_version=3,
+        options=OPTIONS.compile_values({"jit": jit}),
+        platform=canonical(platform or {"os": "linux", "arch": "x86_64"}),
+        machine=canonical(machine or {}),
+    )
+
+
+def submitted(
+    client: str,
+    wanted: BuildSpec | None = None,
+    *,
+    email: str = "user@example.org",
+    near: int = 0,
+    force: bool = False,
+    body: str = "",
+) -> Submitted:
+    """A submission; ``near`` accepts revisions so many steps away either way, nearest first."""
+    wanted = wanted or spec()
+    at = REVISIONS.index(wanted.revision)
+    around = sorted(range(len(REVISIONS)), key=lambda index: (abs(index - at), index))
+    acceptable = tuple(REVISIONS[index] for index in around if abs(index - at) <= near)
+    demand = Demand(wanted, ref="main", revrange=str(near) if near else "", acceptable=acceptable)
+    return Submitted(client, body or client, email, demand, force)
+
+
+def machine(
+    *,
+    arch: str = "x86_64",
+    libc_version: str = "2.36",
+    cross: tuple[str, ...] = (),
+    memory: int = 4096,
+    max_builds: int = 1,
+    skill: ProjectSkill = SKILL,
+) -> Capability:
+    """What a machine offers: its own platform, and those of its cross compilers."""
+    offers = [Offer(_platform(arch, libc_version))]
+    offers += [Offer(_platform(other, libc_version), OfferKind.CROSS) for other in cross]
+    return Capability(
+        tuple(offers), canonical({"memory": memory, "cpus": 2}), (skill,), max_builds=max_builds, host_info="test"
+    )
+
+
+def _platform(arch: str, libc_version: str) -> tuple[tuple[str, Value], ...]:
+    return canonical({"os": "linux", "arch": arch, "libc": "glibc", "libc_version": libc_version})

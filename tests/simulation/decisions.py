@@ -1,0 +1,68 @@
+"""What must hold after each single decision: a batch holds several, and what it commits no longer shows it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from buildtool.metaserver import batches
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.records import BuildState
+from buildtool.scheduling.answers import AnsweredTogether, ConflictingSubmission, Hit, RepeatedSubmission
+from buildtool.scheduling.decide import Decision
+from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.dispatching import may_take
+from buildtool.scheduling.effects import Dispatch
+from buildtool.scheduling.events import Event, submissions
+from buildtool.scheduling.state.ready_queue import place_of
+from buildtool.scheduling.state.state import State
+
+Wrong = Callable[[str], None]
+
+DECIDE = "decide"
+"""How a batch calls what it is decided with."""
+
+
+@contextmanager
+def watched(comparisons: Mapping[str, Any], wrong: Wrong) -> Iterator[None]:
+    """Look at every decision that a metaserver takes; `wrong` is told what should not be."""
+    original = batches.__dict__[DECIDE]
+
+    def decide(state: State, event: Event, now: float) -> Decision:
+        decision: Decision = original(state, event, now)
+        _check_hits(state, event, decision, comparisons, wrong)
+        if len(submissions(event)) <= 1:  # a later one may change who could have been started by an earlier one
+            _check_starts(state, decision, now, wrong)
+        return decision
+
+    setattr(batches, DECIDE, decide)
+    try:
+        yield
+    finally:
+        setattr(batches, DECIDE, original)
+
+
+def _check_starts(state: State, decision: Decision, now: float, wrong: Wrong) -> None:
+    """A Build that is started overtakes no older one that could have been started there."""
+    context = DecisionContext(state, now)
+    for effect in decision.effects:
+        if not isinstance(effect, Dispatch):
+            continue
+        name, mine = effect.attempt.server, place_of(state.builds.get(effect.build.id, effect.build))
+        for other in state.builds.values():
+            waits = other.state is BuildState.QUEUED and not other.not_before and place_of(other) < mine
+            refused = (other.id, name) in state.refusals  # it may be over, and nobody has looked yet
+            if waits and not refused and name in state.queue.capable(other) and may_take(context, other, name):
+                wrong(f"build {effect.build.id} on {name} overtook build {other.id}")
+
+
+def _check_hits(state: State, event: Event, decision: Decision, comparisons: Mapping[str, Any], wrong: Wrong) -> None:
+    """Nobody waits for what stands on a shelf already, unless they insist on a build of their own."""
+    answer = decision.answer
+    answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
+    for one, told in zip(submissions(event), answers, strict=False):
+        if one.force or isinstance(told, Hit | RepeatedSubmission | ConflictingSubmission):
+            continue
+        for key in one.demand.shelves():
+            there = [a.id for a in state.shelves.get(key).artifacts if not satisfies(a, one.demand, comparisons)]
+            if there:
+                wrong(f"artifact {there[0]} would do for {one.client_id}, who is answered {type(told).__name__}")
