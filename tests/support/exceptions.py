@@ -93,7 +93,6 @@ ALLOWED = Exceptions(
             "buildtool/adapters/vcs/svn/resolver.py",
             "buildtool/adapters/vcs/svn/xml.py",
             "buildtool/buildserver/delivery.py",
-            "buildtool/concurrency/asker.py",
             "buildtool/concurrency/batches.py",
             "buildtool/concurrency/inbox.py",
             "buildtool/concurrency/keyed_lock.py",

@@ -48,7 +48,7 @@ def close_curtains() -> None:
 
 
 def end_with(parent: int) -> None:
-    """See to it that this process, forked by ``parent``, is killed when that one ends. Linux alone knows this."""
+    """Ask Linux to kill this process, forked by ``parent``, when that one ends. Do nothing on other systems."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
