@@ -13,7 +13,7 @@ from buildtool.errors import Unavailable
 
 
 class Asker:
-    """Somebody who waits for work. Made and told to leave in the reactor's thread."""
+    """A caller that waits for work. Made, and told to leave, in the reactor's thread."""
 
     def __init__(self, address: str = "", connection: int = 0) -> None:
         """``address`` and ``connection`` say whose share the work counts against."""
@@ -28,7 +28,7 @@ class Asker:
         return Asker(self.address, self.connection)
 
     def leave(self) -> None:
-        """End what is done for this asker alone: it waits for nothing any more."""
+        """End the work that is done for this asker alone."""
         if self.gone:
             return
         self.gone = True
@@ -37,7 +37,7 @@ class Asker:
             act()
 
     def when_gone(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Call ``act`` once this asker leaves; return what takes that back. One that is gone is not told."""
+        """Call ``act`` once this asker leaves; return what takes that back. It is not called for one that is gone."""
         self._next += 1
         number = self._next
         self._told[number] = act
@@ -55,12 +55,12 @@ _current: ContextVar[Asker] = ContextVar("asker", default=NOBODY)
 
 
 def asker() -> Asker:
-    """Return for whom the running coroutine works."""
+    """Return the asker for whom the running coroutine works."""
     return _current.get()
 
 
 class working_for:  # noqa: N801 - it is used as a function is; a generator takes thrice as long, for every call
-    """Do what is inside the ``with`` for ``one``; coroutines that are started inside go on for it."""
+    """The context of work for ``one``; coroutines that are started inside go on for it."""
 
     __slots__ = ("_one", "_token")
 
@@ -77,5 +77,5 @@ class working_for:  # noqa: N801 - it is used as a function is; a generator take
 
 
 def hung_up() -> Unavailable:
-    """Return the error that ends work for which nobody waits any more."""
+    """Return the error that ends work whose askers have all left."""
     return Unavailable("nobody waits for the answer any more")

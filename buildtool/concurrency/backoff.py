@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 @frozen
 class Backoff:
-    """Delays in seconds: ``first``, doubling up to ``most``, of which chance takes off at most the part ``spread``."""
+    """The delays in seconds: ``first``, doubled up to ``most``; chance takes off up to the part ``spread``."""
 
     first: float
     most: float
@@ -36,5 +36,5 @@ class Tries:
         return delay
 
     def reset(self) -> None:
-        """Start anew: something was achieved."""
+        """Restart with the first delay: something was achieved."""
         self._made = 0

@@ -21,25 +21,25 @@ HIGH_WATER = 1024 * 1024
 
 
 class Source(Protocol):
-    """What an Inlet is fed from: usually a connection's transport."""
+    """The source of a BodyReader: usually a connection's transport."""
 
     def pauseProducing(self) -> object:
-        """Send nothing for now."""
+        """Pause the source."""
 
     def resumeProducing(self) -> object:
-        """Resume."""
+        """Resume the source."""
 
 
 class Connection(Source, Protocol):
-    """What is used of a TCP or TLS transport. ``bufferSize`` is how many bytes it reads at once at most."""
+    """The used part of a TCP or TLS transport. ``bufferSize`` is how many bytes it reads at once at most."""
 
     bufferSize: int
 
     def write(self, data: bytes, /) -> object:
-        """Send."""
+        """Send ``data``."""
 
     def abortConnection(self) -> object:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 class BodyReader:
@@ -121,14 +121,14 @@ class BodyWriter:
         self.resumeProducing()
 
     async def ready(self) -> bool:
-        """Wait until the consumer takes more; False when it never will."""
+        """Wait until the consumer takes more; return False when it never will."""
         while self._paused:
             await self._resumed.wait()
         return not self.stopped
 
 
 class StallWatch:
-    """Calls ``stalled`` once when nothing was heard for ``seconds``; ``stop`` ends the watch."""
+    """A watch that calls ``stalled`` once, after ``seconds`` without progress; ``stop`` ends it."""
 
     def __init__(self, reactor: IReactorTime, seconds: float, stalled: Callable[[], object]) -> None:
         self._seconds = seconds

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Batches(Generic[K, T]):
-    """``SingleFlight`` whose act is told everything that those who share a run ask about."""
+    """A ``SingleFlight`` whose act is told everything that those who share a run ask about."""
 
     def __init__(self) -> None:
         self._rounds: SingleFlight[T] = SingleFlight()

@@ -22,7 +22,7 @@ _PAIR = 3 * _OBJECT + 3 * 8
 
 
 class BoundedCache(Generic[K, V]):
-    """Values by key that take at most ``most`` bytes; those that were not asked for lately go first.
+    """A cache of values by key that take at most ``most`` bytes; those that were not asked for lately go first.
 
     It has two halves. What is asked for is in the younger one; when that is full it becomes the older one, and what the
     older one held is forgotten. So a look costs hardly more than that into a dictionary. Several threads may use one:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """What askers wait for. Addresses take turns, and so do the connections of one address."""
+    """A queue of what askers wait for. Addresses take turns, and so do the connections of one address."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[int, list[T]]] = {}
@@ -39,7 +39,7 @@ class FairQueue(Generic[T]):
         return items
 
     def drop(self, asker: Asker, item: T) -> bool:
-        """Take ``item`` out; say whether it was there."""
+        """Remove ``item`` from the queue; return whether it was there."""
         connections = self._waiting.get(asker.address, {})
         items = connections.get(asker.connection, [])
         if item not in items:

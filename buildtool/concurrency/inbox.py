@@ -60,7 +60,7 @@ class _Account(Generic[E]):
 
 
 class Inbox(Generic[E]):
-    """Events by who sent them. ``seconds`` reads the monotonic clock."""
+    """A queue of events by who sent them. ``seconds`` reads the monotonic clock."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -108,7 +108,7 @@ class Inbox(Generic[E]):
         return event
 
     def charge(self, by: Asker, seconds: float) -> None:
-        """Record what an event of a peer has taken up."""
+        """Record how many ``seconds`` an event of a peer has taken up."""
         address = self._root.members.get(by.address)
         if address is None:
             return

@@ -9,7 +9,7 @@ from twisted.internet.defer import DeferredLock
 
 
 class KeyedLocks:
-    """Mutual exclusion among coroutines of one reactor, first come, first served, separately for each key."""
+    """A lock for each key: mutual exclusion among coroutines of one reactor, first come, first served."""
 
     def __init__(self) -> None:
         self._locks: dict[Hashable, tuple[DeferredLock, int]] = {}

@@ -20,7 +20,7 @@ RETRY = 60.0
 
 @define(eq=False)
 class PeriodicTask:
-    """Does rounds of something called ``name``. ``round_`` returns after how many seconds the next one begins.
+    """A task called ``name`` that repeats. ``round_`` returns after how many seconds the next round begins.
 
     It pauses with ``rest``, so that a stop need not wait for the end of a round. A round that fails is logged and tried
     again later.
@@ -38,7 +38,7 @@ class PeriodicTask:
         self._running = Deferred.fromCoroutine(self._live(delay))
 
     async def stop(self) -> None:
-        """Stop; return when the round that is running has ended."""
+        """Stop the task; return when the round that is running has ended."""
         self._stopped = True
         self._stopping.notify()
         if self._running is not None:
@@ -46,7 +46,7 @@ class PeriodicTask:
             await running
 
     async def rest(self, seconds: float) -> None:
-        """Wait. Raises CancelledError when the task is to stop."""
+        """Wait for ``seconds``. Raises CancelledError when the task is to stop."""
         if not self._stopped:
             await self._stopping.wait_at_most(seconds, self.timers)
         if self._stopped:

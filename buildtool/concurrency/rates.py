@@ -22,7 +22,7 @@ KINDS_KEPT = 500
 
 @frozen
 class RateBudget:
-    """So much at once, and so much more each second, up to as much at once again."""
+    """A budget: so much at once, refilled by so much each second, up to as much at once again."""
 
     at_once: float
     per_second: float
@@ -30,7 +30,7 @@ class RateBudget:
 
 @frozen
 class LeftOut:
-    """How often something of a kind was left out, all from ``source`` ("" for several), and since when."""
+    """A count of what was left out of a kind, all from ``source`` ("" for several), since a time."""
 
     kind: str
     source: str
@@ -61,14 +61,14 @@ class _Account:
 
 
 class Shares:
-    """How much each of many may do: ``has_room`` asks, ``take`` takes into account. Who is unknown has all of it."""
+    """A budget for each of many: ``has_room`` asks, ``take`` takes into account. Who is unknown has all of it."""
 
     def __init__(self, budget: RateBudget) -> None:
         self._budget = budget
         self._accounts: dict[str, _Account] = {}
 
     def has_room(self, who: str, now: float, beside: int = 0) -> bool:
-        """Return whether there is room for one more of somebody, ``beside`` so many that will be taken."""
+        """Return whether there is room for one more of ``who``, beside ``beside`` that will be taken."""
         account = self._accounts.get(who)
         left = self._budget.at_once if account is None else account.filled(self._budget, now)
         return left >= 1.0 + beside
@@ -83,7 +83,7 @@ class Shares:
 
 
 class Rates:
-    """Lets a kind of thing through as long as its source and the kind as a whole have something left of their budgets.
+    """A limiter: something passes while its source, and its kind as a whole, have something left of their budgets.
 
     Kinds are the program's own and few; sources are whatever peers are called.
     """

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Signal:
-    """Wakes all who wait whenever ``notify`` is called. Nothing is remembered: who comes later waits for the next time.
+    """An event that wakes all who wait whenever ``notify`` is called. Nothing is remembered.
 
     So look at what you wait for first, and again once you are woken.
     """

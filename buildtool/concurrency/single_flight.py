@@ -43,11 +43,11 @@ class _Sharers(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """At most one run of an act per key at a time; who asks during a run gets the next one.
+    """A runner of at most one act per key at a time; who asks during a run gets the next one.
 
-    So everybody's answer comes from a run that began after they asked, and however many ask, there are at most two
-    runs from then on: the one under way and the one that all of them share. A run counts against the share of who
-    began it, and ends when all who wait for it are gone; one for which nobody waits any more does not begin.
+    So every answer comes from a run that began after the question, and however many ask, there are at most two runs
+    from then on: the one under way and the one that all of them share. A run counts against the share of who began it,
+    and ends when all who wait for it are gone; one for which none waits any more does not begin.
     """
 
     def __init__(self) -> None:

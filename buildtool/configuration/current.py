@@ -7,7 +7,7 @@ from buildtool.configuration.settings import Settings
 
 @define(eq=False)
 class CurrentConfiguration:
-    """Holds the settings that are valid now; a reload replaces ``settings`` as a whole, and everybody reads them here.
+    """The holder of the settings that are valid now; a reload replaces ``settings`` as a whole.
 
     Read ``settings`` once where several of its values have to agree: they may be others after a wait.
     """

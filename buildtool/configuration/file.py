@@ -62,14 +62,14 @@ def at_home(path: Path, by: str) -> Path:
 
 
 class Execution:
-    """Executes a configuration file and those that it loads. Every error is a ConfigurationError that says where."""
+    """A run of a configuration file and those that it loads. Every error is a ConfigurationError with its place."""
 
     def __init__(self) -> None:
         self._stack: list[Path] = []
         self._located: list[ConfigurationError] = []
 
     def namespace(self, path: Path) -> dict[str, object]:
-        """Return the global names that the file at ``path`` ends up with."""
+        """Return the global names that the file at ``path`` ends up with. Raises ConfigurationError."""
         if path in self._stack:
             raise self._at(path, "loads itself")
         source = self._source(path)

@@ -26,11 +26,11 @@ _MAIL = frozenset(
 
 @frozen
 class MailSettings:
-    """How mail is sent: by SMTP, from ``sender``, logging in if there is a ``username``.
+    """The settings for mail: by SMTP, from ``sender``, logging in if there is a ``username``.
 
-    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's
-    certificate must hold. ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the
-    requests of one network address cause: at once, and spread over the hour after that. What is more is put together.
+    ``starttls`` is ``never``, ``opportunistic`` or ``required``; with ``verify`` the server's certificate must hold.
+    ``per_address`` is how many mails an hour one address gets, ``per_asker`` how many the requests of one network
+    address cause: at once, and spread over the hour after that. What is more is put together.
     """
 
     host: str = field(converter=read_mail_host)

@@ -90,7 +90,7 @@ def is_within(said: str, numbers: range) -> bool:
 
 
 def read_directory(path: Path, name: str, value: object) -> Path:
-    """Return ``value`` as an absolute path; a relative one lies beside the configuration file."""
+    """Return ``value`` as an absolute path, relative to the configuration file. Raises ConfigurationError."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
         raise ConfigurationError(f"{name} = {quoted(value)} is not usable: it is a path")
     return path.parent / at_home(Path(value), name)

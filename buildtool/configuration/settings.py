@@ -77,7 +77,7 @@ def _names_kept(_instance: object, _attribute: object, value: int) -> None:
 
 @frozen
 class Settings:
-    """One deployment. ``path`` is the file it was read from.
+    """The settings of one deployment. ``path`` is the file they were read from.
 
     ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
     ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how

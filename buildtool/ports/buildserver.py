@@ -27,63 +27,63 @@ from buildtool.protocol.messages import (
 
 
 class Orders(Protocol):
-    """What the metaserver may ask of a build server."""
+    """The metaserver's orders and verdicts, as a build server takes them."""
 
     async def build(self, order: Order) -> Accepted:
-        """Take an Attempt, which then goes on by itself. Raises BuildToolError (the refusal's reason)."""
+        """Start an Attempt, which then goes on by itself. Raises BuildToolError (the refusal's reason)."""
 
     async def abort(self, order: AbortOrder) -> Ok:
-        """Stop an Attempt; its end is told when its processes are gone."""
+        """Stop an Attempt; its end is reported when its processes are gone."""
 
     def held(self) -> tuple[Held, ...]:
-        """Return every Attempt that is here, those whose end nobody has taken yet among them."""
+        """Return every Attempt that is here, also those whose end was not taken yet."""
 
     def connected(self, welcome: Welcome) -> None:
-        """A Session is open; its ``verdicts`` say what is to become of what was held."""
+        """Record that a Session is open, and apply its ``verdicts`` to what was held."""
 
     def judged(self, verdicts: Sequence[Judged]) -> None:
-        """A heartbeat was answered with these verdicts."""
+        """Apply the verdicts that a heartbeat was answered with."""
 
     def disconnected(self, reason: str) -> None:
-        """The Session ended; another login will be tried. What is held goes on."""
+        """Record that the Session ended; another login will be tried, and what is held goes on."""
 
 
 class MetaserverLink(Protocol):
-    """What a build server tells the metaserver. Every method raises Unavailable while there is no connection."""
+    """A build server's connection to the metaserver. Every method raises Unavailable while there is none."""
 
     async def ended(self, message: Ended) -> Ok:
-        """Say how an Attempt ended without an artifact."""
+        """Report the end of an Attempt without an artifact."""
 
     async def done(self, message: Done) -> Ok:
-        """Say that an Attempt's artifact is uploaded."""
+        """Report that an Attempt's artifact is uploaded."""
 
     async def renew(self, message: RenewTickets) -> Tickets:
-        """Ask for fresh tickets."""
+        """Return fresh tickets for an Attempt."""
 
     async def draining(self, message: Draining) -> Ok:
-        """Say that no more orders are taken."""
+        """Report that no more orders are taken."""
 
 
 class Uploads(Protocol):
-    """Bytes from a build server to the transfer port."""
+    """A build server's way to send bytes to the transfer port."""
 
     async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
-        """Append ``data`` at ``offset`` and return the log's length there. Raises Unavailable, BadTicket, BadUpload."""
+        """Append ``data`` at byte ``offset``; return the log's new length. Raises Unavailable, BadTicket, BadUpload."""
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
-        """Send a file, resuming where an earlier try stopped. Raises Unavailable, BadTicket, BadUpload."""
+        """Send a file of ``size`` bytes, resuming an earlier try. Raises Unavailable, BadTicket, BadUpload."""
 
 
 @frozen
 class Spooled:
-    """How an Attempt ended, as it is kept on disk until the metaserver has taken it; ``artifact`` is a Done's file."""
+    """The end of an Attempt, kept on disk until the metaserver has taken it; ``artifact`` is a Done's file."""
 
     end: Done | Ended
     artifact: Path | None = None
 
 
 class SpoolFiles(Protocol):
-    """Ends of Attempts on disk, one for each Build and epoch: they outlive this program, and a loss of power."""
+    """The ends of Attempts on disk, one a Build and epoch: they outlive this program, and a loss of power."""
 
     async def keep(self, end: Done | Ended, artifact: Path | None = None) -> Spooled:
         """Keep an end durably, in the place of an earlier one of that Attempt; ``artifact`` is moved there.
@@ -103,14 +103,14 @@ SourceCopy = Callable[[Path], Awaitable[None]]
 
 
 class SourceCopies(Protocol):
-    """Commits that the metaserver keeps, from its transfer port."""
+    """The commits that the metaserver keeps, from its transfer port."""
 
     async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
         """Write a copy to ``path``. Raises NotFound where there is none, Unavailable, BadTicket, StorageUnavailable."""
 
 
 class Sources(Protocol):
-    """What is asked of version control by a build server."""
+    """The version control from which a build server checks out."""
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
         """Return a directory that holds exactly ``commit``; one ``slot`` has one, used by one build at a time.
@@ -122,7 +122,7 @@ class Sources(Protocol):
 
 @frozen
 class Obstacle:
-    """What was in the way of a command that was not started: the system's ``errno``, 0 where it gave none.
+    """The reason why a command was not started: the system's ``errno``, 0 where it gave none.
 
     ``where`` is the directory or program that could not be used; of a program that is not there, all places where it
     was looked for. It is empty where it was neither.
@@ -133,7 +133,7 @@ class Obstacle:
 
 
 class CommandEnd(Protocol):
-    """How a command ended; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
+    """The end of a command; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
 
     @property
     def code(self) -> int | None: ...
@@ -164,11 +164,11 @@ class RunningCommand(Protocol):
     def ended(self) -> Awaitable[CommandEnd]: ...
 
     def stop(self, reason: str) -> None:
-        """End it: TERM to the whole group, then KILL. May be repeated."""
+        """Stop the command: TERM to the whole group, then KILL. May be repeated."""
 
 
 class Commands(Protocol):
-    """Starts commands as processes of their own."""
+    """The runner of commands, each a process of its own."""
 
     def start(
         self,
@@ -197,28 +197,28 @@ class PackedFile(Protocol):
 
 
 class Halted(Exception):
-    """Work in a thread ended because it was told to; whoever told it knows why."""
+    """The end of work in a thread that was asked to end."""
 
 
 class Halt:
-    """Tells work that goes on in a thread to end: asked for in the reactor's thread, looked at between small steps."""
+    """A request to end work in a thread: made in the reactor's thread, looked at between small steps."""
 
     def __init__(self) -> None:
         self.reason = ""
 
     def ask(self, reason: str) -> None:
-        """Let the work end at its next step. May be repeated; the first reason counts."""
+        """Stop the work at its next step. May be repeated; the first reason counts."""
         self.reason = self.reason or reason or "stopped"
 
     def check(self) -> None:
-        """Raise Halted once somebody has asked for that."""
+        """Raise Halted once the end was asked for."""
         if self.reason:
             raise Halted(self.reason)
 
 
 @frozen
 class SlotPlace:
-    """What one build has to itself besides its sources: a home directory, temporary space, room for the archive."""
+    """The directories that one build has besides its sources: home, temporary space, room for the archive."""
 
     home: Path
     temporary: Path

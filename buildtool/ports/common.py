@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Wall time, for display, expiry of kept things and tickets. Timers use the reactor's monotonic clock."""
+    """The wall time, for display, expiry of kept things and tickets. Timers use the reactor's monotonic clock."""
 
     def wall(self) -> float:
         """Return seconds since the epoch."""
 
 
 class Executor(Protocol):
-    """Runs blocking functions away from the reactor."""
+    """A pool of threads for blocking functions, away from the reactor."""
 
     async def run(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns, or raise what it raises."""

@@ -1,4 +1,4 @@
-"""What the metaserver needs from outside, and what it offers to its ports."""
+"""What the metaserver needs from outside, and what it offers to its ports. Times are wall time, in seconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailur
 
 @frozen
 class Snapshot:
-    """Everything open, as the database has it at the start, and the next free numbers.
+    """All that is open, as the database has it at the start, and the next free numbers.
 
     ``recent`` are the newest artifacts, oldest first, from which durations are learnt; ``beat`` is when the metaserver
     was last there (wall time), or 0.
@@ -142,10 +142,10 @@ class OutboxStore(Protocol):
         """Mark a mail as taken by the mail server."""
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
-        """Note that a mail could not be sent now, and when to try again."""
+        """Record that a mail could not be sent now, why, and when to try again."""
 
     async def refused(self, key: str, now: float, reason: str) -> None:
-        """Note on mail and requests that the mail server refused for good."""
+        """Record on mail and requests that the mail server refused for good."""
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         """Delay every mail that was put off by so many seconds, to ``latest`` at most: the clock was set to ``now``.
@@ -155,7 +155,7 @@ class OutboxStore(Protocol):
 
 
 class SourceResolver(Protocol):
-    """What is asked of version control by the metaserver."""
+    """The version control with which the metaserver resolves revisions."""
 
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of ``ref``, as ``r123`` for Subversion. Raises UnknownRef, RepositoryUnreachable."""
@@ -168,7 +168,7 @@ class SourceResolver(Protocol):
 
 
 class ArtifactFiles(Protocol):
-    """Artifact bytes by digest, and uploads on their way there."""
+    """The bytes of artifacts by digest, and uploads on their way there."""
 
     async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
         """Return those of the files, told by digest and size in bytes, that are not there with that size.
@@ -177,14 +177,14 @@ class ArtifactFiles(Protocol):
         """
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
-        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
+        """Move a finished upload of ``size`` bytes to its digest, durably. Raises BadUpload, StorageUnavailable."""
 
     async def discard(self, build_id: int, epoch: int) -> None:
-        """Throw away what an Attempt uploaded, if anything."""
+        """Delete what an Attempt uploaded, if anything."""
 
 
 class LogFiles(Protocol):
-    """Log bytes by Build and epoch."""
+    """The bytes of logs by Build and epoch."""
 
     async def finish(self, build_id: int, epoch: int) -> None:
         """Compress a log that nothing will be appended to any more."""
@@ -230,13 +230,13 @@ class BuildServers(Protocol):
 
 
 class Followers(Protocol):
-    """Requesters that wait in the foreground."""
+    """The requesters that wait in the foreground."""
 
     def follows(self, request_id: int) -> bool:
-        """Return whether anybody follows this Request."""
+        """Return whether a Request has a follower."""
 
     def moved(self, status: RequestStatus) -> None:
-        """Send whoever follows this Request how it stands."""
+        """Send a Request's new status to its followers."""
 
 
 class Notifier(Protocol):
@@ -247,7 +247,7 @@ class Notifier(Protocol):
 
 
 class OperatorStore(Protocol):
-    """What only an operator asks of the database. Each call is one transaction."""
+    """The database, as an operator's actions use it. Each call is one transaction."""
 
     async def mail_left(self) -> tuple[int, int]:
         """Return how many mails are to be sent, and how many were refused for good."""
@@ -257,17 +257,17 @@ class OperatorStore(Protocol):
 
 
 class ArtifactRemover(Protocol):
-    """Takes artifact files away."""
+    """The remover of artifact files."""
 
     async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
-        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+        """Delete the file of a digest unless ``named()`` says that it is needed; return whether there was one.
 
         Nothing is published under that digest meanwhile. Raises StorageUnavailable.
         """
 
 
 class Conditions(Protocol):
-    """What keeps the metaserver from doing its work, if anything."""
+    """The problems that keep the metaserver from doing its work."""
 
     def problems(self) -> tuple[str, ...]:
-        """Return each in one line; empty when all is well."""
+        """Return each problem in one line; empty when all is well."""

@@ -1,4 +1,4 @@
-"""What the pages read, and whom they ask."""
+"""What the pages read, and whom they ask. Times are wall time, in seconds."""
 
 from __future__ import annotations
 
@@ -97,16 +97,16 @@ class EventLine:
 
 @frozen
 class Health:
-    """That the database answers, with the schema revision that it has."""
+    """The health of the database: the schema revision with which it answers."""
 
     revision: str
 
 
 class Pages(Protocol):
-    """What the pages read. Every method raises StorageUnavailable while the database cannot be read.
+    """The database, as the pages read it. Every method raises StorageUnavailable while it cannot be read.
 
-    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one.
-    E-mail addresses are whole here; the presenters mask them.
+    Lists are paged by key, newest first: the next page is asked for with ``before`` the last id of this one. E-mail
+    addresses are whole here; the presenters mask them.
     """
 
     async def overview(self, now: float) -> Overview:
@@ -135,11 +135,11 @@ class Pages(Protocol):
         """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
 
     async def health(self) -> Health:
-        """Say that the database answers."""
+        """Return the schema revision of the database, if it answers."""
 
 
 class LogExtent(Protocol):
-    """How long a log is by now, in bytes, and whether nothing will be appended to it any more."""
+    """The length of a log by now, in bytes, and whether nothing will be appended to it any more."""
 
     @property
     def length(self) -> int: ...
@@ -149,17 +149,17 @@ class LogExtent(Protocol):
 
 
 class LogReader(Protocol):
-    """Log bytes by Build and epoch, for the pages."""
+    """The bytes of logs by Build and epoch, for the pages."""
 
     async def state(self, build_id: int, epoch: int) -> LogExtent:
-        """Return how much there is of a log. Raises NotFound when nothing of it has arrived, StorageUnavailable."""
+        """Return the extent of a log. Raises NotFound when nothing of it has arrived, StorageUnavailable."""
 
     async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
         """Return at most ``size`` bytes from ``start`` on, b"" at the end. Raises NotFound, StorageUnavailable."""
 
 
 class Questions(Protocol):
-    """What the pages ask the metaserver, since it is not in the database."""
+    """The pages' questions to the metaserver about what is not in the database."""
 
     async def why(self, build_id: int) -> Explanation | None:
-        """Return how an open Build stands and why it waits; None when it is not open, or nobody answers in time."""
+        """Return the state of an open Build and why it waits; None when it is not open, or no answer comes in time."""

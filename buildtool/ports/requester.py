@@ -23,31 +23,31 @@ from buildtool.protocol.messages import (
 
 
 class MetaserverClient(Protocol):
-    """What a requester asks. Every method raises Unavailable without a connection, or the error that was answered."""
+    """A requester's connection to the metaserver. Every method raises Unavailable without one, or what was answered."""
 
     async def submit(self, message: Submit) -> RequestStatus:
-        """Ask for a build."""
+        """Submit a request for a build."""
 
     async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        """Ask for several builds at once."""
+        """Submit requests for several builds at once."""
 
     async def cancel(self, message: Cancel) -> RequestStatus:
-        """End a Request."""
+        """Cancel a Request."""
 
     async def status(self, message: AskStatus) -> RequestStatus:
-        """Ask how a Request stands."""
+        """Return the status of a Request."""
 
     async def explain(self, message: AskExplain) -> Explanation:
-        """Ask what a submission would be answered."""
+        """Return what a submission would be answered."""
 
     async def why(self, message: AskWhy) -> Explanation:
-        """Ask why a Request waits."""
+        """Return why a Request waits."""
 
     async def build(self, message: AskBuild) -> Explanation:
-        """Ask how an open Build stands."""
+        """Return the state of an open Build, and why it waits."""
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        """Hear of every change of a Request; returns how it stands now."""
+        """Follow a Request: call ``moved`` at every change. Returns its status now."""
 
     async def closed(self) -> str:
         """Return why the connection ended, once it has."""
@@ -57,10 +57,10 @@ class MetaserverClient(Protocol):
 
 
 class Downloads(Protocol):
-    """Bytes from the transfer port to a requester."""
+    """A requester's way to fetch bytes from the transfer port."""
 
     async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
-        """Fetch to ``path`` (written beside it, verified, renamed). Raises Unavailable, BadUpload (wrong digest)."""
+        """Fetch ``size`` bytes to ``path`` (written beside it, verified, renamed). Raises Unavailable, BadUpload."""
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         """Return log bytes from ``offset`` and whether the log is finished; waits up to ``wait`` seconds for more."""

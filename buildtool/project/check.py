@@ -15,7 +15,7 @@ MOST_REPEATS = 9
 
 
 def check_types(project: Project) -> None:
-    """Refuse a Project whose parts are not what they should be, before anything else meets them."""
+    """Raise ConfigurationError for a Project whose parts are not of the types that they should be."""
 
     def wrong(what: str, value: object, right: str) -> ConfigurationError:
         return ConfigurationError(f"project {project.name}: {what} = {quoted(value)} is not {right}")

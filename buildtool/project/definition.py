@@ -40,7 +40,7 @@ __all__ = [
 
 @frozen
 class Checked:
-    """What a client checker looks at before a build server accepts: the order, and the machine as it is now.
+    """An order, and the machine as it is now, which a client checker sees before a build server accepts.
 
     ``machine`` holds the machine's properties by name (memory and disk in MiB); ``running`` how many builds run.
     """
@@ -99,7 +99,7 @@ class Project:
     policy: Mapping[str, Any] = field(factory=dict)
 
     def scheduling(self) -> Policy:
-        """Return what the scheduler needs to know of this project."""
+        """Return the scheduler's policy for this project. Raises ConfigurationError for an unknown setting."""
         try:
             return Policy(
                 recipe_version=self.recipe.version,

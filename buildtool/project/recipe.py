@@ -114,7 +114,7 @@ class PlatformTools(dict[str, str]):
 
 @frozen
 class Wanted:
-    """What a recipe is given.
+    """The input of a recipe.
 
     ``options`` are all compile options; ``platform`` the properties of the platform to build for; ``kind`` is
     ``native``, ``cross`` or ``emulated``; ``source`` is the checked-out tree (the commands start there); ``revision``
@@ -146,11 +146,11 @@ class Wanted:
 
 @frozen
 class Plan:
-    """What a recipe answers: commands in order, their environment, and what must exist when they are done.
+    """The answer of a recipe: commands in order, their environment, and what must exist when they are done.
 
     ``deliverables`` are files or directories below the source; each must be there, or the build has failed.
-    ``machine_faults`` are regular expressions: where one matches the end of a failed command's log, the machine is
-    at fault, not the project.
+    ``machine_faults`` are regular expressions: where one matches the end of a failed command's log, the machine is at
+    fault, not the project.
     """
 
     commands: tuple[Command, ...] = field(converter=_commands)

@@ -89,7 +89,7 @@ Within = Callable[[str], AbstractContextManager[None]]
 
 
 def unbounded(_whom: str) -> AbstractContextManager[None]:
-    """Return what bounds nothing."""
+    """Return a context that bounds nothing."""
     return nullcontext()
 
 
@@ -111,7 +111,7 @@ def check_recipes(projects: Iterable[Project], *, thorough: bool = False, within
 
 @frozen
 class Question:
-    """What a recipe is asked, and in words under which circumstances."""
+    """The input of a recipe in one question, and in words its circumstances."""
 
     wanted: Wanted
     words: str

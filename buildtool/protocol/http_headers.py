@@ -11,7 +11,7 @@ from werkzeug.http import parse_etags, parse_range_header
 
 @frozen
 class ByteSpan:
-    """Bytes from ``start`` up to, not including, ``end`` of ``length``; ``partial`` when a part was asked for."""
+    """The bytes from ``start`` up to, not including, ``end`` of ``length``; ``partial`` when a part was asked for."""
 
     start: int
     end: int
@@ -41,10 +41,10 @@ def asked_span(header: str | None, length: int) -> ByteSpan | None:
 
 
 def has_copy(if_none_match: str | None, digest: str) -> bool:
-    """Say whether who sends this If-None-Match has what is tagged with ``digest``."""
+    """Return whether an If-None-Match header names ``digest``: the client has that copy already."""
     return parse_etags(if_none_match).contains_weak(digest)
 
 
 def is_unchanged(if_range: str | None, digest: str) -> bool:
-    """Say whether a range goes with the part that the sender of this If-Range has. Weak tags and dates never match."""
+    """Return whether a range of ``digest`` continues what the sender of this If-Range has. Weak tags never match."""
     return if_range is None or parse_etags(if_range).is_strong(digest)

@@ -28,7 +28,7 @@ PLATFORM_SENT = 2_000
 
 @frozen
 class Submit:
-    """Ask for a build. Only what the requester set is sent; ``local`` is their own machine's artifact properties."""
+    """A submission: asks for a build by what the requester set; ``local`` is their machine's artifact properties."""
 
     client_id: str = field(metadata={"most": 64})
     project: str = field(metadata={"most": 80})
@@ -45,14 +45,14 @@ class Submit:
 
 @frozen
 class SubmitTogether:
-    """Ask for several builds at once, by one requester, who gets one mail about all of them."""
+    """Several submissions at once by one requester, who gets one mail about all of them."""
 
     items: tuple[Submit, ...] = field(metadata={"members": TOGETHER})
 
 
 @frozen
 class Cancel:
-    """End a Request; ``token`` proves that it is one's own."""
+    """A cancellation: ends a Request; ``token`` proves that it is one's own."""
 
     request_id: int
     token: str = field(metadata={"most": 100})
@@ -60,7 +60,7 @@ class Cancel:
 
 @frozen
 class Follow:
-    """Hear of every change of a Request until its end."""
+    """A subscription to every change of a Request until its end."""
 
     request_id: int
     token: str = field(metadata={"most": 100})
@@ -68,7 +68,7 @@ class Follow:
 
 @frozen
 class AskStatus:
-    """Ask how a Request stands."""
+    """A question for the status of a Request."""
 
     request_id: int
     token: str = field(metadata={"most": 100})
@@ -76,7 +76,7 @@ class AskStatus:
 
 @frozen
 class AskExplain:
-    """Ask what a submission would be answered, without making it; the fields are those of Submit."""
+    """A question what a submission would be answered, without making it; the fields are those of Submit."""
 
     project: str = field(metadata={"most": 80})
     source: str = field(metadata={"most": 400})
@@ -91,7 +91,7 @@ class AskExplain:
 
 @frozen
 class AskWhy:
-    """Ask why a Request waits."""
+    """A question why a Request waits."""
 
     request_id: int
     token: str = field(metadata={"most": 100})
@@ -99,7 +99,7 @@ class AskWhy:
 
 @frozen
 class AskBuild:
-    """Ask how an open Build stands and why it waits; the pages do."""
+    """A question of the pages for the state of an open Build, and why it waits."""
 
     build_id: int
 
@@ -109,7 +109,7 @@ class AskBuild:
 
 @frozen
 class Found:
-    """Where an artifact is: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
+    """An artifact: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
 
     name: str = field(metadata={"most": 255, "sent": 255})
     url: str = field(metadata={"sent": 700})
@@ -126,7 +126,7 @@ class Found:
 
 @frozen
 class RequestStatus:
-    """How a Request stands. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
+    """The status of a Request. ``answer`` is ``hit``, ``dispatched``, ``joined``, ``queued`` or ``known-failure``.
 
     ``state`` is the Request's, ``build_state`` its Build's; ``why`` holds lines for people when it is queued;
     ``log_url`` and ``page_url`` are empty where there is nothing yet.
@@ -151,7 +151,7 @@ class RequestStatus:
 
 @frozen
 class RequestStatuses:
-    """How Requests stand that were made together, in the order of their submissions."""
+    """The statuses of Requests that were made together, in the order of their submissions."""
 
     items: tuple[RequestStatus, ...] = field(metadata={"members": TOGETHER})
 
@@ -167,7 +167,7 @@ class WhyLine:
 
 @frozen
 class Explanation:
-    """What a submission would be answered, or how a Request or Build stands, and why.
+    """The answer that a submission would get, or the state of a Request or Build, and why.
 
     ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or a state. ``steps`` is how
     many acceptable revisions are nearer than the artifact's. For a miss, ``nearest_artifact`` is what comes nearest and
@@ -196,12 +196,12 @@ class Explanation:
 
 @frozen
 class AskHealth:
-    """Ask whether the metaserver can do its work."""
+    """A question whether the metaserver can do its work."""
 
 
 @frozen
 class ReactorTurns:
-    """How long the turns of the metaserver's reactor took in the last five minutes, in milliseconds.
+    """The durations, in milliseconds, of the turns of the metaserver's reactor in the last five minutes.
 
     Half of them ended within ``p50_ms``, 99 of 100 within ``p99_ms``, 999 of 1,000 within ``p999_ms``; the longest took
     ``max_ms``. ``pause_max_ms`` is the longest pause in which Python looked for garbage.
@@ -217,7 +217,7 @@ class ReactorTurns:
 
 @frozen
 class HealthTold:
-    """Whether the metaserver can do its work, and what keeps it from doing so, each in one line; and how it turns."""
+    """The metaserver's health: whether it can do its work, each problem in one line, and how its reactor turns."""
 
     ok: bool
     problems: tuple[str, ...] = field(default=(), metadata={"sent": 1_000, "kept": "start", "members_sent": 50})
@@ -237,10 +237,10 @@ class Refused:
 
 @frozen
 class Register:
-    """Log in as a build server. The name is unique: another machine is refused as long as its holder is there.
+    """A login of a build server. The name is unique: another machine is refused as long as its holder is there.
 
-    ``held`` are all Attempts that it has: those that build, and those whose end nobody has taken yet. ``instance`` is
-    the secret name of its build directory, by which a restart is told from another machine.
+    ``held`` are all Attempts that it has: those that build, and those whose end was not taken yet. ``instance`` is the
+    secret name of its build directory, by which a restart is told from another machine.
     """
 
     server: str = field(metadata={"most": 100})
@@ -267,7 +267,7 @@ class Welcome:
 
 @frozen
 class Heartbeat:
-    """A build server lives, and these are all Attempts that it has: their Leases begin anew."""
+    """A sign of life of a build server, with all Attempts that it has: their Leases begin anew."""
 
     held: tuple[Held, ...] = ()
 
@@ -281,14 +281,14 @@ class Heard:
 
 @frozen
 class Draining:
-    """A build server finishes what it has and takes no more orders."""
+    """A notice that a build server finishes what it has and takes no more orders."""
 
     reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
 class Order:
-    """Build this: what, for which platform, and the tickets to send log and artifact with.
+    """An order to build: what, for which platform, and the tickets to send log and artifact with.
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
     artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
@@ -310,7 +310,7 @@ class Order:
 
 @frozen
 class AbortOrder:
-    """Stop an Attempt."""
+    """An order to stop an Attempt."""
 
     build_id: int
     epoch: int
@@ -319,7 +319,7 @@ class AbortOrder:
 
 @frozen
 class Accepted:
-    """The build server takes an Attempt and begins."""
+    """The answer to an order that the build server takes: the Attempt begins."""
 
     build_id: int
     epoch: int
@@ -327,7 +327,7 @@ class Accepted:
 
 @frozen
 class Ended:
-    """How an Attempt ended without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
+    """The end of an Attempt without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
 
     build_id: int
     epoch: int
@@ -338,7 +338,7 @@ class Ended:
 
 @frozen
 class Done:
-    """The artifact of an Attempt is uploaded: publish it. ``seconds`` is what the build took."""
+    """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded. ``seconds`` is what the build took."""
 
     build_id: int
     epoch: int
@@ -352,7 +352,7 @@ class Done:
 
 @frozen
 class RenewTickets:
-    """Ask for fresh tickets for an Attempt whose old ones have expired; with ``source``, for one for its commit too."""
+    """A question for fresh tickets for an Attempt; with ``source``, for one for its commit too."""
 
     build_id: int
     epoch: int
@@ -361,7 +361,7 @@ class RenewTickets:
 
 @frozen
 class Tickets:
-    """Fresh tickets. ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>`` below the transfer URL."""
+    """A set of fresh tickets; ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>``."""
 
     log_ticket: str = field(metadata={"most": 400})
     artifact_ticket: str = field(metadata={"most": 400})
@@ -370,13 +370,13 @@ class Tickets:
 
 @frozen
 class Goodbye:
-    """A build server leaves of its own will: what follows is no lost connection."""
+    """A notice that a build server leaves of its own will: what follows is no lost connection."""
 
     reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
 class Ok:
-    """Taken in. ``stale`` when it concerns an Attempt that is no longer this Session's, and changed nothing."""
+    """The answer to a message taken in; ``stale`` when its Attempt is no longer this Session's, and nothing changed."""
 
     stale: bool = False

@@ -14,12 +14,12 @@ from buildtool.protocol.messages import ReactorTurns
 
 @frozen
 class AskStanding:
-    """Ask how everything stands."""
+    """A question for the status of the farm."""
 
 
 @frozen
 class PauseServer:
-    """Give a build server nothing more until it is resumed."""
+    """An action: give a build server no more builds until it is resumed."""
 
     server: str = field(metadata={"most": 100})
     reason: str = field(metadata={"kept": "start"})
@@ -27,21 +27,21 @@ class PauseServer:
 
 @frozen
 class ResumeServer:
-    """Give a build server builds again."""
+    """An action: give a build server builds again."""
 
     server: str = field(metadata={"most": 100})
 
 
 @frozen
 class ForgetServer:
-    """Know a build server no more: it does not come back, or never was one."""
+    """An action: forget a build server that does not come back, or never was one."""
 
     server: str = field(metadata={"most": 100})
 
 
 @frozen
 class AbortBuild:
-    """End an open Build; whoever waits for it is mailed the reason."""
+    """An action: end an open Build; the requesters that wait for it are mailed the reason."""
 
     build_id: int
     reason: str = field(metadata={"kept": "start"})
@@ -49,9 +49,9 @@ class AbortBuild:
 
 @frozen
 class RebuildBuild:
-    """Build again what a Build built, whatever is there; ``email`` may be empty, and then nobody is mailed.
+    """An action: build again what a Build built, whatever is there; no mail is sent if ``email`` is empty.
 
-    ``client_id`` is new for each act (32 hex digits), so that it is done once however often it is sent.
+    ``client_id`` is new for each action (32 hex digits), so that it is done once however often it is sent.
     """
 
     build_id: int
@@ -61,7 +61,7 @@ class RebuildBuild:
 
 @frozen
 class PurgeArtifact:
-    """Give an artifact out no more, and delete its file; it is named by its id or its digest."""
+    """An action: withdraw an artifact, named by its id or its digest, and delete its file."""
 
     artifact: str
     reason: str = field(metadata={"kept": "start"})
@@ -69,7 +69,7 @@ class PurgeArtifact:
 
 @frozen
 class PurgeBuiltBy:
-    """Do so with everything that a build server made."""
+    """An action: withdraw all artifacts that a build server made, and delete their files."""
 
     server: str = field(metadata={"most": 100})
     reason: str = field(metadata={"kept": "start"})
@@ -77,14 +77,14 @@ class PurgeBuiltBy:
 
 @frozen
 class ForgetFailure:
-    """Forget that a Build failed, so that who asks for the same has it built."""
+    """An action: forget that a Build failed, so that the next request for the same has it built."""
 
     build_id: int
 
 
 @frozen
 class Drain:
-    """Start no more builds and end the metaserver once none runs; or, ``on`` being False, go on as usual."""
+    """An action: start no more builds and end the metaserver once none runs; or, if ``on`` is False, go on as usual."""
 
     on: bool
 
@@ -94,7 +94,7 @@ class Drain:
 
 @frozen
 class ServerStands:
-    """A build server: in one word how it stands, why if that is not as it should be, and its slots."""
+    """A build server in the farm's status: its state in one word, why if that is a problem, and its slots."""
 
     server: str = field(metadata={"most": 100, "sent": 100})
     state: str = field(metadata={"most": 40, "sent": 40})
@@ -105,7 +105,7 @@ class ServerStands:
 
 @frozen
 class RunningTold:
-    """A Build that runs; ``seconds`` is for how long, ``state`` that of its Attempt."""
+    """A Build that runs, for how many ``seconds``, and the state of its Attempt."""
 
     build_id: int
     epoch: int
@@ -130,10 +130,10 @@ class WaitingTold:
 
 @frozen
 class FarmStatus:
-    """How everything stands. The lists are bounded, the counts are exact.
+    """The status of the farm. The lists are bounded, the counts are exact.
 
     ``draining`` says that the metaserver ends once nothing runs; ``waiting`` is in the order of the queue. How much
-    mail is left is None while the database cannot be read, which ``problems`` says. ``turns`` is how the reactor turns.
+    mail is left is None while the database cannot be read, which ``problems`` says.
     """
 
     requests: int
@@ -153,9 +153,9 @@ class FarmStatus:
 
 @frozen
 class ActionResult:
-    """What came of an act, in lines for people. ``changed`` is False where it was so already.
+    """The result of an action, in lines for people. ``changed`` is False where it was so already.
 
-    ``build_id`` is the Build that an act led to, ``count`` of how many things it was about.
+    ``build_id`` is the Build that the action led to, ``count`` the number of things that it was about.
     """
 
     words: tuple[str, ...] = field(metadata={"sent": 1_000, "kept": "start", "members_sent": 100})

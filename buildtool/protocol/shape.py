@@ -39,7 +39,7 @@ Whole = typing.Any
 
 @frozen
 class Shape:
-    """How one annotation is encoded and decoded. ``accepts`` are the plain types that may stand for it.
+    """The encoder and the decoder of one annotation. ``accepts`` are the plain types that may stand for it.
 
     ``most`` is the largest size that is sent for it, as ``size_of`` counts.
     """
@@ -51,7 +51,7 @@ class Shape:
 
 
 class Wrong(Exception):
-    """What is wrong; the names of the fields that lead there are put in front on the way out."""
+    """A value that does not fit its shape. The fields that lead to it are added to ``path`` on the way out."""
 
     def __init__(self, said: str) -> None:
         super().__init__(said)
@@ -80,7 +80,7 @@ def size_of(plain: Plain) -> int:
 
 
 def shown(value: object) -> str:
-    """Return a bounded, one-line picture of anything; containers are not looked into."""
+    """Return any value as one bounded line; of a container only its type and its size."""
     if type(value) is str:
         text = ascii(value[:_SHOWN])
         return text if len(value) <= _SHOWN and len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -12,9 +12,9 @@ from tests.support.checkout import Module, read_checkout
 
 VERBS = frozenset(
     (
-        "Add Admit Answer Append Apply Ask Build Call Cancel Check Clear Close Collect Compare Compose"
-        " Compress Connect Convert Copy Count Create Decide Decode Delete Deliver Describe Drop Empty Encode"
-        " End Expire Export Fail Fetch Fill Find Finish Follow Forget Format Hide Hold Import Install Join"
+        "Accept Add Admit Answer Append Apply Ask Build Call Cancel Check Clear Close Collect Compare Compose"
+        " Compress Connect Convert Copy Count Create Decide Decode Delay Delete Deliver Describe Drop Empty Encode"
+        " End Expire Export Fail Fetch Fill Find Finish Follow Forget Format Hide Hold Ignore Import Install Join"
         " Keep Kill Limit List Listen Load Lock Log Make Mark Match Measure Merge Migrate Move Offer Open"
         " Order Pack Parse Pause Perform Pick Pin Prepare Print Publish Put Raise Read Receive Record Refuse"
         " Register Reject Release Remember Remove Rename Render Renew Repair Replace Report Resolve Restart"

@@ -159,11 +159,8 @@ ALLOWED = Exceptions(
 
 DOCSTRINGS = {
     "adapters/control": 30,
-    "adapters/http": 24,
     "adapters/maintenance": 12,
     "adapters/storage": 16,
     "metaserver": 18,
-    "ports": 13,
-    "protocol": 2,
 }
 """How many docstrings of each room begin with none of the verbs of tests/support/docstrings.py."""

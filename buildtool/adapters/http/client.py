@@ -93,7 +93,7 @@ _URL = re.compile(r"https?://[!-~]+")
 
 @frozen
 class Patience:
-    """Seconds: to connect, without anything flowing, and until an answer begins once all was sent.
+    """The time-outs in seconds: to connect, without anything flowing, and until an answer begins once all was sent.
 
     The last is longer because the metaserver may have to read a large upload again, after a restart.
     """
@@ -104,7 +104,7 @@ class Patience:
 
 
 class HttpClient:
-    """Sends requests over connections that are kept for a while."""
+    """An HTTP client that keeps its connections for a while."""
 
     def __init__(self, reactor: IReactorTime, patience: Patience) -> None:
         self._reactor = reactor
@@ -127,7 +127,7 @@ class HttpClient:
         *,
         wait: float = 0.0,
     ) -> AsyncIterator[HttpAnswer]:
-        """Send a request and give its answer; whatever is left of it afterwards is cut off.
+        """Send a request and yield its answer; what is left of it afterwards is cut off.
 
         ``wait`` is added to the seconds until the answer. Raises Unavailable, and BadUpload for a file that cannot be
         read to its end: another try would not do.
@@ -265,7 +265,7 @@ class HttpAnswer:
         return receiver.inlet
 
     async def body(self, limit: int, *, cut: bool = False) -> bytes:
-        """Return the body; of one longer than ``limit`` bytes the beginning if ``cut``, else BadUpload is raised."""
+        """Return the body. Of one longer than ``limit`` bytes return the beginning if ``cut``, else raise BadUpload."""
         parts: list[bytes] = []
         size = 0
         async for batch in self.pieces():
@@ -326,7 +326,7 @@ class _Paused:
 
 
 def site(url: str) -> str:
-    """The host and port of a URL, for messages."""
+    """Return the host and port of a URL, for messages."""
     return urlsplit(url).netloc[:100] or url[:100]
 
 

@@ -26,7 +26,7 @@ from buildtool.ports.common import Executor
 
 @implementer(IBodyProducer)
 class SmallBody:
-    """A small body."""
+    """The body of a request that is sent at once."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -39,18 +39,18 @@ class SmallBody:
         return done
 
     def pauseProducing(self) -> None:
-        """It has all been written."""
+        """Ignore this: all has been written."""
 
     def resumeProducing(self) -> None:
-        """It has all been written."""
+        """Ignore this: all has been written."""
 
     def stopProducing(self) -> None:
-        """It has all been written."""
+        """Ignore this: all has been written."""
 
 
 @implementer(IBodyProducer)
 class FileBody:
-    """A file from ``offset`` to ``size``, read in a thread piece by piece as the connection takes it.
+    """A file from byte ``offset`` to ``size``, read in a thread piece by piece as the connection takes it.
 
     ``done`` fires when the file is closed, which is after ``stopProducing`` or at the end.
     """

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}")
 
 
 class DownloadHandler:
-    """Artifacts on their way out."""
+    """The handler of artifact downloads."""
 
     def __init__(self, artifacts: ArtifactStore, corrupt: Callable[[str], object]) -> None:
         self._artifacts = artifacts

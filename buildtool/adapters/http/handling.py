@@ -23,7 +23,7 @@ LIVE: Headers = (("Cache-Control", "no-store"),)
 
 
 class TicketReader:
-    """Reads the ticket of a request and compares it with what the request is about."""
+    """A reader of the ticket of a request, which it compares with what the request is about."""
 
     def __init__(self, keys: Keys, clock: Clock) -> None:
         self._keys = keys

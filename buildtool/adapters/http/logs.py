@@ -31,7 +31,7 @@ LOG_ANSWER = 1024 * 1024
 
 
 class LogHandler:
-    """Logs: in from build servers, out to whoever follows."""
+    """The handler of logs: in from build servers, out to followers."""
 
     def __init__(self, tickets: TicketReader, logs: LogStore, reactor: IReactorTime) -> None:
         self._tickets = tickets

@@ -23,11 +23,11 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
 
 @frozen
 class Oversight:
-    """What the transfer port asks and tells the broker.
+    """The broker, as the transfer port asks and informs it.
 
     ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
     artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
-    ``unkept`` hears that there is no room for the artifact of an Attempt, and why.
+    ``unkept`` is called with an Attempt whose artifact there is no room for, and why.
     """
 
     lives: Callable[[int, int], bool]

@@ -28,7 +28,7 @@ _log = Logger()
 
 
 class RequestSite(Protocol):
-    """What a request needs of the site that it is sent to."""
+    """The site that a request is sent to."""
 
     routes: Routes
     limits: HttpLimits
@@ -39,7 +39,7 @@ class RequestSite(Protocol):
 
 
 class RequestChannel(Protocol):
-    """What a request needs of its connection."""
+    """The connection of a request."""
 
     transport: Connection
     lingering: bool
@@ -49,14 +49,14 @@ class RequestChannel(Protocol):
         """The site that the connection was made to."""
 
     def stands(self, standing: ConnectionState) -> None:
-        """Note what the peer is doing, and that it does it now."""
+        """Record what the peer is doing now."""
 
     def linger(self) -> None:
-        """Take no more requests, throw away what comes, and cut the connection soon."""
+        """Stop taking requests, throw away what comes, and cut the connection soon."""
 
 
 class StreamingRequest(http.Request):
-    """One request. ``method``, ``path``, ``query`` and the headers are known when it is admitted."""
+    """One HTTP request. ``method``, ``path``, ``query`` and the headers are known when it is admitted."""
 
     channel: RequestChannel | None = None  # type: ignore[assignment]
 
@@ -77,7 +77,10 @@ class StreamingRequest(http.Request):
     # --- called by the channel ---------------------------------------------------------------------------
 
     def begin(self, method: bytes, uri: bytes, version: bytes, length: int | None) -> None:
-        """The headers are complete: ask whether this is wanted, and start the handler when a body follows."""
+        """Admit the request, whose headers are complete, or record a refusal; start its handler when a body follows.
+
+        ``length`` is the body's in bytes, None where it is not told.
+        """
         self.method, self.uri, self.clientproto = method, uri, version
         self.path, _, query = uri.partition(b"?")
         self.query = query.decode("latin-1")
@@ -96,7 +99,7 @@ class StreamingRequest(http.Request):
             self._start()
 
     def gotLength(self, length: int | None) -> None:
-        """No file is made for the body: it goes to the handler as it comes."""
+        """Skip Twisted's file for a body of ``length`` bytes: it goes to the handler as it comes."""
 
     def handleContentChunk(self, data: bytes) -> None:
         self._arrived += len(data)
@@ -120,7 +123,7 @@ class StreamingRequest(http.Request):
         self.broken()
 
     def broken(self) -> None:
-        """Nothing more comes of the body, and nobody waits for the answer."""
+        """Stop the body and drop the answer: the connection is lost."""
         self.lost = True
         self._body.fail(Unavailable("the connection was lost"))
         for call in self._on_lost:
@@ -133,17 +136,17 @@ class StreamingRequest(http.Request):
         self._on_lost.append(call)
 
     def waits_for_news(self) -> None:
-        """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+        """Record that the peer waits for what may not happen: if it waits for long, it makes room for others."""
         if self.channel is not None:
             self.channel.stands(ConnectionState.BUSY)
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Close the connection at once."""
         if self.channel is not None and not self.lost:
             self.channel.transport.abortConnection()
 
     def header(self, name: str) -> str | None:
-        """Return the header's value, None when it is absent. Raises Refusal when it is there twice."""
+        """Return the header's value, None when it is absent. Raises HttpRefusal when it is there twice."""
         values = self.requestHeaders.getRawHeaders(name.encode(), [])
         if len(values) > 1:
             raise HttpRefusal(http.BAD_REQUEST, f"the header {name} may be there only once")

@@ -18,7 +18,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @frozen
 class HttpLimits:
-    """Bounds of one site: connections at once (each network has a share, see ``ConnectionShares``), and seconds.
+    """The bounds of one site: connections at once (each network has a share, see ``ConnectionShares``), and seconds.
 
     ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
     each ``MIN_PROGRESS`` bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make
@@ -47,12 +47,12 @@ class Content(Protocol):
         """Return ``size`` bytes from ``start`` on."""
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Close what is read from."""
 
 
 @frozen
 class HttpResponse:
-    """What a request is answered: a status, headers, and either one line of text or a content."""
+    """The answer to a request: a status, headers, and either one line of text or a content."""
 
     code: int
     text: str = ""
@@ -61,7 +61,7 @@ class HttpResponse:
 
 
 class HttpRefusal(Exception):
-    """Raised by a handler for an answer that is no success and no error of this program."""
+    """A handler's answer that is no success and no error of this program."""
 
     def __init__(self, code: int, text: str, headers: Headers = ()) -> None:
         super().__init__(text)
@@ -69,7 +69,7 @@ class HttpRefusal(Exception):
 
 
 class IncomingRequest(Protocol):
-    """What a handler sees of a request."""
+    """A request, as a handler sees it."""
 
     @property
     def method(self) -> bytes:
@@ -94,10 +94,10 @@ class IncomingRequest(Protocol):
         """Call ``call`` when the connection is lost before the answer is finished."""
 
     def waits_for_news(self) -> None:
-        """Note that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+        """Record that the peer waits for what may not happen: if it waits for long, it makes room for others."""
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Close the connection at once."""
 
 
 Handler = Callable[[IncomingRequest, BodyReader], Awaitable[HttpResponse]]
@@ -105,20 +105,20 @@ Handler = Callable[[IncomingRequest, BodyReader], Awaitable[HttpResponse]]
 
 @frozen
 class Admission:
-    """Who handles a request, and the most bytes its body may have."""
+    """The handler of a request, and the most bytes its body may have."""
 
     handler: Handler
     body_limit: int = 0
 
 
 class Routes(Protocol):
-    """What a site serves."""
+    """The routes of a site."""
 
     def admit(self, request: IncomingRequest) -> Admission:
-        """Decide, from the headers alone and without waiting. Raises HttpRefusal or BuildToolError."""
+        """Return the handler of a request, by its headers alone and at once. Raises HttpRefusal, BuildToolError."""
 
     def refusal(self, error: BuildToolError) -> HttpResponse:
-        """Say an error in HTTP."""
+        """Return the answer for an error."""
 
     def headers(self) -> Headers:
-        """Return what every answer carries."""
+        """Return the headers of every answer."""

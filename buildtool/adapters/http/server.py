@@ -50,7 +50,7 @@ _channel_log = Logger("twisted.web.http")
 
 
 class StreamingChannel(http.HTTPChannel):
-    """One connection."""
+    """One HTTP connection whose bodies are streams."""
 
     site: StreamingSite
     requests: list[StreamingRequest]
@@ -72,11 +72,11 @@ class StreamingChannel(http.HTTPChannel):
         self.transport.bufferSize = PIECE
 
     def stands(self, standing: ConnectionState) -> None:
-        """Note what the peer is doing, and that it does it now."""
+        """Record what the peer is doing now."""
         self.site.admitting.stands(self, standing, self.site.reactor.seconds())
 
     def dataReceived(self, data: bytes) -> None:
-        """Unlike Twisted's, do not let every byte prolong the time-out: see ``HttpLimits.idle``."""
+        """Read what came; unlike in Twisted's, not every byte prolongs the time-out: see ``HttpLimits.idle``."""
         if self._busy:  # what trickles in before a request is complete makes nobody's place safer
             self.site.admitting.heard(self, self.site.reactor.seconds())
         self.transport.bufferSize = self.site.part(PIECE)
@@ -136,7 +136,7 @@ class StreamingChannel(http.HTTPChannel):
         super().requestDone(request)
 
     def linger(self) -> None:
-        """Take no more requests, throw away what comes, and cut the connection soon."""
+        """Stop taking requests, throw away what comes, and cut the connection soon."""
         self.lingering = True
         self.persistent = False
         self.setTimeout(None)
@@ -206,23 +206,23 @@ class StreamingSite(http.HTTPFactory):
         return channel
 
     def startFactory(self) -> None:
-        """Nothing to open."""
+        """Open nothing."""
 
     def stopFactory(self) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
     def log(self, request: http.Request) -> None:
-        """Nothing to write."""
+        """Write nothing."""
 
     def gone(self, channel: StreamingChannel) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self.admitting.left(channel)
         self._open.discard(channel)
         if not self._open:
             self._empty.notify()
 
     async def disconnect(self) -> None:
-        """Cut every connection, and return when all are gone: for the end of the program."""
+        """Close every connection, and return when all are gone: for the end of the program."""
         if self._open:
             what = "1 connection" if len(self._open) == 1 else f"{len(self._open)} connections"
             _log.info("cut off: {what} of the transfer port", what=what)

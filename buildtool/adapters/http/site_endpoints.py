@@ -14,7 +14,7 @@ from buildtool.errors import Unavailable
 
 @implementer(IAgentEndpointFactory)
 class SiteEndpoints:
-    """Connects to where URLs lead. Raises Unavailable for a host whose certificate could not be checked."""
+    """The endpoints that URLs lead to."""
 
     def __init__(self, reactor: IReactorTime, timeout: float) -> None:
         """``timeout`` is in seconds."""
@@ -22,7 +22,7 @@ class SiteEndpoints:
         self._timeout = timeout
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Return how to connect."""
+        """Return the endpoint of a site. Raises Unavailable where its certificate could not be checked."""
         host = uri.host.decode("ascii").replace("%25", "%")
         endpoint = machine_at(self._reactor, host, uri.port, self._timeout)
         if uri.scheme != b"https":

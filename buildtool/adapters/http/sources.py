@@ -22,7 +22,7 @@ from buildtool.ports.common import Executor
 
 
 class SourceHandler:
-    """Commits on their way to build servers."""
+    """The handler of commits for build servers."""
 
     def __init__(self, tickets: TicketReader, oversight: Oversight, executor: Executor) -> None:
         self._tickets = tickets

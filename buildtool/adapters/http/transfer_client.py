@@ -45,7 +45,7 @@ RESUMES = 3
 
 
 class TransferClient:
-    """Sends to, and fetches from, transfer ports. ``executor`` runs what touches files."""
+    """A client of transfer ports. ``executor`` runs what touches files."""
 
     def __init__(self, reactor: IReactorTime, executor: Executor, patience: Patience | None = None) -> None:
         self._executor = executor
@@ -59,7 +59,7 @@ class TransferClient:
     # --- ports.Uploads ---------------------------------------------------------------------------------
 
     async def append_log(self, url: str, ticket: str, offset: int, data: bytes) -> int:
-        """As the port says; BadOffset tells by its ``length`` how far the log at the other end has got."""
+        """Append to a log as the port says; BadOffset has in ``length`` how many bytes the other end has."""
         body = SmallBody(data)
         headers = {**_ticket(ticket), "Upload-Offset": str(offset)}
         async with self._asker.asked("POST", url, headers, body) as response:
@@ -172,7 +172,7 @@ class TransferClient:
     # --- ports.SourceCopies ----------------------------------------------------------------------------
 
     async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
-        """As the port says. It is asked for until it is made, and what breaks off goes on from where it was."""
+        """Fetch a copy as the port says, asking until it is made; what breaks off goes on from where it was."""
         for tries_left in range(COPY_TRIES, -1, -1):
             try:
                 size, digest = await self._copy_ready(url, ticket)
@@ -197,7 +197,7 @@ class TransferClient:
         raise Unavailable(f"{site(url)} did not pack the sources within {COPY_MAKING:g} s")
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
-        """As the port says. Raises Unavailable, NotFound, BadOffset."""
+        """Read a log as the port says, waiting up to ``wait`` seconds. Raises Unavailable, NotFound, BadOffset."""
         query = f"{url}?offset={offset}&wait={max(int(wait), 0)}"
         async with self._asker.asked("GET", query, {}, wait=wait) as response:
             await response.expect(HTTPStatus.OK)

@@ -36,7 +36,7 @@ class _Promise:
 
 
 class UploadHandler:
-    """Artifacts on their way in."""
+    """The handler of artifact uploads."""
 
     def __init__(self, tickets: TicketReader, artifacts: ArtifactStore, oversight: Oversight) -> None:
         self._tickets = tickets
