@@ -53,7 +53,8 @@ def make_urls(public: str, transfer: str) -> Urls:
 class WebApp:
     """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``.
 
-    ``questions`` asks the metaserver why a build waits, ``condition`` how it stands; without them nobody is told.
+    ``questions`` asks the metaserver why a build waits, ``condition`` for its health; without them pages leave that
+    out.
     """
 
     app = Klein()
@@ -96,7 +97,7 @@ class WebApp:
     @app.route("/buildersinfo", methods=["GET"])
     @app.route("/buildservers", methods=["GET"])
     async def servers(self, request: Request) -> bytes:
-        """Show a page of the build servers, or the one with a name."""
+        """Show a page of the build servers, or the one with a name. Raises NotFound."""
         now, name, said = self._clock.wall(), asked(request, "name"), asked(request, "page")
         at, per = number(said, "page") if said else 1, presenters.SERVERS_PER_PAGE
         lines = await self._pages.build_servers(skip=(at - 1) * per, limit=per + 1, name=name)
@@ -108,7 +109,7 @@ class WebApp:
 
     @app.route("/builds", methods=["GET"])
     async def builds(self, request: Request) -> bytes:
-        """Show a page of the builds, newest first."""
+        """Show a page of the builds, newest first. Raises NotFound."""
         before, project, state = (asked(request, name) for name in ("before", "project", "state"))
         if state and state not in _STATES:
             raise NotFound(f"there is no such state of a build; there are {', '.join(_STATES)}")
@@ -158,7 +159,7 @@ class WebApp:
 
     @app.route("/health", methods=["GET"])
     async def health(self, request: Request) -> bytes:
-        """Answer monitoring how the database and the metaserver stand: 200 when all is well, else 503."""
+        """Answer monitoring with the health of database and metaserver: 200 when all is well, else 503."""
         revision = trouble = ""
         try:
             revision = (await self._pages.health()).revision
@@ -172,7 +173,7 @@ class WebApp:
 
     @app.route("/static/<name>", methods=["GET"])
     def static(self, request: Request, name: str) -> bytes:
-        """Send a static file by its name with digest."""
+        """Send a static file by its name with digest. Raises NotFound."""
         asset = self._assets.get(name)
         if asset is None:
             raise NotFound("there is no such file")

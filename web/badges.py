@@ -63,14 +63,14 @@ JOINED: Mapping[Joined, str] = {
 
 
 def attempt(it: Attempt) -> Badge:
-    """Return how an Attempt stands, or how it ended. One that is missing has an end too, until it comes back."""
+    """Return the state or end of an Attempt. One that is missing has an end too, until it comes back."""
     if it.state is AttemptState.ENDED and it.end is not None:
         return _ENDED[it.end]
     return _GOING[it.state]
 
 
 def server(it: Server, running: int, now: float) -> Badge:
-    """Return how a build server stands."""
+    """Return the state of a build server at ``now``, wall time in seconds."""
     if not it.connected:
         return Badge("bad", "missing") if it.missing_since else Badge("quiet", "not connected")
     if it.paused:

@@ -20,7 +20,7 @@ SECURITY_HEADERS = {
 
 
 class Guard(Resource):
-    """Puts the security headers on every answer, and makes every request one that the routes can read.
+    """The root resource: puts the security headers on every answer, and makes every request one that routes can read.
 
     The Host header plays no part in any answer, so none reaches the routes, which refuse odd ones in ways of their own.
     A path that is no text is a path where nothing is; one wrong method is like another.

@@ -16,10 +16,10 @@ _PATH = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
 
 
 class HealthSource(Protocol):
-    """Asks the metaserver how it stands."""
+    """A way to ask the metaserver for its health."""
 
     async def health(self) -> HealthTold | None:
-        """Return what it says; None when it does not answer in time."""
+        """Return the metaserver's health; None when it does not answer in time."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class HealthAnswer:
 def said(
     version: str, revision: str, trouble: str = "", told: HealthTold | None = None, *, asked: bool = False
 ) -> HealthAnswer:
-    """Return the answer.
+    """Return the answer to monitoring.
 
     ``revision`` is the database's; "" when it cannot be read, and then ``trouble`` is the error's code. ``told`` is
     what the metaserver said, if it was ``asked`` and has answered. Visitors are told no paths of this machine.

@@ -1,4 +1,4 @@
-"""From domain values to what a template shows. Pure functions: time comes in as ``now``, links from ``urls``."""
+"""From domain values to what a template shows. Pure: ``now`` is wall time in seconds, links come from ``urls``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The geometry of the timeline on a build's page. Pure."""
+"""The geometry of the timeline on a build's page. Pure; ``now`` is wall time in seconds."""
 
 from __future__ import annotations
 

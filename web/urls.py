@@ -20,10 +20,10 @@ def _prefix(public_url: str) -> str:
 
 @frozen(eq=False)
 class Urls:
-    """Where everything is.
+    """The URL of everything.
 
-    ``public`` is the address of the pages, ``transfer`` that of the transfer port, neither needing a ``/`` at its
-    end; ``assets`` maps the name of a static file to the name under which it is served, which carries its digest.
+    ``public`` is the address of the pages, ``transfer`` that of the transfer port, neither needing a ``/`` at its end;
+    ``assets`` maps the name of a static file to the name under which it is served, which carries its digest.
     """
 
     public: str

@@ -17,7 +17,7 @@ class Badge:
 
 @frozen
 class PageLink:
-    """Where to go, in what words; ``under`` is said beside it."""
+    """A link with its words; ``under`` is said beside it."""
 
     url: str
     text: str
@@ -113,7 +113,7 @@ class BuildsPage:
 
 @frozen
 class Presence:
-    """Since when a build server is there, or was last: ``before`` stands before the moment."""
+    """The time since when a build server is there, or was last: ``before`` stands before the moment."""
 
     before: str
     when: Moment
@@ -256,7 +256,7 @@ class WaitRow:
 
 @frozen
 class WaitCard:
-    """Why a Build waits: reasons, what the best machine lacks, its place, and when it may start."""
+    """The reasons why a Build waits, what the best machine lacks, its place, and when it may start."""
 
     rows: tuple[WaitRow, ...]
     notes: tuple[str, ...]
@@ -287,7 +287,7 @@ class BuildPage:
 
 @frozen
 class ErrorPage:
-    """What went wrong, in one line."""
+    """An error, in one line."""
 
     title: str
     text: str

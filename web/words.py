@@ -39,7 +39,10 @@ def duration(seconds: float) -> str:
 
 
 def age(then: float, now: float) -> str:
-    """Return how long ago ``then`` was, or how far ahead it is, with one unit: ``3 min ago``, ``in 2 h``."""
+    """Return how long before ``now`` a time was, or how far ahead, with one unit: ``3 min ago``, ``in 2 h``.
+
+    Both are in seconds.
+    """
     apart = abs(now - then)
     if apart < 2:  # noqa: PLR2004 - clocks of two machines differ by as much
         return "just now"

@@ -159,7 +159,6 @@ ALLOWED = Exceptions(
 
 DOCSTRINGS = {
     "adapters/control": 30,
-    "adapters/maintenance": 12,
     "adapters/storage": 16,
     "metaserver": 18,
 }

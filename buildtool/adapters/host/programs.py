@@ -34,8 +34,8 @@ _LOOK = 0.05
 def find_tools(names: Iterable[str], path: str | None = None, *, time_limit: float = TIME_LIMIT) -> dict[str, str]:
     """Return the programs of ``names`` that are there, each with its version, empty if it does not tell one.
 
-    Those that answer wherever they work are there only if they do, the others if they can be started. ``path``
-    replaces PATH.
+    Those that answer wherever they work are there only if they do within ``time_limit`` seconds, the others if they can
+    be started. ``path`` replaces PATH.
     """
 
     def look(name: str) -> tuple[str, str | None]:

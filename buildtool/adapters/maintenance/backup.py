@@ -40,7 +40,7 @@ _READ = 1024 * 1024
 
 @frozen
 class Copied:
-    """What a backup holds. ``linked`` and ``copied`` count files, ``withdrawn`` rows whose file was not there."""
+    """The contents of a backup. ``linked`` and ``copied`` count files, ``withdrawn`` rows whose file was not there."""
 
     artifacts: int
     artifact_bytes: int
@@ -52,7 +52,7 @@ class Copied:
 
 @define
 class Backup:
-    """Copies the state directory ``source`` to ``target``, which must not exist or be empty."""
+    """A copy of the state directory ``source`` in ``target``, which must not exist or be empty."""
 
     source: Path
     target: Path

@@ -38,7 +38,7 @@ PASSES = 5
 
 @frozen
 class Report:
-    """What was found, and how much was looked at: rows, artifacts and their bytes, logs."""
+    """The findings, and how much was read: rows, artifacts and their bytes, logs."""
 
     findings: tuple[Finding, ...]
     rows: int = 0
@@ -64,7 +64,7 @@ class Checkup:
     progress: Progress = field(default=silent)
 
     async def run(self, *, repair: bool) -> Report:
-        """Look at everything, and with ``repair`` mend what can be mended safely.
+        """Check everything, and with ``repair`` mend what can be mended safely.
 
         Raises StorageUnavailable when there is no database, or an older one, or it cannot be written for mending;
         NewerDatabase for one of a newer version.

@@ -35,7 +35,7 @@ _UPLOAD = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})")
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+    """Ignore how far the reading has come."""
 
 
 @frozen
@@ -50,7 +50,7 @@ class Row:
 
 @frozen
 class Expected:
-    """What the rows say about files: artifacts given out, all digests ever stored, all Attempts, and the live ones."""
+    """The files that the rows name: artifacts given out, all digests ever stored, all Attempts, and the live ones."""
 
     artifacts: tuple[Row, ...]
     digests: frozenset[str]
@@ -60,7 +60,7 @@ class Expected:
 
 @define
 class SeenFiles:
-    """How much was looked at."""
+    """The counts of what was read."""
 
     artifacts: int = 0
     artifact_bytes: int = 0

@@ -1,4 +1,7 @@
-"""Whether the rows say together what the lifecycles allow: invariants that no single row shows."""
+"""Whether the rows say together what the lifecycles allow: invariants that no single row shows.
+
+Each check returns its findings by ``now``, wall time in seconds.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def _waits() -> ColumnElement[bool]:
 
 
 def twice_open(connection: Connection, now: float) -> list[Finding]:
-    """Two open Builds of one BuildKey would be built twice."""
+    """Find BuildKeys with two open Builds, which would be built twice."""
     opened = select(builds.c.key, builds.c.id, builds.c.state).where(builds.c.state.in_(OPEN)).order_by(builds.c.id)
     by_key: dict[str, list[tuple[bool, int]]] = {}
     for key, build_id, state in connection.execute(opened):
@@ -85,7 +88,7 @@ def _end_attempt(build_id: int, epoch: int, now: float, connection: Connection) 
 
 
 def waits_for_nothing(connection: Connection, now: float) -> list[Finding]:
-    """A Request that waits for a Build that is closed, or is not there, would wait for ever."""
+    """Find Requests that wait for a Build that is closed or not there: they would wait for ever."""
     opened = exists().where(builds.c.id == requests.c.build_id, builds.c.state.in_(OPEN))
     lost = (
         select(requests.c.id, requests.c.build_id).where(requests.c.state == WAITING, ~opened).order_by(requests.c.id)
@@ -122,7 +125,7 @@ def _readmit(request_id: int, now: float, connection: Connection) -> None:
 
 
 def unwanted(connection: Connection, now: float) -> list[Finding]:
-    """An open Build that no Request waits for would be built for nobody."""
+    """Find open Builds that no Request waits for: they would be built in vain."""
     nobody = select(builds.c.id, builds.c.state).where(builds.c.state.in_(OPEN), ~_waits()).order_by(builds.c.id)
     return [
         Finding(
@@ -138,7 +141,7 @@ def unwanted(connection: Connection, now: float) -> list[Finding]:
 
 
 def strays(connection: Connection, now: float) -> list[Finding]:
-    """An Attempt goes on only as the newest of a Build that runs; one of a closed Build is not missed either."""
+    """Find Attempts that go on, or are missing, though they are not the newest of a Build that runs."""
     alone = (builds.c.state != BuildState.RUNNING.value) | (builds.c.epoch > attempts.c.epoch)
     going_on = (
         select(attempts.c.build_id, attempts.c.epoch, attempts.c.state, builds.c.state, builds.c.epoch)
@@ -167,7 +170,7 @@ def strays(connection: Connection, now: float) -> list[Finding]:
 
 
 def runs_nowhere(connection: Connection, _now: float) -> list[Finding]:
-    """A Build that runs has an Attempt that goes on, its newest."""
+    """Find running Builds whose newest Attempt does not go on."""
     held = exists().where(
         attempts.c.build_id == builds.c.id, attempts.c.epoch == builds.c.epoch, attempts.c.state.in_(HOLDING)
     )
@@ -191,7 +194,7 @@ def _queue(build_id: int, connection: Connection) -> None:
 
 
 def epochs(connection: Connection, _now: float) -> list[Finding]:
-    """The epoch of a Build is that of its last Attempt, and rises: a number given twice would fence nothing."""
+    """Find Builds whose epoch is not that of their last Attempt: a number given twice would fence nothing."""
     behind = (
         select(builds.c.id, builds.c.epoch, func.max(attempts.c.epoch))
         .join(attempts, attempts.c.build_id == builds.c.id)
@@ -216,7 +219,7 @@ def _set_epoch(build_id: int, epoch: int, connection: Connection) -> None:
 
 
 def undecided(connection: Connection, _now: float) -> list[Finding]:
-    """What a Build says decided it, is there."""
+    """Find Builds whose deciding Attempt or Artifact is not there."""
     attempt = exists().where(attempts.c.build_id == builds.c.id, attempts.c.epoch == builds.c.deciding_epoch)
     without = select(builds.c.id, builds.c.deciding_epoch).where(builds.c.deciding_epoch.is_not(None), ~attempt)
     made = exists().where(schema.artifacts.c.id == builds.c.artifact_id)
@@ -240,7 +243,7 @@ def _name_none(build_id: int, column: str, connection: Connection) -> None:
 
 
 def mails(connection: Connection, _now: float) -> list[Finding]:
-    """A mail tells of Requests that there are; one to the owner of a machine tells of that, and of none."""
+    """Find mails about Requests that are not there; one to the owner of a machine is about that, and about none."""
     known = set(connection.execute(select(requests.c.id)).scalars())
     found = []
     of_requests = select(outbox.c.key, outbox.c.request_ids).where(outbox.c.server == "")

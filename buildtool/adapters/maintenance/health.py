@@ -35,7 +35,7 @@ Source = Callable[[], Iterable[str]]
 
 @frozen
 class HealthState:
-    """How things stand: one line for each thing that is wrong, none when all is well."""
+    """The problems found: one line for each thing that is wrong, none when all is well."""
 
     problems: tuple[str, ...] = ()
 
@@ -47,11 +47,10 @@ class HealthState:
 
 @define(eq=False)
 class HealthCheck:
-    """Implements ``ports.Conditions``. ``sources`` tell of themselves; disk and database are looked at here.
+    """The ``ports.Conditions`` of the metaserver: what ``sources`` say, and what is checked here of disk and database.
 
-    ``needed`` tells which programs have to be in PATH.
-
-    ``round_`` is what a ``PeriodicTask`` does. What begins and what is over is logged.
+    ``needed`` tells which programs have to be in PATH. ``round_`` is what a ``PeriodicTask`` does. What begins and what
+    is over is logged.
     """
 
     directory: Path
@@ -64,7 +63,7 @@ class HealthCheck:
     _told: frozenset[str] = field(default=frozenset(), init=False)
 
     def problems(self) -> tuple[str, ...]:
-        """Return what is wrong, as of now where that is known at once, as of the last look elsewhere."""
+        """Return each problem, as of now where that is known at once, as of the last check elsewhere."""
         lines = (*(line for source in self.sources for line in source()), *self.looked.problems)
         # What one source says with its consequence, another says without.
         return tuple(
@@ -74,7 +73,7 @@ class HealthCheck:
         )
 
     async def round_(self, _patrol: PeriodicTask) -> float:
-        """Look at everything; return after how many seconds to look again."""
+        """Check everything; return the seconds until the next check."""
         self.looked = HealthState((*await self._database(), *await self._disk()))
         self._tell(frozenset(self.problems()))
         return EVERY if not self._told else TROUBLED_EVERY

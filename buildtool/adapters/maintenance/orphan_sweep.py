@@ -57,7 +57,7 @@ _GIVEN_OUT = (
 
 @define(eq=False)
 class Sweep:
-    """Looks at all files and all rows, a few at a time. ``round_`` is what a ``PeriodicTask`` does."""
+    """A sweep over all files and all rows, a few at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
     shelving: ArtifactRemoval
@@ -71,7 +71,7 @@ class Sweep:
         return tuple(line for line in (said if self._empty else "", self._strange) if line)
 
     async def round_(self, patrol: PeriodicTask) -> float:
-        """Do one sweep. Raises StorageUnavailable, CancelledError."""
+        """Run one sweep; return the seconds until the next. Raises StorageUnavailable, CancelledError."""
         seen = await self._files(patrol)
         await self._rows(patrol, anything=seen)
         return EVERY

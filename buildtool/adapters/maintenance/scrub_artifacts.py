@@ -64,7 +64,7 @@ def rate(count: int, size: int) -> float:
 
 @define(eq=False)
 class Scrub:
-    """Reads all artifacts, a piece at a time. ``round_`` is what a ``PeriodicTask`` does."""
+    """The reader of all artifacts, a piece at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
     shelving: ArtifactRemoval

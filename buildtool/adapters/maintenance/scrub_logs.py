@@ -28,7 +28,7 @@ _FINISHED = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log\.zst")
 
 @define(eq=False)
 class LogScrub:
-    """Reads the finished logs of the state directory ``directory``. ``round_`` is what a ``PeriodicTask`` does."""
+    """The reader of finished logs of the state directory ``directory``. ``round_`` is what a ``PeriodicTask`` does."""
 
     directory: Path
     logs: LogReader

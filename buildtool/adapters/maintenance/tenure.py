@@ -32,7 +32,7 @@ no copy has the same, not even one that is written into the same inodes.
 
 @frozen
 class Tenure:
-    """What a start found and wrote: the ``term``, all lives, and how long nobody held the directory, in seconds.
+    """The hold on a state directory: its ``term``, all lives, and for how many seconds no process had held it.
 
     ``anew`` says why a new life has begun, or is empty; ``rekeyed`` whether the key is another than the last time.
     """
@@ -55,7 +55,7 @@ async def begin(database: Database, directory: Path, secret: Secret, now: float,
     """Take the next term of the database in ``directory``, and hold it. Raises StorageUnavailable.
 
     A new life begins where the directory may have been copied since the last start, or ``restored`` says so. What is
-    made with a fresh key in a fresh database needs none to be told apart.
+    made with a fresh key in a fresh database needs none to be told apart. ``now`` is wall time in seconds.
     """
     row = await database.run(_recorded)
     term = row.term + 1 if row is not None else 1
@@ -72,7 +72,7 @@ async def begin(database: Database, directory: Path, secret: Secret, now: float,
 
 
 async def end(database: Database) -> None:
-    """Write down that nobody holds the database any more, if that can be written: it is for people to read."""
+    """Record, if that can be written, that no process holds the database any more: it is for people to read."""
     with suppress(StorageUnavailable):
         await database.run(_held_by_nobody)
 

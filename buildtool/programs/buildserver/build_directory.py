@@ -21,7 +21,7 @@ log = Logger()
 
 @frozen
 class BuildDirectory:
-    """Where this build server keeps its files; each name has a place of its own, so several run on one machine."""
+    """The directory of this build server's files; each name has one of its own, so several run on one machine."""
 
     top: Path
 

@@ -25,7 +25,7 @@ _TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "
 
 @frozen
 class Announced:
-    """What stays the same while the program runs; ``machine`` and ``detected`` are as of the start.
+    """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
     ``time_limit`` is the owner's for one build, in seconds.
     """
@@ -73,9 +73,9 @@ def announced(
     found: Survey | None = None,
     time_limit: int | None = None,
 ) -> Announced:
-    """Compose it; ``found`` are the toolchains besides the machine's own compiler, ``time_limit`` is in seconds.
+    """Compose what is announced; ``found`` are the toolchains besides the machine's own compiler.
 
-    Raises ConfigurationError for a property that names a detector which there is not.
+    ``time_limit`` is in seconds. Raises ConfigurationError for a property that names a detector which there is not.
     """
     known = list(projects)
     properties = dict(STANDARD)

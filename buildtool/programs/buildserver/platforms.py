@@ -19,7 +19,7 @@ _KINDS = tuple(kind.value for kind in OfferKind)
 
 @frozen
 class Choice:
-    """What the owner wants offered, as said with ``where``: kinds, architectures and triples; None is everything."""
+    """The owner's choice of kinds, architectures and triples, as said with ``where``; None is everything."""
 
     names: tuple[str, ...] | None = None
     cross: bool = True

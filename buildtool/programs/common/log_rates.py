@@ -27,7 +27,7 @@ _KIND_SHOWN = 100
 
 @define
 class LineRates:
-    """Decides which lines are written. A kind of line is what the program says, without what it says it of.
+    """A limit on log lines. A kind of line is what the program says, without what it says it of.
 
     Every kind has a budget of its own, so what peers cause again and again leaves what the operator has to know alone.
     """

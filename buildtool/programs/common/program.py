@@ -224,7 +224,7 @@ def _where(failure: Failure) -> str:
 
 
 class Stop:
-    """Tells the program that it was asked to stop; ``reason`` is "" until then."""
+    """A request to stop the program; ``reason`` is "" until there is one."""
 
     def __init__(self) -> None:
         self.reason = ""

@@ -32,7 +32,10 @@ Close = Callable[[], Awaitable[object] | object]
 
 @define
 class Closing:
-    """What is to be closed at the end: what was opened last goes first, and what fails or hangs holds up nothing."""
+    """The list of what is closed at the end: what was opened last goes first, and what fails or hangs holds up nothing.
+
+    ``each`` and ``altogether`` are in seconds.
+    """
 
     timers: IReactorTime
     each: float = EACH
@@ -41,7 +44,7 @@ class Closing:
     _until: float = field(default=0.0, init=False)
 
     def add(self, name: str, close: Close) -> None:
-        """Close this at the end; ``name`` is what the log calls it."""
+        """Record what to ``close`` at the end; ``name`` is what the log calls it."""
         self._closers.append((name, close))
 
     def left(self) -> float:

@@ -23,11 +23,10 @@ PATIENCE = 60.0
 
 @define
 class StateHold:
-    """Checks that the state directory is still ours: ``round_`` is what a ``PeriodicTask`` does.
+    """A check that the state directory is still ours: ``round_`` is what a ``PeriodicTask`` does.
 
-    ``lost`` says why this metaserver ends, or is empty.
-
-    ``notice`` is what the operator should know of how the directory was found.
+    ``lost`` says why this metaserver ends, or is empty. ``notice`` is what the operator should know of how the
+    directory was found.
     """
 
     database: Database
@@ -50,7 +49,7 @@ class StateHold:
     async def round_(self, _patrol: PeriodicTask) -> float:
         """Check the directory, and ask the program to stop if it stays away or another process took over.
 
-        Return how many seconds to wait for the next check.
+        Returns the seconds until the next check.
         """
         if self.database.damage and not self._damaged:
             self._damaged = True

@@ -39,7 +39,7 @@ Send = Callable[[ArtifactGone], Awaitable[object]]
 
 @define(eq=False)
 class Housekeeping:
-    """Looks after the state directory ``directory``. ``shelving`` stands before the artifact files for all who publish.
+    """The upkeep of the state directory ``directory``. ``shelving`` guards the artifact files for all who publish.
 
     ``begin`` before anything is served, ``stop`` before the database is closed.
     """

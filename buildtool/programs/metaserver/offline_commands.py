@@ -132,7 +132,7 @@ def as_object(report: Report) -> dict[str, object]:
 
 @define
 class ReadingProgress:
-    """Prints on stderr, every few seconds, how far the reading has come; ``at`` is when it said so last (monotonic)."""
+    """A line on stderr, every few seconds, of how far the reading has come; ``at`` is when the last was (monotonic)."""
 
     at: float
 

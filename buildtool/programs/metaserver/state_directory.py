@@ -33,7 +33,7 @@ Pool = Callable[[int, str], Threads]
 
 @frozen
 class Beginning:
-    """What a start is told of its state directory.
+    """The options of a start that concern its state directory.
 
     ``accept_new`` lets it make a database beside files of an earlier one, ``restored`` says that it may be a copy.
     """
@@ -44,7 +44,7 @@ class Beginning:
 
 @frozen
 class Stored:
-    """What lies in the state directory, open. ``threads`` write, sync and hash files."""
+    """The contents of the state directory, open. ``threads`` write, sync and hash files."""
 
     directory: Path
     keys: Keys

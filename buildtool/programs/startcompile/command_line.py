@@ -34,7 +34,7 @@ _HELP = frozenset({"-h", "--help"})
 
 @frozen
 class BuildArguments:
-    """What to build, as the command line said it: only what was set, each value checked and canonical."""
+    """The wanted build, as the command line says it: only what was set, each value checked and canonical."""
 
     project: Project
     email: str

@@ -35,7 +35,7 @@ _SILENT = 1.0
 
 @define
 class Connecting:
-    """Connects to the metaserver at ``where``, and waits for it the first time; later ones have a time of their own."""
+    """A connector to the metaserver at ``where``: waits for it the first time; later tries have their own time."""
 
     endpoint: IStreamClientEndpoint
     where: str

@@ -41,7 +41,7 @@ _REFRESH = 0.2
 
 
 class LogText:
-    """Turns the bytes of a log into whole lines that do a terminal no harm; keeps at most one unfinished line."""
+    """A filter of the bytes of a log into whole, harmless lines; it keeps at most one unfinished line."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -62,7 +62,7 @@ def _harmless(line: str) -> str:
 
 
 class SilentConsole:
-    """Shows nothing. ``lost`` is why something that should have been shown could not be, None if all was."""
+    """A console that shows nothing. ``lost`` is why something could not be shown, None if all was."""
 
     lost: OutputLost | None = None
 
@@ -83,7 +83,7 @@ class SilentConsole:
 
 
 class PlainConsole(SilentConsole):
-    """Plain lines on ``stream``. When it cannot be written, or nobody reads it any more, the errand goes on."""
+    """A console of plain lines on ``stream``. When it cannot be written, or is closed, the errand goes on."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream

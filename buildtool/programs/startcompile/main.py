@@ -243,7 +243,7 @@ def _report(results: Sequence[Result], lost: OutputLost | None, *, wants_json: b
 
 @frozen
 class OutputPlace:
-    """``--output``: a file, a directory (one that is there, or ends in a slash), or "" for the current directory."""
+    """The ``--output``: a file, a directory (that is there, or ends in a slash), or "" for the current directory."""
 
     output: str
 
@@ -283,7 +283,7 @@ class OutputPlace:
 
 @define
 class FilePlace:
-    """Implements the requester's ``Place`` on this machine's disk."""
+    """The requester's ``Place`` on this machine's disk."""
 
     place: OutputPlace
     executor: Executor

@@ -141,7 +141,7 @@ class PagesSite(Site):
         self.admitting: ConnectionShares[_Channel] = ConnectionShares(room_for(most))
 
     def now(self) -> float:
-        """Return the time by which idleness is measured."""
+        """Return the time in seconds by which idleness is measured."""
         return self.reactor.seconds()
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
