@@ -1,6 +1,7 @@
-"""Makes .venv, or brings it up to date with the lock, and does nothing when it already is.
+"""Makes an environment, or brings it up to date with its locks, and does nothing when it already is.
 
-Run by every make target.  Two runs at once are safe: the second waits for the first and finds the work done.
+``.venv`` holds what the four programs need and no more, ``.venv-dev`` that and what tests and manuals need.  Every make
+target runs this.  Two runs at once are safe: the second waits for the first and finds the work done.
 The stamp holds a digest of what the environment was made from: a changed lock is always seen.
 """
 
@@ -11,66 +12,128 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells th
 
 import fcntl
 import hashlib
+import os
+import re
+import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-STAMP = VENV / "made-from"
-LOCK_FILE = ROOT / ".venv.lock"
-INPUTS = ("requirements.txt", "setup.cfg")
+MADE_FROM = {".venv": ("metaserver", "buildserver", "requester"), ".venv-dev": ("dev",)}
+PURPOSES = {".venv": "what the four programs need", ".venv-dev": "what the tests, the checks and the manuals need"}
+
+LOOK = 0.2
+"""Seconds between two looks at how far pip is."""
+
+LINE = 2.0
+"""Seconds between two lines about it where no terminal is."""
+
+MOST = 1_000_000
+"""Bytes of pip's output that are looked at."""
 
 
-def fingerprint() -> str:
-    """The digest of everything that decides what is in the environment."""
-    digest = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}".encode())
-    for name in INPUTS:
-        digest.update((ROOT / name).read_bytes())
-    return digest.hexdigest()
+class Environment:
+    """One of the two: where it is, and the locks that it is made from."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.place = ROOT / name
+        self.python = self.place / "bin/python"
+        self.packages = self.place / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+        self.locks = [ROOT / f"requirements-{what}.txt" for what in MADE_FROM[name]]
+        text = "".join(file.read_text() for file in (*self.locks, Path(__file__)))
+        self.locked = set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
+        self.fingerprint = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}\n{text}".encode()).hexdigest()
+        self.stamp = self.place / "made-from"
+        self._told = (time.monotonic(), "")
+
+    def current(self) -> bool:
+        """Whether it is there, works, and was made from these locks by this version of Python."""
+        return self.python.exists() and self.stamp.exists() and self.stamp.read_text() == self.fingerprint
+
+    def installed(self) -> set[str]:
+        """The names of the packages that are in it."""
+        names = {path.name.partition("-")[0] for path in self.packages.glob("*.dist-info")}
+        return {re.sub(r"[_.]+", "-", name).lower() for name in names}
+
+    def size(self) -> int:
+        """How much room it takes, in MiB."""
+        return sum(path.lstat().st_blocks for path in self.place.rglob("*")) // 2048
+
+    def make(self) -> None:
+        """Install what is locked and take out what is not, in what is there unless another Python made that.
+
+        The stamp comes last, so that half an environment is never current.  Raises CalledProcessError.
+        """
+        self.stamp.unlink(missing_ok=True)
+        if not self.python.exists() or not self.packages.exists():
+            self._run(sys.executable, "-m", "venv", "--clear", str(self.place))
+        pip = (str(self.python), "-m", "pip", "--disable-pip-version-check")
+        # Programs may run under an account that cannot write here; the tools compile what they use of themselves.
+        compiled = "--compile" if self.name == ".venv" else "--no-compile"
+        locks = (word for lock in self.locks for word in ("-r", str(lock)))
+        self._run(*pip, "install", "--progress-bar", "off", compiled, *locks)
+        surplus = self.installed() - self.locked - {"pip"}
+        if surplus:
+            self._run(*pip, "uninstall", "--yes", *sorted(surplus))
+        self.stamp.write_text(self.fingerprint)
+
+    def tell(self, words: str, *, last: bool = False) -> None:
+        """Print how far it is: on a terminal over what was told before, elsewhere in a line now and then."""
+        when, before = self._told
+        line = f"{self.name}: {words}"
+        if sys.stdout.isatty():
+            line = line[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
+        elif last or (words != before and time.monotonic() - when >= LINE):
+            print(line, flush=True)
+            self._told = (time.monotonic(), words)
+
+    def _run(self, *command: str) -> None:
+        """Run one step and tell how far it is; what it printed is in the error when it fails."""
+        with tempfile.TemporaryFile() as log:
+            with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
+                while process.poll() is None:
+                    time.sleep(LOOK)
+                    said = os.pread(log.fileno(), MOST, 0).decode(errors="replace")
+                    self.tell(how_far(said, len(self.locked), len(self.installed() & self.locked)))
+            if process.returncode:
+                log.seek(0)
+                raise subprocess.CalledProcessError(process.returncode, command, log.read().decode(errors="replace"))
 
 
-def current(wanted: str) -> bool:
-    """Whether the environment is there, works, and was made from these inputs."""
-    return (VENV / "bin/python").exists() and STAMP.exists() and STAMP.read_text() == wanted
+def how_far(said: str, wanted: int, installed: int) -> str:
+    """What is told of a step that has printed so much, when so many packages are there."""
+    fetched = re.findall(r"(?:Downloading|Using cached) (\S+(?:\.whl|\.tar\.gz) \(.+\))", said)
+    if "Installing collected packages" in said:
+        return f"installed {installed} of {wanted} packages"
+    if fetched:
+        return f"fetched {len(fetched)} of {wanted} packages: {fetched[-1]}"
+    return f"looked up {said.count('Collecting ')} of {wanted} packages"
 
 
-def quietly(command: list[str]) -> None:
-    """Run one step; what it printed is shown only when it fails."""
-    subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def make(wanted: str) -> None:
-    """Install the locked packages and this project.
-
-    The stamp comes last, so that half an environment is never current.
-    """
-    python = str(VENV / "bin/python")
-    STAMP.unlink(missing_ok=True)
-    if not Path(python).exists():
-        quietly([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install"]
-    quietly([*pip, "-r", str(ROOT / "requirements.txt")])
-    quietly([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
-    STAMP.write_text(wanted)
-
-
-def main() -> int:
+def main(name: str) -> int:
     """Return 0 when the environment is ready, 1 when a step failed (that step has said why)."""
-    wanted = fingerprint()
-    if current(wanted):
+    environment = Environment(name)
+    if environment.current():
         return 0
-    with LOCK_FILE.open("w") as lock:
+    with (ROOT / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if current(wanted):
+        if environment.current():
             return 0
-        print("making .venv from requirements.txt ...", flush=True)
+        began = time.monotonic()
+        environment.tell(f"is made now, with {PURPOSES[name]}: {len(environment.locked)} packages", last=True)
         try:
-            make(wanted)
+            environment.make()
         except subprocess.CalledProcessError as error:
-            print(f"{error.stdout}making .venv failed at: {' '.join(error.cmd)}", file=sys.stderr)
+            print(f"\n{error.stdout}making {name} failed at: {' '.join(error.cmd)}", file=sys.stderr)
             return 1
+    took = f"{environment.size()} MiB, {time.monotonic() - began:.0f} s"
+    environment.tell(f"is ready: {len(environment.locked)} packages, {took}", last=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

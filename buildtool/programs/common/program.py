@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
@@ -21,6 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildtool import __version__
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import (
     BuildToolError,
@@ -69,10 +69,7 @@ _EXIT_SIGNAL = 128
 
 def software() -> str:
     """Return the name and version of this software."""
-    try:
-        return f"buildtool {version('buildtool')}"
-    except PackageNotFoundError:
-        return "buildtool (from a checkout)"
+    return f"buildtool {__version__}"
 
 
 class _CommandLine(argparse.ArgumentParser):
