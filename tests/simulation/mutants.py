@@ -473,7 +473,7 @@ def _digest_changes() -> Sequence[Change]:
     original = artifacts.ArtifactStore.publish
 
     async def publish(self: artifacts.ArtifactStore, build_id: int, epoch: int, digest: str, size: int) -> None:
-        kept = self._received.get((build_id, epoch))
+        kept = self.uploads._received.get((build_id, epoch))
         if kept is not None:
             kept.hasher = Believing(digest)  # type: ignore[assignment] # that is the mutation
         await original(self, build_id, epoch, digest, size)

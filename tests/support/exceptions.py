@@ -3,14 +3,10 @@
 from tests.support.sizes import Exceptions
 
 ALLOWED = Exceptions(
-    modules={
-        "buildtool/adapters/storage": 15,
-    },
+    modules={},
     lines={
         "buildtool/adapters/control/connection.py": 700,
         "buildtool/adapters/mail/text.py": 550,
-        "buildtool/adapters/storage/archive.py": 450,
-        "buildtool/adapters/storage/artifacts.py": 500,
         "buildtool/adapters/vcs/git_mirrors/mirrors.py": 450,
         "web/presenters.py": 500,
     },
@@ -23,11 +19,7 @@ ALLOWED = Exceptions(
         "buildtool.buildserver.delivery.DeliveryQueue": 27,
         "buildtool.buildserver.server.BuildServer": 26,
     },
-    classes=frozenset(
-        {
-            "Stored",
-        }
-    ),
+    classes=frozenset({}),
     tests=frozenset(
         {
             "buildtool/adapters/control/build_server_connections.py",
@@ -63,7 +55,6 @@ ALLOWED = Exceptions(
             "buildtool/adapters/sql/operator_store.py",
             "buildtool/adapters/storage/artifact_removal.py",
             "buildtool/adapters/storage/directory_lock.py",
-            "buildtool/adapters/storage/machine_id.py",
             "buildtool/adapters/storage/partial_download.py",
             "buildtool/adapters/storage/quarantine.py",
             "buildtool/adapters/vcs/by_url.py",
@@ -159,7 +150,6 @@ ALLOWED = Exceptions(
 
 DOCSTRINGS = {
     "adapters/control": 30,
-    "adapters/storage": 16,
     "metaserver": 18,
 }
 """How many docstrings of each room begin with none of the verbs of tests/support/docstrings.py."""

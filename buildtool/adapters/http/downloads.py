@@ -14,7 +14,7 @@ from werkzeug.http import quote_etag
 
 from buildtool.adapters.http.handling import LIVE, asked_part
 from buildtool.adapters.http.routes import Headers, HttpRefusal, HttpResponse, IncomingRequest
-from buildtool.adapters.storage.artifacts import ArtifactStore, Stored
+from buildtool.adapters.storage.artifacts import ArtifactStore, StoredArtifact
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import Damaged
 from buildtool.protocol.http_headers import ByteSpan, has_copy
@@ -58,7 +58,7 @@ class DownloadHandler:
 class StoredPart:
     """A piece of an artifact as the content of an answer."""
 
-    def __init__(self, stored: Stored, span: ByteSpan) -> None:
+    def __init__(self, stored: StoredArtifact, span: ByteSpan) -> None:
         self._stored = stored
         self.start = span.start
         self.end = span.end

@@ -12,8 +12,8 @@ from buildtool.adapters.http.downloads import StoredPart
 from buildtool.adapters.http.handling import LIVE, TicketReader, asked_part
 from buildtool.adapters.http.oversight import Oversight
 from buildtool.adapters.http.routes import Admission, HttpResponse, IncomingRequest
-from buildtool.adapters.storage.artifacts import Stored
-from buildtool.adapters.storage.filesystem import RealDisk, storage_unavailable
+from buildtool.adapters.storage.artifacts import StoredArtifact
+from buildtool.adapters.storage.filesystem import RealDisk, on_disk
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import NotFound, TooLong
 from buildtool.model.tickets import TicketKind
@@ -47,10 +47,8 @@ class SourceHandler:
         headers = (*LIVE, ("ETag", quote_etag(bundle.digest)), ("Source-Length", str(bundle.size)), *ranged)
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
             return HttpResponse(code, f"the sources have {bundle.size} bytes", headers)
-        try:
-            file = await self._executor.run(lambda: os.open(bundle.path, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            raise storage_unavailable("read packed sources", error) from error
-        stored = Stored(self._executor, self._disk, file, bundle.size)
+        opening = partial(os.open, bundle.path, os.O_RDONLY | os.O_CLOEXEC)
+        file = await on_disk(self._executor, "read packed sources", opening)
+        stored = StoredArtifact(self._executor, self._disk, file, bundle.size)
         kind = ("Content-Type", "application/x-git-bundle")
         return HttpResponse(code, "", (kind, *headers), StoredPart(stored, span))

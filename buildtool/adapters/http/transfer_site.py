@@ -83,7 +83,7 @@ class TransferSite(StreamingSite):
         tickets = TicketReader(keys, clock)
         uploads = UploadHandler(tickets, artifacts, oversight)
         downloads = DownloadHandler(artifacts, oversight.corrupt)
-        sources = SourceHandler(tickets, oversight, artifacts.executor)
+        sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
         routes = _Routes(uploads, LogHandler(tickets, logs, reactor), downloads, sources, clock)
         super().__init__(reactor, routes, limits or HttpLimits())
 

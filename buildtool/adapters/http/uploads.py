@@ -72,17 +72,17 @@ class UploadHandler:
         self, _request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int, promise: _Promise | None
     ) -> HttpResponse:
         if promise is None:
-            there = await self._artifacts.uploaded(build_id, epoch)
+            there = await self._artifacts.uploads.uploaded(build_id, epoch)
         else:
             there = await self._there(build_id, epoch, promise)
-            await self._artifacts.room(promise.size - there)
+            await self._artifacts.uploads.room(promise.size - there)
         return HttpResponse(http.OK, "", (*LIVE, ("Upload-Offset", str(there))))
 
     async def _there(self, build_id: int, epoch: int, promise: _Promise) -> int:
         """Return how much of what is promised need not be sent."""
         if await self._artifacts.present(promise.digest, promise.size):
             return promise.size
-        there = await self._artifacts.uploaded(build_id, epoch)
+        there = await self._artifacts.uploads.uploaded(build_id, epoch)
         return there if there <= promise.size else 0
 
     async def _receive(
@@ -93,7 +93,7 @@ class UploadHandler:
         if promise.fresh and (there := await self._there(build_id, epoch, promise)):
             text = f"{there} of {promise.size} bytes are here already: go on from there"
             raise HttpRefusal(http.PRECONDITION_FAILED, text, (*LIVE, ("Upload-Offset", str(there))))
-        upload = await self._artifacts.begin(build_id, epoch, promise.offset, promise.size, request.abort)
+        upload = await self._artifacts.uploads.begin(build_id, epoch, promise.offset, promise.size, request.abort)
         try:
             async for pieces in body:
                 await upload.write(pieces)

@@ -25,9 +25,8 @@ from attrs import define, field, frozen
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.database import Database
-from buildtool.adapters.storage.artifacts import DIGEST
+from buildtool.adapters.storage.artifacts import DIGEST, stored_path
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
-from buildtool.adapters.storage.quarantine import stored_path
 from buildtool.errors import StorageUnavailable, UsageError
 
 DATABASE = "buildtool.sqlite"

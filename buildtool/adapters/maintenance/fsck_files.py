@@ -17,9 +17,9 @@ from sqlalchemy import Connection, select, update
 from buildtool.adapters.maintenance.finding import Finding, Repair
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import schema
-from buildtool.adapters.storage.artifacts import DIGEST
+from buildtool.adapters.storage.artifacts import DIGEST, stored_path
 from buildtool.adapters.storage.logs import READ_LIMIT, LogStore
-from buildtool.adapters.storage.quarantine import move, stored_path
+from buildtool.adapters.storage.quarantine import move
 from buildtool.errors import Damaged, StorageUnavailable
 from buildtool.model.records import AttemptState
 from buildtool.model.tickets import KEY_BYTES
@@ -29,7 +29,6 @@ Progress = Callable[[str, int, int], None]
 
 KEY_MODE = 0o600
 
-_READ = 1024 * 1024
 _LOG = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})\.log(\.zst)?")
 _UPLOAD = re.compile(r"([1-9][0-9]{0,17})-([0-9]{1,9})")
 
@@ -316,11 +315,8 @@ def _sound(path: Path, digest: str) -> bool:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex. Raises OSError."""
-    hasher = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(_READ):
-            hasher.update(piece)
-    return hasher.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _log_problem(store: LogStore, build_id: int, epoch: int) -> str | None:

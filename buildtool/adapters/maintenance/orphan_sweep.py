@@ -20,9 +20,8 @@ from twisted.logger import Logger
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
-from buildtool.adapters.storage.artifacts import DIGEST
-from buildtool.adapters.storage.filesystem import exists, storage_unavailable
-from buildtool.adapters.storage.quarantine import stored_path
+from buildtool.adapters.storage.artifacts import DIGEST, stored_path
+from buildtool.adapters.storage.filesystem import exists, on_disk
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.model.records import Artifact
 
@@ -147,10 +146,7 @@ class Sweep:
         """Return those that are not there. Raises StorageUnavailable where the disk cannot say so."""
         absent = await self.shelving.absent([(artifact.digest, artifact.size) for artifact in artifacts])
         missed = [artifact for artifact in artifacts if (artifact.digest, artifact.size) in absent]
-        try:
-            await self.shelving.executor.run(partial(self._check_disk, missed))
-        except OSError as error:
-            raise storage_unavailable("look at the artifacts", error) from error
+        await on_disk(self.shelving.executor, "look at the artifacts", partial(self._check_disk, missed))
         return missed
 
     def _check_disk(self, missed: Sequence[Artifact]) -> None:
@@ -168,10 +164,7 @@ class Sweep:
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
-        try:
-            return await self.shelving.executor.run(read)
-        except OSError as error:
-            raise storage_unavailable("look at the artifacts", error) from error
+        return await on_disk(self.shelving.executor, "look at the artifacts", read)
 
 
 def _known(digests: Sequence[str], connection: Connection) -> set[str]:

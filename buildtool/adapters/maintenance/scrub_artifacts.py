@@ -19,9 +19,8 @@ from twisted.logger import Logger
 from buildtool.adapters.sql import schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
-from buildtool.adapters.storage.artifacts import DIGEST
-from buildtool.adapters.storage.filesystem import Mode, storage_unavailable
-from buildtool.adapters.storage.quarantine import stored_path
+from buildtool.adapters.storage.artifacts import DIGEST, stored_path
+from buildtool.adapters.storage.filesystem import Mode, on_disk, opened, read_whole
 from buildtool.concurrency.periodic import PeriodicTask
 
 log = Logger()
@@ -111,10 +110,7 @@ class Scrub:
             await self.damaged(digest, what)
 
     async def _run(self, act: Callable[[], int], purpose: str) -> int:
-        try:
-            return await self.shelving.executor.run(act)
-        except OSError as error:
-            raise storage_unavailable(purpose, error) from error
+        return await on_disk(self.shelving.executor, purpose, act)
 
     # --- below: run in threads -------------------------------------------------------------------------
 
@@ -122,23 +118,16 @@ class Scrub:
         """Return after which artifact to go on; 0 to begin anew."""
         disk = self.shelving.disk
         try:
-            file = disk.open(self.shelving.directory / "scrub", Mode.READ)
+            return max(0, int(json.loads(read_whole(disk, self.shelving.directory / "scrub", 100))["after"]))
         except FileNotFoundError:
             return 0
-        try:
-            return max(0, int(json.loads(disk.pread(file, 100, 0))["after"]))
         except (ValueError, TypeError, LookupError):
             return 0  # half written: it costs reading some once more
-        finally:
-            disk.close(file)
 
     def _note(self, after: int) -> int:
         disk = self.shelving.disk
-        file = disk.open(self.shelving.directory / "scrub", Mode.EMPTY)
-        try:
+        with opened(disk, self.shelving.directory / "scrub", Mode.EMPTY) as file:
             disk.append(file, json.dumps({"after": after}).encode() + b"\n")
-        finally:
-            disk.close(file)
         return after
 
 

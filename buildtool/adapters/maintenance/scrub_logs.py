@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define
 from twisted.logger import Logger
 
 from buildtool.adapters.maintenance.scrub_artifacts import OVERHEAD, PIECE, REST, rate
-from buildtool.adapters.storage.filesystem import storage_unavailable
+from buildtool.adapters.storage.filesystem import on_disk
 from buildtool.adapters.storage.quarantine import move
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.errors import Damaged, NotFound, StorageUnavailable
@@ -37,10 +37,7 @@ class LogScrub:
     async def round_(self, patrol: PeriodicTask) -> float:
         """Read all finished logs. Raises StorageUnavailable, CancelledError."""
         began = patrol.timers.seconds()
-        try:
-            names, size = await self.executor.run(self._finished)
-        except OSError as error:
-            raise storage_unavailable("look at the logs", error) from error
+        names, size = await on_disk(self.executor, "look at the logs", self._finished)
         speed = rate(len(names), size)
         for name in names:
             await patrol.rest(OVERHEAD / speed)
@@ -71,12 +68,11 @@ class LogScrub:
             await self._quarantine(name)
 
     async def _quarantine(self, name: str) -> None:
-        try:
-            await self.executor.run(partial(move, self.directory, self.directory / "logs" / name))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise storage_unavailable("move a damaged log away", error) from error
+        def act() -> None:
+            with suppress(FileNotFoundError):
+                move(self.directory, self.directory / "logs" / name)
+
+        await on_disk(self.executor, "move a damaged log away", act)
 
     def _finished(self) -> tuple[list[str], int]:
         """Return the names of all finished logs, and how many bytes they have together."""

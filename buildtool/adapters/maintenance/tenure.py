@@ -20,7 +20,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import builds, incarnations, requests, tenure
 from buildtool.adapters.storage.directory_lock import me
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
-from buildtool.adapters.storage.machine_id import machine_id
+from buildtool.adapters.storage.instance import machine_id
 from buildtool.errors import StorageUnavailable
 from buildtool.model.incarnations import FIRST, Incarnation, Incarnations, Keys, Whereabouts, copied_in
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 from attrs import frozen
 
+from buildtool.adapters.storage.trees import never
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is not
 _PLAIN, _EXECUTABLE, _LINK = "100644", "100755", "120000"
 _ATTRIBUTES = {_PLAIN: 0o100644, _EXECUTABLE: 0o100755, _LINK: 0o120777}
 
-_KINDS = {
-    stat.S_IFIFO: "a named pipe, ",
-    stat.S_IFSOCK: "a socket, ",
-    stat.S_IFCHR: "a device, ",
-    stat.S_IFBLK: "a device, ",
-}
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM})
 _CHANGED = frozenset(
     {
@@ -56,10 +52,6 @@ _CHANGED = frozenset(
     }
 )
 """What reading a tree says that is not as it was when it was looked at. All else is the disk's, or the machine's."""
-
-
-def _never() -> None:
-    """Go on."""
 
 
 @frozen
@@ -100,7 +92,7 @@ class _Entry:
 
 
 def make_zip(
-    root: Path, names: Iterable[str], output: Path, limit: int | None = None, check: Callable[[], None] = _never
+    root: Path, names: Iterable[str], output: Path, limit: int | None = None, check: Callable[[], None] = never
 ) -> Packed:
     """Pack the files and whole directories called ``names`` below ``root`` into the zip ``output``. Blocks.
 
@@ -132,20 +124,14 @@ def content_digest(manifest: Iterable[Member]) -> str:
     return hashlib.sha256("".join(member.line for member in manifest).encode()).hexdigest()
 
 
-def verify(path: Path) -> tuple[str, int]:
-    """Return the SHA-256 and the size in bytes of a file, read in pieces. Blocks. Raises OSError."""
-    with path.open("rb") as file:
-        return _digest(file)
-
-
 def check_name(name: str) -> str:
     """Return ``name`` if it may be the name of a member: relative, plain, and storable. Raises BadArchive."""
     if "\\" in name:
-        raise BadArchive(f"{_short(name)!r} cannot be packed: some systems take the backslash in it for a /")
+        raise _refused(name, "some systems take the backslash in it for a /")
     if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
-        raise BadArchive(f"{name[:200]!r} cannot be packed: use a relative path with / and without . or .. parts")
+        raise _refused(name, "use a relative path with / and without . or .. parts")
     if any(unicodedata.category(char) in _UNSAFE for char in name):
-        raise BadArchive(f"{name[:200]!r} cannot be packed: it has control characters or is not UTF-8")
+        raise _refused(name, "it has control characters or is not UTF-8")
     if len(name.encode()) > _NAME_LIMIT:
         raise BadArchive(f"{name[:60]!r}... cannot be packed: its name is longer than {_NAME_LIMIT} bytes")
     return name
@@ -182,9 +168,7 @@ class _Collection:
             self._check()
             for parent in PurePosixPath(name).parents:
                 if str(parent) in self._found:
-                    raise BadArchive(
-                        f"{_short(name)!r} cannot be packed: {_short(str(parent))!r} is packed too, as a link"
-                    )
+                    raise _refused(name, f"{_short(str(parent))!r} is packed too, as a link")
                 self._directories.add(str(parent))
         for entry in self._found.values():
             if entry.mode == _LINK:
@@ -202,7 +186,7 @@ class _Collection:
                     raise
                 raise wrong from error
             if not _inside(self._root, Path(os.path.realpath((self._root / name).parent))):
-                raise BadArchive(f"{_short(name)!r} cannot be packed: a link leads out of the tree on the way to it")
+                raise _refused(name, "a link leads out of the tree on the way to it")
         before = len(self._found)
         for entry in self._walk(name):
             if entry.name not in self._found:
@@ -220,8 +204,7 @@ class _Collection:
             raise BuildFailed(
                 f"{_short(entry.name)!r} has {much}, more than the {self._limit} that an artifact may have"
             )
-        if len(self._found) > _MEMBER_LIMIT:
-            raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
+        _count(len(self._found))
 
     def _walk(self, name: str) -> Iterator[_Entry]:
         """Yield the file or link called ``name``, or all of those in the directory."""
@@ -244,16 +227,15 @@ class _Collection:
                 inode = (status.st_dev, status.st_ino)
                 yield _Entry(current, path, mode, "", status.st_size, inode, status.st_mtime_ns)
             else:
-                kind = _KINDS.get(stat.S_IFMT(status.st_mode), "")
-                raise BadArchive(f"{_short(current)!r} cannot be packed: it is {kind}neither file, directory nor link")
+                kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+                raise _refused(current, f"it is {f'{kind}, ' if kind else ''}neither file, directory nor link")
 
     def _list(self, path: Path, current: str, waiting: list[str], directories: int) -> None:
         with _theirs(current), os.scandir(path) as entries:
             for entry in entries:
                 self._check()
                 waiting.append(f"{current}/{entry.name}")
-                if len(waiting) + directories > _MEMBER_LIMIT:
-                    raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
+                _count(len(waiting) + directories)
 
     def _check_link(self, entry: _Entry) -> None:
         """Raise BadArchive for a link that would lead nowhere where the archive is unpacked."""
@@ -271,15 +253,13 @@ class _Collection:
             if link is not None and link.mode == _LINK:
                 followed += 1
                 if followed > _LINKS_FOLLOWED:
-                    raise BadArchive(f"{_short(entry.name)!r} cannot be packed: it is a link that leads in a circle")
+                    raise _refused(entry.name, "it is a link that leads in a circle")
                 done.pop()
                 todo += reversed(link.target.split("/"))
             elif done and there not in self._found and there not in self._directories:
                 there = f" ({there!r})" if there != entry.target else ""
-                raise BadArchive(
-                    f"{_short(entry.name)!r} cannot be packed: it is a link to {entry.target[:200]!r}, "
-                    f"which is not delivered{there[:200]}"
-                )
+                where = f"{entry.target[:200]!r}, which is not delivered{there[:200]}"
+                raise _refused(entry.name, f"it is a link to {where}")
 
 
 def _target(root: Path, path: Path, name: str) -> str:
@@ -292,14 +272,15 @@ def _target(root: Path, path: Path, name: str) -> str:
         or written.startswith("../")
         or not _inside(root, Path(os.path.realpath(path)))
     ):
-        raise BadArchive(
-            f"{_short(name)!r} cannot be packed: it is a link that leads out of the tree, to {target[:200]!r}"
-        )
+        raise _refused(name, f"it is a link that leads out of the tree, to {target[:200]!r}")
     if "\\" in target or any(unicodedata.category(char) in _UNSAFE for char in target):
-        raise BadArchive(
-            f"{_short(name)!r} cannot be packed: its target {target[:200]!r} has characters that cannot be stored"
-        )
+        raise _refused(name, f"its target {target[:200]!r} has characters that cannot be stored")
     return target
+
+
+def _count(members: int) -> None:
+    if members > _MEMBER_LIMIT:
+        raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
 
 
 def _inside(root: Path, path: Path) -> bool:
@@ -316,10 +297,14 @@ def _promised(root: Path, name: str, error: OSError) -> BuildFailed | None:
             f"{_short(name)!r} was promised, but it is not there: {_short(way[-1])!r} is no directory"
         )
     if error.errno == errno.ENAMETOOLONG:
-        return BadArchive(f"{_short(name)!r} cannot be packed: no file here can have so long a name")
+        return _refused(name, "no file here can have so long a name")
     if error.errno == errno.ELOOP:
-        return BadArchive(f"{_short(name)!r} cannot be packed: links lead in a circle on the way to it")
+        return _refused(name, "links lead in a circle on the way to it")
     return None
+
+
+def _refused(name: str, why: str) -> BadArchive:
+    return BadArchive(f"{_short(name)!r} cannot be packed: {why}")
 
 
 def _short(name: str) -> str:
@@ -334,17 +319,15 @@ def _theirs(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _MAY_NOT:
-            raise BadArchive(
-                f"{_short(name)!r} cannot be packed: it may not be read ({error.strerror}): "
-                "see its mode, and those of the directories above it"
-            ) from error
+            why = f"it may not be read ({error.strerror}): see its mode, and those of the directories above it"
+            raise _refused(name, why) from error
         if error.errno in _CHANGED:
             raise _moving(name) from error
         raise
 
 
 def _moving(name: str) -> BadArchive:
-    return BadArchive(f"{_short(name)!r} cannot be packed: it changed meanwhile, so something of the build still runs")
+    return _refused(name, "it changed meanwhile, so something of the build still runs")
 
 
 def _write(stream: _Hashing, entries: Iterable[_Entry], check: Callable[[], None]) -> Iterator[Member]:
@@ -389,14 +372,6 @@ def _copy(content: BinaryIO, member: IO[bytes], entry: _Entry, check: Callable[[
         if (now.st_size, now.st_mtime_ns, now.st_dev, now.st_ino) != (size, entry.changed, *entry.inode):
             raise _moving(entry.name)
     return hashed.hexdigest()
-
-
-def _digest(source: IO[bytes]) -> tuple[str, int]:
-    hashed, size = hashlib.sha256(), 0
-    while chunk := source.read(_CHUNK):
-        hashed.update(chunk)
-        size += len(chunk)
-    return hashed.hexdigest(), size
 
 
 class _Hashing(io.RawIOBase):

@@ -6,20 +6,18 @@ So what looks after the files behind everybody's back never takes one that is ju
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from attrs import define, field
 
-from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, storage_unavailable
-from buildtool.adapters.storage.quarantine import move, stored_path
+from buildtool.adapters.storage.artifacts import stored_path
+from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, hashed, on_disk, opened
+from buildtool.adapters.storage.quarantine import move
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import ArtifactFiles
-
-_READ = 1024 * 1024
 
 
 @define(eq=False)
@@ -48,7 +46,7 @@ class ArtifactRemoval:
             await self.store.publish(build_id, epoch, digest, size)
 
     async def discard(self, build_id: int, epoch: int) -> None:
-        """Throw away what an Attempt uploaded, if anything."""
+        """Remove what an Attempt uploaded, if anything."""
         await self.store.discard(build_id, epoch)
 
     async def remove_orphan(self, digest: str) -> bool:
@@ -56,7 +54,7 @@ class ArtifactRemoval:
         async with self._locks.held(digest):
             if self.orphans.pop(digest, None) is None:
                 return False
-            await self._run(partial(self._remove, digest), "remove an artifact that no row names")
+            await on_disk(self.executor, "remove an artifact that no row names", partial(self._remove, digest))
         return True
 
     async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
@@ -68,7 +66,7 @@ class ArtifactRemoval:
             if await named():
                 return False
             self.orphans.pop(digest, None)
-            return await self._run(partial(self._remove, digest), "remove an artifact")
+            return await on_disk(self.executor, "remove an artifact", partial(self._remove, digest))
 
     async def quarantine(self, digest: str) -> bool:
         """Move a file away if its bytes do not have its digest; say whether it was so. Raises StorageUnavailable.
@@ -76,13 +74,7 @@ class ArtifactRemoval:
         It is read again here: meanwhile a sound one may have come in its place.
         """
         async with self._locks.held(digest):
-            return await self._run(partial(self._quarantine, digest), "move a damaged artifact away")
-
-    async def _run(self, act: partial[bool], purpose: str) -> bool:
-        try:
-            return await self.executor.run(act)
-        except OSError as error:
-            raise storage_unavailable(purpose, error) from error
+            return await on_disk(self.executor, "move a damaged artifact away", partial(self._quarantine, digest))
 
     # --- below: run in threads -------------------------------------------------------------------------
 
@@ -98,26 +90,14 @@ class ArtifactRemoval:
     def _quarantine(self, digest: str) -> bool:
         path = stored_path(self.directory, digest)
         try:
-            file = self.disk.open(path, Mode.READ)
+            with opened(self.disk, path, Mode.READ) as file:
+                sound = hashed(self.disk, file, self.disk.status(file).size).hexdigest() == digest
         except FileNotFoundError:
             return False
-        try:
-            sound = digest_of(self.disk, file) == digest
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
             sound = False  # the disk can no longer read it
-        finally:
-            self.disk.close(file)
         if not sound:
             move(self.directory, path, self.disk)
         return not sound
-
-
-def digest_of(disk: Disk, file: int) -> str:
-    """Return the SHA-256 of an open file's bytes, in hex. Raises OSError."""
-    hasher, position = hashlib.sha256(), 0
-    while piece := disk.pread(file, _READ, position):
-        hasher.update(piece)
-        position += len(piece)
-    return hasher.hexdigest()

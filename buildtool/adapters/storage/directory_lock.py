@@ -79,7 +79,7 @@ class DirectoryLock:
             os.write(self._held[-1], f"{me(owner, time.time())}\n".encode())
 
     def close(self) -> None:
-        """Let others have the directory."""
+        """Unlock the directory."""
         while self._held:
             os.close(self._held.pop())
 

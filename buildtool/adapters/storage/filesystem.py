@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import enum
 import errno
+import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import frozen
 
 from buildtool.errors import StorageUnavailable
+from buildtool.ports.common import Executor
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+T = TypeVar("T")
 
 _ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """What is no plain file is not waited for: opening a FIFO would take until somebody writes to it."""
@@ -72,10 +81,10 @@ class Disk(Protocol):
         """Write all of ``data`` at the end; when that fails, part of it may be there."""
 
     def truncate(self, file: int, size: int) -> None:
-        """Cut off what lies behind ``size`` bytes."""
+        """Remove what lies behind ``size`` bytes."""
 
     def status(self, file: int) -> Status:
-        """Say what an open file is."""
+        """Return what an open file is."""
 
     def sync(self, file: int) -> None:
         """Return when what the file holds is durable.
@@ -88,7 +97,7 @@ class Disk(Protocol):
         """Return when the names in a directory are durable."""
 
     def look(self, path: Path) -> Status:
-        """Say what a name stands for; a symbolic link is not followed. Raises FileNotFoundError."""
+        """Return what a name stands for; a symbolic link is not followed. Raises FileNotFoundError."""
 
     def names(self, path: Path) -> list[str]:
         """Return the names in a directory, in any order."""
@@ -100,10 +109,10 @@ class Disk(Protocol):
         """Remove an empty directory."""
 
     def rename(self, source: Path, target: Path) -> None:
-        """Give a file another name; a file that has that name already is replaced in the same instant."""
+        """Rename a file; a file that has that name already is replaced in the same instant."""
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file one more name. Raises FileExistsError."""
+        """Add a name to a file. Raises FileExistsError."""
 
     def unlink(self, path: Path) -> None:
         """Remove a file's name. Raises FileNotFoundError."""
@@ -184,6 +193,33 @@ def _status(found: os.stat_result) -> Status:
 # --- made of these operations ----------------------------------------------------------------------------
 
 
+async def on_disk(executor: Executor, purpose: str, act: Callable[[], T]) -> T:
+    """Return what ``act`` does in a thread. Raises StorageUnavailable, with what for, when it raises OSError."""
+    try:
+        return await executor.run(act)
+    except OSError as error:
+        raise storage_unavailable(purpose, error) from error
+
+
+@contextmanager
+def opened(disk: Disk, path: Path, mode: Mode) -> Iterator[int]:
+    """Yield a file that is open until the end of the block. Raises OSError."""
+    file = disk.open(path, mode)
+    try:
+        yield file
+    finally:
+        disk.close(file)
+
+
+def hashed(disk: Disk, file: int, length: int) -> _Hash:
+    """Return the SHA-256, to go on with, of the first ``length`` bytes of an open file. Raises OSError."""
+    hasher, position = hashlib.sha256(), 0
+    while position < length and (piece := disk.pread(file, min(_PIECE, length - position), position)):
+        hasher.update(piece)
+        position += len(piece)
+    return hasher
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of ``data``. Raises OSError."""
     view = memoryview(data)
@@ -201,7 +237,7 @@ def sync_directory(path: Path) -> None:
 
 
 def exists(disk: Disk, path: Path) -> bool:
-    """Say whether a name stands for anything. Raises OSError."""
+    """Return whether a name stands for anything. Raises OSError."""
     try:
         disk.look(path)
     except FileNotFoundError:
@@ -211,11 +247,15 @@ def exists(disk: Disk, path: Path) -> bool:
 
 def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
     """Return what a file holds, but at most ``limit`` bytes. Raises OSError."""
-    file = disk.open(path, Mode.READ)
-    try:
+    with opened(disk, path, Mode.READ) as file:
         return disk.pread(file, limit, 0)
-    finally:
-        disk.close(file)
+
+
+def write_whole(disk: Disk, path: Path, data: bytes) -> None:
+    """Write ``data`` as all that a file holds, durably; its name is its caller's to make so. Raises OSError."""
+    with opened(disk, path, Mode.EMPTY) as file:
+        disk.append(file, data)
+        disk.sync(file)
 
 
 def make_directories(disk: Disk, path: Path) -> None:
@@ -262,19 +302,12 @@ def move(disk: Disk, source: Path, target: Path, fresh: Path) -> None:
 
 def _copy(disk: Disk, source: Path, target: Path) -> None:
     """Copy a file durably. Raises OSError."""
-    old = disk.open(source, Mode.READ)
-    try:
-        new = disk.open(target, Mode.EMPTY)
-        try:
-            position = 0
-            while piece := disk.pread(old, _PIECE, position):
-                disk.append(new, piece)
-                position += len(piece)
-            disk.sync(new)
-        finally:
-            disk.close(new)
-    finally:
-        disk.close(old)
+    with opened(disk, source, Mode.READ) as old, opened(disk, target, Mode.EMPTY) as new:
+        position = 0
+        while piece := disk.pread(old, _PIECE, position):
+            disk.append(new, piece)
+            position += len(piece)
+        disk.sync(new)
 
 
 def remove(disk: Disk, path: Path) -> None:
@@ -291,7 +324,7 @@ def remove(disk: Disk, path: Path) -> None:
 
 
 def storage_unavailable(purpose: str, error: OSError) -> StorageUnavailable:
-    """The error for a disk that will not ``purpose``, in one line."""
+    """Return the error for a disk that will not ``purpose``, in one line."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StorageUnavailable(f"cannot {purpose}: the disk is full; try again when there is room")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

@@ -12,10 +12,11 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 
-from buildtool.adapters.storage.machine_id import machine_id
 from buildtool.errors import ConfigurationError
 
 FILE = "instance"
+MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+"""Where the system says which machine this is; one that says nothing is like all others that do not."""
 
 _FORM = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{64})\n\Z")
 _LONGEST = 200
@@ -71,3 +72,15 @@ def _place(directory: Path, file: int) -> str:
     """Return what a copy has not in common with the directory and the file it was copied from."""
     words = (machine_id(), str(directory.stat().st_ino), str(os.fstat(file).st_ino))
     return sha256("\0".join(words).encode()).hexdigest()
+
+
+def machine_id() -> str:
+    """Return which machine this is, or "" where the system does not say."""
+    for path in MACHINE_IDS:
+        try:
+            said = path.read_bytes()[:100].decode(errors="replace").strip()
+        except OSError:
+            continue
+        if said:
+            return said
+    return ""

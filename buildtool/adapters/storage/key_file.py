@@ -11,6 +11,7 @@ from buildtool.adapters.storage.filesystem import (
     RealDisk,
     exists,
     make_directories,
+    opened,
     read_whole,
     remove,
     storage_unavailable,
@@ -38,15 +39,14 @@ def load_key(path: Path, disk: Disk | None = None) -> bytes:
 def _make(disk: Disk, path: Path) -> None:
     make_directories(disk, path.parent)
     fresh = path.with_name(f"{_half_made(path)}{secrets.token_hex(8)}")
-    file = disk.open(fresh, Mode.NEW)
     try:
-        disk.append(file, secrets.token_bytes(KEY_BYTES))
-        disk.sync(file)
-        disk.link(fresh, path)  # unlike a rename it never replaces a key that another process just made
+        with opened(disk, fresh, Mode.NEW) as file:
+            disk.append(file, secrets.token_bytes(KEY_BYTES))
+            disk.sync(file)
+            disk.link(fresh, path)  # unlike a rename it never replaces a key that another process just made
     except FileExistsError:
         return
     finally:
-        disk.close(file)
         remove(disk, fresh)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,16 +19,17 @@ import zstandard
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.storage.artifacts import Key
 from buildtool.adapters.storage.filesystem import (
     Disk,
     Mode,
     RealDisk,
     exists,
     make_directories,
+    on_disk,
+    opened,
     remove,
-    storage_unavailable,
 )
+from buildtool.adapters.storage.uploads import Key
 from buildtool.concurrency.backpressure import PIECE
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.errors import BadOffset, BadUpload, Damaged, NotFound, TooLong
@@ -139,10 +141,7 @@ class LogStore:
         return plain, plain.with_name(f"{plain.name}.zst")
 
     async def _do(self, purpose: str, function: Callable[[], T]) -> T:
-        try:
-            return await self._executor.run(function)
-        except OSError as error:
-            raise storage_unavailable(purpose, error) from error
+        return await on_disk(self._executor, purpose, function)
 
 
 # --- below: run in threads ------------------------------------------------------------------------------
@@ -220,14 +219,8 @@ def _read(disk: Disk, plain: Path, packed: Path, use: Callable[[_Plain | _Compre
     kinds: tuple[tuple[Path, type[_Plain | _Compressed]], ...]
     kinds = ((packed, _Compressed), (plain, _Plain), (packed, _Compressed))
     for path, kind in kinds:
-        try:
-            file = disk.open(path, Mode.READ)
-        except FileNotFoundError:
-            continue
-        try:
+        with suppress(FileNotFoundError), opened(disk, path, Mode.READ) as file:
             return use(kind(disk, file))
-        finally:
-            disk.close(file)
     raise NotFound("there is no such log: the build may not have started")
 
 
@@ -268,16 +261,14 @@ def _compress(disk: Disk, plain: Path, packed: Path) -> None:
     """Compress durably, then remove the plain file. Does nothing when that has been done."""
     if not exists(disk, packed):
         fresh = packed.with_name(f"{packed.name}{_HALF}")
-        file = disk.open(fresh, Mode.EMPTY)
         try:
-            _write_frames(disk, plain, file)
-            disk.sync(file)
-            disk.rename(fresh, packed)
+            with opened(disk, fresh, Mode.EMPTY) as file:
+                _write_frames(disk, plain, file)
+                disk.sync(file)
+                disk.rename(fresh, packed)
         except BaseException:
             remove(disk, fresh)
             raise
-        finally:
-            disk.close(file)
     _remove_plain(disk, plain)
 
 
@@ -290,20 +281,14 @@ def _remove_plain(disk: Disk, plain: Path) -> None:
 def _write_frames(disk: Disk, plain: Path, packed: int) -> None:
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     table = []
-    try:
-        log = disk.open(plain, Mode.READ)
-    except FileNotFoundError:
-        pass  # an Attempt that never said anything: its log is empty, and finished
-    else:
-        try:
-            position = 0
-            while piece := disk.pread(log, FRAME, position):
-                frame = compressor.compress(piece)
-                disk.append(packed, frame)
-                table.append(_ENTRY.pack(len(frame), len(piece)))
-                position += len(piece)
-        finally:
-            disk.close(log)
+    # An Attempt that never said anything has no file: its log is empty, and finished.
+    with suppress(FileNotFoundError), opened(disk, plain, Mode.READ) as log:
+        position = 0
+        while piece := disk.pread(log, FRAME, position):
+            frame = compressor.compress(piece)
+            disk.append(packed, frame)
+            table.append(_ENTRY.pack(len(frame), len(piece)))
+            position += len(piece)
     foot = b"".join(table) + _FOOT.pack(len(table), 0, _SEEKABLE)
     disk.append(packed, _HEAD.pack(_SKIPPABLE, len(foot)) + foot)
 

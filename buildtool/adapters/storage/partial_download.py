@@ -59,7 +59,7 @@ class Part:
             self.length += len(piece)
 
     def restart(self) -> None:
-        """Begin at the beginning."""
+        """Forget what came, and begin anew."""
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self.hasher, self.length = hashlib.sha256(), 0
@@ -72,14 +72,14 @@ class Part:
         self.length += len(data)
 
     def publish(self, target: Path) -> None:
-        """Give it its name, durably."""
+        """Rename it to ``target``, durably."""
         os.fsync(self._descriptor)
         self._path.rename(target)
         self._published = True
         sync_directory(target.parent)
 
     def remove(self) -> None:
-        """Throw it away."""
+        """Remove it."""
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:

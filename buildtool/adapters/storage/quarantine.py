@@ -10,11 +10,6 @@ from buildtool.adapters.storage.filesystem import move as carry
 DIRECTORY = "quarantine"
 
 
-def stored_path(directory: Path, digest: str) -> Path:
-    """Return where the artifact of a digest lies in a state directory."""
-    return directory / "artifacts" / digest[:2] / f"{digest}.zip"
-
-
 def move(directory: Path, path: Path, disk: Disk | None = None) -> Path:
     """Move a file of the state directory ``directory`` into its quarantine, durably; return where it is now.
 

@@ -10,13 +10,24 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from twisted.logger import Logger
 
-from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, exists, make_directories, read_whole, remove
+from buildtool.adapters.storage.filesystem import (
+    Disk,
+    Mode,
+    RealDisk,
+    exists,
+    make_directories,
+    opened,
+    read_whole,
+    remove,
+    write_whole,
+)
 from buildtool.errors import DecodeError, MachineFault
 from buildtool.ports.buildserver import Spooled
 from buildtool.ports.common import Executor
@@ -102,10 +113,11 @@ def _keep(disk: Disk, place: Path, message: bytes, artifact: Path | None) -> lis
     try:
         make_directories(disk, place)
         if artifact is not None:
-            _sync(disk, artifact)
+            with opened(disk, artifact, Mode.READ) as file:
+                disk.sync(file)
             _clear(disk, place)
             disk.link(artifact, place / ARTIFACT)
-        _write(disk, place / _FRESH, message)
+        write_whole(disk, place / _FRESH, message)
         disk.rename(place / _FRESH, place / END)
         disk.sync_directory(place)
     except OSError:
@@ -113,7 +125,8 @@ def _keep(disk: Disk, place: Path, message: bytes, artifact: Path | None) -> lis
         raise
     superfluous = place / ARTIFACT if artifact is None else artifact
     try:
-        _unlink(disk, superfluous)
+        with suppress(FileNotFoundError):
+            disk.unlink(superfluous)
     except OSError as error:  # what was to be kept is kept; this is looked after where directories are cleared
         return [f"{superfluous} is not needed any more, but cannot be deleted: {error.strerror or error}"]
     return []
@@ -126,30 +139,6 @@ def _clear(disk: Disk, place: Path) -> None:
         disk.unlink(place / name)
     if left:
         disk.sync_directory(place)
-
-
-def _write(disk: Disk, path: Path, data: bytes) -> None:
-    file = disk.open(path, Mode.EMPTY)
-    try:
-        disk.append(file, data)
-        disk.sync(file)
-    finally:
-        disk.close(file)
-
-
-def _sync(disk: Disk, path: Path) -> None:
-    file = disk.open(path, Mode.READ)
-    try:
-        disk.sync(file)
-    finally:
-        disk.close(file)
-
-
-def _unlink(disk: Disk, path: Path) -> None:
-    try:
-        disk.unlink(path)
-    except FileNotFoundError:
-        return
 
 
 def _entries(disk: Disk, directory: Path) -> tuple[list[Spooled], list[str]]:

@@ -1,24 +1,25 @@
 """Deleting, and reading with care, whatever a build left behind.
 
-Links are never followed, mounts are taken away first, nothing is opened but directories, and depth costs neither
-recursion nor descriptors: what lies deeper is moved up first. What may not be written
-(Go's module cache) is made writable.
+Links are never followed, mounts are taken away first (a bind mount within one file system has the same device on both
+sides, so it is only the kernel's table that tells), nothing is opened but directories, and depth costs neither
+recursion nor descriptors: what lies deeper is moved up first. What may not be written (Go's module cache) is made
+writable.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
+import re
 import stat
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
-
-from buildtool.adapters.storage.mounts import detach_mounts
 
 _MOVED = ".deleted"
 """How a directory is called that was moved up to be deleted; two numbers follow."""
@@ -31,15 +32,23 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_
 _GET_FLAGS, _SET_FLAGS, _KEEPING = 0x80086601, 0x40086602, 0x10 | 0x20
 _NO_FLAGS, _FLAGS = bytes(8), struct.Struct("=q")
 _ATTRIBUTES = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
+_TABLE = Path("/proc/self/mountinfo")
+_DETACH, _NO_FOLLOW = 2, 8
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_PLAIN_NAME = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+"""Of what the kernel's table escapes nothing."""
+
+_PLACE = 4
+
 _ON_LINUX = sys.platform == "linux"
 _AS_ROOT = _ON_LINUX and os.geteuid() == 0
 
 
-def _never() -> None:
-    """Go on."""
+def never() -> None:
+    """Perform no check."""
 
 
-def remove_tree(path: Path, check: Callable[[], None] = _never) -> None:
+def remove_tree(path: Path, check: Callable[[], None] = never) -> None:
     """Delete ``path``, if it is there, whatever its depth and modes. Blocks.
 
     ``check`` is called between small steps: what it raises ends the deleting, and the rest may be deleted later.
@@ -56,7 +65,7 @@ def remove_tree(path: Path, check: Callable[[], None] = _never) -> None:
         os.close(parent)
 
 
-def remove_at(parent: int, name: str, check: Callable[[], None] = _never) -> None:
+def remove_at(parent: int, name: str, check: Callable[[], None] = never) -> None:
     """Delete what is called ``name`` in an open directory, as ``remove_tree`` does."""
     try:
         top = open_directory(parent, name)
@@ -237,7 +246,7 @@ def _stripped(opened: int, names: Iterable[str]) -> bool:
 
 
 def make_plain_directory(path: Path, mode: int) -> None:
-    """See to it that a directory has this mode, and nothing else that a build may have put on it. Raises OSError."""
+    """Make a directory have this mode, and nothing else that a build may have put on it. Raises OSError."""
     try:
         opened = os.open(path, _DIRECTORY)
     except PermissionError:
@@ -273,3 +282,41 @@ def _thaw(opened: int) -> bool:
     except OSError:
         pass  # a file system without flags
     return False
+
+
+# --- mounts ---------------------------------------------------------------------------------------------
+
+
+def detach_mounts(path: Path, *, itself: bool) -> None:
+    """Take away whatever is mounted below ``path``, or on ``itself`` too. Blocks.
+
+    Raises OSError, naming the place, for what this user may not unmount: nothing of the tree may be touched then.
+    """
+    try:
+        table = _TABLE.read_bytes()
+    except FileNotFoundError:
+        return  # not Linux
+    name = os.fsencode(path.name)
+    if _PLAIN_NAME.issuperset(name) and b"/" + name not in table:
+        return  # a place below would have the name in it, as it is; to find where a path leads takes longer
+    for place in reversed(mounted(table, os.fsencode(Path(os.path.realpath(path.parent)) / path.name), itself=itself)):
+        _detach(place)
+
+
+def mounted(table: bytes, top: bytes, *, itself: bool) -> list[bytes]:
+    """Return the places of mounts below ``top`` according to the kernel's table, in the order of their mounting."""
+    found = []
+    for line in table.splitlines():
+        words = line.split(b" ")
+        if len(words) > _PLACE:
+            place = _ESCAPED.sub(lambda one: bytes([int(one[1], 8)]), words[_PLACE])
+            if place.startswith(top.rstrip(b"/") + b"/") or (itself and place == top):
+                found.append(place)
+    return found
+
+
+def _detach(place: bytes) -> None:
+    unmount = ctypes.CDLL(None, use_errno=True).umount2
+    if unmount(place, _DETACH | _NO_FOLLOW) != 0 and ctypes.get_errno() not in {errno.EINVAL, errno.ENOENT}:
+        why = os.strerror(ctypes.get_errno())
+        raise OSError(errno.EBUSY, f"something is mounted there, and cannot be unmounted ({why})", os.fsdecode(place))

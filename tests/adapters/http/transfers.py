@@ -170,7 +170,7 @@ class TransferCase(TestCase):
     async def publish(self, data: bytes, build_id: int = 7) -> str:
         """Have an artifact stored without HTTP."""
         digest = digest_of(data)
-        upload = await self.artifacts.begin(build_id, 1, 0, len(data), lambda: None)
+        upload = await self.artifacts.uploads.begin(build_id, 1, 0, len(data), lambda: None)
         await upload.write([data])
         await upload.close()
         await self.artifacts.publish(build_id, 1, digest, len(data))

@@ -61,6 +61,6 @@ class KeepingCase(SynchronousTestCase):
 
     def upload(self, data: bytes, build_id: int = 9) -> None:
         """Send bytes for an attempt, without publishing them."""
-        upload = run(self.artifacts.begin(build_id, 1, 0, len(data), lambda: None))
+        upload = run(self.artifacts.uploads.begin(build_id, 1, 0, len(data), lambda: None))
         run(upload.write([data]))
         run(upload.close())

@@ -70,7 +70,7 @@ def make(directory: Path) -> None:
     run(artifacts.start())
     run(logs.start())
     put(artifacts, 1, BYTES)
-    upload = run(artifacts.begin(5, 2, 0, 100, lambda: None))
+    upload = run(artifacts.uploads.begin(5, 2, 0, 100, lambda: None))
     run(upload.write([b"half of it"]))
     run(upload.close())
     run(logs.append(1, 1, 0, LOG, len(LOG)))
@@ -85,7 +85,7 @@ def make(directory: Path) -> None:
 def put(artifacts: ArtifactStore, build_id: int, data: bytes) -> str:
     """Publish an artifact's file."""
     digest = hashlib.sha256(data).hexdigest()
-    upload = run(artifacts.begin(build_id, 1, 0, len(data), lambda: None))
+    upload = run(artifacts.uploads.begin(build_id, 1, 0, len(data), lambda: None))
     run(upload.write([data]))
     run(upload.close())
     run(artifacts.publish(build_id, 1, digest, len(data)))

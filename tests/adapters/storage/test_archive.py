@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.storage.archive import Member, content_digest, make_zip, verify
+from buildtool.adapters.storage.archive import Member, content_digest, make_zip
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
 from buildtool.ports.buildserver import Halted
 from tests.support.packages import require
@@ -66,7 +66,7 @@ def test_what_was_packed_comes_out_again(tree: dict[str, tuple[bytes, bool]]) ->
         root = Path(directory)
         lay_out(root, tree)
         packed = make_zip(root, ["top"], root / "out.zip")
-        assert verify(root / "out.zip") == (packed.digest, packed.size)
+        assert _digest_and_size(root / "out.zip") == (packed.digest, packed.size)
         assert packed.size == (root / "out.zip").stat().st_size
         with zipfile.ZipFile(root / "out.zip") as archive:
             assert archive.testzip() is None
@@ -133,7 +133,7 @@ def test_the_unzip_program_restores_files_modes_and_links(tmp_path: Path) -> Non
     assert (restored / "out/bin/tool").read_bytes() == (tmp_path / "out/bin/tool").read_bytes()
     assert stat.S_IMODE((restored / "out/bin/tool").stat().st_mode) == 0o755
     assert (restored / "out/alias").readlink() == Path("bin/tool")
-    assert make_zip(restored, ["out"], tmp_path / "again.zip").digest == verify(tmp_path / "out.zip")[0]
+    assert make_zip(restored, ["out"], tmp_path / "again.zip").digest == _digest_and_size(tmp_path / "out.zip")[0]
 
 
 @pytest.mark.parametrize(
@@ -480,3 +480,8 @@ def test_an_archive_that_cannot_be_written_to_its_end_is_the_machines_fault_and_
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def _digest_and_size(path: Path) -> tuple[str, int]:
+    data = path.read_bytes()
+    return hashlib.sha256(data).hexdigest(), len(data)

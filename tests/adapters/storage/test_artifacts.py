@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.artifacts import ArtifactStore, Upload
+from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.filesystem import RealDisk
+from buildtool.adapters.storage.uploads import Upload
 from buildtool.errors import (
     BadOffset,
     BadUpload,
@@ -51,7 +52,7 @@ class StoreCase(SynchronousTestCase):
         return error
 
     def begin(self, offset: int = 0, size: int = 100) -> Upload:
-        return self.do(self.store.begin(7, 1, offset, size, lambda: None))
+        return self.do(self.store.uploads.begin(7, 1, offset, size, lambda: None))
 
     def send(self, data: bytes, offset: int = 0) -> None:
         upload = self.begin(offset, offset + len(data))
@@ -93,7 +94,7 @@ class PublishTests(StoreCase):
         self.send(b"bytes")
         self.fails(WrongDigest, self.store.publish(7, 1, digest_of(b"other"), 5))
         assert not self.do(self.store.present(digest_of(b"other"), 5))
-        assert self.do(self.store.uploaded(7, 1)) == 0
+        assert self.do(self.store.uploads.uploaded(7, 1)) == 0
 
     def test_an_upload_of_another_size_is_refused_and_can_go_on(self) -> None:
         self.send(b"byt")
@@ -109,7 +110,7 @@ class PublishTests(StoreCase):
         upload = self.begin(0, 5)
         self.do(upload.write([b"by"]))
         self.do(upload.close())
-        other = self.do(self.store.begin(8, 1, 0, 5, lambda: None))
+        other = self.do(self.store.uploads.begin(8, 1, 0, 5, lambda: None))
         self.do(other.write([b"bytes"]))
         self.do(other.close())
         self.do(self.store.publish(8, 1, digest_of(b"bytes"), 5))
@@ -164,7 +165,7 @@ class PublishTests(StoreCase):
         os.mkfifo(self.path(b"x"))
         self.fails(StorageUnavailable, self.store.open(digest))
         os.mkfifo(self.state / "incoming" / "7-1")
-        upload = Deferred.fromCoroutine(self.store.begin(7, 1, 0, 1, lambda: None))
+        upload = Deferred.fromCoroutine(self.store.uploads.begin(7, 1, 0, 1, lambda: None))
         assert "no plain file" in str(self.failureResultOf(upload, StorageUnavailable).value)
 
     def test_artifacts_on_a_file_system_of_their_own_are_published_whole(self) -> None:
@@ -235,17 +236,17 @@ class UploadTests(StoreCase):
             self.do(upload.write([data[start:cut], b""]))
             self.do(upload.close())
             there = cut
-            assert self.do(self.store.uploaded(7, 1)) == there
+            assert self.do(self.store.uploads.uploaded(7, 1)) == there
             if restart:
                 self.store = self.opened((7, 1))
         self.publish(data)
         assert self.read(data) == data
 
     def test_a_gap_is_refused_with_how_much_is_there(self) -> None:
-        assert self.fails(BadOffset, self.store.begin(7, 1, 5, 9, lambda: None)).length == 0
+        assert self.fails(BadOffset, self.store.uploads.begin(7, 1, 5, 9, lambda: None)).length == 0
         assert list((self.state / "incoming").iterdir()) == []
         self.send(b"abc")
-        assert self.fails(BadOffset, self.store.begin(7, 1, 5, 9, lambda: None)).length == 3
+        assert self.fails(BadOffset, self.store.uploads.begin(7, 1, 5, 9, lambda: None)).length == 3
 
     def test_whoever_goes_back_is_judged_by_what_they_sent_then(self) -> None:
         self.send(b"byXes")
@@ -255,7 +256,7 @@ class UploadTests(StoreCase):
 
     def test_the_newest_writer_is_the_only_one(self) -> None:
         told: list[str] = []
-        older = self.do(self.store.begin(7, 1, 0, 5, lambda: told.append("older")))
+        older = self.do(self.store.uploads.begin(7, 1, 0, 5, lambda: told.append("older")))
         self.do(older.write([b"by"]))
         newer = self.begin(2, 5)
         assert told == ["older"]
@@ -280,7 +281,7 @@ class UploadTests(StoreCase):
         self.do(self.store.discard(7, 1))
         self.fails(Superseded, upload.write([b"tes"]))
         self.do(self.store.discard(7, 1))
-        assert self.do(self.store.uploaded(7, 1)) == 0
+        assert self.do(self.store.uploads.uploaded(7, 1)) == 0
 
     def test_a_start_removes_the_uploads_that_nobody_will_go_on_with(self) -> None:
         self.send(b"bytes")
@@ -290,5 +291,5 @@ class UploadTests(StoreCase):
         assert [path.name for path in (self.state / "incoming").iterdir()] == ["7-1"]
 
     def test_more_than_the_disk_can_hold_is_refused_before_a_byte_is_taken(self) -> None:
-        self.fails(StorageUnavailable, self.store.begin(7, 1, 0, 2**60, lambda: None))
-        self.fails(StorageUnavailable, self.store.room(2**60))
+        self.fails(StorageUnavailable, self.store.uploads.begin(7, 1, 0, 2**60, lambda: None))
+        self.fails(StorageUnavailable, self.store.uploads.room(2**60))

@@ -76,10 +76,10 @@ def artifacts(disk: SimulatedDisk, *keep: tuple[int, int]) -> ArtifactStore:
 
 def upload(store: ArtifactStore) -> None:
     """What a build server and the transfer port do: ask how much is there, go on from there, begin anew if told to."""
-    there = do(store.uploaded(*KEY))
+    there = do(store.uploads.uploaded(*KEY))
     if do(store.present(DIGEST, len(WHOLE))):
         return
-    sending = do(store.begin(*KEY, there, len(WHOLE), lambda: None))
+    sending = do(store.uploads.begin(*KEY, there, len(WHOLE), lambda: None))
     try:
         position = 0
         for piece in PIECES:
@@ -165,20 +165,20 @@ def test_what_is_told_of_an_upload_after_the_machine_went_down_is_what_is_there(
     disk = a_disk(seed)
     down_after(disk, step, lambda: upload(artifacts(disk, KEY)), power=True)
     store = artifacts(disk, KEY)
-    there = do(store.uploaded(*KEY))
+    there = do(store.uploads.uploaded(*KEY))
     assert there == len(disk.files(STATE).get("state/incoming/7-1", b""))
-    sending = do(store.begin(*KEY, there, len(WHOLE), lambda: None))
+    sending = do(store.uploads.begin(*KEY, there, len(WHOLE), lambda: None))
     assert sending.received.length == there
     assert sending.received.hasher.hexdigest() == digest_of(disk.files(STATE)["state/incoming/7-1"])
 
 
 def test_after_the_program_was_killed_an_upload_goes_on_where_it_stopped() -> None:
     disk = a_disk(0)
-    sending = do(artifacts(disk, KEY).begin(*KEY, 0, len(WHOLE), lambda: None))
+    sending = do(artifacts(disk, KEY).uploads.begin(*KEY, 0, len(WHOLE), lambda: None))
     do(sending.write([PIECES[0]]))
     disk.stop()
     store = artifacts(disk, KEY)
-    assert do(store.uploaded(*KEY)) == len(PIECES[0])
+    assert do(store.uploads.uploaded(*KEY)) == len(PIECES[0])
     deliver(store)
     check_settled(disk, store)
 
@@ -193,7 +193,7 @@ def test_what_is_discarded_while_a_store_starts_does_not_keep_it_from_starting()
             disk.unlink(STATE / "incoming" / "7-1")
 
     disk.fault = discard
-    assert do(artifacts(disk, KEY).uploaded(*KEY)) == 0
+    assert do(artifacts(disk, KEY).uploads.uploaded(*KEY)) == 0
 
 
 @settings(max_examples=examples(15))
@@ -248,7 +248,7 @@ def test_an_upload_whose_sync_failed_is_not_believed_though_it_could_not_be_remo
         with pytest.raises(StorageUnavailable):
             do(store.publish(*KEY, DIGEST, len(WHOLE)))
         with pytest.raises(StorageUnavailable):
-            do(store.begin(*KEY, len(WHOLE), len(WHOLE), lambda: None))
+            do(store.uploads.begin(*KEY, len(WHOLE), len(WHOLE), lambda: None))
         disk.fault = None
         with suppress(BadUpload):
             going_on(store)
@@ -274,7 +274,7 @@ def test_a_full_disk_takes_the_upload_when_there_is_room_again() -> None:
     with pytest.raises(StorageUnavailable, match="disk is full"):
         upload(store)
     with pytest.raises(StorageUnavailable, match="disk is full"):
-        do(store.room(len(WHOLE)))
+        do(store.uploads.room(len(WHOLE)))
     disk.capacity = 2 * len(WHOLE)
     deliver(store)
     check_settled(disk, store)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.storage import machine_id as machines
+from buildtool.adapters.storage import instance as machines
 from buildtool.adapters.storage.instance import load_instance
 from buildtool.errors import ConfigurationError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buildtool.adapters.storage.mounts import mounted
+from buildtool.adapters.storage.trees import mounted
 
 TABLE = (
     b"21 1 0:20 / /proc rw - proc proc rw\n"

@@ -230,7 +230,7 @@ def test_an_upload_that_finds_the_disk_full_is_refused_in_one_line_and_goes_thro
             states.put(world.artifacts, 1, data)
     else:
         with pytest.raises(StorageUnavailable, match="the disk is full; try again when there is room"):
-            run(world.artifacts.begin(1, 1, 0, 2**62, lambda: None))
+            run(world.artifacts.uploads.begin(1, 1, 0, 2**62, lambda: None))
     digest = states.put(world.artifacts, 1, data)
     assert stored(world.state, digest).read_bytes() == data
 

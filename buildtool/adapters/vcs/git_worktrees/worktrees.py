@@ -19,8 +19,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildtool.adapters.runtime.helper_threads import Helpers
-from buildtool.adapters.storage.mounts import detach_mounts
-from buildtool.adapters.storage.trees import plain_bytes, remove_tree, thaw
+from buildtool.adapters.storage.trees import detach_mounts, plain_bytes, remove_tree, thaw
 from buildtool.adapters.vcs.git.command import explain
 from buildtool.adapters.vcs.git.gitdir import Tag, make_git_dir, write_index, write_settings, write_tags
 from buildtool.adapters.vcs.git.objects import shown
