@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -23,9 +24,13 @@ from buildtool.model.project_options import STANDARD, Policy
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
 from buildtool.model.vocabulary import TOOLS
+from buildtool.programs.buildserver import main as buildserver
 from buildtool.programs.common.program import EXIT_CODES
-from buildtool.programs.metaserver.main import COMMAND_LINE
+from buildtool.programs.common.subcommands import Subcommands
+from buildtool.programs.metaserver import main as metaserver
 from buildtool.programs.metaserver.offline_commands import METASERVER_CODES
+from buildtool.programs.startcompile import main as startcompile
+from buildtool.programs.webserver import main as webserver
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
 from buildtool.protocol.messages import Found, RequestStatus
@@ -36,7 +41,10 @@ from tests.support.checkout import read_checkout
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.rst"), *(ROOT / "changes.d").glob("*.rst"), *(ROOT / "docs").rglob("*.rst")])
 RECORDS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
-PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py")
+LINES: dict[str, Subcommands[Any]] = {
+    one.COMMAND_LINE.program: one.COMMAND_LINE for one in (metaserver, webserver, buildserver, startcompile)
+}
+PROGRAMS = tuple(LINES)
 
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
@@ -112,10 +120,10 @@ def run(program: str, *arguments: str) -> str:
 
 
 def flags(program: str) -> set[str]:
-    """The long options that a program's --help has, the example and what options say of each other left out."""
+    """The long options of a program's commands, and those of the checkout's project where it has some."""
     options = re.findall(r"^  (?:-\w(?: \w+)?, )?(--[a-z][^\s,=\[]*)(.*)$", run(program, "--help"), re.MULTILINE)
-    of_commands = set(COMMAND_LINE.options) if program == "metaserver" else set()
-    return of_commands | {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
+    shown = {flag for first, rest in options for flag in (first, *FLAG.findall(rest.split("  ")[0]))}
+    return shown | set(LINES[program].options)
 
 
 def codes(program: str) -> set[str]:
@@ -231,11 +239,13 @@ def of_project(name: str, config: Path) -> set[str]:
 OF_EXAMPLE = of_project("testproject", ROOT / "config.py")
 OF_LUA = of_project("lua", ROOT / "examples" / "lua" / "farm.py")
 
+HEAD = "Commands and options"
+OF_BOTH = {"--json", "--config", "--verbose", "--version", "--help"}
 OPTIONS = [
-    ("docs/operator.rst", "Options of bin/metaserver", "metaserver", {"--repair", "--reason TEXT", "--mail ADDRESS"}),
-    ("docs/operator.rst", "Options of bin/webserver", "webserver", {"--config", "--verbose", "--version", "--help"}),
-    ("docs/donor.rst", "Options", "buildserver.py", set()),
-    ("docs/requester.rst", "Options", "startcompile.py", OF_EXAMPLE),
+    ("docs/operator.rst", f"{HEAD} of bin/metaserver", "metaserver", {"--repair", "--reason TEXT", "--mail ADDRESS"}),
+    ("docs/operator.rst", f"{HEAD} of bin/webserver", "webserver", OF_BOTH),
+    ("docs/donor.rst", HEAD, "buildserver.py", set()),
+    ("docs/requester.rst", HEAD, "startcompile.py", OF_EXAMPLE),
 ]
 
 
@@ -249,16 +259,17 @@ def test_a_manual_explains_exactly_the_options_of_its_program(
     assert defined(part) | {one.split()[0] for one in elsewhere} == flags(program)
 
 
-def test_the_manual_explains_exactly_the_commands_of_the_metaserver() -> None:
-    part = section("docs/operator.rst", "Options of bin/metaserver")
-    words = {word.astext() for term in part.findall(nodes.term) for word in term.findall(nodes.literal)}
-    commands = {f"{one.name} {one.argument}".rstrip() for one in COMMAND_LINE.commands[1:]}
+@pytest.mark.parametrize(("page", "title", "program"), [one[:3] for one in OPTIONS], ids=[one[2] for one in OPTIONS])
+def test_a_manual_explains_exactly_the_commands_of_its_program(page: str, title: str, program: str) -> None:
+    terms = section(page, title).findall(nodes.term)
+    words = {word.astext() for term in terms for word in term.findall(nodes.literal)}
+    commands = {f"{one.name} {one.usage}".rstrip() for one in LINES[program].commands[1:]}
     assert {word for word in words if not word.startswith("-")} == commands
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_flag_that_a_page_mentions_is_one_of_some_program(path: Path) -> None:
-    older = {one.flag for one in COMMAND_LINE.commands}
+    older = {one.flag for line in LINES.values() for one in line.commands[1:]}
     known = {flag for program in PROGRAMS for flag in flags(program)} | older | {"--port"}
     examples = {
         "--arch",
@@ -347,10 +358,10 @@ def test_what_the_donor_is_shown_of_show_info_has_the_lines_that_it_has() -> Non
     shown = next(
         block.astext()
         for block in tree("docs/donor.rst").findall(nodes.literal_block)
-        if block.astext().startswith("$ bin/buildserver.py --show-info")
+        if block.astext().startswith("$ bin/buildserver.py show-info")
     )
     labels = {re.split(r" {2,}", line.strip())[0] for line in shown.splitlines()[1:] if line != "..."}
-    told = {re.split(r" {2,}", line.strip())[0] for line in run("buildserver.py", "--show-info").splitlines()}
+    told = {re.split(r" {2,}", line.strip())[0] for line in run("buildserver.py", "show-info").splitlines()}
     assert labels <= told
 
 

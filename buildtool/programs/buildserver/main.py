@@ -6,10 +6,11 @@ import argparse
 import os
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.base import ReactorBase
@@ -54,13 +55,11 @@ from buildtool.programs.common.program import (
     EXIT_REFUSED,
     EXIT_UNAVAILABLE,
     Stop,
-    command_line,
-    host_flag,
     refuse,
     run,
     software,
-    whole,
 )
+from buildtool.programs.common.subcommands import Subcommand, Subcommands, host_flag, number
 from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
@@ -76,17 +75,11 @@ THREADS_GRACE = 5.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    return whole(PROGRAM, partial(_run, arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    said = _parser().parse_args(arguments)
-    if said.json and not said.show_info:
-        raise UsageError("--json goes with --show-info (--help shows an example)")
-    settings = load_settings(said.config, secrets=False)
-    name = _checked_name(said.name or socket.gethostname())
+def _found(said: argparse.Namespace, settings: Settings) -> tuple[str, BuildDirectory, Announced]:
+    """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
+    name = said.name or socket.gethostname()
+    if not _NAME.match(name):
+        raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
     place = BuildDirectory(settings.build_dir / name)
     detected = detect_machine(place.slots, tools_named(settings.projects))
     survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
@@ -99,93 +92,22 @@ def _run(arguments: Sequence[str] | None) -> int:
         found=survey,
         time_limit=said.time_limit,
     )
-    found = restricted(everything, choice)
-    if said.show_info:
-        say(as_json(name, found) if said.json else as_text(name, found))
-        return EXIT_OK
+    return name, place, restricted(everything, choice)
+
+
+def _show_info(said: argparse.Namespace) -> int:
+    name, _, found = _found(said, load_settings(said.config, secrets=False))
+    say(as_json(name, found) if said.json else as_text(name, found))
+    return EXIT_OK
+
+
+def _serve(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config, secrets=False)
+    name, place, found = _found(said, settings)
     need_projects(settings)
     with place.lock():
-        instance = load_instance(place.top)
-        return run(
-            PROGRAM,
-            lambda reactor, stop: _serve(_Program(settings, name, place, found, said, instance), reactor, stop),
-            verbose=said.verbose,
-        )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line(
-        PROGRAM,
-        "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
-        "finishes them first.",
-        "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
-        EXIT_CODES
-        | {
-            EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
-            EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
-        },
-    )
-    parser.add_argument("--name", default="", help="what the farm knows this machine as (default: its host name)")
-    parser.add_argument(
-        "--max-builds", type=_number(1, MOST_BUILDS), default=1, metavar="N", help="builds at once (default 1)"
-    )
-    parser.add_argument(
-        "--platforms",
-        metavar="NAMES",
-        help="offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples",
-    )
-    parser.add_argument("--no-cross", dest="cross", action="store_false", help="look for no cross compilers")
-    parser.add_argument(
-        "--toolchains", type=Path, metavar="FILE", help="a TOML file of toolchains that are not found by themselves"
-    )
-    parser.add_argument(
-        "--host", type=host_flag, default=None, help="where the metaserver is (default: host of the configuration)"
-    )
-    parser.add_argument(
-        "--port", type=_number(1, 65535), default=0, help="its control port (default: pb_port of the configuration)"
-    )
-    parser.add_argument(
-        "--time-limit", type=_number(1, 10**7), metavar="S", help="seconds that one build may take here (default: any)"
-    )
-    parser.add_argument(
-        "--admin",
-        default="",
-        metavar="TEXT",
-        help="whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing",
-    )
-    parser.add_argument(
-        "--maxdelay", type=_number(1, 86400), default=300, metavar="S", help="most seconds between logins (default 300)"
-    )
-    parser.add_argument(
-        "--maxretries", type=_number(1, 10**6), metavar="N", help="end when N logins in a row failed (default: never)"
-    )
-    parser.add_argument(
-        "--keepalive",
-        type=_number(1, 3600),
-        default=int(KEEPALIVE),
-        metavar="S",
-        help=f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
-    )
-    parser.add_argument("--show-info", action="store_true", help="say what this machine offers, and end")
-    parser.add_argument("--json", action="store_true", help="with --show-info: as JSON")
-    return parser
-
-
-def _number(least: int, most: int) -> Callable[[str], int]:
-    """Return a converter for argparse that accepts the whole numbers of a range."""
-
-    def number(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return number
-
-
-def _checked_name(name: str) -> str:
-    if not _NAME.match(name):
-        raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
-    return name
+        program = _Program(settings, name, place, found, said, load_instance(place.top))
+        return run(PROGRAM, partial(_served, program), verbose=said.verbose)
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -211,7 +133,7 @@ def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Check
     return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
 
 
-async def _serve(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
+async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
     if os.geteuid() == 0:
         log.warn(
@@ -311,3 +233,77 @@ async def _told_to_leave(server: BuildServer, stop: Stop, drain: Stop) -> bool:
 
     first, _ = await race([Deferred.fromCoroutine(stop.asked()), Deferred.fromCoroutine(drained())])
     return first == 0
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--name": {"default": "", "help": "what the farm knows this machine as (default: its host name)"},
+    "--max-builds": {
+        "type": number(1, MOST_BUILDS), "default": 1, "metavar": "N", "help": "builds at once (default 1)"
+    },
+    "--platforms": {
+        "metavar": "NAMES",
+        "help": "offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples",
+    },
+    "--no-cross": {"dest": "cross", "action": "store_false", "help": "look for no cross compilers"},
+    "--toolchains": {
+        "type": Path, "metavar": "FILE", "help": "a TOML file of toolchains that are not found by themselves"
+    },
+    "--host": {"type": host_flag, "help": "where the metaserver is (default: host of the configuration)"},
+    "--port": {
+        "type": number(1, 65535), "default": 0, "help": "its control port (default: pb_port of the configuration)"
+    },
+    "--time-limit": {
+        "type": number(1, 10**7), "metavar": "S", "help": "seconds that one build may take here (default: any)"
+    },
+    "--admin": {
+        "default": "",
+        "metavar": "TEXT",
+        "help": "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing",
+    },
+    "--maxdelay": {
+        "type": number(1, 86400), "default": 300, "metavar": "S", "help": "most seconds between logins (default 300)"
+    },
+    "--maxretries": {
+        "type": number(1, 10**6), "metavar": "N", "help": "end when N logins in a row failed (default: never)"
+    },
+    "--keepalive": {
+        "type": number(1, 3600),
+        "default": int(KEEPALIVE),
+        "metavar": "S",
+        "help": f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
+    },
+}  # fmt: skip
+
+COMMAND_LINE: Subcommands[int] = Subcommands(
+    PROGRAM,
+    "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
+    "finishes them first.",
+    (
+        Subcommand(
+            "serve",
+            "take builds until it is told to stop",
+            "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
+            _serve,
+            options=tuple(_OPTIONS),
+        ),
+        Subcommand(
+            "show-info",
+            "say what this machine offers when it is started so, and end",
+            "bin/buildserver.py show-info --platforms ppc",
+            _show_info,
+            options=(*_OPTIONS, "--json"),
+        ),
+    ),
+    {**_OPTIONS, "--json": {"action": "store_true", "help": "print it as JSON"}},
+    EXIT_CODES
+    | {
+        EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
+        EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
+    },
+)
+"""Everything that can be said to the program."""
+
+main = COMMAND_LINE.main

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
+from typing import Any, TextIO, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
@@ -31,13 +29,9 @@ from buildtool.errors import (
     ProtocolMismatch,
     UsageError,
 )
-from buildtool.model.hosts import valid_host
 from buildtool.model.text import one_line
 from buildtool.programs.common.log_rates import LineRates
-from buildtool.programs.common.output import complain, put, say
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+from buildtool.programs.common.output import complain, put
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -70,69 +64,6 @@ _EXIT_SIGNAL = 128
 def software() -> str:
     """Return the name and version of this software."""
     return f"buildtool {__version__}"
-
-
-class _CommandLine(argparse.ArgumentParser):
-    """One that says in one line what is wrong, in place of printing its usage."""
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
-        show(message, file)
-
-    def error(self, message: str) -> NoReturn:
-        what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
-        line = unknown_option(self, words.split()[0]) if words else f"{what} (--help shows an example)"
-        self.exit(EXIT_USAGE, f"{self.prog}: {one_line(line)}\n")
-
-
-def show(message: str, file: object) -> None:
-    """Print what argparse has to say on the stream that it chose. Raises OutputLost, OutputUnread."""
-    if file is sys.stdout:
-        say(message.removesuffix("\n"))
-    else:
-        complain(message.removesuffix("\n"))
-
-
-def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
-    """Return what is said of a word that is no option of ``parser``; the option that comes near is named."""
-    if not word.startswith("-"):
-        return f"{word[:80]!r} is too much (--help shows what is taken)"
-    flag = word.partition("=")[0]
-    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
-    near = difflib.get_close_matches(flag, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "--help lists all options"
-    return f"unknown option {flag[:80]} ({hint})"
-
-
-def command_line(
-    program: str, description: str, example: str, codes: Mapping[int, str] = EXIT_CODES, more: str = ""
-) -> argparse.ArgumentParser:
-    """Return a parser that has ``--config``, ``--version`` and ``--verbose``.
-
-    Its help ends with what ``more`` says, the example and the exit codes.
-    """
-    width = max(len(str(code)) for code in codes)
-    meanings = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(codes.items()))
-    parser = _CommandLine(
-        prog=program,
-        description=description,
-        epilog=f"{more}{chr(10) * 2 if more else ''}example:\n  {example}\n\nexit codes:\n{meanings}\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
-    )
-    parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
-    parser.add_argument("--verbose", action="store_true", help="log what the libraries say too")
-    return parser
-
-
-def host_flag(text: str) -> str:
-    """Return the host that ``--host`` says, in its one form, for argparse. Raises UsageError."""
-    return valid_host(text, "--host", "--port")
 
 
 def exit_code(error: BuildToolError) -> int:

@@ -1,68 +1,148 @@
-"""Programs that have commands, such as ``metaserver pause NAME``; ``--pause NAME`` is the older form of the same.
+"""The command lines of the programs: what each does is a command, and without one the first of its list.
 
-Each command has a parser, a help and an example of its own. Without a command the program does the first of its list.
+``--pause NAME`` is the older form of ``pause NAME``. Each command has a parser, a help and an example of its own.
+Whatever is wrong is a UsageError of one line.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from attrs import frozen
 
 from buildtool.errors import UsageError
+from buildtool.model.hosts import valid_host
 from buildtool.model.text import one_line
 from buildtool.model.vocabulary import nearest
-from buildtool.programs.common.program import command_line
+from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.program import software, whole
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+T = TypeVar("T")
+
+COMMON: Mapping[str, Mapping[str, Any]] = {
+    "--config": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
+    },
+    "--verbose": {"action": "store_true", "help": "log what the libraries say too"},
+}
+"""Options that several programs have."""
+
+TARGET = "_target"
+"""Where a parser leaves the word that a command is about: a name that no option of a project has."""
 
 _WIDTH = 26
+_DIGITS = 18
+
+
+class CommandParser(argparse.ArgumentParser):
+    """One that raises UsageError in place of printing its usage, and prints as everything else is printed."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        print_ = say if file is sys.stdout else complain
+        print_(message.removesuffix("\n"))
+
+    def error(self, message: str) -> NoReturn:
+        what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
+        raise UsageError(self.unknown(words.split()[0]) if words else f"{what} (--help shows an example)")
+
+    def unknown(self, word: str) -> str:
+        """Return what is said of a word that is not taken; the option that comes near is named."""
+        if not word.startswith("-"):
+            return f"{word[:80]!r} is too much (--help shows what is taken)"
+        flag = word.partition("=")[0]
+        known = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(flag, known, 1)
+        hint = f"did you mean {near[0]}?" if near else "--help lists all options"
+        return f"unknown option {flag[:80]} ({hint})"
 
 
 @frozen
-class Subcommand:
-    """One thing that a program does: ``run`` does it with what was said, and returns the exit code.
+class Subcommand(Generic[T]):
+    """One thing that a program does: ``run`` does it with what was said.
 
-    ``argument`` names the word after the command, which ``read`` turns into ``target``. ``options`` are names of
-    options of its ``Subcommands``.
+    ``argument`` names the word after the command, which ``read`` turns into ``target``, and ``words`` what else may
+    follow that is no option. ``options`` are names of options of its ``Subcommands``.
     """
 
     name: str
     help: str
     example: str
-    run: Callable[[argparse.Namespace], int]
+    run: Callable[[Any], T]
     argument: str = ""
     read: Callable[[str], object] = str
     options: tuple[str, ...] = ()
+    words: str = ""
 
     @property
     def flag(self) -> str:
         """The older form of the command."""
         return f"--{self.name}"
 
+    @property
+    def usage(self) -> str:
+        """What follows the command that is no option."""
+        return f"{self.argument} {self.words}".strip()
+
 
 @frozen
-class Subcommands:
-    """The command line of a program. ``options`` are what ``add_argument`` takes, by name, beside ``--config``."""
+class Subcommands(Generic[T]):
+    """The command line of a program. ``options`` are what ``add_argument`` takes, by name, in addition to ``COMMON``.
+
+    Those named by ``everywhere`` go with every command.
+    """
 
     program: str
     description: str
-    commands: tuple[Subcommand, ...]
-    options: Mapping[str, Mapping[str, Any]]
-    codes: Mapping[int, str]
+    commands: tuple[Subcommand[T], ...]
+    own_options: Mapping[str, Mapping[str, Any]]
+    codes: Mapping[Any, str]
+    everywhere: tuple[str, ...] = tuple(COMMON)
 
-    def parse(self, words: Sequence[str]) -> tuple[Subcommand, argparse.Namespace]:
-        """Return which command was said and with what. Raises UsageError; SystemExit after the help or an error."""
-        command, rest = self._chosen(list(words))
-        return command, self._parser(command, said=rest is not None).parse_args(rest if rest is not None else words)
+    @property
+    def options(self) -> Mapping[str, Mapping[str, Any]]:
+        """What ``add_argument`` takes for each option that some command has."""
+        return {**{name: COMMON[name] for name in self.everywhere if name in COMMON}, **self.own_options}
 
-    def _chosen(self, words: list[str]) -> tuple[Subcommand, list[str] | None]:
-        """Return the command, and the words that are left for its parser; None when no command was said."""
+    def main(self: Subcommands[int], words: Sequence[str] | None = None) -> int:
+        """Run the command that was said, and return the exit code."""
+
+        def act() -> int:
+            command, said = self.parse(sys.argv[1:] if words is None else words)
+            return command.run(said)
+
+        return whole(self.program, act)
+
+    def parse(self, words: Sequence[str]) -> tuple[Subcommand[T], argparse.Namespace]:
+        """Return which command was said and with what. Raises UsageError; SystemExit after the help."""
+        command, rest, said = self.chosen(words)
+        found = self.parser(command, said=said).parse_args(rest)
+        found.target = vars(found).pop(TARGET, None)
+        return command, found
+
+    def chosen(self, words: Sequence[str]) -> tuple[Subcommand[T], list[str], bool]:
+        """Return the command, the words that are left for its parser, and whether it was said. Raises UsageError.
+
+        A command stands before all words that are no options, and before options that are not known here; its older
+        form stands anywhere.
+        """
         names = {one.name: one for one in self.commands}
-        flags = {one.flag: one for one in self.commands}
-        found: list[tuple[str, Subcommand]] = []
+        flags = {one.flag: one for one in self.commands[1:]}
+        known = self.options
+        found: list[tuple[str, Subcommand[T]]] = []
         options: list[str] = []
+        target: list[str] = []
         rest: list[str] = []
+        may_follow = True
         coming = iter(words)
         for word in coming:
             flag, equals, value = word.partition("=")
@@ -70,48 +150,63 @@ class Subcommands:
                 rest += [word, *coming]
             elif flag in flags:
                 found.append((flag, flags[flag]))
-                rest += _target(flag, flags[flag], value if equals else None, coming)
+                target = _target(flag, flags[flag], value if equals else None, coming)
             elif word.startswith("-"):
                 options.append(flag)
-                takes_value = flag == "--config" or (flag in self.options and "action" not in self.options[flag])
-                rest += [word, *([] if equals or not takes_value else _next(coming))]
-            elif not found and word in names:
+                valued = flag in known and not equals and not isinstance(known[flag].get("action"), str)
+                rest += [word, *(_next(coming) if valued else [])]
+                may_follow = may_follow and flag in known
+            elif may_follow and not found and word in names:
                 found.append((word, names[word]))
             else:
                 rest.append(word)
-                if not found:
+                if may_follow and not found and not self.commands[0].words:
                     raise UsageError(f"there is no command {word[:40]!r}{nearest(word, sorted(names))}")
+                may_follow = False
         if len({said for said, _ in found}) > 1:
             raise UsageError(f"{found[0][0]} and {found[1][0]} are two different things: say one of them")
         command = found[0][1] if found else self.commands[0]
+        self._check_options(command, options, said=bool(found))
+        return command, [*target, *rest], bool(found)
+
+    def _check_options(self, command: Subcommand[T], options: Sequence[str], *, said: bool) -> None:
+        """Raise UsageError for an option that goes with other commands only."""
         for flag in options:
             others = [one.name for one in self.commands if flag in one.options]
             if others and flag not in command.options:
-                but = f", not with {command.name}" if found else ""
+                but = f", not with {command.name}" if said else ""
                 raise UsageError(f"{flag} goes with {' or '.join(others)}{but}")
-        return command, rest if found else None
 
-    def _parser(self, command: Subcommand, *, said: bool) -> argparse.ArgumentParser:
-        if said:
-            parser = command_line(f"{self.program} {command.name}", command.help, command.example, self.codes)
-        else:
-            parser = command_line(self.program, self.description, command.example, self.codes, self._listed())
-            parser.usage = "%(prog)s [COMMAND] [options]"
+    def parser(self, command: Subcommand[T], *, said: bool) -> CommandParser:
+        """Return the parser of a command; unless it was ``said``, its help is that of the whole program."""
+        width = max(len(str(code)) for code in self.codes)
+        codes = "\n".join(f"  {code:>{width}}  {meaning}" for code, meaning in sorted(self.codes.items()))
+        listed = "" if said else f"{self._listed()}\n\n"
+        parser = CommandParser(
+            prog=f"{self.program} {command.name}" if said else self.program,
+            usage=f"%(prog)s {'' if said else '[COMMAND] '}[options] {command.usage}".rstrip(),
+            description=command.help if said else self.description,
+            epilog=f"{listed}example:\n  {command.example}\n\nexit codes:\n{codes}\n",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
+        older = [one.flag for one in self.commands[1:]]  # taken out before, and named here for those that come near
+        parser.add_argument(*older, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if command.argument:
-            parser.add_argument("target", metavar=command.argument, type=command.read)
-        for name in command.options:
+            parser.add_argument(TARGET, metavar=command.argument, type=command.read)
+        for name in (*self.everywhere, *command.options):
             parser.add_argument(name, **self.options[name])
         return parser
 
     def _listed(self) -> str:
         """Return the commands for the help of the whole program."""
-        rows = [(f"{one.name} {one.argument}".rstrip(), one.help) for one in self.commands]
-        lines = [f"  {name:<{_WIDTH}}{words}" for name, words in rows]
+        lines = [f"  {f'{one.name} {one.usage}'.rstrip():<{_WIDTH}}{one.help}" for one in self.commands]
         head = f"commands ({self.commands[0].name} without one; NAME --help explains one; --NAME is its older form):"
         return "\n".join([head, *lines])
 
 
-def _target(flag: str, command: Subcommand, value: str | None, coming: Iterator[str]) -> list[str]:
+def _target(flag: str, command: Subcommand[T], value: str | None, coming: Iterator[str]) -> list[str]:
     """Return the word that a command in its older form has to be followed by. Raises UsageError."""
     if not command.argument:
         if value is not None:
@@ -126,3 +221,23 @@ def _target(flag: str, command: Subcommand, value: str | None, coming: Iterator[
 
 def _next(coming: Iterator[str]) -> list[str]:
     return [word for word in [next(coming, None)] if word is not None]
+
+
+# --- values of options ----------------------------------------------------------------------------------
+
+
+def host_flag(text: str) -> str:
+    """Return the host that ``--host`` says, in its one form, for argparse. Raises UsageError."""
+    return valid_host(text, "--host", "--port")
+
+
+def number(least: int, most: int, wrong: str = "") -> Callable[[str], int]:
+    """Return a converter for argparse that takes the whole numbers of a range; ``wrong`` is said of all else."""
+    words = wrong or f"is not a whole number from {least} to {most}"
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} {words}")
+        return int(text)
+
+    return read

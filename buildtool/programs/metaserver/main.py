@@ -21,7 +21,7 @@ from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.vocabulary import TOOLS, nearest
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run, whole
+from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.metaserver import offline_commands, operator_commands
@@ -44,16 +44,6 @@ SWITCH = 0.0005
 
 GARBAGE_LOOK = 0.5
 """Seconds between two looks whether it is time to look for garbage."""
-
-
-def main() -> int:
-    """Run the program and return its exit code."""
-    return whole(PROGRAM, _run)
-
-
-def _run() -> int:
-    command, said = COMMAND_LINE.parse(sys.argv[1:])
-    return command.run(said)
 
 
 def _serve(said: argparse.Namespace) -> int:
@@ -153,7 +143,7 @@ async def _in_time(stop: Stop) -> None:
     last_resort(PROGRAM)
 
 
-COMMAND_LINE = Subcommands(
+COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
     (
@@ -199,3 +189,5 @@ COMMAND_LINE = Subcommands(
     offline_commands.METASERVER_CODES,
 )
 """Everything that can be said to the program."""
+
+main = COMMAND_LINE.main

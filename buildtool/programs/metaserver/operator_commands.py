@@ -23,7 +23,7 @@ from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, Stop, run
-from buildtool.programs.common.subcommands import Subcommand
+from buildtool.programs.common.subcommands import Subcommand, number
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -41,7 +41,7 @@ from buildtool.protocol.operator import (
 
 PROGRAM = "metaserver"
 
-_NUMBER_LIMIT = 10**18
+_BUILD = number(1, 10**18 - 1, "is no build: say its number")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--reason": {"metavar": "TEXT", "help": "why; whoever is concerned is told, on pages and by mail"},
@@ -69,17 +69,11 @@ def _command(
     make: Callable[[argparse.Namespace], Act] | None,
     argument: str = "",
     options: tuple[str, ...] = (),
-) -> Subcommand:
+) -> Subcommand[int]:
     """Return the command that asks for the act that ``make`` makes of what was said."""
-    read = _number if argument == "BUILD" else str
+    read = _BUILD if argument == "BUILD" else str
     known = f"bin/metaserver {name} {example}".rstrip()
     return Subcommand(name, words, known, partial(_operate, make), argument, read, (*options, "--json"))
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:19]) < _NUMBER_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no build: say its number")
-    return int(text)
 
 
 _WHY = ("--reason",)

@@ -7,12 +7,14 @@ UsageError of one line.
 from __future__ import annotations
 
 import argparse
+import difflib
 import itertools
 import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 from attrs import frozen
 
@@ -23,12 +25,15 @@ from buildtool.model.matching.requiring import platform_required
 from buildtool.model.options import Kind, Option
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import TOOL_OPTIONS
-from buildtool.programs.common.program import unknown_option
-from buildtool.programs.startcompile.flags import Helped, own_flags, project_flags
+from buildtool.programs.common.program import software
+from buildtool.programs.common.subcommands import TARGET, CommandParser, Subcommand, Subcommands
+from buildtool.programs.startcompile.flags import EVERYWHERE, project_flags
 from buildtool.project.definition import Project
-from buildtool.protocol.messages import TOGETHER, AskWhy, Cancel
+from buildtool.protocol.messages import TOGETHER
 
-_CANCEL_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
+T = TypeVar("T")
+
+_REQUEST_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
 _HELP = frozenset({"-h", "--help"})
 
 
@@ -47,18 +52,14 @@ class BuildArguments:
 
 @frozen
 class Arguments:
-    """All that the command line said. One of ``asked``, ``cancel`` and ``why`` is there; ``port`` is 0 when not said.
+    """All that the command line said. ``target`` is what its command is about, ``port`` is 0 when not said.
 
-    ``explain``: nothing is asked for, only what would be answered is wanted. ``more`` is what is asked for besides
-    ``asked``, when options have several values or there is a matrix.
+    ``asked`` is what is asked for: one, or more when options have several values or there is a matrix.
     """
 
     settings: Settings
-    asked: BuildArguments | None
-    cancel: Cancel | None
-    more: tuple[BuildArguments, ...] = ()
-    why: AskWhy | None = None
-    explain: bool = False
+    target: Any = None
+    asked: tuple[BuildArguments, ...] = ()
     host: str = ""
     port: int = 0
     output: str = ""
@@ -67,52 +68,49 @@ class Arguments:
     json: bool = False
 
 
-def parse(arguments: Sequence[str], load: Callable[[Path | None], Settings]) -> Arguments:
-    """Return what the command line says; ``load`` reads a configuration.
+def parse(
+    line: Subcommands[T], arguments: Sequence[str], load: Callable[[Path | None], Settings]
+) -> tuple[Subcommand[T], Arguments]:
+    """Return which command was said and with what; ``load`` reads a configuration.
 
-    Raises UsageError, ConfigurationError, UnknownProject; Helped when help was asked for.
+    A command that takes an address asks for builds, so it has the project's options; a path is that of a matrix.
+    Raises UsageError, ConfigurationError, UnknownProject; SystemExit after the help.
     """
-    first, _ = own_flags(add_help=False).parse_known_args(list(arguments))
-    help_wanted = any(word in _HELP for word in _before_dashes(arguments))
+    first, _ = _first_parser().parse_known_args(list(arguments))
+    command, left, said = line.chosen(arguments)
+    parser, asks = line.parser(command, said=said), bool(command.words)
+    help_wanted = any(word in _HELP for word in _before_dashes(left))
     try:
         settings = load(first.config)
-        about_one = first.cancel is not None or first.why is not None
-        project = _project(settings, first.project, needed=not about_one and not help_wanted)
+        project = _project(settings, first.project, needed=asks and not help_wanted)
+        if project is not None and asks:
+            project_flags(parser, project)
     except ConfigurationError as error:
-        if help_wanted:
-            raise Helped(f"{own_flags().format_help()}\n(no project's options: {error})") from error
-        raise
-    parser = own_flags()
-    if project is not None:
-        project_flags(parser, project)
+        if not help_wanted:
+            raise
+        _show_help(parser, f"\n(no project's options: {error})")
     if help_wanted:
-        raise Helped(parser.format_help() + _several(settings, project))
-    flags, rest = parser.parse_known_args(_plain_bools(arguments, project))
-    words = _positional(rest, parser)
-    cancel = _cancel_id(flags.cancel) if flags.cancel is not None else None
-    why = _why_id(flags.why) if flags.why is not None else None
-    if cancel is not None and why is not None:
-        raise UsageError("--cancel ends a request, --why asks about one: choose one")
-    everything: list[BuildArguments] = []
-    if cancel is None and why is None and project is not None:
-        everything = _combinations(flags, words, project, parser)
-    asked = everything[0] if everything else None
-    if cancel is not None or why is not None:
-        _nothing_else(flags, words, project, "--cancel" if cancel is not None else "--why")
-    if flags.output is not None and not flags.download:
+        _show_help(parser, _several(settings, project) if asks else "")
+    flags, rest = parser.parse_known_args(_plain_bools(left, project if asks else None))
+    words, target = _positional(rest, parser), getattr(flags, TARGET, None)
+    asked: list[BuildArguments] = []
+    if project is not None and asks:
+        email = _address(words, line, needed=not command.words.startswith("["))
+        asked = _matrix(target, flags, email, project) if isinstance(target, Path) else _products(flags, email, project)
+    elif words:
+        raise UsageError(parser.unknown(words[0]))
+    output, download = getattr(flags, "output", None) or "", getattr(flags, "download", True)
+    if output and not download:
         raise UsageError("--output says where the artifact goes, --no-download that it is not fetched: choose one")
-    return Arguments(
+    return command, Arguments(
         settings=settings,
-        asked=asked,
-        cancel=cancel,
-        more=tuple(everything[1:]),
-        why=why,
-        explain=flags.explain,
+        target=target,
+        asked=tuple(asked),
         host=flags.host or "",
         port=flags.port or 0,
-        output=flags.output or "",
-        download=flags.download,
-        foreground=flags.foreground,
+        output=output,
+        download=download,
+        foreground=getattr(flags, "foreground", False),
         json=flags.json,
     )
 
@@ -124,6 +122,22 @@ def check_platform(asked: BuildArguments, local: dict[str, Value]) -> None:
 
 
 # --- from flags to values ---------------------------------------------------------------------------------
+
+
+def _first_parser() -> CommandParser:
+    """Return a parser of what says which configuration and project are meant."""
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    for name in ("--config", "--project"):
+        parser.add_argument(name, **EVERYWHERE[name])
+    parser.add_argument("--version", action="version", version=software())
+    return parser
+
+
+def _show_help(parser: CommandParser, more: str) -> NoReturn:
+    """Print the help with ``more`` behind it, and end."""
+    parser.epilog = f"{parser.epilog}{more}"
+    parser.print_help()
+    parser.exit()
 
 
 def _before_dashes(arguments: Sequence[str]) -> list[str]:
@@ -144,12 +158,12 @@ def _plain_bools(arguments: Sequence[str], project: Project | None) -> list[str]
     return plain + list(arguments[len(before) :])
 
 
-def _positional(rest: list[str], parser: argparse.ArgumentParser) -> list[str]:
+def _positional(rest: list[str], parser: CommandParser) -> list[str]:
     """Return the words that are no options. Raises UsageError for an option that there is not, with a near one."""
     before = _before_dashes(rest)
     for word in before:
         if word.startswith("-") and word != "-":
-            raise UsageError(unknown_option(parser, word))
+            raise UsageError(parser.unknown(word))
     return before + rest[len(before) + 1 :]
 
 
@@ -173,50 +187,56 @@ def _project(settings: Settings, name: str | None, *, needed: bool) -> Project |
     return None
 
 
-def _cancel_id(text: str) -> Cancel:
-    return Cancel(*_request_id("--cancel", text))
-
-
-def _why_id(text: str) -> AskWhy:
-    return AskWhy(*_request_id("--why", text))
-
-
-def _request_id(flag: str, text: str) -> tuple[int, str]:
-    found = _CANCEL_ID.match(text)
+def read_request_id(text: str) -> tuple[int, str]:
+    """Return number and token of a request, as they were told with it, for argparse. Raises UsageError."""
+    found = _REQUEST_ID.match(text)
     if found is None:
-        raise UsageError(f"{flag}: {text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
+        raise UsageError(f"{text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
     return int(found[1]), found[2]
 
 
-def _combinations(
-    flags: argparse.Namespace, words: list[str], project: Project, parser: argparse.ArgumentParser
-) -> list[BuildArguments]:
-    """Return everything that is asked for: each line of the matrix, with every combination of repeated values."""
-    if flags.matrix is None:
-        return _products(flags, words, project)
+def _address(words: list[str], line: Subcommands[T], *, needed: bool) -> str:
+    """Return the address in its one form, "" if there is none. Raises UsageError; a mistyped command is named."""
+    if not words:
+        if needed:
+            raise UsageError("say who is told: an e-mail address (--help shows an example)")
+        return ""
+    if "@" not in words[0] and (near := difflib.get_close_matches(words[0], [one.name for one in line.commands], 1)):
+        raise UsageError(f"{words[0][:80]!r} is neither an e-mail address nor a command: did you mean {near[0]}?")
+    if len(words) > 1:
+        raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
+    return valid_address(words[0])
+
+
+def _matrix(path: Path, flags: argparse.Namespace, email: str, project: Project) -> list[BuildArguments]:
+    """Return what each line of a matrix asks for, its options added to the ``flags`` of the command line."""
+    parser = CommandParser(add_help=False, allow_abbrev=False)
+    project_flags(parser, project)
     found = []
-    for number, line in _matrix(Path(flags.matrix)):
+    for number, line in _matrix_lines(path):
         try:
             own, rest = parser.parse_known_args(_plain_bools(line, project))
-            _options_only(own, _positional(rest, parser), project)
-            merged = argparse.Namespace(**vars(flags))
-            for name, value in vars(own).items():
-                if value is not None and name in {option.name for option in project.options.all()}:
-                    setattr(merged, name, value)
-            found += _products(merged, words, project)
+            _options_only(parser, rest)
+            set_there = {name: value for name, value in vars(own).items() if value is not None}
+            found += _products(argparse.Namespace(**vars(flags) | set_there), email, project)
         except UsageError as error:
-            raise UsageError(f"{flags.matrix}:{number}: {error}") from error
+            raise UsageError(f"{path}:{number}: {error}") from error
     if not found:
-        raise UsageError(f"--matrix: {flags.matrix} asks for nothing: write options in its lines")
+        raise UsageError(f"{path} asks for nothing: write options in its lines")
     return _bounded(found)
 
 
-def _matrix(path: Path) -> list[tuple[int, list[str]]]:
+def _options_only(parser: CommandParser, rest: list[str]) -> None:
+    if rest:
+        raise UsageError(f"a line of a matrix holds options of the project only: {parser.unknown(rest[0])}")
+
+
+def _matrix_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return the lines of a matrix file that say something, as words, with their numbers."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
@@ -228,14 +248,7 @@ def _matrix(path: Path) -> list[tuple[int, list[str]]]:
     return lines
 
 
-def _options_only(own: argparse.Namespace, words: list[str], project: Project) -> None:
-    names = {option.name for option in project.options.all()}
-    others = [name for name, value in vars(own).items() if name not in names | {"download"} and value]
-    if words or others:
-        raise UsageError(f"a line of a matrix holds options of the project only, not {(words + others)[0]!r}")
-
-
-def _products(flags: argparse.Namespace, words: list[str], project: Project) -> list[BuildArguments]:
+def _products(flags: argparse.Namespace, email: str, project: Project) -> list[BuildArguments]:
     """Return what is asked for with every combination of the values that were said more than once."""
     names = [option.name for option in project.options.all() if getattr(flags, option.name, None)]
     choices = [list(dict.fromkeys(getattr(flags, name))) for name in names]
@@ -244,7 +257,7 @@ def _products(flags: argparse.Namespace, words: list[str], project: Project) -> 
     found = []
     for combination in itertools.product(*choices):
         one = argparse.Namespace(**vars(flags) | dict(zip(names, combination, strict=True)))
-        found.append(_asked(one, words, project))
+        found.append(_asked(one, email, project))
     return _bounded(found)
 
 
@@ -254,21 +267,16 @@ def _bounded(found: list[BuildArguments]) -> list[BuildArguments]:
     return found
 
 
-def _asked(flags: argparse.Namespace, words: list[str], project: Project) -> BuildArguments:
-    if not words and not flags.explain:
-        raise UsageError("say who is told: an e-mail address (--help shows an example)")
-    if len(words) > 1:
-        raise UsageError(f"one e-mail address is enough: {words[1][:80]!r} is too much (options begin with --)")
+def _asked(flags: argparse.Namespace, email: str, project: Project) -> BuildArguments:
     options = project.options
     compile_values = _values(flags, options.compile)
     options.compile_values(compile_values)
-    tool = {name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()}
     return BuildArguments(
         project=project,
-        email=valid_address(words[0]) if words else "",
+        email=email,
         compile=compile_values,
         system=_values(flags, [item.option for item in options.system]),
-        tool=tool,
+        tool={name: str(value) for name, value in _values(flags, TOOL_OPTIONS).items()},
         force=flags.force,
         native=flags.native,
     )
@@ -284,16 +292,3 @@ def _values(flags: argparse.Namespace, options: Iterable[Option]) -> dict[str, V
         elif said is not None:
             found[option.name] = option.parse(said)
     return found
-
-
-def _nothing_else(flags: argparse.Namespace, words: list[str], project: Project | None, only: str) -> None:
-    """Raise UsageError when something is asked for besides what ``only`` does with a request that there is."""
-    if words:
-        raise UsageError(f"{only} needs no e-mail address: leave out {words[0][:80]!r}")
-    set_flags = [
-        name for name in ("force", "native", "foreground", "output", "explain", "matrix") if getattr(flags, name)
-    ]
-    if project is not None:
-        set_flags += [option.name for option in project.options.all() if getattr(flags, option.name, None)]
-    if set_flags:
-        raise UsageError(f"{only} is about one request only: leave out --{set_flags[0].replace('_', '-')}")

@@ -6,36 +6,16 @@ Covered by tests/programs/startcompile/test_command_line.py.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from buildtool.errors import ConfigurationError, UsageError
+from buildtool.errors import ConfigurationError
 from buildtool.model.options import Kind, Option
 from buildtool.model.project_options import TOOL_OPTIONS
-from buildtool.programs.common.program import host_flag, software
+from buildtool.programs.common.subcommands import COMMON, host_flag, number
 from buildtool.project.definition import Project
-from buildtool.requester.outcome import MEANINGS
-
-PROGRAM = "startcompile.py"
-
-EXAMPLE = "bin/startcompile.py --revision v1.2 --arch powerpc --foreground anna@example.org"
 
 _METAVAR_LIMIT = 45
-
-
-class Helped(Exception):
-    """The help (or version) was asked for; the message is what to print."""
-
-
-class FlagParser(argparse.ArgumentParser):
-    """One that raises UsageError in place of printing its usage and ending the program."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')} (--help lists all options)")
-
-    def format_usage(self) -> str:
-        return f"usage: {PROGRAM} [options] EMAIL\n"
 
 
 class _Bools(argparse.BooleanOptionalAction):
@@ -60,67 +40,41 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _Version(argparse.Action):
-    def __call__(self, *_: object) -> NoReturn:
-        raise Helped(software())
+EVERYWHERE: Mapping[str, Mapping[str, Any]] = {
+    "--config": {"action": _Once, **COMMON["--config"]},
+    "--project": {"action": _Once, "metavar": "NAME", "help": "which project, when the configuration has several"},
+    "--host": {
+        "action": _Once,
+        "type": host_flag,
+        "metavar": "HOST",
+        "help": "where the metaserver is (default: host of the configuration)",
+    },
+    "--port": {
+        "action": _Once,
+        "type": number(1, 65535, "is not a port: say a number from 1 to 65535"),
+        "metavar": "PORT",
+        "help": "its control port (default: pb_port of the configuration)",
+    },
+    "--json": {"action": "store_true", "help": "print one JSON object, and nothing else, on standard output"},
+}
+"""The options that go with every command."""
 
-
-def own_flags(*, add_help: bool = True) -> FlagParser:
-    """Return a parser with the flags that are there for every project."""
-    codes = "\n".join(f"  {int(code):>3}  {meaning}" for code, meaning in MEANINGS.items())
-    parser = FlagParser(
-        prog=PROGRAM,
-        usage="%(prog)s [options] EMAIL",
-        description="Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
-        epilog=f"example:\n  {EXAMPLE}\n\nexit codes:\n{codes}\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        add_help=add_help,
-    )
-    add = parser.add_argument
-    add(
-        "--config",
-        action=_Once,
-        type=Path,
-        metavar="FILE",
-        help="the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
-    )
-    add("--project", action=_Once, metavar="NAME", help="which project, when the configuration has several")
-    add(
-        "--host",
-        action=_Once,
-        metavar="HOST",
-        type=host_flag,
-        help="where the metaserver is (default: host of the configuration)",
-    )
-    add(
-        "--port",
-        action=_Once,
-        type=_port,
-        metavar="PORT",
-        help="its control port (default: pb_port of the configuration)",
-    )
-    add("--output", action=_Once, metavar="FILE|DIR", help="where the artifact goes (default: its own name, here)")
-    add("--no-download", dest="download", action="store_false", help="only say where the artifact is")
-    add("--foreground", "--wait", action="store_true", help="wait for the end, show state and log, fetch the artifact")
-    add("--cancel", action=_Once, metavar="ID", help="end a request; ID was told when it was accepted")
-    add("--why", action=_Once, metavar="ID", help="say why a request waits, and until when")
-    add("--explain", action="store_true", help="ask for nothing: say what would be answered, and why (needs no EMAIL)")
-    add(
-        "--matrix",
-        action=_Once,
-        metavar="FILE",
-        help="ask for several at once: in each line of FILE options, added to those given",
-    )
-    add("--force", action="store_true", help="build even if there is an artifact, or if it failed before")
-    add(
-        "--native",
-        action="store_true",
-        help="only accept a binary that was built on a machine of that platform itself, not cross-compiled",
-    )
-    add("--json", action="store_true", help="print one JSON object, and nothing else, on standard output")
-    add("--version", action=_Version, nargs=0, help="print the version and stop")
-    return parser
+ASKING: Mapping[str, Mapping[str, Any]] = {
+    "--output": {
+        "action": _Once,
+        "metavar": "FILE|DIR",
+        "help": "where the artifact goes (default: its own name, here)",
+    },
+    "--no-download": {"dest": "download", "action": "store_false", "help": "only say where the artifact is"},
+    "--foreground": {"action": "store_true", "help": "wait for the end, show state and log, fetch the artifact"},
+    "--wait": {"dest": "foreground", "action": "store_true", "help": "the same"},
+    "--force": {"action": "store_true", "help": "build even if there is an artifact, or if it failed before"},
+    "--native": {
+        "action": "store_true",
+        "help": "only accept a binary that was built on a machine of that platform itself, not cross-compiled",
+    },
+}
+"""The options of what is asked for."""
 
 
 def project_flags(parser: argparse.ArgumentParser, project: Project) -> None:
@@ -167,9 +121,3 @@ def _metavar(option: Option) -> str:
             names = {"revision": "REV", "revrange": "RANGE"}
             other = "NAME" if option.shape.startswith("a name") else "TEXT"
             return names.get(option.name) or ("VERSION" if option.name.endswith("version") else other)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:  # noqa: PLR2004 - the last port
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port: say a number from 1 to 65535")
-    return int(text)

@@ -7,11 +7,12 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from attrs import define, frozen
+from attrs import define, fields, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -29,16 +30,25 @@ from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import Stop, run, whole
-from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
+from buildtool.programs.common.subcommands import Subcommand, Subcommands
+from buildtool.programs.startcompile.command_line import (
+    Arguments,
+    BuildArguments,
+    check_platform,
+    parse,
+    read_request_id,
+)
 from buildtool.programs.startcompile.connecting import Connecting, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
-from buildtool.programs.startcompile.flags import PROGRAM, Helped
+from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE
 from buildtool.project.definition import Project
-from buildtool.protocol.messages import AskExplain, Submit
+from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.matrix import worst
-from buildtool.requester.outcome import Exit, Result, all_as_json, as_json, exit_of_error
+from buildtool.requester.outcome import MEANINGS, Exit, Result, all_as_json, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import how_to_go_on, request_id_words, waits
+
+PROGRAM = "startcompile.py"
 
 _HASHED = 1024 * 1024
 _ANY_WRITE = 0o222
@@ -46,21 +56,22 @@ _ANY_WRITE = 0o222
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    return whole(PROGRAM, partial(_run, arguments))
+    return whole(PROGRAM, partial(_run, sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    wants_json = "--json" in words
+def _run(words: Sequence[str]) -> int:
     try:
-        said = parse(words, partial(load_settings, secrets=False))
-        errand = _errand(said)
-    except Helped as helped:
-        say(str(helped))
-        return Exit.OK
+        command, said = parse(COMMAND_LINE, words, partial(load_settings, secrets=False))
+        errand = _Errand(said, command.run(said))
+    except OutputLost:  # of the help
+        raise
     except BuildToolError as error:
-        return _report([Result(exit_of_error(error), error=error)], None, wants_json=wants_json)
+        return _report([Result(exit_of_error(error), error=error)], None, wants_json="--json" in words)
     return run(PROGRAM, errand.run)
+
+
+Work = Callable[[Requester], Coroutine[Any, Any, Result | list[Result]]]
+"""What a command does once there is somebody to ask."""
 
 
 @frozen
@@ -68,9 +79,7 @@ class _Errand:
     """What is to be done, checked as far as that goes without the metaserver."""
 
     said: Arguments
-    submit: Submit | None
-    place: OutputPlace
-    more: tuple[Submit, ...] = ()
+    work: Work
 
     async def run(self, reactor: ReactorBase, stop: Stop) -> int:
         """Do it, until it is done or the program is asked to stop."""
@@ -81,19 +90,16 @@ class _Errand:
         host, port = said.host or said.settings.host, said.port or said.settings.pb_port
 
         connect = Connecting(machine_at(reactor, host, port), at_port(host, port), timers)
-        place = FilePlace(self.place, files)
+        place = FilePlace(OutputPlace(said.output), files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
-        if self.submit is not None and self.more and not said.explain:
-            working = Deferred.fromCoroutine(self._work_together(requester, (self.submit, *self.more)))
-        else:
-            working = Deferred.fromCoroutine(self._work(requester))
+        working = Deferred.fromCoroutine(self.work(requester))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
         try:
             result = await working
         except CancelledError:
             console.close()
-            result = _interrupted(requester, self.submit, said)
+            result = _interrupted(requester, said)
         except BuildToolError as error:
             result = Result(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
@@ -106,40 +112,103 @@ class _Errand:
     def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
         """Return an error in words that say whose it is; the values of compile options were checked here before."""
         asked = self.said.asked
-        return as_answered(error, where, [one.flag for one in asked.project.options.compile] if asked else ())
-
-    async def _work_together(self, requester: Requester, submits: Sequence[Submit]) -> Result | list[Result]:
-        wishes = [RequestPlan(submit, self.said.foreground, self.said.download) for submit in submits]
-        return await requester.ask_together(wishes)
-
-    async def _work(self, requester: Requester) -> Result | list[Result]:
-        if self.said.cancel is not None:
-            return await requester.cancel(self.said.cancel)
-        if self.said.why is not None:
-            return await requester.why(self.said.why)
-        if self.submit is not None and self.said.explain:
-            return await requester.explain(_question(self.submit))
-        if self.submit is None:
-            raise UsageError("there is nothing to do")
-        return await requester.ask(RequestPlan(self.submit, self.said.foreground, self.said.download))
+        return as_answered(error, where, [one.flag for one in asked[0].project.options.compile] if asked else ())
 
 
-def _errand(said: Arguments) -> _Errand:
-    """Return what is to be done. Raises UsageError for what cannot be, before anybody is asked."""
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+def _ask(said: Arguments) -> Work:
+    """Return what asks for builds. Raises UsageError for what cannot be, before anybody is asked."""
+    plans = [RequestPlan(submit, said.foreground, said.download) for submit in _submits(said)]
     place = OutputPlace(said.output)
-    if said.asked is None:
-        return _Errand(said, None, place)
-    local = detected(said.asked.project, DETECTORS)
-    check_platform(said.asked, local)
-    if said.download and not said.explain:
+    if said.download:
         place.check()
-    for other in said.more:
-        check_platform(other, local)
-    if said.more and said.explain:
-        raise UsageError("--explain is about one combination: say each option once")
-    if said.more and said.output and said.download and not place.is_directory():
+    if len(plans) == 1:
+        return lambda requester: requester.ask(plans[0])
+    if said.output and said.download and not place.is_directory():
         raise UsageError(f"--output: several artifacts need a directory, and {said.output} is none")
-    return _Errand(said, _submit(said.asked, local), place, tuple(_submit(other, local) for other in said.more))
+    return lambda requester: requester.ask_together(plans)
+
+
+def _explain(said: Arguments) -> Work:
+    submits = _submits(said)
+    if len(submits) > 1:
+        raise UsageError("explain is about one combination: say each option once")
+    question = AskExplain(**{one.name: getattr(submits[0], one.name) for one in fields(AskExplain)})
+    return lambda requester: requester.explain(question)
+
+
+def _cancel(said: Arguments) -> Work:
+    return lambda requester: requester.cancel(Cancel(*said.target))
+
+
+def _why(said: Arguments) -> Work:
+    return lambda requester: requester.why(AskWhy(*said.target))
+
+
+_ASKING = tuple(ASKING)
+
+COMMAND_LINE: Subcommands[Work] = Subcommands(
+    PROGRAM,
+    "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
+    (
+        Subcommand(
+            "ask",
+            "ask for a binary",
+            "bin/startcompile.py --revision v1.2 --arch powerpc --foreground anna@example.org",
+            _ask,
+            options=_ASKING,
+            words="EMAIL",
+        ),
+        Subcommand(
+            "matrix",
+            "ask for several at once: in each line of FILE options, added to those given",
+            "bin/startcompile.py matrix builds.txt --foreground anna@example.org",
+            _ask,
+            "FILE",
+            Path,
+            _ASKING,
+            "EMAIL",
+        ),
+        Subcommand(
+            "explain",
+            "ask for nothing: say what would be answered, and why",
+            "bin/startcompile.py explain --arch powerpc",
+            _explain,
+            options=_ASKING,
+            words="[EMAIL]",
+        ),
+        Subcommand(
+            "why",
+            "say why a request waits, and until when",
+            "bin/startcompile.py why 12-abcdef",
+            _why,
+            "ID",
+            read_request_id,
+        ),
+        Subcommand(
+            "cancel",
+            "end a request; ID was told when it was accepted",
+            "bin/startcompile.py cancel 12-abcdef",
+            _cancel,
+            "ID",
+            read_request_id,
+        ),
+    ),
+    {**EVERYWHERE, **ASKING},
+    MEANINGS,
+    tuple(EVERYWHERE),
+)
+"""Everything that can be said to the program."""
+
+
+def _submits(said: Arguments) -> list[Submit]:
+    """Return what is asked for as messages. Raises UsageError for options that contradict each other."""
+    local = detected(said.asked[0].project, DETECTORS)
+    for one in said.asked:
+        check_platform(one, local)
+    return [_submit(one, local) for one in said.asked]
 
 
 def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
@@ -155,21 +224,6 @@ def _submit(asked: BuildArguments, local: dict[str, Value]) -> Submit:
         local=local,
         force=asked.force,
         native=asked.native,
-    )
-
-
-def _question(submit: Submit) -> AskExplain:
-    """Return the question what a submission would be answered."""
-    return AskExplain(
-        project=submit.project,
-        source=submit.source,
-        revision=submit.revision,
-        revrange=submit.revrange,
-        compile=submit.compile,
-        system=submit.system,
-        local=submit.local,
-        force=submit.force,
-        native=submit.native,
     )
 
 
@@ -203,12 +257,12 @@ def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
     return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
 
 
-def _interrupted(requester: Requester, submit: Submit | None, said: Arguments) -> Result:
+def _interrupted(requester: Requester, said: Arguments) -> Result:
     """Print how to go on after an interruption, and return the result."""
     told = requester.told
-    if told is not None and submit is not None and waits(told) and not said.json:
+    if told is not None and said.asked and waits(told) and not said.json:
         complain("interrupted; the request goes on")
-        for line in how_to_go_on(told, submit.email, requester.program):
+        for line in how_to_go_on(told, said.asked[0].email, requester.program):
             complain(line)
     elif not said.json:
         complain("interrupted")

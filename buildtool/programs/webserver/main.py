@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
 from functools import partial
 
 from twisted.internet.base import ReactorBase
@@ -14,12 +14,13 @@ from twisted.logger import Logger
 from buildtool.adapters.control.page_questions import MetaserverQuestions
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.configuration.description import describe
+from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.model.hosts import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_OK, Stop, command_line, run, whole
+from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, Stop, run
+from buildtool.programs.common.subcommands import Subcommand, Subcommands, number
 from buildtool.programs.webserver.site import StateReader, web_site
 
 PROGRAM = "webserver"
@@ -27,35 +28,21 @@ PROGRAM = "webserver"
 _log = Logger()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    return whole(PROGRAM, partial(_run, argv))
+def _serve(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config, secrets=False)
+    return run(PROGRAM, partial(serve, settings, said.port), verbose=said.verbose)
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    arguments = parser().parse_args(argv)
-    settings = load_settings(arguments.config, secrets=False)
-    if arguments.check_config:
-        say("\n".join(describe(settings)))
-        if arguments.port is not None:
-            say(f"--port          {arguments.port}, in place of the web port")
+def _check_config(said: argparse.Namespace) -> int:
+    settings = load_settings(said.config, secrets=False)
+    port = settings.web_port if said.port is None else said.port
+    if said.json:
+        say(json.dumps({**as_object(settings), "web_port": port}))
         return EXIT_OK
-    return run(PROGRAM, partial(serve, settings, arguments.port), verbose=arguments.verbose)
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    made = command_line(
-        PROGRAM,
-        "Show builds, build servers and logs as web pages. Reads the metaserver's state directory and writes nothing:\n"
-        "start bin/metaserver first.",
-        "bin/webserver --config /etc/buildtool/config.py --port 8080",
-    )
-    made.add_argument("--port", type=_port, metavar="N", help="listen on this port (default: the configured web_port)")
-    made.add_argument(
-        "--check-config", action="store_true", help="read the configuration, say what was understood, and end"
-    )
-    return made
+    say("\n".join(describe(settings)))
+    if said.port is not None:
+        say(f"--port          {port}, in place of the web port")
+    return EXIT_OK
 
 
 async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: Stop) -> int:
@@ -79,7 +66,34 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
     return EXIT_OK
 
 
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:6]) <= 65_535:  # noqa: PLR2004 - of TCP
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no port: say a number from 1 to 65535, or 0 for a free one")
-    return int(text[:6])
+_PORT = number(0, 65_535, "is no port: say a number from 1 to 65535, or 0 for a free one")
+
+COMMAND_LINE: Subcommands[int] = Subcommands(
+    PROGRAM,
+    "Show builds, build servers and logs as web pages. Reads the metaserver's state directory and writes nothing:\n"
+    "start bin/metaserver first.",
+    (
+        Subcommand(
+            "serve",
+            "serve the pages until it is told to stop",
+            "bin/webserver --config /etc/buildtool/config.py --port 8080",
+            _serve,
+            options=("--port",),
+        ),
+        Subcommand(
+            "check-config",
+            "read the configuration, say what was understood, and end",
+            "bin/webserver check-config --config /etc/buildtool/config.py",
+            _check_config,
+            options=("--port", "--json"),
+        ),
+    ),
+    {
+        "--port": {"type": _PORT, "metavar": "N", "help": "listen on this port (default: the configured web_port)"},
+        "--json": {"action": "store_true", "help": "print it as JSON"},
+    },
+    EXIT_CODES,
+)
+"""Everything that can be said to the program."""
+
+main = COMMAND_LINE.main

@@ -1,77 +1,132 @@
-"""A command and its older form, the flag of its name, mean the same, wherever other options stand."""
+"""A command and its older form, the flag of its name, mean the same, wherever other options stand: in all programs."""
 
 import argparse
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.programs.common.subcommands import Subcommand
-from buildtool.programs.metaserver.main import COMMAND_LINE
+from buildtool.errors import UsageError
+from buildtool.programs.buildserver import main as buildserver
+from buildtool.programs.common.subcommands import Subcommands
+from buildtool.programs.metaserver import main as metaserver
+from buildtool.programs.startcompile import main as startcompile
+from buildtool.programs.webserver import main as webserver
 
-NAMES = [one.name for one in COMMAND_LINE.commands]
+LINES: dict[str, Subcommands[Any]] = {
+    one.COMMAND_LINE.program: one.COMMAND_LINE for one in (metaserver, webserver, buildserver, startcompile)
+}
+EACH = [(program, one.name) for program, line in LINES.items() for one in line.commands]
 EARLIER = {
-    "--check-config", "--mail-test", "--fsck", "--backup", "--status", "--pause", "--resume", "--forget", "--abort",
-    "--rebuild", "--purge", "--purge-built-by", "--forget-failure", "--drain", "--undrain",
+    "metaserver": {
+        "--check-config", "--mail-test", "--fsck", "--backup", "--status", "--pause", "--resume", "--forget", "--abort",
+        "--rebuild", "--purge", "--purge-built-by", "--forget-failure", "--drain", "--undrain",
+    },
+    "webserver": {"--check-config"},
+    "buildserver.py": {"--show-info"},
+    "startcompile.py": {"--cancel", "--why", "--explain", "--matrix"},
 }  # fmt: skip
 """The flags of version 0.1 that were verbs."""
 
 
-def command(name: str) -> Subcommand:
-    return next(one for one in COMMAND_LINE.commands if one.name == name)
-
-
-def parsed(*words: str) -> tuple[Subcommand, argparse.Namespace]:
-    return COMMAND_LINE.parse(words)
-
-
-def test_every_flag_that_was_a_verb_is_one_still() -> None:
-    assert {one.flag for one in COMMAND_LINE.commands} >= EARLIER
+@pytest.mark.parametrize("program", LINES)
+def test_every_flag_that_was_a_verb_is_one_still(program: str) -> None:
+    assert {one.flag for one in LINES[program].commands[1:]} >= EARLIER[program]
 
 
 @given(st.data())
 def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
-    one = command(data.draw(st.sampled_from(NAMES)))
-    target = [data.draw(st.sampled_from(["7", "12", "4711"]))] if one.argument else []
-    chosen = data.draw(st.lists(st.sampled_from([*one.options, "--config", "--verbose"]), unique=True))
+    line = data.draw(st.sampled_from(list(LINES.values())))
+    one = data.draw(st.sampled_from(line.commands[1:]))
+    target = [data.draw(taken(["7", "12-abcdef", "attic"], one.read))] if one.argument else []
+    chosen = data.draw(st.lists(st.sampled_from([*one.options, *line.everywhere]), unique=True))
     others = []
     for name in chosen:
-        valued = name == "--config" or (name != "--verbose" and "action" not in COMMAND_LINE.options[name])
-        value = data.draw(st.sampled_from(["x", "pause", "it is broken", "status"]))
+        how = line.options[name]
+        value = data.draw(taken(["x", "pause", "it is broken", "status", "cancel", "5"], how.get("type", str)))
         joined = data.draw(st.booleans())
-        others.append([name] if not valued else [f"{name}={value}"] if joined else [name, value])
+        valueless = isinstance(how.get("action"), str)
+        others.append([name] if valueless else [f"{name}={value}"] if joined else [name, value])
     joined = data.draw(st.booleans())
     older = [f"{one.flag}={target[0]}"] if target and joined else [one.flag, *target]
     at = data.draw(st.integers(0, len(others)))
     before, after = (list(itertools.chain.from_iterable(part)) for part in (others[:at], others[at:]))
-    expected = parsed(one.name, *target, *before, *after)
+    expected = line.parse([one.name, *target, *before, *after])
     assert expected[0] is one
-    assert parsed(*before, *older, *after) == expected
-    assert parsed(*before, one.name, *target, *after) == expected
-    assert parsed(*before, one.name, *after, *target) == expected
+    assert line.parse([*before, *older, *after]) == expected
+    assert line.parse([*before, one.name, *target, *after]) == expected
+    assert line.parse([*before, one.name, *after, *target]) == expected
+
+
+def taken(values: list[str], read: Callable[[str], object]) -> st.SearchStrategy[str]:
+    """Those of some texts that an option or a command takes for its value."""
+
+    def takes(value: str) -> bool:
+        try:
+            read(value)
+        except (UsageError, argparse.ArgumentTypeError):
+            return False
+        return True
+
+    return st.sampled_from([value for value in values if takes(value)])
 
 
 def test_without_a_command_the_first_is_meant() -> None:
-    one, said = parsed("--web", "--config", "status")
+    one, said = LINES["metaserver"].parse(["--web", "--config", "status"])
     assert (one.name, said.web, said.config) == ("serve", True, Path("status"))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_command_has_a_help_with_an_example_that_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("program", "name"), EACH)
+def test_each_command_has_a_help_with_an_example_that_it_takes(
+    program: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = LINES[program]
     with pytest.raises(SystemExit) as ended:
-        parsed(name, "--help")
+        line.parse([name, "--help"])
     assert ended.value.code == 0
-    found = re.search(r"^example:\n  bin/metaserver(.*)$", capsys.readouterr().out, re.MULTILINE)
+    found = re.search(rf"^example:\n  bin/{program}(.*)$", capsys.readouterr().out, re.MULTILINE)
     assert found is not None
     words = re.findall(r'"[^"]*"|\S+', found[1])
-    assert parsed(*words)[0].name == name
+    command, rest, said = line.chosen(words)
+    line.parser(command, said=said).parse_known_args(rest)
+    assert command.name == name
 
 
-def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("program", LINES)
+def test_the_help_lists_every_command(program: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed("--help")
+        LINES[program].parse(["--help"])
     listed = capsys.readouterr().out.partition("commands (")[2].partition("example:")[0]
-    assert [line.split()[0] for line in listed.splitlines()[1:] if line] == NAMES
+    assert [line.split()[0] for line in listed.splitlines()[1:] if line] == [
+        one.name for one in LINES[program].commands
+    ]
+
+
+@pytest.mark.parametrize(("program", "name"), EACH)
+def test_every_command_but_those_that_serve_answers_programs_too(program: str, name: str) -> None:
+    line = LINES[program]
+    one = next(one for one in line.commands if one.name == name)
+    assert ("--json" in (*one.options, *line.everywhere)) == (name != "serve")
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "line"),
+    [
+        ("metaserver", "--statsu", "unknown option --statsu (did you mean --status?)"),
+        ("metaserver", "statsu", "there is no command 'statsu': did you mean status?"),
+        ("metaserver", "--colour pause attic", "unknown option --colour (--help lists all options)"),
+        ("webserver", "--json", "--json goes with check-config"),
+        ("buildserver.py", "show-info --show-info=x", "--show-info takes no value: leave out 'x'"),
+        ("startcompile.py", "--why", "--why needs ID (--help shows an example)"),
+        ("startcompile.py", "--why --cancel", "--why needs ID (--help shows an example)"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(program: str, words: str, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        LINES[program].parse(words.split())
+    assert str(caught.value) == line

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, choice, flag, number, text, words
-from buildtool.model.project_options import ProjectOptions, standard
-from buildtool.programs.startcompile.command_line import Arguments, check_platform, parse
-from buildtool.programs.startcompile.flags import Helped
+from buildtool.model.project_options import RESERVED, ProjectOptions, standard
+from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
+from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
-from buildtool.protocol.messages import Cancel
 from tests import strategies
 
 ANNA = "anna@mail.example"
@@ -47,7 +46,19 @@ def settings(*projects: Project) -> Settings:
 
 
 def said(line: str, *projects: Project) -> Arguments:
-    return parse(shlex.split(line), lambda path: settings(*projects))
+    return parse(COMMAND_LINE, shlex.split(line), lambda path: settings(*projects))[1]
+
+
+def asked_for(line: str, *projects: Project) -> BuildArguments:
+    (asked,) = said(line, *projects).asked
+    return asked
+
+
+def helped(line: str, capsys: pytest.CaptureFixture[str], *projects: Project) -> str:
+    with pytest.raises(SystemExit) as ended:
+        said(line, *projects)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
 
 
 def refused(line: str, *projects: Project) -> str:
@@ -60,15 +71,13 @@ def refused(line: str, *projects: Project) -> str:
 
 
 def test_only_what_was_set_is_sent() -> None:
-    asked = said(ANNA).asked
-    assert asked is not None
+    asked = asked_for(ANNA)
     assert (asked.email, asked.compile, asked.system, asked.tool) == (ANNA, {}, {}, {})
 
 
 def test_flags_of_all_three_groups_become_checked_values() -> None:
     line = f"--utf8 --table-size=64 --parts b,a --arch powerpc --tools make,gcc {ANNA} --revision v1 --no-fast --force"
-    asked = said(line).asked
-    assert asked is not None
+    asked = asked_for(line)
     assert asked.compile == {"utf8": True, "table_size": 64, "parts": ("a", "b"), "fast": False}
     assert asked.system == {"arch": "ppc", "tools": ("gcc", "make")}
     assert asked.tool == {"revision": "v1"}
@@ -78,8 +87,7 @@ def test_flags_of_all_three_groups_become_checked_values() -> None:
 
 @pytest.mark.parametrize(("word", "value"), [("--utf8=yes", True), ("--utf8=off", False), ("--no-utf8", False)])
 def test_a_bool_may_be_said_in_several_ways(word: str, value: bool) -> None:
-    asked = said(f"{word} {ANNA}").asked
-    assert asked is not None
+    asked = asked_for(f"{word} {ANNA}")
     assert asked.compile == {"utf8": value}
 
 
@@ -113,10 +121,14 @@ def test_a_bool_may_be_said_in_several_ways(word: str, value: bool) -> None:
         ("--config", "--config: expected one argument"),
         ("--cancel 12", "'12' is not an id such as 12-abcdef"),
         ("--cancel 12-ab/cd", "is not an id"),
-        ("--cancel ''", "is not an id"),
-        (f"--cancel 12-abcdef {ANNA}", "--cancel needs no e-mail address"),
-        ("--cancel 12-abcdef --force", "leave out --force"),
-        ("--cancel 12-abcdef --table-size 64", "leave out --table-size"),
+        ("--cancel ''", "--cancel needs ID"),
+        (f"--cancel 12-abcdef {ANNA}", f"'{ANNA}' is too much"),
+        ("--cancel 12-abcdef --force", "--force goes with ask or matrix or explain, not with cancel"),
+        ("--cancel 12-abcdef --table-size 64", "unknown option --table-size"),
+        ("why 12-abcdef --cancel 12-abcdef", "why and --cancel are two different things"),
+        ("cancle 12-abcdef", "'cancle' is neither an e-mail address nor a command: did you mean cancel?"),
+        (f"{ANNA} cancel", "one e-mail address is enough: 'cancel' is too much"),
+        (f"matrix /nowhere {ANNA}", "/nowhere cannot be read"),
     ],
 )
 def test_what_is_wrong_is_one_line_that_says_what_would_be_right(line: str, words: str) -> None:
@@ -124,15 +136,13 @@ def test_what_is_wrong_is_one_line_that_says_what_would_be_right(line: str, word
 
 
 def test_options_that_contradict_each_other_are_refused_before_anybody_is_asked() -> None:
-    asked = said(f"--arch ppc --bits 64 {ANNA}").asked
-    assert asked is not None
+    asked = asked_for(f"--arch ppc --bits 64 {ANNA}")
     with pytest.raises(UsageError, match="bits=64 contradicts arch=ppc"):
         check_platform(asked, {"arch": "x86_64", "os": "linux"})
 
 
 def test_what_follows_two_dashes_is_no_option() -> None:
-    asked = said(f"--utf8 -- {ANNA}").asked
-    assert asked is not None
+    asked = asked_for(f"--utf8 -- {ANNA}")
     assert asked.email == ANNA
     assert "--utf8" in refused("-- --utf8")
 
@@ -140,16 +150,15 @@ def test_what_follows_two_dashes_is_no_option() -> None:
 def test_with_several_projects_one_has_to_be_named() -> None:
     two = (project(name="tally"), project(ProjectOptions((), (flag("shiny"),)), name="lua"))
     assert "say which project with --project: there is tally, lua" in refused(ANNA, *two)
-    asked = said(f"--shiny {ANNA} --project lua", *two).asked
-    assert asked is not None
+    asked = asked_for(f"--shiny {ANNA} --project lua", *two)
     assert asked.project.name == "lua"
     assert "unknown option --utf8" in refused(f"--project lua --utf8 {ANNA}", *two)
-    assert said("--cancel 12-abcdef", *two).cancel == Cancel(12, "abcdef")
+    assert said("--cancel 12-abcdef", *two).target == (12, "abcdef")
 
 
 def test_an_id_as_it_was_told_cancels() -> None:
     found = said("--cancel 12-abcdef --json")
-    assert (found.cancel, found.asked, found.json) == (Cancel(12, "abcdef"), None, True)
+    assert (found.target, found.asked, found.json) == ((12, "abcdef"), (), True)
 
 
 def test_wait_is_another_word_for_foreground() -> None:
@@ -158,35 +167,63 @@ def test_wait_is_another_word_for_foreground() -> None:
     assert not said(ANNA).foreground
 
 
-def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes() -> None:
-    with pytest.raises(Helped) as caught:
-        said("--help")
-    words = str(caught.value)
+def test_the_value_of_an_option_is_no_command() -> None:
+    """Neither of one that every project has, nor of one that only the project knows."""
+    for line in (f"--revision cancel {ANNA}", f"--label cancel {ANNA}", f"--project tally ask --label why {ANNA}"):
+        assert asked_for(line).email == ANNA
+
+
+@pytest.mark.parametrize("words", ["matrix {} --utf8", "--matrix {} --utf8", "--utf8 --matrix={}"])
+def test_each_line_of_a_matrix_is_asked_for_with_the_options_beside_it(words: str, tmp_path: Path) -> None:
+    path = tmp_path / "builds.txt"
+    path.write_text("--checksum=fnv1a  # the first\n\n--checksum=crc32 --no-utf8 --table-size=64 --table-size=32\n")
+    found = said(f"{words.format(path)} {ANNA}").asked
+    assert [dict(sorted(one.compile.items())) for one in found] == [
+        {"checksum": "fnv1a", "utf8": True},
+        {"checksum": "crc32", "table_size": 64, "utf8": False},
+        {"checksum": "crc32", "table_size": 32, "utf8": False},
+    ]
+    path.write_text("--utf8\n--foreground\n")
+    assert f"{path}:2: a line of a matrix holds options of the project only" in refused(f"matrix {path} {ANNA}")
+    path.write_text("# nothing\n")
+    assert f"{path} asks for nothing" in refused(f"matrix {path} {ANNA}")
+
+
+def test_the_help_names_every_option_with_what_it_accepts_and_all_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = helped("--help", capsys)
     for option in project().options.all():
         assert option.flag in words
     for part in (
         "100% of it", "--checksum {crc32,fnv1a}", "--table-size N", "--parts LIST", "--label TEXT", "--revision REV",
-        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "--cancel ID",
+        "branch, tag or commit id to build", "default: 1024", "example:", "130  interrupted", "cancel ID",
     ):  # fmt: skip
         assert part in words
 
 
-def test_choices_that_are_too_long_for_the_help_are_listed_beside_it() -> None:
+def test_choices_that_are_too_long_for_the_help_are_listed_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
     many = ProjectOptions(system=standard(), compile=(choice("codec", [f"codec-number-{n}" for n in range(5)]),))
-    with pytest.raises(Helped) as caught:
-        said("--help", project(many))
-    words = " ".join(str(caught.value).split())
+    words = " ".join(helped("--help", capsys, project(many)).split())
     assert "--codec NAME one of codec-number-0, codec-number-1" in words
 
 
-def test_help_is_given_even_when_the_configuration_is_broken() -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"), [("--help", "cancel ID"), ("cancel -h", "ID"), ("--version", "buildtool")]
+)
+def test_help_is_given_even_when_the_configuration_is_broken(
+    words: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(path: Path | None) -> Settings:
         raise ConfigurationError("config.py: line 3 is wrong")
 
-    with pytest.raises(Helped, match=r"(?s)--cancel ID.*line 3 is wrong"):
-        parse(["--help"], broken)
+    with pytest.raises(SystemExit):
+        parse(COMMAND_LINE, words.split(), broken)
+    shown = capsys.readouterr().out
+    assert expected in shown
+    assert ("line 3 is wrong" in shown) == (words != "--version")
     with pytest.raises(ConfigurationError):
-        parse([ANNA], broken)
+        parse(COMMAND_LINE, [ANNA], broken)
 
 
 def test_the_configuration_named_is_the_one_that_is_read() -> None:
@@ -196,15 +233,28 @@ def test_the_configuration_named_is_the_one_that_is_read() -> None:
         seen.append(path)
         return settings()
 
-    parse([ANNA], load)
-    parse(["--utf8", "--config", "/etc/x.py", ANNA], load)
-    parse(["--config=/etc/y.py", ANNA], load)
+    parse(COMMAND_LINE, [ANNA], load)
+    parse(COMMAND_LINE, ["--utf8", "--config", "/etc/x.py", ANNA], load)
+    parse(COMMAND_LINE, ["--config=/etc/y.py", ANNA], load)
     assert seen == [None, Path("/etc/x.py"), Path("/etc/y.py")]
 
 
 def test_an_option_whose_flag_would_be_taken_is_a_mistake_of_the_configuration() -> None:
     clash = project(ProjectOptions((), (flag("x"), text("no_x"))))
     assert "no_x" in refused(ANNA, clash)
+
+
+def test_no_project_has_an_option_that_is_one_of_ours_or_a_command() -> None:
+    ours = {*COMMAND_LINE.options, *(one.flag for one in COMMAND_LINE.commands[1:])}
+    assert {name.removeprefix("--").replace("-", "_") for name in ours} <= RESERVED
+
+
+def test_a_project_may_have_an_option_that_is_called_as_a_part_of_a_command_is(tmp_path: Path) -> None:
+    odd = project(ProjectOptions((), (text("target"), text("ask"), text("left"))))
+    path = tmp_path / "builds.txt"
+    path.write_text("--target=ppc-linux\n")
+    (asked,) = said(f"matrix {path} --ask=x --left cancel {ANNA}", odd).asked
+    assert asked.compile == {"target": "ppc-linux", "ask": "x", "left": "cancel"}
 
 
 @given(strategies.project_options(), st.data())
@@ -219,16 +269,15 @@ def test_whatever_a_project_describes_can_be_said_and_comes_out_as_it_was_meant(
             values[option.name] = data.draw(strategies.accepted_values(option))
     by_name = {option.name: option for option in options.compile}
     arguments = [f"{by_name[name].flag}={by_name[name].format(value)}" for name, value in values.items()]
-    found = parse([*arguments, ANNA], lambda path: settings(project(options)))
-    assert found.asked is not None
-    assert found.asked.compile == values
+    _, found = parse(COMMAND_LINE, [*arguments, ANNA], lambda path: settings(project(options)))
+    assert [one.compile for one in found.asked] == [values]
 
 
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--checksum", "--utf8", "--parts=a", "--", ANNA]), max_size=6))
 def test_arbitrary_words_are_understood_or_refused_in_one_line(arguments: list[str]) -> None:
     try:
-        parse(arguments, lambda path: settings())
-    except Helped:
+        parse(COMMAND_LINE, arguments, lambda path: settings())
+    except SystemExit:
         return
     except BuildToolError as error:
         assert "\n" not in " ".join(str(error).split()), error  # noqa: PT017 - both outcomes are right
@@ -238,7 +287,7 @@ def test_every_kind_of_option_has_a_flag() -> None:
     assert {option.kind for option in project().options.all()} == set(Kind)
 
 
-@pytest.mark.parametrize("flag", ["--project", "--host", "--config", "--output", "--matrix"])
+@pytest.mark.parametrize("flag", ["--project", "--host", "--config", "--output"])
 def test_a_flag_that_takes_one_value_is_not_said_twice_with_two(flag: str) -> None:
     words = refused(f"{flag}=tally {flag}=other {ANNA}")
     assert words.startswith(f"{flag}: is said twice, as tally and as other")
@@ -248,12 +297,9 @@ def test_the_same_value_may_be_said_twice() -> None:
     assert said(f"--host=tally --host tally. --project tally --project tally {ANNA}").host == "tally"
 
 
-def test_help_names_the_projects_where_there_are_several() -> None:
+def test_help_names_the_projects_where_there_are_several(capsys: pytest.CaptureFixture[str]) -> None:
     several = [project(name=f"project{number}") for number in range(8)]
-    with pytest.raises(Helped) as caught:
-        said("--help", *several)
-    assert ", ".join(one.name for one in several) in str(caught.value)
-    assert "--project NAME --help" in str(caught.value)
-    with pytest.raises(Helped) as caught:
-        said("--help")
-    assert "projects of" not in str(caught.value)
+    shown = helped("--help", capsys, *several)
+    assert ", ".join(one.name for one in several) in shown
+    assert "--project NAME --help" in shown
+    assert "projects of" not in helped("--help", capsys)

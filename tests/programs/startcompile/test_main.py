@@ -217,7 +217,9 @@ def test_a_wrong_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_help_is_printed_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
     assert "exit codes:" in capsys.readouterr().out
 
 
