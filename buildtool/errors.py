@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BuildToolError(Exception):
-    """Something was asked that cannot be done; the message says what was wrong and what would be right.
+    """A thing was asked that cannot be done; the message says what was wrong and what would be right.
 
     ``code`` is the machine-readable name that crosses the wire and stands in ``--json`` output.
     """
@@ -13,7 +13,7 @@ class BuildToolError(Exception):
 
 
 class UsageError(BuildToolError):
-    """What was asked for makes no sense as it stands: an unknown option, a wrong value, contradictory options."""
+    """A wish that makes no sense: an unknown option, a wrong value, contradictory options."""
 
     code = "usage"
 
@@ -31,7 +31,7 @@ class EmptySecret(ConfigurationError):
 
 
 class DatabaseLost(ConfigurationError):
-    """Artifacts or logs are there and the database that knows them is not: a start would forget all of them."""
+    """The database that knows artifacts and logs is gone, though they are there: a start would forget all of them."""
 
     code = "database-lost"
 
@@ -61,7 +61,7 @@ class MachineFault(BuildToolError):
 
 
 class GitMissing(MachineFault):
-    """There is no git that can be run on this machine, or only one that is too old: git has to be installed."""
+    """No git can be run on this machine, or only one that is too old: git has to be installed."""
 
     code = "git-missing"
 
@@ -89,7 +89,7 @@ class DeliverableMissing(BuildFailed):
 
 
 class ProjectMistake(BuildFailed):
-    """What only the project or its integrator can mend: the message says what and where.
+    """A mistake that only the project or its integrator can mend: the message says what and where.
 
     No machine could do better, so it is final at once, is not repeated, and is held against no machine.
     """
@@ -104,13 +104,13 @@ class RecipeMistake(ProjectMistake):
 
 
 class BadArchive(ProjectMistake):
-    """What should be packed cannot be: a name, a link, a file that may not be read. It is so on any machine."""
+    """A name, a link or a file cannot be packed, or may not be read. It is so on any machine."""
 
     code = "bad-archive"
 
 
 class SourceUnusable(ProjectMistake):
-    """The commit's sources cannot be laid out as they stand, here or anywhere: the message says what to mend.
+    """The commit's sources cannot be laid out, here or anywhere: the message says what to mend.
 
     A submodule's commit that was never pushed, a submodule without an address, a filter whose program is missing.
     """
@@ -161,7 +161,7 @@ class BadUpload(BuildToolError):
 
 
 class BadOffset(BadUpload):
-    """Bytes were sent for a place that the file has not reached; ``length`` is how far it has got."""
+    """The bytes were sent for a place that the file has not reached; ``length`` is how far it has got, in bytes."""
 
     code = "bad-offset"
 
@@ -172,7 +172,7 @@ class BadOffset(BadUpload):
 
 
 class TooLong(BadUpload):
-    """More bytes than the ticket allows, or than were announced."""
+    """An upload has more bytes than the ticket allows, or than were announced."""
 
     code = "too-long"
 
@@ -190,7 +190,7 @@ class Superseded(BadUpload):
 
 
 class Damaged(BuildToolError):
-    """What is stored is no longer what its digest says, so it is not given out."""
+    """An artifact or log is no longer what its digest says, so it is not given out."""
 
     code = "damaged"
 
@@ -233,7 +233,7 @@ class Unavailable(BuildToolError):
 
 
 class NoContact(Unavailable):
-    """As many logins in a row failed as the build server was told to try. The message ends with why the last did."""
+    """All logins failed that the build server was told to try. The message ends with why the last did."""
 
     code = "no-contact"
 
@@ -245,13 +245,13 @@ class NotRunning(Unavailable):
 
 
 class OutputLost(BuildToolError):
-    """What the program was asked to print could not be written. The message says why."""
+    """The output of the program could not be written. The message says why."""
 
     code = "output"
 
 
 class OutputUnread(OutputLost):
-    """Nobody reads what the program prints any more, as when ``head`` has seen enough. Not worth a word."""
+    """The output of the program is read no more, as when ``head`` has seen enough. Not worth a word."""
 
     code = "output-unread"
 
@@ -269,7 +269,7 @@ class Conflict(BuildToolError):
 
 
 class Overloaded(BuildToolError):
-    """So many requests wait already that no more are taken; those that wait go on, and later there is room again."""
+    """All places for requests are taken; those that wait go on, and later there is room again."""
 
     code = "overloaded"
 
@@ -281,7 +281,7 @@ class Fenced(BuildToolError):
 
 
 class NameTaken(BuildToolError):
-    """Another machine is the build server of that name, or is expected back: this one needs a name of its own."""
+    """The name is another build server's, connected or expected back: this machine needs one of its own."""
 
     code = "name-taken"
 
@@ -323,7 +323,7 @@ class MailDeferred(MailUndelivered):
 
 
 class MailServerTrouble(MailUndelivered):
-    """The mail server is away, or does not go along with the settings (TLS, login, sender): no mail can be sent now."""
+    """The mail server is away, or refuses the settings (TLS, login, sender): no mail can be sent now."""
 
     code = "mail-server"
 

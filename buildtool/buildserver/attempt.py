@@ -66,10 +66,10 @@ T = TypeVar("T")
 
 @frozen
 class Tools:
-    """What every Attempt of a build server works with.
+    """The means of every Attempt of a build server.
 
-    ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds
-    of all commands of one build together, or None; ``cpus`` how many processors one build may use.
+    ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
+    all commands of one build together, or None; ``cpus`` how many processors one build may use.
     """
 
     sources: Sources
@@ -140,9 +140,9 @@ class Run:
         self._spent = 0.0
 
     def stop(self, end: AttemptEnd, reason: str) -> None:
-        """End it: the running command's whole process group is told to go. May be repeated; the first counts.
+        """Stop the build: its running command's whole process group is told to go. May be repeated; the first counts.
 
-        One that is handed back keeps nobody waiting until its slot is empty, either.
+        One that is handed back does not wait until its slot is empty, either.
         """
         if end is AttemptEnd.RETURNED:
             self._clearing.ask(reason)

@@ -77,7 +77,7 @@ class Stopped(Exception):
 
 @frozen
 class TimeLimit:
-    """How long one build may take in all, in seconds, as it was given, and whether the donor or the project said so."""
+    """The limit of one build in seconds, as it was given, and whether the donor or the project set it."""
 
     seconds: float
     donor: bool

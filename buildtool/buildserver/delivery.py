@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 @frozen
 class SpoolLimits:
-    """How much may wait here for the metaserver before no more orders are taken: ends, and bytes of artifacts."""
+    """The most that may wait here for the metaserver before orders are declined: ends, and bytes of artifacts."""
 
     ends: int = 64
     size: int = 20 * 1024**3
@@ -106,7 +106,7 @@ class Delivery:
 
 
 class DeliveryQueue:
-    """Everything that is finished here and not yet taken by the metaserver. Call it in the reactor's thread."""
+    """All that is finished here and not yet taken by the metaserver. Call it in the reactor's thread."""
 
     _log = Logger()
 

@@ -58,7 +58,7 @@ LEAVING = 10.0
 
 @frozen
 class Offered:
-    """What this build server takes: its projects by name, its platforms, how many builds at once."""
+    """The offer of this build server: its projects by name, its platforms, how many builds at once."""
 
     projects: Mapping[str, Project]
     offers: Sequence[Offer]
@@ -86,7 +86,7 @@ class _Open:
 
 
 class BuildServer:
-    """Implements ``ports.Orders``. Call it in the reactor's thread."""
+    """The ``ports.Orders`` of a build server. Call it in the reactor's thread."""
 
     _log = Logger()
 

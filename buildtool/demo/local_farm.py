@@ -188,7 +188,7 @@ class LocalFarm:
         return program
 
     def start_metaserver(self, *arguments: str) -> Program:
-        """Start the metaserver and wait until it is ready; other free ports are taken when somebody was faster."""
+        """Start the metaserver and wait until it is ready, on other ports if these are taken. Raises FarmError."""
         for left in reversed(range(_TRIES)):
             program = self.start("metaserver", [str(self.root / "bin" / "metaserver"), *arguments])
             try:
@@ -214,7 +214,7 @@ class LocalFarm:
     def request(
         self, *arguments: str, seconds: float = PATIENCE, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run startcompile.py to its end and return its exit code and what it said."""
+        """Run startcompile.py to its end; return its exit code and what it said. Raises FarmError after ``seconds``."""
         words = [sys.executable, str(self.root / "bin" / "startcompile.py"), *arguments]
         try:
             return subprocess.run(
@@ -232,7 +232,7 @@ class LocalFarm:
             raise FarmError(f"startcompile.py did not end within {seconds:.0f} s; it said: {error.stderr!r}") from None
 
     def stop(self) -> None:
-        """Stop every program that still runs, the last started first."""
+        """Stop every program that still runs, the last started first. Raises FarmError for one that does not end."""
         problems = []
         for program in reversed(self.programs):
             try:
@@ -255,7 +255,7 @@ def local_farm(directory: Path, config: Path, **extra: str) -> Iterator[LocalFar
 
 
 def free_ports(count: int) -> list[int]:
-    """Return so many ports of loopback that are free at the moment."""
+    """Return ``count`` ports of loopback that are free at the moment."""
     found: list[int] = []
     while len(found) < count:
         port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])

@@ -43,7 +43,7 @@ def fresh_directory(parent: Path) -> Path:
 
 
 def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
-    """Run startcompile.py --json and return what it printed."""
+    """Run startcompile.py --json and return what it printed. Raises FarmError."""
     done = farm.request("--json", *arguments)
     try:
         found = json.loads(done.stdout)
@@ -67,7 +67,7 @@ def verified(path: Path, answer: dict[str, Any]) -> Path:
 
 
 def program_in(artifact: Path, name: str) -> Path:
-    """Unpack an artifact beside itself and return the absolute path of the program in it."""
+    """Unpack an artifact beside itself; return the absolute path of the program in it. Raises FarmError."""
     place = artifact.with_suffix("")
     with zipfile.ZipFile(artifact) as archive:
         archive.extractall(place)

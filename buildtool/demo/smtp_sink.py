@@ -27,7 +27,7 @@ RECIPIENTS = 50
 
 
 class MailboxServer(Service):
-    """Listens on ``interface`` and ``port`` (0 takes a free one; ``port`` says which) and stores into ``directory``.
+    """A mail server on ``interface`` and ``port`` (0 takes a free one; ``port`` says which), storing in ``directory``.
 
     Each recipient has a copy of their own with a ``Delivered-To`` header, on disk before the sender is told so;
     ``received`` is then called with the recipient.

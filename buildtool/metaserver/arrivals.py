@@ -24,13 +24,13 @@ MOST = 200
 
 @define
 class Comings:
-    """What the metaserver noticed of logins lately. Times are seconds of the monotonic clock."""
+    """The logins of late, and what was noticed of them. Times are seconds of the monotonic clock."""
 
     _refused: dict[str, tuple[float, float]] = field(factory=dict, init=False)
     _logins: dict[str, deque[float]] = field(factory=dict, init=False)
 
     def refused(self, name: str, now: float) -> bool:
-        """Note that a login found its name taken; return whether that is news."""
+        """Record that a login found its name taken; return whether that is news."""
         news, _ = self._refused.pop(name, (-TOLD_FOR, 0.0))
         is_news = now - news >= TOLD_FOR
         self._refused[name] = now if is_news else news, now
@@ -38,7 +38,7 @@ class Comings:
         return is_news
 
     def opened(self, name: str, now: float) -> None:
-        """Note that a login was taken."""
+        """Record that a login was taken."""
         times = self._logins.pop(name, None) or deque(maxlen=FLAPS)
         times.append(now)
         self._logins[name] = times

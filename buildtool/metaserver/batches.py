@@ -54,7 +54,7 @@ class Entry:
         return self.decision.effects if self.decision is not None else ()
 
     def answer(self) -> None:
-        """Give the decision's answer to whoever sent the event."""
+        """Send the decision's answer to the event's sender."""
         if self.answered is not None and self.decision is not None:
             self.answered.callback(self.decision.answer)
 
@@ -66,7 +66,7 @@ class Entry:
 
 @define
 class ReactorTurn:
-    """Since when the reactor has not turned, by the stopwatch, in seconds."""
+    """The time since the reactor last turned, by the stopwatch, in seconds."""
 
     stopwatch: Callable[[], float]
     timers: IReactorTime
@@ -77,11 +77,11 @@ class ReactorTurn:
         return ReactorTurn(self.stopwatch, self.timers, self.stopwatch())
 
     def turned(self) -> None:
-        """Note that the reactor has just turned."""
+        """Record that the reactor has just turned."""
         self.since = self.stopwatch()
 
     async def breathe(self) -> None:
-        """Let the reactor turn if it has not for a slice."""
+        """Wait for a turn of the reactor if there was none for a slice."""
         if self.stopwatch() - self.since < SLICE:
             return
         turned: Deferred[None] = Deferred()
@@ -92,7 +92,7 @@ class ReactorTurn:
 
 @define
 class BatchDecider:
-    """Takes events from the inbox, loads what their decisions look at, and decides them.
+    """The part that takes events from the inbox, loads what their decisions look at, and decides them.
 
     How many are taken follows from how many were decided in time. ``believed`` returns the wall time as it would be
     without a step of the clock that was not taken in yet.

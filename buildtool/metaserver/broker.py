@@ -62,18 +62,18 @@ log = Logger()
 
 
 class Performer(Protocol):
-    """Does what decisions ask for."""
+    """The part that performs the effects of decisions."""
 
     def perform(self, effect: Effect) -> None:
-        """Do one act. It must not raise for anything that a peer can cause."""
+        """Perform one effect. It must not raise for anything that a peer can cause."""
 
     def attempt_ended(self, attempt: Attempt) -> None:
-        """Tidy up after an Attempt: its log is complete, what it uploaded in vain can go."""
+        """Finish the log of an Attempt that has ended, and delete what it uploaded in vain."""
 
 
 @define
 class Broker:
-    """Owns the State; everybody else sends it events and reads what is committed.
+    """The owner of the State; all others send it events and read what is committed.
 
     ``stopwatch`` reads in seconds how time passes while something is done; the timers' by default.
     """
@@ -192,7 +192,7 @@ class Broker:
         self._resting.notify()
 
     def charge(self, by: Asker, seconds: float) -> None:
-        """Note what was done for a peer besides deciding what it sent: its next event waits the longer for that."""
+        """Record what was done for a peer besides deciding what it sent: its next event waits the longer for that."""
         self._inbox.charge(by, seconds)
 
     def _put_own_first(self) -> None:

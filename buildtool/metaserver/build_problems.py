@@ -31,7 +31,7 @@ class _Unkept:
 
 @define(eq=False)
 class Troubles:
-    """Knows what cannot be delivered, and looks through the open builds when it is asked to."""
+    """The artifacts that cannot be kept, and the problems of open builds, as the operator sees them."""
 
     broker: Broker
     timers: IReactorTime
@@ -39,7 +39,7 @@ class Troubles:
     _seen: tuple[str, ...] = field(default=(), init=False)
 
     async def unkept(self, build_id: int, epoch: int, reason: str) -> None:
-        """Note that an artifact cannot be kept now, and let its slot build something else meanwhile.
+        """Record that an artifact cannot be kept now, so that its slot builds something else meanwhile.
 
         Raises StorageUnavailable when that cannot be committed either.
         """
@@ -53,7 +53,7 @@ class Troubles:
             await self.broker.send(ArtifactUnkept(attempt.server, attempt.session, build_id, epoch, reason))
 
     def look(self) -> None:
-        """Look through the open builds."""
+        """Check the open builds."""
         state = self.broker.state
         strange = Counter(build.spec.project for build in state.builds.values() if not state.projects.configured(build))
         often = [build for build in state.builds.values() if build.epoch >= TRIED_OFTEN]

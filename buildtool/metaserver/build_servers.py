@@ -95,7 +95,7 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
 
 @define
 class BuildServerService:
-    """Answers build servers, over a broker. Every method raises BuildToolError for what cannot be taken in."""
+    """A service for build servers, over a broker. Every method raises BuildToolError for what cannot be taken in."""
 
     configuration: CurrentConfiguration
     broker: Broker

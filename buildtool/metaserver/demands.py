@@ -39,7 +39,7 @@ M = TypeVar("M", Submit, AskExplain)
 
 @define
 class DemandReader:
-    """Reads submissions. It remembers how options were understood: people and scripts ask for the same over and over.
+    """A reader of submissions. It remembers how options were understood: people and scripts repeat themselves.
 
     The digest of the values' text is the key, since True and 1 are equal and yet not the same answer. Only what the
     project looks at is in it: a requester may send as much else as the wire lets through.

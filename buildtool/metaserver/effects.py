@@ -28,7 +28,7 @@ TELL_AGAIN = 5.0
 
 @define
 class EffectPerformer:
-    """Implements ``broker.Performer``: sends orders, wakes the mailer, sends followers news, cleans up."""
+    """The ``broker.Performer``: sends orders, wakes the mailer, sends followers news, cleans up."""
 
     servers: BuildServers
     followers: Followers

@@ -30,7 +30,7 @@ GROUPS_TOLD = 60
 
 @frozen
 class Explainer:
-    """Makes ``Explanation`` for requesters and pages."""
+    """A maker of ``Explanation`` for requesters and pages."""
 
     state: State
     store: BrokerStore

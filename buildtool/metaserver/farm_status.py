@@ -28,7 +28,7 @@ SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 
 
 @define
 class FarmStatusReader:
-    """Makes ``FarmStatus`` from what the broker has in memory and what the database says of mail."""
+    """A maker of ``FarmStatus`` from what the broker has in memory and what the database says of mail."""
 
     broker: Broker
     history: OperatorStore

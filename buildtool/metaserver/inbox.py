@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Lets one thing be done at a time; who waits is let through as from an inbox."""
+    """A gate through which one thing passes at a time; who waits is let through as from an inbox."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds

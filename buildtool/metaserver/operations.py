@@ -73,9 +73,9 @@ _CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 @define
 class OperatorService:
-    """Answers operators, over a broker. Every method raises BuildToolError for what cannot be done.
+    """A service for operators, over a broker. Every method raises BuildToolError for what cannot be done.
 
-    The name of who calls is written down with each act.
+    The name of the caller is written down with each action.
     """
 
     configuration: CurrentConfiguration
@@ -130,7 +130,7 @@ class OperatorService:
     # --- build servers ------------------------------------------------------------------------------------
 
     async def pause(self, by: Principal, message: PauseServer) -> ActionResult:
-        """Give a build server nothing more. Raises NotFound, which names those that are known."""
+        """Pause a build server: it gets no more builds. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
         reason = shortened(message.reason) or "by the operator"
         changed = await self._send(ServerPaused(server.name, reason, by.name))
@@ -140,7 +140,7 @@ class OperatorService:
         return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
 
     async def resume(self, by: Principal, message: ResumeServer) -> ActionResult:
-        """Give a build server builds again. Raises NotFound."""
+        """Resume a build server: it gets builds again. Raises NotFound."""
         server = self._server(message.server)
         changed = await self._send(ServerResumed(server.name, by.name))
         now, server = self.clock.wall(), self._server(message.server)
@@ -154,7 +154,7 @@ class OperatorService:
         return ActionResult((f"build server {server.name} {said}{still}",), changed)
 
     async def forget_server(self, by: Principal, message: ForgetServer) -> ActionResult:
-        """Know a build server no more. Raises NotFound, and StillThere for one that is connected or has builds."""
+        """Forget a build server. Raises NotFound, and StillThere for one that is connected or has builds."""
         server = self._server(message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
         if server.connected:
@@ -244,7 +244,7 @@ class OperatorService:
     # --- artifacts ----------------------------------------------------------------------------------------
 
     async def purge(self, by: Principal, message: PurgeArtifact) -> ActionResult:
-        """Give an artifact out no more and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
+        """Remove an artifact: withdraw it and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
         named = message.artifact
         if _DIGEST.match(named):
             found = list(await self.store.artifacts_of(named))
@@ -258,7 +258,7 @@ class OperatorService:
         return await self._purge(found, message.reason, by.name)
 
     async def purge_built_by(self, by: Principal, message: PurgeBuiltBy) -> ActionResult:
-        """Do so with everything that a build server made; it need not be known any more. Raises NotFound."""
+        """Remove every artifact that a build server made; it need not be known any more. Raises NotFound."""
         count, files, after = 0, 0, 0
         while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
             acted = await self._withdraw(found, message.reason, by.name)

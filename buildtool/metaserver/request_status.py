@@ -24,7 +24,7 @@ PLATFORMS_KEPT = 256 * 1024
 
 @define(eq=False)
 class Addresses:
-    """Where people find things, by the configuration that is valid now."""
+    """The URLs of builds, logs and artifacts, by the configuration that is valid now."""
 
     configuration: CurrentConfiguration
 
@@ -43,7 +43,7 @@ class Addresses:
 
 @frozen
 class RequestStatusReader:
-    """Makes ``RequestStatus`` of a Request, looking up what belongs to it. ``now`` returns wall time in seconds."""
+    """A maker of ``RequestStatus`` of a Request, with all that belongs to it. ``now`` returns wall time in seconds."""
 
     state: State
     store: BrokerStore

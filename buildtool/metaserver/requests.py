@@ -95,7 +95,10 @@ def _untimed() -> None:
 
 @define
 class RequestService:
-    """Answers requesters, over a broker. Every method raises BuildToolError for what cannot be done."""
+    """A service for requesters, over a broker. Every method raises BuildToolError for what cannot be done.
+
+    It holds at most ``open_limit`` requests, ``wanted_limit`` revisions and ``kinds_limit`` kinds of builds.
+    """
 
     configuration: CurrentConfiguration
     broker: Broker
@@ -320,7 +323,7 @@ _PAGES = Principal(PrincipalRole.PAGES, address="pages")
 
 @define
 class LocalQuestions:
-    """Implements ``ports.Questions`` for pages that run inside the metaserver, and ``web.health.HealthSource``."""
+    """The ``ports.Questions`` of pages that run inside the metaserver, and their ``web.health.HealthSource``."""
 
     service: RequestService
 

@@ -27,7 +27,7 @@ SOURCE_LIMIT = 16 * 1024**3
 
 @define
 class TicketOffice:
-    """Signs transfer tickets under the metaserver's keys."""
+    """A signer of transfer tickets, under the metaserver's keys."""
 
     configuration: CurrentConfiguration
     clock: Clock

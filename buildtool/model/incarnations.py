@@ -59,7 +59,7 @@ class Incarnations:
 
 @frozen
 class Keys:
-    """Derives from one secret what signs for a Request or a Build, another for each life."""
+    """The keys that sign for Requests and Builds, derived from one secret, others for each life."""
 
     secret: bytes = field(repr=False)
     incarnations: Incarnations = Incarnations()
@@ -89,10 +89,10 @@ class Keys:
 
 @frozen
 class Whereabouts:
-    """What the system says about where a state directory lies; a copy differs in at least one of them.
+    """The system's view of where a state directory lies; a copy differs in at least one part of it.
 
-    ``directory`` and ``database`` are inodes, ``machine`` the machine-id. ``sign`` is the inode of a
-    file of the last start's and when that was last changed, which no copying into the same inodes keeps.
+    ``directory`` and ``database`` are inodes, ``machine`` the machine-id. ``sign`` is the inode of a file of the last
+    start's and when that was last changed, which no copying into the same inodes keeps.
     """
 
     directory: str

@@ -50,7 +50,7 @@ _FALSE = frozenset({"no", "false", "off", "0"})
 
 
 class Kind(enum.Enum):
-    """What values an option takes."""
+    """The type of an option's values."""
 
     CHOICE = "choice"
     BOOL = "bool"
@@ -60,14 +60,14 @@ class Kind(enum.Enum):
 
 
 class Role(enum.Enum):
-    """Whether a property says where the binary runs (artifact) or who can build it (machine)."""
+    """The role of a property: it says where the binary runs (artifact) or who can build it (machine)."""
 
     ARTIFACT = "artifact"
     MACHINE = "machine"
 
 
 class Comparison(enum.Enum):
-    """How what is offered compares with what is asked for."""
+    """The way in which what is offered compares with what is asked for."""
 
     EXACT = "exact"
     AT_MOST = "at most"

@@ -11,7 +11,7 @@ from attrs import frozen
 
 
 class PrincipalRole(Enum):
-    """As what somebody calls. ``NOBODY`` has not said hello yet; the values of the others are their names in Hello."""
+    """The role of a caller: ``NOBODY`` has not said hello yet; the values of the others are their names in Hello."""
 
     NOBODY = ""
     REQUESTER = "requester"
@@ -22,11 +22,11 @@ class PrincipalRole(Enum):
 
 @frozen
 class Principal:
-    """Who calls a service.
+    """The caller of a service.
 
-    ``name`` is what the connection proves, or under which a build server has registered; else it is empty.
-    ``address`` is the network that the connection comes from (``hosts.network_of``), ``connection`` its number, and
-    ``session`` the number of a build server's Session; what is not known is empty or 0.
+    ``name`` is what the connection proves, or under which a build server has registered; else it is empty. ``address``
+    is the network that the connection comes from (``hosts.network_of``), ``connection`` its number, and ``session`` the
+    number of a build server's Session; what is not known is empty or 0.
     """
 
     role: PrincipalRole

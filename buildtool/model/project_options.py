@@ -191,7 +191,7 @@ def _known(given: Mapping[str, object], names: Mapping[str, object], what: str) 
 
 @frozen
 class Policy:
-    """What a project says about versions and failing, from its ``config.py``; times in seconds.
+    """A project's settings for versions and failing, from its ``config.py``; times in seconds.
 
     A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
     contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to

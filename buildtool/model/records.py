@@ -20,7 +20,7 @@ ARTIFACT_NAME_LIMIT = 200
 
 
 class RequestState(QuickEnum):
-    """Where a Request is in its life; every state but WAITING is an end."""
+    """The state of a Request; every one but WAITING is an end."""
 
     WAITING = "waiting"
     SATISFIED = "satisfied"
@@ -31,7 +31,7 @@ class RequestState(QuickEnum):
 
 
 class BuildState(QuickEnum):
-    """Where a Build is; QUEUED and RUNNING are open, the others are its Outcome."""
+    """The state of a Build; QUEUED and RUNNING are open, the others are its Outcome."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -43,9 +43,9 @@ class BuildState(QuickEnum):
 
 
 class AttemptState(QuickEnum):
-    """Where an Attempt is: offered to its server, building there, told to stop, missing, or ended.
+    """The state of an Attempt: offered to its server, building there, told to stop, missing, or ended.
 
-    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for somebody else, and it
+    A MISSING one was not heard of until its Lease ran out: it takes no slot, its Build waits for another server, and it
     may still come back.
     """
 
@@ -57,7 +57,7 @@ class AttemptState(QuickEnum):
 
 
 class AttemptEnd(QuickEnum):
-    """How an Attempt ended, which says whose failure it was.
+    """The way in which an Attempt ended, which says whose failure it was.
 
     FAILED and MISTAKEN are the project's: the first may be repeated elsewhere, the second no machine could do better.
     """
@@ -74,7 +74,7 @@ class AttemptEnd(QuickEnum):
 
 
 class Joined(QuickEnum):
-    """Why a Request waits for its Build: because it is its own, whatever satisfies it does, or this Attempt will."""
+    """The reason why a Request waits for its Build: it is its own, whatever satisfies it does, or this Attempt will."""
 
     OWN = "own"
     IMPLICATION = "implication"
@@ -83,7 +83,7 @@ class Joined(QuickEnum):
 
 
 class ShelfKey(NamedTuple):
-    """Where finished work of one kind stands: everything that an artifact is made from, except the platform.
+    """The key of finished work of one kind: everything that an artifact is made from, except the platform.
 
     A tuple, since each decision looks keys up dozens of times, and a tuple needs no call for its hash.
     """
@@ -97,7 +97,7 @@ class ShelfKey(NamedTuple):
 
 @frozen
 class BuildSpec:
-    """What a Build makes. ``platform`` is the *required* artifact platform; ``machine`` who can build it (no key)."""
+    """The inputs of a Build. ``platform`` is the *required* artifact platform; ``machine`` who can build (no key)."""
 
     project: str
     source: str
@@ -130,10 +130,10 @@ class BuildSpec:
 
 @frozen
 class Demand:
-    """What a Request needs, complete after defaults: a spec with its exact revision, and which others would do.
+    """The needs of a Request, complete after defaults: a spec with its exact revision, and which others would do.
 
-    ``acceptable`` lists full commit ids, nearest first; its first is the spec's own revision.
-    ``ref`` and ``revrange`` are what the requester typed.
+    ``acceptable`` lists full commit ids, nearest first; its first is the spec's own revision. ``ref`` and ``revrange``
+    are what the requester typed.
     """
 
     spec: BuildSpec
@@ -157,12 +157,12 @@ class Demand:
 
 @frozen
 class Request:
-    """What one person asked for; ids rise in the order of admission. Times are seconds of wall time.
+    """A submission that was admitted; ids rise in the order of admission. Times are seconds of wall time.
 
-    ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``.
-    Requests that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are.
-    They are told by one mail when the last has ended; ``group_due`` says that there is something to tell. ``asker`` is
-    the network address it came from, empty for what the farm's own programs asked for.
+    ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``. Requests
+    that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are. They are
+    told by one mail when the last has ended; ``group_due`` says that there is something to tell. ``asker`` is the
+    network address it came from, empty for what the farm's own programs asked for.
     """
 
     id: int
@@ -250,7 +250,7 @@ class Attempt:
 
 @frozen
 class Artifact:
-    """Stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
+    """A stored output. ``platform`` is what it was really built for; ``digest`` the SHA-256 of its bytes, in hex.
 
     ``withdrawn`` says why it is no longer given out (its file is gone), or is empty.
     """
@@ -274,7 +274,7 @@ class Artifact:
 
 @frozen
 class RememberedFailure:
-    """A remembered final failure of a Build, for the platform it was built for and how, until ``until``."""
+    """A final failure of a Build, remembered until ``until`` (wall time), with its platform and how it was built."""
 
     build_id: int
     shelf: ShelfKey
@@ -286,7 +286,7 @@ class RememberedFailure:
 
 @frozen
 class Shelf:
-    """What stands finished at one ShelfKey: of each platform the newest artifact, and the failure remembered longest.
+    """The finished work of one ShelfKey: of each platform the newest artifact, and the failure remembered longest.
 
     ``more`` says that the database has others, which come to the front when these are withdrawn.
     """
@@ -298,7 +298,7 @@ class Shelf:
 
 @frozen
 class Refusal:
-    """That a server said no to a Build, or broke on it, for the ``count``-th time; remembered until ``until``."""
+    """A server's no to a Build, or breakage on it, the ``count``-th; remembered until ``until`` (wall time)."""
 
     build_id: int
     server: str
@@ -330,14 +330,14 @@ class Mail:
 
 @frozen
 class Beat:
-    """That the metaserver was there at this wall time, so that the next start knows how long it was not."""
+    """A time at which the metaserver was there, so that the next start knows how long it was not."""
 
     at: float
 
 
 @frozen
 class Shift:
-    """That open Requests expire so many seconds later or, with ``failures``, that those are remembered so much longer.
+    """A delay by so many seconds of when open Requests expire or, with ``failures``, of when those are forgotten.
 
     It stands for the change of all these rows; what is in memory is changed with it.
     """

@@ -1,4 +1,4 @@
-"""Build servers: what they announce, what they hold of Attempts and are told to do with it, how they stand.
+"""Build servers: what they announce, what they hold of Attempts, and their state. Times are wall time in seconds.
 
 The test is tests/model/test_matching.py.
 """
@@ -19,7 +19,7 @@ class QuickEnum(enum.Enum):
 
 
 class HeldState(QuickEnum):
-    """What a build server has of an Attempt: it builds, or has an artifact or another end that nobody took yet."""
+    """The state of an Attempt that a build server holds: it builds, or has an artifact or another end to deliver."""
 
     BUILDING = "building"
     DONE = "done"
@@ -27,7 +27,7 @@ class HeldState(QuickEnum):
 
 
 class Verdict(QuickEnum):
-    """What a build server is told to do with an Attempt that it holds."""
+    """The order about an Attempt that a build server holds."""
 
     GO_ON = "go on"
     DELIVER = "deliver"
@@ -35,7 +35,7 @@ class Verdict(QuickEnum):
 
 
 class OfferKind(QuickEnum):
-    """How a build server makes binaries of a platform; when all else is equal, the first is preferred."""
+    """The way in which a build server makes binaries of a platform; other things equal, the first is preferred."""
 
     NATIVE = "native"
     CROSS = "cross"
@@ -60,7 +60,7 @@ class Held:
 
 @frozen
 class Judged:
-    """What is to become of an Attempt that a build server holds, and why."""
+    """A verdict on an Attempt that a build server holds, and the reason."""
 
     build_id: int
     epoch: int
@@ -79,7 +79,7 @@ class Offer:
 
 @frozen
 class ProjectSkill:
-    """That a build server is configured for a project: with which recipe version and which option descriptions."""
+    """A project that a build server is configured for: with which recipe version and which option descriptions."""
 
     project: str = field(metadata={"most": 80})
     recipe_version: int
@@ -92,7 +92,7 @@ _PAIR_BYTES = 200
 
 @frozen
 class Capability:
-    """What a build server announces: platforms, machine properties (memory and disk in MiB), and projects."""
+    """The announcement of a build server: platforms, machine properties (memory and disk in MiB), and projects."""
 
     offers: tuple[Offer, ...] = field(metadata={"members": 64})
     machine: Canonical = field(metadata={"members": 100})

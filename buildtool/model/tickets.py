@@ -32,7 +32,7 @@ _SAID = re.compile(r"(artifact|log|source)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z")
 
 
 class TicketKind(enum.Enum):
-    """What a ticket is for."""
+    """The purpose of a ticket."""
 
     ARTIFACT = "artifact"
     LOG = "log"
@@ -49,7 +49,7 @@ def _check_number(_instance: object, attribute: attrs.Attribute[int], number: in
 
 @frozen
 class Ticket:
-    """Permission to send at most ``max_bytes`` for one Attempt until ``expires`` (seconds of wall time).
+    """A permission to send at most ``max_bytes`` for one Attempt until ``expires`` (seconds of wall time).
 
     Raises BadTicket when made with numbers that are none, or too large to be sent.
     """

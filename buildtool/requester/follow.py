@@ -29,7 +29,7 @@ _RETRY = Backoff(0.5, 10.0)
 
 @define(eq=False)
 class FollowedRequest:
-    """How a Request stands, as far as it is known here; whoever waits for a change is woken."""
+    """The status of a Request, as far as it is known here; those that wait for a change are woken."""
 
     told: RequestStatus
     console: Console
@@ -69,7 +69,7 @@ class FollowedRequest:
 
 @define(eq=False)
 class LogShower:
-    """Shows the log of each Attempt, one after another, while the story goes on."""
+    """A display of the log of each Attempt, one after another, while the Request is followed."""
 
     story: FollowedRequest
     downloads: Downloads
@@ -77,7 +77,7 @@ class LogShower:
     timers: IReactorTime
 
     def start(self) -> Deferred[None]:
-        """Start. The Deferred fires when all is shown; cancel it to stop before."""
+        """Start the display. The Deferred fires when all is shown; cancel it to stop before."""
         return Deferred.fromCoroutine(self._show_all())
 
     async def finish(self, showing: Deferred[None]) -> None:

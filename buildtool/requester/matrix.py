@@ -77,7 +77,7 @@ def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:
 
 @define(eq=False)
 class Watch:
-    """Hears of several Requests until all have ended. ``told`` is how they stand, in the order of the submissions."""
+    """A watch over several Requests until all have ended. ``told`` has their statuses in the order of submission."""
 
     told: list[RequestStatus]
     moved: Callable[[RequestStatus], None]

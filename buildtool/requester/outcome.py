@@ -28,7 +28,7 @@ __all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of ``startcompile.py``; they are part of its interface and never change their meaning."""
+    """The exit codes of ``startcompile.py``; they are part of its interface and never change their meaning."""
 
     OK = 0
     INTERNAL = 1
@@ -72,7 +72,7 @@ _OF_STATE = {
 
 @frozen
 class Result:
-    """What came of it. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
+    """The result of a request. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
 
     ``explanation`` is the answer to ``--explain`` or ``--why``.
     """

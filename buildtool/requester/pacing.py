@@ -17,7 +17,7 @@ SUMMED_UP_AFTER = 5.0
 
 @define(eq=False)
 class Changes:
-    """Shows lines about changes on ``console``, so many and no more."""
+    """A limit on the lines about changes that ``console`` shows."""
 
     console: Console
     timers: IReactorTime

@@ -8,7 +8,7 @@ from buildtool.protocol.messages import RequestStatus
 
 
 class Console(Protocol):
-    """Shows how things go."""
+    """A display of how the request goes."""
 
     def say(self, line: str) -> None:
         """Show one line."""
@@ -24,7 +24,7 @@ class Console(Protocol):
 
 
 class Destination(Protocol):
-    """Where an artifact goes."""
+    """The place where an artifact goes."""
 
     async def choose(self, name: str) -> str:
         """Return the path for an artifact of this name. Raises UsageError when nothing can be written there."""
@@ -33,4 +33,4 @@ class Destination(Protocol):
         """Return whether there is a file at ``path``, which would be replaced."""
 
     async def holds(self, path: str, size: int, digest: str) -> bool:
-        """Return whether the file at ``path`` has this size and SHA-256 already."""
+        """Return whether the file at ``path`` has ``size`` bytes and this SHA-256 already."""

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @frozen
 class RequestPlan:
-    """What to do: send ``submit``, wait for the end if ``foreground``, fetch the artifact if ``download``."""
+    """A plan: send ``submit``, wait for the end if ``foreground``, fetch the artifact if ``download``."""
 
     submit: Submit
     foreground: bool = False

@@ -50,7 +50,7 @@ class Queued:
 
 @frozen
 class KnownFailure:
-    """Exactly this failed before, not long ago; ``force`` would build it again."""
+    """The answer to a Request of which exactly the same failed not long ago; ``force`` would build it again."""
 
     request: Request
     build_id: int
@@ -96,10 +96,10 @@ class SessionOpened:
 
 @frozen
 class NameHeld:
-    """A login was not taken: its name is somebody else's, or may be.
+    """A login was not taken: its name is another build server's, or may be.
 
     With a ``session`` that one is connected, ``kin`` if by the same instance, and has to be asked whether it is still
-    there. Without one, the name's holder is away since ``since`` and expected back until ``until``.
+    there. Without one, the name's holder is away since ``since`` and expected back until ``until`` (wall time).
     """
 
     session: int
@@ -118,7 +118,7 @@ class NoPlace:
 
 @frozen
 class HeldJudged:
-    """What is to become of those Attempts of a heartbeat that are not simply to go on."""
+    """The verdicts on those Attempts of a heartbeat that are not simply to go on."""
 
     verdicts: tuple[Judged, ...] = ()
     stale: bool = False
@@ -142,7 +142,7 @@ class ServerReasons:
 
 @frozen
 class Why:
-    """Why a Build waits: reasons grouped over the servers, and how many Builds are ahead of it.
+    """The reasons why a Build waits, grouped over the servers, and how many Builds are ahead of it.
 
     ``halted`` says what keeps it from every server, if no server is to blame.
     """
@@ -158,7 +158,7 @@ class Why:
 
 @frozen
 class Explained:
-    """What a submission would be answered, or how an open Build stands.
+    """The answer that a submission would get, or the state of an open Build.
 
     ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or an open Build's state;
     ``steps`` how many acceptable revisions are nearer than the artifact's; ``estimate`` how long the Build will take,

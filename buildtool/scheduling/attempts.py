@@ -40,12 +40,12 @@ from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, Attempt
 
 @frozen
 class EndRule:
-    """What follows when an Attempt ends in one way before an artifact is there.
+    """The consequences when an Attempt ends in one way before an artifact is there.
 
     ``said`` is what the server did, for those who ask why the Build is not there again: the reason follows it.
     ``suspect``: it counts against the Build, if it was building. ``strike``: and against the server. ``remember``: how
-    long the Build is not offered to this server again (the name of a Policy field, "" for not at all).
-    ``delay``: the Build waits a growing time before it is tried anywhere, if it had not started.
+    long the Build is not offered to this server again (the name of a Policy field, "" for not at all). ``delay``: the
+    Build waits a growing time before it is tried anywhere, if it had not started.
     """
 
     said: str

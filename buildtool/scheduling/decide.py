@@ -67,7 +67,7 @@ EXPIRED_AT_ONCE = 20
 
 @frozen
 class Decision:
-    """What the sender of the event is told, and what is to be done, both once the changes are committed."""
+    """The answer to an event and the effects to perform, both once the changes are committed."""
 
     answer: Answer
     effects: tuple[Effect, ...]

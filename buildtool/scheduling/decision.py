@@ -27,7 +27,7 @@ DETAIL_LIMIT = 600
 
 @define
 class DecisionContext:
-    """What the steps of one decision share. ``now`` is wall time in seconds.
+    """The data that the steps of one decision share. ``now`` is wall time in seconds.
 
     ``freed`` names servers that got a free slot, or came, in this decision: older Builds may wait for those. ``again``
     has the Builds that wait again, ``anew`` the Requests that left what they had joined: ``settle`` serves them all.

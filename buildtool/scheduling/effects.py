@@ -15,7 +15,7 @@ from buildtool.model.records import Attempt, Build, Request
 
 @frozen
 class Dispatch:
-    """Send this Attempt to its build server."""
+    """An act: send this Attempt to its build server."""
 
     attempt: Attempt
     build: Build
@@ -23,7 +23,7 @@ class Dispatch:
 
 @frozen
 class Abort:
-    """Tell the build server to end an Attempt: TERM, then KILL, for the whole process group."""
+    """An act: tell the build server to end an Attempt: TERM, then KILL, for the whole process group."""
 
     server: str
     session: int
@@ -34,7 +34,7 @@ class Abort:
 
 @frozen
 class Fence:
-    """Close the connection of an older Session; a newer one of the same server stands."""
+    """An act: close the connection of an older Session; a newer one of the same server stands."""
 
     server: str
     session: int
@@ -42,7 +42,7 @@ class Fence:
 
 @frozen
 class MailWritten:
-    """There is new mail in the outbox."""
+    """An act: wake the mailer, since there is new mail in the outbox."""
 
 
 @frozen

@@ -124,7 +124,7 @@ class AttemptEnded:
 
 @frozen
 class Delivered:
-    """An Attempt's artifact arrived, was verified, and lies under its digest: publish it."""
+    """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it."""
 
     server: str
     session: int
@@ -154,7 +154,7 @@ class Restarted:
 
 @frozen
 class ClockStepped:
-    """Wall time jumped by so many seconds: what waits for a time waits as long as it would have."""
+    """A jump of wall time by so many seconds: what waits for a time waits as long as it would have."""
 
     seconds: float
 
@@ -216,7 +216,7 @@ class Reconfigured:
 
 @frozen
 class Explain:
-    """Somebody wants to know what a submission would be answered; changes nothing."""
+    """A question what a submission would be answered; changes nothing."""
 
     demand: Demand
     force: bool = False
@@ -224,14 +224,14 @@ class Explain:
 
 @frozen
 class AskedWhy:
-    """Somebody wants to know how an open Build stands and why it waits; changes nothing."""
+    """A question for the state of an open Build and why it waits; changes nothing."""
 
     build_id: int
 
 
 @frozen
 class Tick:
-    """Time has passed: look at everything that waits for a time."""
+    """A passing of time: everything that waits for a time is looked at."""
 
 
 Event = (

@@ -34,7 +34,7 @@ def explain(state: State, event: Explain, now: float) -> Explained:
 
 
 def explain_build(state: State, build: Build, now: float) -> Explained:
-    """Return how an open Build stands, and for one that waits why it does."""
+    """Return the state of an open Build at ``now`` (wall time), and for one that waits why it does."""
     attempt = state.running_attempt(build) if build.state is BuildState.RUNNING else None
     return Explained(
         verdict=build.state.value,

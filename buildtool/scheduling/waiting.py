@@ -80,7 +80,7 @@ def why(state: State, build: Build, now: float) -> Why:
 
 
 def server_reasons(state: State, build: Build, server: Server, now: float) -> tuple[Reason, ...]:
-    """Return what stands between a Build and a server: what it lacks, or else what keeps it from starting now."""
+    """Return what keeps a Build from a server at ``now`` (wall time): what it lacks, or else why not now."""
     return _Look(state, build, now).reasons(server)
 
 

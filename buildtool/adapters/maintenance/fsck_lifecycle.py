@@ -141,7 +141,7 @@ def unwanted(connection: Connection, now: float) -> list[Finding]:
 
 
 def strays(connection: Connection, now: float) -> list[Finding]:
-    """Find Attempts that go on, or are missing, though they are not the newest of a Build that runs."""
+    """Find Attempts that go on without being the newest of a running Build, and missing ones of a closed Build."""
     alone = (builds.c.state != BuildState.RUNNING.value) | (builds.c.epoch > attempts.c.epoch)
     going_on = (
         select(attempts.c.build_id, attempts.c.epoch, attempts.c.state, builds.c.state, builds.c.epoch)

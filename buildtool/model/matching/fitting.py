@@ -25,7 +25,7 @@ MARKS = ("arch", "libc", "os")
 
 @frozen
 class Fit:
-    """What a build server announces, beside what a Build needs; its machine is left aside.
+    """The best offer of a build server for a Build; its machine is left aside.
 
     ``offer`` is the best that makes the platform, or None; then ``lacking`` says what the nearest of them lacks.
     """
@@ -40,10 +40,10 @@ class Fit:
 
 
 class Requirements:
-    """What a Build needs of a build server, to be held against many of them.
+    """The needs of a Build, to be compared with many build servers.
 
-    Every value that several offers have is compared once, and an offer is looked at no further than it can still be
-    the nearest, so that a build server with 64 offers costs less than 0.1 ms.
+    Every value that several offers have is compared once, and an offer is looked at no further than it can still be the
+    nearest, so that a build server with 64 offers costs less than 0.1 ms.
     """
 
     def __init__(self, spec: BuildSpec, skill: ProjectSkill, comparisons: Mapping[str, Comparison]) -> None:

@@ -27,7 +27,7 @@ REASONS_SAID = 6
 
 
 class Cause(enum.Enum):
-    """What kind of thing stands in the way."""
+    """The kind of thing that stands in the way."""
 
     PROPERTY = "property"
     OPTION = "option"

@@ -34,7 +34,7 @@ class Estimate:
 
 @define
 class BuildDurations:
-    """Earlier durations. They are learnt from what is committed and only ever lead to an estimate."""
+    """The earlier durations. They are learnt from what is committed and only ever lead to an estimate."""
 
     _kept: dict[Kind, tuple[float, ...]] = field(factory=dict, init=False)
 

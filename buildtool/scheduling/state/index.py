@@ -10,7 +10,7 @@ M = TypeVar("M", bound=Hashable)
 
 
 class Index(Generic[K]):
-    """Numbers by key, in the order in which they were added. A lone one is kept as it is, several in a dictionary."""
+    """A table of numbers by key, in the order of addition. A lone one is kept as it is, several in a dictionary."""
 
     __slots__ = ("_of",)
 

@@ -28,7 +28,7 @@ its build server keeps neither the limit nor its word."""
 
 @frozen
 class Lease:
-    """Until when an Attempt is believed alive, and from when on it is overdue whatever is heard of it (wall time)."""
+    """The times (wall time) until which an Attempt is believed alive, and from which it is overdue in any case."""
 
     until: float
     overdue: float

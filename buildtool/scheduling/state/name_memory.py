@@ -15,7 +15,7 @@ SESSIONS_KEPT = 1_000
 
 
 class NameMemory:
-    """``kept`` is for how many seconds an unused name is remembered, ``looked`` when names were last looked at.
+    """The memory of names: for how many seconds an unused one is ``kept``, and when they were last ``looked`` at.
 
     ``sessions`` has the last Session of each server that was forgotten.
     """

@@ -36,7 +36,7 @@ def place_of(build: Build) -> Place:
 
 @define(eq=False)
 class CapabilityGroup:
-    """Known servers that offer the same for the same projects; they differ in their machines only.
+    """A group of known servers that offer the same for the same projects; they differ in their machines only.
 
     ``servers`` names those of them that are connected, ``known`` counts all. While one is connected, ``by_mark`` has
     what they offer.
@@ -71,7 +71,7 @@ class _Class:
 
 
 class ReadyQueue:
-    """Open Builds by demand class, those ready to start in order, and each class's verdict on each server."""
+    """The open Builds by demand class, those ready to start in order, and each class's verdict on each server."""
 
     def __init__(self) -> None:
         self._classes: dict[DemandClass, _Class] = {}

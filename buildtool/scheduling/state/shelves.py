@@ -71,7 +71,7 @@ class Shelves:
             self._restock(record.shelf, stocked((record, *others), shelf.failures, more=shelf.more))
 
     def forget_failure(self, failure: RememberedFailure, now: float) -> None:
-        """Remember a failure no longer than ``now``."""
+        """Forget a failure from ``now`` (wall time) on."""
         self._journal.write(failure.build_id, evolve(failure, until=now))
         shelf = self.get(failure.shelf)
         left = tuple(one for one in shelf.failures if one.build_id != failure.build_id)

@@ -14,7 +14,7 @@ from buildtool.scheduling.state.tables import AttemptKey, Tables
 
 
 class ServerSlots:
-    """``attempts_of`` has the live Attempts of each server, ``free`` the servers that would start a Build now.
+    """The live Attempts of each server, and the servers that are ``free``: they would start a Build now.
 
     ``unkept`` has those Attempts of each server that are finished and wait for room to keep their artifacts. While
     ``holding``, no Build starts anywhere.

@@ -19,7 +19,7 @@ RefusalKey = tuple[int, str]
 
 @define
 class Tables:
-    """Everything open. What has ended leaves with the change that ended it."""
+    """All that is open. What has ended leaves with the change that ended it."""
 
     requests: dict[int, Request] = field(factory=dict)
     builds: dict[int, Build] = field(factory=dict)

@@ -40,7 +40,7 @@ TimerKey = int | str | AttemptKey | RefusalKey
 
 
 class TimerKind(IntEnum):
-    """What can become due, in the order in which what is due together is decided."""
+    """A kind of thing that becomes due, in the order in which what is due together is decided."""
 
     REQUEST = 0
     LEASE = 1
@@ -73,7 +73,7 @@ class TimerRule:
 
 
 class TimerTable:
-    """When each open record is due, and a heap that says which is next."""
+    """A table of when (wall time) each open record is due, and a heap that says which is next."""
 
     def __init__(self, tables: Tables, slots: ServerSlots, journal: Journal, lease_term: float) -> None:
         self.tables = tables
