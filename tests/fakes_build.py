@@ -10,12 +10,13 @@ from twisted.internet.task import Clock
 
 from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
-from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
-from buildtool.model.options import choice
+from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import ProjectOptions, standard
-from buildtool.model.records import canonical
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.model.servers import Judged, Offer, OfferKind
 from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor

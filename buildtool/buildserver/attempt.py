@@ -29,9 +29,10 @@ from buildtool.errors import (
     ProjectMistake,
     RecipeMistake,
 )
-from buildtool.model.options import digest_of
+from buildtool.model.names import ARTIFACT_NAME_LIMIT
+from buildtool.model.options import digest_of, shown
 from buildtool.model.platforms import Value
-from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, shown
+from buildtool.model.records import AttemptEnd
 from buildtool.ports.buildserver import (
     Commands,
     Halt,

@@ -3,6 +3,8 @@
 Being offered is the rest of the log, the artifact's bytes, and the message that says how the Attempt ended. Whatever of
 that does not get through now is tried again, for as long as it takes: only the metaserver's own word ends it, that it
 has taken the end, that it never will, or that nobody wants it any more.
+
+Tested by tests/buildserver/test_server.py.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.buildserver.attempt import Finished
-from buildtool.buildserver.blame import brief
+from buildtool.buildserver.blame import Stopped, brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.backoff import Backoff, Tries
@@ -48,6 +50,8 @@ Key = tuple[int, int]
 
 T = TypeVar("T")
 
+log = Logger()
+
 
 @frozen
 class SpoolLimits:
@@ -57,58 +61,184 @@ class SpoolLimits:
     size: int = 20 * 1024**3
 
 
-class _Otherwise(Exception):
-    """The artifact will never be taken: the Attempt ends in another way."""
+@define(eq=False)
+class _Way:
+    """What all deliveries have in common: where ends are kept, whom they are told, and the Session, if there is one."""
 
-    def __init__(self, end: AttemptEnd, reason: str) -> None:
-        super().__init__(reason)
-        self.end = end
-        self.reason = brief(reason)
+    spool: SpoolFiles
+    link: MetaserverLink
+    uploads: Uploads
+    clock: IReactorTime
+    welcome: Welcome | None = None
+    stopped: bool = False
+    opened: Signal = field(factory=Signal)
+    sending: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(UPLOADS))
+
+    async def session(self) -> Welcome:
+        """Wait for a Session and return what it began with."""
+        while self.welcome is None:
+            await self.opened.wait()
+        return self.welcome
 
 
 @define(eq=False)
 class Delivery:
     """One end on its way. ``log`` and ``tickets`` are not there any more when the program was started anew.
 
-    ``step`` is what is being waited for, as far as it may be broken off; ``nap`` the pause before the next try.
+    ``aborted`` says why its artifact is not wanted, or is empty. ``step`` is what is being waited for, as far as it may
+    be broken off; ``nap`` the pause before the next try.
     """
 
     kept: Spooled
     tickets: TicketHolder
+    way: _Way
     log: LogPipe | None = None
     patience: float = PATIENCE
-    taken: bool = False
-    aborted: str = ""
-    said: str = ""
-    tries: Tries = field(factory=_RETRY.begin)
-    wrong: int = 0
-    step: Deferred[Any] | None = None
-    nap: Signal = field(factory=Signal)
+    taken: bool = field(default=False, init=False)
+    aborted: str = field(default="", init=False)
+    nap: Signal = field(factory=Signal, init=False)
+    _said: str = field(default="", init=False)
+    _tries: Tries = field(factory=_RETRY.begin, init=False)
+    _wrong: int = field(default=0, init=False)
+    _step: Deferred[Any] | None = field(default=None, init=False)
 
     @property
     def key(self) -> Key:
         return (self.kept.end.build_id, self.kept.end.epoch)
 
-    def may_still(self, error: BuildToolError) -> bool:
-        """Return whether an artifact that was refused in this way is to be sent once more."""
-        self.wrong += 1
-        return self.wrong < WRONG and isinstance(error, BadUpload | BadTicket)
-
     def interrupt(self) -> None:
         """Wake the delivery, whatever it waits for: what is to become of it has changed."""
-        if self.step is not None:
-            self.step.cancel()
+        if self._step is not None:
+            self._step.cancel()
 
     def wake(self) -> None:
         """Try again at once."""
-        self.tries.reset()
+        self._tries.reset()
         self.nap.notify()
+
+    async def see_off(self) -> None:
+        """Offer the end until it is taken, or nothing is to be offered any more."""
+        try:
+            while not (self.taken or self.way.stopped):
+                await self._try()
+        finally:
+            if self.log is not None:
+                self.log.abandon()
+
+    async def _try(self) -> None:
+        """Try once to have it taken; then wait before the next try."""
+        if self.aborted and isinstance(self.kept.end, Done):
+            await self._end_otherwise(AttemptEnd.ABORTED, self.aborted)
+        if self.way.welcome is None:
+            self._say_why("there is no connection to the metaserver")
+        try:
+            welcome = await self._breakable(self.way.session())
+            await self._breakable(self._send_log(welcome))
+            await self._breakable(self._send_artifact(welcome))
+            await self._tell()
+        except Stopped as otherwise:
+            await self._end_otherwise(otherwise.end, otherwise.reason)
+        except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
+            await self._put_off(str(error))
+        except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
+            if isinstance(error, CancelledError) and (self.taken or self.aborted or self.way.stopped):
+                return
+            log.failure("a defect while delivering {key}", key=self.key)
+            await self._put_off(f"a defect: {type(error).__name__}: {error}")
+
+    async def _put_off(self, why: str) -> None:
+        self._say_why(why)
+        try:
+            await self._breakable(self.nap.wait_at_most(self._tries.next_delay(), self.way.clock))
+        except CancelledError:
+            return  # the next round looks what has happened
+
+    def _say_why(self, why: str) -> None:
+        """Log why it is not delivered yet, once for each reason: it may be so for a day."""
+        if why != self._said:
+            self._said = why
+            log.info("build {build}.{epoch} is not delivered yet: {why}", build=self.key[0], epoch=self.key[1], why=why)
+
+    async def _send_log(self, welcome: Welcome) -> None:
+        """Send the rest of the log; one that the metaserver does not take delays the end, but does not prevent it."""
+        if self.log is None:
+            return
+        arrived = await self.log.flush(self.patience)
+        if not (arrived or self.log.over) and self.way.welcome is not welcome:
+            raise Unavailable("the connection was lost while the log was sent")
+        self.log.abandon()
+        self.log = None
+
+    async def _send_artifact(self, welcome: Welcome) -> None:
+        """Upload the artifact. If it is uploaded already this costs one question: only the metaserver knows."""
+        end, path = self.kept.end, self.kept.artifact
+        if not isinstance(end, Done) or path is None:
+            return
+        url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self.way.uploads.upload
+        await self.way.sending.acquire()
+        try:
+            await self.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
+        except TooLong as error:
+            raise Stopped(AttemptEnd.FAILED, f"the artifact is longer than the metaserver takes: {error}") from error
+        except (Unavailable, StorageUnavailable):
+            raise
+        except BuildToolError as error:
+            if self._may_still(error):
+                raise
+            raise Stopped(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
+        finally:
+            self.way.sending.release()
+
+    async def _tell(self) -> None:
+        """Say how it ended. This is not broken off: whether it was heard would not be known."""
+        end, link = self.kept.end, self.way.link
+        try:
+            answer = await (link.done(end) if isinstance(end, Done) else link.ended(end))
+        except (Unavailable, StorageUnavailable):
+            raise
+        except BuildToolError as error:
+            if isinstance(end, Done) and self._may_still(error):
+                raise  # the file is to be sent once more
+            log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
+            if isinstance(end, Done):
+                raise Stopped(AttemptEnd.BROKEN, f"the artifact was not taken: {error}") from error
+        else:
+            if answer.stale:
+                log.info("the end of build {build}.{epoch} came too late", build=end.build_id, epoch=end.epoch)
+            elif self._said:
+                log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
+        self.taken = True
+
+    def _may_still(self, error: BuildToolError) -> bool:
+        """Return whether an artifact that was refused in this way is to be sent once more."""
+        self._wrong += 1
+        return self._wrong < WRONG and isinstance(error, BadUpload | BadTicket)
+
+    async def _end_otherwise(self, end: AttemptEnd, reason: str) -> None:
+        """Replace an artifact by the reason why there is none."""
+        instead = _instead(self.kept.end, end, reason)
+        log.warn("build {build}: {why}", build=instead.build_id, why=instead.reason)
+        try:
+            self.kept = await self.way.spool.keep(instead)
+        except MachineFault as error:
+            log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
+            self.kept = Spooled(instead)
+
+    async def _breakable(self, step: Coroutine[Any, Any, T]) -> T:
+        """Do something that ``interrupt`` may break off in the middle. Raises CancelledError then."""
+        if self.taken or self.way.stopped:
+            step.close()
+            raise CancelledError
+        self._step = Deferred.fromCoroutine(step)
+        try:
+            result: T = await self._step
+        finally:
+            self._step = None
+        return result
 
 
 class DeliveryQueue:
     """All that is finished here and not yet taken by the metaserver. Call it in the reactor's thread."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -118,16 +248,9 @@ class DeliveryQueue:
         clock: IReactorTime,
         room: SpoolLimits | None = None,
     ) -> None:
-        self._spool = spool
-        self._link = link
-        self._uploads = uploads
-        self._clock = clock
+        self._way = _Way(spool, link, uploads, clock)
         self._room = room or SpoolLimits()
         self._deliveries: dict[Key, Delivery] = {}
-        self._welcome: Welcome | None = None
-        self._stopped = False
-        self._sending = DeferredSemaphore(UPLOADS)
-        self._arrivals = Signal()
         self._settled = Signal()
 
     def __contains__(self, key: Key) -> bool:
@@ -156,41 +279,53 @@ class DeliveryQueue:
 
     async def restore(self) -> None:
         """Take up what an earlier run of this program could not deliver. Raises MachineFault."""
-        entries = await self._spool.entries()
+        entries = await self._way.spool.entries()
         if entries:
-            self._log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
+            log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
         for kept in entries:
-            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._link.renew, None)
-            self.offer(Delivery(kept, tickets))
+            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._way.link.renew, None)
+            self.offer(Delivery(kept, tickets, self._way))
 
     async def keep(self, finished: Finished) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
         end = finished.end
         try:
-            kept = await self._spool.keep(end, finished.artifact)
+            kept = await self._way.spool.keep(end, finished.artifact)
         except MachineFault as error:
-            self._log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
+            log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
-        return Delivery(kept, finished.tickets, finished.log, finished.patience)
+        return Delivery(kept, finished.tickets, self._way, finished.log, finished.patience)
 
     def offer(self, delivery: Delivery) -> None:
         """Start to offer an end, which goes on until it is taken."""
         self._deliveries[delivery.key] = delivery
         seen = Deferred.fromCoroutine(self._see_off(delivery))
-        seen.addErrback(lambda failure: self._log.failure("a defect while delivering {key}", failure, key=delivery.key))
+        seen.addErrback(lambda failure: log.failure("a defect while delivering {key}", failure, key=delivery.key))
+
+    async def _see_off(self, delivery: Delivery) -> None:
+        await delivery.see_off()
+        if not delivery.taken:
+            return
+        try:
+            await self._way.spool.drop(*delivery.key)
+        except MachineFault as error:
+            log.warn("what was delivered is not deleted: {why}", why=str(error))
+        del self._deliveries[delivery.key]
+        if not self._deliveries:
+            self._settled.notify()
 
     # --- what the metaserver says -----------------------------------------------------------------------
 
     def connected(self, welcome: Welcome) -> None:
         """Offer everything: a Session is open."""
-        self._welcome = welcome
-        self._arrivals.notify()
+        self._way.welcome = welcome
+        self._way.opened.notify()
         for delivery in list(self._deliveries.values()):
             delivery.wake()
 
     def disconnected(self) -> None:
         """Stop offering until the next Session: this one is over."""
-        self._welcome = None
+        self._way.welcome = None
 
     def judged(self, judged: Judged) -> None:
         """Take the metaserver's verdict on an end that is here."""
@@ -199,7 +334,7 @@ class DeliveryQueue:
             return
         if judged.verdict is Verdict.DROP:
             words = {"build": judged.build_id, "epoch": judged.epoch, "why": judged.reason}
-            self._log.info("the end of build {build}.{epoch} is dropped: {why}", **words)
+            log.info("the end of build {build}.{epoch} is dropped: {why}", **words)
             delivery.taken = True
             delivery.interrupt()
         # Each heartbeat says so again: the pauses between tries that fail go on growing.
@@ -221,145 +356,9 @@ class DeliveryQueue:
 
     def stop(self) -> None:
         """Offer nothing more; what was not taken stays on disk."""
-        self._stopped = True
+        self._way.stopped = True
         for delivery in list(self._deliveries.values()):
             delivery.interrupt()
-
-    # --- one of them ------------------------------------------------------------------------------------
-
-    async def _see_off(self, delivery: Delivery) -> None:
-        try:
-            while not (delivery.taken or self._stopped):
-                await self._try(delivery)
-        finally:
-            if delivery.log is not None:
-                delivery.log.abandon()
-        if delivery.taken:
-            await self._forget(delivery)
-
-    async def _try(self, delivery: Delivery) -> None:
-        """Try once to have it taken; then wait before the next try."""
-        if delivery.aborted and isinstance(delivery.kept.end, Done):
-            await self._end_otherwise(delivery, AttemptEnd.ABORTED, delivery.aborted)
-        if self._welcome is None:
-            self._say_why(delivery, "there is no connection to the metaserver")
-        try:
-            welcome = await self._breakable(delivery, self._session())
-            await self._breakable(delivery, self._send_log(delivery, welcome))
-            await self._breakable(delivery, self._send_artifact(delivery, welcome))
-            await self._tell(delivery)
-        except _Otherwise as otherwise:
-            await self._end_otherwise(delivery, otherwise.end, otherwise.reason)
-        except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
-            await self._put_off(delivery, str(error))
-        except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
-            if isinstance(error, CancelledError) and (delivery.taken or delivery.aborted or self._stopped):
-                return
-            self._log.failure("a defect while delivering {key}", key=delivery.key)
-            await self._put_off(delivery, f"a defect: {type(error).__name__}: {error}")
-
-    async def _put_off(self, delivery: Delivery, why: str) -> None:
-        self._say_why(delivery, why)
-        try:
-            await self._breakable(delivery, delivery.nap.wait_at_most(delivery.tries.next_delay(), self._clock))
-        except CancelledError:
-            return  # the next round looks what has happened
-
-    def _say_why(self, delivery: Delivery, why: str) -> None:
-        """Log why something is not delivered yet, once for each reason: it may be so for a day."""
-        if why != delivery.said:
-            delivery.said = why
-            words = {"build": delivery.key[0], "epoch": delivery.key[1], "why": why}
-            self._log.info("build {build}.{epoch} is not delivered yet: {why}", **words)
-
-    async def _session(self) -> Welcome:
-        while self._welcome is None:
-            await self._arrivals.wait()
-        return self._welcome
-
-    async def _send_log(self, delivery: Delivery, welcome: Welcome) -> None:
-        """Send the rest of the log; one that the metaserver does not take delays the end, but does not prevent it."""
-        log = delivery.log
-        if log is None:
-            return
-        arrived = await log.flush(delivery.patience)
-        if not (arrived or log.over) and self._welcome is not welcome:
-            raise Unavailable("the connection was lost while the log was sent")
-        log.abandon()
-        delivery.log = None
-
-    async def _send_artifact(self, delivery: Delivery, welcome: Welcome) -> None:
-        """Upload the artifact. One that is there already costs a question: whether it still is only they know."""
-        end, path = delivery.kept.end, delivery.kept.artifact
-        if not isinstance(end, Done) or path is None:
-            return
-        url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self._uploads.upload
-        await self._sending.acquire()
-        try:
-            await delivery.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
-        except TooLong as error:
-            raise _Otherwise(AttemptEnd.FAILED, f"the artifact is longer than the metaserver takes: {error}") from error
-        except (Unavailable, StorageUnavailable):
-            raise
-        except BuildToolError as error:
-            if delivery.may_still(error):
-                raise
-            raise _Otherwise(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
-        finally:
-            self._sending.release()
-
-    async def _tell(self, delivery: Delivery) -> None:
-        """Say how it ended. This is not broken off: whether it was heard would not be known."""
-        end = delivery.kept.end
-        try:
-            answer = await (self._link.done(end) if isinstance(end, Done) else self._link.ended(end))
-        except (Unavailable, StorageUnavailable):
-            raise
-        except BuildToolError as error:
-            if isinstance(end, Done) and delivery.may_still(error):
-                raise  # the file is to be sent once more
-            self._log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
-            if isinstance(end, Done):
-                raise _Otherwise(AttemptEnd.BROKEN, f"the artifact was not taken: {error}") from error
-        else:
-            if answer.stale:
-                self._log.info("the end of build {build}.{epoch} came too late", build=end.build_id, epoch=end.epoch)
-            elif delivery.said:
-                self._log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
-        delivery.taken = True
-
-    async def _end_otherwise(self, delivery: Delivery, end: AttemptEnd, reason: str) -> None:
-        """Replace an artifact by the reason why there is none."""
-        instead = _instead(delivery.kept.end, end, reason)
-        self._log.warn("build {build}: {why}", build=instead.build_id, why=reason)
-        try:
-            delivery.kept = await self._spool.keep(instead)
-        except MachineFault as error:
-            self._log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
-            delivery.kept = Spooled(instead)
-
-    async def _forget(self, delivery: Delivery) -> None:
-        try:
-            await self._spool.drop(*delivery.key)
-        except MachineFault as error:
-            self._log.warn("what was delivered is not deleted: {why}", why=str(error))
-        del self._deliveries[delivery.key]
-        if not self._deliveries:
-            self._settled.notify()
-
-    # --- waiting ----------------------------------------------------------------------------------------
-
-    async def _breakable(self, delivery: Delivery, step: Coroutine[Any, Any, T]) -> T:
-        """Do something that ``interrupt`` may break off in the middle. Raises CancelledError then."""
-        if delivery.taken or self._stopped:
-            step.close()
-            raise CancelledError
-        delivery.step = Deferred.fromCoroutine(step)
-        try:
-            result: T = await delivery.step
-        finally:
-            delivery.step = None
-        return result
 
 
 def _instead(end: Done | Ended, how: AttemptEnd, reason: str) -> Ended:

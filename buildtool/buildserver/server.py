@@ -7,11 +7,9 @@ to become of it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from attrs import define, frozen
+from attrs import define
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -20,49 +18,22 @@ from twisted.logger import Logger
 from buildtool.buildserver.attempt import Finished, Run, Tools, Work
 from buildtool.buildserver.blame import brief
 from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
+from buildtool.buildserver.order_check import Offered, ProjectQuestions
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import (
-    BuildFailed,
-    BuildToolError,
-    Declined,
-    MachineFault,
-    ProjectMistake,
-    RecipeMistake,
-    StorageUnavailable,
-    Unavailable,
-    UsageError,
-)
-from buildtool.model.platforms import Value
+from buildtool.errors import BuildToolError, Declined, StorageUnavailable, Unavailable
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, Judged, Offer, Verdict
+from buildtool.model.servers import Held, Judged, Verdict
 from buildtool.ports.buildserver import MetaserverLink
 from buildtool.ports.common import Executor
-from buildtool.project.definition import Checked, Project
-from buildtool.project.user_errors import ask, at, defined
 from buildtool.protocol.messages import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
 
-# A full id of git, or of Subversion.
-_COMMIT = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|r[1-9][0-9]{0,9})\Z")
+log = Logger()
+
 _TELL_AGAIN = 5.0
-MAPPING_PATIENCE = 5.0
-"""Seconds that a project's ``path_to_url`` has to answer."""
-
-CHECKERS_PATIENCE = 20.0
-"""Seconds that a client checker has; the metaserver waits for 30 until an order is answered."""
-
 
 LEAVING = 10.0
 """Seconds that what is finished has to be taken when the program ends; it stays on disk otherwise."""
-
-
-@frozen
-class Offered:
-    """The offer of this build server: its projects by name, its platforms, how many builds at once."""
-
-    projects: Mapping[str, Project]
-    offers: Sequence[Offer]
-    max_builds: int
 
 
 @define
@@ -88,8 +59,6 @@ class _Open:
 class BuildServer:
     """The ``ports.Orders`` of a build server. Call it in the reactor's thread."""
 
-    _log = Logger()
-
     def __init__(
         self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
     ) -> None:
@@ -99,6 +68,7 @@ class BuildServer:
         self._link = link
         self._deliveries = deliveries
         self._pool = pool
+        self._questions = ProjectQuestions(tools, pool)
         self._free = list(range(offered.max_builds))
         self._open: dict[Key, _Open] = {}
         self._welcome: Welcome | None = None
@@ -119,7 +89,7 @@ class BuildServer:
             return await self._take(order)
         except Declined as error:
             words = {"build": order.build_id, "epoch": order.epoch, "project": order.project, "why": str(error)}
-            self._log.info("build {build}.{epoch} of {project} declined: {why}", **words)
+            log.info("build {build}.{epoch} of {project} declined: {why}", **words)
             raise
 
     async def _take(self, order: Order) -> Accepted:
@@ -133,7 +103,7 @@ class BuildServer:
             raise Declined("this order was sent already, and is still being looked at")
         if self._stopping:
             raise Declined(self._stopping)
-        project, offer = self._understood(order)
+        project, offer = self._offered.understood(order)
         if not self._free:
             raise Declined(f"busy: {self.running} of {self._offered.max_builds} builds are running")
         if self._deliveries.full:
@@ -141,7 +111,7 @@ class BuildServer:
         held = _Open(order, self._free.pop(0), welcome.session)
         self._open[key] = held
         try:
-            url, mistake = await self._ask_project(project, order)
+            url, mistake = await self._questions.ask(project, order, lambda: self.running - 1)
             self._check_wanted(held)  # much may have happened while the checkers looked around
         except BaseException:
             self._release(held)
@@ -158,10 +128,11 @@ class BuildServer:
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
-        held.run = Run(work, self._tools, self._pool)
-        self._log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
+        run = held.run = Run(work, self._tools, self._pool)
+        log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
-        self._later(held.run, held)
+        started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
+        started.addErrback(lambda failure: log.failure("a defect in build {key}", failure, key=key))
         return Accepted(*key)
 
     async def abort(self, order: AbortOrder) -> Ok:
@@ -169,7 +140,7 @@ class BuildServer:
         key, reason = (order.build_id, order.epoch), brief(order.reason) or "aborted"
         held = self._open.get(key)
         if held is not None:
-            self._log.info("build {build} is stopped: {why}", build=order.build_id, why=reason)
+            log.info("build {build} is stopped: {why}", build=order.build_id, why=reason)
             held.abort(reason)
         elif not self._deliveries.abort(key, reason):
             return Ok(stale=True)
@@ -195,9 +166,7 @@ class BuildServer:
             if held is None:
                 self._deliveries.judged(one)
             elif one.verdict is Verdict.DROP:
-                self._log.info(
-                    "build {build}.{epoch} is dropped: {why}", build=one.build_id, epoch=one.epoch, why=one.reason
-                )
+                log.info("build {build}.{epoch} is dropped: {why}", build=one.build_id, epoch=one.epoch, why=one.reason)
                 held.abort(brief(one.reason) or "the metaserver does not wait for it any more")
 
     def disconnected(self, reason: str) -> None:
@@ -205,9 +174,7 @@ class BuildServer:
         self._welcome = None
         self._deliveries.disconnected()
         if self._open:
-            self._log.info(
-                "builds that go on without the metaserver: {count} ({why})", count=len(self._open), why=reason
-            )
+            log.info("builds that go on without the metaserver: {count} ({why})", count=len(self._open), why=reason)
 
     # --- its owner --------------------------------------------------------------------------------------
 
@@ -233,7 +200,7 @@ class BuildServer:
             try:
                 await self._deliveries.settled().addTimeout(LEAVING, self._tools.clock)
             except defer.TimeoutError:
-                self._log.warn(
+                log.warn(
                     "finished builds that are not taken yet, and stay on disk: {count}",
                     count=len(self._deliveries.held()),
                 )
@@ -249,7 +216,7 @@ class BuildServer:
 
     def _announce_draining(self, welcome: Welcome) -> None:
         saying = Deferred.fromCoroutine(self._say_draining(welcome))
-        saying.addErrback(lambda failure: self._log.failure("a defect while saying that it drains", failure))
+        saying.addErrback(lambda failure: log.failure("a defect while saying that it drains", failure))
 
     async def _say_draining(self, welcome: Welcome) -> None:
         """Tell the metaserver of this Session that no more orders are taken, until it has heard."""
@@ -259,7 +226,7 @@ class BuildServer:
             except Unavailable:
                 return  # the next Session is told
             except BuildToolError as error:
-                self._log.warn("the metaserver does not hear of draining: {why}", why=str(error))
+                log.warn("the metaserver does not hear of draining: {why}", why=str(error))
                 if not isinstance(error, StorageUnavailable):
                     return
                 await deferLater(self._tools.clock, _TELL_AGAIN, lambda: None)
@@ -268,110 +235,17 @@ class BuildServer:
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    def _understood(self, order: Order) -> tuple[Project, Offer]:
-        """Return what this machine's own configuration says about an order. Raises Declined."""
-        project = self._offered.projects.get(order.project)
-        if project is None:
-            known = ", ".join(sorted(self._offered.projects)) or "none"
-            raise Declined(f"not configured for project {order.project!r}, only for {known}")
-        if project.recipe.version != order.recipe_version:
-            has = f"has recipe {project.recipe.version} of {order.project}"
-            raise Declined(f"{has}, needs {order.recipe_version}: update config.py")
-        wanted = (order.platform, order.kind)
-        offer = next((one for one in self._offered.offers if (one.platform, one.kind) == wanted), None)
-        if offer is None:
-            raise Declined("does not offer this platform any more")
-        if not _COMMIT.match(order.revision):
-            raise Declined(f"{order.revision[:80]!r} is not the full id of a commit or revision")
-        try:
-            values = project.options.compile_values(dict(order.options))
-        except UsageError as error:
-            raise Declined(brief(str(error))) from error
-        if values != order.options:
-            differs = f"describes the options of {order.project} differently"
-            raise Declined(f"{differs}: update config.py or buildtool itself")
-        return project, offer
-
     def _check_wanted(self, held: _Open) -> None:
         if self._stopping or held.aborted:
             raise Declined(self._stopping or held.aborted)
         if self._welcome is None or self._welcome.session != held.session:
             raise Declined("the session has ended")
 
-    async def _ask_project(self, project: Project, order: Order) -> tuple[str, ProjectMistake | None]:
-        """Return the repository's URL, or the project's mistake. Raises Declined.
-
-        Declining for a mistake would only send the order round all machines, again and again: it begins, and ends so.
-        """
-        # What the machine has by now is looked at while the project's mapping answers.
-        machine = Deferred.fromCoroutine(self._tools.workshop.machine()) if project.client_checkers else None
-        try:
-            url = await self._url(project, order)
-            if machine is not None:
-                await self._ask_checkers(project, order, await machine)
-        except ProjectMistake as error:
-            return "", error
-        finally:
-            if machine is not None:
-                machine.addErrback(lambda _why: None)  # whoever needed it has heard
-        return url, None
-
-    async def _url(self, project: Project, order: Order) -> str:
-        """Return the repository's URL. Raises Declined for a source that is not known here, and RecipeMistake."""
-        whom, where = f"path_to_url of {order.project}", at(defined(project.path_to_url))
-        question: Callable[[], object] = partial(ask, whom, partial(project.path_to_url, order.source))
-        try:
-            asked = Deferred.fromCoroutine(self._pool.run(question))
-            url = await asked.addTimeout(MAPPING_PATIENCE, self._tools.clock)
-        except defer.TimeoutError as error:
-            raise RecipeMistake(f"{whom} has not answered within {MAPPING_PATIENCE:g} s{where}") from error
-        except RecipeMistake as error:
-            cause = error.__cause__
-            if isinstance(cause, LookupError | UsageError):  # how it says that there is no such source
-                raise Declined(brief(str(cause.args[0] if cause.args else cause))) from error
-            raise
-        if not isinstance(url, str) or not url:
-            raise RecipeMistake(f"{whom} answered {url!r}, not a URL{where}")
-        return url
-
-    async def _ask_checkers(self, project: Project, order: Order, machine: Mapping[str, Value]) -> None:
-        """Raise Declined with what a client checker of the project says, RecipeMistake for one that is wrong itself."""
-        checked = Checked(
-            project=order.project,
-            revision=order.revision,
-            options=dict(order.options),
-            platform=dict(order.platform),
-            machine=machine,
-            running=self.running - 1,
-        )
-        for checker in project.client_checkers:
-            name = getattr(checker, "__name__", "a client checker")
-            try:
-                question = partial(ask, f"{name} of {project.name}", partial(checker, checked))
-                asked = Deferred.fromCoroutine(self._pool.run(question))
-                reason = await asked.addTimeout(CHECKERS_PATIENCE, self._tools.clock)
-            except defer.TimeoutError as error:
-                self._log.warn("{checker} of {project} has not answered", checker=name, project=project.name)
-                raise Declined(f"{name} of {project.name} does not answer here") from error
-            except RecipeMistake as error:
-                if isinstance(error.__cause__, OSError):  # it looked at this machine
-                    raise Declined(brief(str(error))) from error
-                raise
-            except (MachineFault, BuildFailed, MemoryError) as error:
-                raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
-            if reason is not None:
-                raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
-
-    def _later(self, run: Run, held: _Open) -> None:
-        """Start the Attempt in the reactor's next turn."""
-        started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
-        started.addErrback(lambda failure: self._log.failure("a defect in build {key}", failure, key=held.key))
-
     async def _see_through(self, run: Run, held: _Open) -> None:
         delivery: Delivery | None = None
         try:
             finished = await run.run()
-            self._say_finished(finished)
+            _log_finished(finished)
             delivery = await self._deliveries.keep(finished)
             await run.clear()
         finally:
@@ -379,12 +253,6 @@ class BuildServer:
         if held.aborted:
             # It may have come too late to stop anything.
             self._deliveries.abort(held.key, held.aborted)
-
-    def _say_finished(self, finished: Finished) -> None:
-        end = finished.end
-        words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
-        why = f": {end.reason}" if isinstance(end, Ended) else ""
-        self._log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)
 
     def _release(self, held: _Open, delivery: Delivery | None = None) -> None:
         """The slot is free; what was made in it is offered after that, since the answer may bring the next order."""
@@ -395,3 +263,10 @@ class BuildServer:
             self._deliveries.offer(delivery)
         if not self._runs():
             self._idling.notify()
+
+
+def _log_finished(finished: Finished) -> None:
+    end = finished.end
+    words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
+    why = f": {end.reason}" if isinstance(end, Ended) else ""
+    log.info("build {build}.{epoch} {words}{why}", build=end.build_id, epoch=end.epoch, words=words, why=why)

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.buildserver.attempt import RECIPE_PATIENCE, artifact_name
 from buildtool.buildserver.blame import Stopped, brief, judge_start
 from buildtool.buildserver.delivery import WRONG, SpoolLimits
-from buildtool.buildserver.server import CHECKERS_PATIENCE, LEAVING
+from buildtool.buildserver.order_check import CHECKERS_PATIENCE
+from buildtool.buildserver.server import LEAVING
 from buildtool.errors import (
     BadArchive,
     BadTicket,
@@ -31,7 +32,9 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
-from buildtool.model.records import ARTIFACT_NAME_LIMIT, AttemptEnd, canonical
+from buildtool.model.names import ARTIFACT_NAME_LIMIT
+from buildtool.model.options import canonical
+from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import HeldState, Judged, OfferKind, Verdict
 from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
@@ -48,7 +51,8 @@ class Asleep:
         self.names = names
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        inner = function.args[1].func if isinstance(function, partial) else function
+        asked = function.args[1] if isinstance(function, partial) else function
+        inner = asked.func if isinstance(asked, partial) else asked
         if inner.__name__ in self.names:
             await Deferred()
         return function()
