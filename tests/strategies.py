@@ -3,15 +3,16 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from buildtool.model.audit import AuditEvent
-from buildtool.model.options import Canonical, Kind, Option, Property
+from buildtool.model.options import Canonical, Kind, Option
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
-from buildtool.model.project_options import STANDARD, ProjectOptions
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import STANDARD, Property
 from buildtool.model.records import (
     Artifact,
     Attempt,
     AttemptEnd,
     AttemptState,
+    AuditEvent,
     Build,
     BuildSpec,
     BuildState,

@@ -20,10 +20,10 @@ from docutils.core import publish_doctree
 from buildtool.configuration import mail_settings, settings
 from buildtool.configuration.file import CONFIG_VARIABLE
 from buildtool.model.options import Kind
-from buildtool.model.project_options import STANDARD, Policy
+from buildtool.model.policy import Policy
+from buildtool.model.properties import STANDARD, TOOLS
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
-from buildtool.model.vocabulary import TOOLS
 from buildtool.programs.buildserver import main as buildserver
 from buildtool.programs.common.program import EXIT_CODES
 from buildtool.programs.common.subcommands import Subcommands

@@ -26,11 +26,13 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
+from buildtool.model.options import canonical
 from buildtool.model.platforms import Value
-from buildtool.model.records import AttemptEnd, canonical
+from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted

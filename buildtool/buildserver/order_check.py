@@ -35,7 +35,7 @@ log = Logger()
 
 @frozen
 class Offered:
-    """What this build server takes: its projects by name, its platforms, how many builds at once."""
+    """The offer of this build server: its projects by name, its platforms, how many builds at once."""
 
     projects: Mapping[str, Project]
     offers: Sequence[Offer]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 
-from buildtool.concurrency.asker import NOBODY, Asker
+from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up
 
 E = TypeVar("E")
+T = TypeVar("T")
 
 LATELY = 5.0
 """Seconds after which time that was taken up counts half."""
@@ -151,3 +153,32 @@ class Inbox(Generic[E]):
                 del self._root.members[name]
         self._accounts = sum(len(address.members) for address in self._root.members.values())
         self._root.order = [(used / weight, count, name) for used, count, name in self._root.order]
+
+
+class Gate:
+    """A gate through which one thing passes at a time; who waits is let through as from an inbox."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._waiting: Inbox[Deferred[None]] = Inbox(seconds)
+        self._taken = False
+
+    async def run(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what ``act`` returns, once it is the turn of whoever asks. Raises Unavailable if they have left."""
+        by = asker()
+        if self._taken:
+            turn: Deferred[None] = Deferred()
+            self._waiting.put(turn, by)
+            await turn
+        self._taken = True
+        began = self._seconds()
+        try:
+            if by.gone:
+                raise hung_up()
+            return await act()
+        finally:
+            self._waiting.charge(by, self._seconds() - began)
+            self._taken = False
+            if len(self._waiting):
+                self._taken = True
+                self._waiting.take().callback(None)

@@ -1,8 +1,11 @@
-"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer."""
+"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer.
+
+Tested by tests/concurrency/test_fair_queue.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from attrs import define, field
@@ -11,6 +14,7 @@ from twisted.python.failure import Failure
 
 from buildtool.concurrency.asker import Asker, asker, hung_up, working_for
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -82,6 +86,33 @@ class SingleFlight(Generic[T]):
             sharing.tell(outcome)
             sharing, self._next[key] = self._next[key], _Sharers(Asker())
         del self._next[key]
+
+
+class Batches(Generic[K, T]):
+    """A ``SingleFlight`` whose act is told everything that those who share a run ask about."""
+
+    def __init__(self) -> None:
+        self._rounds: SingleFlight[T] = SingleFlight()
+        self._asked: dict[str, list[frozenset[K]]] = {}
+
+    async def ask(self, key: str, items: Iterable[K], act: Callable[[frozenset[K]], Awaitable[T]]) -> T:
+        """Return what a run of ``act`` that begins after now, about at least ``items``, returns or raises."""
+        mine = frozenset(items)
+        asked = self._asked.setdefault(key, [])
+        asked.append(mine)
+
+        async def run() -> T:
+            return await act(frozenset().union(*self._asked.pop(key, [])))
+
+        try:
+            return await self._rounds.share(key, run)
+        finally:
+            # Whoever left before the run began asks nothing any more.
+            left = self._asked.get(key, [])
+            if left is asked and any(one is mine for one in left):
+                del left[next(place for place, one in enumerate(left) if one is mine)]
+                if not left:
+                    del self._asked[key]
 
 
 def _after(outcome: T, forget: Callable[[], None]) -> T:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
-from buildtool.model.hosts import at_port
-from buildtool.model.options import Option
-from buildtool.model.records import canonical, shown
+from buildtool.model.addresses import at_port
+from buildtool.model.options import Option, canonical, shown
 from buildtool.project.definition import Project
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from buildtool.configuration.file import at_home
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.addresses import valid_address
-from buildtool.model.hosts import valid_bind, valid_host, valid_url
+from buildtool.model.addresses import valid_address, valid_bind, valid_host, valid_url
 from buildtool.model.text import quoted
 
 PORTS = range(1, 65536)

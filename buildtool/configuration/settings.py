@@ -31,7 +31,7 @@ from buildtool.configuration.places import (
     valid_port,
 )
 from buildtool.errors import ConfigurationError, UnknownProject
-from buildtool.model.hosts import in_url, is_address
+from buildtool.model.addresses import in_url, is_address
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded

@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.asker import NOBODY, Asker, hung_up
 from buildtool.concurrency.inbox import Inbox
-from buildtool.model.audit import AuditEvent
-from buildtool.model.records import Artifact, Demand, Shelf, ShelfKey
+from buildtool.model.records import AuditEvent, ShelfKey
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.decide import Decision, decide, shelves_needed
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.events import ArtifactGone, AskedWhy, Event, Explain, hits_wanted, submissions
-from buildtool.scheduling.state.state import AnsweredSubmission, State
+from buildtool.scheduling.state.hits import Look
+from buildtool.scheduling.state.state import State
 
 BATCH_MOST = 500
 """At most so many events share one transaction."""
@@ -39,14 +39,14 @@ LOADED_AT_ONCE = 4_000
 class Entry:
     """An event that waits, with whom it is answered to; once decided, with its decision.
 
-    ``hits`` is what each of its demands would be answered with, as far as that was looked for.
+    ``looks`` is what was found of hits for each of its demands, as far as that was looked for.
     """
 
     event: Event
     answered: Deferred[Answer] | None
     asker: Asker = NOBODY
     decision: Decision | None = None
-    hits: list[tuple[Demand, tuple[Shelf, ...], Artifact | None] | None] = field(factory=list)
+    looks: list[Look | None] = field(factory=list)
 
     @property
     def effects(self) -> Sequence[Effect | AuditEvent]:
@@ -143,10 +143,7 @@ class BatchDecider:
             self.turn.turned()
             for key, shelf in shelves.items():
                 self.state.shelves.stock(key, shelf)
-            for client_id, answered in known.items():
-                self.state.seen[client_id] = AnsweredSubmission(
-                    answered.request_id, answered.body_digest, answered.answer
-                )
+            self.state.seen.update(known)
         looked = await self._look(taken)
         self.put_back([*taken[looked:], *rest])
         return taken[:looked]
@@ -161,11 +158,11 @@ class BatchDecider:
         looked = 0
         for entry in batch:
             looked += 1
-            entry.hits = []
+            entry.looks = []
             for demand in hits_wanted(entry.event):
-                if (found := self.state.shelves.find_hit(demand)) is not None:
+                if (found := self.state.hits.find(demand)) is not None:
                     self._looked_for.add((found.digest, found.size))
-                entry.hits.append(self.state.shelves.hit)
+                entry.looks.append(self.state.hits.last)
             if self.turn.stopwatch() - began >= SLICE:
                 break
         self._absent = frozenset()
@@ -187,7 +184,7 @@ class BatchDecider:
         for count, entry in enumerate(batch):
             gone, sure = self._without_files(entry, now)
             decided += gone
-            if not sure or (entry.hits and self._unloaded(entry.event)):
+            if not sure or (entry.looks and self._unloaded(entry.event)):
                 # Of what was withdrawn in this batch there are older ones, which have to be read or looked for first.
                 self.put_back(batch[count:])
                 return decided, count
@@ -211,9 +208,9 @@ class BatchDecider:
         """
         gone: list[Entry] = []
         sure = True
-        for demand, hit in zip(hits_wanted(entry.event), entry.hits, strict=True):
-            self.state.shelves.hit = hit  # what was found when the files were looked for, if nothing has changed since
-            while (found := self.state.shelves.find_hit(demand)) is not None:
+        for demand, look in zip(hits_wanted(entry.event), entry.looks, strict=True):
+            self.state.hits.last = look  # what was found when the files were looked for, if nothing has changed since
+            while (found := self.state.hits.find(demand)) is not None:
                 file = (found.digest, found.size)
                 if file not in self._absent:
                     sure = sure and file in self._looked_for

@@ -21,19 +21,19 @@ from buildtool.concurrency.inbox import Inbox
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.batches import SLICE, BatchDecider, Entry, ReactorTurn
-from buildtool.model.audit import AuditEvent
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
 from buildtool.model.records import (
     Attempt,
     AttemptState,
+    AuditEvent,
     Beat,
     BuildState,
     RequestState,
+    Row,
 )
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
-from buildtool.scheduling.decide import next_wake
 from buildtool.scheduling.effects import Effect, RequestMoved
 from buildtool.scheduling.events import (
     ClockStepped,
@@ -42,7 +42,6 @@ from buildtool.scheduling.events import (
     Restarted,
     Tick,
 )
-from buildtool.scheduling.state.journal import Row
 from buildtool.scheduling.state.state import State
 
 SWEEP = 30.0
@@ -130,7 +129,11 @@ class Broker:
         self.state.load(refusal for refusal in snapshot.refusals if refusal.build_id in open_builds)
         for artifact in snapshot.recent:
             self.state.durations.learn(artifact)
-        self.state.numbers_from(snapshot.next_request, snapshot.next_build, snapshot.next_artifact)
+        self.state.next_numbers = {
+            "request": snapshot.next_request,
+            "build": snapshot.next_build,
+            "artifact": snapshot.next_artifact,
+        }
         self.state.beat = snapshot.beat
         doubtful, self._doubtful = self._doubtful, None
         stepped = doubtful is not None and doubtful[0] == snapshot.beat
@@ -223,18 +226,18 @@ class Broker:
             entries, count = self._batches.decide(batch, now)
             batch = batch[:count]
             happened = [one for entry in entries for one in entry.effects if isinstance(one, AuditEvent)]
-            rows = self.state.changes()
+            rows = self.state.journal.rows()
             if self._trouble:  # so that whatever comes next, a sweep too, finds out whether it is over
                 happened.append(AuditEvent("storage-back", "metaserver", self._trouble))
             if rows or happened:
                 await self._commit(entries, rows, happened, now)
                 self._is_troubled("")
         except ConflictingRow as error:
-            self.state.rollback()
+            self.state.journal.rollback()
             log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
             await self._take_alone(batch)
         except BuildToolError as error:
-            self.state.rollback()
+            self.state.journal.rollback()
             self._is_troubled(f"nothing can be committed: {error}")
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}"))
@@ -338,7 +341,7 @@ class Broker:
         if self._stopped:
             return
         now = self.clock.wall()
-        when = next_wake(self.state, now)
+        when = self.state.timers.next_due(now)
         delay = SWEEP if when is None else min(SWEEP, max(0.0, when - now))
         if self._trouble:
             delay = RETRY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -24,8 +23,15 @@ from buildtool.metaserver.arrivals import Comings
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.matching.fitting import by_mark, by_rank
+from buildtool.model.names import (
+    ARTIFACT_NAME_WORDS,
+    SERVER_NAME_WORDS,
+    is_artifact_name,
+    is_digest,
+    is_server_name,
+)
 from buildtool.model.principal import Principal
-from buildtool.model.records import ARTIFACT_NAME_LIMIT, Attempt, AttemptEnd, AttemptState
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState
 from buildtool.model.servers import Capability, Held, Verdict
 from buildtool.model.text import duration_words
 from buildtool.ports.metaserver import (
@@ -61,9 +67,6 @@ from buildtool.scheduling.events import (
 
 log = Logger()
 
-_SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_BUILDS = 256
 _MOST_OFFERS = 64
 _MOST_HELD = 512
@@ -121,10 +124,8 @@ class BuildServerService:
 
     async def register(self, by: Principal, message: Register) -> Welcome:
         """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
-        if not _SERVER_NAME.match(message.server):
-            raise UsageError(
-                f"build server name {message.server!r} is not usable: letters, digits, dot, - and _, at most 63"
-            )
+        if not is_server_name(message.server):
+            raise UsageError(f"build server name {message.server!r} is not usable: {SERVER_NAME_WORDS}")
         capability = message.capability
         if not 1 <= capability.max_builds <= _MOST_BUILDS or len(capability.offers) > _MOST_OFFERS:
             raise UsageError(
@@ -224,9 +225,9 @@ class BuildServerService:
 
     async def done(self, by: Principal, message: Done) -> Ok:
         """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
-        if not _FILE_NAME.match(message.name) or len(message.name) > ARTIFACT_NAME_LIMIT:
-            raise UsageError(f"artifact name {message.name!r} is not usable: letters, digits and _.+- only")
-        if not _DIGEST.match(message.digest) or not _DIGEST.match(message.content_digest) or message.size < 0:
+        if not is_artifact_name(message.name):
+            raise UsageError(f"artifact name {message.name!r} is not usable: {ARTIFACT_NAME_WORDS}")
+        if not (is_digest(message.digest) and is_digest(message.content_digest)) or message.size < 0:
             raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
         if not 0 <= message.seconds <= _MOST_SECONDS:
             raise UsageError(f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}")

@@ -6,7 +6,6 @@ Tested by tests/metaserver/test_requests.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -18,12 +17,12 @@ from buildtool.errors import RecipeMistake, UsageError
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import ProjectOptions, tool_option
+from buildtool.model.project_options import ProjectOptions, check_known, tool_option
+from buildtool.model.properties import TOOLS
 from buildtool.model.records import BuildSpec, Demand
-from buildtool.model.vocabulary import TOOLS, check_known
 from buildtool.ports.metaserver import SourceResolver
 from buildtool.project.definition import Project, tools_named
-from buildtool.project.user_errors import ask, at, defined
+from buildtool.project.user_errors import ask_url
 from buildtool.protocol.codec import encode, listed, size_of
 from buildtool.protocol.messages import AskExplain, Submit
 from buildtool.scheduling.state.state import State
@@ -135,18 +134,14 @@ def body_digest(message: Submit) -> str:
 def source_url(project: Project, source: str) -> str:
     """Return the repository's URL for a ``--source``. Raises UsageError, RecipeMistake where the mapping is wrong."""
     tool_option("source").check(source)
-    whom = f"path_to_url of {project.name}"
     try:
-        url: object = ask(whom, partial(project.path_to_url, source))
+        return ask_url(f"path_to_url of {project.name}", project.path_to_url, source)
     except RecipeMistake as error:
         cause = error.__cause__
         if isinstance(cause, LookupError):
             known = f": {cause.args[0]}" if cause.args else ""
             raise UsageError(f"project {project.name} has no source {source!r}{known}") from error
         raise
-    if not isinstance(url, str) or not url:
-        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(project.path_to_url))}")
-    return url
 
 
 def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:

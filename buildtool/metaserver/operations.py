@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from attrs import define, evolve, field
@@ -13,6 +12,7 @@ from buildtool.errors import InternalError, NotFound, StillThere, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import FarmStatusReader, shortened
 from buildtool.model.addresses import valid_address
+from buildtool.model.names import is_client_id, is_digest, is_row_id
 from buildtool.model.options import digest_of
 from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
@@ -58,17 +58,13 @@ from buildtool.scheduling.events import (
     Submitted,
     Tick,
 )
-from buildtool.scheduling.server_names import busy_in
+from buildtool.scheduling.servers.names import busy_in
 
 NAMES_SHOWN = 20
 """How many names a refusal lists."""
 
 AT_ONCE = 200
 """How many artifacts are withdrawn together."""
-
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
-_CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 @define
@@ -198,7 +194,7 @@ class OperatorService:
 
     async def rebuild(self, by: Principal, message: RebuildBuild) -> ActionResult:
         """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
-        if not _CLIENT_ID.match(message.client_id):
+        if not is_client_id(message.client_id):
             raise UsageError("the client request id is 32 hex digits")
         email = valid_address(message.email) if message.email else ""
         build = await self._build(message.build_id)
@@ -246,9 +242,9 @@ class OperatorService:
     async def purge(self, by: Principal, message: PurgeArtifact) -> ActionResult:
         """Remove an artifact: withdraw it and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
         named = message.artifact
-        if _DIGEST.match(named):
+        if is_digest(named):
             found = list(await self.store.artifacts_of(named))
-        elif _NUMBER.match(named):
+        elif is_row_id(named):
             one = await self.store.artifact(int(named))
             found = [one] if one is not None else []
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildtool.concurrency.asker import Asker, asker, working_for
+from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import (
     NOTHING_ACCEPTED,
@@ -26,13 +26,13 @@ from buildtool.errors import (
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.inbox import Gate
 from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.addresses import valid_address
+from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import Request, RequestState
+from buildtool.model.records import AnsweredRequest, Request, RequestState
 from buildtool.model.tickets import token_matches
-from buildtool.ports.metaserver import AnsweredRequest, BrokerStore, Conditions, Handlers, SourceResolver
+from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol.messages import (
     TOGETHER,
     AskBuild,
@@ -84,9 +84,6 @@ ASKER_LIMIT = 100
 
 PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
-
-_FULL_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-_CLIENT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def _untimed() -> None:
@@ -163,11 +160,11 @@ class RequestService:
         self, by: Principal, items: tuple[Submit, ...], digests: tuple[str, ...]
     ) -> tuple[RequestStatus, ...]:
         for item in items:
-            if not _CLIENT_ID.match(item.client_id):
+            if not is_client_id(item.client_id):
                 raise UsageError("the client request id is 32 hex digits")
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
-        if not all(_FULL_ID.match(item.revision) and not item.revrange for item in items):
+        if not all(is_commit_id(item.revision) and not item.revrange for item in items):
             try:
                 known = await self.store.answered([item.client_id for item in items])
             except StorageUnavailable as error:

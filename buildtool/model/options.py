@@ -59,22 +59,6 @@ class Kind(enum.Enum):
     SET = "set"
 
 
-class Role(enum.Enum):
-    """The role of a property: it says where the binary runs (artifact) or who can build it (machine)."""
-
-    ARTIFACT = "artifact"
-    MACHINE = "machine"
-
-
-class Comparison(enum.Enum):
-    """The way in which what is offered compares with what is asked for."""
-
-    EXACT = "exact"
-    AT_MOST = "at most"
-    AT_LEAST = "at least"
-    SUBSET = "subset"
-
-
 def _check_name(_instance: object, _attribute: object, name: str) -> None:
     if not _NAME.match(name):
         raise ConfigurationError(
@@ -231,28 +215,6 @@ class Option:
         return normal
 
 
-@frozen
-class Property:
-    """A system option: what ``option`` describes, its role, how it compares, and which detector reads it."""
-
-    option: Option
-    role: Role
-    comparison: Comparison
-    detector: str
-
-    @property
-    def name(self) -> str:
-        return self.option.name
-
-    def describe(self) -> dict[str, object]:
-        """Return the description as plain JSON data."""
-        return self.option.describe() | {
-            "role": self.role.value,
-            "comparison": self.comparison.value,
-            "detector": self.detector,
-        }
-
-
 def choice(
     name: str,
     choices: Iterable[str],
@@ -303,6 +265,16 @@ def written(value: Value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def canonical(values: Mapping[str, Value]) -> Canonical:
+    """Return ``values`` as canonical pairs, sorted by name."""
+    return tuple(sorted(values.items()))
+
+
+def shown(values: Canonical) -> str:
+    """Return ``values`` for people: ``arch=ppc utf8=yes``."""
+    return " ".join(f"{name}={written(value)}" for name, value in values)
 
 
 def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...]:

@@ -1,63 +1,19 @@
-"""What a project says of itself: all its options, the standard properties among them, and its policy.
+"""All options of a project: its properties, its compile options, and those that every project takes.
 
 The test is tests/model/test_options.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 from attrs import frozen
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Canonical, Comparison, Kind, Option, Property, Role, digest_of, value_shown
-from buildtool.model.platforms import CPU_LEVELS, Value
-
-
-def _standard() -> dict[str, Property]:
-    artifact, machine = Role.ARTIFACT, Role.MACHINE
-    exact, at_most, at_least, subset = (
-        Comparison.EXACT, Comparison.AT_MOST, Comparison.AT_LEAST, Comparison.SUBSET,
-    )  # fmt: skip
-    version = r"[0-9][0-9A-Za-z.+~-]{0,39}"
-    rows = (
-        (Option("os", Kind.CHOICE, "operating system", choices=("linux", "darwin", "windows")), artifact, exact),
-        (Option("arch", Kind.STRING, "processor architecture (aliases such as amd64 and powerpc are understood)",
-                pattern=r"[a-z0-9_]{1,20}", shape="a name such as x86_64, ppc or aarch64"), artifact, exact),
-        (Option("bits", Kind.INT, "bits of a pointer", minimum=16, maximum=128), artifact, exact),
-        (Option("byteorder", Kind.CHOICE, "byte order", choices=("little", "big")), artifact, exact),
-        (Option("libc", Kind.STRING, "C library family", pattern=r"[a-z][a-z0-9_+-]{0,20}",
-                shape="a name such as glibc or musl"), artifact, exact),
-        (Option("libc_version", Kind.STRING, "newest C library that the binary may need", pattern=version,
-                shape="a version such as 2.36"), artifact, at_most),
-        (Option("cpu_level", Kind.CHOICE, "highest x86-64 level that the binary may need", choices=CPU_LEVELS),
-         artifact, at_most),
-        (Option("memory", Kind.INT, "memory that the build needs, in MiB", minimum=1, maximum=2**32), machine,
-         at_least),
-        (Option("cpus", Kind.INT, "processors that the build needs", minimum=1, maximum=2**16), machine, at_least),
-        (Option("disk", Kind.INT, "free disk that the build needs, in MiB", minimum=1, maximum=2**40), machine,
-         at_least),
-        (Option("tools", Kind.SET, "programs that the build needs, such as gcc,make"), machine, subset),
-    )  # fmt: skip
-    return {option.name: Property(option, role, comparison, option.name) for option, role, comparison in rows}
-
-
-STANDARD: dict[str, Property] = _standard()
-"""The properties that most projects need, by name; see docs/integrator.rst for their roles and directions."""
-
-
-DETECTORS: frozenset[str] = frozenset(STANDARD) | {"os_release", "tool_versions", "cc_version"}
-"""The names of all detectors: what a Property may say that it is read by."""
-
-
-def standard(*names: str) -> tuple[Property, ...]:
-    """Return the standard properties of these names, all of them when none is named. Raises ConfigurationError."""
-    unknown = [name for name in names if name not in STANDARD]
-    if unknown:
-        raise ConfigurationError(f"no standard property {unknown[0]!r}; there are {', '.join(STANDARD)}")
-    return tuple(STANDARD[name] for name in names or STANDARD)
-
+from buildtool.model.options import Canonical, Kind, Option, digest_of, value_shown, written
+from buildtool.model.platforms import Value
+from buildtool.model.properties import ENUMERATED, SHOWN, Comparison, Property, Role, nearest
 
 TOOL_OPTIONS: tuple[Option, ...] = (
     Option("source", Kind.STRING, "which of the project's sources to build", default="",
@@ -115,6 +71,10 @@ class ProjectOptions:
     def artifact_names(self) -> frozenset[str]:
         """Return the names of the properties that say where the binary runs."""
         return self._artifact_names
+
+    def comparisons(self) -> dict[str, Comparison]:
+        """Return how each system property compares."""
+        return {item.name: item.comparison for item in self.system}
 
     @cached_property
     def _artifact_names(self) -> frozenset[str]:
@@ -189,29 +149,28 @@ def _known(given: Mapping[str, object], names: Mapping[str, object], what: str) 
             raise UsageError(f"unknown {what} {value_shown(name)}; this project has {known}")
 
 
-@frozen
-class Policy:
-    """A project's settings for versions and failing, from its ``config.py``; times in seconds.
+def check_known(
+    options: ProjectOptions,
+    explicit: Mapping[str, Value],
+    offered: Mapping[str, Collection[Value]],
+    tools: Collection[str],
+) -> None:
+    """Raise UsageError for what was asked for by a name that nobody knows: neither this program nor any build server.
 
-    A refusal is remembered for ``refusal_first``, doubling up to ``refusal_ttl``; a breakage for ``refusal_ttl``; lost
-    contact for ``lost_ttl``. Contact lost before a start delays the next by ``retry_first``, doubling up to
-    ``retry_most``. ``breakages`` on distinct servers make a Build unbuildable; ``strikes`` in a row put a server into
-    quarantine. ``time_limit`` is the project's own for all commands of one build together.
+    ``offered`` are the values that build servers have offered, by property; ``tools`` all programs that they look for.
+    What is known and offered by nobody yet may be waited for.
     """
-
-    recipe_version: int
-    options_digest: str
-    comparisons: tuple[tuple[str, Comparison], ...] = ()
-    confirm_failures: int = 1
-    failure_ttl: float = 86_400.0
-    request_ttl: float = 7 * 86_400.0
-    refusal_first: float = 10.0
-    refusal_ttl: float = 600.0
-    lost_ttl: float = 30.0
-    retry_first: float = 1.0
-    retry_most: float = 300.0
-    breakages: int = 3
-    strikes: int = 3
-    quarantine_first: float = 10.0
-    quarantine_most: float = 3_600.0
-    time_limit: float = 3_600.0
+    for name, value in explicit.items():
+        item = options.property(name)
+        flag = item.option.flag if item is not None else name
+        if name in ENUMERATED and value not in ENUMERATED[name] and value not in offered.get(name, ()):
+            had = ", ".join(sorted(written(one) for one in offered.get(name, ()))[:SHOWN])
+            ever = f"build servers have offered {had}" if had else "no build server has come yet"
+            said = written(value)
+            raise UsageError(f"{flag}: {said} is not known{nearest(said, ENUMERATED[name])} ({ever})")
+        if item is not None and item.detector == "tools" and isinstance(value, tuple):
+            for tool in value:
+                if tool not in tools:
+                    near = nearest(tool, tools).partition(";")[0]
+                    look = "build servers look for common programs and for what recipes name in machine={'tools': ...}"
+                    raise UsageError(f"{flag}: no build server looks for {tool}{near or f'; {look}'}")

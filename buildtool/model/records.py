@@ -5,18 +5,14 @@ The test is tests/model/test_keys.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from attrs import frozen
 
-from buildtool.model.options import Canonical, digest_of, written
-from buildtool.model.platforms import Value
-from buildtool.model.servers import OfferKind, QuickEnum
-
-ARTIFACT_NAME_LIMIT = 200
-"""The longest artifact file name, in characters."""
+from buildtool.model.options import Canonical, digest_of
+from buildtool.model.servers import OfferKind, QuickEnum, Server
 
 
 class RequestState(QuickEnum):
@@ -346,15 +342,26 @@ class Shift:
     failures: bool
 
 
-def canonical(values: Mapping[str, Value]) -> Canonical:
-    """Return ``values`` as canonical pairs, sorted by name."""
-    return tuple(sorted(values.items()))
+@frozen
+class AuditEvent:
+    """One row of the events table: what happened to whom, for live pages, audit and resuming."""
+
+    kind: str
+    subject: str
+    detail: str = ""
 
 
-def shown(values: Canonical) -> str:
-    """Return ``values`` for people: ``arch=ppc utf8=yes``."""
-    return " ".join(f"{name}={written(value)}" for name, value in values)
+@frozen
+class AnsweredRequest:
+    """A Request that was answered before: its id, the digest of its body, and the answer given."""
 
+    request_id: int
+    body_digest: str
+    answer: str
+
+
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
+"""What a decision writes: each value is the whole row of its kind and key."""
 
 SHELF_MOST = 100
 """Of how many platforms artifacts, and failures, of one shelf are kept: the newest, and those remembered longest."""

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 from attrs import frozen
 
-from buildtool.model.audit import AuditEvent
+from buildtool.errors import BuildToolError
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
+    AnsweredRequest,
     Artifact,
     Attempt,
-    Beat,
+    AuditEvent,
     Build,
     Mail,
     Refusal,
-    RememberedFailure,
     Request,
+    Row,
     Shelf,
     ShelfKey,
-    Shift,
 )
 from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild
 from buildtool.protocol.messages import AbortOrder, Order, RequestStatus
-
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
-"""What the scheduler writes: each value is the whole row of its kind and key."""
 
 
 @frozen
@@ -49,15 +47,6 @@ class Snapshot:
     next_artifact: int
     recent: tuple[Artifact, ...] = ()
     beat: float = 0.0
-
-
-@frozen
-class AnsweredRequest:
-    """A Request that was answered before: its id, the digest of its body, and the answer given."""
-
-    request_id: int
-    body_digest: str
-    answer: str
 
 
 class BrokerStore(Protocol):
@@ -165,6 +154,21 @@ class SourceResolver(Protocol):
 
     async def pin(self, url: str, commit: str) -> None:
         """Keep ``commit`` in the mirror whatever happens at the origin."""
+
+
+@frozen
+class Bundle:
+    """A commit packed into a file, for build servers that the origin does not give it to: size in bytes, SHA-256."""
+
+    path: Path
+    size: int
+    digest: str
+
+
+class BeingMade(BuildToolError):
+    """A bundle is not ready yet."""
+
+    code = "being-made"
 
 
 class ArtifactFiles(Protocol):

@@ -1,4 +1,4 @@
-"""What a requester needs from outside: a metaserver to ask, and files to fetch."""
+"""What a requester needs from outside: a metaserver to ask, files to fetch and a place for them, a terminal or pipe."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-
-# --- the requester's shell and what it talks through ----------------------------------------------------
 
 
 class MetaserverClient(Protocol):
@@ -64,3 +62,32 @@ class Downloads(Protocol):
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         """Return log bytes from ``offset`` and whether the log is finished; waits up to ``wait`` seconds for more."""
+
+
+class Console(Protocol):
+    """A display of how the request goes."""
+
+    def say(self, line: str) -> None:
+        """Show one line."""
+
+    def state(self, told: RequestStatus) -> None:
+        """Show how the Request stands. Once it has ended, the rest of its log may still come."""
+
+    def log(self, data: bytes) -> None:
+        """Show more of the log: arbitrary bytes."""
+
+    def downloading(self, name: str, received: int, size: int) -> None:
+        """Show how many bytes of an artifact are here."""
+
+
+class Destination(Protocol):
+    """The place where an artifact goes."""
+
+    async def choose(self, name: str) -> str:
+        """Return the path for an artifact of this name. Raises UsageError when nothing can be written there."""
+
+    async def occupied(self, path: str) -> bool:
+        """Return whether there is a file at ``path``, which would be replaced."""
+
+    async def holds(self, path: str, size: int, digest: str) -> bool:
+        """Return whether the file at ``path`` has ``size`` bytes and this SHA-256 already."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Role
-from buildtool.model.project_options import DETECTORS, STANDARD, ProjectOptions
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import DETECTORS, STANDARD, Role, nearest
 from buildtool.model.text import quoted
-from buildtool.model.vocabulary import nearest
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Recipe
 

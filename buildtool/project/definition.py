@@ -8,10 +8,11 @@ from typing import Any
 from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, MachineFault
-from buildtool.model.matching.comparing import comparisons_of
-from buildtool.model.options import Comparison, Kind, Option, Property, Role, choice, flag, number, text, words
+from buildtool.model.options import Kind, Option, choice, flag, number, text, words
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import Policy, ProjectOptions, standard
+from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import Comparison, Property, Role, standard
 from buildtool.model.text import quoted
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
@@ -89,9 +90,9 @@ class Project:
     path_to_url: Callable[[str], str]
     client_checkers: tuple[ClientChecker, ...] = field(default=(), converter=_checkers)
     confirm_failures: int = 1
-    failure_ttl: float = 86_400.0
-    request_ttl: float = 7 * 86_400.0
-    time_limit: float = 3_600.0
+    failure_ttl: float = FAILURE_TTL
+    request_ttl: float = REQUEST_TTL
+    time_limit: float = TIME_LIMIT
     silence_limit: float = 1_200.0
     artifact_limit: int = 2 * 1024**3
     log_limit: int = 16 * 1024**2
@@ -104,7 +105,7 @@ class Project:
             return Policy(
                 recipe_version=self.recipe.version,
                 options_digest=self.options.digest(),
-                comparisons=tuple(sorted(comparisons_of(self.options).items())),
+                comparisons=tuple(sorted(self.options.comparisons().items())),
                 confirm_failures=self.confirm_failures,
                 failure_ttl=self.failure_ttl,
                 request_ttl=self.request_ttl,

@@ -11,12 +11,13 @@ from pathlib import PurePath
 from attrs import frozen
 
 from buildtool.errors import BuildFailed, BuildToolError, ConfigurationError, MachineFault, RecipeMistake, UsageError
-from buildtool.model.options import Kind, Option, Property, Role, written
+from buildtool.model.options import Kind, Option, written
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import Property, Role
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, PlatformTools, Wanted
-from buildtool.project.user_errors import ask, at, defined
+from buildtool.project.user_errors import ask, ask_url, at, defined
 
 PLANS = 300
 """Most questions that one recipe is asked."""
@@ -242,11 +243,9 @@ def _try_mapping(project: Project, within: Within) -> None:
     whom = f"project {project.name}: its path_to_url"
     try:
         with within(f"{whom}{at(defined(project.path_to_url))}"):
-            url = ask(whom, partial(project.path_to_url, ""))
+            ask_url(whom, project.path_to_url, "")
     except BuildToolError as error:
         raise ConfigurationError(str(error)) from error
-    if not isinstance(url, str) or not url:
-        raise ConfigurationError(f"{whom} answered {url!r} for '', not a URL{at(defined(project.path_to_url))}")
 
 
 def _try_checkers(project: Project, within: Within) -> None:

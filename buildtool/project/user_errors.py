@@ -6,6 +6,7 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,17 @@ def ask(whom: str, question: Callable[[], T]) -> T:
     except BaseException as error:
         # SystemExit and KeyboardInterrupt, too: their file runs inside of this program, which goes on.
         raise RecipeMistake(f"{whom} raised {words(error)}{at(place(error))}") from error
+
+
+def ask_url(whom: str, mapping: Callable[[str], str], source: str) -> str:
+    """Return the repository's URL that a project's ``path_to_url`` has for a source.
+
+    Raises RecipeMistake, whose cause is the mapping's own LookupError for a source that there is not.
+    """
+    url: object = ask(whom, partial(mapping, source))
+    if not isinstance(url, str) or not url:
+        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(mapping))}")
+    return url
 
 
 def words(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from buildtool.model.records import BuildState, shown
+from buildtool.model.options import shown
+from buildtool.model.records import BuildState
 from buildtool.model.text import duration_words
 from buildtool.protocol.messages import Explanation, Found, WhyLine
 from buildtool.requester.text import clean

@@ -10,10 +10,9 @@ from twisted.internet.task import deferLater
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, NotFound, Unavailable
-from buildtool.ports.requester import Downloads, MetaserverClient
+from buildtool.ports.requester import Console, Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus
 from buildtool.requester.pacing import Changes
-from buildtool.requester.ports import Console
 from buildtool.requester.text import clean, moved, waits
 
 __all__ = ["FollowedRequest", "LogShower"]

@@ -6,7 +6,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.rates import RateBudget, Rates
-from buildtool.requester.ports import Console
+from buildtool.ports.requester import Console
 
 SHOWN = RateBudget(100, 2)
 """Lines about changes that are shown at once, and each second after that: 64 builds at once have about that many."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -13,15 +12,15 @@ from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
-from buildtool.model.records import ARTIFACT_NAME_LIMIT, RequestState
-from buildtool.ports.requester import Downloads, MetaserverClient
+from buildtool.model.names import is_artifact_name
+from buildtool.model.records import RequestState
+from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, RequestStatus, Submit, SubmitTogether
 from buildtool.requester.explanation_text import explained
 from buildtool.requester.follow import FollowedRequest, LogShower
 from buildtool.requester.matrix import Watch, answered_together, news, table
 from buildtool.requester.outcome import Exit, Result, exit_of_state
 from buildtool.requester.pacing import Changes
-from buildtool.requester.ports import Console, Destination
 from buildtool.requester.text import answered, clean, ended, how_to_go_on, waits
 
 __all__ = ["RequestPlan", "Requester"]
@@ -33,7 +32,6 @@ PATIENCE = 3_600.0
 """Seconds without any connection after which somebody who follows gives up; the request goes on without them."""
 
 _RETRY = Backoff(0.5, 15.0)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 
 
 T = TypeVar("T")
@@ -224,7 +222,7 @@ class Requester:
 
     async def _fetch(self, found: Found) -> str:
         """Return the path of the artifact, fetched and verified. Raises what fetching raises, and BadUpload."""
-        if not _NAME.match(found.name) or len(found.name) > ARTIFACT_NAME_LIMIT:
+        if not is_artifact_name(found.name):
             raise BadUpload(
                 f"the metaserver names the artifact {clean(found.name)[:80]!r}: choose a name with --output"
             )

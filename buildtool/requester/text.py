@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from buildtool.model.records import BuildState, RequestState, shown
+from buildtool.model.options import shown
+from buildtool.model.records import BuildState, RequestState
 from buildtool.model.text import one_line
 from buildtool.protocol.messages import Found, RequestStatus
 

@@ -11,6 +11,7 @@ from attrs import evolve
 from buildtool.model.matching.requiring import machine_eased
 from buildtool.model.matching.satisfaction import implies, platform_satisfies
 from buildtool.model.records import (
+    AnsweredRequest,
     Build,
     BuildSpec,
     BuildState,
@@ -35,7 +36,6 @@ from buildtool.scheduling.decision import DecisionContext, disappoint, expire, s
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import Submitted, SubmittedTogether
-from buildtool.scheduling.state.state import AnsweredSubmission
 
 JOINS_LOOKED_AT = 500
 """How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
@@ -46,7 +46,7 @@ Its own BuildKey is found whatever there is; who misses another gets a build of 
 def submit_together(context: DecisionContext, event: SubmittedTogether) -> AnsweredTogether:
     """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
     known = any(item.client_id in context.state.seen for item in event.items)
-    group = None if known else (context.state.next_number("request"), len(event.items))
+    group = None if known else (context.state.next_numbers["request"], len(event.items))
     return AnsweredTogether(tuple(submit(context, item, group) for item in event.items))
 
 
@@ -76,26 +76,15 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
     )
     answer = answer_new(context, request)
     context.state.remember_answer(
-        event.client_id, AnsweredSubmission(request.id, event.body_digest, answer.request.answer)
+        event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)
     )
-    context.happened("request-" + answer.request.answer, f"request/{request.id}", f"by {event.by}" if event.by else "")
+    context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by)
     return answer
-
-
-def leave(context: DecisionContext, request: Request) -> None:
-    """Take a waiting Request off the Build that it had joined, which came to nothing: ``settle`` admits it anew.
-
-    From now on it wants its own exact revision. It keeps its place in the order of admission.
-    """
-    now = context.state.requests[request.id]  # that another of its group has ended may just have been noted
-    own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
-    context.state.put(evolve(now, demand=own, build_id=None, joined=Joined.OWN))
-    context.anew.add(request.id)
 
 
 def admit_anew(context: DecisionContext, anew: Request) -> None:
     """Admit a Request again that left what it had joined. Its requester is told only how it ends."""
-    artifact = None if anew.force else context.state.shelves.find_hit(anew.demand)
+    artifact = None if anew.force else context.state.hits.find(anew.demand)
     if artifact is not None:
         satisfy(context, anew, artifact)
         return
@@ -130,7 +119,7 @@ def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure 
 def answer_new(context: DecisionContext, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
     """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
-    artifact = None if request.force else context.state.shelves.find_hit(demand)
+    artifact = None if request.force else context.state.hits.find(demand)
     if artifact is not None:
         ended = evolve(
             request,

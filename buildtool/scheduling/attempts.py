@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from buildtool.model.matching.satisfaction import satisfies
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -19,23 +19,23 @@ from buildtool.model.records import (
     Joined,
     Refusal,
     RememberedFailure,
-    Request,
     RequestState,
 )
-from buildtool.model.servers import Server
-from buildtool.scheduling.admission import leave
 from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.cancelling import close_if_unwanted
 from buildtool.scheduling.decision import (
     DecisionContext,
     announce,
     close_build,
-    close_if_unwanted,
-    disappoint,
     expire,
+    leave,
     satisfy,
+    server_of,
+    tell_unsuccessful,
 )
 from buildtool.scheduling.dispatching import capable_elsewhere
-from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, Delivered
+from buildtool.scheduling.events import ArtifactUnkept, AttemptAccepted, AttemptEnded, AttemptEvent, Delivered
+from buildtool.scheduling.servers import quarantine
 
 
 @frozen
@@ -72,18 +72,17 @@ USED_EVERY = 3_600.0
 _NEVER_HAD = EndRule("did not get it", delay=True)
 
 
-def current(context: DecisionContext, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-    """Return the live Attempt that a report is about, or None when it comes from an older Session or epoch."""
-    attempt = context.state.attempts.get((build_id, epoch))
-    if attempt is None or attempt.server != server or attempt.session != session:
+def current(context: DecisionContext, event: AttemptEvent) -> Attempt | None:
+    """Return the live Attempt that an event is about, or None when it comes from an older Session or epoch."""
+    attempt = context.state.attempts.get((event.build_id, event.epoch))
+    if attempt is None or (attempt.server, attempt.session) != (event.server, event.session):
         return None
-    known = context.state.servers[server]
-    return attempt if known.connected and known.session == session else None
+    return attempt if server_of(context, event) is not None else None
 
 
 def accepted(context: DecisionContext, event: AttemptAccepted) -> Noted:
     """Record that a build server took an Attempt."""
-    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    attempt = current(context, event)
     if attempt is None or attempt.state is not AttemptState.OFFERED:
         return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
     begin(context, attempt)
@@ -92,7 +91,7 @@ def accepted(context: DecisionContext, event: AttemptAccepted) -> Noted:
 
 def unkept(context: DecisionContext, event: ArtifactUnkept) -> Noted:
     """Release the slot of a finished Attempt that waits for nothing but room at the metaserver."""
-    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    attempt = current(context, event)
     if attempt is None or attempt.key in context.state.slots.unkept.get(event.server, ()):
         return Noted(stale=attempt is None)
     context.state.slots.note_unkept(attempt)
@@ -120,7 +119,7 @@ def _used(context: DecisionContext, name: str) -> None:
 
 def delivered(context: DecisionContext, event: Delivered) -> Noted:
     """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
-    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    attempt = current(context, event)
     if attempt is None:
         return Noted(stale=True)
     if attempt.state is AttemptState.ABORTING:
@@ -136,13 +135,13 @@ def delivered(context: DecisionContext, event: Delivered) -> Noted:
     for request in waiting:
         if request.id in context.state.requests:
             leave(context, request)
-    _absolve(context, attempt.server)
+    quarantine.absolve(context, attempt.server)
     return Noted()
 
 
 def ended(context: DecisionContext, event: AttemptEnded) -> Noted:
     """Take in how an Attempt ended without an artifact."""
-    attempt = current(context, event.server, event.session, event.build_id, event.epoch)
+    attempt = current(context, event)
     if attempt is None:
         return Noted(stale=True)
     if attempt.state is AttemptState.MISSING:
@@ -297,7 +296,7 @@ def _project_failed(context: DecisionContext, build: Build, attempt: Attempt) ->
         requeue(context, failed)
     else:
         _fail(context, failed)
-    _absolve(context, attempt.server)
+    quarantine.absolve(context, attempt.server)
 
 
 def _fail(context: DecisionContext, build: Build) -> None:
@@ -323,7 +322,7 @@ def _machine_failed(context: DecisionContext, build: Build, attempt: Attempt, ru
     if changed is not build:
         context.state.put(changed)
     if rule.strike and began:
-        _strike(context, attempt.server, policy, attempt.reason)
+        quarantine.strike(context, attempt.server, policy, attempt.reason)
     if len(changed.broken_on) >= policy.breakages:
         _give_up(context, changed, attempt)
         return
@@ -342,17 +341,8 @@ def _give_up(context: DecisionContext, build: Build, attempt: Attempt) -> None:
     close_build(context, evolve(build, deciding_epoch=attempt.epoch), BuildState.UNBUILDABLE, reason)
     tell_unsuccessful(context, waiting, RequestState.UNBUILDABLE, reason)
     for server in build.broken_on:
-        _absolve(context, server)
+        quarantine.absolve(context, server)
         context.freed.add(server)
-
-
-def tell_unsuccessful(context: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
-    """End the Requests whose own Build came to nothing; those that joined by Attempt or range leave it."""
-    for request in waiting:
-        if request.joined in (Joined.ATTEMPT, Joined.RANGE):
-            leave(context, request)
-        else:
-            disappoint(context, request, state, reason)
 
 
 def _remember(context: DecisionContext, build: Build, attempt: Attempt, rule: EndRule, policy: Policy) -> None:
@@ -362,29 +352,3 @@ def _remember(context: DecisionContext, build: Build, attempt: Attempt, rule: En
     if attempt.end is AttemptEnd.REFUSED:
         seconds = min(policy.refusal_ttl, seconds * 2.0 ** min(count - 1, 30))
     context.state.put(Refusal(build.id, attempt.server, context.now + seconds, f"{rule.said}: {attempt.reason}", count))
-
-
-def _strike(context: DecisionContext, name: str, policy: Policy, reason: str) -> None:
-    server = context.state.servers[name]
-    strikes = server.strikes + 1
-    if strikes < policy.strikes:
-        context.state.put(evolve(server, strikes=strikes))
-        return
-    seconds = min(policy.quarantine_most, policy.quarantine_first * 2.0 ** min(server.quarantines, 30))
-    context.state.put(
-        evolve(
-            server,
-            strikes=0,
-            quarantines=server.quarantines + 1,
-            quarantined_until=context.now + seconds,
-            quarantine_reason=f"broke {policy.strikes} builds in a row; last: {reason}",
-        )
-    )
-    context.happened("server-quarantined", f"server/{name}", f"for {seconds:.0f} s")
-
-
-def _absolve(context: DecisionContext, name: str) -> None:
-    """Give a server its strikes back: it finished a Build, or the Build it broke on breaks everywhere."""
-    server: Server | None = context.state.servers.get(name)
-    if server is not None and (server.strikes or server.quarantines or server.quarantined_until):
-        context.state.put(evolve(server, strikes=0, quarantines=0, quarantined_until=0.0, quarantine_reason=""))

@@ -1,24 +1,26 @@
 """``decide``: one event in, one answer and the acts that follow out; nothing is performed here.
 
-The state is changed in memory; the caller commits ``state.changes()`` and only then tells anybody, or takes the
-decision back with ``state.rollback()``.
+The state is changed in memory; the caller commits ``state.journal.rows()`` and only then tells anybody, or takes the
+decision back with ``state.journal.rollback()``.
 
 The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
+from typing import Any
 
 from attrs import evolve, frozen
 
 from buildtool.model.records import Build, BuildState, Request, ShelfKey
-from buildtool.scheduling import admission, attempts, leases, operator, server_names, sessions
+from buildtool.scheduling import admission, attempts, cancelling, explain, operator, restart
 from buildtool.scheduling.admission import admit_anew
-from buildtool.scheduling.answers import Answer, Cancelled, Explained, Noted
+from buildtool.scheduling.answers import Answer, Noted
 from buildtool.scheduling.attempts import settle_confirmations
-from buildtool.scheduling.decision import DecisionContext, expire, withdraw
+from buildtool.scheduling.decision import DecisionContext, expire
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.events import (
@@ -56,7 +58,7 @@ from buildtool.scheduling.events import (
     Tick,
     TimedEvent,
 )
-from buildtool.scheduling.explain import explain, explain_build
+from buildtool.scheduling.servers import leases, names, quarantine, sessions
 from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.state.timers import RULES, TimerKey, TimerKind
@@ -76,7 +78,7 @@ class Decision:
 def decide(state: State, event: Event, now: float) -> Decision:
     """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
     context = DecisionContext(state, now)
-    answer = _answer(context, event)
+    answer = ANSWERS[type(event)](context, event)
     settle(context)
     context.finish()
     return Decision(answer, tuple(context.effects))
@@ -112,64 +114,15 @@ def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa:
             return ()
 
 
-def next_wake(state: State, now: float) -> float | None:
-    """Return the wall time of the earliest timer that still means something, or None; forgets those that do not."""
-    return state.timers.next_due(now)
-
-
-def _answer(context: DecisionContext, event: Event) -> Answer:  # noqa: C901, PLR0911, PLR0912 - one line a kind
-    match event:
-        case Submitted():
-            return admission.submit(context, event)
-        case SubmittedTogether():
-            return admission.submit_together(context, event)
-        case CancelRequested():
-            request = context.state.requests.get(event.request_id)
-            return Cancelled(withdraw(context, request) if request is not None else None)
-        case Registered():
-            return sessions.register(context, event)
-        case Disconnected():
-            return sessions.disconnect(context, event)
-        case AttemptAccepted():
-            return attempts.accepted(context, event)
-        case ArtifactUnkept():
-            return attempts.unkept(context, event)
-        case AttemptEnded():
-            return attempts.ended(context, event)
-        case Delivered():
-            return attempts.delivered(context, event)
-        case HeldReported():
-            return leases.heard(context, event)
-        case DrainBegun():
-            return leases.drain(context, event)
-        case Restarted():
-            return sessions.restart(context)
-        case ClockStepped():
-            return sessions.step_clock(context, event)
-        case (
-            ServerPaused() | ServerResumed() | ServerForgotten() | BuildAborted() | FailureForgotten() | DispatchHeld()
-        ):
-            return operator.operate(context, event)
-        case ArtifactGone() | Reconfigured():
-            return operator.operate(context, event)
-        case Explain():
-            return explain(context.state, event, context.now)
-        case AskedWhy():
-            build = context.state.builds.get(event.build_id)
-            return explain_build(context.state, build, context.now) if build is not None else Explained("")
-        case Tick():
-            return _tick(context)
-
-
-def _tick(context: DecisionContext) -> Noted:
+def _tick(context: DecisionContext, _event: Tick) -> Noted:
     """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
 
-    Where many Requests expire the others wait for the next Tick, which ``next_wake`` asks for at once.
+    Where many Requests expire the others wait for the next Tick, which ``timers.next_due`` asks for at once.
     """
-    sessions.beat(context)
+    restart.beat(context)
     for event in _due(context):
         _on_time(context, event)
-    server_names.forget_old(context)
+    names.forget_old(context)
     return Noted()
 
 
@@ -205,8 +158,7 @@ def _on_time(context: DecisionContext, event: TimedEvent) -> None:
                 state.put(evolve(state.builds[event.build_id], not_before=0.0))
                 context.again.add(event.build_id)
         case QuarantineOver():
-            state.put(evolve(state.servers[event.server], quarantined_until=0.0, quarantine_reason=""))
-            context.freed.add(event.server)
+            quarantine.end_quarantine(context, event)
         case RefusalOver():
             context.freed.add(event.key[1])
 
@@ -241,7 +193,7 @@ def settle(context: DecisionContext) -> None:
     state = context.state
     waiting: list[tuple[Place, Build | Request]] = []
     waiting += [(place_of(state.builds[key]), state.builds[key]) for key in context.again if key in state.builds]
-    waiting += [((key, state.next_number("build")), state.requests[key]) for key in context.anew]
+    waiting += [((key, state.next_numbers["build"]), state.requests[key]) for key in context.anew]
     for one in _in_order(waiting):
         if isinstance(one, Request):
             admit_anew(context, one)
@@ -254,3 +206,32 @@ def settle(context: DecisionContext) -> None:
 def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Request]:
     """Return what waits in the order of admission."""
     return [one for _, one in sorted(waiting, key=itemgetter(0))]
+
+
+ANSWERS: Mapping[type[Event], Callable[[DecisionContext, Any], Answer]] = {
+    Submitted: admission.submit,
+    SubmittedTogether: admission.submit_together,
+    CancelRequested: cancelling.cancel,
+    Registered: sessions.register,
+    Disconnected: sessions.disconnect,
+    DrainBegun: leases.drain,
+    HeldReported: leases.heard,
+    AttemptAccepted: attempts.accepted,
+    ArtifactUnkept: attempts.unkept,
+    AttemptEnded: attempts.ended,
+    Delivered: attempts.delivered,
+    ArtifactGone: operator.withdraw_artifact,
+    Restarted: restart.restart,
+    ClockStepped: restart.step_clock,
+    ServerPaused: operator.pause,
+    ServerResumed: operator.resume,
+    ServerForgotten: operator.forget_server,
+    BuildAborted: cancelling.abort,
+    FailureForgotten: operator.forget_failure,
+    DispatchHeld: operator.hold,
+    Reconfigured: operator.reconfigure,
+    Explain: explain.explain,
+    AskedWhy: explain.explain_open,
+    Tick: _tick,
+}
+"""What decides each kind of event."""

@@ -1,7 +1,7 @@
 """One decision in the making: the state it changes, the time it is taken at, and the Effects it collects.
 
 Here stand the steps that every decision is made of: ending a Request and writing its mail, ending a Build, telling
-followers. What leads to them is in ``admission``, ``dispatching`` and ``outcomes``.
+followers. What leads to them is in ``admission``, ``dispatching``, ``attempts`` and ``cancelling``.
 
 The test is tests/scheduling/test_endings.py.
 """
@@ -10,10 +10,21 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from buildtool.model.audit import AuditEvent
-from buildtool.model.records import Artifact, AttemptState, Build, BuildState, Mail, Request, RequestState
+from buildtool.model.records import (
+    Artifact,
+    AttemptState,
+    AuditEvent,
+    Build,
+    BuildState,
+    Joined,
+    Mail,
+    Request,
+    RequestState,
+)
+from buildtool.model.servers import Server
 from buildtool.model.text import one_line
 from buildtool.scheduling.effects import Abort, Effect, MailWritten, RequestMoved
+from buildtool.scheduling.events import SessionEvent
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -45,8 +56,10 @@ class DecisionContext:
         """Add an Effect, to be performed after the commit."""
         self.effects.append(effect)
 
-    def happened(self, kind: str, subject: str, detail: str = "") -> None:
-        """Add a row to the events table."""
+    def happened(self, kind: str, subject: str, detail: str = "", by: str = "") -> None:
+        """Add a row to the events table; ``by`` says which operator did it, if one did."""
+        if by:
+            detail = f"{detail}; by {by}" if detail else f"by {by}"
         self.effects.append(AuditEvent(kind, subject, one_line(detail, DETAIL_LIMIT)))
 
     def mail_key(self, about: str) -> str:
@@ -59,6 +72,12 @@ class DecisionContext:
             self.state.append(mail)
         if self.mails:
             self.tell(MailWritten())
+
+
+def server_of(context: DecisionContext, event: SessionEvent) -> Server | None:
+    """Return the server of an event if the Session that it comes from is the newest one and open, else None."""
+    server = context.state.servers.get(event.server)
+    return server if server is not None and server.connected and server.session == event.session else None
 
 
 def satisfy(context: DecisionContext, request: Request, artifact: Artifact) -> Request:
@@ -90,26 +109,6 @@ def expire(context: DecisionContext, request: Request) -> None:
         close_build(context, build, BuildState.EXPIRED, "every request for it expired")
 
 
-def withdraw(context: DecisionContext, request: Request) -> Request:
-    """End a Request because its requester said so; no mail. A Build that nobody waits for any more ends too."""
-    ended = evolve(request, state=RequestState.CANCELLED, reason="cancelled by its requester", ended_at=context.now)
-    context.state.put(ended)
-    context.tell(RequestMoved(ended))
-    context.happened("request-cancelled", f"request/{request.id}")
-    if request.group is not None and request.group_due:
-        _sum_up(context, ended, request.group)
-    if request.build_id is not None:
-        close_if_unwanted(context, request.build_id, "nobody waits for it any more")
-    return ended
-
-
-def close_if_unwanted(context: DecisionContext, build_id: int, reason: str) -> None:
-    """End an open Build that no Request waits for; a running Attempt of it is aborted."""
-    build = context.state.builds.get(build_id)
-    if build is not None and not context.state.records.waiting_on.get(build_id):
-        close_build(context, build, BuildState.CANCELLED, reason)
-
-
 def close_build(context: DecisionContext, build: Build, state: BuildState, reason: str) -> Build:
     """End a Build, whatever else ``build`` changes in its row.
 
@@ -129,6 +128,26 @@ def close_build(context: DecisionContext, build: Build, state: BuildState, reaso
     return ended
 
 
+def leave(context: DecisionContext, request: Request) -> None:
+    """Take a waiting Request off the Build that it had joined, which came to nothing: ``settle`` admits it anew.
+
+    From now on it wants its own exact revision. It keeps its place in the order of admission.
+    """
+    now = context.state.requests[request.id]  # that another of its group has ended may just have been noted
+    own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
+    context.state.put(evolve(now, demand=own, build_id=None, joined=Joined.OWN))
+    context.anew.add(request.id)
+
+
+def tell_unsuccessful(context: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
+    """End the Requests whose own Build came to nothing; those that joined by Attempt or range leave it."""
+    for request in waiting:
+        if request.joined in (Joined.ATTEMPT, Joined.RANGE):
+            leave(context, request)
+        else:
+            disappoint(context, request, state, reason)
+
+
 def announce(context: DecisionContext, build: Build, server: str = "") -> None:
     """Send the followers of a Build's Requests its state."""
     for request in context.state.waiters(build.id):
@@ -144,7 +163,7 @@ def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None
             other = context.state.requests[request_id]
             if not other.group_due:
                 context.state.put(evolve(other, group_due=True))
-        _sum_up(context, ended, ended.group)
+        sum_up(context, ended, ended.group)
         return
     if not ended.email:
         return  # the operator's own, who sees how it ends
@@ -161,7 +180,7 @@ def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None
         context.mails[together] = evolve(mail, request_ids=(*mail.request_ids, ended.id))
 
 
-def _sum_up(context: DecisionContext, ended: Request, group: int) -> None:
+def sum_up(context: DecisionContext, ended: Request, group: int) -> None:
     """Write the one mail about Requests that were made together, once the last of them has ended."""
     if context.state.records.group_open.get(group):
         return

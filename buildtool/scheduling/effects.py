@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from buildtool.model.audit import AuditEvent
-from buildtool.model.records import Attempt, Build, Request
+from buildtool.model.records import Attempt, AuditEvent, Build, Request
 
 # --- Effects: acts asked for, performed only after the commit ---------------------------------------------
 

@@ -10,8 +10,6 @@ from attrs import frozen
 from buildtool.model.records import Artifact, AttemptEnd, Demand, RememberedFailure
 from buildtool.model.servers import Capability, Held
 
-# --- Events: facts that reached the broker ------------------------------------------------------------
-
 
 @frozen
 class Submitted:
@@ -61,75 +59,68 @@ class Registered:
 
 
 @frozen
-class HeldReported:
-    """A build server lives, and these are all Attempts that it has."""
+class SessionEvent:
+    """Something that concerns one Session of a build server."""
 
     server: str
     session: int
+
+
+@frozen
+class HeldReported(SessionEvent):
+    """A build server lives, and these are all Attempts that it has."""
+
     held: tuple[Held, ...]
 
 
 @frozen
-class DrainBegun:
+class DrainBegun(SessionEvent):
     """A build server finishes what it has and takes nothing more."""
 
-    server: str
-    session: int
     reason: str
 
 
 @frozen
-class Disconnected:
+class Disconnected(SessionEvent):
     """The connection of this Session ended. ``clean`` when the server said good-bye."""
 
-    server: str
-    session: int
     reason: str
     clean: bool = False
 
 
 @frozen
-class AttemptAccepted:
-    """A build server took an Attempt and begins."""
+class AttemptEvent(SessionEvent):
+    """Something that is said of one Attempt."""
 
-    server: str
-    session: int
     build_id: int
     epoch: int
 
 
 @frozen
-class ArtifactUnkept:
+class AttemptAccepted(AttemptEvent):
+    """A build server took an Attempt and begins."""
+
+
+@frozen
+class ArtifactUnkept(AttemptEvent):
     """A build server has finished an Attempt, and the metaserver has no place for its artifact: it goes on waiting."""
 
-    server: str
-    session: int
-    build_id: int
-    epoch: int
     reason: str
 
 
 @frozen
-class AttemptEnded:
+class AttemptEnded(AttemptEvent):
     """A build server says how an Attempt ended without an artifact; its processes are gone."""
 
-    server: str
-    session: int
-    build_id: int
-    epoch: int
     end: AttemptEnd
     reason: str
     log_tail: str = ""
 
 
 @frozen
-class Delivered:
+class Delivered(AttemptEvent):
     """An Attempt's artifact arrived, ``size`` bytes, was verified, and lies under its digest: publish it."""
 
-    server: str
-    session: int
-    build_id: int
-    epoch: int
     digest: str
     content_digest: str
     size: int

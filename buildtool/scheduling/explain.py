@@ -8,15 +8,16 @@ from buildtool.model.records import Build, BuildState, Request
 from buildtool.scheduling import admission
 from buildtool.scheduling.answers import Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
 from buildtool.scheduling.decision import DecisionContext
-from buildtool.scheduling.events import Explain
+from buildtool.scheduling.events import AskedWhy, Explain
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import remaining, why
 
 
-def explain(state: State, event: Explain, now: float) -> Explained:
-    """Return what a submission would be answered at wall time ``now``: it is admitted, looked at, and taken back."""
-    mark = state.savepoint()
+def explain(context: DecisionContext, event: Explain) -> Explained:
+    """Return what a submission would be answered: it is admitted, looked at, and taken back."""
+    state, now = context.state, context.now
+    mark = state.journal.savepoint()
     request = Request(
         id=state.number("request"),
         client_id="",
@@ -30,11 +31,16 @@ def explain(state: State, event: Explain, now: float) -> Explained:
     try:
         return _explained(state, admission.answer_new(DecisionContext(state, now), request), now)
     finally:
-        state.rollback(mark)
+        state.journal.rollback(mark)
 
 
-def explain_build(state: State, build: Build, now: float) -> Explained:
-    """Return the state of an open Build at ``now`` (wall time), and for one that waits why it does."""
+def explain_open(context: DecisionContext, event: AskedWhy) -> Explained:
+    """Return the state of a Build, and for one that waits why it does; nothing if it is not open."""
+    build = context.state.builds.get(event.build_id)
+    return _explained_build(context.state, build, context.now) if build is not None else Explained("")
+
+
+def _explained_build(state: State, build: Build, now: float) -> Explained:
     attempt = state.running_attempt(build) if build.state is BuildState.RUNNING else None
     return Explained(
         verdict=build.state.value,
@@ -53,7 +59,7 @@ def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatch
         case KnownFailure():
             return Explained("known-failure", build_id=answer.build_id, reason=answer.reason)
         case JoinedBuild():
-            return evolve(explain_build(state, answer.build, now), verdict="joined")
+            return evolve(_explained_build(state, answer.build, now), verdict="joined")
         case Dispatched():
             # Its build is not really there: nobody can look at it by a number.
             estimate = _whole(state, answer.build, answer.server)

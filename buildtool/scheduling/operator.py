@@ -1,17 +1,17 @@
-"""The operator's hand: servers paused and resumed, builds aborted, failures forgotten, everything held."""
+"""The operator's hand: servers paused and resumed, names and failures forgotten, artifacts withdrawn, everything held.
+
+Each act is ``stale`` where it is so already, or there is no such server.
+"""
 
 from __future__ import annotations
 
 from attrs import evolve
 
-from buildtool.model.records import BuildState, RequestState
-from buildtool.scheduling import server_names
 from buildtool.scheduling.answers import Noted
-from buildtool.scheduling.attempts import settle_confirmations, tell_unsuccessful
-from buildtool.scheduling.decision import DecisionContext, close_build
+from buildtool.scheduling.attempts import settle_confirmations
+from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import (
     ArtifactGone,
-    BuildAborted,
     DispatchHeld,
     FailureForgotten,
     Reconfigured,
@@ -19,41 +19,17 @@ from buildtool.scheduling.events import (
     ServerPaused,
     ServerResumed,
 )
-
-Act = (
-    ServerPaused | ServerResumed | ServerForgotten | BuildAborted | FailureForgotten | DispatchHeld | ArtifactGone
-    | Reconfigured
-)  # fmt: skip
+from buildtool.scheduling.servers import names
 
 
-def operate(context: DecisionContext, event: Act) -> Noted:  # noqa: PLR0911 - one line a kind
-    """Perform an act of the operator; ``stale`` where it is so already, or there is no such server or open Build."""
-    match event:
-        case ServerPaused():
-            return _pause(context, event.server, event.reason or "by the operator", event.by)
-        case ServerResumed():
-            return _pause(context, event.server, "", event.by)
-        case ServerForgotten():
-            return _forget(context, event)
-        case BuildAborted():
-            return _abort(context, event)
-        case FailureForgotten():
-            context.state.shelves.forget_failure(event.failure, context.now)
-            context.happened("failure-forgotten", f"build/{event.failure.build_id}", audited("", event.by))
-            return Noted()
-        case DispatchHeld():
-            return _hold(context, event)
-        case ArtifactGone():
-            context.state.append(evolve(event.artifact, withdrawn=event.reason))
-            context.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", audited(event.reason, event.by))
-            return Noted()
-        case Reconfigured():
-            return _reconfigured(context)
+def pause(context: DecisionContext, event: ServerPaused) -> Noted:
+    """Stop giving a server builds until it is resumed."""
+    return _pause(context, event.server, event.reason or "by the operator", event.by)
 
 
-def audited(detail: str, by: str) -> str:
-    """Return the detail of an event with who did it, if an operator did."""
-    return "; ".join(part for part in (detail, by and f"by {by}") if part)
+def resume(context: DecisionContext, event: ServerResumed) -> Noted:
+    """Start to give a server builds again."""
+    return _pause(context, event.server, "", event.by)
 
 
 def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Noted:
@@ -61,41 +37,47 @@ def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Noted:
     if server is None or server.paused == reason:
         return Noted(stale=True)
     context.state.put(evolve(server, paused=reason))
-    context.happened("server-paused" if reason else "server-resumed", f"server/{name}", audited(reason, by))
+    context.happened("server-paused" if reason else "server-resumed", f"server/{name}", reason, by)
     context.freed.add(name)
     return Noted()
 
 
-def _forget(context: DecisionContext, event: ServerForgotten) -> Noted:
+def forget_server(context: DecisionContext, event: ServerForgotten) -> Noted:
+    """Forget a name that is neither connected nor has an Attempt."""
     server = context.state.servers.get(event.server)
-    if server is None or server.connected or server.name in server_names.busy_in(context.state):
+    if server is None or server.connected or server.name in names.busy_in(context.state):
         return Noted(stale=True)
-    server_names.forget(context, server, audited("", event.by))
+    names.forget(context, server, "", event.by)
     return Noted()
 
 
-def _abort(context: DecisionContext, event: BuildAborted) -> Noted:
-    build = context.state.builds.get(event.build_id)
-    if build is None:
-        return Noted(stale=True)
-    waiting = context.state.waiters(build.id)
-    context.happened("build-aborted", f"build/{build.id}", audited(event.reason, event.by))
-    close_build(context, build, BuildState.CANCELLED, event.reason)
-    tell_unsuccessful(context, waiting, RequestState.CANCELLED, event.reason)
+def forget_failure(context: DecisionContext, event: FailureForgotten) -> Noted:
+    """Forget a failure, so that whoever asks for the same has it built."""
+    context.state.shelves.forget_failure(event.failure, context.now)
+    context.happened("failure-forgotten", f"build/{event.failure.build_id}", by=event.by)
     return Noted()
 
 
-def _hold(context: DecisionContext, event: DispatchHeld) -> Noted:
+def withdraw_artifact(context: DecisionContext, event: ArtifactGone) -> Noted:
+    """Record that an artifact is given out no more."""
+    context.state.append(evolve(event.artifact, withdrawn=event.reason))
+    context.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", event.reason, event.by)
+    return Noted()
+
+
+def hold(context: DecisionContext, event: DispatchHeld) -> Noted:
+    """Stop the start of all Builds, or allow it again."""
     state = context.state
     if state.slots.holding == event.held:
         return Noted(stale=True)
     state.slots.hold(held=event.held)
-    context.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", audited("", event.by))
+    context.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", by=event.by)
     context.freed.update(state.slots.free)
     return Noted()
 
 
-def _reconfigured(context: DecisionContext) -> Noted:
+def reconfigure(context: DecisionContext, _event: Reconfigured) -> Noted:
+    """Start what can be built by the configuration that was just taken."""
     context.happened("reconfigured", "metaserver")
     settle_confirmations(context)
     context.freed.update(context.state.slots.free)

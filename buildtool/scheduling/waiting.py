@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 
-from buildtool.model.matching.comparing import nearer
 from buildtool.model.matching.fitting import Fit
-from buildtool.model.matching.reasons import Cause, Reason, group_words
+from buildtool.model.matching.reasons import Cause, Reason, group_words, nearer
 from buildtool.model.options import written
+from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, Build, BuildSpec
 from buildtool.model.servers import Offer, Server
 from buildtool.model.text import duration_words, one_line
-from buildtool.model.vocabulary import is_name
 from buildtool.scheduling.answers import ServerReasons, Why
 from buildtool.scheduling.state.estimates import Estimate, starts_in
 from buildtool.scheduling.state.ready_queue import CapabilityGroup
@@ -254,7 +253,7 @@ def _never(state: State, build: Build) -> str:
     never = [
         (name, value)
         for name, value in build.spec.platform
-        if name in known and is_name(value) and value not in known[name]
+        if name in known and may_be_named(value) and value not in known[name]
     ]
     return "; ".join(f"no build server has offered {name} {written(value)} yet" for name, value in never)
 

@@ -12,12 +12,13 @@ import random
 import time
 from collections.abc import Callable
 
-from buildtool.model.matching.comparing import comparisons_of
-from buildtool.model.options import number
-from buildtool.model.project_options import Policy, ProjectOptions, standard
-from buildtool.model.records import Attempt, AttemptEnd, BuildSpec, Demand, canonical
+from buildtool.model.options import canonical, number
+from buildtool.model.policy import Policy
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
+from buildtool.model.records import Attempt, AttemptEnd, BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, ProjectSkill
-from buildtool.scheduling.decide import Decision, decide, next_wake, shelves_needed
+from buildtool.scheduling.decide import Decision, decide, shelves_needed
 from buildtool.scheduling.effects import Dispatch
 from buildtool.scheduling.events import (
     AttemptAccepted,
@@ -84,7 +85,7 @@ class Farm:
     """A State with everything in it, changed by decisions only; each method takes one and says how long it took."""
 
     def __init__(self) -> None:
-        policy = Policy(1, _OPTIONS.digest(), tuple(sorted(comparisons_of(_OPTIONS).items())))
+        policy = Policy(1, _OPTIONS.digest(), tuple(sorted(_OPTIONS.comparisons().items())))
         self._state = State({"farm": policy})
         self._draw = random.Random(11)
         self._now = 1_000_000.0
@@ -162,9 +163,9 @@ class Farm:
             if key not in state.shelves.kept:
                 state.shelves.stock(key, state.shelves.get(key))
         decision = decide(state, event, self._now)
-        state.changes()
+        state.journal.rows()
         state.committed()
-        next_wake(state, self._now)
+        state.timers.next_due(self._now)
         return decision
 
     def _follow(self, decision: Decision) -> None:

@@ -13,7 +13,7 @@ from statistics import quantiles
 
 from attrs import define, frozen
 
-from buildtool.model.records import canonical
+from buildtool.model.options import canonical
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import Register

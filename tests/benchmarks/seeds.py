@@ -23,9 +23,9 @@ from buildtool.model.records import (
     Refusal,
     Request,
     RequestState,
+    Row,
 )
 from buildtool.model.servers import OfferKind
-from buildtool.ports.metaserver import Row
 from tests.benchmarks.world import World
 from tests.support.inline import run
 

@@ -13,9 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.adapters.runtime.fair_pool import FairPool, worked_for
 from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
 from buildtool.concurrency.asker import Asker, asker, working_for
-from buildtool.concurrency.batches import Batches
 from buildtool.concurrency.fair_queue import FairQueue
-from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.concurrency.single_flight import Batches, SingleFlight
 from buildtool.errors import RepositoryUnreachable, Unavailable
 
 T = TypeVar("T")

@@ -9,9 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.asker import NOBODY, Asker, working_for
-from buildtool.concurrency.inbox import ACCOUNTS_KEPT, LATELY, Inbox
+from buildtool.concurrency.inbox import ACCOUNTS_KEPT, LATELY, Gate, Inbox
 from buildtool.errors import Unavailable
-from buildtool.metaserver.inbox import Gate
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 _askers = st.builds(Asker, st.sampled_from(ADDRESSES), st.integers(1, 3)) | st.just(NOBODY)

@@ -12,7 +12,7 @@ from buildtool.concurrency.asker import Asker, working_for
 from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
 from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
 from buildtool.model.servers import Held, Judged, Verdict
 from buildtool.scheduling.answers import Hit, Queued, SessionOpened

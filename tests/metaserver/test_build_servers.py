@@ -42,7 +42,7 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 from buildtool.scheduling.events import AttemptAccepted, Disconnected
-from buildtool.scheduling.server_names import KNOWN
+from buildtool.scheduling.servers.names import KNOWN
 from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.state.state import State
 from tests.fakes_build import project

@@ -16,11 +16,10 @@ from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
 from buildtool.model.incarnations import Keys
-from buildtool.model.options import text
+from buildtool.model.options import canonical, text
 from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.records import canonical
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import decode, encode

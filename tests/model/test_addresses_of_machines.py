@@ -9,7 +9,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
-from buildtool.model.hosts import NAME_LIMIT, ascii_name, at_port, in_url, is_address, valid_bind, valid_host, valid_url
+from buildtool.model.addresses import (
+    NAME_LIMIT,
+    ascii_name,
+    at_port,
+    in_url,
+    is_address,
+    valid_bind,
+    valid_host,
+    valid_url,
+)
 
 PIECES = st.text(st.sampled_from("abz019._-:[]%/@ \t\n\x00üß。１é\u202e#?"), max_size=30)
 ADDRESSES4 = st.ip_addresses(v=4)

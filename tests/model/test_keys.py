@@ -5,8 +5,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.options import Canonical
-from buildtool.model.records import BuildSpec, canonical
+from buildtool.model.options import Canonical, canonical
+from buildtool.model.records import BuildSpec
 from tests.strategies import build_specs, canonicals, values
 
 MANY = canonicals(max_size=6)

@@ -10,15 +10,15 @@ from attrs import evolve
 from hypothesis import assume, given
 
 from buildtool.errors import UsageError
-from buildtool.model.matching.comparing import comparison_of, comparisons_of, meets, unmet
 from buildtool.model.matching.fitting import can_build
-from buildtool.model.matching.reasons import Cause, Reason
+from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.matching.satisfaction import implies, platform_satisfies, satisfies
-from buildtool.model.options import Canonical, Comparison, Property, Role, digest_of, flag, number, text
+from buildtool.model.options import Canonical, canonical, digest_of, flag, number, text
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, FOLLOWS_FROM, Value, contradiction
-from buildtool.model.project_options import STANDARD, ProjectOptions, standard
-from buildtool.model.records import Artifact, BuildSpec, Demand, canonical
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import STANDARD, Comparison, Property, Role, comparison_of, meets, standard
+from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from tests.strategies import build_specs, capabilities, machines, platforms, word_sets
 from tests.strategies import values as any_value
@@ -494,7 +494,7 @@ def test_the_stricter_bound_is_the_one_that_the_propertys_own_direction_makes_so
         {"kernel": version(asked), "noise": loud},
         {"kernel": version(declared), "noise": louder},
     )
-    met = not unmet(wanted, {"kernel": version(have), "noise": is_}, comparisons_of(KERNEL))
+    met = not unmet(wanted, {"kernel": version(have), "noise": is_}, KERNEL.comparisons())
     assert met == (have >= max(asked, declared) and is_ <= min(loud, louder))
 
 

@@ -18,12 +18,13 @@ from buildtool.model.options import (
     digest_of,
     flag,
     number,
+    shown,
     text,
     words,
 )
 from buildtool.model.platforms import ALIASES, Value
-from buildtool.model.project_options import STANDARD, TOOL_OPTIONS, ProjectOptions, standard
-from buildtool.model.records import shown
+from buildtool.model.project_options import TOOL_OPTIONS, ProjectOptions
+from buildtool.model.properties import STANDARD, standard
 from tests.strategies import accepted_values, canonicals, option_descriptions, option_names, project_options
 
 anything: st.SearchStrategy[Any] = st.recursive(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from buildtool.errors import UsageError
 from buildtool.model.platforms import ARCHES, LIBCS, Value, contradiction
-from buildtool.model.project_options import ProjectOptions, standard
-from buildtool.model.vocabulary import ENUMERATED, TOOLS, check_known
+from buildtool.model.project_options import ProjectOptions, check_known
+from buildtool.model.properties import ENUMERATED, TOOLS, standard
 from buildtool.scheduling.waiting import lines
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import machine, spec
@@ -96,8 +96,8 @@ def test_what_is_offered_is_counted_by_those_that_are_known() -> None:
     assert dict(state.groups.offered["arch"]) == {"ppc": 2, "s390x": 1}
     farm.login("anna", machine())
     assert dict(state.groups.offered["arch"]) == {"x86_64": 1, "ppc": 1}
-    mark = state.savepoint()
+    mark = state.journal.savepoint()
     state.put(evolve(state.servers["bert"], capability=machine(arch="mips")))
     assert set(state.groups.offered["arch"]) == {"x86_64", "mips"}
-    state.rollback(mark)
+    state.journal.rollback(mark)
     assert dict(state.groups.offered["arch"]) == {"x86_64": 1, "ppc": 1}

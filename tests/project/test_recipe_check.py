@@ -12,7 +12,8 @@ from buildtool.configuration.settings import check_projects, load_settings
 from buildtool.errors import BuildFailed, ConfigurationError, MachineFault
 from buildtool.model.options import Option, choice, flag, number, text, words
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import ProjectOptions, standard
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.project.check import check_types
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted

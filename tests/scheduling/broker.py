@@ -10,12 +10,13 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from buildtool.model.audit import AuditEvent
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
 from buildtool.model.records import (
+    AnsweredRequest,
     Artifact,
     Attempt,
     AttemptState,
+    AuditEvent,
     Beat,
     Build,
     BuildState,
@@ -24,6 +25,7 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     RequestState,
+    Row,
     Shelf,
     ShelfKey,
     Shift,
@@ -31,12 +33,11 @@ from buildtool.model.records import (
 )
 from buildtool.model.servers import Capability, Held, Server
 from buildtool.scheduling.answers import Answer
-from buildtool.scheduling.decide import decide, next_wake, shelves_needed
+from buildtool.scheduling.decide import decide, shelves_needed
 from buildtool.scheduling.effects import Dispatch, Effect, RequestMoved
 from buildtool.scheduling.events import Event, Registered, Restarted, Tick, submissions
 from buildtool.scheduling.state.index import Index
-from buildtool.scheduling.state.journal import Row
-from buildtool.scheduling.state.state import AnsweredSubmission, State
+from buildtool.scheduling.state.state import State
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -125,10 +126,10 @@ class TestBroker:
             answers.append(decision.answer)
             effects.extend(decision.effects)
         if not commit:
-            self.state.rollback()
+            self.state.journal.rollback()
             return []
-        write(self.rows, self.state.changes())
-        self.mailed.update(row.key for row in self.state.changes() if isinstance(row, Mail))
+        write(self.rows, self.state.journal.rows())
+        self.mailed.update(row.key for row in self.state.journal.rows() if isinstance(row, Mail))
         self.state.committed()
         self.told.extend(effects)
         self.answers.extend(answers)
@@ -143,7 +144,7 @@ class TestBroker:
         ``beat`` is called before each, so that whoever lives is heard of in time.
         """
         until = self.now + seconds
-        while (wake := next_wake(self.state, self.now)) is not None and wake <= until:
+        while (wake := self.state.timers.next_due(self.now)) is not None and wake <= until:
             self.now = max(self.now, wake)
             beat()
             self.send(Tick())
@@ -168,11 +169,11 @@ class TestBroker:
         state.load(row for row in self.all(Request) if row.state is RequestState.WAITING)
         state.load(row for row in self.all(Attempt) if row.state is not AttemptState.ENDED)
         state.load(row for row in self.all(Refusal) if row.build_id in open_ids)
-        state.numbers_from(
-            1 + max((row.id for row in self.all(Request)), default=0),
-            1 + max((row.id for row in self.all(Build)), default=0),
-            1 + max((row.id for row in self.all(Artifact)), default=0),
-        )
+        state.next_numbers = {
+            "request": 1 + max((row.id for row in self.all(Request)), default=0),
+            "build": 1 + max((row.id for row in self.all(Build)), default=0),
+            "artifact": 1 + max((row.id for row in self.all(Artifact)), default=0),
+        }
         return state
 
     def moves(self, request_id: int) -> list[Request]:
@@ -194,7 +195,7 @@ class TestBroker:
         for client_id in [one.client_id for one in submissions(event) if one.client_id not in self.state.seen]:
             for row in self.all(Request):
                 if row.client_id == client_id:
-                    self.state.seen[client_id] = AnsweredSubmission(row.id, row.body_digest, row.answer)
+                    self.state.seen[client_id] = AnsweredRequest(row.id, row.body_digest, row.answer)
 
     def _shelf(self, key: ShelfKey) -> Shelf:
         artifacts = [row for row in self.all(Artifact) if row.shelf == key and not row.withdrawn]
@@ -226,7 +227,7 @@ def fingerprint(state: State) -> dict[str, object]:
             for name in state.servers
         },
         "waiting": state.queue.waiting(),
-        "numbers": dict(state._next),
+        "numbers": dict(state.next_numbers),
     }
 
 

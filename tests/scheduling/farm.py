@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
 from buildtool.model.records import (
     Artifact,
     Attempt,

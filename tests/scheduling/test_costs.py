@@ -4,11 +4,12 @@ import pytest
 from attrs import evolve
 
 from buildtool.model.matching.reasons import Cause
-from buildtool.model.records import SHELF_MOST, Artifact, Demand, canonical
+from buildtool.model.options import canonical
+from buildtool.model.records import SHELF_MOST, Artifact, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind
 from buildtool.scheduling.admission import JOINS_LOOKED_AT
 from buildtool.scheduling.answers import Explained, SessionOpened
-from buildtool.scheduling.decide import EXPIRED_AT_ONCE, decide, next_wake
+from buildtool.scheduling.decide import EXPIRED_AT_ONCE, decide
 from buildtool.scheduling.events import (
     AskedWhy,
     AttemptAccepted,
@@ -148,7 +149,7 @@ def test_a_shelf_does_not_grow_with_what_is_forced() -> None:
         broker.state.append(other)
     (shelf,) = broker.state.shelves.kept.values()
     assert list(shelf.artifacts) == others[: SHELF_MOST - 1 : -1]
-    broker.state.rollback()
+    broker.state.journal.rollback()
     assert [one.digest for one in broker.state.shelves.get(artifact.shelf).artifacts] == [f"{29:064x}"]
 
 
@@ -162,7 +163,7 @@ def test_requests_that_expire_together_do_so_a_few_at_a_time_and_each_in_time() 
         broker.send(submitted(f"c{number}"))
     broker.now += POLICY.request_ttl
     for left in (2, 1, 0):
-        assert next_wake(broker.state, broker.now) is not None
+        assert broker.state.timers.next_due(broker.now) is not None
         broker.send(Tick())
         assert len(broker.state.requests) == left * EXPIRED_AT_ONCE
 

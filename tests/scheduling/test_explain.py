@@ -4,13 +4,15 @@ import hypothesis.strategies as st
 from attrs import evolve
 from hypothesis import given
 
-from buildtool.model.matching.comparing import meets
 from buildtool.model.matching.reasons import Cause, Reason
-from buildtool.model.options import Comparison
-from buildtool.model.records import AttemptEnd, canonical
+from buildtool.model.options import canonical
+from buildtool.model.properties import Comparison, meets
+from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.scheduling.answers import Queued, Why
-from buildtool.scheduling.explain import explain_build
+from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.events import AskedWhy
+from buildtool.scheduling.explain import explain_open
 from buildtool.scheduling.waiting import NAMES_SHOWN, lines, server_reasons
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import OPTIONS, POLICY, machine, spec
@@ -227,11 +229,14 @@ def test_of_what_takes_longer_than_ever_nobody_knows_how_long_it_will() -> None:
     made_before(farm)
     running, waiting = farm.ask(spec(0)), farm.ask(spec(1))
     farm.accept("anna")
-    said = explain_build(farm.broker.state, farm.build_of(running), farm.broker.now)
+    said = explain_open(DecisionContext(farm.broker.state, farm.broker.now), AskedWhy(farm.build_of(running).id))
     assert said.estimate is not None
     assert "(until in about 2 s)" in lines(farm.why(waiting))[0]
     farm.pass_time(2.0)
-    assert explain_build(farm.broker.state, farm.build_of(running), farm.broker.now).estimate is None
+    assert (
+        explain_open(DecisionContext(farm.broker.state, farm.broker.now), AskedWhy(farm.build_of(running).id)).estimate
+        is None
+    )
     assert farm.why(waiting).estimate is None
     assert lines(farm.why(waiting)) == ("anna: is busy (1 of 1 builds)",)
 

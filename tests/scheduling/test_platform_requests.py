@@ -7,13 +7,14 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching.comparing import comparisons_of
 from buildtool.model.matching.reasons import Cause
 from buildtool.model.matching.requiring import machine_required, platform_required
-from buildtool.model.options import flag
+from buildtool.model.options import canonical, flag
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, TRIPLES, Value, canonical_arch
-from buildtool.model.project_options import Policy, ProjectOptions, standard
-from buildtool.model.records import Attempt, BuildSpec, canonical
+from buildtool.model.policy import Policy
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
+from buildtool.model.records import Attempt, BuildSpec
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.scheduling.answers import Dispatched, Hit, JoinedBuild, Queued
 from tests.scheduling import worlds
@@ -21,7 +22,7 @@ from tests.scheduling.farm import Farm
 
 OPTIONS = ProjectOptions(standard(), (flag("jit"),))
 SKILL = ProjectSkill("lua", 3, OPTIONS.digest())
-POLICY = Policy(3, OPTIONS.digest(), tuple(sorted(comparisons_of(OPTIONS).items())))
+POLICY = Policy(3, OPTIONS.digest(), tuple(sorted(OPTIONS.comparisons().items())))
 RECIPE_NEEDS: dict[str, Value] = {"memory": 64, "tools": ("make",)}
 
 DESK: dict[str, Value] = {

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from buildtool.model.matching.reasons import Cause
 from buildtool.model.matching.satisfaction import platform_satisfies, satisfies
+from buildtool.model.options import canonical
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -22,7 +23,6 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     RequestState,
-    canonical,
 )
 from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, Server, Verdict
 from buildtool.scheduling.answers import (
@@ -41,12 +41,12 @@ from buildtool.scheduling.answers import (
     SessionOpened,
     Why,
 )
-from buildtool.scheduling.decide import next_wake
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import capable_elsewhere, may_take
 from buildtool.scheduling.effects import Dispatch, MailWritten, RequestMoved
 from buildtool.scheduling.events import (
     ArtifactGone,
+    AskedWhy,
     AttemptAccepted,
     AttemptEnded,
     BuildAborted,
@@ -68,7 +68,7 @@ from buildtool.scheduling.events import (
     Tick,
     submissions,
 )
-from buildtool.scheduling.explain import explain_build
+from buildtool.scheduling.explain import explain_open
 from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.timers import TimerKind
 from buildtool.scheduling.waiting import why
@@ -175,7 +175,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         if commit and again:
             _, second = answers
             assert isinstance(second, RepeatedSubmission)
-            assert second.request_id == self.broker.state._next["request"] - 1
+            assert second.request_id == self.broker.state.next_numbers["request"] - 1
             assert second.answer == self.row(Request, second.request_id).answer
 
     @rule(wanted=st.lists(SPECS, min_size=2, max_size=3), near=st.integers(0, 1), email=EMAILS, commit=COMMITS)
@@ -647,7 +647,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     assert not refused or state.refusals[build.id, name].until > now
 
     def what_runs_does_not_wait(self, build: Build) -> None:
-        said = explain_build(self.broker.state, build, self.broker.now)
+        said = explain_open(DecisionContext(self.broker.state, self.broker.now), AskedWhy(build.id))
         assert (said.verdict, said.why, bool(said.server)) == ("running", None, True)
         assert said.estimate is None or said.estimate.seconds > 0
 
@@ -705,7 +705,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         comparisons = self.broker.state.projects.compare("lua")
         for request in self.broker.state.requests.values():
             for artifact in self.broker.all(Artifact):
-                newer = artifact.id >= self.artifacts_before.setdefault(request.id, self.broker.state._next["artifact"])
+                newer = artifact.id >= self.artifacts_before.setdefault(
+                    request.id, self.broker.state.next_numbers["artifact"]
+                )
                 if not artifact.withdrawn and (newer or not request.force):
                     assert satisfies(artifact, request.demand, comparisons)
 
@@ -790,7 +792,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         """Let time pass, with a Tick whenever one is asked for, and one at the end."""
         until = self.broker.now + seconds
-        while (wake := next_wake(self.broker.state, self.broker.now)) is not None and wake <= until:
+        while (wake := self.broker.state.timers.next_due(self.broker.now)) is not None and wake <= until:
             self.broker.now = max(self.broker.now, wake)
             self.beat()
             self.send(Tick())

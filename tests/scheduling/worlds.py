@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from buildtool.model.matching.comparing import comparisons_of
-from buildtool.model.options import flag
+from buildtool.model.options import canonical, flag
 from buildtool.model.platforms import Value
-from buildtool.model.project_options import Policy, ProjectOptions, standard
-from buildtool.model.records import BuildSpec, Demand, canonical
+from buildtool.model.policy import Policy
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
+from buildtool.model.records import BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.scheduling.events import Submitted
 
@@ -14,7 +15,7 @@ OPTIONS = ProjectOptions(standard("os", "arch", "libc", "libc_version", "memory"
 POLICY = Policy(
     recipe_version=3,
     options_digest=OPTIONS.digest(),
-    comparisons=tuple(sorted(comparisons_of(OPTIONS).items())),
+    comparisons=tuple(sorted(OPTIONS.comparisons().items())),
     request_ttl=5_000.0,
 )
 SKILL = ProjectSkill("lua", 3, OPTIONS.digest())

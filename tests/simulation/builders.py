@@ -18,7 +18,8 @@ from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, Judged

@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.model.audit import AuditEvent
 from buildtool.model.matching.fitting import can_build
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import (
@@ -19,6 +18,7 @@ from buildtool.model.records import (
     Attempt,
     AttemptEnd,
     AttemptState,
+    AuditEvent,
     Build,
     BuildState,
     Mail,

@@ -22,7 +22,7 @@ from buildtool.adapters.sql import outbox_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import artifacts, spool
-from buildtool.buildserver.delivery import DeliveryQueue
+from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
@@ -33,17 +33,17 @@ from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestSt
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
 from buildtool.ports.metaserver import OutgoingMail
-from buildtool.scheduling import admission, attempts, decide, dispatching, leases
+from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
 from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.decide import Decision
+from buildtool.scheduling.events import AttemptEnded, AttemptEvent
+from buildtool.scheduling.servers import leases, quarantine, sessions
+from buildtool.scheduling.state import hits
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.slots import ServerSlots
 from tests.simulation.disk import SimulatedDisk
-
-SEEDS_MOST = 60
-"""How many seeds are tried before a mutant counts as not found."""
 
 Change = tuple[object, str, object]
 """Whose attribute becomes what."""
@@ -128,6 +128,11 @@ def file_not_looked_for() -> Sequence[Change]:
     return [(BatchDecider, "_without_files", lambda self, entry, now: ([], True))]
 
 
+@_mutant("a hit that was found is looked for again once its shelf has changed")
+def old_hit_believed() -> Sequence[Change]:
+    return [(hits, "_is_same", lambda look, demand, shelves: look[0] is demand)]
+
+
 # --- who builds what --------------------------------------------------------------------------------------
 
 
@@ -141,9 +146,9 @@ def twin_fences_at_once() -> Sequence[Change]:
 
 @_mutant("only the newest session of a server is believed")
 def old_session_believed() -> Sequence[Change]:
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-        attempt = turn.state.attempts.get((build_id, epoch))
-        return attempt if attempt is not None and attempt.server == server else None
+    def current(turn: Any, event: AttemptEvent) -> Attempt | None:
+        attempt = turn.state.attempts.get((event.build_id, event.epoch))
+        return attempt if attempt is not None and attempt.server == event.server else None
 
     def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         attempt = self.broker.state.attempts.get((build_id, epoch))
@@ -158,8 +163,8 @@ def old_session_believed() -> Sequence[Change]:
 
 @_mutant("a server is believed about its own attempts only")
 def anybody_believed() -> Sequence[Change]:
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-        found: Attempt | None = turn.state.attempts.get((build_id, epoch))
+    def current(turn: Any, event: AttemptEvent) -> Attempt | None:
+        found: Attempt | None = turn.state.attempts.get((event.build_id, event.epoch))
         return found
 
     return [(attempts, "current", current)]
@@ -173,8 +178,8 @@ def epoch_not_compared() -> Sequence[Change]:
         attempt = attempt or of.attempts.get((build_id, epoch))
         return attempt if attempt is not None and attempt.server == server else None
 
-    def current(turn: Any, server: str, session: int, build_id: int, epoch: int) -> Attempt | None:
-        return newest(turn.state, server, build_id, epoch)
+    def current(turn: Any, event: AttemptEvent) -> Attempt | None:
+        return newest(turn.state, event.server, event.build_id, event.epoch)
 
     def service_current(self: BuildServerService, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         return newest(self.broker.state, by.name, build_id, epoch)
@@ -228,13 +233,13 @@ def quarantine_ignored() -> Sequence[Change]:
 
 @_mutant("a finished build ends a quarantine, but not a pause by hand")
 def pause_undone() -> Sequence[Change]:
-    original = attempts._absolve
+    original = quarantine.absolve
 
     def absolve(turn: Any, name: str) -> None:
         original(turn, name)
         turn.state.put(evolve(turn.state.servers[name], paused=""))
 
-    return [(attempts, "_absolve", absolve)]
+    return [(quarantine, "absolve", absolve)]
 
 
 @_mutant("a slot that is free again is filled")
@@ -315,24 +320,22 @@ def late_failure_counts() -> Sequence[Change]:
     original = attempts.ended
 
     def ended(turn: Any, event: Any) -> Any:
-        attempt = attempts.current(turn, event.server, event.session, event.build_id, event.epoch)
+        attempt = attempts.current(turn, event)
         if attempt is not None and attempt.state is AttemptState.MISSING:
             attempts.end(turn, attempt, event.end, event.reason, event.log_tail)
             return Noted()
         return original(turn, event)
 
-    return [(attempts, "ended", ended)]
+    return [(decide, "ANSWERS", {**decide.ANSWERS, AttemptEnded: ended})]
 
 
 @_mutant("a strike for an absence is given back at the return")
 def strike_kept() -> Sequence[Change]:
-    return [(leases, "_give_strike_back", lambda turn, name, project: None)]
+    return [(quarantine, "give_strike_back", lambda turn, name, project: None)]
 
 
 @_mutant("what comes back without an attempt has lost it")
 def absent_attempts_believed() -> Sequence[Change]:
-    from buildtool.scheduling import sessions
-
     return [(sessions, "_lose_what_is_not_there", lambda turn, server: None)]
 
 
@@ -372,14 +375,14 @@ def only_the_first_is_told() -> Sequence[Change]:
 
 @_mutant("requests that were made together are told together, when the last has ended")
 def summary_too_early() -> Sequence[Change]:
-    original = turn._sum_up
+    original = turn.sum_up
 
     def sum_up(of: Any, ended: Any, group: int) -> None:
         kept, of.state.records.group_open = of.state.records.group_open, {}
         original(of, ended, group)
         of.state.records.group_open = kept
 
-    return [(turn, "_sum_up", sum_up)]
+    return [(turn, "sum_up", sum_up)]
 
 
 @_mutant("who joined by range or by attempt is admitted anew when that comes to nothing")
@@ -529,13 +532,13 @@ def _no_spool_names(original: Any) -> Any:
 
 @_mutant("what is finished stays on the build server's disk until it is taken")
 def spool_dropped_too_early() -> Sequence[Change]:
-    original = DeliveryQueue._tell
+    original = Delivery._tell
 
-    async def tell(self: DeliveryQueue, parcel: Any) -> None:
-        await self._spool.drop(*parcel.key)
-        await original(self, parcel)
+    async def tell(self: Delivery) -> None:
+        await self.way.spool.drop(*self.key)
+        await original(self)
 
-    return [(DeliveryQueue, "_tell", tell)]
+    return [(Delivery, "_tell", tell)]
 
 
 @_mutant("a ticket is for one attempt")

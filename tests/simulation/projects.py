@@ -11,9 +11,9 @@ from attrs import frozen
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
 from buildtool.errors import RepositoryUnreachable, UnknownRef
-from buildtool.model.options import choice
-from buildtool.model.project_options import ProjectOptions, standard
-from buildtool.model.records import canonical
+from buildtool.model.options import canonical, choice
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted

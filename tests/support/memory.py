@@ -7,22 +7,24 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buildtool.errors import StorageUnavailable
-from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
+    AnsweredRequest,
     Artifact,
     Attempt,
     AttemptState,
+    AuditEvent,
     Build,
     Refusal,
     RememberedFailure,
     Request,
     RequestState,
+    Row,
     Shelf,
     ShelfKey,
     stocked,
 )
 from buildtool.model.servers import Server
-from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
+from buildtool.ports.metaserver import Snapshot
 from buildtool.scheduling.effects import Effect
 from tests.scheduling.broker import OPEN_BUILD, beat_of, write
 

@@ -35,7 +35,7 @@ from buildtool.adapters.network.memory_budget import MemoryBudget
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.asker import Asker
 from buildtool.errors import DecodeError
-from buildtool.model.hosts import network_of
+from buildtool.model.addresses import network_of
 from buildtool.protocol.json_text import TextBounds, memory_of, parsed
 
 __all__ = ["ConnectionLimits", "Guarded", "GuardedFactory", "ProtocolViolation", "ViolationLog"]

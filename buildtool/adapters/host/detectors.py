@@ -20,7 +20,7 @@ from attrs import define
 from buildtool.adapters.host.processors import memory_limit, usable_processors
 from buildtool.adapters.host.programs import find_tools, output_of, parse_compiler
 from buildtool.model.platforms import canonical_arch
-from buildtool.model.vocabulary import TOOLS
+from buildtool.model.properties import TOOLS
 
 Detected = str | int | tuple[str, ...] | None
 """What a detector returns: None if the machine does not tell. A set is a sorted tuple."""

@@ -25,7 +25,7 @@ from attrs import frozen
 from buildtool.adapters.host.toolchains import PROGRAMS, Named
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.platforms import ARCHES, TRIPLES, canonical_arch
-from buildtool.model.project_options import STANDARD
+from buildtool.model.properties import STANDARD
 from buildtool.model.servers import OfferKind
 
 SIZE_LIMIT = 64 * 1024

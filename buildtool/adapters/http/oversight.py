@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from attrs import frozen
 
 from buildtool.errors import NotFound
-from buildtool.ports.bundles import Bundle
+from buildtool.ports.metaserver import Bundle
 
 
 async def _no_bundle(build_id: int) -> Bundle:

@@ -28,7 +28,7 @@ from buildtool.adapters.network.connection_shares import ConnectionShares, Conne
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.backpressure import PIECE, Connection
 from buildtool.concurrency.signal import Signal
-from buildtool.model.hosts import network_of
+from buildtool.model.addresses import network_of
 
 _log = Logger()
 

@@ -17,8 +17,8 @@ from buildtool.adapters.storage.filesystem import RealDisk, on_disk
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import NotFound, TooLong
 from buildtool.model.tickets import TicketKind
-from buildtool.ports.bundles import BeingMade
 from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import BeingMade
 
 
 class SourceHandler:

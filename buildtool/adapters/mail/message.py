@@ -17,8 +17,7 @@ from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
     ConfigurationError,
 )
-from buildtool.model.addresses import valid_address
-from buildtool.model.hosts import at_port
+from buildtool.model.addresses import at_port, valid_address
 
 Deliver = Callable[[str, bytes], Awaitable[str]]
 """Gives a message for an address to the mail server; see ``SmtpDelivery``."""

@@ -26,8 +26,7 @@ from buildtool.errors import (
     MailServerTrouble,
     MailUndelivered,
 )
-from buildtool.model.addresses import valid_address
-from buildtool.model.hosts import at_port
+from buildtool.model.addresses import at_port, valid_address
 
 PATIENCE = 60.0
 """Seconds that a whole delivery may take."""

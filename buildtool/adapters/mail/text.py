@@ -17,10 +17,10 @@ import jinja2
 from attrs import frozen
 
 from buildtool.errors import InternalError
-from buildtool.model.matching.comparing import comparison_of
 from buildtool.model.matching.reasons import bound
 from buildtool.model.options import Canonical, written
 from buildtool.model.platforms import Value
+from buildtool.model.properties import comparison_of
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Request, RequestState
 from buildtool.model.servers import OfferKind
 from buildtool.model.text import log_line, printable

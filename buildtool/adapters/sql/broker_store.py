@@ -34,22 +34,24 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, Rates
-from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
+    AnsweredRequest,
     Artifact,
     Attempt,
+    AuditEvent,
     Beat,
     Build,
     Mail,
     Refusal,
     RememberedFailure,
     Request,
+    Row,
     Shelf,
     ShelfKey,
     Shift,
 )
 from buildtool.model.servers import Server
-from buildtool.ports.metaserver import AnsweredRequest, Row, Snapshot
+from buildtool.ports.metaserver import Snapshot
 
 V = TypeVar("V")
 

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from buildtool.model.matching.comparing import comparison_of, meets, unmet
-from buildtool.model.matching.reasons import Cause, Reason
-from buildtool.model.options import Comparison
+from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.platforms import Value
+from buildtool.model.properties import Comparison, comparison_of, meets
 from buildtool.model.records import BuildSpec
 from buildtool.model.servers import OFFER_RANK, Capability, Offer, OfferKind, ProjectSkill
 

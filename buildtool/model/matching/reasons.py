@@ -1,4 +1,4 @@
-"""Why not: the reasons for every no, and their words.
+"""Why not: what is wanted held against what there is, the reasons for every no, and their words.
 
 The test is tests/model/test_matching.py.
 """
@@ -6,12 +6,13 @@ The test is tests/model/test_matching.py.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from buildtool.model.options import Comparison, written
+from buildtool.model.options import Canonical, written
 from buildtool.model.platforms import Value
+from buildtool.model.properties import Comparison, comparison_of, meets, ordered
 from buildtool.model.text import one_line
 
 MEMBERS_SAID = 8
@@ -126,3 +127,29 @@ def group_words(reasons: Iterable[Reason]) -> str:
     told = tuple(reasons)
     more = f"; and {len(told) - REASONS_SAID} more" if len(told) > REASONS_SAID else ""
     return "; ".join(reason.words() for reason in told[:REASONS_SAID]) + more
+
+
+def unmet(wanted: Canonical, have: Mapping[str, Value], comparisons: Mapping[str, Comparison]) -> list[Reason]:
+    """Return one reason for every wanted property that ``have`` does not meet; of a set, only the members it lacks."""
+    reasons = []
+    for name, value in wanted:
+        comparison, there = comparisons.get(name) or comparison_of(name), have.get(name)
+        if meets(comparison, value, there):
+            continue
+        if comparison is Comparison.SUBSET and isinstance(value, tuple):
+            known = there if isinstance(there, tuple) else ()
+            lacking = tuple(member for member in value if member not in known)
+            reasons.append(Reason(Cause.PROPERTY, name, lacking, None, comparison))
+        else:
+            reasons.append(Reason(Cause.PROPERTY, name, value, there, comparison))
+    return reasons
+
+
+def nearer(one: Reason, other: Reason) -> bool:
+    """Return whether ``one``, about the same bound as ``other``, lacks less of it."""
+    if evolve(one, have=None, note="") != evolve(other, have=None, note="") or one.have is None or other.have is None:
+        return False
+    order = ordered(one.have, other.have)
+    if order is None:
+        return False
+    return order < 0 if one.comparison is Comparison.AT_MOST else order > 0

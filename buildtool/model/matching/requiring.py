@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from buildtool.errors import UsageError
-from buildtool.model.matching.comparing import comparison_of, comparisons_of, meets
-from buildtool.model.options import Canonical, Comparison
+from buildtool.model.options import Canonical, canonical
 from buildtool.model.platforms import FOLLOWS_FROM, Value, contradiction, derived
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.records import canonical
+from buildtool.model.properties import Comparison, comparison_of, meets
 
 
 def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], local: Mapping[str, Value]) -> Canonical:
@@ -42,7 +41,7 @@ def machine_required(
     options: ProjectOptions, explicit: Mapping[str, Value], declared: Mapping[str, Value]
 ) -> Canonical:
     """Return what the machine must have: what the recipe declares and the requester named; the stricter of both."""
-    artifact, comparisons = options.artifact_names(), comparisons_of(options)
+    artifact, comparisons = options.artifact_names(), options.comparisons()
     wanted = dict(declared)
     for name, value in explicit.items():
         if name not in artifact:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.model.matching.comparing import unmet
-from buildtool.model.matching.reasons import Cause, Reason
-from buildtool.model.options import Canonical, Comparison
+from buildtool.model.matching.reasons import Cause, Reason, unmet
+from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
+from buildtool.model.properties import Comparison
 from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import OfferKind
 

@@ -9,10 +9,9 @@ from attrs import evolve, frozen
 from buildtool.adapters.host.detectors import DETECTORS, Detected
 from buildtool.adapters.host.toolchains import Rejected, Survey, Toolchain
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Property, Role
+from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
-from buildtool.model.project_options import STANDARD
-from buildtool.model.records import canonical
+from buildtool.model.properties import STANDARD, Property, Role
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.programs.buildserver.platforms import Choice
 from buildtool.project.definition import Project

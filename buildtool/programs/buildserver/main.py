@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -37,10 +36,12 @@ from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.buildserver.attempt import Tools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.server import BuildServer, Offered
+from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, UsageError
-from buildtool.model.hosts import at_port
+from buildtool.model.addresses import at_port
+from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
@@ -72,14 +73,12 @@ THREADS = 8
 THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-
 
 def _found(said: argparse.Namespace, settings: Settings) -> tuple[str, BuildDirectory, Announced]:
     """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
     name = said.name or socket.gethostname()
-    if not _NAME.match(name):
-        raise UsageError(f"--name {name!r} is not usable: letters, digits, dot, - and _, at most 63")
+    if not is_server_name(name):
+        raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
     place = BuildDirectory(settings.build_dir / name)
     detected = detect_machine(place.slots, tools_named(settings.projects))
     survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)

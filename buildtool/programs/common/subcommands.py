@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from attrs import frozen
 
 from buildtool.errors import UsageError
-from buildtool.model.hosts import valid_host
+from buildtool.model.addresses import valid_host
+from buildtool.model.properties import nearest
 from buildtool.model.text import one_line
-from buildtool.model.vocabulary import nearest
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import software, whole
 

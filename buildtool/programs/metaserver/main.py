@@ -19,7 +19,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
-from buildtool.model.vocabulary import TOOLS, nearest
+from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run
 from buildtool.programs.common.shutdown import last_resort

@@ -51,8 +51,8 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.project_options import Policy
-from buildtool.ports.bundles import Bundle
+from buildtool.model.policy import Policy
+from buildtool.ports.metaserver import Bundle
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import Closing
 from buildtool.programs.metaserver.configured import moved_on, programs
@@ -63,7 +63,7 @@ from buildtool.programs.metaserver.reload import Reloading
 from buildtool.programs.metaserver.state_directory import Beginning, Stored, open_state
 from buildtool.programs.webserver.site import web_site
 from buildtool.protocol.messages import ReactorTurns
-from buildtool.scheduling.server_names import DAY
+from buildtool.scheduling.servers.names import DAY
 from buildtool.scheduling.state.state import State
 
 log = Logger()

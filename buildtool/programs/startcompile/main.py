@@ -23,9 +23,9 @@ from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import BuildToolError, OutputLost, OutputUnread, UsageError
-from buildtool.model.hosts import at_port
-from buildtool.model.options import Role
+from buildtool.model.addresses import at_port
 from buildtool.model.platforms import Value
+from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say

@@ -16,7 +16,7 @@ from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.settings import Settings, load_settings
-from buildtool.model.hosts import at_port
+from buildtool.model.addresses import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, Stop, run

@@ -21,7 +21,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
-from buildtool.model.hosts import network_of
+from buildtool.model.addresses import network_of
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages, Questions
 from buildtool.web.app import WebApp, make_urls

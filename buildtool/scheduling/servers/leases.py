@@ -7,23 +7,22 @@ epoch, and what its absence had cost is taken back (docs/adr/0009-leases.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from attrs import evolve
 
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState
 from buildtool.model.servers import Held, HeldState, Judged, Server, Verdict
 from buildtool.scheduling.answers import HeldJudged, Noted
 from buildtool.scheduling.attempts import begin, close_attempt, end, miss
-from buildtool.scheduling.decision import DecisionContext, announce
+from buildtool.scheduling.decision import DecisionContext, announce, server_of
 from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import DrainBegun, HeldReported
+from buildtool.scheduling.servers import quarantine
 
 
 def heard(context: DecisionContext, event: HeldReported) -> HeldJudged:
     """Renew the Leases of what a build server has; return what is to become of what is not simply to go on."""
-    server = context.state.servers.get(event.server)
-    if server is None or not server.connected or server.session != event.session:
+    server = server_of(context, event)
+    if server is None:
         return HeldJudged(stale=True)
     judged = tuple(judge(context, server, held) for held in event.held)
     return HeldJudged(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
@@ -31,18 +30,13 @@ def heard(context: DecisionContext, event: HeldReported) -> HeldJudged:
 
 def drain(context: DecisionContext, event: DrainBegun) -> Noted:
     """Mark a build server as draining: it is given nothing more in this Session."""
-    server = context.state.servers.get(event.server)
-    if server is None or not server.connected or server.session != event.session:
+    server = server_of(context, event)
+    if server is None:
         return Noted(stale=True)
     if not server.draining:
         context.state.put(evolve(server, draining=True))
         context.happened("server-draining", f"server/{server.name}", event.reason)
     return Noted()
-
-
-def judge_all(context: DecisionContext, server: Server, held: Iterable[Held]) -> tuple[Judged, ...]:
-    """Return for everything that a build server brings to a new Session what is to become of it."""
-    return tuple(judge(context, server, one) for one in held)
 
 
 def judge(context: DecisionContext, server: Server, held: Held) -> Judged:
@@ -128,21 +122,9 @@ def _revive(context: DecisionContext, server: Server, attempt: Attempt) -> None:
     if refusal is not None:
         state.put(evolve(refusal, until=context.now))
     if attempt.struck:
-        _give_strike_back(context, server.name, build.spec.project)
+        quarantine.give_strike_back(context, server.name, build.spec.project)
     context.happened("attempt-revived", f"build/{build.id}", f"epoch {attempt.epoch} on {server.name}")
     announce(context, running, server.name)
-
-
-def _give_strike_back(context: DecisionContext, name: str, project: str) -> None:
-    """Take back the last strike, and the quarantine if it was that strike which led there."""
-    server = context.state.servers[name]
-    if server.strikes:
-        context.state.put(evolve(server, strikes=server.strikes - 1))
-    elif server.quarantined_until:
-        left = context.state.projects.policy(project).strikes - 1
-        earlier = max(0, server.quarantines - 1)
-        free = evolve(server, strikes=left, quarantines=earlier, quarantined_until=0.0, quarantine_reason="")
-        context.state.put(free)
 
 
 def _told(held: Held, verdict: Verdict, reason: str = "") -> Judged:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 
 from attrs import evolve
 
-from buildtool.model.hosts import network_of
+from buildtool.model.addresses import network_of
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Server
 from buildtool.scheduling.answers import NameHeld, NoPlace
@@ -109,11 +109,11 @@ def busy_in(state: State) -> dict[str, set[int]]:
     return found
 
 
-def forget(context: DecisionContext, server: Server, why: str) -> None:
+def forget(context: DecisionContext, server: Server, why: str, by: str = "") -> None:
     """Forget a name. Should it come back, the numbers of its Sessions go on."""
     context.state.names.keep_session(server.name, server.session)
     context.state.put(evolve(server, connected=False, missing_since=0.0, forgotten=True))
-    context.happened("server-forgotten", f"server/{server.name}", why)
+    context.happened("server-forgotten", f"server/{server.name}", why, by)
 
 
 def forget_largest(context: DecisionContext) -> None:
@@ -124,11 +124,8 @@ def forget_largest(context: DecisionContext) -> None:
     busy = busy_in(context.state)
     for name in sorted(sizes, key=lambda one: (-sizes[one], context.state.servers[one].last_seen)):
         if may_go(context.state.servers[name], busy):
-            forget(
-                context,
-                context.state.servers[name],
-                "what names announced that never built anything took too much room",
-            )
+            why = "what names announced that never built anything took too much room"
+            forget(context, context.state.servers[name], why)
         if sum(sizes.values()) <= IDLE_BYTES:
             return
 

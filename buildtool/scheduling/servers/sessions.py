@@ -1,6 +1,6 @@
-"""Build servers come and go: logins, lost connections, the metaserver's own restart, and owners who are told.
+"""Build servers come and go: logins, lost connections, and owners who are told.
 
-The test is tests/scheduling/test_leases.py.
+The test is tests/scheduling/servers/test_leases.py.
 """
 
 from __future__ import annotations
@@ -10,31 +10,17 @@ from attrs import evolve
 from buildtool.model.addresses import find_address
 from buildtool.model.records import AttemptEnd, AttemptState, Mail, RequestState
 from buildtool.model.servers import Capability, Judged, Server, Verdict
-from buildtool.scheduling import server_names
 from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
 from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered
-from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.decision import DecisionContext, server_of
 from buildtool.scheduling.effects import Fence, MailWritten
-from buildtool.scheduling.events import ClockStepped, Disconnected, Registered
-from buildtool.scheduling.leases import judge_all
+from buildtool.scheduling.events import Disconnected, Registered
+from buildtool.scheduling.servers import names
+from buildtool.scheduling.servers.leases import judge
 from buildtool.scheduling.state.ready_queue import place_of
 
 CHANGING = frozenset({"disk", "memory"})
 """Properties of a machine that are looked at anew at each login."""
-
-AWAY_LEAST = 60.0
-"""Seconds without a metaserver that are worth writing down: a beat may be half a minute old when it ends."""
-
-
-BEAT_EVERY = 20.0
-"""Seconds after which a look at everything writes down that the metaserver is there."""
-
-
-def beat(context: DecisionContext) -> None:
-    """Write down that the metaserver is there, if the last time was a while ago."""
-    if abs(context.now - context.state.beat) >= BEAT_EVERY:
-        context.state.note_beat(context.now)
-
 
 OWNERS = "build servers"
 """Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
@@ -45,7 +31,7 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
 
     One that is connected under the name is cut off only if it was asked and did not answer.
     """
-    refused = server_names.refusal(context, event)
+    refused = names.refusal(context, event)
     if refused is not None:
         return refused
     old = context.state.servers.get(event.server)
@@ -69,14 +55,14 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
         used_at=old.used_at if old is not None else 0.0,
     )
     held = event.held
-    if old is not None and server_names.is_another(old, event):
-        server_names.lose_all(context, old)
+    if old is not None and names.is_another(old, event):
+        names.lose_all(context, old)
         held = ()
     context.state.put(server)
     context.happened("server-connected", f"server/{server.name}", f"session {server.session}")
     if old is not None and _is_another(old.capability, server.capability):
         _ask_again(context, server.name)
-    verdicts = judge_all(context, server, held)
+    verdicts = tuple(judge(context, server, one) for one in held)
     _lose_what_is_not_there(context, server)
     if held is not event.held:
         verdicts = tuple(
@@ -107,8 +93,8 @@ def _ask_again(context: DecisionContext, server: str) -> None:
 
 def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
     """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
-    server = context.state.servers.get(event.server)
-    if server is None or not server.connected or server.session != event.session:
+    server = server_of(context, event)
+    if server is None:
         return Noted(stale=True)
     missing_since = 0.0 if event.clean else context.now
     context.state.put(
@@ -122,51 +108,9 @@ def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
         )
     )
     context.happened("server-disconnected", f"server/{server.name}", event.reason)
-    server_names.forget_largest(context)
+    names.forget_largest(context)
     settle_confirmations(context)
     return Noted()
-
-
-def restart(context: DecisionContext) -> Noted:
-    """Restart with nobody connected, but whoever was expected back: every Lease gets a full term, owners more time.
-
-    The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
-    """
-    away = context.now - context.state.beat if context.state.beat else 0.0
-    if away >= AWAY_LEAST:
-        context.state.records.shift_requests(away)
-        context.happened("metaserver-was-away", "metaserver", f"for {away:.0f} s")
-    elif away < 0:
-        _shift_all(context, away)
-    context.state.note_beat(context.now)
-    for server in list(context.state.servers.values()):
-        if server.connected or (server.missing_since and not server.missing_told):
-            context.state.put(evolve(server, connected=False, missing_since=context.now, draining=False))
-    server_names.forget_largest(context)
-    for attempt in list(context.state.attempts.values()):
-        if attempt.state is not AttemptState.MISSING:
-            context.state.leases.renew(attempt.key, context.now)
-    _wait_no_longer_than_ever(context)
-    context.happened("metaserver-started", "metaserver")
-    return Noted()
-
-
-def _wait_no_longer_than_ever(context: DecisionContext) -> None:
-    """Limit every wait to the longest that there is: the clock may have been set back while the metaserver was away."""
-    state, now = context.state, context.now
-    for build in list(state.builds.values()):
-        latest = now + state.projects.policy(build.spec.project).retry_most
-        if build.not_before > latest:
-            state.put(evolve(build, not_before=latest))
-    latest = now + max((policy.quarantine_most for policy in state.projects.of.values()), default=0.0)
-    for server in list(state.servers.values()):
-        if server.quarantined_until > latest:
-            state.put(evolve(server, quarantined_until=latest))
-    for refusal in list(state.refusals.values()):
-        policy = state.projects.policy(state.builds[refusal.build_id].spec.project)
-        latest = now + max(policy.refusal_ttl, policy.refusal_first, policy.lost_ttl)
-        if refusal.until > latest:
-            state.put(evolve(refusal, until=latest))
 
 
 def tell_owner(context: DecisionContext, name: str) -> None:
@@ -182,32 +126,6 @@ def tell_owner(context: DecisionContext, name: str) -> None:
         told = Mail(key, owner, None, (), RequestState.WAITING, context.now, server=name, asker=OWNERS)
         context.state.append(told)
         context.tell(MailWritten())
-
-
-def step_clock(context: DecisionContext, event: ClockStepped) -> Noted:
-    """Move every time by the seconds that the clock was set, so that nothing waits longer or shorter for that."""
-    context.state.leases.shift(event.seconds)
-    _shift_all(context, event.seconds)
-    context.state.note_beat(context.now)
-    context.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
-    return Noted()
-
-
-def _shift_all(context: DecisionContext, by: float) -> None:
-    """Shift everything that waits for a time, or holds until one, except for Leases."""
-    state = context.state
-    state.records.shift_requests(by)
-    state.shelves.shift_failures(by)
-    for build in list(state.builds.values()):
-        if build.not_before:
-            state.put(evolve(build, not_before=build.not_before + by))
-    for server in list(state.servers.values()):
-        quarantined = server.quarantined_until + by if server.quarantined_until else 0.0
-        missing = server.missing_since + by if server.missing_since else 0.0
-        if (quarantined, missing) != (server.quarantined_until, server.missing_since):
-            state.put(evolve(server, quarantined_until=quarantined, missing_since=missing))
-    for refusal in list(state.refusals.values()):
-        state.put(evolve(refusal, until=refusal.until + by))
 
 
 def _lose_what_is_not_there(context: DecisionContext, server: Server) -> None:

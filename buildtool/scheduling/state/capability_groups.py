@@ -6,12 +6,12 @@ from collections.abc import MutableMapping
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from buildtool.model.matching.comparing import unmet
 from buildtool.model.matching.fitting import Fit
+from buildtool.model.matching.reasons import unmet
 from buildtool.model.platforms import Value
+from buildtool.model.properties import COUNTED, may_be_named
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import Offer, Server
-from buildtool.model.vocabulary import COUNTED, is_name
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.ready_queue import CapabilityGroup, ReadyQueue, Verdict
 from buildtool.scheduling.state.tables import Tables
@@ -125,7 +125,9 @@ class CapabilityGroups:
     def _count_offers(self, server: Server | None, by: int) -> None:
         """Count what a server offers of the properties whose values are names, as far as they look like names."""
         offers = server.capability.offers if server is not None else ()
-        offered = {pair for offer in offers for pair in offer.platform if pair[0] in self.offered and is_name(pair[1])}
+        offered = {
+            pair for offer in offers for pair in offer.platform if pair[0] in self.offered and may_be_named(pair[1])
+        }
         for name, value in offered:
             counts = self.offered[name]
             count = counts.get(value, 0) + by

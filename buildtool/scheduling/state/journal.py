@@ -9,10 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from buildtool.model.records import Artifact, Attempt, Beat, Build, Mail, Refusal, RememberedFailure, Request, Shift
-from buildtool.model.servers import Server
-
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
+from buildtool.model.records import Row, Shift
 
 
 class Journal:

@@ -2,7 +2,7 @@
 
 Leases are not in the database: after a start each is given a fresh full term.
 
-The test is tests/scheduling/test_leases.py.
+The test is tests/scheduling/servers/test_leases.py.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from buildtool.model.matching.fitting import Requirements
-from buildtool.model.options import Comparison
-from buildtool.model.project_options import Policy
+from buildtool.model.policy import Policy
+from buildtool.model.properties import Comparison
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import ProjectSkill
 

@@ -1,20 +1,19 @@
 """Shelves: finished artifacts and remembered failures, loaded when an event needs them, dropped when they are many.
 
 Neither memory nor the start depend on history: what is not here is in the database.
+
+The test is tests/scheduling/state/test_hits.py.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from itertools import islice
-from operator import is_
 
 from attrs import evolve
 
-from buildtool.model.matching.satisfaction import satisfies
-from buildtool.model.records import Artifact, Demand, RememberedFailure, Shelf, ShelfKey, stocked
+from buildtool.model.records import Artifact, RememberedFailure, Shelf, ShelfKey, stocked
 from buildtool.scheduling.state.journal import Journal
-from buildtool.scheduling.state.projects import ProjectPolicies
 
 SHELVES_KEPT = 20_000
 """How many shelves stay in memory; the longest unused ones go first."""
@@ -23,15 +22,10 @@ _EMPTY = Shelf()
 
 
 class Shelves:
-    """The shelves that are in memory, in ``kept``.
+    """The shelves that are in memory, in ``kept``."""
 
-    ``hit`` is what was looked for last, on which shelves as they were then, and what was found there.
-    """
-
-    def __init__(self, projects: ProjectPolicies, journal: Journal) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.kept: dict[ShelfKey, Shelf] = {}
-        self.hit: tuple[Demand, tuple[Shelf, ...], Artifact | None] | None = None
-        self._projects = projects
         self._journal = journal
 
     def get(self, key: ShelfKey) -> Shelf:
@@ -42,19 +36,6 @@ class Shelves:
         """Take in a shelf as the database has it; no change, so nothing to take back."""
         self.kept.pop(key, None)
         self.kept[key] = shelf
-
-    def find_hit(self, demand: Demand) -> Artifact | None:
-        """Return the artifact that satisfies a demand best: nearest revision first, then the newest.
-
-        It is looked for before a decision, since its file may be gone, and in it: the second time it is known.
-        """
-        shelves = tuple(map(self.get, demand.shelves()))
-        if self._is_known(demand, shelves) and self.hit is not None:
-            return self.hit[2]
-        compare = self._projects.compare(demand.spec.project)
-        found = next((one for shelf in shelves for one in shelf.artifacts if not satisfies(one, demand, compare)), None)
-        self.hit = demand, shelves, found
-        return found
 
     def add(self, record: Artifact | RememberedFailure) -> None:
         """Write something finished, and put it first on its shelf; an artifact that is withdrawn leaves it."""
@@ -89,10 +70,6 @@ class Shelves:
         """Drop the longest unused shelves where too many are in memory."""
         for key in list(islice(self.kept, max(0, len(self.kept) - SHELVES_KEPT))):
             del self.kept[key]
-
-    def _is_known(self, demand: Demand, shelves: tuple[Shelf, ...]) -> bool:
-        """Return whether this was looked for last: the same demand, on shelves of which none has changed since."""
-        return self.hit is not None and self.hit[0] is demand and all(map(is_, self.hit[1], shelves))
 
     def _restock(self, key: ShelfKey, shelf: Shelf | None) -> None:
         """Change a shelf that is loaded, or drop it, None: one that is not will be loaded, the change included."""

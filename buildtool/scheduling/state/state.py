@@ -1,7 +1,7 @@
 """Everything open, in memory: its parts put together, and the few steps that concern several of them.
 
-The database is the truth; this is rebuilt from it at the start. Every change is journalled: ``rollback`` makes the
-state as it was at a ``savepoint``, and ``changes`` are the rows to be committed.
+The database is the truth; this is rebuilt from it at the start. Every change is in the ``journal``, which has the rows
+to be committed, and can take them back.
 
 The test is tests/scheduling/test_scheduler_machine.py.
 """
@@ -11,31 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from attrs import frozen
-
-from buildtool.model.project_options import Policy
-from buildtool.model.records import Artifact, Beat, Mail, RememberedFailure
+from buildtool.model.policy import Policy
+from buildtool.model.records import AnsweredRequest, Artifact, Beat, Mail, RememberedFailure
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
 from buildtool.scheduling.state.estimates import BuildDurations
-from buildtool.scheduling.state.journal import Journal, Row
+from buildtool.scheduling.state.hits import HitFinder
+from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.lease_table import LEASE, LeaseTable
-from buildtool.scheduling.state.name_memory import NAMES_KEPT, NameMemory
 from buildtool.scheduling.state.projects import ProjectPolicies
 from buildtool.scheduling.state.ready_queue import ReadyQueue
 from buildtool.scheduling.state.records import Records
 from buildtool.scheduling.state.shelves import Shelves
 from buildtool.scheduling.state.slots import ServerSlots
-from buildtool.scheduling.state.tables import Tables
+from buildtool.scheduling.state.tables import NAMES_KEPT, NameMemory, Tables
 from buildtool.scheduling.state.timers import TimerTable
-
-
-@frozen
-class AnsweredSubmission:
-    """A client request id that was answered: for which Request, body and how."""
-
-    request_id: int
-    body_digest: str
-    answer: str
 
 
 class State:
@@ -43,8 +32,8 @@ class State:
 
     ``requests``, ``builds``, ``attempts``, ``servers`` and ``refusals`` are the open records by key, to be read by
     everybody and changed with ``put`` only. ``seen`` has the client request ids that were answered since the last
-    commit. ``beat`` is when the metaserver was last written down to be there (wall time). ``incarnation`` is the life
-    of the state directory, which mails are told apart by.
+    commit, ``next_numbers`` the next free numbers by kind. ``beat`` is when the metaserver was last written down to be
+    there (wall time). ``incarnation`` is the life of the state directory, which mails are told apart by.
     """
 
     def __init__(
@@ -67,13 +56,14 @@ class State:
         tables = Tables()
         self.requests, self.builds, self.attempts = tables.requests, tables.builds, tables.attempts
         self.servers, self.refusals = tables.servers, tables.refusals
-        self.seen: dict[str, AnsweredSubmission] = {}
+        self.seen: dict[str, AnsweredRequest] = {}
         self.beat = 0.0
-        self._next = {"request": 1, "build": 1, "artifact": 1}
+        self.next_numbers = {"request": 1, "build": 1, "artifact": 1}
         self.durations = BuildDurations()
         self.queue = ReadyQueue()
         self.journal = Journal()
-        self.shelves = Shelves(self.projects, self.journal)
+        self.shelves = Shelves(self.journal)
+        self.hits = HitFinder(self.shelves, self.projects)
         self.slots = ServerSlots(tables, self.journal, holding=holding)
         self.timers = TimerTable(tables, self.slots, self.journal, lease)
         self.leases = LeaseTable(tables, self.projects, self.journal, self.timers, lease)
@@ -85,20 +75,8 @@ class State:
     def reconfigure(self, policies: Mapping[str, Policy]) -> None:
         """Take other policies, and judge anew who can build what. Call it between decisions."""
         self.projects.configure(policies)
-        self.shelves.hit = None
+        self.hits.last = None
         self.records.judge_anew()
-
-    def savepoint(self) -> int:
-        """Return a mark for ``rollback``."""
-        return self.journal.savepoint()
-
-    def rollback(self, mark: int = 0) -> None:
-        """Undo every change made since ``mark``, newest first."""
-        self.journal.rollback(mark)
-
-    def changes(self) -> list[Row]:
-        """Return the rows changed since the last ``committed``, each once, in its newest form."""
-        return self.journal.rows()
 
     def committed(self) -> None:
         """Take note that the changes are in the database: they can no longer be taken back."""
@@ -119,18 +97,10 @@ class State:
 
     def number(self, kind: str) -> int:
         """Return the next free number for a ``request``, ``build`` or ``artifact``."""
-        taken = self._next[kind]
-        self._next[kind] = taken + 1
-        self.journal.add(partial(self._next.__setitem__, kind, taken))
+        taken = self.next_numbers[kind]
+        self.next_numbers[kind] = taken + 1
+        self.journal.add(partial(self.next_numbers.__setitem__, kind, taken))
         return taken
-
-    def next_number(self, kind: str) -> int:
-        """Return the number that ``number`` will give next."""
-        return self._next[kind]
-
-    def numbers_from(self, request: int, build: int, artifact: int) -> None:
-        """Set the next free numbers, as the database has them."""
-        self._next = {"request": request, "build": build, "artifact": artifact}
 
     def note_beat(self, now: float) -> None:
         """Write down that the metaserver is there."""
@@ -138,13 +108,13 @@ class State:
         self.journal.add(partial(setattr, self, "beat", before))
         self.journal.write("beat", Beat(now))
 
-    def remember_answer(self, client_id: str, seen: AnsweredSubmission) -> None:
+    def remember_answer(self, client_id: str, seen: AnsweredRequest) -> None:
         """Remember the answer to a client request id until the next commit: then the database has it."""
         old = self.seen.get(client_id)
         self.seen[client_id] = seen
         self.journal.add(partial(self._restore_seen, client_id, old))
 
-    def _restore_seen(self, client_id: str, old: AnsweredSubmission | None) -> None:
+    def _restore_seen(self, client_id: str, old: AnsweredRequest | None) -> None:
         if old is None:
             self.seen.pop(client_id, None)
         else:

@@ -1,9 +1,13 @@
 """The open records by key: what every other part of the state looks at. They are changed by ``records`` only.
 
+Beside them what is remembered of names of build servers, of which nothing is in the database.
+
 The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations
+
+from itertools import islice
 
 from attrs import define, field
 
@@ -26,3 +30,30 @@ class Tables:
     attempts: dict[AttemptKey, Attempt] = field(factory=dict)
     servers: dict[str, Server] = field(factory=dict)
     refusals: dict[RefusalKey, Refusal] = field(factory=dict)
+
+
+NAMES_KEPT = 7 * 86_400.0
+"""Seconds for which the name of a build server that never built anything is remembered after it was last seen."""
+
+SESSIONS_KEPT = 1_000
+"""Of how many forgotten servers the last Session is remembered, until the metaserver ends."""
+
+
+class NameMemory:
+    """What is remembered of names.
+
+    ``kept`` is for how many seconds an unused name is remembered, ``looked`` when names were last looked at.
+    ``sessions`` has the last Session of each server that was forgotten.
+    """
+
+    def __init__(self, kept: float) -> None:
+        self.kept = kept
+        self.looked = 0.0
+        self.sessions: dict[str, int] = {}
+
+    def keep_session(self, name: str, session: int) -> None:
+        """Remember the Session of a server that is being forgotten, so that none after it has the same number."""
+        self.sessions.pop(name, None)
+        self.sessions[name] = session
+        for other in list(islice(self.sessions, max(0, len(self.sessions) - SESSIONS_KEPT))):
+            del self.sessions[other]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buildtool.adapters.host import detectors, programs
 from buildtool.model.platforms import ARCHES, CPU_LEVELS
-from buildtool.model.project_options import DETECTORS, STANDARD
+from buildtool.model.properties import DETECTORS, STANDARD
 
 GCC = "gcc (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022 Free Software Foundation, Inc.\n"
 CC = "cc (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022 Free Software Foundation, Inc.\n"

@@ -8,7 +8,7 @@ import pytest
 from buildtool.adapters.http import transfer_client
 from buildtool.errors import BadTicket, BadUpload, BuildToolError, NotFound, TooLong, Unavailable
 from buildtool.model.tickets import TicketKind
-from buildtool.ports.bundles import BeingMade, Bundle
+from buildtool.ports.metaserver import BeingMade, Bundle
 from tests.adapters.http.transfers import TransferCase, digest_of, ticket
 
 DATA = os.urandom(700_000)

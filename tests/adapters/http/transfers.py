@@ -22,7 +22,7 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
-from buildtool.ports.bundles import Bundle
+from buildtool.ports.metaserver import Bundle
 
 KEY = bytes(range(32))
 NOW = 1_000_000

@@ -7,7 +7,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.memory_budget import MemoryBudget
-from buildtool.model.hosts import network_of
+from buildtool.model.addresses import network_of
 
 NETWORKS = st.sampled_from(["a", "b", "c"])
 

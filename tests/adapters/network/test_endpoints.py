@@ -12,7 +12,7 @@ from twisted.web.client import URI
 from buildtool.adapters.http.site_endpoints import SiteEndpoints
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.errors import Unavailable
-from buildtool.model.hosts import in_url, valid_host
+from buildtool.model.addresses import in_url, valid_host
 
 
 class Reaching(TestCase):

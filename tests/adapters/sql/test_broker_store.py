@@ -21,12 +21,13 @@ from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.adapters.sql.shelf_queries import CHUNK
 from buildtool.errors import ConflictingRow, NotFound
-from buildtool.model.audit import AuditEvent
 from buildtool.model.records import (
+    AnsweredRequest,
     Artifact,
     Attempt,
     AttemptEnd,
     AttemptState,
+    AuditEvent,
     Build,
     BuildState,
     Mail,
@@ -34,11 +35,11 @@ from buildtool.model.records import (
     RememberedFailure,
     Request,
     RequestState,
+    Row,
     Shelf,
     Shift,
 )
 from buildtool.model.servers import Server
-from buildtool.ports.metaserver import AnsweredRequest, Row
 from buildtool.ports.pages import RunningBuild
 from tests import messages, strategies
 from tests.support.inline import run

@@ -18,9 +18,7 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import ATTEMPTS_SHOWN, REQUESTS_SHOWN, TOTALS_AGE, SqlPages
 from buildtool.adapters.sql.schema import REVISION
 from buildtool.errors import StorageUnavailable
-from buildtool.model.audit import AuditEvent
-from buildtool.model.records import AttemptState, Build, BuildState, RequestState
-from buildtool.ports.metaserver import Row
+from buildtool.model.records import AttemptState, AuditEvent, Build, BuildState, RequestState, Row
 from buildtool.ports.pages import BuildLine, Pages, RunningBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.inline import run

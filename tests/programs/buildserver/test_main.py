@@ -24,8 +24,8 @@ from buildtool.adapters.host.detectors import DETECTORS, Detected
 from buildtool.adapters.storage.spool import Spool
 from buildtool.configuration.settings import ENVIRONMENT, load_settings
 from buildtool.errors import ConfigurationError
-from buildtool.model.options import Role
-from buildtool.model.project_options import STANDARD, ProjectOptions, standard
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import STANDARD, Role, standard
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver.capability import announced

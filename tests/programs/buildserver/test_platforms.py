@@ -13,8 +13,8 @@ from buildtool.adapters.host.toolchain_file import DonorsFile
 from buildtool.adapters.host.toolchains import Rejected, Survey, Toolchain
 from buildtool.configuration.settings import ENVIRONMENT
 from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS
-from buildtool.model.records import canonical
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.programs.buildserver.capability import announced, restricted
 from buildtool.programs.buildserver.main import main

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
 from buildtool.model.options import Kind, choice, flag, number, text, words
-from buildtool.model.project_options import RESERVED, ProjectOptions, standard
+from buildtool.model.project_options import RESERVED, ProjectOptions
+from buildtool.model.properties import standard
 from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
 from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted

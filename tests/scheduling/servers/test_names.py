@@ -12,9 +12,9 @@ from buildtool.model.servers import Held, HeldState, Server, Verdict
 from buildtool.scheduling.answers import NameHeld, NoPlace, SessionOpened
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import Disconnected, Registered, Restarted, ServerForgotten, ServerPaused, Tick
-from buildtool.scheduling.server_names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
+from buildtool.scheduling.servers.names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
 from buildtool.scheduling.state.lease_table import LEASE
-from buildtool.scheduling.state.name_memory import NAMES_KEPT
+from buildtool.scheduling.state.tables import NAMES_KEPT
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import machine
 

@@ -56,6 +56,6 @@ def test_who_can_build_what_is_what_each_server_answers_alone(steps: list[Server
             for name, found in alone.items():
                 verdict = state.groups.verdict(build, state.servers[name])
                 assert verdict == (found if isinstance(found, Offer) else tuple(found))
-    state.rollback()
+    state.journal.rollback()
     assert not state.servers
     assert not state.builds

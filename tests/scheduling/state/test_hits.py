@@ -1,4 +1,4 @@
-"""Shelves: a hit that was looked for before is believed while its shelves are as they were, and no longer."""
+"""A hit that was looked for before is believed while its shelves are as they were, and no longer."""
 
 from buildtool.model.records import Demand, Shelf
 from buildtool.scheduling.state.state import State
@@ -13,19 +13,19 @@ def test_a_hit_is_looked_for_again_once_a_shelf_has_changed() -> None:
     farm.deliver("anna")
     (artifact,) = farm.artifacts()
     demand = Demand(spec(0), "main", "", (spec(0).revision,))
-    shelves, key = State(POLICIES).shelves, demand.shelves()[0]
-    assert shelves.find_hit(demand) is None
-    shelves.stock(key, Shelf((artifact,)))
-    assert shelves.find_hit(demand) is artifact
-    shelves.stock(key, Shelf())
-    assert shelves.find_hit(demand) is None
+    state, key = State(POLICIES), demand.shelves()[0]
+    assert state.hits.find(demand) is None
+    state.shelves.stock(key, Shelf((artifact,)))
+    assert state.hits.find(demand) is artifact
+    state.shelves.stock(key, Shelf())
+    assert state.hits.find(demand) is None
 
 
 def test_a_hit_is_known_for_the_demand_that_was_looked_for_last_only() -> None:
-    shelves = State(POLICIES).shelves
+    hits = State(POLICIES).hits
     first, second = (Demand(spec(0), "main", "", (spec(0).revision,)) for _ in range(2))
-    shelves.find_hit(first)
-    assert shelves.hit is not None
-    assert shelves.hit[0] is first
-    shelves.find_hit(second)
-    assert shelves.hit[0] is second
+    hits.find(first)
+    assert hits.last is not None
+    assert hits.last[0] is first
+    hits.find(second)
+    assert hits.last[0] is second

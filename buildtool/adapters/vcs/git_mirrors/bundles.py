@@ -30,8 +30,8 @@ from buildtool.adapters.vcs.svn.refs import is_svn
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, NotFound, StorageUnavailable
-from buildtool.ports.bundles import BeingMade, Bundle
 from buildtool.ports.common import Executor
+from buildtool.ports.metaserver import BeingMade, Bundle
 
 KEPT_FOR = 3_600.0
 """Seconds for which a bundle is kept after it was last asked for."""

@@ -42,8 +42,7 @@ from buildtool.adapters.vcs.refs import (
     parse_revrange,
 )
 from buildtool.concurrency.asker import NOBODY, working_for
-from buildtool.concurrency.batches import Batches
-from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.concurrency.single_flight import Batches, SingleFlight
 from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
 from buildtool.ports.buildserver import SourceCopy
 from buildtool.ports.common import Executor

@@ -23,8 +23,7 @@ from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, reme
 from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
-from buildtool.concurrency.batches import Batches
-from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.concurrency.single_flight import Batches, SingleFlight
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports.common import Executor
 

@@ -13,7 +13,7 @@ from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BadUpload, CommitGone, NotFound, RepositoryUnreachable, Unavailable, UnknownRef
-from buildtool.ports.bundles import Bundle
+from buildtool.ports.metaserver import Bundle
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
 from tests.adapters.vcs.repositories import Origin
 

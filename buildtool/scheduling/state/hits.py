@@ -1,0 +1,40 @@
+"""How a hit is found: the artifact on the shelves that satisfies a demand best."""
+
+from __future__ import annotations
+
+from operator import is_
+
+from buildtool.model.matching.satisfaction import satisfies
+from buildtool.model.records import Artifact, Demand, Shelf
+from buildtool.scheduling.state.projects import ProjectPolicies
+from buildtool.scheduling.state.shelves import Shelves
+
+Look = tuple[Demand, tuple[Shelf, ...], Artifact | None]
+"""What was looked for, on which shelves as they were then, and what was found there."""
+
+
+class HitFinder:
+    """Finds hits on the shelves that are in memory. ``last`` is the last look, None for none that is still good.
+
+    A hit is looked for before a decision, since its file may be gone, and in it: the second time it is known.
+    """
+
+    def __init__(self, shelves: Shelves, projects: ProjectPolicies) -> None:
+        self.last: Look | None = None
+        self._shelves = shelves
+        self._projects = projects
+
+    def find(self, demand: Demand) -> Artifact | None:
+        """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
+        shelves = tuple(map(self._shelves.get, demand.shelves()))
+        if self.last is not None and _is_same(self.last, demand, shelves):
+            return self.last[2]
+        compare = self._projects.compare(demand.spec.project)
+        found = next((one for shelf in shelves for one in shelf.artifacts if not satisfies(one, demand, compare)), None)
+        self.last = demand, shelves, found
+        return found
+
+
+def _is_same(look: Look, demand: Demand, shelves: tuple[Shelf, ...]) -> bool:
+    """Return whether this is what was looked for: the same demand, on shelves of which none has changed since."""
+    return look[0] is demand and all(map(is_, look[1], shelves))
