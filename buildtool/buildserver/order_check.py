@@ -68,7 +68,7 @@ class Offered:
 
 @frozen
 class ProjectQuestions:
-    """Asks a project's own functions about an order, in a thread of ``pool``: they may look at the disk."""
+    """The questions to a project's own functions about an order, in a thread of ``pool``: they may use the disk."""
 
     tools: Tools
     pool: Executor

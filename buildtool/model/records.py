@@ -1,6 +1,6 @@
-"""Frozen values: what is asked, built, stored and offered. docs/architecture.rst lists the words.
+"""Frozen values: what is asked, built, stored and offered. Times are wall time in seconds.
 
-The test is tests/model/test_keys.py.
+docs/architecture.rst lists the words. The test is tests/model/test_keys.py.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Demand:
 
 @frozen
 class Request:
-    """A submission that was admitted; ids rise in the order of admission. Times are seconds of wall time.
+    """A submission that was admitted; ids rise in the order of admission.
 
     ``answer`` names what was answered at admission; ``joined`` says why it waits for the Build ``build_id``. Requests
     that were made together have consecutive ids: ``group`` is the first, ``group_size`` how many they are. They are
@@ -270,7 +270,7 @@ class Artifact:
 
 @frozen
 class RememberedFailure:
-    """A final failure of a Build, remembered until ``until`` (wall time), with its platform and how it was built."""
+    """A final failure of a Build, remembered until ``until``, with its platform and how it was built."""
 
     build_id: int
     shelf: ShelfKey
@@ -294,7 +294,7 @@ class Shelf:
 
 @frozen
 class Refusal:
-    """A server's no to a Build, or breakage on it, the ``count``-th; remembered until ``until`` (wall time)."""
+    """A server's no to a Build, or breakage on it, the ``count``-th; remembered until ``until``."""
 
     build_id: int
     server: str

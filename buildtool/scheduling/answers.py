@@ -144,7 +144,7 @@ class ServerReasons:
 class Why:
     """The reasons why a Build waits, grouped over the servers, and how many Builds are ahead of it.
 
-    ``halted`` says what keeps it from every server, if no server is to blame.
+    ``halted`` says what keeps it from every server, if no server is to blame; ``not_before`` is wall time.
     """
 
     groups: tuple[ServerReasons, ...]

@@ -60,7 +60,7 @@ class Registered:
 
 @frozen
 class SessionEvent:
-    """Something that concerns one Session of a build server."""
+    """An event of one Session of a build server."""
 
     server: str
     session: int
@@ -90,7 +90,7 @@ class Disconnected(SessionEvent):
 
 @frozen
 class AttemptEvent(SessionEvent):
-    """Something that is said of one Attempt."""
+    """An event of one Attempt."""
 
     build_id: int
     epoch: int

@@ -1,14 +1,24 @@
-"""Docstrings of public functions and methods begin with a plain verb of one list; those that do not are counted.
+"""Docstrings of what is public say what it is or does to somebody who has not read the code. Four rules hold.
 
-A property is described as the attribute that it looks like ("The number of ..."), and is not asked.
+- A function's begins with a plain verb of ``VERBS`` and what the verb is about, which no pronoun says.
+- A class's begins with an article and the noun that says what it is.
+- A quantity, which is every float and some whole numbers, has a unit: in its name, or in the docstring of function,
+  class or module.
+- An error of ours that a function raises itself is named in the docstring of function or class, or one of its bases is.
+
+A property is described as the attribute that it looks like ("The number of ..."), and asked for units and errors only.
 """
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from tests.support.checkout import Module, read_checkout
+from attrs import frozen
+
+from tests.support.checkout import Checkout, Module, read_checkout
 
 VERBS = frozenset(
     (
@@ -25,65 +35,147 @@ VERBS = frozenset(
 )
 """Verbs that say what a function does to somebody who has not read the code."""
 
-SLACK = 8
-"""A room may have so many fewer than it is allowed: several people mend docstrings at once."""
+ARTICLES = frozenset("A All An Each Every No One Several The".split())
+
+PRONOUNS = frozenset("it so them".split())
+
+QUANTITIES = frozenset("age deadline delay interval lease length limit now offset rate size timeout until wait".split())
+"""Last parts of names of whole numbers that mean nothing without a unit; a float needs one whatever its name."""
+
+UNITS = re.compile(
+    r"\b(bytes?|[KMG]iB|characters|clock|days?|hours?|lines|milliseconds|minutes|per cent|processors|seconds?|wall)\b"
+)
 
 PROPERTIES = frozenset({"property", "cached_property", "setter"})
 
-
-def strange_beginnings(root: Path) -> dict[str, list[str]]:
-    """Return by room, the docstrings of the checkout at `root` that begin otherwise: where, and with which word."""
-    found: dict[str, list[str]] = {}
-    for module in read_checkout(root).modules.values():
-        for line, name, word in _beginnings(module):
-            if word not in VERBS:
-                found.setdefault(module.room, []).append(f"{module.path}:{line} {name}: {word}")
-    return found
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def docstring_violations(root: Path, allowed: Mapping[str, int]) -> list[str]:
-    """Return one sentence for each room with more of them than `allowed`, or with fewer, which is no longer needed."""
-    found = strange_beginnings(root)
-    said = []
-    for room in sorted(found.keys() | allowed.keys()):
-        here, most = found.get(room, []), allowed.get(room, 0)
-        if len(here) > most:
-            said.append(
-                f"{room}: {len(here)} docstrings begin with no verb of tests/support/docstrings.py, at most {most}: "
-                + "; ".join(here)
-            )
-        elif len(here) < most - SLACK or (not here and most):
-            said.append(
-                f"{room}: only {len(here)} docstrings begin otherwise: lower {most} in tests/support/exceptions.py"
-            )
-    return said
+@frozen
+class Documented:
+    """A public function or class with its docstring, and the docstrings of what it stands in."""
+
+    where: str
+    node: Function | ast.ClassDef
+    text: str
+    around: str
+
+    @property
+    def word(self) -> str:
+        """The first word."""
+        return self.text.split(maxsplit=1)[0].strip("`.,:;")
+
+
+def docstring_violations(root: Path) -> list[str]:
+    """Return one sentence for each docstring of the checkout at `root` that breaks a rule."""
+    checkout = read_checkout(root)
+    errors = _errors(checkout)
+    return [
+        f"{one.where}: {said}"
+        for module in checkout.modules.values()
+        for one in documented(module)
+        for said in (*_beginning(one), *_without_unit(one), *_without_error(one, errors))
+    ]
+
+
+def documented(module: Module) -> Iterator[Documented]:
+    """Yield every public function, method and class of a module that has a docstring."""
+    scopes: list[tuple[str, str, ast.Module | ast.ClassDef]] = [("", ast.get_docstring(module.tree) or "", module.tree)]
+    for scope, around, parent in scopes:  # grows while it is walked
+        for node in parent.body:
+            if not isinstance(node, Function | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            text = ast.get_docstring(node) or ""
+            if isinstance(node, ast.ClassDef):
+                scopes.append((f"{scope}{node.name}.", f"{around}\n{text}", node))
+            if text:
+                yield Documented(f"{module.path}:{node.lineno} {scope}{node.name}", node, text, around)
 
 
 def first_words(root: Path) -> Counter[str]:
-    """Return how often each word begins a docstring that is asked here."""
-    return Counter(word for module in read_checkout(root).modules.values() for _, _, word in _beginnings(module))
+    """Return how often each word begins the docstring of a function."""
+    return Counter(
+        one.word
+        for module in read_checkout(root).modules.values()
+        for one in documented(module)
+        if isinstance(one.node, Function) and not _is_property(one.node)
+    )
 
 
-def _beginnings(module: Module) -> Iterator[tuple[int, str, str]]:
-    """Yield line, name and first word of each docstring of a public function or method."""
-    for scope, node in _public(module.tree):
-        text = ast.get_docstring(node)
-        if text:
-            yield node.lineno, f"{scope}{node.name}", text.split(maxsplit=1)[0].rstrip(".,:;")
+def _beginning(one: Documented) -> Iterator[str]:
+    if isinstance(one.node, ast.ClassDef):
+        if one.word not in ARTICLES:
+            yield f"begins with {one.word}, not with an article and what the class is"
+    elif not _is_property(one.node):
+        if one.word not in VERBS:
+            yield f"begins with {one.word}, no verb of tests/support/docstrings.py"
+        elif not re.match(r"\w+,? ", one.text) or one.text.split()[1].strip(".,:;") in PRONOUNS:
+            yield f"says {one.word}, but not what"
 
 
-def _public(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    scopes: list[tuple[str, list[ast.stmt]]] = [("", tree.body)]
-    for scope, body in scopes:  # grows while it is walked
-        for node in body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                scopes.append((f"{scope}{node.name}.", node.body))
-            elif (
-                isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-                and not node.name.startswith("_")
-                and not any(_last(decorator) in PROPERTIES for decorator in node.decorator_list)
-            ):
-                yield scope, node
+def _without_unit(one: Documented) -> Iterator[str]:
+    """Yield what is said of quantities whose unit is not said, be it seconds or "``limit`` mails"."""
+    text = f"{one.text}\n{one.around}"
+    for name in () if UNITS.search(text) else _quantities(one.node):
+        if not re.search(rf"``{name}`` \w+s\b", text):
+            yield f"has no unit for {name}"
+
+
+def _quantities(node: Function | ast.ClassDef) -> Iterator[str]:
+    """Yield the names of parameters or fields, and for its result the function's, whose number needs a unit."""
+    pairs: list[tuple[str, ast.expr | None]]
+    if isinstance(node, ast.ClassDef):
+        fields = (field for field in node.body if isinstance(field, ast.AnnAssign))
+        pairs = [(field.target.id, field.annotation) for field in fields if isinstance(field.target, ast.Name)]
+    else:
+        pairs = [(one.arg, one.annotation) for one in (*node.args.args, *node.args.kwonlyargs)]
+        pairs.append((node.name, node.returns))
+    for name, annotation in pairs:
+        kind = ast.unparse(annotation).partition(" ")[0] if annotation is not None else ""
+        says = UNITS.search(name.replace("_", " "))
+        if not (name.startswith("_") or says) and (
+            kind == "float" or (kind == "int" and name.rpartition("_")[2] in QUANTITIES)
+        ):
+            yield name
+
+
+def _without_error(one: Documented, errors: Mapping[str, AbstractSet[str]]) -> Iterator[str]:
+    """Yield what is said of errors of ours that are raised here and not named."""
+    if isinstance(one.node, ast.ClassDef) or one.word == "Raise":
+        return
+    said = set(re.findall(r"\w+", f"{one.text}\n{one.around}"))
+    for name in sorted(_raised(one.node)):
+        if name in errors and not errors[name] & said:
+            yield f"does not name {name}, which is raised here"
+
+
+def _raised(function: Function) -> Iterator[str]:
+    """Yield the names of what a function's own body raises."""
+    nodes: list[ast.AST] = [*function.body]
+    for node in nodes:  # grows while it is walked
+        if isinstance(node, ast.Try) and node.handlers:
+            nodes.extend((*node.handlers, *node.orelse, *node.finalbody))  # what is raised in its body may be caught
+        elif not isinstance(node, Function | ast.Lambda | ast.ClassDef):
+            nodes.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            yield _last(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+
+
+def _errors(checkout: Checkout) -> dict[str, set[str]]:
+    """Return every exception of ours by name, with its own name and those of its bases."""
+    found: dict[str, set[str]] = {"Exception": set()}
+    classes = [n for module in checkout.modules.values() for n in module.tree.body if isinstance(n, ast.ClassDef)]
+    while new := {
+        one.name: {one.name}.union(*(found.get(_last(base), ()) for base in one.bases))
+        for one in classes
+        if one.name not in found and any(_last(base) in found for base in one.bases)
+    }:
+        found |= new
+    return found
+
+
+def _is_property(node: Function) -> bool:
+    return any(_last(decorator) in PROPERTIES for decorator in node.decorator_list)
 
 
 def _last(node: ast.expr) -> str:

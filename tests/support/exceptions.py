@@ -138,8 +138,3 @@ ALLOWED = Exceptions(
         }
     ),
 )
-
-DOCSTRINGS = {
-    "adapters/control": 30,
-}
-"""How many docstrings of each room begin with none of the verbs of tests/support/docstrings.py."""

@@ -62,7 +62,7 @@ class BuildServerConnection:
 
 
 class BuildServerConnections:
-    """Implements ``ports.BuildServers``.
+    """The ``ports.BuildServers`` over Perspective Broker.
 
     ``handlers`` are those of the service for build servers. The end of each Session that it opened is told to it
     exactly once, however the connection ended. It may ask for a dispatch before its answer to ``register`` has
@@ -111,7 +111,7 @@ class BuildServerConnections:
         self._clock.callLater(0, self._open, connection)
 
     def heard(self, server: str, session: int) -> None:
-        """Note that a build server was heard of."""
+        """Record that a build server was heard of."""
         connection = self._connections.get((server, session))
         if connection is not None and connection.silence is not None:
             connection.silence.reset(self._silence)
@@ -156,7 +156,7 @@ class BuildServerConnections:
         self._background(self._insist(principal, ended, f"that {principal.name} left", lambda: True))
 
     def close(self) -> None:
-        """Tell the service nothing any more."""
+        """Stop telling the service anything."""
         self._closed = True
         for pause in list(self._pauses):
             pause.cancel()

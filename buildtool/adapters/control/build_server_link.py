@@ -75,7 +75,7 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 @frozen
 class LoginPace:
-    """When to log in again, in seconds: after about ``first``, doubling up to ``most``, no two sides equally long.
+    """The delays between logins, in seconds: about ``first``, doubling up to ``most``, no two sides equally long.
 
     A Session that lasted ``settled`` seconds makes the next try after it the first again; one that broke sooner does
     not. While another machine has the name, at least ``taken`` seconds pass between two tries. After ``retries`` logins
@@ -112,7 +112,7 @@ class _OrderBook(RemoteEndpoint):
 
 
 class BuildServerLink(Service):
-    """Implements ``ports.MetaserverLink``; as a service it keeps the build server registered while it runs.
+    """The ``ports.MetaserverLink``; as a service it keeps the build server registered while it runs.
 
     ``register`` makes the message for each login, to which what is held is added. ``final`` is called with the error
     where trying again is in vain: another version of the protocol, or as many failed logins as ``pace`` allows.
@@ -148,7 +148,7 @@ class BuildServerLink(Service):
     # --- the service ------------------------------------------------------------------------------------
 
     def startService(self) -> None:
-        """Begin to log in."""
+        """Start to log in."""
         super().startService()  # type: ignore[no-untyped-call]
         self._living = Deferred.fromCoroutine(self._live())
         self._living.addErrback(self._ended)
@@ -168,7 +168,7 @@ class BuildServerLink(Service):
             await living
 
     def stopService(self) -> Deferred[None]:
-        """Say good-bye and end the connection; fires when it is gone."""
+        """Send good-bye and end the connection; fires when it is gone."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
@@ -273,11 +273,11 @@ class BuildServerLink(Service):
     # --- ports.MetaserverLink ---------------------------------------------------------------------------
 
     async def ended(self, message: Ended) -> Ok:
-        """Say how an Attempt ended without an artifact."""
+        """Report how an Attempt ended without an artifact."""
         return await self._call("ended", message, Ok)
 
     async def done(self, message: Done) -> Ok:
-        """Say that an Attempt's artifact is uploaded."""
+        """Report that an Attempt's artifact is uploaded."""
         return await self._call("done", message, Ok)
 
     async def renew(self, message: RenewTickets) -> Tickets:
@@ -285,7 +285,7 @@ class BuildServerLink(Service):
         return await self._call("renew", message, Tickets)
 
     async def draining(self, message: Draining) -> Ok:
-        """Say that no more orders are taken."""
+        """Report that no more orders are taken."""
         return await self._call("draining", message, Ok)
 
     async def _call(self, name: str, message: attrs.AttrsInstance, expected: type[T]) -> T:

@@ -114,14 +114,14 @@ async def call_plain(
     clock: IReactorTime,
     within: float = CALL_TIMEOUT,
 ) -> object:
-    """Call a peer and return what it answered, whatever that is. Raises EncodeError, Unavailable."""
+    """Call a peer and return whatever it answered ``within`` so many seconds. Raises EncodeError, Unavailable."""
     return await ask(reference, name, codec.text_of(message), *references, clock=clock, within=within)
 
 
 async def ask(
     reference: pb.RemoteReference, name: str, *arguments: object, clock: IReactorTime, within: float = CALL_TIMEOUT
 ) -> object:
-    """Call a peer with what is sent as it is, and return what it answered. Raises Unavailable."""
+    """Call a peer with what is sent as it is; return its answer ``within`` so many seconds. Raises Unavailable."""
     try:
         waiting: Deferred[object] = reference.callRemote(name, *arguments)
         return await waiting.addTimeout(within, clock)

@@ -81,7 +81,7 @@ class Session:
         *references: pb.Referenceable,
         within: float = 30.0,
     ) -> T:
-        """Call the metaserver. Raises what it refused with, DecodeError, Unavailable."""
+        """Call the metaserver, for ``within`` seconds. Raises what it refused with, DecodeError, Unavailable."""
         if self.broker.disconnected or self.broker.why:
             raise Unavailable(f"the connection to the metaserver at {self.where} is gone: {self.broker.why}")
         return await call(self.perspective, name, message, expected, *references, clock=self.clock, within=within)
@@ -193,7 +193,7 @@ class _FollowerEndpoint(RemoteEndpoint):
 
 @define(eq=False)
 class Requesting:
-    """Implements ``ports.MetaserverClient`` over one Session."""
+    """The ``ports.MetaserverClient`` over one Session."""
 
     _session: Session
 
@@ -230,7 +230,7 @@ class Requesting:
         return await self._session.call("health", AskHealth(), HealthTold, within=within)
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        """Hear of every change of a Request, as long as the connection holds."""
+        """Follow a Request: every change is told, as long as the connection holds."""
         return await self._session.call("follow", message, RequestStatus, _FollowerEndpoint(moved))
 
     async def closed(self) -> str:
@@ -245,5 +245,5 @@ class Requesting:
 async def connect_requester(
     endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
 ) -> Requesting:
-    """Return a connection as a requester. Raises Unavailable, ProtocolMismatch, Unauthorised."""
+    """Return a connection as a requester, ``within`` seconds. Raises Unavailable, ProtocolMismatch, Unauthorised."""
     return Requesting(await greet(endpoint, where, "requester", clock, within=within))

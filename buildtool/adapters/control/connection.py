@@ -71,12 +71,12 @@ _CLOSE_WAIT = 8
 
 @frozen
 class ConnectionLimits:
-    """How much of everything; times in seconds, sizes in bytes.
+    """The limits of connections; times in seconds, sizes in bytes.
 
     Of ``connections`` each network has a share, see ``ConnectionShares``. ``stranger_bytes`` and ``hello_time`` bound a
-    stranger, ``idle_time`` a requester who neither asks nor waits, ``stall_time`` how long somebody may leave our
-    answers unread and ``unread`` how many bytes of them. ``calls`` of one peer run at once, and as many as take
-    ``waiting`` bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers.
+    stranger, ``idle_time`` a requester who neither asks nor waits, ``stall_time`` how long a peer may leave our answers
+    unread and ``unread`` how many bytes of them. ``calls`` of one peer run at once, and as many as take ``waiting``
+    bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers.
     """
 
     connections: int = 2_000
@@ -91,7 +91,7 @@ class ConnectionLimits:
 
 
 class ViolationLog:
-    """Lines about peers that misbehave: at most ``most`` in ``period`` seconds, then how many more there were."""
+    """A log of peers that misbehave: at most ``most`` lines in ``period`` seconds, then how many more there were."""
 
     _log = Logger()
 
@@ -186,7 +186,7 @@ class Guarded(pb.Broker):
     # --- its life ---------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin to count."""
+        """Start to count what comes."""
         self.asker = Asker(_network(self.transport.getPeer()), id(self))
         if self._house is not None:
             self._house.arrived(self)
@@ -201,7 +201,7 @@ class Guarded(pb.Broker):
             )
 
     def connectionReady(self) -> None:
-        """Both sides have agreed to speak Perspective Broker."""
+        """Start the exchange, since both sides have agreed to speak Perspective Broker."""
         self.sendCall(b"version", self.version)
         self.connects = None
         self.ready.callback(None)
@@ -223,7 +223,7 @@ class Guarded(pb.Broker):
             self.ready.errback(reason)
 
     def admit(self, bounds: Bounds) -> None:
-        """The peer has said hello: from now on its messages may be as long as ``bounds`` says."""
+        """Record that the peer said hello: from now on its messages may be as long as ``bounds`` says."""
         if self.known or self.disconnected:
             return
         self.known = True
@@ -338,9 +338,9 @@ class Guarded(pb.Broker):
             self._flow()
 
     def look(self, enough: Callable[[], bool]) -> bool:
-        """Look at what is complete, one after the other, as long as the peer has not enough under way.
+        """Perform what has come complete, one after the other, as long as the peer has not enough under way.
 
-        Ends early when it is ``enough``; says whether there is more.
+        Ends early when it is ``enough``; returns whether there is more.
         """
         self._working = True
         try:
@@ -394,7 +394,7 @@ class Guarded(pb.Broker):
             self._gone = self.clock.callLater(_LOOK_AFTER_GONE, self._look_after_gone)
 
     def callExpressionReceived(self, obj: object) -> None:
-        """Agree on the dialect first; then each expression is a command."""
+        """Check the dialect first; then each expression is a command. Raises ProtocolViolation."""
         if self.currentDialect:
             self.expressionReceived(obj)
         elif not self.isClient and obj == b"pb":
@@ -406,23 +406,23 @@ class Guarded(pb.Broker):
             raise ProtocolViolation("does not speak Perspective Broker")
 
     def expressionReceived(self, sexp: object) -> None:
-        """Obey one of the commands that are understood."""
+        """Perform one of the commands that are understood. Raises ProtocolViolation."""
         command = sexp[0] if type(sexp) is list and sexp else None
         if type(sexp) is not list or type(command) is not bytes or _ARGUMENTS.get(command) != len(sexp) - 1:
             raise ProtocolViolation("sent a command that is none")
         getattr(self, f"proto_{command.decode()}")(*sexp[1:])
 
     def proto_version(self, vnum: object) -> None:
-        """Compare the versions of Perspective Broker itself."""
+        """Compare the versions of Perspective Broker itself. Raises ProtocolViolation."""
         if vnum != self.version:
             raise ProtocolViolation("speaks another version of Perspective Broker")
 
     def proto_didNotUnderstand(self, command: object) -> None:
-        """Nothing is ever sent that the other side could not understand."""
+        """Raise ProtocolViolation: nothing is ever sent that the other side could not understand."""
         raise ProtocolViolation("did not understand us")
 
     def proto_message(self, *call: Any) -> None:  # noqa: ANN401
-        """Call a method of an object that was handed out."""
+        """Call a method of an object that was handed out. Raises ProtocolViolation."""
         request_id, object_id, name, answer_required, arguments, keywords = call
         sound = type(request_id) is int and type(object_id) in (int, bytes) and type(name) is bytes
         if not sound or len(name) > _NAME_LIMIT or not name.isalpha():
@@ -457,12 +457,12 @@ class Guarded(pb.Broker):
         self.drop("it could not be answered")
 
     def proto_answer(self, requestID: object, netResult: object) -> None:
-        """Give an answer to whoever waits for it."""
+        """Deliver an answer to the call that waits for it."""
         answer = self.unserialize(netResult)  # may end the connection, and with it all that waits
         self._asker(requestID).callback(answer)
 
     def proto_error(self, requestID: object, fail: object) -> None:
-        """The other side failed to answer; whatever it says about that is not looked at."""
+        """Fail the call that waits, since the other side did; whatever it says about that is not looked at."""
         self._asker(requestID).errback(Failure(pb.Error("the other side failed to answer")))
 
     def _asker(self, request_id: object) -> Deferred[Any]:
@@ -473,7 +473,7 @@ class Guarded(pb.Broker):
         return answer
 
     def proto_decref(self, objectID: object) -> None:
-        """The other side forgets an object that it was given."""
+        """Forget an object on behalf of the other side, which was given it. Raises ProtocolViolation."""
         if type(objectID) is not int or objectID not in self.localObjects:
             raise ProtocolViolation("gave back an object that it was not given")
         pb.Broker.proto_decref(self, objectID)
@@ -515,7 +515,7 @@ class Guarded(pb.Broker):
             self.drop(f"left {self._unread} bytes of answers unread")
 
     def pauseProducing(self) -> None:
-        """Much is written that the peer has not read: hear nothing more from it until it has."""
+        """Pause reading until the peer has read what was written."""
         if self._stall is None and not self.disconnected:
             self._stall = self.clock.callLater(
                 self.limits.stall_time, self.drop, f"left answers unread for {self.limits.stall_time:g} s"
@@ -524,7 +524,7 @@ class Guarded(pb.Broker):
         self._flow()
 
     def resumeProducing(self) -> None:
-        """The peer reads again."""
+        """Resume reading: the peer reads again."""
         if self._stall is not None and self._stall.active():
             self._stall.cancel()
         self._stall = None
@@ -544,7 +544,7 @@ class Guarded(pb.Broker):
 
 
 class GuardedFactory(Factory):
-    """Listens: makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
+    """A listener: makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
 
     noisy = False
 
@@ -583,11 +583,11 @@ class GuardedFactory(Factory):
         self._connections.arrived(connection, _network(connection.transport.getPeer()), self._clock.seconds())
 
     def heard(self, connection: Guarded) -> None:
-        """Note that something came from a connection."""
+        """Record that something came from a connection."""
         self._connections.heard(connection, self._clock.seconds())
 
     def stands(self, connection: Guarded, standing: ConnectionState) -> None:
-        """Note what a connection is doing."""
+        """Record what a connection is doing."""
         self._connections.stands(connection, standing, self._clock.seconds())
 
     def left(self, connection: Guarded) -> None:
@@ -623,14 +623,14 @@ def _memory_of(arguments: object) -> int:
 
 
 def no_delay(transport: object) -> None:
-    """Have small messages sent at once, as far as this transport can."""
+    """Set that small messages are sent at once, as far as this transport can."""
     found = _internet_socket(transport)
     if found is not None:
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def keep_alive(transport: object) -> None:
-    """Let the system find out that a peer is gone, as far as this transport and system can."""
+    """Set that the system finds out when a peer is gone, as far as this transport and system can."""
     found = _internet_socket(transport)
     if found is None:
         return
@@ -653,7 +653,7 @@ def address_of(address: object) -> str:
 
 
 def has_ended(transport: object) -> bool:
-    """Say whether the peer has ended the connection although not all it sent was read; False where nobody knows."""
+    """Return whether the peer has ended the connection before all it sent was read; False where that is unknown."""
     found = getattr(transport, "socket", None)
     if not isinstance(found, socket.socket) or not hasattr(socket, "TCP_INFO"):
         return False

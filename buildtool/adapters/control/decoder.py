@@ -54,7 +54,7 @@ class Bounds:
 
 
 class Expressions:
-    """Cuts a byte stream into expressions: lists, byte strings, whole numbers and floats. Takes linear time."""
+    """A decoder of a byte stream into expressions: lists, byte strings, whole numbers and floats. Takes linear time."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds

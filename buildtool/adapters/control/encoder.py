@@ -22,7 +22,7 @@ _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = (bytes((kind,))
 
 
 class Encoded(bytes):
-    """Data that is encoded already and goes out as it is."""
+    """A message that is encoded already and goes out as it is."""
 
     __slots__ = ()
 

@@ -17,9 +17,9 @@ __all__ = ["Follower", "FollowerRegistry"]
 
 @define(eq=False)
 class Follower:
-    """Somebody who follows one Request. ``left`` is called once, when they no longer do.
+    """A peer that follows one Request. ``left`` is called once, when it no longer does.
 
-    Until ``ready`` (the token was checked, the first answer sent) only the newest move is kept for them.
+    Until ``ready`` (the token was checked, the first answer sent) only the newest move is kept for it.
     """
 
     request_id: int

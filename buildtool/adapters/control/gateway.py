@@ -125,7 +125,7 @@ class Gateway:
 
 @define(eq=False)
 class Handshake(RemoteEndpoint):
-    """What a new connection may call: ``hello``, which returns the endpoint for its role, and the metaserver's Hello.
+    """The root object of a new connection, which may only call ``hello``: that returns the endpoint for its role.
 
     Hello and what refuses it are dictionaries of Perspective Broker's own, which peers of every version understand.
     """
@@ -156,7 +156,7 @@ class Handshake(RemoteEndpoint):
         return codec.encode(answer) if isinstance(answer, Refused) else answer
 
     async def remote_hello(self, hello: Hello) -> tuple[pb.Referenceable, bytes]:
-        """Return the endpoint for the peer's role, and the metaserver's own Hello. Raises Unauthorised."""
+        """Return the endpoint for the peer's role, and the metaserver's own Hello. Raises UsageError, Unauthorised."""
         broker = self._broker
         if broker.known:
             raise UsageError("hello was said already")
@@ -168,7 +168,7 @@ class Handshake(RemoteEndpoint):
 
 @define(eq=False)
 class ServiceEndpoint(RemoteEndpoint):
-    """What a peer may call of a service: each message goes to its handler, with who calls.
+    """The calls of a service: each message goes to its handler, with the caller.
 
     A subclass has a ``remote_NAME`` for each call that needs the connection itself.
     """
@@ -185,7 +185,7 @@ class ServiceEndpoint(RemoteEndpoint):
 
 @define(eq=False)
 class RequesterEndpoint(ServiceEndpoint):
-    """What a requester may call."""
+    """The calls of a requester."""
 
     takes: ClassVar[Calls] = {
         "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
@@ -229,7 +229,7 @@ class RequesterEndpoint(ServiceEndpoint):
 
 @define(eq=False)
 class BuildServerEndpoint(ServiceEndpoint):
-    """What a build server may call; everything but ``register`` only once it is registered."""
+    """The calls of a build server; everything but ``register`` only once it is registered."""
 
     takes: ClassVar[Calls] = {
         "register": Register, "ended": Ended, "done": Done, "renew": RenewTickets, "goodbye": Goodbye,
@@ -249,7 +249,7 @@ class BuildServerEndpoint(ServiceEndpoint):
         return super().handler(name)
 
     async def remote_register(self, message: Register, orders: pb.RemoteReference) -> Welcome:
-        """Open a Session; orders are sent to ``orders``. Raises Unauthorised for somebody else's name."""
+        """Open a Session; orders are sent to ``orders``. Raises UsageError, Unauthorised for a name that is taken."""
         if self._connection is not None:
             raise UsageError("this connection has registered, or tried to, already")
         if self.principal.name not in ("", message.server):
@@ -277,7 +277,7 @@ class BuildServerEndpoint(ServiceEndpoint):
         return heard
 
     async def remote_goodbye(self, message: Goodbye) -> Ok:
-        """Note that the build server leaves of its own will: the end of the connection is no loss."""
+        """Record that the build server leaves of its own will: the end of the connection is no loss."""
         if self._connection is not None:
             self._connection.goodbye = message.reason or "it said good-bye"
         return Ok()

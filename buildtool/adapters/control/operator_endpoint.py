@@ -108,14 +108,14 @@ def _name(user: int) -> str:
 
 
 class OperatorEndpoint(ServiceEndpoint):
-    """What an operator may call."""
+    """The calls of an operator."""
 
     takes: ClassVar = {"standing": AskStanding, **{name: message for message, name in CALLS.items()}}
 
 
 @define(eq=False)
 class Operating:
-    """What an operator's program calls, over one Session. All raise what the metaserver refused with, Unavailable."""
+    """The calls of an operator's program, over one Session. All raise what the metaserver refused with, Unavailable."""
 
     _session: Session
 
@@ -124,7 +124,7 @@ class Operating:
         return await self._session.call("standing", AskStanding(), FarmStatus)
 
     async def act(self, message: Act) -> ActionResult:
-        """Do something."""
+        """Perform an action."""
         return await self._session.call(CALLS[type(message)], message, ActionResult, within=ACT_TIMEOUT)
 
     def close(self) -> None:

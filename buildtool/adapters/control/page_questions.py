@@ -26,9 +26,9 @@ log = Logger()
 
 @define(eq=False)
 class MetaserverQuestions:
-    """Implements ``ports.Questions`` over one connection, made when it is needed and kept.
+    """The ``ports.Questions`` over one connection, made when it is needed and kept.
 
-    What monitoring is told of the metaserver (``web.health.Condition``) is asked over it too.
+    It is a ``web.health.HealthSource`` too.
     """
 
     endpoint: IStreamClientEndpoint
@@ -38,11 +38,11 @@ class MetaserverQuestions:
     _resting_until: float = field(default=float("-inf"), init=False)
 
     async def why(self, build_id: int) -> Explanation | None:
-        """Return how an open Build stands; None when it is not open, or the metaserver does not answer."""
+        """Return the state of an open Build; None when it is not open, or the metaserver does not answer."""
         return await self._asked(lambda client: client.build(AskBuild(build_id)))
 
     async def health(self) -> HealthTold | None:
-        """Return how the metaserver stands; None when it does not answer."""
+        """Return the health of the metaserver; None when it does not answer."""
         return await self._asked(lambda client: client.health(PATIENCE))
 
     async def _asked(self, ask: Callable[[Requesting], Awaitable[T]]) -> T | None:

@@ -32,11 +32,11 @@ class Looking(Protocol):
         """Whose time it takes."""
 
     def look(self, enough: Callable[[], bool]) -> bool:
-        """Look at what has come until there is no more or it is ``enough``; say whether there is more."""
+        """Perform what has come until there is no more or it is ``enough``; return whether there is more."""
 
 
 class Slices:
-    """Has connections look at what came: at once while there is time, else in turns, those first that want little.
+    """A share-out of the reactor's time: connections go at once while there is time, else in turns, small wants first.
 
     Who wants more than a piece waits behind all who do not, and yet no number of those keeps it waiting for ever.
     """
@@ -51,7 +51,7 @@ class Slices:
         self._at_work = False
 
     def ask(self, one: Looking, *, anew: bool) -> bool:
-        """Have a connection look at what came over it; say whether it did so now, and not only waits for it.
+        """Schedule a look at what came over a connection; return whether it was done at once.
 
         ``anew`` says that there was nothing before.
         """

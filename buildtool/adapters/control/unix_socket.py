@@ -28,7 +28,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class ControlPort(Port):
-    """Listens at ``path``, to which ``address`` leads; takes the socket away at the end."""
+    """A port at ``path``, to which ``address`` leads; the socket goes away at the end."""
 
     def __init__(self, reactor: ReactorBase, path: Path, address: str, factory: IProtocolFactory) -> None:
         super().__init__(os.fsencode(address), factory, mode=0o600, reactor=reactor)
@@ -69,7 +69,7 @@ def listen_control(reactor: ReactorBase, directory: Path, factory: IProtocolFact
 
 @contextmanager
 def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStreamClientEndpoint]:
-    """Have the endpoint of the metaserver that uses ``directory``. Raises NotRunning, ConfigurationError."""
+    """Open a way to the metaserver that uses ``directory``. Raises NotRunning, ConfigurationError."""
     path = directory / NAME
     try:
         status = os.lstat(path)

@@ -34,7 +34,7 @@ CHANGING = ("disk", "memory")
 
 
 class Slots:
-    """Implements ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
+    """The ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
 
     _log = Logger()
 
@@ -142,7 +142,7 @@ def changing(machine: Machine) -> dict[str, Value]:
 
 
 class RecipeCommands:
-    """Implements ``ports.Commands`` with real processes."""
+    """The ``ports.Commands`` as real processes."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes

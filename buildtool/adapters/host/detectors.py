@@ -39,7 +39,7 @@ _DARWIN_FLAGS = {"sse4.1": "sse4_1", "sse4.2": "sse4_2", "avx1.0": "avx", "lzcnt
 
 @define
 class Machine:
-    """This machine, as the detectors look at it; what is slow to find out is found out once.
+    """The machine, as the detectors see it; what is slow to find out is found out once.
 
     ``disk_at`` is the directory in which builds will write; it need not be there yet. ``named`` are programs to look
     for besides those that builds commonly need.

@@ -45,7 +45,7 @@ _KINDS = {kind.value: kind for kind in OfferKind}
 
 @frozen
 class DonorsFile:
-    """What the file says. ``platforms`` is None when it restricts nothing."""
+    """The contents of the file. ``platforms`` is None when it restricts nothing."""
 
     platforms: tuple[str, ...] | None = None
     toolchains: tuple[Named, ...] = ()

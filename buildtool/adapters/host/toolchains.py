@@ -98,7 +98,7 @@ class Rejected:
 
 @frozen
 class Survey:
-    """What was found: toolchains in the order in which they were named, and those that do not work."""
+    """The findings: toolchains in the order in which they were named, and those that do not work."""
 
     toolchains: tuple[Toolchain, ...] = ()
     rejected: tuple[Rejected, ...] = ()

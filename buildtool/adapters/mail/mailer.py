@@ -60,7 +60,7 @@ HOUR = 3_600.0
 
 @frozen
 class Pace:
-    """How the mailer goes about it; times in seconds.
+    """The bounds of the mailer; times in seconds.
 
     ``sweep`` is between two looks that nothing asked for, ``lanes`` how many deliveries run at once, ``batch`` how many
     mails are in memory, ``grace`` what deliveries under way have when it stops. ``together`` is for how long mails are
@@ -77,9 +77,9 @@ class Pace:
 
 
 class Mailer(Service):
-    """Delivers what lies in the outbox; a ``ports.Notifier``.
+    """A service that delivers what lies in the outbox; a ``ports.Notifier``.
 
-    Woken by ``nudge``, by the time at which the next mail is due, and now and then because wake-ups get lost.
+    Woken by ``nudge``, by the time at which the next mail is due, and every ``sweep`` since wake-ups get lost.
     ``clock`` runs the timers, ``wall`` says what is due. With ``settings`` None nothing is sent and all is kept.
     """
 
@@ -137,7 +137,7 @@ class Mailer(Service):
         self._by_asker = Shares(RateBudget(by_asker, by_asker / HOUR))
 
     def stopService(self) -> Deferred[None] | None:
-        """Stop; deliveries under way have ``grace`` seconds to finish, others are tried again after a restart."""
+        """Stop the service; deliveries under way have ``grace`` seconds to finish, others come after a restart."""
         Service.stopService(self)
         loop, self._loop = self._loop, None
         if loop is None:

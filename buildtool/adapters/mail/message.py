@@ -68,7 +68,8 @@ def _set_subject(message: EmailMessage, subject: str) -> None:
 async def mail_test(settings: MailSettings | None, address: str, deliver: Deliver, key: str, now: float) -> str:
     """Send one mail right away and return a line that says what the mail server answered.
 
-    ``key`` is new for each test. Raises UsageError, ConfigurationError or MailUndelivered, each saying what to change.
+    ``key`` is new for each test, ``now`` wall time. Raises UsageError, ConfigurationError or MailUndelivered, each
+    saying what to change.
     """
     if settings is None:
         raise ConfigurationError("mail = None in config.py: no mail is sent; name a mail server there")

@@ -47,7 +47,7 @@ _LINE_START = re.compile(rb"^\.", re.MULTILINE)
 
 
 class SmtpDelivery:
-    """Delivers through the mail server of ``settings``; called with an address and the bytes of a message.
+    """A delivery through the mail server of ``settings``; called with an address and the bytes of a message.
 
     ``clock`` is what the time-outs run on. ``trust_root`` replaces the system's trusted authorities (which
     ``SSL_CERT_FILE`` in the environment replaces too).

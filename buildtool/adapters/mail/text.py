@@ -71,7 +71,7 @@ _MADE = {
 
 @frozen
 class MailLinks:
-    """Whole URLs of what a mail points to: an artifact by digest and name, the page and the log of a Build."""
+    """The whole URLs of what a mail points to: an artifact by digest and name, the page and the log of a Build."""
 
     artifact: Callable[[str, str], str]
     build: Callable[[int], str]
@@ -231,7 +231,7 @@ class _Member:
 
 
 def render_test(address: str, server: str, now: float) -> tuple[str, str]:
-    """Return subject and body of the mail by which an operator tries the settings."""
+    """Return subject and body of the mail by which an operator tries the settings at ``now`` (wall time)."""
     body = _template("test").render(address=plain(address), server=plain(server), at=_time(now), prose=_wrapped)
     return "Test of the build farm's mail", body
 

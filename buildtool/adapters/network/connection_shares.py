@@ -27,11 +27,11 @@ STALLED = 10.0
 
 
 class NoRoom(Exception):
-    """Raised where a newcomer cannot be let in; the text says why, for the log."""
+    """A newcomer cannot be let in; the text says why, for the log."""
 
 
 class ConnectionState(IntEnum):
-    """What a connection is doing, which decides when it has to make room.
+    """The state of a connection, which decides when it has to make room.
 
     A STRANGER has not yet said what it wants, an IDLE one has and wants nothing now. A BUSY one is sending or reading.
     One that WAITS (for an answer of ours, for news, for orders) is right to be silent.

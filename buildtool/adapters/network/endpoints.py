@@ -24,5 +24,5 @@ class _Named(HostnameEndpoint):
 
 
 def machine_at(reactor: object, host: str, port: int, timeout: float = CONNECTING) -> IStreamClientEndpoint:
-    """Return how to connect to a port of ``host``, which is as ``valid_host`` returns it."""
+    """Return the endpoint of a port of ``host`` (see ``valid_host``); connecting may take ``timeout`` seconds."""
     return _Named(reactor, host, port, timeout=timeout)

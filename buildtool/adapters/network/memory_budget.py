@@ -13,7 +13,7 @@ _NOTHING = "", 0
 
 
 class MemoryBudget(Generic[C]):
-    """Bytes by connection and by network: all together at most ``most``, one network at most ``share`` of that."""
+    """A budget of bytes by connection and network: together at most ``most``, one network at most ``share`` of it."""
 
     def __init__(self, most: int, share: float = 0.75) -> None:
         self._most = most

@@ -67,7 +67,7 @@ def crowded() -> str:
 @implementer(ILogObserver)
 @define(eq=False)
 class Refusals:
-    """Hears from Twisted that a connection found no descriptor and was closed at once; says so once a minute."""
+    """A watch for connections that found no descriptor and were closed at once; says so once a minute."""
 
     now: Callable[[], float]
     _last: float | None = field(default=None, init=False)

@@ -53,7 +53,7 @@ class CommandLine:
 
 @frozen
 class CommandLimits:
-    """Seconds that a command may take in all, may be silent, and has between TERM and KILL."""
+    """The seconds that a command may take in all, may be silent, and has between TERM and KILL."""
 
     time: float = field(default=math.inf, validator=validators.gt(0))
     silence: float = field(default=math.inf, validator=validators.gt(0))
@@ -62,7 +62,7 @@ class CommandLimits:
 
 @frozen
 class CommandResult:
-    """How a command ended, after ``seconds``. Its process group is gone by then.
+    """The end of a command, after ``seconds``. Its process group is gone by then.
 
     ``code`` or ``signal`` say how the program itself ended (both None if it never ran, or could not be killed);
     ``cause`` says why: of itself, a limit, ``stop``, or because it could not be started. ``detail`` is one line.

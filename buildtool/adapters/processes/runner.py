@@ -47,7 +47,7 @@ class RunningProcess:
 
 
 class Processes:
-    """Starts commands and knows all that run. Call its methods in the reactor's thread."""
+    """A starter of commands, which knows all that run. Call its methods in the reactor's thread."""
 
     def __init__(self, reactor: IReactorFromThreads, keepers: Keepers | None = None, *, use_pidfd: bool = True) -> None:
         """With ``keepers`` nothing escapes a command; without, what opens a session of its own lives on.
@@ -124,7 +124,7 @@ class Processes:
         silence_limit: float | None = None,
         kill_after: float = 5.0,
     ) -> CommandResult:
-        """Start ``command`` as ``start`` does and return how it ended. Cancelling stops it."""
+        """Start ``command`` as ``start`` does, limits in seconds, and return how it ended. Cancelling stops it."""
         running = self.start(
             command,
             on_output=on_output,

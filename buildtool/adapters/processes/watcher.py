@@ -63,7 +63,7 @@ class Bell:
                     return  # thousands of rings are pending already: it will be heard
 
     def clear(self) -> None:
-        """Make it unreadable again."""
+        """Make the bell unreadable again."""
         try:
             while os.read(self.fd, 512):
                 pass
@@ -79,7 +79,7 @@ class Bell:
 
 
 class Line:
-    """What the reactor's thread and the watching thread tell each other.
+    """The line between the reactor's thread and the watching thread.
 
     Each attribute is set by a single assignment, followed by a ring where the other thread may be asleep.
     """

@@ -6,7 +6,7 @@ import time
 
 
 class WallClock:
-    """Implements ``ports.Clock`` by the machine's own clock."""
+    """The ``ports.Clock`` of the machine."""
 
     def wall(self) -> float:
         """Return seconds since the epoch."""

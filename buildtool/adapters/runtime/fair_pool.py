@@ -41,9 +41,9 @@ class _Task:
 
 
 class FairPool:
-    """Runs at most ``size`` functions at once in ``pool``, and from one address at most all but one.
+    """A runner of at most ``size`` functions at once in ``pool``, and from one address at most all but one.
 
-    Askers take turns, so that whoever asks much waits behind its own questions only. A function whose asker leaves
+    Askers take turns, so that one who asks much waits behind its own questions only. A function whose asker leaves
     before it began is not run; one that runs ends by itself (``vcs.process`` ends the process that it waits for).
     """
 

@@ -37,7 +37,7 @@ class Help:
 
 
 class Helpers:
-    """As many pools of ``size`` threads as were wanted at once. May be called in any thread."""
+    """A set of pools of ``size`` threads, as many as were wanted at once. May be called in any thread."""
 
     def __init__(self, size: int) -> None:
         self._size = size

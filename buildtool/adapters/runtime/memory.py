@@ -48,7 +48,7 @@ def trim() -> bool:
 
 @define
 class GivingBack:
-    """``look`` gives memory back when the program has grown. ``size`` and ``give`` are there for tests."""
+    """A check that gives memory back when the program has grown. ``size`` and ``give`` are there for tests."""
 
     size: Callable[[], int] = resident
     give: Callable[[], bool] = trim
@@ -69,7 +69,7 @@ class GivingBack:
 
 @define
 class Garbage:
-    """Looks for garbage among what has come since the last time; what is left then stays, mostly.
+    """A search for garbage among what has come since the last time; what is left then stays, mostly.
 
     Python itself goes on looking among what is young. What was kept once and is garbage later is found if it is part of
     no cycle, and else after ``AGAIN`` seconds. ``seconds`` reads the monotonic clock.

@@ -33,7 +33,7 @@ _MOST = 256
 
 @define(eq=False)
 class TurnDurations:
-    """How often something took how long, in the last minutes: in a bounded number of figures, whatever happens."""
+    """A histogram of durations in the last minutes, in a bounded number of figures."""
 
     seconds: Callable[[], float]
     _windows: deque[tuple[float, list[int]]] = field(factory=lambda: deque(maxlen=WINDOWS), init=False)
@@ -81,7 +81,7 @@ class TurnDurations:
 
 
 class TurnMeter:
-    """Takes the time of every turn of a reactor, from ``watch`` until ``stop``."""
+    """A meter of the time of every turn of a reactor, from ``watch`` until ``stop``."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self.turns = TurnDurations(seconds)

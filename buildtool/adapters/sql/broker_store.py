@@ -1,4 +1,4 @@
-"""What the broker writes and reads, on SQL: each call is one transaction."""
+"""What the broker writes and reads, on SQL: each call is one transaction. Times are wall time in seconds."""
 
 from __future__ import annotations
 

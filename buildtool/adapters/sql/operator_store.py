@@ -21,7 +21,7 @@ _MADE_BY = (
 
 
 class SqlOperatorStore:
-    """Implements ``ports.OperatorStore`` on any Database."""
+    """The ``ports.OperatorStore`` on any Database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

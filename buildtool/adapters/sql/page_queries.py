@@ -79,7 +79,7 @@ class SqlPages:
         self._totals: _Totals | None = None
 
     async def overview(self, now: float) -> Overview:
-        """Return the figures of the start page; those over all history are at most TOTALS_AGE old."""
+        """Return the figures at ``now`` (wall time); those over all history are at most TOTALS_AGE old."""
         known = self._totals
         if known is not None and not 0 <= now - known.at < TOTALS_AGE:
             known = None
@@ -87,7 +87,7 @@ class SqlPages:
         return overview
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
-        """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
+        """Return at most ``limit`` servers, connected ones first, by name; only the one called ``name`` if said."""
         return await self._database.run(partial(_build_servers, _id(skip), limit, name))
 
     async def builds(

@@ -28,7 +28,7 @@ class Prepared:
         self._texts: dict[str, tuple[str, Sequence[str] | None, Mapping[str, object]]] = {}
 
     def run(self, connection: Connection, *values: Mapping[str, object]) -> CursorResult[Any]:
-        """Run it once for each of ``values``, or once without any."""
+        """Run the statement once for each of ``values``, or once without any."""
         text, names, constants = self._texts.get(connection.dialect.name) or self._compiled(connection.dialect)
         if constants:
             values = tuple([{**constants, **row} for row in values or ({},)])
@@ -38,7 +38,7 @@ class Prepared:
         return connection.exec_driver_sql(text, rows if len(rows) > 1 else rows[0] if rows else None)
 
     def rows(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[Any]:
-        """Run it and return all rows, whose columns are attributes."""
+        """Run the statement and return all rows, whose columns are attributes."""
         with closing(self.run(connection, values or {})) as result:
             cursor: Any = result.cursor
             if self._record is None:
@@ -48,7 +48,7 @@ class Prepared:
             return [self._record._make(row) for row in cursor.fetchall()]
 
     def tuples(self, connection: Connection, values: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
-        """Run it and return all rows as the driver gives them."""
+        """Run the statement and return all rows as the driver gives them."""
         with closing(self.run(connection, values or {})) as result:
             cursor: Any = result.cursor
             found: list[tuple[Any, ...]] = cursor.fetchall()

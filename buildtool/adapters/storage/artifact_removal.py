@@ -22,7 +22,7 @@ from buildtool.ports.metaserver import ArtifactFiles
 
 @define(eq=False)
 class ArtifactRemoval:
-    """Implements ``ports.ArtifactFiles`` over the store of the state directory ``directory``.
+    """The ``ports.ArtifactFiles`` over the store of the state directory ``directory``.
 
     ``orphans`` are digests whose files no row named when the sweep saw them, and since when (monotonic seconds). Who
     publishes one gives it a fresh term: its row will come.

@@ -47,7 +47,7 @@ VERDICTS = 10_000
 
 @frozen
 class Stamp:
-    """What the file system says about one version of a file; it differs after any rewrite."""
+    """The mark of one version of a file in the file system; it differs after any rewrite."""
 
     inode: int
     size: int
@@ -74,7 +74,7 @@ class StoredArtifact:
 
 
 class ArtifactStore:
-    """Implements ``ports.ArtifactFiles`` and what the transfer service needs: uploads, and verified reading."""
+    """The ``ports.ArtifactFiles``, and what the transfer service needs: uploads, and verified reading."""
 
     def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
         self._directory = directory

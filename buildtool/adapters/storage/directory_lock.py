@@ -24,7 +24,7 @@ DATABASE = "buildtool.sqlite"
 
 
 def me(owner: str, now: float) -> str:
-    """Return this process in words: its program, process id, host, and since when it holds what it holds."""
+    """Return this process in words: program, process id, host, and since when (``now``, wall time) it is the owner."""
     since = datetime.fromtimestamp(now, UTC)
     return f"{owner}, process {os.getpid()} on {os.uname().nodename}, since {since:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -53,7 +53,7 @@ def _in_database(path: Path) -> str:
 
 
 class DirectoryLock:
-    """Holds a directory for this process until it ends or closes the lock; a crash leaves nothing behind.
+    """A lock on a directory for this process until it ends or closes the lock; a crash leaves nothing behind.
 
     Raises StorageUnavailable, naming the process that holds it, or saying why the directory cannot be used.
     """

@@ -36,7 +36,7 @@ _PIECE = 1024 * 1024
 
 
 class Mode(enum.Enum):
-    """How a file is opened. Whatever is written goes to its end; a symbolic link is not followed."""
+    """The way in which a file is opened. Whatever is written goes to its end; a symbolic link is not followed."""
 
     READ = os.O_RDONLY
     APPEND = _APPEND
@@ -50,10 +50,10 @@ class Mode(enum.Enum):
 
 @frozen
 class Status:
-    """What the file system says about a file; sizes are in bytes.
+    """The file system's record of a file; sizes are in bytes.
 
     ``links`` is how many names it has, ``plain`` whether it is a file and neither a directory nor anything special.
-    ``ctime_ns`` is when the file was last changed in any way, which unlike ``mtime_ns`` nobody can set.
+    ``ctime_ns`` is when the file was last changed in any way, which unlike ``mtime_ns`` no program can set.
     """
 
     inode: int
@@ -72,7 +72,7 @@ class Disk(Protocol):
         """Open a file; what is made is only for its owner. What is there and no plain file is refused."""
 
     def close(self, file: int) -> None:
-        """Close it, which syncs nothing."""
+        """Close an open file, which syncs nothing."""
 
     def pread(self, file: int, size: int, position: int) -> bytes:
         """Return at most ``size`` bytes from ``position`` on, b"" at the end."""
@@ -122,7 +122,7 @@ class Disk(Protocol):
 
 
 class RealDisk:
-    """Implements ``Disk`` by the system's own."""
+    """The ``Disk`` of the system."""
 
     def open(self, path: Path, mode: Mode) -> int:
         file = os.open(path, mode.value | _ALWAYS, 0o600)

@@ -56,14 +56,14 @@ _SEEKABLE = 0x8F92EAB1
 
 @frozen
 class LogState:
-    """How many bytes a log has, and whether more can come."""
+    """The length of a log in bytes, and whether more can come."""
 
     length: int
     finished: bool
 
 
 class LogStore:
-    """Implements ``ports.LogFiles`` and what the transfer service and the pages need."""
+    """The ``ports.LogFiles``, and what the transfer service and the pages need."""
 
     def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
         self._directory = directory / "logs"

@@ -19,7 +19,7 @@ _PART_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Part:
-    """What has come of a file. Every method may raise OSError, and is called in a thread."""
+    """The part of a file that has come. Every method may raise OSError, and is called in a thread."""
 
     def __init__(self, path: Path, descriptor: int, digest: str) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class Part:
         return part
 
     def resume(self, size: int) -> None:
-        """Take up what is there."""
+        """Open the part that is there, of a file of ``size`` bytes."""
         if os.fstat(self._descriptor).st_size > size:
             os.ftruncate(self._descriptor, 0)
         while piece := os.read(self._descriptor, PIECE):
@@ -65,25 +65,25 @@ class Part:
         self.hasher, self.length = hashlib.sha256(), 0
 
     def write(self, pieces: list[bytes]) -> None:
-        """Append."""
+        """Append ``pieces`` to the part."""
         data = b"".join(pieces)
         write_all(self._descriptor, data)
         self.hasher.update(data)
         self.length += len(data)
 
     def publish(self, target: Path) -> None:
-        """Rename it to ``target``, durably."""
+        """Rename the part to ``target``, durably."""
         os.fsync(self._descriptor)
         self._path.rename(target)
         self._published = True
         sync_directory(target.parent)
 
     def remove(self) -> None:
-        """Remove it."""
+        """Remove the part."""
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close it; what came stays for the next try, unless no next try would look for it."""
+        """Close the part; what came stays for the next try, unless no next try would look for it."""
         if not self._published and (not self.length or not self._kept):
             self.remove()
         os.close(self._descriptor)

@@ -44,7 +44,7 @@ _END_LIMIT = 256 * 1024  # a log's tail of 16 KiB, each byte of it six in JSON a
 
 
 class Spool:
-    """Implements ``ports.SpoolFiles`` in ``directory``, which belongs to this program alone."""
+    """The ``ports.SpoolFiles`` in ``directory``, which belongs to this program alone."""
 
     _log = Logger()
 

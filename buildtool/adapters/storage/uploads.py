@@ -27,7 +27,7 @@ Key = tuple[int, int]
 
 @define
 class Received:
-    """How far an upload got, and the running digest of exactly these bytes."""
+    """The length of an upload so far, and the running digest of exactly these bytes."""
 
     hasher: _Hash
     length: int
@@ -35,7 +35,7 @@ class Received:
 
 @define(eq=False)
 class UploadStore:
-    """What is below ``directory``. ``unsound`` are files whose sync failed, and which could not be removed at once."""
+    """The uploads below ``directory``. ``unsound`` are files whose sync failed and that could not be removed yet."""
 
     directory: Path
     executor: Executor
@@ -118,7 +118,7 @@ class Upload:
         self.received = received
 
     async def write(self, pieces: Sequence[bytes]) -> None:
-        """Append. Raises Superseded, and StorageUnavailable when the disk is full: then the upload is gone."""
+        """Append ``pieces``. Raises Superseded, and StorageUnavailable when the disk is full: the upload is lost."""
         async with self._uploads.locks.held(self._key):
             file = self._open()
             try:

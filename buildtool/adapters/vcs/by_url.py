@@ -16,7 +16,7 @@ from buildtool.ports.metaserver import SourceResolver
 
 @frozen
 class Resolvers:
-    """Implements ``ports.SourceResolver`` by asking the one that the URL belongs to."""
+    """The ``ports.SourceResolver`` that asks the one to which the URL belongs."""
 
     git: SourceResolver
     svn: SourceResolver
@@ -39,7 +39,7 @@ class Resolvers:
 
 @frozen
 class Checkouts:
-    """Implements ``ports.Sources`` by asking the one that the URL belongs to."""
+    """The ``ports.Sources`` that ask the one to which the URL belongs."""
 
     git: Sources
     svn: Sources

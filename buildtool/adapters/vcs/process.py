@@ -31,7 +31,7 @@ _LOOK = 0.5
 
 @frozen
 class ProcessOutput:
-    """How a process ended: its exit code, its whole standard output, and the end of its standard error."""
+    """The end of a process: its exit code, its whole standard output, and the end of its standard error."""
 
     code: int
     out: bytes

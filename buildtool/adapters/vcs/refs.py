@@ -83,14 +83,14 @@ def may_be_short_id(ref: str) -> bool:
 
 @frozen
 class Near:
-    """``N``: the revision and what is at most ``steps`` first-parent steps before or after it."""
+    """A range ``N``: the revision and what is at most ``steps`` first-parent steps before or after it."""
 
     steps: int
 
 
 @frozen
 class RevisionSpan:
-    """``A..B``: the first-parent line from ``last`` back to ``first``, both included; ``last`` is what gets built."""
+    """A range ``A..B``: the first-parent line from ``last`` back to ``first``, both included; ``last`` is built."""
 
     first: str
     last: str

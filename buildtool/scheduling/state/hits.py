@@ -14,7 +14,7 @@ Look = tuple[Demand, tuple[Shelf, ...], Artifact | None]
 
 
 class HitFinder:
-    """Finds hits on the shelves that are in memory. ``last`` is the last look, None for none that is still good.
+    """A finder of hits on the shelves in memory. ``last`` is the last look, None for none that is still good.
 
     A hit is looked for before a decision, since its file may be gone, and in it: the second time it is known.
     """

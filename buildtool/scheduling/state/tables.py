@@ -40,9 +40,8 @@ SESSIONS_KEPT = 1_000
 
 
 class NameMemory:
-    """What is remembered of names.
+    """The memory of names: for how many seconds an unused one is ``kept``, and when they were last ``looked`` at.
 
-    ``kept`` is for how many seconds an unused name is remembered, ``looked`` when names were last looked at.
     ``sessions`` has the last Session of each server that was forgotten.
     """
 

@@ -83,7 +83,7 @@ _ALONE = {
 
 
 class GitCommand:
-    """Runs git. All methods block and may be called from several threads at once."""
+    """A runner of git. All methods block and may be called from several threads at once."""
 
     def __init__(self, settings: Path) -> None:
         """``settings`` is where git's configuration is written; its directory is made."""

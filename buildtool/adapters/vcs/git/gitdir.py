@@ -34,7 +34,7 @@ _SECOND = 10**9
 
 
 class Placed(NamedTuple):
-    """Something that lies in a tree as the commit has it: its path, mode, id, and what the file system says of it."""
+    """An entry of a tree as the commit has it: its path, mode, id, and what the file system says of it."""
 
     path: bytes
     mode: int
@@ -44,7 +44,7 @@ class Placed(NamedTuple):
 
 @frozen
 class Tag:
-    """What a tag points at, and the commit behind it if that is an object of its own."""
+    """A tag: what it points at, and the commit behind it if that is an object of its own."""
 
     target: str
     peeled: str = ""
@@ -132,7 +132,10 @@ def write_tags(path: Path, tags: Mapping[str, Tag]) -> None:
 
 
 def write_index(path: Path, placed: Iterable[Placed], id_size: int) -> None:
-    """Write the index of a git directory: files that nobody touches afterwards are clean. Raises OSError."""
+    """Write the index of a git directory, with ids of ``id_size`` bytes. Raises OSError.
+
+    Files that are not touched afterwards are clean.
+    """
     fixed = struct.Struct(f">10I{id_size}sH")
     pack, begin = fixed.pack, fixed.size
     parts = [b""]

@@ -35,14 +35,14 @@ class Unreadable(Exception):
 
 @frozen
 class ObjectKind:
-    """What an id is the id of: ``commit``, ``tag``, ``tree`` or ``blob``; and the commit that it leads to, if any."""
+    """The kind of an object: ``commit``, ``tag``, ``tree`` or ``blob``; and the commit that it leads to, if any."""
 
     name: str
     commit: str | None
 
 
 class Objects:
-    """Asks one repository. Raises Unreadable where it cannot tell."""
+    """The objects of one repository. Raises Unreadable where it cannot tell."""
 
     def __init__(self, command: GitCommand, path: Path, digits: int) -> None:
         """``digits`` is the length of the repository's ids, in hex digits."""

@@ -47,7 +47,7 @@ MANIFESTS_LIMIT = 50_000
 
 
 class DamagedMirror(Exception):
-    """What was read is not what its id says, or not there at all. Nothing of it was used."""
+    """An object is not what its id says, or not there at all. Nothing of it was used."""
 
 
 @frozen
@@ -77,7 +77,7 @@ class Manifest:
 
 @define
 class Memory:
-    """Commits and trees that were read and checked. They are what their ids say, so they hold for every mirror."""
+    """The commits and trees that were read and checked. They are what their ids say, so they hold for every mirror."""
 
     _trees: OrderedDict[bytes, tuple[int, Tree]] = field(factory=OrderedDict)
     _bytes: int = 0
@@ -128,7 +128,7 @@ class Blob:
 
 
 class ObjectReader:
-    """Reads one git directory. A context; the process is started when something is read. All methods block."""
+    """A reader of one git directory. A context; the process is started when it is needed. All methods block."""
 
     def __init__(self, command: GitCommand, git_dir: Path, memory: Memory) -> None:
         self._command = command

@@ -55,7 +55,7 @@ log = Logger()
 
 
 class Bundles:
-    """Makes, shares, keeps and throws away bundles, in a directory that belongs to this program alone."""
+    """The bundles of commits, made, shared, kept and thrown away in a directory of this program's own."""
 
     def __init__(self, mirror: GitMirror, directory: Path, pool: Executor, clock: IReactorTime) -> None:
         self._mirror = mirror

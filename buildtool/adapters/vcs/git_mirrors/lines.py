@@ -30,7 +30,7 @@ V = TypeVar("V")
 
 
 class Lines:
-    """Reads lines in mirrors. Every method raises Unreadable where the mirror cannot tell."""
+    """A reader of lines in mirrors. Every method raises Unreadable where the mirror cannot tell."""
 
     def __init__(self, command: GitCommand, pool: Executor) -> None:
         self._command = command

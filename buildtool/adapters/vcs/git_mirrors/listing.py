@@ -25,7 +25,7 @@ class Listed:
 
 @frozen
 class Listing:
-    """What an origin answered.
+    """The answer of an origin.
 
     ``refs`` are those that were asked for, each with the id that it points at, those of what is behind a tag with
     ``^{}``. ``digits`` is how long the ids are, 0 where there are none. Of a listing of everything, ``state`` differs
@@ -57,7 +57,7 @@ def meanings(ref: str) -> tuple[str, ...]:
 
 @define
 class RefListing:
-    """Takes the lines of ``git ls-remote``, or of ``for-each-ref`` in the same form."""
+    """A reader of the lines of ``git ls-remote``, or of ``for-each-ref`` in the same form."""
 
     wanted: Collection[str] = ()
     _refs: dict[str, str] = field(factory=dict, init=False)

@@ -126,7 +126,7 @@ def remember(ids: OrderedDict[str, None], commit: str) -> str:
 
 
 class MirrorKeeper:
-    """Makes mirrors, and sees to it that they are sound."""
+    """A keeper of mirrors: makes them, and checks that they are sound."""
 
     def __init__(self, command: GitCommand) -> None:
         self._command = command

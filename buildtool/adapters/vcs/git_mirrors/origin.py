@@ -63,7 +63,7 @@ class Fetched:
 
 
 class Origins:
-    """Asks origins, and fetches from them. Call it in the reactor's thread; git runs in the threads of ``pool``."""
+    """The origins of mirrors. Call it in the reactor's thread; git runs in the threads of ``pool``."""
 
     def __init__(self, command: GitCommand, keeper: MirrorKeeper, lines: Lines, pool: Executor) -> None:
         """``lines`` is told when something was fetched."""
@@ -155,9 +155,10 @@ class Origins:
     def fetching(
         self, mirror: Mirror, digits: int, specs: Sequence[str], *, all_of_it: bool = False, url: str = ""
     ) -> ProcessOutput:
-        """Fetch (blocking). Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more.
+        """Fetch ``specs`` (blocking), from ``url`` if there is one. Raises RepositoryUnreachable.
 
-        An id that the origin does not have is no reason to read a whole mirror. ``url`` is fetched from instead.
+        Of ``all_of_it`` what fails in a mirror that turns out to be damaged is done once more. An id that the origin
+        does not have is no reason to read a whole mirror.
         """
         self.keeper.make(mirror, digits)
         usual = ("fetch", "--quiet", "--force", "--no-tags", "--no-recurse-submodules", "--update-shallow")
@@ -190,7 +191,7 @@ class Origins:
         limit: float,
         on_line: Callable[[bytes], None] | None = None,
     ) -> ProcessOutput:
-        """Run (blocking) what talks to the origin, and turn its failures into errors of ours."""
+        """Run (blocking) what talks to the origin, for ``limit`` seconds at most. Raises RepositoryUnreachable."""
         try:
             answer = self.command.run(arguments, git_dir=git_dir, url=mirror.url, limit=limit, on_line=on_line)
         except TimedOut as error:

@@ -26,7 +26,7 @@ class _Want:
 
 @define(eq=False)
 class WantedIds:
-    """What is wanted of one origin. ``fetch`` brings ids and says whether it got them, or raises why it cannot ask."""
+    """The ids wanted of one origin. ``fetch`` brings ids and says whether it got them, or raises why it cannot ask."""
 
     fetch: Callable[[Sequence[str]], Awaitable[bool]]
     _waiting: FairQueue[_Want] = field(factory=FairQueue, init=False)

@@ -59,7 +59,7 @@ _LFS = {
 
 @define
 class Rules:
-    """What is remembered of all repositories: which paths of a tree are converted, and what came of files."""
+    """The memory of all repositories' attributes: which paths of a tree are converted, and what came of files."""
 
     _paths: OrderedDict[bytes, Mapping[bytes, str]] = field(factory=OrderedDict)
     _count: int = 0

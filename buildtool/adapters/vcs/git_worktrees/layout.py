@@ -48,7 +48,7 @@ _GIT = ".git"
 
 
 class Contents(Protocol):
-    """Where the content of files comes from, checked against their ids."""
+    """The source of the content of files, checked against their ids."""
 
     def blobs(self, ids: Sequence[bytes]) -> Iterator[Blob]:
         """Return blobs as the repository has them, in the order of their ids."""

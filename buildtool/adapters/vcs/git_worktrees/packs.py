@@ -36,7 +36,7 @@ _FANOUT = 2
 
 
 class Packs:
-    """What is known of the packs of all mirrors. The methods block and may be called from several threads at once."""
+    """The packs of all mirrors, as far as known. The methods block and may be called from several threads at once."""
 
     def __init__(self, command: GitCommand) -> None:
         self._command = command

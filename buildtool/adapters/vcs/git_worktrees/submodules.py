@@ -44,7 +44,7 @@ class Submodule:
 
 
 class Modules:
-    """Reads ``.gitmodules``, each version of it once. Its methods block and may be called from several threads."""
+    """A reader of ``.gitmodules``, each version once. Its methods block and may be called from several threads."""
 
     def __init__(self, command: GitCommand) -> None:
         self._command = command

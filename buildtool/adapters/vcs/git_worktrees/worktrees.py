@@ -86,7 +86,7 @@ class _Trees:
 
 
 class Worktrees:
-    """Checks out commits below one directory, which belongs to this program alone. Call it in the reactor's thread."""
+    """The checkouts of commits below one directory of this program's own. Call it in the reactor's thread."""
 
     def __init__(self, mirror: GitMirror, directory: Path, pool: Executor) -> None:
         self._mirror = mirror

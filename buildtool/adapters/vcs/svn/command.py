@@ -86,7 +86,7 @@ _FULL = ("No space left on device", "Disk quota exceeded")
 
 
 class SvnCommand:
-    """Runs svn. All methods block and may be called from several threads at once."""
+    """A runner of svn. All methods block and may be called from several threads at once."""
 
     def __init__(self, configuration: Path) -> None:
         """``configuration`` is the directory in which svn's configuration is written; it is made."""

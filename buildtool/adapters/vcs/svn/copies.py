@@ -38,7 +38,7 @@ class _DirtyError(Exception):
 
 
 class SvnSources:
-    """Implements ``ports.Sources`` below ``directory``, which belongs to this program alone.
+    """The ``ports.Sources`` below ``directory``, which belongs to this program alone.
 
     Call it in the reactor's thread.
     """

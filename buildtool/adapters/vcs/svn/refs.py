@@ -35,7 +35,7 @@ _UNWRAPPED = {"svn+file": "file", "svn+http": "http", "svn+https": "https"}
 
 @frozen
 class Address:
-    """What svn is told: the URL without a password, and who to log in as ("" for nobody)."""
+    """An address for svn: the URL without a password, and who to log in as ("" for no login)."""
 
     url: str
     user: str = ""

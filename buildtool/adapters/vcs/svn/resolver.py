@@ -26,7 +26,7 @@ _NOWHERE = Path("/")
 
 
 class SvnResolver:
-    """Implements ``ports.SourceResolver``. svn runs in the threads of ``pool``. Call it in the reactor's thread."""
+    """The ``ports.SourceResolver`` of svn, which runs in the threads of ``pool``. Call it in the reactor's thread."""
 
     def __init__(self, command: SvnCommand, pool: Executor) -> None:
         self._command = command
