@@ -24,6 +24,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.records import BuildSpec
 from buildtool.programs.startcompile.main import detected
 from buildtool.project.definition import Project
+from tests.support.origins import Origin
 
 CONFIG = Path(__file__).resolve().parent / "config.py"
 ROOT = CONFIG.parent.parent.parent
@@ -69,9 +70,8 @@ class World:
 
     def _import(self) -> list[str]:
         """Make a repository with ``REVISIONS`` revisions of ``FILES`` files, and return the commits' ids."""
-        self.repository.mkdir(parents=True)
+        origin = Origin(self.repository)
         draw = random.Random(5)
-        self._git("init", "--quiet", "--initial-branch=main")
         (self.repository / "payload").write_bytes(draw.randbytes(PAYLOAD))
         commits = []
         for revision in range(REVISIONS):
@@ -80,24 +80,8 @@ class World:
                 path = self.repository / f"part-{number % 10}" / f"file-{number:03d}.c"
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(f"/* revision {revision} */\n" + f"int value_{number} = {draw.random()};\n" * 50)
-            self._git("add", "--all")
-            self._git("commit", "--quiet", "--message", f"revision {revision}")
-            commits.append(self._git("rev-parse", "HEAD"))
+            commits.append(origin.commit_all(f"revision {revision}"))
         return commits
-
-    def _git(self, *words: str) -> str:
-        identity = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(self.directory)}
-        for role in ("AUTHOR", "COMMITTER"):
-            identity |= {f"GIT_{role}_NAME": "bench", f"GIT_{role}_EMAIL": "bench@example.org"}
-        done = subprocess.run(
-            ["git", *words],
-            cwd=self.repository,
-            env={**os.environ, **identity},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
 
     def spec(self, number: int) -> BuildSpec:
         """Return the Build that ``submit number`` of a client on this machine asks for."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
+
+from tests.support.origins import Origin
 
 BROKEN = 3
 """The variant that does not compile, in every revision."""
@@ -81,25 +81,12 @@ def about(variant: int, commit: int) -> str:
 
 def make_repository(repository: Path, revisions: Sequence[Sequence[Variant]]) -> list[str]:
     """Make a repository with a commit for each of ``revisions``; return their ids. Tags are ``r0``, ``r1`` …"""
-    repository.mkdir(parents=True)
-    _git(repository, "init", "--quiet", "--initial-branch=main")
+    origin = Origin(repository)
     commits = []
     for number, variants in enumerate(revisions):
         (repository / "build.sh").write_text(_BUILD)
         (repository / "main.c").write_text(_MAIN % {"broken": BROKEN, "commit": number})
         (repository / "variants").write_text("".join(f"{variant.line()}\n" for variant in variants))
-        _git(repository, "add", "--all")
-        _git(repository, "commit", "--quiet", "--message", f"revision {number}")
-        _git(repository, "tag", f"r{number}")
-        commits.append(_git(repository, "rev-parse", "HEAD"))
+        commits.append(origin.commit_all(f"revision {number}"))
+        origin.git("tag", f"r{number}")
     return commits
-
-
-def _git(repository: Path, *words: str) -> str:
-    identity = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(repository)}
-    for role in ("AUTHOR", "COMMITTER"):
-        identity |= {f"GIT_{role}_NAME": "chaos", f"GIT_{role}_EMAIL": "chaos@example.org"}
-    done = subprocess.run(
-        ["git", *words], cwd=repository, env={**os.environ, **identity}, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()

@@ -4,7 +4,6 @@ import email
 import email.policy
 import json
 import os
-import subprocess
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from buildtool.demo.local_farm import LocalFarm, Program
+from tests.support.origins import Origin
 
 CONFIG = Path(__file__).resolve().parent / "config.py"
 
@@ -31,17 +31,17 @@ class Control:
 
     directory: Path
     farm: LocalFarm = field(init=False)
+    origin: Origin = field(init=False)
     commits: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         (self.directory / "control").mkdir(parents=True)
-        self.repository.mkdir()
+        self.origin = Origin(self.repository)
         self.farm = LocalFarm(
             self.directory / "farm",
             CONFIG,
             {"E2E_CONTROL": str(self.directory / "control"), "E2E_REPOSITORY": str(self.repository)},
         )
-        self.git("init", "--quiet", "--initial-branch=main")
         self.commit(**{"build.sh": BUILD, "main.c": self.source("first")})
 
     @property
@@ -59,25 +59,12 @@ class Control:
         """Commit files to the branch and return the commit's id."""
         for name, text in files.items():
             (self.repository / name).write_text(text)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", f"revision {len(self.commits)}")
-        self.commits.append(self.git("rev-parse", "HEAD"))
+        self.commits.append(self.origin.commit_all(f"revision {len(self.commits)}"))
         return self.commits[-1]
 
     def git(self, *words: str) -> str:
         """Run git in the repository."""
-        identity = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(self.directory)}
-        for role in ("AUTHOR", "COMMITTER"):
-            identity |= {f"GIT_{role}_NAME": "test", f"GIT_{role}_EMAIL": "test@example.org"}
-        done = subprocess.run(
-            ["git", *words],
-            cwd=self.repository,
-            env={**os.environ, **identity},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
+        return self.origin.git(*words)
 
     # --- the machines' own will ----------------------------------------------------------------------------
 

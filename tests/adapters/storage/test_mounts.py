@@ -31,7 +31,7 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
-from tests.adapters.vcs.repositories import Origin
+from tests.support.origins import Origin
 from tests.support.inline import run
 top = Path(sys.argv[1])
 precious = top / "precious"

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BuildToolError
-from tests.adapters.vcs.repositories import Origin
+from tests.support.origins import Origin
 
 T = TypeVar("T")
 

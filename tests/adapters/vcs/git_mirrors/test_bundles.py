@@ -15,7 +15,7 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BadUpload, CommitGone, NotFound, RepositoryUnreachable, Unavailable, UnknownRef
 from buildtool.ports.metaserver import Bundle
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
-from tests.adapters.vcs.repositories import Origin
+from tests.support.origins import Origin
 
 
 def git(path: Path, *arguments: str) -> str:

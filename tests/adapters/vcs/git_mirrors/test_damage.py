@@ -10,8 +10,8 @@ from pathlib import Path
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import RepositoryUnreachable, UnknownRef
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
-from tests.adapters.vcs.repositories import Origin
 from tests.support.logs import listening
+from tests.support.origins import Origin
 
 Damage = Callable[[Path], object]
 

@@ -23,7 +23,7 @@ from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import Near, RevisionSpan, check_ref, check_url, mask, parse_revrange
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
-from tests.adapters.vcs.repositories import Origin
+from tests.support.origins import Origin
 
 HOSTILE_REFS = [
     "",

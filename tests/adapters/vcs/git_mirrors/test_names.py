@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.errors import BuildToolError, UnknownRef
-from tests.adapters.vcs.repositories import Origin
 from tests.support.lanes import examples
+from tests.support.origins import Origin
 
 
 def outcome(mirror: GitMirror, url: str, ref: str) -> str | BuildToolError:

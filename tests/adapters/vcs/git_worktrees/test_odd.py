@@ -24,8 +24,8 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, directory_name
 from buildtool.adapters.vcs.git_worktrees import worktrees
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.errors import SourceUnusable, UnknownRef
-from tests.adapters.vcs.repositories import Origin
 from tests.support.inline import run
+from tests.support.origins import Origin
 
 WHO = b"author a <a@b> 1700000000 +0000\ncommitter a <a@b> 1700000000 +0000\n"
 

@@ -31,9 +31,9 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.layout import WRITTEN
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.errors import RepositoryUnreachable, SourceUnusable
-from tests.adapters.vcs.repositories import Origin
 from tests.support.inline import run
 from tests.support.lanes import examples
+from tests.support.origins import Origin
 from tests.support.packages import require
 
 CLONING = ("-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false")

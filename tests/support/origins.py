@@ -1,4 +1,4 @@
-"""Real git repositories to fetch from."""
+"""Real git repositories to fetch from, for every kind of test: nobody's settings, one author, one time."""
 
 import os
 import subprocess
@@ -18,6 +18,13 @@ _ENVIRONMENT = {
 }
 
 
+def git(directory: Path, *arguments: str) -> str:
+    """Run git in a directory, and return what it printed. Raises CalledProcessError."""
+    command = ["git", "-C", str(directory), *arguments]
+    done = subprocess.run(command, env=_ENVIRONMENT, check=True, capture_output=True, text=True, errors="replace")
+    return done.stdout.strip()
+
+
 class Origin:
     """A repository with a work tree, which the tests write to and the adapters fetch from."""
 
@@ -31,15 +38,17 @@ class Origin:
         return f"file://{self.path}"
 
     def git(self, *arguments: str) -> str:
-        command = ["git", "-C", str(self.path), *arguments]
-        done = subprocess.run(command, env=_ENVIRONMENT, check=True, capture_output=True, text=True, errors="replace")
-        return done.stdout.strip()
+        return git(self.path, *arguments)
 
     def commit(self, name: str = "file", text: str | None = None) -> str:
         """Commit a file whose content is new, and return the commit's id."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text if text is not None else f"{name} {len(self.git('rev-list', '--all').split())}\n")
+        return self.commit_all(f"change {name}")
+
+    def commit_all(self, message: str) -> str:
+        """Commit everything that was written or changed, and return the commit's id."""
         self.git("add", "--all")
-        self.git("commit", "-q", "--allow-empty", "-m", f"change {name}")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("rev-parse", "HEAD")
