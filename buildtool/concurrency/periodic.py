@@ -30,7 +30,8 @@ class PeriodicTask:
     timers: IReactorTime
     round_: Callable[[PeriodicTask], Awaitable[float]]
     _running: Deferred[None] | None = field(default=None, init=False)
-    _stopping: Signal = field(factory=Signal, init=False)
+    _woken: Signal = field(factory=Signal, init=False)
+    _hastened: bool = field(default=False, init=False)
     _stopped: bool = field(default=False, init=False)
 
     def start(self, delay: float) -> None:
@@ -40,22 +41,28 @@ class PeriodicTask:
     async def stop(self) -> None:
         """Stop the task; return when the round that is running has ended."""
         self._stopped = True
-        self._stopping.notify()
+        self._woken.notify()
         if self._running is not None:
             running, self._running = self._running, None
             await running
 
+    def hasten(self) -> None:
+        """Start the next round as soon as none is running; rounds that rest cannot be hastened."""
+        self._hastened = True
+        self._woken.notify()
+
     async def rest(self, seconds: float) -> None:
         """Wait for ``seconds``. Raises CancelledError when the task is to stop."""
         if not self._stopped:
-            await self._stopping.wait_at_most(seconds, self.timers)
+            await self._woken.wait_at_most(seconds, self.timers)
         if self._stopped:
             raise CancelledError
 
     async def _live(self, delay: float) -> None:
         while True:
             try:
-                await self.rest(delay)
+                await self.rest(0.0 if self._hastened else delay)
+                self._hastened = False
                 delay = await self.round_(self)
             except CancelledError:
                 return

@@ -66,5 +66,20 @@ class TestPatrol(SynchronousTestCase):
         self.successResultOf(stopped)
         assert self.clock.getDelayedCalls() == []
 
+    def test_one_that_is_hastened_does_its_next_round_at_once_and_goes_on_from_there(self) -> None:
+        async def look(_: PeriodicTask) -> float:
+            self.began.append(self.clock.seconds())
+            if len(self.began) == 2:
+                patrol.hasten()  # what is new came while it looked
+            return 100.0
+
+        patrol = PeriodicTask("the look around", self.clock, look)
+        patrol.start(2.0)
+        self.clock.pump([1.0] * 5)
+        patrol.hasten()
+        self.clock.pump([1.0] * 150)
+        assert self.began == [2.0, 5.0, 6.0, 106.0]
+        run(patrol.stop())
+
     def test_one_that_was_never_started_stops_too(self) -> None:
         run(PeriodicTask("idle", self.clock, self.round_).stop())

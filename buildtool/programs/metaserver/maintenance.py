@@ -54,6 +54,7 @@ class Housekeeping:
     conditions: HealthCheck = field(init=False)
     _store: BrokerStore | None = field(default=None, init=False)
     _send: Send | None = field(default=None, init=False)
+    _look: PeriodicTask = field(init=False)
     _patrols: list[PeriodicTask] = field(factory=list, init=False)
     _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
 
@@ -77,8 +78,8 @@ class Housekeeping:
         sweep = Sweep(self.database, self.shelving, self._gone)
         scrub = Scrub(self.database, self.shelving, self.damaged)
         self.conditions.sources = (*sources, sweep.problems)
+        self._look = self.patrol("the look at how things stand", self.conditions.round_)
         for name, round_, delay in (
-            ("the look at how things stand", self.conditions.round_, 0.0),
             ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
             ("finishing logs", finish, FINISH_EVERY),
@@ -86,11 +87,12 @@ class Housekeeping:
         ):
             self.patrol(name, round_, delay)
 
-    def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> None:
+    def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> PeriodicTask:
         """Run ``round_`` periodically, first in ``delay`` seconds, until ``stop``; it returns the seconds to wait."""
         patrol = PeriodicTask(name, self.timers, round_)
         self._patrols.append(patrol)
         patrol.start(delay)
+        return patrol
 
     async def stop(self) -> None:
         """Stop all periodic tasks, and wait for withdrawals that go on."""
@@ -111,7 +113,10 @@ class Housekeeping:
         withdrawing.addBoth(lambda _: self._withdrawing.discard(withdrawing))
 
     async def damaged(self, digest: str, what: str) -> None:
-        """Move a damaged file to quarantine and withdraw its artifacts. Nothing happens to one that is sound by now."""
+        """Move a damaged file to quarantine and withdraw its artifacts, and look at how things stand.
+
+        Nothing happens to one that is sound by now.
+        """
         try:
             moved = await self.shelving.quarantine(digest)
         except BuildToolError as error:
@@ -120,6 +125,7 @@ class Housekeeping:
         if not moved or self._store is None:
             return
         log.error("artifact {digest} is damaged, in quarantine, and withdrawn: {what}", digest=digest, what=what)
+        self._look.hasten()
         for artifact in await self._store.artifacts_of(digest):
             await self._gone(artifact, what)
 

@@ -253,7 +253,7 @@ def test_a_corrupt_artifact_is_quarantined_withdrawn_and_built_again(tmp_path: P
     assert not stored(state).exists()
     with opened(state) as other:
         assert other.execute("SELECT withdrawn FROM artifacts").fetchall() == [("its bytes differ from their digest",)]
-    world.pass_time(40)
+    world.pass_time(1)
     (told,) = world.problems
     assert "a file waits in quarantine/" in told
     (state / "quarantine" / f"{DIGEST}.zip").unlink()
