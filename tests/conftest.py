@@ -1,6 +1,5 @@
 """Fixtures for every test: no failure goes unseen; and the lanes, see ``tests/support/lanes.py``."""
 
-import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -8,15 +7,22 @@ from collections.abc import Iterator
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.failures import LoggedFailures
+from tests.support.failures import LoggedFailures, keep_young
 from tests.support.lanes import (
     pytest_addoption,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_ignore_collect,
+    pytest_xdist_auto_num_workers,
 )
 
-__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure", "pytest_ignore_collect"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_ignore_collect",
+    "pytest_xdist_auto_num_workers",
+]
 
 IGNORED = "BUILDTOOL_TESTS_IGNORE"
 """Names the signals that whoever runs the tests had ignored, for the processes that pytest-xdist starts."""
@@ -40,8 +46,7 @@ _hand_down_no_ignored_signal()
 
 def pytest_collection_finish() -> None:
     """Leave what is loaded by now out of the collections that follow each test."""
-    gc.collect()
-    gc.freeze()
+    keep_young()
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +64,7 @@ def expected_failures(request: pytest.FixtureRequest) -> Iterator[LoggedFailures
     failures.start()
     try:
         yield failures
-        left = failures.flush()
+        left = failures.left()
     finally:
         failures.stop()
     if left:

@@ -12,6 +12,8 @@ from tests.support.sizes import Exceptions, size_violations
 
 ROOT = Path(__file__).resolve().parent.parent
 
+pytestmark = pytest.mark.xdist_group("checkout")  # whose syntax trees are read once
+
 SOUND = {
     "bin/metaserver": "from buildtool.programs.metaserver import main\n",
     "buildtool/__init__.py": "",

@@ -4,11 +4,15 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import buildtool
-from buildtool.model import text
+import pytest
 
-PACKAGE = Path(buildtool.__file__).parent
-WEB = PACKAGE.parent / "web"
+from buildtool.model import text
+from tests.support.checkout import read_checkout
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.xdist_group("checkout")  # whose syntax trees are read once
+
 OWN_WORDS = {"demo/demo.py", "demo/demo_lua.py", "demo/narrator.py", "demo/sources.py", "demo/mailbox.py"}
 """Programs that only say what they themselves made up, or clean it (mailbox)."""
 
@@ -30,9 +34,9 @@ SINKS = {
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
-    for root, prefix in ((PACKAGE, ""), (WEB, "web/")):
-        for path in sorted(root.rglob("*.py")):
-            yield prefix + path.relative_to(root).as_posix(), ast.parse(path.read_text())
+    for module in read_checkout(ROOT).modules.values():
+        if module.group != "bin":
+            yield module.path.removeprefix("buildtool/"), module.tree
 
 
 def test_each_sink_uses_the_one_function() -> None:

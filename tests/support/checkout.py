@@ -1,7 +1,9 @@
 """What the tests of the architecture read: each module of ours with its rank, its syntax tree and its imports."""
 
 import ast
+import gc
 from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 from attrs import frozen
@@ -78,8 +80,12 @@ class Checkout:
     without_rank: tuple[str, ...]
 
 
+@cache
 def read_checkout(root: Path) -> Checkout:
-    """Return every module of the checkout at `root`: buildtool/, web/ as buildtool.web, and the launchers in bin/."""
+    """Return every module of the checkout at `root`: buildtool/, web/ as buildtool.web, and the launchers in bin/.
+
+    Each is read once in a process, whoever asks: parsing all of them takes longer than all that is asked of them.
+    """
     files = dict(_files(root))
     modules = {}
     for name, path in files.items():
@@ -91,6 +97,7 @@ def read_checkout(root: Path) -> Checkout:
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             modules[name] = Module(name, shown, *placed, text, tree, tuple(_imports(tree, package, files)))
     lost = tuple(f"{path.relative_to(root).as_posix()}: {name}" for name, path in files.items() if place(name) is None)
+    gc.freeze()  # a million nodes that stay: collections need not look at them
     return Checkout(modules, lost)
 
 

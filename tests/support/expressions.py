@@ -8,6 +8,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from tests.support.checkout import read_checkout
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 METHODS = frozenset("match fullmatch search sub subn split findall finditer".split())
 
@@ -28,10 +30,9 @@ class Expression:
 
 def expressions() -> Iterator[Expression]:
     """Return all of them."""
-    for path in sorted([*(ROOT / "buildtool").rglob("*.py"), *(ROOT / "web").rglob("*.py")]):
-        name = path.relative_to(ROOT).as_posix()
-        if "migrations/" not in name and not name.startswith("buildtool/web/"):
-            yield from _in_module(name, ast.parse(path.read_text("utf-8")))
+    for module in read_checkout(ROOT).modules.values():
+        if "/migrations/" not in module.path and module.group != "bin":
+            yield from _in_module(module.path, module.tree)
 
 
 def _in_module(name: str, tree: ast.Module) -> Iterator[Expression]:

@@ -6,6 +6,20 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+YOUNG, ALL = 1, 2
+"""Generations of objects: what a test and the one before it made, where `keep_young` was called; and everything."""
+
+
+def keep_young() -> None:
+    """Leave what is there by now out of all collections, and what a test makes out of the oldest generation.
+
+    So collecting after each test the garbage that it made takes no longer for all that was made before it: looking at
+    everything after each of them took a third of their processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 1_000)
+
 
 @implementer(ILogObserver)
 class LoggedFailures:
@@ -13,6 +27,7 @@ class LoggedFailures:
 
     def __init__(self) -> None:
         self._seen: list[Failure] = []
+        self._generation = YOUNG
 
     def __call__(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
@@ -34,7 +49,13 @@ class LoggedFailures:
 
         Garbage is collected first, because a Deferred reports its failure only when it goes away.
         """
-        gc.collect()
+        gc.collect(self._generation)
+        self._generation = ALL  # what lived now is no longer young
         wanted = [f for f in self._seen if not types or f.check(*types)]
         self._seen = [f for f in self._seen if f not in wanted]
         return wanted
+
+    def left(self) -> list[Failure]:
+        """Return the failures that nobody took out, at the end of a test; its garbage is collected first."""
+        gc.collect(self._generation)
+        return self._seen

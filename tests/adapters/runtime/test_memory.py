@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from buildtool.adapters.runtime.memory import AGAIN, GROWN, OFTEN, Garbage, GivingBack, resident, trim
+from tests.support.failures import keep_young
 
 
 def test_it_is_given_back_when_the_program_has_grown_and_not_before() -> None:
@@ -45,11 +46,11 @@ class Ring:
 
 @pytest.fixture
 def own_garbage() -> Iterator[None]:
-    """Leave Python's way to look for garbage as it was."""
-    before = gc.get_threshold()
+    """Let Python look for garbage as often as it does by itself, and as these tests have it afterwards."""
+    gc.set_threshold(700, 10, 10)
     yield
-    gc.set_threshold(*before)
     gc.unfreeze()
+    keep_young()
 
 
 def grow() -> list[Ring]:
