@@ -4,6 +4,7 @@ A pytest plugin; ``tests/conftest.py`` takes its hooks over.  Without ``--lane``
 """
 
 import os
+import random
 import sys
 import time
 from collections.abc import Generator
@@ -53,8 +54,11 @@ def examples(usual: int) -> int:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--lane``."""
+    """Add ``--lane`` and ``--shuffle``."""
     parser.addoption("--lane", choices=sorted(EXAMPLES), help="run the tests of one lane (default: all, as in `test`)")
+    parser.addoption(
+        "--shuffle", metavar="SEED", help="run modules, and the tests of each, in an order drawn from SEED"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,6 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Watch())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Let ``-n auto`` take half as many workers more than there are processors, since real programs are waited for."""
+    processors = len(os.sched_getaffinity(0))
+    return None if config.getoption("--lane") == "quick" else processors + processors // 2
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Read nothing that is not in the quick lane for the quick lane."""
     if config.getoption("--lane") != "quick" or collection_path.is_dir():
@@ -88,13 +99,33 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of the lane.  The long one tries each property again, with more examples."""
-    lane = config.getoption("--lane")
-    if lane is None:
-        return
-    kept = [item for item in items if _belongs(item, lane)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+    """Leave the tests of the lane, in another order where one is asked for.
+
+    The long one tries each property again, with more examples.
+    """
+    lane, seed = config.getoption("--lane"), config.getoption("--shuffle")
+    if lane is not None:
+        kept = [item for item in items if _belongs(item, lane)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+    if seed is not None:
+        items[:] = shuffled(items, seed)
+
+
+def shuffled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
+    """Return tests in an order that is drawn from `seed` alone: in all processes of a run the same.
+
+    The tests of one module stay together, since they may share what takes seconds to make.
+    """
+    draw = random.Random(seed)  # noqa: S311 - no cryptography
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    for module in modules.values():
+        draw.shuffle(module)
+    chosen = list(modules.values())
+    draw.shuffle(chosen)
+    return [item for module in chosen for item in module]
 
 
 def _belongs(item: pytest.Item, lane: str) -> bool:

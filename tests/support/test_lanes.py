@@ -97,3 +97,14 @@ def test_a_lane_runs_what_is_its_own(tmp_path: Path, lane: str, examples: int, r
     done = run(tmp_path, SUITE % {"examples": examples}, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {line.split("::")[1].split()[0] for line in done.stdout.splitlines() if " PASSED" in line} == ran
+
+
+def test_a_seed_gives_one_order_and_another_seed_another(tmp_path: Path) -> None:
+    text = "".join(f"def test_{number}(): pass\n" for number in range(50))
+    orders = [
+        re.findall(r"::(test_\w+) PASSED", run(tmp_path / str(number), text, "--shuffle", seed).stdout)
+        for number, seed in enumerate(("1", "1", "2"))
+    ]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
+    assert len(orders[0]) == 51
