@@ -34,7 +34,6 @@ HEX, DIGITS, NAME = ("a", "0", "g"), ("0", "1", "1-", "-"), ("a", "a.", "_-", "Ã
 WORST: dict[str | bytes, tuple[str, ...]] = {
     # Numbers, digests, commits and client ids.
     r"[0-9]{1,18}": DIGITS,
-    r"[0-9]{1,9}": DIGITS,
     r"[0-9a-f]{64}": HEX,
     r"[0-9a-f]{64}\Z": HEX,
     r"[0-9a-f]{32}\Z": HEX,
