@@ -111,20 +111,21 @@ class Option:
 
     def accepts(self) -> str:
         """Return in words what values are right, for messages and ``--help``."""
-        if self.kind is Kind.CHOICE:
-            return "one of " + ", ".join(self.choices)
-        if self.kind is Kind.BOOL:
-            return "yes or no"
-        if self.kind is Kind.INT:
-            low = f" from {self.minimum}" if self.minimum is not None else ""
-            high = f" up to {self.maximum}" if self.maximum is not None else ""
-            return f"a whole number{low}{high}"
-        if self.kind is Kind.SET:
-            of = "of " + ", ".join(self.choices) if self.choices else "of words"
-            return f"a comma-separated list {of}"
-        if self.shape:
-            return self.shape
-        return f"text matching {self.pattern}" if self.pattern else f"text of at most {TEXT_LIMIT} characters"
+        match self.kind:
+            case Kind.CHOICE:
+                return "one of " + ", ".join(self.choices)
+            case Kind.BOOL:
+                return "yes or no"
+            case Kind.INT:
+                low = f" from {self.minimum}" if self.minimum is not None else ""
+                high = f" up to {self.maximum}" if self.maximum is not None else ""
+                return f"a whole number{low}{high}"
+            case Kind.SET:
+                of = "of " + ", ".join(self.choices) if self.choices else "of words"
+                return f"a comma-separated list {of}"
+            case Kind.STRING:
+                any_text = f"text of at most {TEXT_LIMIT} characters"
+                return self.shape or (f"text matching {self.pattern}" if self.pattern else any_text)
 
     def check(self, value: object) -> Value:
         """Return ``value`` in canonical form. Raises UsageError naming the option and what it accepts."""
@@ -135,15 +136,16 @@ class Option:
 
     def parse(self, text: str) -> Value:
         """Return the value that ``text`` stands for on a command line. Raises UsageError."""
-        if self.kind is Kind.BOOL and text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        if self.kind is Kind.INT and _INT.match(text.strip()):
-            return self.check(int(text))
-        if self.kind is Kind.SET:
-            return self.check(tuple(word.strip() for word in text.split(",") if word.strip()))
-        if self.kind in (Kind.BOOL, Kind.INT):
-            raise UsageError(f"{self.flag}: {value_shown(text)} is not {self.accepts()}")
-        return self.check(text)
+        match self.kind:
+            case Kind.BOOL:
+                said = text.lower()
+                return self.check(said in _TRUE if said in _TRUE | _FALSE else text)
+            case Kind.INT:
+                return self.check(int(text) if _INT.match(text.strip()) else text)
+            case Kind.SET:
+                return self.check(tuple(word.strip() for word in text.split(",") if word.strip()))
+            case Kind.CHOICE | Kind.STRING:
+                return self.check(text)
 
     def format(self, value: Value) -> str:
         """Return the text that ``parse`` turns back into ``value``."""

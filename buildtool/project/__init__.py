@@ -1,26 +1,11 @@
 """What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself."""
 
-from buildtool.project.definition import (
-    Checked,
-    Command,
-    Comparison,
-    Kind,
-    MachineFault,
-    Option,
-    Plan,
-    Project,
-    ProjectOptions,
-    Property,
-    Recipe,
-    Role,
-    Wanted,
-    choice,
-    flag,
-    number,
-    standard,
-    text,
-    words,
-)
+from buildtool.errors import MachineFault
+from buildtool.model.options import Kind, Option, choice, flag, number, text, words
+from buildtool.model.project_options import ProjectOptions
+from buildtool.model.properties import Comparison, Property, Role, standard
+from buildtool.project.definition import Checked, Project
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 __all__ = [
     "Checked",

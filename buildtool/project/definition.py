@@ -7,36 +7,12 @@ from typing import Any
 
 from attrs import field, frozen
 
-from buildtool.errors import ConfigurationError, MachineFault
-from buildtool.model.options import Kind, Option, choice, flag, number, text, words
+from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.project_options import ProjectOptions
-from buildtool.model.properties import Comparison, Property, Role, standard
 from buildtool.model.text import quoted
-from buildtool.project.recipe import Command, Plan, Recipe, Wanted
-
-__all__ = [
-    "Checked",
-    "Command",
-    "Comparison",
-    "Kind",
-    "MachineFault",
-    "Option",
-    "Plan",
-    "Project",
-    "ProjectOptions",
-    "Property",
-    "Recipe",
-    "Role",
-    "Wanted",
-    "choice",
-    "flag",
-    "number",
-    "standard",
-    "text",
-    "words",
-]
+from buildtool.project.recipe import Recipe
 
 
 @frozen

@@ -16,7 +16,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import standing_lines
-from buildtool.project.definition import Project, Recipe
+from buildtool.project import Project, Recipe
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (
     AbortBuild,

@@ -117,7 +117,7 @@ def _metavar(option: Option) -> str:
             return "N"
         case Kind.SET:
             return "LIST"
-        case _:
+        case Kind.STRING | Kind.BOOL:  # a bool has no value
             names = {"revision": "REV", "revrange": "RANGE"}
             other = "NAME" if option.shape.startswith("a name") else "TEXT"
             return names.get(option.name) or ("VERSION" if option.name.endswith("version") else other)

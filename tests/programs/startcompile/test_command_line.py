@@ -14,7 +14,7 @@ from buildtool.model.project_options import RESERVED, ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
 from buildtool.programs.startcompile.main import COMMAND_LINE
-from buildtool.project.definition import Command, Plan, Project, Recipe, Wanted
+from buildtool.project import Command, Plan, Project, Recipe, Wanted
 from tests import strategies
 
 ANNA = "anna@mail.example"

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from buildtool.errors import OutputUnread, UsageError
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole, TerminalConsole
 from buildtool.programs.startcompile.main import FilePlace, OutputPlace, _report, detected, main
-from buildtool.project.definition import ProjectOptions, choice, standard
+from buildtool.project import ProjectOptions, choice, standard
 from buildtool.requester.outcome import Exit, Result
 from tests import messages
 from tests.programs.startcompile.test_command_line import project
