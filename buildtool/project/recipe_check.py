@@ -178,18 +178,7 @@ def _completed(options: ProjectOptions, usual: Mapping[str, Value], said: Mappin
 
 def _values(option: Option) -> list[Value]:
     """Return values of an option to try, the default first."""
-    tried: list[object] = [] if option.default is None else [option.default]
-    match option.kind:
-        case Kind.CHOICE:
-            tried += option.choices
-        case Kind.BOOL:
-            tried += [False, True]
-        case Kind.INT:
-            tried += [one for one in (option.minimum, option.maximum) if one is not None] + [0, 1, 2, 3]
-        case Kind.SET:
-            tried += [(), *((one,) for one in option.choices or ("a", "b")), option.choices or ("a", "b")]
-        case Kind.STRING:
-            tried += TEXTS
+    tried = [*([] if option.default is None else [option.default]), *_samples(option)]
     found: list[Value] = []
     for one in tried:
         try:
@@ -199,6 +188,21 @@ def _values(option: Option) -> list[Value]:
         if not any(value == other and type(value) is type(other) for other in found):
             found.append(value)
     return found[:VALUES] or [""]
+
+
+def _samples(option: Option) -> Sequence[Value]:
+    """Return values of an option besides its default; not all of them need be right."""
+    match option.kind:
+        case Kind.CHOICE:
+            return option.choices
+        case Kind.BOOL:
+            return False, True
+        case Kind.INT:
+            return *(one for one in (option.minimum, option.maximum) if one is not None), 0, 1, 2, 3
+        case Kind.SET:
+            return (), *((one,) for one in option.choices or ("a", "b")), option.choices or ("a", "b")
+        case Kind.STRING:
+            return TEXTS
 
 
 def _question(project: Project, options: Mapping[str, Value], place: TriedPlatform) -> Question:
