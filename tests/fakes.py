@@ -1,7 +1,9 @@
 """Fakes of the ports that requesters and the control connection use: real behaviour, in memory."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
+import attrs
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 
@@ -38,6 +40,8 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 from tests.messages import explanation
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 @define
@@ -259,7 +263,31 @@ class FakeClient:
     ended: bool = False
     waiting: list[Deferred[str]] = field(factory=list)
 
-    async def submit(self, message: Submit) -> RequestStatus:
+    async def ask(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        answer = self._answer(message)
+        assert isinstance(answer, expected)
+        return answer
+
+    def _answer(self, message: attrs.AttrsInstance) -> attrs.AttrsInstance:
+        match message:
+            case Submit():
+                return self._submit(message)
+            case SubmitTogether(items):
+                return RequestStatuses(tuple([self._submit(item) for item in items]))
+            case Cancel(request_id, token):
+                told = evolve(self._status(request_id, token), state="cancelled")
+                self.metaserver.move(told)
+                return told
+            case AskStatus(request_id, token):
+                return self._status(request_id, token)
+            case AskExplain():
+                return explanation("queued", project=message.project)
+            case AskWhy(request_id, token):
+                self._status(request_id, token)
+                return explanation("queued", build_id=17)
+        raise AssertionError(f"no requester asks {message}")
+
+    def _submit(self, message: Submit) -> RequestStatus:
         self.metaserver.submitted.append(message)
         known = self.metaserver.known.get(message.client_id)
         answer = self.metaserver.answers.pop(0) if known is None else known
@@ -269,43 +297,25 @@ class FakeClient:
         self.metaserver.now = self.metaserver.now or answer
         return answer
 
-    async def cancel(self, message: Cancel) -> RequestStatus:
-        told = evolve(await self.status(AskStatus(message.request_id, message.token)), state="cancelled")
-        self.metaserver.move(told)
-        return told
-
-    async def status(self, message: AskStatus) -> RequestStatus:
+    def _status(self, request_id: int, token: str) -> RequestStatus:
         told = self.metaserver.now
-        if told is None or message.request_id != told.request_id:
-            raise NotFound(f"there is no request {message.request_id}")
-        if message.token != told.token:
-            raise Unauthorised(f"that is not the token of request {message.request_id}")
+        if told is None or request_id != told.request_id:
+            raise NotFound(f"there is no request {request_id}")
+        if token != told.token:
+            raise Unauthorised(f"that is not the token of request {request_id}")
         return told
-
-    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        return RequestStatuses(tuple([await self.submit(item) for item in message.items]))
-
-    async def explain(self, message: AskExplain) -> Explanation:
-        return explanation("queued", project=message.project)
-
-    async def why(self, message: AskWhy) -> Explanation:
-        await self.status(AskStatus(message.request_id, message.token))
-        return explanation("queued", build_id=17)
-
-    async def build(self, message: AskBuild) -> Explanation:
-        return explanation("queued", build_id=message.build_id)
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        told = await self.status(AskStatus(message.request_id, message.token))
+        told = self._status(message.request_id, message.token)
         self.moved = moved
         return told
 
-    async def closed(self) -> str:
+    def closed(self) -> Deferred[str]:
         if self.ended:
-            return await succeed("the connection was lost")
+            return succeed("the connection was lost")
         waiter: Deferred[str] = Deferred()
         self.waiting.append(waiter)
-        return await waiter
+        return waiter
 
     def close(self) -> None:
         self.ended = True

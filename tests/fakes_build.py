@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -23,6 +24,9 @@ from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import Done, Draining, Ended, Ok, Order, RenewTickets, Tickets, Welcome
+
+T = TypeVar("T")
+
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PLATFORM = canonical({"os": "linux", "arch": "x86_64"})
@@ -223,21 +227,24 @@ class FakeLink:
     stale: bool = False
     when_told: Callable[[], None] = lambda: None
 
-    async def ended(self, message: Ended) -> Ok:
-        return self._take(message)
+    async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        answer = self._answer(message)
+        assert isinstance(answer, expected)
+        return answer
 
-    async def done(self, message: Done) -> Ok:
-        return self._take(message)
-
-    async def renew(self, message: RenewTickets) -> Tickets:
-        self._check()
-        self.renewed += 1
-        return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}")
-
-    async def draining(self, message: Draining) -> Ok:
-        self._check()
-        self.drained.append(message.reason)
-        return Ok()
+    def _answer(self, message: attrs.AttrsInstance) -> Ok | Tickets:
+        match message:
+            case Done() | Ended():
+                return self._take(message)
+            case RenewTickets():
+                self._check()
+                self.renewed += 1
+                return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}")
+            case Draining(reason):
+                self._check()
+                self.drained.append(reason)
+                return Ok()
+        raise AssertionError(f"no build server tells {message}")
 
     def _take(self, message: Done | Ended) -> Ok:
         self._check()
@@ -280,9 +287,6 @@ class FakeSpool:
         if self.slow is not None:
             await self.slow
         self.kept.pop((build_id, epoch), None)
-
-
-T = TypeVar("T")
 
 
 class Immediate:

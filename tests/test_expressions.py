@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from buildtool.adapters.mail import text as mail_text
+from buildtool.adapters.mail import plain_text
 from buildtool.model import text
 from buildtool.model.addresses import find_address
 from tests.support.expressions import METHODS, Expression, expressions
@@ -144,7 +144,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     ),
     r"(GIT|SVN|SSH|SSL|XDG|CURL|KRB5)_?.*|([A-Za-z]+_)?(proxy|PROXY)": ("GIT", "a", "a_", "_", "proxy"),
     r"PASS(?!IVE)|SECRET|TOKEN|CREDENTIAL|_KEY\Z|API_?KEY|COOKIE": ("PASS", "PASSIVE", "_KEY", "API_", "API_KE"),
-    r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)": ("GIT_", "SSH"),
+    r"GIT_(?!SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)": ("GIT_", "SSH"),
     r"LC_|LANG|SVN_(?!SSH\Z)|APR_": ("SVN_", "LANG"),
     r"svn: (?:warning: )?[EW]([0-9]{6}): ": ("svn: ", "svn: warning: ", "svn: E00000"),
     r"(glibc)\s+([0-9][0-9.]*)\S*": ("glibc ", " ", "0", "0.", "a"),
@@ -253,7 +253,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "text.log_line": text.log_line,
     "addresses.find_address": find_address,
     "words.without_addresses": words.without_addresses,
-    "mail_text._wrapped": lambda said: mail_text._wrapped(said[:4_000]),
+    "plain_text.wrapped": lambda said: plain_text.wrapped(said[:4_000]),
 }
 UNITS = ("a", "a ", "@", "a@", "a@b ", " ", "-", "a-", "\x1b[", "\x1b]a", "\t", "\r", "\n", "é", "<", "a.", "\u202e")
 

@@ -17,7 +17,6 @@ OURS = ("buildtool", "builtins", "typing", "abc", "attr", "attrs", "enum", "zope
 PRIVATE = re.compile(r"_[a-z]\w*")
 
 PINNED: dict[tuple[str, str], str] = {
-    ("twisted.spread.pb.Broker", "_sendAnswer"): "an answer is charged to its connection when it is encoded",
     ("twisted.spread.banana.Banana", "_selectDialect"): "the dialect is ours without a list of dialects from the peer",
     ("twisted.web.http.HTTPChannel", "_respondToBadRequestAndDisconnect"): "what is no HTTP is answered in one line",
     ("twisted.web.http.HTTPChannel", "_log"): "what Twisted says of time-outs is not logged as ours",

@@ -22,7 +22,7 @@ SINKS = {
     "programs/startcompile/consoles.py": {"log_line", "printable"},
     "requester/text.py": {"one_line"},
     "requester/outcome.py": {"one_line"},
-    "adapters/mail/text.py": {"log_line", "printable"},
+    "adapters/mail/plain_text.py": {"log_line", "printable"},
     "adapters/maintenance/finding.py": {"one_line"},
     "buildserver/log_upload.py": {"block"},
     "scheduling/decision.py": {"one_line"},

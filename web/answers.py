@@ -1,15 +1,21 @@
-"""Small steps between a request and its answer: reading a query, setting headers."""
+"""Small steps between a request and its answer: reading a query, setting headers, what is said of an error."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from attrs import field, frozen
 from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from buildtool.errors import NotFound
+from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
+
+ALLOWED = "GET, HEAD"
+"""The methods of every page."""
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
 
@@ -52,3 +58,32 @@ def shown_path(request: Request) -> str:
     """Return the path that was asked for, fit for a log: bounded, and without anything that a terminal obeys."""
     path: bytes = request.path
     return ascii(path[:200].decode("utf-8", "replace"))
+
+
+@frozen
+class Problem:
+    """A status, a title, one line of text, and headers that go with it; ``ours`` when it is a defect of the program."""
+
+    status: int
+    title: str
+    text: str
+    headers: Mapping[str, str] = field(factory=dict)
+    ours: bool = False
+
+
+def problem(error: BaseException, number: str) -> Problem:
+    """Return what to say about ``error``; ``number`` finds it in the log of the pages when it is a defect."""
+    match error:
+        case NotFound():
+            said = str(error)
+            return Problem(404, "Not found", f"{said[:1].upper()}{said[1:]}.")
+        case MethodNotAllowed():
+            text = f"This page can be read, with {ALLOWED}; it takes nothing else."
+            return Problem(405, "Method not allowed", text, {"Allow": ALLOWED})
+        case HTTPException():
+            return Problem(404, "Not found", "There is no page here.")
+        case StorageUnavailable() | NewerDatabase():
+            text = "The database cannot be read at the moment; try again soon."
+            return Problem(503, "Not available", text, {"Retry-After": "5"})
+    text = f"This page failed. The log of the pages has the details as error {number}."
+    return Problem(500, "Something broke", text, ours=True)

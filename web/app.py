@@ -23,10 +23,10 @@ from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
 from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
-from .answers import HTML, TEXT, answer, asked, headers, number, plain, shown_path
+from .answers import HTML, TEXT, answer, asked, headers, number, plain, problem, shown_path
 from .assets import load_assets
+from .build_page import build_page, deciding_epoch
 from .guard import Guard
-from .problems import problem
 from .rendering import templates
 from .streaming import send_log
 from .urls import Urls
@@ -131,7 +131,7 @@ class WebApp:
         detail = await self._detail(build_id)
         waits = detail.build.state is BuildState.QUEUED
         why = await self._questions.why(detail.build.id) if self._questions is not None and waits else None
-        page = presenters.build_page(detail, self._urls, self._clock.wall(), why)
+        page = build_page(detail, self._urls, self._clock.wall(), why)
         return self._page(request, "build", page, "builds")
 
     @app.route("/logs/<build_id>", methods=["GET"])
@@ -239,7 +239,7 @@ def _epoch(build: Build, wanted: str) -> int:
         if epoch > build.epoch:
             raise NotFound(f"build {build.id} has no attempt {epoch}")
         return epoch
-    chosen = presenters.deciding_epoch(build)
+    chosen = deciding_epoch(build)
     if chosen is None:
         raise NotFound(f"build {build.id} has no log: no build server has begun it")
     return chosen

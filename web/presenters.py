@@ -1,40 +1,33 @@
-"""From domain values to what a template shows. Pure: ``now`` is wall time in seconds, links come from ``urls``."""
+"""The front page and the lists, from domain values to what their templates show; ``build_page`` is the page of a build.
+
+Pure: ``now`` is wall time in seconds, links come from ``urls``.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buildtool.concurrency.bounded_cache import remembering, weight
-from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.records import Build, BuildState
 from buildtool.model.servers import Offer, Server
-from buildtool.model.text import duration_words
-from buildtool.ports.pages import BuildDetail, BuildLine, Overview, RequestLine, RunningBuild, ServerLine
-from buildtool.protocol.messages import Explanation, WhyLine
+from buildtool.model.text import size_words
+from buildtool.ports.pages import BuildLine, Overview, RunningBuild, ServerLine
 
 from . import badges, words
-from .timeline import timeline
 from .urls import Urls, server_anchor
 from .views import (
-    ArtifactCard,
-    AttemptRow,
-    BuildPage,
     BuildRow,
     BuildsPage,
-    Fact,
     Moment,
     Note,
     OfferLine,
     PageLink,
     Presence,
-    RequestRow,
     ServerCard,
     ServersPage,
     StatusPage,
     Tile,
-    WaitCard,
-    WaitRow,
     Zip,
 )
 
@@ -49,9 +42,6 @@ ITEMS_SHOWN = 20
 
 TEXT_SHOWN = 500
 """Most characters of a text of somebody else's that is one of many on a page."""
-
-ATTEMPTS_SHOWN = 60
-"""The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
 
 ROWS_KEPT = 2 * 1024 * 1024
 """In how many bytes rows of lists of builds are remembered for the lines that they show; these are kept elsewhere."""
@@ -87,7 +77,7 @@ def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now
              urls.servers()),
         Tile("Requests waiting", f"{overview.requests_waiting:,}", _mails(overview.mails_unsent)),
         Tile("Succeeded", f"{ended['succeeded']:,}", f"{unsuccessful:,} not", urls.builds(state="succeeded")),
-        Tile("Artifacts", f"{overview.artifacts:,}", words.size(overview.artifact_bytes)),
+        Tile("Artifacts", f"{overview.artifacts:,}", size_words(overview.artifact_bytes)),
     )  # fmt: skip
     headline = f"{words.count(running, 'build')} running, {queued:,} queued; {connected}."
     rows = tuple(build_row(line, urls, now) for line in latest)
@@ -116,7 +106,7 @@ def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
     build = line.build
     when = build.ended_at if build.ended_at is not None else build.started_at if _runs(build) else build.created_at
     when = build.created_at if when is None else when
-    return _build_row(_Very(line), urls, when, words.age(when, now), _took(build, now))
+    return _build_row(_Very(line), urls, when, words.age(when, now), took(build, now))
 
 
 class _Very:
@@ -149,7 +139,7 @@ def _build_row(very: _Very, urls: Urls, when: float, age: str, took: str) -> Bui
     build, attempt, artifact = very.value.build, very.value.attempt, very.value.artifact
     download = None
     if artifact is not None and not artifact.withdrawn:
-        download = Zip(urls.artifact(artifact.digest, artifact.name), artifact.name, words.size(artifact.size))
+        download = Zip(urls.artifact(artifact.digest, artifact.name), artifact.name, size_words(artifact.size))
     return BuildRow(
         id=build.id,
         url=urls.build(build.id),
@@ -198,64 +188,11 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
         offers=tuple(_offer(it) for it in offered.offers[:ITEMS_SHOWN]),
         more_offers=_more(len(offered.offers)),
         projects=_listed([f"{skill.project} (recipe {skill.recipe_version})" for skill in offered.skills]),
-        machine=tuple((name, _cut(text)) for name, text in words.machine(offered.machine[:ITEMS_SHOWN])),
-        host_info=words.without_addresses(_cut(offered.host_info)),
-        admin=_cut(offered.admin),
-        software=_cut(offered.software),
+        machine=tuple((name, cut(text)) for name, text in words.machine(offered.machine[:ITEMS_SHOWN])),
+        host_info=words.without_addresses(cut(offered.host_info)),
+        admin=cut(offered.admin),
+        software=cut(offered.software),
     )
-
-
-def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:
-    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
-    build = detail.build
-    shown = detail.attempts[-ATTEMPTS_SHOWN:]
-    left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
-    more = detail.request_count - len(detail.requests)
-    tail = _telling(build, detail.attempts)
-    return BuildPage(
-        id=build.id,
-        url=urls.build(build.id),
-        badge=badges.BUILD[build.state],
-        headline=_headline(build, detail, now),
-        reason=build.reason,
-        facts=tuple(_facts(build)),
-        created=moment(build.created_at, now),
-        artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
-        attempts=tuple(_attempt(it, build, urls, now) for it in shown),
-        earlier=f"{words.count(left, 'earlier attempt')} not shown." if left else "",
-        unstarted=_unstarted(build, now),
-        waiting=_waiting(why, urls) if why is not None else None,
-        timeline=timeline(build, shown, now),
-        tail=tail.log_tail if tail is not None else "",
-        tail_log=urls.log(build.id, tail.epoch) if tail is not None else "",
-        requests=tuple(_request(it, now) for it in detail.requests),
-        more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
-    )
-
-
-def deciding_epoch(build: Build) -> int | None:
-    """Return the epoch of the Attempt whose log tells how a Build stands: the one that decided it, or the newest."""
-    return build.deciding_epoch if build.deciding_epoch is not None else build.epoch or None
-
-
-# --- the parts of them -------------------------------------------------------------------------------------
-
-
-def _waiting(why: Explanation, urls: Urls) -> WaitCard:
-    notes = []
-    if why.nearest_server:
-        notes.append(f"No known build server could ever build it. Nearest: {why.nearest_server}.")
-    if why.ahead:
-        notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
-    if why.seconds is not None:
-        notes.append(f"It may start in about {duration_words(why.seconds)} ({why.basis}).")
-    return WaitCard(tuple(_wait_row(line, urls) for line in why.reasons), tuple(notes))
-
-
-def _wait_row(line: WhyLine, urls: Urls) -> WaitRow:
-    left = line.count - len(line.servers)
-    servers = tuple(PageLink(urls.server(name), name) for name in line.servers)
-    return WaitRow(line.words, servers, f"and {left:,} more" if left > 0 else "")
 
 
 def _mails(unsent: int) -> str:
@@ -287,7 +224,7 @@ def _runs(build: Build) -> bool:
     return build.state is BuildState.RUNNING and build.started_at is not None
 
 
-def _took(build: Build, now: float) -> str:
+def took(build: Build, now: float) -> str:
     """Return how long it built, or builds already; nothing for what never began or waits again."""
     if build.started_at is None or build.state is BuildState.QUEUED:
         return ""
@@ -319,7 +256,8 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Return a text of somebody else's that is one of many on a page."""
     return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
 
 
@@ -329,13 +267,13 @@ def _more(count: int) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     more = [_more(len(names))] if len(names) > ITEMS_SHOWN else []
-    return ", ".join([*map(_cut, names[:ITEMS_SHOWN]), *more])
+    return ", ".join([*map(cut, names[:ITEMS_SHOWN]), *more])
 
 
 def _offer(it: Offer) -> OfferLine:
     compiler = dict(it.tools).get("CC_VERSION", "")[:40]
     how = f"{badges.KIND[it.kind]}, {compiler}" if compiler else badges.KIND[it.kind]
-    return OfferLine(_cut(words.platform(it.platform, words.HAS)), how)
+    return OfferLine(cut(words.platform(it.platform, words.HAS)), how)
 
 
 def _running(it: RunningBuild, urls: Urls, now: float) -> PageLink:
@@ -343,103 +281,4 @@ def _running(it: RunningBuild, urls: Urls, now: float) -> PageLink:
     spec = it.build.spec
     return PageLink(
         urls.build(it.build.id), f"build {it.build.id}", f"{spec.project} {words.revision(spec.revision)}, for {since}"
-    )
-
-
-def _headline(build: Build, detail: BuildDetail, now: float) -> str:
-    what = f"{build.spec.project} {words.revision(build.spec.revision)} for {words.platform(build.spec.platform)}"
-    if build.state is BuildState.QUEUED:
-        return f"{what}; waiting for {words.duration(now - build.created_at)}."
-    if build.state is BuildState.RUNNING:
-        newest = detail.attempts[-1].server if detail.attempts else "a build server"
-        return f"{what}; running on {newest} for {_took(build, now) or 'a moment'}."
-    took = _took(build, now)
-    return f"{what}; it took {took}." if took else f"{what}; never started."
-
-
-def _facts(build: Build) -> list[Fact]:
-    spec = build.spec
-    facts = [Fact("Project", spec.project), Fact("Revision", spec.revision, code=True)]
-    if spec.source:
-        facts.append(Fact("Source", spec.source, code=True))
-    facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))
-    options = "  ".join(f"{name}={words.value(item).replace(', ', ',')}" for name, item in spec.options)
-    facts.append(Fact("Options", options or "none", code=bool(options)))
-    if spec.machine:
-        needs = ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))
-        facts.append(Fact("Build server needs", needs))
-    facts.append(Fact("Recipe", f"version {spec.recipe_version}"))
-    if build.forced:
-        facts.append(Fact("Forced", "built although there was an artifact or a known failure"))
-    if build.failed_on:
-        facts.append(Fact("Failed on", ", ".join(build.failed_on)))
-    if build.broken_on:
-        facts.append(Fact("Broke", ", ".join(build.broken_on)))
-    return facts
-
-
-def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
-    kept = not artifact.withdrawn
-    plain = re.fullmatch(r"[\w.+-]+", artifact.name, re.ASCII) and not artifact.name.startswith("-")
-    return ArtifactCard(
-        name=artifact.name,
-        url=urls.artifact(artifact.digest, artifact.name) if kept else "",
-        size=words.size(artifact.size),
-        digest=artifact.digest,
-        content_digest=artifact.content_digest,
-        verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
-        platform=words.platform(artifact.platform, words.RUNS_FROM),
-        kind=badges.KIND[artifact.kind],
-        server=PageLink(urls.server(artifact.server), artifact.server),
-        took=words.duration(artifact.seconds),
-        built=moment(artifact.built_at, now),
-        withdrawn=artifact.withdrawn,
-    )
-
-
-def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptRow:
-    begun = attempt.accepted_at  # None for one that its build server declined, or did not answer to: no log either
-    return AttemptRow(
-        epoch=attempt.epoch,
-        badge=badges.attempt(attempt),
-        server=PageLink(urls.server(attempt.server), attempt.server),
-        platform=words.platform(attempt.platform, words.HAS),
-        kind=badges.KIND[attempt.kind],
-        offered=moment(attempt.offered_at, now),
-        took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
-        reason=_cut(attempt.reason),
-        log="" if begun is None else urls.log(build.id, attempt.epoch),
-        deciding=attempt.epoch == build.deciding_epoch,
-    )
-
-
-def _unstarted(build: Build, now: float) -> str:
-    if build.state is not BuildState.QUEUED:
-        return "It ended before a build server began."
-    if build.not_before > now:
-        return f"No build server has begun; the next try is {words.age(build.not_before, now)}."
-    return "It starts as soon as a build server that can build it is free."
-
-
-def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
-    """Return the Attempt whose end of the log explains why there is no artifact, or None when there is none."""
-    if build.state not in (BuildState.FAILED, BuildState.UNBUILDABLE):
-        return None
-    with_log = [it for it in attempts if it.log_tail]
-    chosen = [it for it in with_log if it.epoch == build.deciding_epoch] or with_log
-    return chosen[-1] if chosen else None
-
-
-def _request(line: RequestLine, now: float) -> RequestRow:
-    request = line.request
-    ref = request.demand.ref + (f" ± {request.demand.revrange}" if request.demand.revrange.isdigit() else "")
-    troubles = [request.reason, f"mail refused: {line.mail_error}" if line.mail_error else ""]
-    return RequestRow(
-        id=request.id,
-        badge=badges.REQUEST[request.state],
-        who=words.masked(request.email) if request.email else "the operator",
-        ref=request.demand.revrange if ".." in request.demand.revrange else ref,
-        joined=badges.JOINED[request.joined],
-        when=moment(request.admitted_at, now),
-        trouble="; ".join(words.without_addresses(_cut(it)) for it in troubles if it),
     )

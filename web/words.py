@@ -10,6 +10,7 @@ from itertools import pairwise
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
+from buildtool.model.text import size_words
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,21 +57,9 @@ def instant(when: float) -> datetime:
     return datetime.fromtimestamp(min(max(when, 0.0), _LAST_SECOND), UTC) if when == when else _EARLIEST  # noqa: PLR0124 - NaN
 
 
-def size(count: int) -> str:
-    """Return a number of bytes: ``812 B``, ``4.2 KiB``, ``1.3 GiB``."""
-    if count < 1024:  # noqa: PLR2004 - that is what KiB means
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        amount /= 1024
-        if amount < 1023.95:  # noqa: PLR2004 - what would be shown as 1024.0 is shown in the next unit
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1024:,.1f} PiB"
-
-
 def mebibytes(count: int) -> str:
     """Return a number of MiB as a size."""
-    return size(count * 1024**2)
+    return size_words(count * 1024**2)
 
 
 def value(item: Value) -> str:

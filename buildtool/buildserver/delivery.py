@@ -35,7 +35,7 @@ from buildtool.errors import (
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
-from buildtool.protocol.messages import Done, Ended, Welcome
+from buildtool.protocol.messages import Done, Ended, Ok, Welcome
 
 UPLOADS = 4
 """Most artifacts that are on their way at once."""
@@ -193,7 +193,7 @@ class Delivery:
         """Say how it ended. This is not broken off: whether it was heard would not be known."""
         end, link = self.kept.end, self.way.link
         try:
-            answer = await (link.done(end) if isinstance(end, Done) else link.ended(end))
+            answer = await link.tell(end, Ok)
         except (Unavailable, StorageUnavailable):
             raise
         except BuildToolError as error:
@@ -283,7 +283,7 @@ class DeliveryQueue:
         if entries:
             log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
         for kept in entries:
-            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._way.link.renew, None)
+            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._way.link, None)
             self.offer(Delivery(kept, tickets, self._way))
 
     async def keep(self, finished: Finished) -> Delivery:

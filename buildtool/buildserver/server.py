@@ -124,7 +124,7 @@ class BuildServer:
             slot=held.slot,
             artifact_limit=min(project.artifact_limit, welcome.artifact_limit),
             log_limit=min(project.log_limit, welcome.log_limit),
-            tickets=TicketHolder(*key, self._link.renew, Tickets(order.log_ticket, order.artifact_ticket)),
+            tickets=TicketHolder(*key, self._link, Tickets(order.log_ticket, order.artifact_ticket)),
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
@@ -222,7 +222,7 @@ class BuildServer:
         """Tell the metaserver of this Session that no more orders are taken, until it has heard."""
         while self._welcome is welcome and self._draining:
             try:
-                await self._link.draining(Draining(self._draining))
+                await self._link.tell(Draining(self._draining), Ok)
             except Unavailable:
                 return  # the next Session is told
             except BuildToolError as error:

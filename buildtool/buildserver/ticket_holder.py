@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import evolve
 
 from buildtool.errors import BadTicket, DecodeError, NotFound
+from buildtool.ports.buildserver import MetaserverLink
 from buildtool.protocol.messages import RenewTickets, Tickets
 
 T = TypeVar("T")
@@ -19,11 +20,9 @@ T = TypeVar("T")
 class TicketHolder:
     """The tickets of one Attempt: those that have expired, or are not there any more, are renewed."""
 
-    def __init__(
-        self, build_id: int, epoch: int, renew: Callable[[RenewTickets], Awaitable[Tickets]], tickets: Tickets | None
-    ) -> None:
+    def __init__(self, build_id: int, epoch: int, link: MetaserverLink, tickets: Tickets | None) -> None:
         self._wanted = RenewTickets(build_id, epoch)
-        self._renew = renew
+        self._link = link
         self._tickets = tickets
 
     async def using(self, send: Callable[[Tickets], Awaitable[T]]) -> T:
@@ -36,13 +35,13 @@ class TicketHolder:
                 if self._tickets is tickets:  # nobody else has renewed them meanwhile
                     self._tickets = None
         if self._tickets is None:
-            self._tickets = await self._renew(self._wanted)
+            self._tickets = await self._link.tell(self._wanted, Tickets)
         return await send(self._tickets)
 
     async def for_source(self) -> str:
         """Return a ticket for the metaserver's own copy of the commit. Raises NotFound where it gives none."""
         try:
-            tickets = await self._renew(evolve(self._wanted, source=True))
+            tickets = await self._link.tell(evolve(self._wanted, source=True), Tickets)
         except DecodeError as error:
             raise NotFound("the metaserver is too old to give out what it has of a commit") from error
         if not tickets.source_ticket:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["LINE_LIMIT", "block", "log_line", "one_line", "printable", "quoted"]
+__all__ = ["LINE_LIMIT", "block", "duration_words", "log_line", "one_line", "printable", "quoted", "size_words"]
 
 LINE_LIMIT = 1_000
 """The longest line made of a text from elsewhere, in characters, unless a caller says otherwise."""
@@ -109,3 +109,15 @@ def duration_words(seconds: float) -> str:
     if seconds < 2 * hour:
         return f"{round(seconds / minute)} min"
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
+
+
+def size_words(count: int) -> str:
+    """Return a number of bytes: ``812 B``, ``4.2 KiB``, ``1.3 GiB``."""
+    if count < 1024:  # noqa: PLR2004 - that is what KiB means
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        amount /= 1024
+        if amount < 1023.95:  # noqa: PLR2004 - what would be shown as 1024.0 is shown in the next unit
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:,.1f} PiB"

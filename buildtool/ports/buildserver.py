@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import attrs
 from attrs import frozen
 
 from buildtool.model.platforms import Value
@@ -14,14 +15,13 @@ from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,
-    Draining,
     Ended,
     Ok,
     Order,
-    RenewTickets,
-    Tickets,
     Welcome,
 )
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 # --- the build server's shell and what it talks through ------------------------------------------------
 
@@ -49,19 +49,10 @@ class Orders(Protocol):
 
 
 class MetaserverLink(Protocol):
-    """A build server's connection to the metaserver. Every method raises Unavailable while there is none."""
+    """A build server's connection to the metaserver, which is told Ended, Done, RenewTickets and Draining."""
 
-    async def ended(self, message: Ended) -> Ok:
-        """Report the end of an Attempt without an artifact."""
-
-    async def done(self, message: Done) -> Ok:
-        """Report that an Attempt's artifact is uploaded."""
-
-    async def renew(self, message: RenewTickets) -> Tickets:
-        """Return fresh tickets for an Attempt."""
-
-    async def draining(self, message: Draining) -> Ok:
-        """Report that no more orders are taken."""
+    async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        """Send a message and return its answer. Raises Unavailable while there is no connection."""
 
 
 class Uploads(Protocol):

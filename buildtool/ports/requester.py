@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from buildtool.protocol.messages import (
-    AskBuild,
-    AskExplain,
-    AskStatus,
-    AskWhy,
-    Cancel,
-    Explanation,
-    Follow,
-    RequestStatus,
-    RequestStatuses,
-    Submit,
-    SubmitTogether,
-)
+import attrs
+from twisted.internet.defer import Deferred
+
+from buildtool.protocol.messages import Follow, RequestStatus
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 class MetaserverClient(Protocol):
-    """A requester's connection to the metaserver. Every method raises Unavailable without one, or what was answered."""
+    """A requester's connection to the metaserver, of which ``protocol.calls`` has what it can be asked.
 
-    async def submit(self, message: Submit) -> RequestStatus:
-        """Submit a request for a build."""
+    Every method raises Unavailable without one, or what was answered.
+    """
 
-    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        """Submit requests for several builds at once."""
-
-    async def cancel(self, message: Cancel) -> RequestStatus:
-        """Cancel a Request."""
-
-    async def status(self, message: AskStatus) -> RequestStatus:
-        """Return the status of a Request."""
-
-    async def explain(self, message: AskExplain) -> Explanation:
-        """Return what a submission would be answered."""
-
-    async def why(self, message: AskWhy) -> Explanation:
-        """Return why a Request waits."""
-
-    async def build(self, message: AskBuild) -> Explanation:
-        """Return the state of an open Build, and why it waits."""
+    async def ask(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        """Send a message and return its answer."""
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
         """Follow a Request: call ``moved`` at every change. Returns its status now."""
 
-    async def closed(self) -> str:
-        """Return why the connection ended, once it has."""
+    def closed(self) -> Deferred[str]:
+        """Return a Deferred of why the connection ended, once it has."""
 
     def close(self) -> None:
         """End the connection."""

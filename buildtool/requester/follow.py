@@ -53,14 +53,13 @@ class FollowedRequest:
     async def hear_over(self, client: MetaserverClient) -> str:
         """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
         self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
-        closing = Deferred.fromCoroutine(client.closed())
         reason: list[str] = []
 
         def closed(why: object) -> None:
             reason.append(str(why))
             self.changed.notify()
 
-        closing.addBoth(closed)
+        client.closed().addBoth(closed)
         while self.goes_on() and not reason:
             await self.changed.wait()
         return reason[0] if reason else ""

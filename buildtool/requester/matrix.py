@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 
 from buildtool.concurrency.signal import Signal
 from buildtool.model.platforms import Value
@@ -97,7 +96,7 @@ class Watch:
             lost.append(str(why))
             self._changed.notify()
 
-        Deferred.fromCoroutine(client.closed()).addBoth(closed)
+        client.closed().addBoth(closed)
         while self.goes_on() and not lost:
             await self._changed.wait()
         return lost[0] if self.goes_on() else ""

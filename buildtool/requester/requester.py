@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import attrs
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +16,17 @@ from buildtool.errors import BadUpload, BuildToolError, NotFound, Unavailable
 from buildtool.model.names import is_artifact_name
 from buildtool.model.records import RequestState
 from buildtool.ports.requester import Console, Destination, Downloads, MetaserverClient
-from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Found, RequestStatus, Submit, SubmitTogether
+from buildtool.protocol.messages import (
+    AskExplain,
+    AskWhy,
+    Cancel,
+    Explanation,
+    Found,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
 from buildtool.requester.explanation_text import explained
 from buildtool.requester.follow import FollowedRequest, LogShower
 from buildtool.requester.matrix import Watch, answered_together, news, table
@@ -34,7 +45,7 @@ PATIENCE = 3_600.0
 _RETRY = Backoff(0.5, 15.0)
 
 
-T = TypeVar("T")
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 @frozen
@@ -70,7 +81,7 @@ class Requester:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
         try:
             began = self.timers.seconds()
-            told = await self._sent(lambda client: client.submit(wish.submit))
+            told = await self._sent(wish.submit, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = Changes(self.console, self.timers)
             self._story = FollowedRequest(told, self.console, changes)
@@ -91,7 +102,7 @@ class Requester:
         submits = [wish.submit for wish in wishes]
         try:
             began = self.timers.seconds()
-            answered_all = await self._sent(lambda client: client.submit_together(SubmitTogether(tuple(submits))))
+            answered_all = await self._sent(SubmitTogether(tuple(submits)), RequestStatuses)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = Changes(self.console, self.timers)
             watch = Watch(list(answered_all.items), lambda told: changes.say(news(told)))
@@ -112,20 +123,20 @@ class Requester:
 
     async def cancel(self, message: Cancel) -> Result:
         """End a Request. Raises BuildToolError."""
-        told, milliseconds = await self._asked(lambda client: client.cancel(message))
+        told, milliseconds = await self._asked(message, RequestStatus)
         self._say(ended(told))
         cancelled = told.state == RequestState.CANCELLED.value
         return Result(Exit.OK if cancelled else exit_of_state(told), told, milliseconds)
 
     async def explain(self, message: AskExplain) -> Result:
         """Ask what would be answered, without submitting anything. Raises BuildToolError."""
-        said, milliseconds = await self._asked(lambda client: client.explain(message))
+        said, milliseconds = await self._asked(message, Explanation)
         self._say(explained(said))
         return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
 
     async def why(self, message: AskWhy) -> Result:
         """Ask why a Request waits. Raises BuildToolError."""
-        said, milliseconds = await self._asked(lambda client: client.why(message))
+        said, milliseconds = await self._asked(message, Explanation)
         self._say(explained(said))
         return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
 
@@ -136,11 +147,11 @@ class Requester:
             self._client = await self.connect()
         return self._client
 
-    async def _asked(self, ask: Callable[[MetaserverClient], Awaitable[T]]) -> tuple[T, float]:
+    async def _asked(self, message: attrs.AttrsInstance, expected: type[T]) -> tuple[T, float]:
         """Ask once, and return the answer and in how many milliseconds it was there. Raises BuildToolError."""
         began = self.timers.seconds()
         try:
-            answer = await ask(await self._connected())
+            answer = await (await self._connected()).ask(message, expected)
         finally:
             self._disconnect()
         return answer, (self.timers.seconds() - began) * 1_000
@@ -150,7 +161,7 @@ class Requester:
         if client is not None:
             client.close()
 
-    async def _sent(self, send: Callable[[MetaserverClient], Awaitable[T]]) -> T:
+    async def _sent(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         """Send a submission, and send it again where the answer was lost: it is the same request every time."""
         tries, tried, sent = _RETRY.begin(), 0, False
         while True:
@@ -158,7 +169,7 @@ class Requester:
             try:
                 client = await self._connected()
                 sent = True
-                return await send(client)
+                return await client.ask(message, expected)
             except Unavailable as error:
                 self._disconnect()
                 if not sent or tried == TRIES:

@@ -33,7 +33,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from buildtool.adapters.control.build_server_link import BuildServerLink
-from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.adapters.host.detectors import detect_machine
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
@@ -80,7 +80,7 @@ def submit_of(asked: Asked, number: int, revision: str | None = None) -> Submit:
     )
 
 
-async def _connected(reactor: ReactorBase, asked: Asked) -> Requesting:
+async def _connected(reactor: ReactorBase, asked: Asked) -> Session:
     endpoint = HostnameEndpoint(reactor, "127.0.0.1", asked["port"])
     return await connect_requester(endpoint, f"127.0.0.1:{asked['port']}", reactor)
 
@@ -101,7 +101,7 @@ async def builds(reactor: ReactorBase, asked: Asked) -> Asked:
 
     async def lane() -> None:
         for number in numbers:
-            await client.submit(submit_of(asked, number, asked["revision"]))
+            await client.ask(submit_of(asked, number, asked["revision"]), RequestStatus)
 
     await _together([lane() for _ in range(asked["lanes"])])
     client.close()
@@ -115,7 +115,7 @@ async def starts(reactor: ReactorBase, asked: Asked) -> Asked:
     for number in range(asked["first"], asked["first"] + asked["count"]):
         message = submit_of(asked, number, asked["revision"])
         began = time.time_ns()
-        told = await client.submit(message)
+        told = await client.ask(message, RequestStatus)
         if told.answer != "dispatched":
             raise RuntimeError(f"a submission was answered {told.answer}: {told.why}")
         found.append((told.build_id, began))
@@ -125,7 +125,7 @@ async def starts(reactor: ReactorBase, asked: Asked) -> Asked:
     return {"starts": found}
 
 
-async def _ended(client: Requesting, told: RequestStatus) -> None:
+async def _ended(client: Session, told: RequestStatus) -> None:
     over: Deferred[None] = Deferred()
 
     def moved(now: RequestStatus) -> None:
@@ -142,7 +142,7 @@ async def hits(reactor: ReactorBase, asked: Asked) -> Asked:
     draw = random.Random(asked["seed"])
 
     async def hit() -> None:
-        told = await client.submit(submit_of(asked, 1 + draw.randrange(asked["artifacts"])))
+        told = await client.ask(submit_of(asked, 1 + draw.randrange(asked["artifacts"])), RequestStatus)
         if told.answer != "hit" or told.artifact is None:
             raise RuntimeError(f"a request for what is there was answered {told.answer}")
 
@@ -160,7 +160,7 @@ async def steady(reactor: ReactorBase, asked: Asked) -> Asked:
     async def hit(after: float) -> None:
         await deferLater(reactor, after)
         at, began = time.time(), time.monotonic()
-        told = await client.submit(submit_of(asked, 1 + draw.randrange(asked["artifacts"])))
+        told = await client.ask(submit_of(asked, 1 + draw.randrange(asked["artifacts"])), RequestStatus)
         if told.answer != "hit":
             raise RuntimeError(f"a request for what is there was answered {told.answer}")
         sent.append((at, (time.monotonic() - began) * 1_000))
@@ -252,7 +252,7 @@ async def upload(reactor: ReactorBase, asked: Asked) -> Asked:
     runs = []
     for number in range(asked["runs"]):
         uploader.ordered = Deferred()
-        await client.submit(submit_of(asked, asked["first"] + number))
+        await client.ask(submit_of(asked, asked["first"] + number), RequestStatus)
         order = await uploader.ordered
         where = urlsplit(order.log_url.replace("/logs/", "/uploads/"))
         port = asked["through"] or where.port
@@ -260,7 +260,7 @@ async def upload(reactor: ReactorBase, asked: Asked) -> Asked:
         began = time.monotonic()
         await transfers.upload(url, order.artifact_ticket, asked["path"], asked["digest"], asked["size"])
         runs.append(asked["size"] / MIB / (time.monotonic() - began))
-        await link.ended(Ended(order.build_id, order.epoch, AttemptEnd.FAILED, "only measured", ""))
+        await link.tell(Ended(order.build_id, order.epoch, AttemptEnd.FAILED, "only measured", ""), Ok)
         uploader.holding = ()
     await transfers.close()
     threads.stop()

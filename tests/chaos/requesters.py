@@ -15,11 +15,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.errors import BuildToolError, Overloaded, RepositoryUnreachable, StorageUnavailable, Unavailable
 from buildtool.model.platforms import Value
-from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus, Submit, SubmitTogether
+from buildtool.protocol.messages import (
+    AskStatus,
+    Cancel,
+    Follow,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
 from tests.chaos import judgement
 from tests.chaos.script import Asked, Manner
 from tests.chaos.sources import BROKEN, about
@@ -121,11 +129,11 @@ class Requester:
 
     # --- one try each -----------------------------------------------------------------------------------
 
-    async def _submit(self, client: Requesting) -> list[RequestStatus]:
+    async def _submit(self, client: Session) -> list[RequestStatus]:
         messages = tuple(self._message(number, *wish) for number, wish in enumerate(self.asked.wishes()))
         if len(messages) == 1:
-            return [await client.submit(messages[0])]
-        return list((await client.submit_together(SubmitTogether(messages))).items)
+            return [await client.ask(messages[0], RequestStatus)]
+        return list((await client.ask(SubmitTogether(messages), RequestStatuses)).items)
 
     def _message(self, which: int, variant: int, revision: int) -> Submit:
         asked, around = self.asked, self.around
@@ -142,19 +150,19 @@ class Requester:
             force=asked.force,
         )
 
-    async def _cancel(self, said: RequestStatus, client: Requesting) -> RequestStatus:
-        now = await client.cancel(Cancel(said.request_id, said.token))
+    async def _cancel(self, said: RequestStatus, client: Session) -> RequestStatus:
+        now = await client.ask(Cancel(said.request_id, said.token), RequestStatus)
         self.told.cancelled(now.state)
         return now
 
-    async def _status(self, said: RequestStatus, client: Requesting) -> RequestStatus:
-        now = await client.status(AskStatus(said.request_id, said.token))
+    async def _status(self, said: RequestStatus, client: Session) -> RequestStatus:
+        now = await client.ask(AskStatus(said.request_id, said.token), RequestStatus)
         self.told.stands(now.state)
         if now.state == judgement.WAITING:
             self.told.wrong.append(f"was mailed {self.around.post.of(self.asked.email)} while the request waits")
         return now
 
-    async def _follow(self, said: RequestStatus, client: Requesting) -> RequestStatus:
+    async def _follow(self, said: RequestStatus, client: Session) -> RequestStatus:
         over: Deferred[RequestStatus | None] = Deferred()
 
         def hear(now: RequestStatus | None) -> None:
@@ -162,7 +170,7 @@ class Requester:
                 over.callback(now)
 
         hear(await client.follow(Follow(said.request_id, said.token), hear))
-        Deferred.fromCoroutine(client.closed()).addBoth(lambda _: hear(None))
+        client.closed().addBoth(lambda _: hear(None))
         now = await over
         if now is None:
             raise Unavailable("the connection was lost while following")
@@ -211,7 +219,7 @@ class Requester:
 
     # --- trying again -----------------------------------------------------------------------------------
 
-    async def _over(self, doing: str, act: Callable[[Requesting], Awaitable[T]]) -> T:
+    async def _over(self, doing: str, act: Callable[[Session], Awaitable[T]]) -> T:
         """Do something over a connection, each time a new one, until it is done."""
 
         async def once() -> T:
@@ -235,7 +243,7 @@ class Requester:
             await self._rest(pause)
             pause = min(2 * pause, _LONGEST)
 
-    async def _connected(self) -> Requesting:
+    async def _connected(self) -> Session:
         around = self.around
         endpoint = TCP4ClientEndpoint(around.reactor, "127.0.0.1", around.port)
         return await connect_requester(endpoint, f"127.0.0.1:{around.port}", around.reactor)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildtool.model.text import CUT, UNSHOWN, VALUE_LIMIT, block, log_line, one_line, printable, quoted
+from buildtool.model.text import CUT, UNSHOWN, VALUE_LIMIT, block, log_line, one_line, printable, quoted, size_words
 
 SEQUENCES = [
     "\x1b[31m", "\x1b[01;31m\x1b[K", "\x9b31m", "\x1b[38:2::255:0:0m", "\x1b[?25l", "\x1b[2J", "\x1b[10;10H", "\x9b2 q",
@@ -106,3 +106,17 @@ def test_the_time_grows_with_the_length_alone(piece: str) -> None:
     """With the square of it, this would take minutes."""
     text = piece * (400_000 // len(piece))
     assert printable(text, 10).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1024**2 - 1, "1.0 MiB"), (1_395_864_371, "1.3 GiB")],
+)
+def test_a_size_is_said_in_binary_units(count: int, said: str) -> None:
+    assert size_words(count) == said
+
+
+@given(st.integers(0, 2**62))
+def test_a_size_never_shows_as_many_as_the_next_unit_holds(count: int) -> None:
+    number, unit = size_words(count).split(" ")
+    assert float(number.replace(",", "")) < 1024 or unit == "PiB"

@@ -179,18 +179,18 @@ class Stage:
 def requester(stage: Stage) -> None:
     """Submit, follow, and ask everything that a requester may."""
     client = stage.ends.result(connect_requester(stage.ends, "here", stage.clock))  # type: ignore[arg-type]
-    stage.ends.result(client.submit(messages.submit()))
-    stage.ends.result(client.submit_together(protocol.SubmitTogether((messages.submit(),))))
+    stage.ends.result(client.ask(messages.submit(), protocol.RequestStatus))
+    stage.ends.result(client.ask(protocol.SubmitTogether((messages.submit(),)), protocol.RequestStatuses))
     stage.ends.result(client.follow(protocol.Follow(12, "abcdef"), lambda _: None))
     stage.happens("time passes")
     stage.happens("a request moves")
-    stage.ends.result(client.why(protocol.AskWhy(12, "abcdef")))
-    stage.ends.result(client.build(protocol.AskBuild(17)))
-    stage.ends.result(client.health())
+    stage.ends.result(client.ask(protocol.AskWhy(12, "abcdef"), protocol.Explanation))
+    stage.ends.result(client.ask(protocol.AskBuild(17), protocol.Explanation))
+    stage.ends.result(client.ask(protocol.AskHealth(), protocol.HealthTold))
     try:
-        stage.ends.result(client.status(protocol.AskStatus(12, "wrong")))
+        stage.ends.result(client.ask(protocol.AskStatus(12, "wrong"), protocol.RequestStatus))
     except BuildToolError:
-        stage.ends.result(client.cancel(protocol.Cancel(12, "abcdef")))
+        stage.ends.result(client.ask(protocol.Cancel(12, "abcdef"), protocol.RequestStatus))
 
 
 def build_server(stage: Stage) -> None:
@@ -203,10 +203,12 @@ def build_server(stage: Stage) -> None:
     stage.happens("a build is ordered")
     stage.happens("a build is aborted")
     stage.happens("time passes")
-    stage.ends.result(link.renew(protocol.RenewTickets(17, 1, source=True)))
-    stage.ends.result(link.draining(protocol.Draining("it is Friday")))
-    stage.ends.result(link.ended(protocol.Ended(17, 1, AttemptEnd.FAILED, "exit code 2", "")))
-    stage.ends.result(link.done(protocol.Done(18, 2, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "")))
+    stage.ends.result(link.tell(protocol.RenewTickets(17, 1, source=True), protocol.Tickets))
+    stage.ends.result(link.tell(protocol.Draining("it is Friday"), protocol.Ok))
+    stage.ends.result(link.tell(protocol.Ended(17, 1, AttemptEnd.FAILED, "exit code 2", ""), protocol.Ok))
+    stage.ends.result(
+        link.tell(protocol.Done(18, 2, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, ""), protocol.Ok)
+    )
     stage.ends.outcome(link.stopService())
 
 

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import attrs
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -29,13 +30,10 @@ from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Done,
-    Draining,
     Ended,
     Ok,
     Order,
     Register,
-    RenewTickets,
-    Tickets,
     Welcome,
 )
 from tests.fakes_build import Exit
@@ -46,6 +44,9 @@ from tests.simulation.transfers import SimulatedUploads
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+
 
 KILL_AFTER = 5.0
 
@@ -213,24 +214,16 @@ class Overheard:
         assert self.server is not None
         self.server.disconnected(reason)
 
-    async def ended(self, message: Ended) -> Ok:
-        session = self.session
-        self.world.watch.reporting(self.name, message)
-        answer = await self.link.ended(message)
-        self.world.watch.end_taken(self.name, session, message, answer)
+    async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        session, watch = self.session, self.world.watch
+        if isinstance(message, Ended):
+            watch.reporting(self.name, message)
+        answer = await self.link.tell(message, expected)
+        if isinstance(message, Ended) and isinstance(answer, Ok):
+            watch.end_taken(self.name, session, message, answer)
+        elif isinstance(message, Done) and isinstance(answer, Ok):
+            watch.done_taken(self.name, session, message, answer)
         return answer
-
-    async def done(self, message: Done) -> Ok:
-        session = self.session
-        answer = await self.link.done(message)
-        self.world.watch.done_taken(self.name, session, message, answer)
-        return answer
-
-    async def renew(self, message: RenewTickets) -> Tickets:
-        return await self.link.renew(message)
-
-    async def draining(self, message: Draining) -> Ok:
-        return await self.link.draining(message)
 
 
 class WatchedSpool(Spool):

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.control.gateway import Gateway
-from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.mail.text import MailLinks, render

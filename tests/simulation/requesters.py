@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.errors import (
     BuildToolError,
     InternalError,
@@ -18,7 +18,16 @@ from buildtool.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from buildtool.protocol.messages import AskStatus, Cancel, Follow, Found, RequestStatus, Submit, SubmitTogether
+from buildtool.protocol.messages import (
+    AskStatus,
+    Cancel,
+    Follow,
+    Found,
+    RequestStatus,
+    RequestStatuses,
+    Submit,
+    SubmitTogether,
+)
 from tests.simulation.clock import Life
 from tests.simulation.transfers import Transfers
 
@@ -87,9 +96,9 @@ class Requester:
             try:
                 client = await self._connected()
                 if len(items) == 1:
-                    told: tuple[RequestStatus, ...] = (await client.submit(items[0]),)
+                    told: tuple[RequestStatus, ...] = (await client.ask(items[0], RequestStatus),)
                 else:
-                    told = (await client.submit_together(SubmitTogether(items))).items
+                    told = (await client.ask(SubmitTogether(items), RequestStatuses)).items
             except AGAIN as error:
                 world.trace.say(self.name, f"is not answered: {error.code}")
                 if isinstance(error, InternalError):
@@ -115,7 +124,7 @@ class Requester:
             client = None
             try:
                 client = await self._connected()
-                world.watch.told("cancel", await client.cancel(Cancel(told.request_id, told.token)))
+                world.watch.told("cancel", await client.ask(Cancel(told.request_id, told.token), RequestStatus))
             except AGAIN:
                 pass
             except NotFound as error:
@@ -148,10 +157,10 @@ class Requester:
                 world.watch.told("status", now)
                 if now.state != "waiting":
                     return
-                Deferred.fromCoroutine(client.closed()).addBoth(_wake, ended)
+                client.closed().addBoth(_wake, ended)
                 self.life.callLater(max(1.0, until - world.time.now), _wake, None, ended)
                 await ended
-                status = await client.status(AskStatus(told.request_id, told.token))
+                status = await client.ask(AskStatus(told.request_id, told.token), RequestStatus)
                 world.watch.told("status", status)
                 if status.artifact is not None:
                     await self._fetch(status.artifact)
@@ -167,7 +176,7 @@ class Requester:
                     client.close()
             await self.life.pause(20.0 * world.rng.random())
 
-    async def _connected(self) -> Requesting:
+    async def _connected(self) -> Session:
         return await connect_requester(self.world.network.endpoint(self.life, self.name, "meta"), "meta:1", self.life)
 
 

@@ -50,7 +50,7 @@ def size_violations(root: Path, allowed: Exceptions = NONE) -> list[str]:
         *_listed(
             _without_test(checkout, root),
             allowed.tests,
-            "its test stands at the mirrored path, or its docstring names the test that covers it (tests/…/test_….py)",
+            "its test stands at the mirrored path, or its docstring, or its package's, names the test that covers it",
         ),
     ]
 
@@ -104,14 +104,15 @@ def _shared_names(checkout: Checkout) -> dict[str, str]:
 
 
 def _without_test(checkout: Checkout, root: Path) -> dict[str, str]:
-    """Return the modules without a test at the mirrored path whose docstring names no test that is there."""
+    """Return the modules without a test at the mirrored path, if their docstring and their package's name none."""
     found = {}
+    packages = {one.folder: ast.get_docstring(one.tree) or "" for one in checkout.modules.values() if one.is_package}
     for module in checkout.modules.values():
         if module.is_package or module.group in {"bin", "root"} or "/migrations/" in module.path:
             continue
         path = Path(module.path.removeprefix("buildtool/"))
         mirrored = root / "tests" / path.with_name(f"test_{path.name}")
-        named = re.findall(r"tests/[\w/]+\.py", ast.get_docstring(module.tree) or "")
+        named = re.findall(r"tests/[\w/]+\.py", f"{ast.get_docstring(module.tree)} {packages.get(module.folder)}")
         if not mirrored.is_file() and not any((root / name).is_file() for name in named):
             found[module.path] = " has no test"
     return found

@@ -19,6 +19,8 @@ from buildtool.model.records import (
     RequestState,
 )
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.ports.pages import BuildDetail
+from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 X86: Canonical = (
@@ -204,3 +206,10 @@ def logs() -> FakeLogs:
     return FakeLogs(
         {(3, 1): LOG.encode(), (3, 2): LOG.encode() * 2, (4, 1): b"cc -c lua.c\n", (1, 1): b"ok \xff\x00\n"}, {(4, 1)}
     )
+
+
+def detail(number: int, pages: FakePages | None = None) -> BuildDetail:
+    """Return all about a build of the farm, or of ``pages``."""
+    found = run((pages or farm()).build(number))
+    assert found is not None
+    return found

@@ -2,30 +2,20 @@
 
 from typing import Any
 
-import pytest
 from attrs import evolve
-from hypothesis import given
-from hypothesis import strategies as st
 
-from buildtool.model.records import Attempt, AttemptEnd, AttemptState, Build, BuildState, Joined, RequestState
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, RequestState
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
-from buildtool.ports.pages import BuildDetail, ServerLine
+from buildtool.ports.pages import ServerLine
 from buildtool.web import badges, presenters
-from buildtool.web.timeline import timeline
+from buildtool.web.build_page import build_page
 from buildtool.web.urls import Urls
 from buildtool.web.views import ServerCard, ServersPage
-from tests import strategies
 from tests.support.inline import run
 from tests.web.fake_pages import NOW, FakePages
-from tests.web.farm import attempt, build, farm, request
+from tests.web.farm import attempt, build, detail, farm
 
 URLS = Urls("http://farm.example", "http://farm.example:23433")
-
-
-def detail(number: int, pages: FakePages | None = None) -> BuildDetail:
-    found = run((pages or farm()).build(number))
-    assert found is not None
-    return found
 
 
 def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
@@ -126,88 +116,11 @@ def test_addresses_are_masked_wherever_somebody_wrote_one_but_not_where_a_donor_
     elm = pages.servers[0]
     pages.servers = [evolve(elm, capability=evolve(elm.capability, host_info="ask ada@example.org"))]
     pages.requests[3] = evolve(pages.requests[3], reason="mail to ada@example.org came back")
-    shown = presenters.build_page(detail(3, pages), URLS, NOW).requests[0]
+    shown = build_page(detail(3, pages), URLS, NOW).requests[0]
     assert (shown.who, shown.trouble) == ("a…@example.org", "mail to a…@example.org came back")
     (server, *_) = servers_page(pages).servers
     assert server.host_info == "ask a…@example.org"
     assert server.admin == "Ada <ada@example.org>"
-
-
-def test_a_withdrawn_artifact_is_not_offered() -> None:
-    pages = farm()
-    pages.artifacts[0] = evolve(pages.artifacts[0], withdrawn="its file is gone")
-    card = presenters.build_page(detail(1, pages), URLS, NOW).artifact
-    assert card is not None
-    assert (card.url, card.verify, card.withdrawn) == ("", "", "its file is gone")
-    (line,) = [line for line in run(pages.builds()) if line.build.id == 1]
-    assert presenters.build_row(line, URLS, NOW).zip is None
-
-
-def test_the_command_that_verifies_is_only_shown_for_a_name_that_a_shell_takes_literally() -> None:
-    pages = farm()
-    card = presenters.build_page(detail(1, pages), URLS, NOW).artifact
-    assert card is not None
-    assert card.verify == f'echo "{"01" * 32}  {pages.artifacts[0].name}" | sha256sum -c'
-    for name in ("$(reboot).zip", "-rf", 'a".zip', "a b.zip", "`x`", "ä.zip"):
-        pages.artifacts[0] = evolve(pages.artifacts[0], name=name)
-        hostile = presenters.build_page(detail(1, pages), URLS, NOW).artifact
-        assert hostile is not None
-        assert hostile.verify == ""
-
-
-def test_an_attempt_that_never_began_has_no_log_and_took_no_time() -> None:
-    pages = farm()
-    begun = presenters.build_page(detail(2, pages), URLS, NOW).attempts[0]
-    assert (begun.log, begun.took) == ("/logs/2?attempt=1", "14 min 58 s")
-    pages.attempts[1] = evolve(pages.attempts[1], accepted_at=None, end=AttemptEnd.REFUSED)
-    declined = presenters.build_page(detail(2, pages), URLS, NOW).attempts[0]
-    assert (declined.log, declined.took) == ("", "")
-
-
-def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
-    pages = farm()
-    pages.attempts[4] = evolve(pages.attempts[4], log_tail="the first one")
-    page = presenters.build_page(detail(3, pages), URLS, NOW)
-    assert "wdith" in page.tail
-    assert page.tail_log == "/logs/3?attempt=2"
-    assert presenters.build_page(detail(1), URLS, NOW).tail == ""
-
-
-def test_requests_that_are_not_shown_are_counted() -> None:
-    made = build(1, BuildState.QUEUED, 10)
-    asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(25)]
-    page = presenters.build_page(detail(1, FakePages(builds_made=[made], requests=asked)), URLS, NOW)
-    assert (len(page.requests), page.more_requests) == (20, "and 5 more requests.")
-
-
-def test_a_build_that_was_tried_very_often_shows_its_newest_attempts() -> None:
-    made = build(1, BuildState.QUEUED, 10_000)
-    tried = [attempt(1, epoch, "elm", 10_000 - epoch, AttemptEnd.REFUSED, 1) for epoch in range(1, 100)]
-    page = presenters.build_page(detail(1, FakePages(builds_made=[made], attempts=tried)), URLS, NOW)
-    assert [row.epoch for row in page.attempts] == list(range(40, 100))
-    assert page.earlier == "39 earlier attempts not shown."
-
-
-@pytest.mark.parametrize(
-    ("number", "epoch"), [(1, 1), (2, 3), (3, 2), (4, 1)], ids=["succeeded", "retried", "failed", "running"]
-)
-def test_the_log_of_a_build_is_that_of_the_attempt_that_decided_it_or_else_the_newest(number: int, epoch: int) -> None:
-    assert presenters.deciding_epoch(detail(number).build) == epoch
-    assert presenters.deciding_epoch(detail(6).build) is None
-
-
-@given(strategies.builds, st.lists(strategies.attempts, max_size=5), strategies.times)
-def test_the_bars_of_the_timeline_stay_inside_it_whatever_the_clocks_said(
-    made: Build, attempts: list[Attempt], when: float
-) -> None:
-    shown = timeline(made, attempts, when)
-    assert len(shown.bars) == len(attempts)
-    for bar in shown.bars:
-        for stretch in [bar.building, *([bar.waiting] if bar.waiting else [])]:
-            assert 0 <= stretch.x <= 100
-            assert 0 <= stretch.width <= 100
-            assert stretch.x + stretch.width <= 100.02
-        assert bar.building.width > 0
 
 
 def test_a_page_of_build_servers_is_bounded_whatever_they_announce() -> None:
@@ -230,13 +143,3 @@ def test_a_page_of_build_servers_is_bounded_whatever_they_announce() -> None:
     assert all(len(text) <= most for text in (shown.host_info, shown.admin, shown.software))
     assert all(len(offer.platform) <= most for offer in shown.offers)
     assert page.headline.startswith("1,000 of 1,000 build servers connected")
-
-
-def test_what_a_page_says_of_each_attempt_and_request_is_bounded() -> None:
-    pages = farm()
-    pages.requests[3] = evolve(pages.requests[3], reason="r" * 4_000)
-    pages.attempts = [evolve(it, reason="r" * 4_000) for it in pages.attempts]
-    page = presenters.build_page(detail(3, pages), URLS, NOW)
-    most = presenters.TEXT_SHOWN + 1
-    assert all(len(it.trouble) <= most for it in page.requests)
-    assert all(len(it.reason) <= most for it in page.attempts)

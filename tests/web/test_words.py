@@ -38,20 +38,6 @@ def test_an_age_is_said_with_one_unit_and_its_direction(then: float, said: str) 
     assert words.age(then, 100) == said
 
 
-@pytest.mark.parametrize(
-    ("count", "said"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1024**2 - 1, "1.0 MiB"), (1_395_864_371, "1.3 GiB")],
-)
-def test_a_size_is_said_in_binary_units(count: int, said: str) -> None:
-    assert words.size(count) == said
-
-
-@given(st.integers(0, 2**62))
-def test_a_size_never_shows_as_many_as_the_next_unit_holds(count: int) -> None:
-    number, unit = words.size(count).split(" ")
-    assert float(number.replace(",", "")) < 1024 or unit == "PiB"
-
-
 @given(st.floats())
 def test_every_number_is_some_moment(when: float) -> None:
     """Clocks of other machines may say anything; a page shows it nonetheless."""

@@ -18,6 +18,7 @@ from buildtool.adapters.control.calls import call, call_plain, decoded
 from buildtool.adapters.control.connection import Guarded
 from buildtool.concurrency.asker import working_for
 from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, StorageUnavailable, Unavailable
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
@@ -60,27 +61,42 @@ class BuildServerConnection:
     waiting: list[Send] = field(factory=list)
     silence: IDelayedCall | None = None
 
+    def drop(self, what: str) -> None:
+        """End the connection at once; the log says that the build server did ``what``."""
+        self.broker.drop(f"build server {self.server} {what}")
+
+    def watch(self, clock: IReactorTime, most: float) -> None:
+        """End the connection after ``most`` seconds without ``heard``."""
+
+        def silent() -> None:
+            self.silence = None
+            self.drop(f"was not heard of for {most:g} s")
+
+        self.silence = clock.callLater(most, silent)
+
+    def unwatch(self) -> None:
+        """Watch no longer."""
+        if self.silence is not None:
+            self.silence.cancel()
+            self.silence = None
+
 
 class BuildServerConnections:
     """The ``ports.BuildServers`` over Perspective Broker.
 
-    ``handlers`` are those of the service for build servers. The end of each Session that it opened is told to it
+    ``service`` is the one for build servers. The end of each Session that it opened is told to it
     exactly once, however the connection ended. It may ask for a dispatch before its answer to ``register`` has
     returned; that waits until the Session is open.
     """
 
-    _log = Logger()
-
     def __init__(self, clock: IReactorTime, silence: float = SILENCE) -> None:
-        self.handlers: Handlers = {}
+        self.service = ServiceCalls(clock)
         self._clock = clock
         self._silence = silence
         self._connections: dict[tuple[str, int], BuildServerConnection] = {}
         self._arriving: list[BuildServerConnection] = []
         self._early: dict[tuple[str, int], list[Send]] = {}
-        self._pauses: set[Deferred[None]] = set()
-        self._asking: dict[tuple[str, int], list[Deferred[float]]] = {}
-        self._closed = False
+        self._asking: SingleFlight[float] = SingleFlight()
 
     # --- connections ------------------------------------------------------------------------------------
 
@@ -107,7 +123,7 @@ class BuildServerConnections:
             self._gone(connection, principal)
             return
         self._connections[key] = connection
-        connection.silence = self._clock.callLater(self._silence, self._silent, connection)
+        connection.watch(self._clock, self._silence)
         self._clock.callLater(0, self._open, connection)
 
     def heard(self, server: str, session: int) -> None:
@@ -115,10 +131,6 @@ class BuildServerConnections:
         connection = self._connections.get((server, session))
         if connection is not None and connection.silence is not None:
             connection.silence.reset(self._silence)
-
-    def _silent(self, connection: BuildServerConnection) -> None:
-        connection.silence = None
-        connection.broker.drop(f"build server {connection.server} was not heard of for {self._silence:g} s")
 
     def _arrives(self, server: str) -> bool:
         return any(other.server == server for other in self._arriving)
@@ -145,25 +157,19 @@ class BuildServerConnections:
     def _gone(self, connection: BuildServerConnection, principal: Principal) -> None:
         self._connections.pop(_key(principal), None)
         connection.waiting.clear()
-        if connection.silence is not None:
-            connection.silence.cancel()
-            connection.silence = None
+        connection.unwatch()
         reason = connection.goodbye or connection.broker.why or "the connection was lost"
         with working_for(connection.broker.asker):  # in its place behind what it sent before
             self._tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye)))
 
     def _tell_ended(self, principal: Principal, ended: ConnectionEnded) -> None:
-        self._background(self._insist(principal, ended, f"that {principal.name} left", lambda: True))
+        self.service.background(self.service.insist(principal, ended, f"that {principal.name} left", lambda: True))
 
     def close(self) -> None:
         """Stop telling the service anything."""
-        self._closed = True
-        for pause in list(self._pauses):
-            pause.cancel()
+        self.service.close()
         for connection in self._connections.values():
-            if connection.silence is not None:
-                connection.silence.cancel()
-                connection.silence = None
+            connection.unwatch()
 
     # --- what is sent -----------------------------------------------------------------------------------
 
@@ -192,39 +198,24 @@ class BuildServerConnections:
         """Close the connection of an older Session."""
         connection = self._connections.get((server, session))
         if connection is not None:
-            connection.broker.drop(f"build server {server} has logged in anew")
+            connection.drop("has logged in anew")
 
     async def silence(self, server: str, session: int) -> float:
         """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
 
         However many want to know at the same time, it is asked once. Infinity when it has no connection any more.
         """
-        key = (server, session)
-        connection = self._connections.get(key)
+        connection = self._connections.get((server, session))
         if connection is None:
             return math.inf
-        waiting = self._asking.get(key)
-        if waiting is not None:
-            mine: Deferred[float] = Deferred()
-            waiting.append(mine)
-            return await mine
-        self._asking[key] = []
-        try:
-            found = await self._ask(connection)
-        except BaseException:
-            found = 0.0
-            raise
-        finally:
-            for other in self._asking.pop(key):
-                other.callback(found)
-        return found
+        return await self._asking.share(f"{session} {server}", lambda: self._ask(connection))
 
     async def _ask(self, connection: BuildServerConnection) -> float:
         """Ask for something that peers of every version answer: to stop a build that there is not."""
         try:
             await call_plain(connection.orders, "abort", _NOTHING, clock=self._clock, within=ASKED)
         except Unavailable:
-            return math.inf if connection.lost else connection.broker.silent_for
+            return math.inf if connection.lost else self._clock.seconds() - connection.broker.heard_at
         return 0.0
 
     def _send(self, server: str, session: int, send: Send) -> None:
@@ -246,7 +237,7 @@ class BuildServerConnections:
                 connection.broker.drop(f"build server {connection.server}: {error}")
 
         with working_for(connection.broker.asker):
-            self._background(guarded())
+            self.service.background(guarded())
 
     async def _order(self, connection: BuildServerConnection, order: Order) -> None:
         data = await call_plain(connection.orders, "build", order, clock=self._clock, within=ORDER_TIMEOUT)
@@ -254,17 +245,31 @@ class BuildServerConnections:
         if isinstance(answer, Refused):
             answer = Ended(order.build_id, order.epoch, AttemptEnd.REFUSED, answer.message, "")
         elif answer != Accepted(order.build_id, order.epoch):
-            connection.broker.drop(
-                f"build server {connection.server} accepted something else than it was asked to build"
-            )
+            connection.drop("accepted something else than it was asked to build")
             return
         assert connection.principal is not None  # noqa: S101 - orders are sent in a Session only
         what = f"what {connection.server} answered to build {order.build_id}"
-        await self._insist(connection.principal, answer, what, lambda: not connection.lost)
+        await self.service.insist(connection.principal, answer, what, lambda: not connection.lost)
 
-    # --- telling the service ----------------------------------------------------------------------------
 
-    async def _insist(self, by: Principal, message: attrs.AttrsInstance, what: str, wanted: Callable[[], bool]) -> None:
+class ServiceCalls:
+    """What is said to the service for build servers, whose ``handlers`` are set before anybody connects."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.handlers: Handlers = {}
+        self._clock = clock
+        self._pauses: set[Deferred[None]] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        self._closed = True
+        for pause in list(self._pauses):
+            pause.cancel()
+
+    async def insist(self, by: Principal, message: attrs.AttrsInstance, what: str, wanted: Callable[[], bool]) -> None:
         """Pass a message to its handler, again while it cannot be stored, as long as it is ``wanted``."""
         tries = _RETRY.begin()
         while wanted() and not self._closed:
@@ -284,7 +289,9 @@ class BuildServerConnections:
             finally:
                 self._pauses.discard(pause)
 
-    def _background(self, act: Coroutine[Any, Any, None]) -> None:
+    def background(self, act: Coroutine[Any, Any, None]) -> None:
+        """Run what nobody waits for; a defect in it goes to the log."""
+
         def failed(failure: Any) -> None:  # noqa: ANN401 - a Failure of anything
             if not self._closed:
                 self._log.failure("a defect in the way to a build server", failure)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
 import attrs
@@ -34,20 +34,16 @@ from buildtool.errors import (
     Unavailable,
 )
 from buildtool.ports.buildserver import Orders
+from buildtool.protocol.calls import ORDERS, Calls
 from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
-    Done,
-    Draining,
-    Ended,
     Goodbye,
     Heard,
     Heartbeat,
     Ok,
     Order,
     Register,
-    RenewTickets,
-    Tickets,
     Welcome,
 )
 
@@ -98,7 +94,7 @@ class LoginPace:
 class _OrderBook(RemoteEndpoint):
     """What the metaserver may call at a build server."""
 
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"build": Order, "abort": AbortOrder}
+    takes: ClassVar[Calls] = ORDERS
 
     _orders: Orders
 
@@ -158,7 +154,7 @@ class BuildServerLink(Service):
         if session is not None:
             ended = session.closed()
             try:
-                await session.call("goodbye", Goodbye("the build server stops"), Ok, within=GOODBYE_TIMEOUT)
+                await session.ask(Goodbye("the build server stops"), Ok, within=GOODBYE_TIMEOUT)
                 session.close()
             except BuildToolError as error:
                 session.broker.drop(str(error))  # at once: whoever does not answer may not read either
@@ -229,7 +225,7 @@ class BuildServerLink(Service):
         session = await greet(self._endpoint, self._where, "build server", self._clock)
         try:
             message = attrs.evolve(self._register(), held=orders.held())
-            welcome = await session.call("register", message, Welcome, _OrderBook(orders))
+            welcome = await session.ask(message, Welcome, _OrderBook(orders))
         except BaseException:
             session.close()
             raise
@@ -261,7 +257,7 @@ class BuildServerLink(Service):
             await deferLater(self._clock, every)
             message = Heartbeat(orders.held())
             try:
-                heard = await session.call("heartbeat", message, Heard, within=max(every, ANSWERED))
+                heard = await session.ask(message, Heard, within=max(every, ANSWERED))
             except StorageUnavailable as error:
                 self._log.warn("a heartbeat was not taken: {why}", why=str(error))
             except BuildToolError as error:
@@ -272,31 +268,16 @@ class BuildServerLink(Service):
 
     # --- ports.MetaserverLink ---------------------------------------------------------------------------
 
-    async def ended(self, message: Ended) -> Ok:
-        """Report how an Attempt ended without an artifact."""
-        return await self._call("ended", message, Ok)
-
-    async def done(self, message: Done) -> Ok:
-        """Report that an Attempt's artifact is uploaded."""
-        return await self._call("done", message, Ok)
-
-    async def renew(self, message: RenewTickets) -> Tickets:
-        """Ask for fresh tickets."""
-        return await self._call("renew", message, Tickets)
-
-    async def draining(self, message: Draining) -> Ok:
-        """Report that no more orders are taken."""
-        return await self._call("draining", message, Ok)
-
-    async def _call(self, name: str, message: attrs.AttrsInstance, expected: type[T]) -> T:
+    async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        """Tell the metaserver something and return its answer. Raises Unavailable, or what it refused with."""
         session = self._session
         if session is None:
             raise Unavailable(f"there is no connection to the metaserver at {self._where}")
         try:
-            return await session.call(name, message, expected, within=TOLD_TIMEOUT)
+            return await session.ask(message, expected, within=TOLD_TIMEOUT)
         except Unavailable:
             # Whether it arrived is not known: only a new Session can tell.
-            session.broker.drop(f"no answer to {name!r}")
+            session.broker.drop(f"no answer to {type(message).__name__}")
             raise
         except Fenced as error:
             session.broker.drop(str(error))

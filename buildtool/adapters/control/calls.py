@@ -17,7 +17,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.spread import pb
 
-from buildtool.adapters.control.connection import Guarded, ProtocolViolation
+from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.control.decoder import ProtocolViolation
 from buildtool.concurrency.asker import working_for
 from buildtool.errors import BuildToolError, InternalError, Unavailable, by_code
 from buildtool.protocol import codec
@@ -57,8 +58,7 @@ class RemoteEndpoint(pb.Referenceable):
         if not all(isinstance(reference, pb.RemoteReference) for reference in arguments[1:]):
             raise ProtocolViolation(f"called {message!r} in a wrong way")
         with working_for(broker.asker):
-            answer = Deferred.fromCoroutine(self._answer(broker, message, *arguments))
-        return broker.serialize(answer)
+            return Deferred.fromCoroutine(self._answer(broker, message, *arguments))
 
     async def _answer(self, broker: Guarded, name: str, data: object, *references: pb.RemoteReference) -> object:
         try:
@@ -69,7 +69,7 @@ class RemoteEndpoint(pb.Referenceable):
         except BuildToolError as error:
             return self.write(refusal(error))
         except Exception:  # noqa: BLE001 - a defect must not reach the peer, nor leave it without an answer
-            broker.complaints.defect(f"a defect while {broker.peer()} called {name}", Failure())
+            broker.complaints.defect(f"a defect while {broker.peer} called {name}", Failure())
             return self.write(refusal(InternalError("a mistake happened here; the details are in this side's log")))
 
     def handler(self, name: str) -> Callable[..., Awaitable[Any]]:

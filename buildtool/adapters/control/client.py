@@ -17,36 +17,42 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.spread import pb
 
-from buildtool.adapters.control.calls import RemoteEndpoint, ask, call, decoded, error_of
-from buildtool.adapters.control.connection import Guarded, ViolationLog
+from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, call, decoded, error_of
+from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
 from buildtool.protocol import codec
+from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello, hello_of
 from buildtool.protocol.messages import (
-    AskBuild,
     AskExplain,
     AskHealth,
-    AskStatus,
-    AskWhy,
-    Cancel,
-    Explanation,
     Follow,
-    HealthTold,
     Ok,
     Refused,
     RequestStatus,
-    RequestStatuses,
     Submit,
     SubmitTogether,
 )
+from buildtool.protocol.operator import AskStanding
 
-__all__ = ["Requesting", "Session", "connect_requester", "greet"]
+__all__ = ["Session", "connect_requester", "greet"]
 
 GREETING_TIMEOUT = 10.0
 """Seconds that each of connecting, agreeing on Perspective Broker and saying hello may take."""
 
-SUBMIT_TIMEOUT = 900.0
-"""Seconds that the answer to a submission may take: the metaserver may have to mirror a large repository first."""
+_LONG = 900.0
+PATIENCE: Mapping[type[attrs.AttrsInstance], float] = {
+    **dict.fromkeys((Submit, SubmitTogether, AskExplain), _LONG),
+    **dict.fromkeys(OPERATOR.values(), _LONG),
+    AskStanding: CALL_TIMEOUT,
+    AskHealth: GREETING_TIMEOUT,
+}
+"""Seconds that an answer may take, where that is not as usual.
+
+The metaserver may have to mirror a large repository before it answers a submission, and to delete many files when an
+operator purges what a build server made in a year.
+"""
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -64,8 +70,25 @@ class _Factory(Factory):
 
 
 @define(eq=False)
+class _FollowerEndpoint(RemoteEndpoint):
+    """What the metaserver may call at a requester."""
+
+    takes: ClassVar[Calls] = NEWS
+
+    _moved: Callable[[RequestStatus], None]
+
+    async def remote_moved(self, told: RequestStatus) -> Ok:
+        """Hear how a Request stands."""
+        self._moved(told)
+        return Ok()
+
+
+@define(eq=False)
 class Session:
-    """A connection to the metaserver after hello. ``where`` is its host and port for messages, ``theirs`` its Hello."""
+    """A connection to the metaserver after hello. ``where`` is its host and port for messages, ``theirs`` its Hello.
+
+    Implements ``ports.MetaserverClient``; an operator's program asks through it too.
+    """
 
     where: str
     clock: IReactorTime
@@ -79,12 +102,31 @@ class Session:
         message: attrs.AttrsInstance,
         expected: type[T],
         *references: pb.Referenceable,
-        within: float = 30.0,
+        within: float = CALL_TIMEOUT,
     ) -> T:
         """Call the metaserver, for ``within`` seconds. Raises what it refused with, DecodeError, Unavailable."""
         if self.broker.disconnected or self.broker.why:
             raise Unavailable(f"the connection to the metaserver at {self.where} is gone: {self.broker.why}")
         return await call(self.perspective, name, message, expected, *references, clock=self.clock, within=within)
+
+    async def ask(
+        self,
+        message: attrs.AttrsInstance,
+        expected: type[T],
+        *references: pb.Referenceable,
+        within: float | None = None,
+    ) -> T:
+        """Ask the metaserver, which answers with an ``expected`` ``within`` so many seconds.
+
+        Raises what it refused with, DecodeError, Unavailable.
+        """
+        asked = type(message)
+        most = PATIENCE.get(asked, CALL_TIMEOUT) if within is None else within
+        return await self.call(CALLED[asked], message, expected, *references, within=most)
+
+    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
+        """Ask how a Request stands, and hear of every change of it as long as the connection holds."""
+        return await self.ask(message, RequestStatus, _FollowerEndpoint(moved))
 
     def closed(self) -> Deferred[str]:
         """Return a Deferred of why the connection ended, once it has."""
@@ -174,76 +216,8 @@ def _refusal(answer: object, where: str) -> BuildToolError:
     return ProtocolMismatch(f"{where}: {problem}") if isinstance(problem, ProtocolMismatch) else problem
 
 
-# --- requesters -----------------------------------------------------------------------------------------
-
-
-@define(eq=False)
-class _FollowerEndpoint(RemoteEndpoint):
-    """What the metaserver may call at a requester."""
-
-    takes: ClassVar[Mapping[str, type[attrs.AttrsInstance]]] = {"moved": RequestStatus}
-
-    _moved: Callable[[RequestStatus], None]
-
-    async def remote_moved(self, told: RequestStatus) -> Ok:
-        """Hear how a Request stands."""
-        self._moved(told)
-        return Ok()
-
-
-@define(eq=False)
-class Requesting:
-    """The ``ports.MetaserverClient`` over one Session."""
-
-    _session: Session
-
-    async def submit(self, message: Submit) -> RequestStatus:
-        """Ask for a build."""
-        return await self._session.call("submit", message, RequestStatus, within=SUBMIT_TIMEOUT)
-
-    async def submit_together(self, message: SubmitTogether) -> RequestStatuses:
-        """Ask for several builds at once."""
-        return await self._session.call("together", message, RequestStatuses, within=SUBMIT_TIMEOUT)
-
-    async def cancel(self, message: Cancel) -> RequestStatus:
-        """End a Request."""
-        return await self._session.call("cancel", message, RequestStatus)
-
-    async def status(self, message: AskStatus) -> RequestStatus:
-        """Ask how a Request stands."""
-        return await self._session.call("status", message, RequestStatus)
-
-    async def explain(self, message: AskExplain) -> Explanation:
-        """Ask what a submission would be answered."""
-        return await self._session.call("explain", message, Explanation, within=SUBMIT_TIMEOUT)
-
-    async def why(self, message: AskWhy) -> Explanation:
-        """Ask why a Request waits."""
-        return await self._session.call("why", message, Explanation)
-
-    async def build(self, message: AskBuild) -> Explanation:
-        """Ask how an open Build stands."""
-        return await self._session.call("build", message, Explanation)
-
-    async def health(self, within: float = GREETING_TIMEOUT) -> HealthTold:
-        """Ask how the metaserver stands; it is away when it says nothing ``within`` so many seconds."""
-        return await self._session.call("health", AskHealth(), HealthTold, within=within)
-
-    async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        """Follow a Request: every change is told, as long as the connection holds."""
-        return await self._session.call("follow", message, RequestStatus, _FollowerEndpoint(moved))
-
-    async def closed(self) -> str:
-        """Return why the connection ended, once it has."""
-        return await self._session.closed()
-
-    def close(self) -> None:
-        """End the connection."""
-        self._session.close()
-
-
 async def connect_requester(
     endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
-) -> Requesting:
+) -> Session:
     """Return a connection as a requester, ``within`` seconds. Raises Unavailable, ProtocolMismatch, Unauthorised."""
-    return Requesting(await greet(endpoint, where, "requester", clock, within=within))
+    return await greet(endpoint, where, "requester", clock, within=within)

@@ -9,6 +9,7 @@ string here, whose text ``protocol.json_text`` reads.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
@@ -17,13 +18,16 @@ from twisted.spread.banana import Banana
 
 from buildtool.protocol.json_text import TextBounds
 
-__all__ = ["ITEM_WEIGHT", "Bounds", "Expressions", "ProtocolViolation", "plain"]
+__all__ = ["ITEM_WEIGHT", "Bounds", "Expressions", "Incoming", "ProtocolViolation", "plain"]
 
 PREFIX_LIMIT = 10
 """Most bytes before a type byte: numbers of 70 bits. Everything that we send has fewer."""
 
 ITEM_WEIGHT = 64
 """Bytes of memory that one decoded item takes besides its own bytes, about."""
+
+PART = 8 * 1024
+"""Bytes that are cut into expressions at once."""
 
 TEXT_WEIGHT = 4
 """Bytes of memory that one byte of text may take: Python keeps a whole text as wide as its widest character."""
@@ -154,6 +158,56 @@ class Expressions:
                 size = items = 0
         self._size, self._items, self._wanted = size, items, 0
         return end
+
+
+class Incoming:
+    """What came over a connection and was not looked at yet: true while there is any.
+
+    As objects bytes take many times the memory, so that they are cut into expressions part by part, as these are taken.
+    ``weight`` is about how many bytes of memory the expression that was taken last takes once it is understood.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._expressions = Expressions(bounds)
+        self._bytes = bytearray()
+        self._queue: deque[tuple[object, int]] = deque()
+        self._queued = 0
+        self.weight = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._queue or self._bytes)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The most that one expression may have."""
+        return self._expressions.bounds
+
+    @bounds.setter
+    def bounds(self, bounds: Bounds) -> None:
+        self._expressions.bounds = bounds
+
+    @property
+    def held(self) -> int:
+        """About how many bytes of memory all of it takes, an expression that is not there whole among them."""
+        return len(self._bytes) + self._expressions.held + self._queued
+
+    def put(self, chunk: bytes) -> None:
+        """Add what arrived."""
+        self._bytes += chunk
+
+    def take(self) -> object | None:
+        """Return the next expression, or None if the next part completes none. Raises ProtocolViolation."""
+        if not self._queue:
+            part = bytes(self._bytes[:PART])
+            del self._bytes[:PART]
+            for expression, weight in zip(self._expressions.feed(part), self._expressions.weights, strict=True):
+                self._queue.append((expression, weight))
+                self._queued += weight
+            if not self._queue:
+                return None
+        found, self.weight = self._queue.popleft()
+        self._queued -= self.weight
+        return found
 
 
 def _short_item(kind: int, number: int) -> object:

@@ -21,25 +21,20 @@ from twisted.spread import pb
 
 from buildtool.adapters.control.build_server_connections import SILENCE, BuildServerConnection, BuildServerConnections
 from buildtool.adapters.control.calls import RemoteEndpoint
-from buildtool.adapters.control.connection import PEER, REQUESTER, ConnectionLimits, Guarded, GuardedFactory
+from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.control.followers import Follower, FollowerRegistry
+from buildtool.adapters.control.limits import PEER, REQUESTER, ConnectionLimits
+from buildtool.adapters.control.listener import GuardedFactory
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import RequestState
 from buildtool.ports.metaserver import Handlers
-from buildtool.protocol import codec
+from buildtool.protocol import calls, codec
+from buildtool.protocol.calls import Calls
 from buildtool.protocol.hello import PROTOCOL_VERSION, SOFTWARE, Hello, hello_of
 from buildtool.protocol.messages import (
     TOGETHER,
-    AskBuild,
-    AskExplain,
-    AskHealth,
     AskStatus,
-    AskWhy,
-    Cancel,
-    Done,
-    Draining,
-    Ended,
     Follow,
     Goodbye,
     Heard,
@@ -47,10 +42,7 @@ from buildtool.protocol.messages import (
     Ok,
     Refused,
     Register,
-    RenewTickets,
     RequestStatus,
-    Submit,
-    SubmitTogether,
     Welcome,
 )
 
@@ -61,8 +53,6 @@ ROLE = "metaserver"
 
 FOLLOWED = TOGETHER
 """Most Requests that one connection may follow."""
-
-Calls = Mapping[str, type[attrs.AttrsInstance]]
 
 Identify = Callable[[Principal, object, Hello], Principal]
 """Returns who a peer is, from who it was before hello, its transport and its Hello. Raises Unauthorised."""
@@ -102,7 +92,7 @@ class Gateway:
 
     def factory(self, requesters: Handlers, build_servers: Handlers) -> GuardedFactory:
         """Return what listens on the control port; the handlers answer requesters and build servers."""
-        self.connections.handlers = build_servers
+        self.connections.service.handlers = build_servers
 
         def enter(principal: Principal, broker: Guarded) -> RemoteEndpoint:
             if principal.role is PrincipalRole.BUILD_SERVER:
@@ -187,11 +177,7 @@ class ServiceEndpoint(RemoteEndpoint):
 class RequesterEndpoint(ServiceEndpoint):
     """The calls of a requester."""
 
-    takes: ClassVar[Calls] = {
-        "submit": Submit, "cancel": Cancel, "status": AskStatus, "follow": Follow,
-        "together": SubmitTogether, "explain": AskExplain, "why": AskWhy, "build": AskBuild,
-        "health": AskHealth,
-    }  # fmt: skip
+    takes: ClassVar[Calls] = calls.REQUESTER
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
     _broker: Guarded
@@ -231,10 +217,7 @@ class RequesterEndpoint(ServiceEndpoint):
 class BuildServerEndpoint(ServiceEndpoint):
     """The calls of a build server; everything but ``register`` only once it is registered."""
 
-    takes: ClassVar[Calls] = {
-        "register": Register, "ended": Ended, "done": Done, "renew": RenewTickets, "goodbye": Goodbye,
-        "heartbeat": Heartbeat, "draining": Draining,
-    }  # fmt: skip
+    takes: ClassVar[Calls] = calls.BUILD_SERVER
     references: ClassVar[Mapping[str, int]] = {"register": 1}
 
     _broker: Guarded

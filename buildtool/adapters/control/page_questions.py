@@ -9,9 +9,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
-from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.errors import BuildToolError, Unavailable
-from buildtool.protocol.messages import AskBuild, Explanation, HealthTold
+from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthTold
 
 PATIENCE = 2.0
 """Seconds after which a page is shown without the metaserver's answer."""
@@ -34,18 +34,18 @@ class MetaserverQuestions:
     endpoint: IStreamClientEndpoint
     where: str
     clock: IReactorTime
-    _client: Requesting | None = field(default=None, init=False)
+    _client: Session | None = field(default=None, init=False)
     _resting_until: float = field(default=float("-inf"), init=False)
 
     async def why(self, build_id: int) -> Explanation | None:
         """Return the state of an open Build; None when it is not open, or the metaserver does not answer."""
-        return await self._asked(lambda client: client.build(AskBuild(build_id)))
+        return await self._asked(lambda client: client.ask(AskBuild(build_id), Explanation))
 
     async def health(self) -> HealthTold | None:
         """Return the health of the metaserver; None when it does not answer."""
-        return await self._asked(lambda client: client.health(PATIENCE))
+        return await self._asked(lambda client: client.ask(AskHealth(), HealthTold, within=PATIENCE))
 
-    async def _asked(self, ask: Callable[[Requesting], Awaitable[T]]) -> T | None:
+    async def _asked(self, ask: Callable[[Session], Awaitable[T]]) -> T | None:
         if self.clock.seconds() < self._resting_until:
             return None
         try:
@@ -64,7 +64,7 @@ class MetaserverQuestions:
         if client is not None:
             client.close()
 
-    async def _connected(self) -> Requesting:
+    async def _connected(self) -> Session:
         if self._client is None:
             self._client = await connect_requester(self.endpoint, self.where, self.clock, PATIENCE)
         return self._client

@@ -1,7 +1,4 @@
-"""HTTP as a client: one try per call, bodies as streams, each refusal as an error of ours, and no endless wait.
-
-Tested by tests/adapters/http/test_transfer_client.py.
-"""
+"""HTTP as a client: one try per call, bodies as streams, each refusal as an error of ours, and no endless wait."""
 
 # Much of twisted.web.client carries no annotations, so calling it is no mistake of this module.
 # mypy: disable-error-code="no-untyped-call"
@@ -18,6 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import (
     IProtocol,
@@ -30,6 +28,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
     Agent,
+    BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestGenerationFailed,
     RequestTransmissionFailed,
@@ -43,7 +42,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
-from buildtool.adapters.http.site_endpoints import SiteEndpoints
+from buildtool.adapters.network.endpoints import machine_at
 from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
@@ -101,6 +100,27 @@ class Patience:
     connect: float = 15.0
     stall: float = 60.0
     answer: float = 120.0
+
+
+@implementer(IAgentEndpointFactory)
+class SiteEndpoints:
+    """The endpoints that URLs lead to."""
+
+    def __init__(self, reactor: IReactorTime, timeout: float) -> None:
+        """``timeout`` is in seconds."""
+        self._reactor = reactor
+        self._timeout = timeout
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Return the endpoint of a site. Raises Unavailable where its certificate could not be checked."""
+        host = uri.host.decode("ascii").replace("%25", "%")
+        endpoint = machine_at(self._reactor, host, uri.port, self._timeout)
+        if uri.scheme != b"https":
+            return endpoint
+        try:
+            return wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
+        except (UnicodeError, ValueError) as error:
+            raise Unavailable(f"there is no certificate for a name like {host}: give it one without _") from error
 
 
 class HttpClient:

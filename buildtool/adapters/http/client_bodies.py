@@ -1,7 +1,4 @@
-"""What a request to a transfer port sends: bytes, or a file piece by piece.
-
-Tested by tests/adapters/http/test_transfer_client.py.
-"""
+"""What a request to a transfer port sends: bytes, or a file piece by piece."""
 
 from __future__ import annotations
 

@@ -1,25 +1,48 @@
-"""What the handlers of the transfer port share: tickets, and headers read strictly.
-
-Tested by tests/adapters/http/test_transfer_site.py.
-"""
+"""What the handlers of the transfer port share: tickets, headers read strictly, and what they ask the broker."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
+from attrs import frozen
 from twisted.web import http
 
 from buildtool.adapters.http.routes import Headers, HttpRefusal, IncomingRequest
-from buildtool.errors import BadTicket
+from buildtool.errors import BadTicket, NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, read
 from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import Bundle
 from buildtool.protocol.http_headers import ByteSpan, asked_span, is_unchanged
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 
 LIVE: Headers = (("Cache-Control", "no-store"),)
 """The headers of what changes, or is nobody else's."""
+
+
+async def _no_bundle(build_id: int) -> Bundle:
+    raise NotFound(f"there are no sources of build {build_id} here")
+
+
+async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
+    """Nobody is to be told that an artifact cannot be kept."""
+
+
+@frozen
+class Oversight:
+    """The broker, as the transfer port asks and informs it.
+
+    ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
+    artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
+    ``unkept`` is called with an Attempt whose artifact there is no room for, and why.
+    """
+
+    lives: Callable[[int, int], bool]
+    corrupt: Callable[[str], object]
+    bundle: Callable[[int], Awaitable[Bundle]] = _no_bundle
+    unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
 
 
 class TicketReader:

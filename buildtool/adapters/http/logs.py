@@ -1,7 +1,4 @@
-"""Logs: in from build servers, out to whoever follows.
-
-Tested by tests/adapters/http/test_transfer_site.py.
-"""
+"""Logs: in from build servers, out to whoever follows."""
 
 from __future__ import annotations
 
@@ -78,7 +75,7 @@ class LogHandler:
     ) -> HttpResponse:
         deadline = self._reactor.seconds() + wait
         if wait:
-            request.waits_for_news()
+            request.busy()
         while True:
             changed = self._logs.changed(build_id, epoch)
             request.when_lost(changed.cancel)

@@ -1,8 +1,6 @@
 """One request whose body is a stream: it is asked *before* a body is taken whether it is wanted.
 
 Its handler takes the body in pieces and answers. A refusal is sent at once, and then the connection is cut.
-
-Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.
@@ -10,8 +8,8 @@ Tested by tests/adapters/http/test_transfer_site.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -90,13 +88,13 @@ class StreamingRequest(http.Request):
             if length is not None and length > limit:
                 raise TooLong(f"the body has {length} bytes, but at most {limit} are taken here")
         except (HttpRefusal, BuildToolError) as error:
-            self._early = self._said(error)
+            self._early = _said(error, self.site.routes)
         if length == 0:
             return
         if self._early is not None:
             self._refuse(self._early)
         else:
-            self._start()
+            self._start(self._handle())
 
     def gotLength(self, length: int | None) -> None:
         """Skip Twisted's file for a body of ``length`` bytes: it goes to the handler as it comes."""
@@ -112,10 +110,10 @@ class StreamingRequest(http.Request):
         if self.channel is not None:
             self.channel.stands(ConnectionState.WAITS)
         if self._early is not None:
-            self._start_answer(self._early)
+            self._start(self._send(self._early))
             return
         if not self._started:
-            self._start()
+            self._start(self._handle())
         self._body.end()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -135,8 +133,8 @@ class StreamingRequest(http.Request):
         """Call ``call`` when the connection is lost before the answer is finished."""
         self._on_lost.append(call)
 
-    def waits_for_news(self) -> None:
-        """Record that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+    def busy(self) -> None:
+        """Record that the peer reads, or waits for what may not happen: if it does so for long, it makes room."""
         if self.channel is not None:
             self.channel.stands(ConnectionState.BUSY)
 
@@ -154,20 +152,21 @@ class StreamingRequest(http.Request):
 
     # --- how it goes -------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._started = True
-        Deferred.fromCoroutine(self._handle()).addErrback(self._defect)
+    def _start(self, act: Coroutine[Any, Any, None]) -> None:
+        def defect(failure: Failure) -> None:
+            _log.failure("an answer could not be sent: {path}", failure=failure, path=self.path)
+            self.abort()
 
-    def _start_answer(self, answer: HttpResponse) -> None:
-        Deferred.fromCoroutine(self._send(answer)).addErrback(self._defect)
+        Deferred.fromCoroutine(act).addErrback(defect)
 
     async def _handle(self) -> None:
+        self._started = True
         if self._admission is None:
             return
         try:
             answer = await self._admission.handler(self, self._body)
         except (HttpRefusal, BuildToolError) as error:
-            answer = self._said(error)
+            answer = _said(error, self.site.routes)
         except Exception:  # noqa: BLE001 - a defect: logged in full, told in one line, never to end the server
             _log.failure("a transfer failed: {method} {path}", method=self.method, path=self.path)
             answer = HttpResponse(http.INTERNAL_SERVER_ERROR, "an internal error, which was logged: try again later")
@@ -178,9 +177,6 @@ class StreamingRequest(http.Request):
             if answer.content is not None:
                 answer.content.close()
             self._refuse(answer)
-
-    def _said(self, error: HttpRefusal | BuildToolError) -> HttpResponse:
-        return error.answer if isinstance(error, HttpRefusal) else self.site.routes.refusal(error)
 
     def _refuse(self, answer: HttpResponse) -> None:
         """Answer although the body is not complete, and end the connection."""
@@ -231,7 +227,7 @@ class StreamingRequest(http.Request):
         watch = StallWatch(self.site.reactor, self.site.limits.stall, self.abort)
         position, end = content.start, content.end
         pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
-        self._flows()
+        self.busy()
         try:
             while position < end:
                 piece = await pending
@@ -241,7 +237,7 @@ class StreamingRequest(http.Request):
                 pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
                 self.write(piece)
                 watch.progress()
-                self._flows()
+                self.busy()
             return await outlet.ready()
         except BuildToolError as error:
             _log.warn("an answer was cut off: {error}", error=str(error))
@@ -253,20 +249,16 @@ class StreamingRequest(http.Request):
             if self.channel is not None:
                 self.unregisterProducer()
 
-    def _flows(self) -> None:
-        if self.channel is not None:
-            self.channel.stands(ConnectionState.BUSY)
-
-    def _defect(self, failure: Failure) -> None:
-        _log.failure("an answer could not be sent: {path}", failure=failure, path=self.path)
-        self.abort()
-
 
 def _reading(content: Content, position: int, end: int) -> Deferred[bytes]:
     async def read() -> bytes:
         return await content.read(position, end - position) if position < end else b""
 
     return Deferred.fromCoroutine(read())
+
+
+def _said(error: HttpRefusal | BuildToolError, routes: Routes) -> HttpResponse:
+    return error.answer if isinstance(error, HttpRefusal) else routes.refusal(error)
 
 
 def _line(answer: HttpResponse) -> bytes:

@@ -1,7 +1,4 @@
-"""What a site serves, within which bounds, and what a request is answered.
-
-Tested by tests/adapters/http/test_transfer_site.py.
-"""
+"""What a site serves, within which bounds, and what a request is answered."""
 
 from __future__ import annotations
 
@@ -93,8 +90,8 @@ class IncomingRequest(Protocol):
     def when_lost(self, call: Callable[[], object]) -> None:
         """Call ``call`` when the connection is lost before the answer is finished."""
 
-    def waits_for_news(self) -> None:
-        """Record that the peer waits for what may not happen: if it waits for long, it makes room for others."""
+    def busy(self) -> None:
+        """Record that the peer reads, or waits for what may not happen: if it does so for long, it makes room."""
 
     def abort(self) -> None:
         """Close the connection at once."""

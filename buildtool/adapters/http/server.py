@@ -6,8 +6,6 @@ peer still sends is thrown away for a short while, so that it can read the answe
 
 One of Twisted's private names is overridden (``_respondToBadRequestAndDisconnect``): nothing public says what is
 answered to what is no HTTP.
-
-Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.
@@ -25,10 +23,10 @@ from twisted.web import http
 from buildtool.adapters.http.request import StreamingRequest
 from buildtool.adapters.http.routes import HttpLimits, Routes
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
 from buildtool.concurrency.backpressure import PIECE, Connection
 from buildtool.concurrency.signal import Signal
-from buildtool.model.addresses import network_of
 
 _log = Logger()
 
@@ -188,7 +186,7 @@ class StreamingSite(http.HTTPFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> StreamingChannel | None:  # type: ignore[override]
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
-        network, now = network_of(str(getattr(addr, "host", ""))), self.reactor.seconds()
+        network, now = network_at(addr), self.reactor.seconds()
         try:
             other = self.admitting.make_room(network, now)
         except NoRoom:

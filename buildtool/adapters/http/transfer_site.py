@@ -19,13 +19,11 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http
 
-from buildtool.adapters.http.downloads import DownloadHandler
-from buildtool.adapters.http.handling import LIVE, TicketReader, allow
+from buildtool.adapters.http.downloads import DownloadHandler, SourceHandler
+from buildtool.adapters.http.handling import LIVE, Oversight, TicketReader, allow
 from buildtool.adapters.http.logs import LogHandler
-from buildtool.adapters.http.oversight import Oversight
 from buildtool.adapters.http.routes import Admission, Headers, HttpLimits, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.http.server import StreamingSite
-from buildtool.adapters.http.sources import SourceHandler
 from buildtool.adapters.http.uploads import UploadHandler
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore

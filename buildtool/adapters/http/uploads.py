@@ -2,8 +2,6 @@
 
 Bytes alone decide nothing: an upload becomes an artifact when the metaserver publishes it. A ticket is enough to send
 as long as its Attempt lives; what came later would lie about for ever, since nobody would publish or discard it.
-
-Tested by tests/adapters/http/test_transfer_site.py.
 """
 
 from __future__ import annotations
@@ -13,8 +11,7 @@ from functools import partial
 from attrs import frozen
 from twisted.web import http
 
-from buildtool.adapters.http.handling import LIVE, TicketReader, length_needed, number
-from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.handling import LIVE, Oversight, TicketReader, length_needed, number
 from buildtool.adapters.http.routes import Admission, Handler, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.artifacts import DIGEST, ArtifactStore
 from buildtool.concurrency.backpressure import BodyReader

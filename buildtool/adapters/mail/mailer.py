@@ -15,7 +15,7 @@ from functools import partial
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -76,6 +76,37 @@ class Pace:
     together: float = HOUR
 
 
+class MailRates:
+    """How many mails an hour go to one address, and how many one asker causes, whoever they are for."""
+
+    def __init__(self, settings: MailSettings | None) -> None:
+        self.of = _rates_of(settings)
+        to_address, by_asker = self.of
+        self._to_address = Shares(RateBudget(to_address, to_address / HOUR))
+        self._by_asker = Shares(RateBudget(by_asker, by_asker / HOUR))
+
+    def parted(self, due: Iterable[OutgoingMail], now: float) -> tuple[list[OutgoingMail], list[OutgoingMail]]:
+        """Return the mails that may go at ``now``, in seconds of the clock, and those that are too many."""
+        to_address, by_asker = Counter[str](), Counter[str]()
+        may_go, held = [], []
+        for one in due:
+            address, asker = one.mail.email, one.mail.asker
+            room = bool(one.members) or self._to_address.has_room(address, now, to_address[address])
+            if one.tries or (room and (not asker or self._by_asker.has_room(asker, now, by_asker[asker]))):
+                may_go.append(one)
+                to_address[address] += not one.tries
+                by_asker[asker] += not one.tries
+            else:
+                held.append(one)
+        return may_go, held
+
+    def take(self, outgoing: OutgoingMail, now: float) -> None:
+        """Count a mail that is sent; what is tried again was counted before."""
+        if not outgoing.tries:
+            self._to_address.take(outgoing.mail.email, now)
+            self._by_asker.take(outgoing.mail.asker, now)
+
+
 class Mailer(Service):
     """A service that delivers what lies in the outbox; a ``ports.Notifier``.
 
@@ -111,7 +142,7 @@ class Mailer(Service):
         self._paused_until = 0.0
         self._away = ""
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
-        self._set_rates(settings)
+        self._rates = MailRates(settings)
         self._apart: float | None = None
 
     def startService(self) -> None:
@@ -123,18 +154,13 @@ class Mailer(Service):
 
     def configure(self, settings: MailSettings | None, render: Render, deliver: Deliver) -> None:
         """Take other settings: from now on what waits is sent with them, or kept where they are None."""
-        if self._settings is None or settings is None or _rates_of(self._settings) != _rates_of(settings):
-            self._set_rates(settings)
+        if self._settings is None or settings is None or self._rates.of != _rates_of(settings):
+            self._rates = MailRates(settings)
         self._settings, self._render, self._deliver = settings, render, deliver
         self._troubles, self._away, self._paused_until = 0, "", 0.0
         if self.running and settings is not None and self._loop is None:
             self._loop = Deferred.fromCoroutine(self._run())
         self.nudge()
-
-    def _set_rates(self, settings: MailSettings | None) -> None:
-        to_address, by_asker = _rates_of(settings) if settings is not None else (1, 1)
-        self._to_address = Shares(RateBudget(to_address, to_address / HOUR))
-        self._by_asker = Shares(RateBudget(by_asker, by_asker / HOUR))
 
     def stopService(self) -> Deferred[None] | None:
         """Stop the service; deliveries under way have ``grace`` seconds to finish, others come after a restart."""
@@ -144,13 +170,13 @@ class Mailer(Service):
             return None
         hurry = self._clock.callLater(self._pace.grace, self._break_off)
 
-        self.nudge()
-        return Deferred.fromCoroutine(self._ended(loop, hurry))
+        async def ended() -> None:
+            await loop
+            if hurry.active():
+                hurry.cancel()
 
-    async def _ended(self, loop: Deferred[None], hurry: IDelayedCall) -> None:
-        await loop
-        if hurry.active():
-            hurry.cancel()
+        self.nudge()
+        return Deferred.fromCoroutine(ended())
 
     def nudge(self) -> None:
         """Wake the mailer: there is new mail in the outbox, or there may be."""
@@ -207,18 +233,7 @@ class Mailer(Service):
 
     async def _within_rates(self, due: Iterable[OutgoingMail], now: float) -> list[OutgoingMail]:
         """Return the mails that may go now; all others are held back, to be put together for their address later."""
-        seconds = self._clock.seconds()
-        to_address, by_asker = Counter[str](), Counter[str]()
-        may_go, held = [], []
-        for one in due:
-            address, asker = one.mail.email, one.mail.asker
-            room = bool(one.members) or self._to_address.has_room(address, seconds, to_address[address])
-            if one.tries or (room and (not asker or self._by_asker.has_room(asker, seconds, by_asker[asker]))):
-                may_go.append(one)
-                to_address[address] += not one.tries
-                by_asker[asker] += not one.tries
-            else:
-                held.append(one)
+        may_go, held = self._rates.parted(due, self._clock.seconds())
         if held:
             await self._store.hold([one.mail.key for one in held], now, now + self._pace.together)
         for one in held:
@@ -264,9 +279,7 @@ class Mailer(Service):
         """Try one mail; return what writes down what became of it."""
         mail = outgoing.mail
         store = self._store
-        if not outgoing.tries:
-            self._to_address.take(mail.email, self._clock.seconds())
-            self._by_asker.take(mail.asker, self._clock.seconds())
+        self._rates.take(outgoing, self._clock.seconds())
         try:
             await self._deliver(mail.email, self._message(outgoing))
         except (MailRefused, UsageError) as error:
@@ -338,5 +351,5 @@ def delay(backoff: Backoff, tries: int, key: str) -> float:
     return backoff.delay(tries, draw)
 
 
-def _rates_of(settings: MailSettings) -> tuple[int, int]:
-    return settings.per_address, settings.per_asker
+def _rates_of(settings: MailSettings | None) -> tuple[int, int]:
+    return (settings.per_address, settings.per_asker) if settings is not None else (1, 1)

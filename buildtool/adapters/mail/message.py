@@ -1,7 +1,4 @@
-"""One mail as a message, and a mail that is sent to try a mail server.
-
-Tested by tests/adapters/mail/test_mailer.py.
-"""
+"""One mail as a message, and a mail that is sent to try a mail server."""
 
 from __future__ import annotations
 

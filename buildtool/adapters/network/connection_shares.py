@@ -1,4 +1,4 @@
-"""Which connections a port keeps when more come than it has room for.
+"""Which connections a port keeps when more come than it has room for, or they take more memory than there is.
 
 A port has room for so many connections. While there is some, everybody is let in. When there is none, a newcomer takes
 the place of somebody else: of the network that has the most connections, the one that has been idle for longest. One
@@ -8,14 +8,14 @@ where everybody is busy is a newcomer turned away, unless their network has clea
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Generic, TypeVar
 
 from attrs import define, field
 
-__all__ = ["ConnectionShares", "ConnectionState", "NoRoom"]
+__all__ = ["ConnectionShares", "ConnectionState", "MemoryBudget", "NoRoom"]
 
 C = TypeVar("C")
 
@@ -24,6 +24,8 @@ FRESH = 1.0
 
 STALLED = 10.0
 """Seconds after which one that should be sending or reading, and does neither, has to make room for others."""
+
+_NOTHING = "", 0
 
 
 class NoRoom(Exception):
@@ -174,3 +176,39 @@ def _silent(group: OrderedDict[object, float], since: float) -> object | None:
     for connection, heard in group.items():
         return connection if heard <= since else None
     return None
+
+
+class MemoryBudget(Generic[C]):
+    """A budget of bytes by connection and network: together at most ``most``, one network at most ``share`` of it."""
+
+    def __init__(self, most: int, share: float = 0.75) -> None:
+        self._most = most
+        self._share = share * most
+        self._of: dict[C, tuple[str, int]] = {}
+        self._networks: Counter[str] = Counter()
+        self.total = 0
+
+    def takes(self, connection: C, network: str, size: int) -> None:
+        """Record that a connection takes ``size`` bytes now."""
+        _, before = self._of.pop(connection, _NOTHING)
+        if size == before == 0:
+            return
+        if size:
+            self._of[connection] = network, size
+        self.total += size - before
+        self._networks[network] += size - before
+        if not self._networks[network]:
+            del self._networks[network]
+
+    def of(self, network: str) -> int:
+        """Return how many bytes a network takes."""
+        return self._networks[network]
+
+    def too_much(self) -> C | None:
+        """Return the connection to close: the largest of the network that takes most, if that or all is too much."""
+        if self.total <= self._share or not self._networks:
+            return None  # then no network has more than its share either
+        network, size = max(self._networks.items(), key=lambda item: item[1])
+        if self.total <= self._most and size <= self._share:
+            return None
+        return max((one for one in self._of if self._of[one][0] == network), key=lambda one: self._of[one][1])

@@ -1,13 +1,19 @@
-"""Where blocking functions run: in a pool of threads of their own, or, for tools and tests, right here."""
+"""Where blocking functions run: in a pool of threads of their own, or, for tools and tests, right here.
+
+Who works in a thread already has threads to help: kept from one time to the next, and given to one at a time. To start
+two takes as long as to read a hundred files, and each checkout wants two.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -15,6 +21,7 @@ from twisted.python.failure import Failure
 
 from buildtool.errors import Unavailable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 SLICE = 0.010
@@ -106,3 +113,45 @@ class Inline:
     async def run(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns, or raise what it raises."""
         return function()
+
+
+class Help:
+    """The threads that somebody has for a while."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._given: list[Future[Any]] = []
+
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
+        """Run a function in a helper thread; return the future of its outcome."""
+        given = self._pool.submit(function, *arguments, **named)
+        self._given.append(given)
+        return given
+
+    def settle(self) -> None:
+        """Return when all that was given is done, or was not begun and is not done any more. Blocks."""
+        for one in self._given:
+            one.cancel()
+        wait(self._given)
+
+
+class Helpers:
+    """A set of pools of ``size`` threads, as many as were wanted at once. May be called in any thread."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._idle: list[ThreadPoolExecutor] = []
+
+    @contextmanager
+    def help(self) -> Iterator[Help]:
+        """Yield threads that nobody else has; at the end nothing of what they were given runs any more."""
+        try:
+            pool = self._idle.pop()
+        except IndexError:
+            pool = ThreadPoolExecutor(self._size, "helper")
+        help_ = Help(pool)
+        try:
+            yield help_
+        finally:
+            help_.settle()
+            self._idle.append(pool)

@@ -7,15 +7,22 @@ import select
 import selectors
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from buildtool.adapters.runtime.fair_pool import worked_for
+from buildtool.adapters.storage.trees import plain_bytes, remove_tree
 from buildtool.concurrency.asker import hung_up
 from buildtool.errors import BuildToolError, MachineFault
+
+log = Logger()
 
 OUT_LIMIT = 8 * 1024 * 1024
 """The most bytes of answer that are kept; what is longer is read line by line or is an error."""
@@ -59,9 +66,8 @@ def read(
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
     ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
-    Raises TimedOut,
-    MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a ``FairPool``). The
-    process is the caller's to ``end``.
+    Raises TimedOut, MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a
+    ``FairPool``). The process is the caller's to ``end``.
     """
     deadline = time.monotonic() + limit
     out, err = bytearray(), bytearray()
@@ -151,3 +157,88 @@ def signal_group(pid: int, signum: signal.Signals) -> None:
         os.killpg(pid, signum)
     except (ProcessLookupError, PermissionError):
         return  # it has ended meanwhile
+
+
+class VcsProgram:
+    """A program of which each run is a process of its own; none outlives this one, as far as they end when told to.
+
+    All methods block and may be called from several threads at once.
+    """
+
+    def __init__(self, name: str, missing: Callable[[str], BuildToolError]) -> None:
+        """``missing`` makes the error for a machine on which what was to be run is not installed."""
+        self._name = name
+        self._missing = missing
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._closed = False
+
+    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        """End every process that runs and start no more: for the program's own end. KILL leaves none."""
+        with self._lock:
+            self._closed = True
+            running = tuple(self._running)
+        if running:
+            log.warn("cut off: {name} ({count} running)", name=self._name, count=len(running))
+        for pid in running:
+            signal_group(pid, signum)
+
+    def start(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        cwd: Path | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process, which must be given to ``end``. Its environment is the one that is given, whole.
+
+        Raises what ``missing`` makes, and MachineFault if it cannot be run for another reason.
+        """
+        with self._lock:
+            if self._closed:
+                raise MachineFault("the program is shutting down")
+            try:
+                process = subprocess.Popen(
+                    words,
+                    cwd=cwd,
+                    env=environment,
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and error.filename == words[0]:
+                    raise self._missing(words[0]) from error
+                where = "" if cwd is None else f" in {cwd}"
+                raise MachineFault(f"{words[0]} cannot be run{where}: {error.strerror}") from error
+            self._running.add(process.pid)
+            return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process, and wait until it is gone."""
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        end(process)
+        with self._lock:
+            self._running.discard(process.pid)
+
+    def write_own(self, path: Path, content: bytes) -> None:
+        """Write a file of settings unless it is ours still: a build could write it, for it runs as the same user.
+
+        Raises MachineFault.
+        """
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with self._lock:
+            with suppress(OSError):
+                if plain_bytes(path) == content:
+                    return
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                for one in (path, fresh):
+                    remove_tree(one)
+                fresh.write_bytes(content)
+                fresh.replace(path)
+            except OSError as error:
+                raise MachineFault(f"cannot write {path}: {error.strerror}") from error

@@ -18,6 +18,7 @@ from buildtool.adapters.sql.database import there_is
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable
+from buildtool.model.text import size_words
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
 from buildtool.programs.common.subcommands import Subcommand
@@ -101,7 +102,9 @@ def lines(report: Report) -> list[str]:
     """Return a report for people: one line for each finding, and one that sums up."""
     left = sum(not finding.mended for finding in report.findings)
     told = [finding.line for finding in report.findings]
-    looked = f"{report.rows} rows, {report.artifacts} artifacts ({_amount(report.artifact_bytes)}), {report.logs} logs"
+    looked = (
+        f"{report.rows} rows, {report.artifacts} artifacts ({size_words(report.artifact_bytes)}), {report.logs} logs"
+    )
     if not told:
         return [f"clean: {looked}"]
     return [*told, f"{len(told)} found, {len(told) - left} mended, {left} left: {looked}"]
@@ -142,26 +145,16 @@ class ReadingProgress:
         if now - self.at < EVERY:
             return
         self.at = now
-        how_far = f"{_amount(done)} of {_amount(total)}" if what == "artifacts" else f"{done} of {total}"
+        how_far = f"{size_words(done)} of {size_words(total)}" if what == "artifacts" else f"{done} of {total}"
         complain(f"metaserver: reading {what}: {how_far}")
 
 
 def _copied_line(target: Path, copied: Copied) -> str:
     absent = f"; {copied.withdrawn} artifacts had no file and are withdrawn in the copy" if copied.withdrawn else ""
     return (
-        f"{target}: {copied.artifacts} artifacts ({_amount(copied.artifact_bytes)}) and {copied.logs} logs, "
+        f"{target}: {copied.artifacts} artifacts ({size_words(copied.artifact_bytes)}) and {copied.logs} logs, "
         f"{copied.linked} files linked, {copied.copied} copied{absent}"
     )
-
-
-def _amount(size: int) -> str:
-    if size < 1024:  # noqa: PLR2004 - a KiB
-        return f"{size} B"
-    amount, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while amount >= 1024 and len(units) > 1:  # noqa: PLR2004
-        amount /= 1024
-        units.pop(0)
-    return f"{amount:.1f} {units[0]}"
 
 
 def _interruptible(act: Coroutine[Any, Any, T]) -> T | None:

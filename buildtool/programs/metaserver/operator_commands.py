@@ -15,8 +15,8 @@ from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
-from buildtool.adapters.control.operator_endpoint import Act, Operating, connect_operator
-from buildtool.adapters.control.unix_socket import at_control_socket
+from buildtool.adapters.control.client import Session
+from buildtool.adapters.control.operator_endpoint import Act, at_control_socket, connect_operator
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
@@ -27,6 +27,8 @@ from buildtool.programs.common.subcommands import Subcommand, number
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
+    ActionResult,
+    AskStanding,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -141,9 +143,7 @@ COMMANDS = (
 """What the metaserver that runs can be asked for."""
 
 
-async def _asked(
-    settings: Settings, reactor: ReactorBase, ask: Callable[[Operating], Coroutine[Any, Any, None]]
-) -> None:
+async def _asked(settings: Settings, reactor: ReactorBase, ask: Callable[[Session], Coroutine[Any, Any, None]]) -> None:
     """Ask over the socket. Raises NotRunning, saying what to do about it, and what the metaserver refused with."""
     start = f"start it with bin/metaserver --config {settings.path}"
     try:
@@ -172,12 +172,12 @@ def _silent(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def _said(there: Operating, act: Act | None, *, as_json: bool) -> None:
+async def _said(there: Session, act: Act | None, *, as_json: bool) -> None:
     if act is None:
-        standing = await there.standing()
+        standing = await there.ask(AskStanding(), FarmStatus)
         say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
         return
-    acted = await there.act(act)
+    acted = await there.ask(act, ActionResult)
     say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
 
 

@@ -14,9 +14,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.control.gateway import Gateway
-from buildtool.adapters.control.operator_endpoint import operator_factory
-from buildtool.adapters.control.unix_socket import listen_control
-from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
+from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer, Pace
 from buildtool.adapters.network.open_files import Refusals

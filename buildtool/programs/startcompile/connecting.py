@@ -10,7 +10,7 @@ from twisted.internet import error
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.control.client import Requesting, connect_requester
+from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
@@ -42,7 +42,7 @@ class Connecting:
     timers: IReactorTime
     _before: bool = False
 
-    async def __call__(self) -> Requesting:
+    async def __call__(self) -> Session:
         """Return a connection. Raises Unavailable, ProtocolMismatch, Unauthorised."""
         first, self._before = not self._before, True
         began, told = self.timers.seconds(), False

@@ -15,13 +15,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
+from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
-from buildtool.model.addresses import network_of
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages, Questions
 from buildtool.web.app import WebApp, make_urls
@@ -146,7 +146,7 @@ class PagesSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> _Channel | None:  # type: ignore[override]
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
-        network = network_of(str(getattr(addr, "host", "")))
+        network = network_at(addr)
         try:
             other = self.admitting.make_room(network, self.now())
         except NoRoom:

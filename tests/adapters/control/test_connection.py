@@ -15,10 +15,11 @@ from twisted.spread import banana as twisted_banana
 from twisted.spread.pb import Broker, Referenceable
 from zope.interface import implementer
 
-from buildtool.adapters.control.connection import PEER, ConnectionLimits, ViolationLog
 from buildtool.adapters.control.decoder import Bounds, Expressions, ProtocolViolation, plain
 from buildtool.adapters.control.encoder import call_bytes, encoded
 from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.control.limits import PEER, ConnectionLimits
+from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.concurrency.asker import asker
 from buildtool.model.principal import Principal
 from buildtool.protocol import codec

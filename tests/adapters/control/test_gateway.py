@@ -18,7 +18,7 @@ from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
-from buildtool.adapters.control.client import Requesting, connect_requester, greet
+from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import Gateway, anybody
 from buildtool.errors import (
     BuildToolError,
@@ -86,7 +86,7 @@ class Farm:
         self.gateway = Gateway(self.clock, **extra)
         self.ends = Wires(self.clock, self.gateway.factory(self.requesters.handlers, self.servers.handlers))
 
-    def requester(self) -> Requesting:
+    def requester(self) -> Session:
         return self.ends.result(connect_requester(self.ends, WHERE, self.clock))  # type: ignore[arg-type]
 
     def result(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -120,12 +120,12 @@ class Farm:
 def test_a_requester_asks_and_is_answered() -> None:
     farm = Farm()
     client = farm.requester()
-    assert farm.result(client.submit(messages.submit())) == messages.waiting()
+    assert farm.result(client.ask(messages.submit(), RequestStatus)) == messages.waiting()
     assert farm.requesters.submitted == [messages.submit()]
     (broker,) = farm.ends.brokers()
     assert farm.requesters.callers == [Principal(PrincipalRole.REQUESTER, "", "192.0.2.1", id(broker))]
-    assert farm.result(client.status(AskStatus(12, "abcdef"))) == messages.waiting()
-    assert farm.result(client.cancel(Cancel(12, "abcdef"))).state == "cancelled"
+    assert farm.result(client.ask(AskStatus(12, "abcdef"), RequestStatus)) == messages.waiting()
+    assert farm.result(client.ask(Cancel(12, "abcdef"), RequestStatus)).state == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_what_cannot_be_done_arrives_as_the_error_that_it_was(problem: BuildTool
     client = farm.requester()
     farm.requesters.fail = problem
     with pytest.raises(type(problem), match=str(problem)):
-        farm.result(client.submit(messages.submit()))
+        farm.result(client.ask(messages.submit(), RequestStatus))
     farm.requesters.fail = None
     with pytest.raises(NotFound):
-        farm.result(client.status(AskStatus(13, "abcdef")))
+        farm.result(client.ask(AskStatus(13, "abcdef"), RequestStatus))
     with pytest.raises(Unauthorised):
-        farm.result(client.status(AskStatus(12, "wrong")))
+        farm.result(client.ask(AskStatus(12, "wrong"), RequestStatus))
 
 
 def test_a_defect_of_the_metaserver_is_logged_there_and_answered_without_its_text(
@@ -151,7 +151,7 @@ def test_a_defect_of_the_metaserver_is_logged_there_and_answered_without_its_tex
     client = farm.requester()
     farm.requesters.fail = ZeroDivisionError("/srv/secret")
     with pytest.raises(InternalError) as caught:
-        farm.result(client.submit(messages.submit()))
+        farm.result(client.ask(messages.submit(), RequestStatus))
     assert "secret" not in str(caught.value)
     assert "ZeroDivisionError" not in str(caught.value)
     assert len(expected_failures.flush(ZeroDivisionError)) == 1
@@ -162,7 +162,7 @@ def test_an_error_of_many_lines_arrives_as_one_line() -> None:
     client = farm.requester()
     farm.requesters.fail = UsageError("one\n  two\r\nthree")
     with pytest.raises(UsageError, match=r"^one two three$"):
-        farm.result(client.submit(messages.submit()))
+        farm.result(client.ask(messages.submit(), RequestStatus))
 
 
 def test_a_coroutine_that_waits_is_awaited_before_the_answer_goes_out() -> None:
@@ -170,7 +170,7 @@ def test_a_coroutine_that_waits_is_awaited_before_the_answer_goes_out() -> None:
     client = farm.requester()
     held = farm.requesters.hold = Deferred()
     found: list[RequestStatus] = []
-    Deferred.fromCoroutine(client.submit(messages.submit())).addCallback(found.append)
+    Deferred.fromCoroutine(client.ask(messages.submit(), RequestStatus)).addCallback(found.append)
     farm.ends.run()
     assert not found
     held.callback(None)
@@ -250,8 +250,8 @@ def test_a_call_on_a_lost_connection_is_unavailable_and_so_is_one_that_waits() -
     farm = Farm()
     client = farm.requester()
     farm.requesters.hold = Deferred()
-    waiting = Deferred.fromCoroutine(client.status(AskStatus(12, "abcdef")))
-    ended = Deferred.fromCoroutine(client.closed())
+    waiting = Deferred.fromCoroutine(client.ask(AskStatus(12, "abcdef"), RequestStatus))
+    ended = client.closed()
     farm.ends.run()
     farm.ends.cut()
     with pytest.raises(Unavailable, match="the connection to the metaserver was closed"):
@@ -259,7 +259,7 @@ def test_a_call_on_a_lost_connection_is_unavailable_and_so_is_one_that_waits() -
     assert farm.ends.outcome(ended) == "the connection to the metaserver was closed"
     assert farm.ends.brokers()[0].why == "the connection was closed"
     with pytest.raises(Unavailable, match=WHERE):
-        farm.result(client.status(AskStatus(12, "abcdef")))
+        farm.result(client.ask(AskStatus(12, "abcdef"), RequestStatus))
     farm.requesters.hold.callback(None)
 
 
@@ -267,7 +267,7 @@ def test_an_answer_that_does_not_come_in_time_is_unavailable() -> None:
     farm = Farm()
     client = farm.requester()
     farm.requesters.hold = Deferred()
-    waiting = Deferred.fromCoroutine(client.status(AskStatus(12, "abcdef")))
+    waiting = Deferred.fromCoroutine(client.ask(AskStatus(12, "abcdef"), RequestStatus))
     farm.ends.run()
     farm.ends.advance(31)
     with pytest.raises(Unavailable, match="no answer to 'status' within 30 s"):
@@ -275,7 +275,7 @@ def test_an_answer_that_does_not_come_in_time_is_unavailable() -> None:
     farm.requesters.hold.callback(None)  # too late: nobody minds
     farm.ends.run()
     farm.requesters.hold = None
-    assert farm.result(client.status(AskStatus(12, "abcdef"))) == messages.waiting()
+    assert farm.result(client.ask(AskStatus(12, "abcdef"), RequestStatus)) == messages.waiting()
 
 
 # --- hello ------------------------------------------------------------------------------------------------
@@ -388,11 +388,11 @@ def test_a_build_server_registers_takes_an_order_and_tells_its_end() -> None:
     farm.gateway.connections.dispatch("anna", 1, messages.order())
     farm.ends.run()
     assert orders.orders == [messages.order()]
-    assert farm.result(link.done(DONE)) == Ok()
+    assert farm.result(link.tell(DONE, Ok)) == Ok()
     ended = Ended(17, 1, AttemptEnd.FAILED, "make failed", "the end\n")
-    assert farm.result(link.ended(ended)) == Ok()
-    assert farm.result(link.renew(RenewTickets(17, 1))) == Tickets("log", "artifact")
-    assert farm.result(link.draining(Draining("noon"))) == Ok()
+    assert farm.result(link.tell(ended, Ok)) == Ok()
+    assert farm.result(link.tell(RenewTickets(17, 1), Tickets)) == Tickets("log", "artifact")
+    assert farm.result(link.tell(Draining("noon"), Ok)) == Ok()
     assert farm.servers.heard == [
         ("registered", "anna", 1),
         ("anna", 1, Accepted(17, 1)),
@@ -466,7 +466,7 @@ def test_a_lost_connection_is_told_once_and_made_again_with_growing_delay() -> N
     assert farm.servers.heard == [("registered", "anna", 1), ("disconnected", "anna", 1, False)]
     assert orders.log == ["session 1", "disconnected"]
     with pytest.raises(Unavailable, match="there is no connection"):
-        farm.result(link.done(DONE))
+        farm.result(link.tell(DONE, Ok))
     farm.ends.advance(1.01)
     assert orders.log[2:] == ["session 2"]
     farm.ends.cut()
@@ -778,7 +778,7 @@ def test_a_session_that_is_fenced_is_left_and_another_is_opened_after_a_while() 
     link = farm.link(orders)
     farm.servers.failing = [Fenced("anna has logged in anew")]
     with pytest.raises(Unavailable, match="anna has logged in anew"):
-        farm.result(link.done(DONE))
+        farm.result(link.tell(DONE, Ok))
     assert orders.log == ["session 1", "disconnected"]
     farm.ends.advance(1.01)
     farm.ends.advance(14)
@@ -917,7 +917,7 @@ class OverTcp(TestCase):
         endpoint = HostnameEndpoint(reactor, "127.0.0.1", number)
 
         client = await connect_requester(endpoint, where, reactor)
-        self.assertEqual(await client.submit(messages.submit()), messages.waiting())
+        self.assertEqual(await client.ask(messages.submit(), RequestStatus), messages.waiting())
 
         connected: Deferred[None] = Deferred()
         ordered: Deferred[object] = Deferred()
@@ -940,7 +940,7 @@ class OverTcp(TestCase):
         gateway.connections.dispatch("anna", 1, messages.order())
         self.assertEqual(await ordered, messages.order())
         await link.stopService()
-        closed = Deferred.fromCoroutine(client.closed())
+        closed = client.closed()
         gateway.close()
         await closed
 

@@ -10,12 +10,21 @@ from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.control.client import connect_requester, greet
-from buildtool.adapters.control.operator_endpoint import CALLS, Act, Operating, connect_operator, operator_factory
-from buildtool.adapters.control.unix_socket import LONGEST, NAME, ControlPort, at_control_socket, listen_control
+from buildtool.adapters.control.client import Session, connect_requester, greet
+from buildtool.adapters.control.operator_endpoint import (
+    LONGEST,
+    NAME,
+    Act,
+    ControlPort,
+    at_control_socket,
+    connect_operator,
+    listen_control,
+    operator_factory,
+)
 from buildtool.errors import NotFound, NotRunning, StorageUnavailable, Unauthorised, Unavailable
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handlers
+from buildtool.protocol.calls import OPERATOR
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
@@ -47,7 +56,7 @@ class FakeOperatorService:
 
     @property
     def handlers(self) -> Handlers:
-        return {AskStanding: self.standing, **dict.fromkeys(CALLS, self.act)}
+        return {**dict.fromkeys(OPERATOR.values(), self.act), AskStanding: self.standing}
 
     async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
         return STANDING
@@ -82,7 +91,7 @@ class SocketTests(TestCase):
         self.addCleanup(factory.close, "the test is over")
         return port
 
-    async def operator(self) -> Operating:
+    async def operator(self) -> Session:
         with at_control_socket(reactor, self.directory) as endpoint:  # type: ignore[arg-type]
             there = await connect_operator(endpoint, "here", reactor)
         self.addCleanup(there.close)
@@ -91,9 +100,9 @@ class SocketTests(TestCase):
     async def test_each_act_arrives_with_the_user_whom_the_system_names(self) -> None:
         self.serve()
         there = await self.operator()
-        assert await there.standing() == STANDING
+        assert await there.ask(AskStanding(), FarmStatus) == STANDING
         for act in ACTS:
-            assert (await there.act(act)).words == (f"{type(act).__name__} done",)
+            assert (await there.ask(act, ActionResult)).words == (f"{type(act).__name__} done",)
         assert [message for message, _ in self.service.acts] == ACTS
         assert {by.role for _, by in self.service.acts} == {PrincipalRole.OPERATOR}
         assert {by.name.rpartition(" ")[2] for _, by in self.service.acts} == {f"{os.geteuid()})"}
@@ -102,7 +111,7 @@ class SocketTests(TestCase):
         self.serve()
         there = await self.operator()
         with self.assertRaisesRegex(NotFound, "known: anna"):
-            await there.act(PauseServer("nobody", ""))
+            await there.ask(PauseServer("nobody", ""), ActionResult)
 
     async def test_nobody_but_its_owner_can_open_the_socket(self) -> None:
         self.serve()
@@ -116,7 +125,7 @@ class SocketTests(TestCase):
         with self.assertRaises(Unavailable):
             await self.operator()
         self.serve()
-        assert await (await self.operator()).standing() == STANDING
+        assert await (await self.operator()).ask(AskStanding(), FarmStatus) == STANDING
 
     async def test_what_is_no_socket_is_not_replaced(self) -> None:
         (self.directory / NAME).write_text("somebody's own")
@@ -138,7 +147,7 @@ class SocketTests(TestCase):
         self.directory /= "x" * (LONGEST + 20)
         self.directory.mkdir()
         self.serve()
-        assert await (await self.operator()).standing() == STANDING
+        assert await (await self.operator()).ask(AskStanding(), FarmStatus) == STANDING
 
     async def test_no_other_role_is_given_out_here(self) -> None:
         self.serve()

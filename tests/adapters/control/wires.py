@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.spread import jelly, pb
 from twisted.test import iosim
 
-from buildtool.adapters.control.connection import Guarded, GuardedFactory
+from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.control.listener import GuardedFactory
 
 T = TypeVar("T")
 

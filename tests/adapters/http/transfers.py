@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.http.client import Patience
-from buildtool.adapters.http.oversight import Oversight
+from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.http.transfer_site import TransferSite

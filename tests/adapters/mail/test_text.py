@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.adapters.mail.message import compose
-from buildtool.adapters.mail.text import LOG_BYTES, LOG_LINES, WIDTH, MailLinks, log_end, plain, render, render_test
+from buildtool.adapters.mail.plain_text import LOG_BYTES, LOG_LINES, WIDTH, log_end, plain
+from buildtool.adapters.mail.text import MailLinks, render, render_test
 from buildtool.errors import InternalError
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Mail, RequestState

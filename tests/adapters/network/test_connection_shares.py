@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
-from buildtool.adapters.network.memory_budget import MemoryBudget
+from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, MemoryBudget, NoRoom
 from buildtool.model.addresses import network_of
 
 NETWORKS = st.sampled_from(["a", "b", "c"])

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 from twisted.web.client import URI
 
-from buildtool.adapters.http.site_endpoints import SiteEndpoints
+from buildtool.adapters.http.client import SiteEndpoints
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.errors import Unavailable
 from buildtool.model.addresses import in_url, valid_host

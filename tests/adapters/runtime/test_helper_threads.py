@@ -4,7 +4,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from buildtool.adapters.runtime.helper_threads import Helpers
+from buildtool.adapters.runtime.threads import Helpers
 
 
 def test_threads_are_kept_for_the_next_and_nobody_shares_them() -> None:

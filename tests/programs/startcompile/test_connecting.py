@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
 
-from buildtool.adapters.control.client import Requesting
+from buildtool.adapters.control.client import Session
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.errors import (
     NOTHING_ACCEPTED,
@@ -25,7 +25,7 @@ from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
 
 
-def outcome(deferred: Deferred[Requesting]) -> list[object]:
+def outcome(deferred: Deferred[Session]) -> list[object]:
     found: list[object] = []
     deferred.addBoth(found.append)
     return found
@@ -45,7 +45,7 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
     )
     wires.server = factory
     wires.advance(0.5)
-    assert isinstance(connecting.result, Requesting)
+    assert isinstance(connecting.result, Session)
 
 
 def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:

@@ -1,27 +1,21 @@
-"""One git process at a time: through GitPython, without prompts, with limits, and deaf to the machine's own settings.
+"""One git process at a time: without prompts, with limits, and deaf to the machine's own settings.
 
 Git 2.32 or newer is needed, which is the first that lets its global configuration be replaced.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from twisted.logger import Logger
-
 from buildtool.adapters.processes.environment import passed_on
-from buildtool.adapters.storage.trees import plain_bytes, remove_tree
-from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, end, read, signal_group
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, VcsProgram, read
 from buildtool.adapters.vcs.refs import mask
 from buildtool.errors import BuildToolError, GitMissing, MachineFault, RepositoryUnreachable
 
@@ -33,15 +27,10 @@ import git
 OLDEST = (2, 32)
 """The oldest git that will do."""
 
-log = Logger()
-
 NOWHERE = Path(os.devnull)
 """A ``git_dir`` for what needs no repository, so that git looks for none in the directory it happens to run in."""
 
-_NO_SUCH_PROGRAM = 127
-"""The exit code of env(1) when it does not find git; git itself never ends with it."""
-
-_KEPT_VARIABLES = re.compile(r"GIT_(?:SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
+_UNWANTED_VARIABLES = re.compile(r"GIT_(?!SSH|SSL_|HTTP_|PROXY_|EXEC_PATH|PYTHON_)")
 _SETTINGS = """\
 # Written by buildtool whenever it is not so: git reads this instead of the user's own configuration.
 [core]
@@ -82,16 +71,14 @@ _ALONE = {
 """What git is told where it reads no settings from any file but those of a git directory that was just made."""
 
 
-class GitCommand:
+class GitCommand(VcsProgram):
     """A runner of git. All methods block and may be called from several threads at once."""
 
     def __init__(self, settings: Path) -> None:
         """``settings`` is where git's configuration is written; its directory is made."""
+        super().__init__("git", lambda _: _missing())
         self._settings = settings
-        self._lock = threading.Lock()
-        self._running: set[int] = set()
-        self._closed = False
-        self._ready = False
+        self._checked = False
 
     def run(  # noqa: PLR0913 - each says one thing about the process
         self,
@@ -119,16 +106,13 @@ class GitCommand:
         place += [] if tree is None else ["-C", str(tree)]
         environment = _environment(self._settings, url, settings)
         with _input(given) as stream:
-            process = self._start([*_cleaning(environment), "git", *place, *arguments], environment, stream)
+            process = self.start(["git", *place, *arguments], environment, stream, _elsewhere())
         try:
-            answer = read(process, "git", limit, on_line, sink)
+            return read(process, "git", limit, on_line, sink)
         except TimedOut as error:
             raise TimedOut(f"git {arguments[0]} took longer than {limit:g} s") from error
         finally:
             self.end(process)
-        if answer.code == _NO_SUCH_PROGRAM:
-            raise _missing()
-        return answer
 
     def talk(self, arguments: Sequence[str], *, git_dir: Path) -> subprocess.Popen[bytes]:
         """Start git in a git directory that was just made, to be written to and read from; it must be given to ``end``.
@@ -137,76 +121,18 @@ class GitCommand:
         """
         self._prepare()
         environment = _environment(self._settings, None, {})
-        words = [*_cleaning(environment), "git", f"--git-dir={git_dir}", *arguments]
-        return self._start(words, environment, subprocess.PIPE)
-
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """End a process of ours, and wait until it is gone."""
-        if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        end(process)
-        with self._lock:
-            self._running.discard(process.pid)
-
-    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
-        """End every git process that runs and start no more: for the program's own end. KILL leaves none."""
-        with self._lock:
-            self._closed = True
-            running = tuple(self._running)
-        if running:
-            log.warn("cut off: git ({count} running)", count=len(running))
-        for pid in running:
-            signal_group(pid, signum)
-
-    def _start(
-        self, command: list[str], environment: Mapping[str, str], stream: IO[bytes] | int | None
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._closed:
-                raise MachineFault("the program is shutting down")
-            try:
-                # Not by GitPython, which would hand on the whole environment, for every build of this user to read.
-                process = subprocess.Popen(
-                    command,
-                    cwd=_elsewhere(),
-                    env={**passed_on(), **environment},
-                    stdin=subprocess.DEVNULL if stream is None else stream,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                raise _missing() from error
-            except OSError as error:
-                raise MachineFault(f"git cannot be run: {error.strerror}") from error
-            self._running.add(process.pid)
-            return process
+        return self.start(["git", f"--git-dir={git_dir}", *arguments], environment, subprocess.PIPE, _elsewhere())
 
     def _prepare(self) -> None:
-        with self._lock:
-            if not self._ready:
-                check_git()
-                self._ready = True
-            try:
-                self._write_settings()
-            except OSError as error:
-                raise MachineFault(f"cannot write {self._settings}: {error.strerror}") from error
-
-    def _write_settings(self) -> None:
-        """See to it that the settings are ours: a build could write them, for it runs as the same user."""
-        with contextlib.suppress(OSError):
-            if plain_bytes(self._settings) == _SETTINGS.encode("ascii"):
-                return
-        self._settings.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._settings.with_name(f"{self._settings.name}.{os.getpid()}")
-        for one in (self._settings, fresh):
-            remove_tree(one)
-        fresh.write_text(_SETTINGS, encoding="ascii")
-        fresh.replace(self._settings)
+        if not self._checked:
+            check_git()
+            self._checked = True
+        self.write_own(self._settings, _SETTINGS.encode("ascii"))
 
 
 def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the environment of git, without what would point it at another repository (as in a hook)."""
+    kept = {name: value for name, value in passed_on().items() if not _UNWANTED_VARIABLES.match(name)}
     environment = {
         "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
         "GIT_ASKPASS": "true",
@@ -218,22 +144,22 @@ def _environment(file: Path, url: str | None, settings: Mapping[str, str] | None
         "LC_ALL": "C",
         "SSH_ASKPASS": "true",
     }
-    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
+    if not kept.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}:
         environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ServerAliveInterval=15"
     said = {} if settings is None else {**_ALONE, **settings}
     if url is not None:
         said["remote.origin.url"] = url
     for number, (name, value) in enumerate(said.items()):
         environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return {**environment, "GIT_CONFIG_COUNT": str(len(said))} if said else environment
+    return kept | environment | ({"GIT_CONFIG_COUNT": str(len(said))} if said else {})
 
 
-def _elsewhere() -> str | None:
+def _elsewhere() -> Path | None:
     """Return where git is to run when the directory that this program runs in is gone, or may not be entered."""
     try:
         os.getcwd()  # noqa: PTH109 - nothing but to see whether it can be told
     except OSError:
-        return os.sep
+        return Path(os.sep)
     return None
 
 
@@ -255,22 +181,15 @@ def _missing() -> GitMissing:
 
 
 @contextmanager
-def _input(given: bytes | IO[bytes] | None) -> Iterator[IO[bytes] | None]:
+def _input(given: bytes | IO[bytes] | None) -> Iterator[IO[bytes] | int]:
     """Give what a process can read from. A file and not a pipe: nobody has to write while the answer is read."""
     if not isinstance(given, bytes):
-        yield given
+        yield subprocess.DEVNULL if given is None else given
         return
     with tempfile.TemporaryFile() as stream:
         stream.write(given)
         stream.seek(0)
         yield stream
-
-
-def _cleaning(environment: Mapping[str, str]) -> list[str]:
-    """Return a prefix that takes away the variables which would point git at another repository (as in a hook)."""
-    names = [name for name in os.environ if name.startswith("GIT_") and not _KEPT_VARIABLES.match(name)]
-    unwanted = sorted(set(names) - set(environment))
-    return ["env", *(part for name in unwanted for part in ("-u", name))] if unwanted else []
 
 
 def explain(answer: ProcessOutput) -> str:

@@ -1,4 +1,4 @@
-"""What a repository's objects are, asked by their ids alone.
+"""What a repository's objects are, asked by their ids alone, or read without git where they are files of their own.
 
 Ids and names are two things. git takes most texts for either, and a hostile repository has branches that are called
 like the ids of commits: so nothing that a person or an origin wrote is given to git where a ref could be meant.
@@ -7,8 +7,10 @@ Everything here blocks.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -25,6 +27,7 @@ BUNDLE_HEADERS = {
 }
 """How git's bundles begin, by the length of their ids."""
 
+_PIECE = 1024 * 1024
 _WORDS = 3
 _IDS = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
@@ -89,3 +92,25 @@ class Objects:
         if not self._path.is_dir():
             raise Unreadable(f"{self._path} is not there")
         return self._command.run(arguments, git_dir=self._path, given=given)
+
+
+def loose(path: Path, digits: int) -> Iterator[tuple[str, bool]]:
+    """Yield the id of every object that is a file of its own, and whether its content is what the id says."""
+    for directory in sorted((path / "objects").glob("[0-9a-f][0-9a-f]")):
+        for file in sorted(directory.iterdir()) if directory.is_dir() else ():
+            one = directory.name + file.name
+            if len(one) == digits and file.is_file():
+                yield one, _id_of(file, digits) == one
+
+
+def _id_of(file: Path, digits: int) -> str:
+    """Return the id of what is in a file of one object, "" where that cannot be read."""
+    digest = hashlib.sha256() if digits == SHA256_DIGITS else hashlib.sha1(usedforsecurity=False)
+    inflate = zlib.decompressobj()
+    try:
+        with file.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                digest.update(inflate.decompress(piece))
+    except (OSError, zlib.error):
+        return ""
+    return digest.hexdigest() if inflate.eof else ""

@@ -24,9 +24,8 @@ from twisted.logger import Logger
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree, thaw_all
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs.git.gitdir import Tag
-from buildtool.adapters.vcs.git.ids import SHA1_DIGITS, SHA256_DIGITS, Objects
+from buildtool.adapters.vcs.git.ids import SHA1_DIGITS, SHA256_DIGITS, Objects, loose
 from buildtool.adapters.vcs.git_mirrors.looks import PASSING, look, stamp
-from buildtool.adapters.vcs.git_mirrors.loose import loose
 from buildtool.adapters.vcs.git_mirrors.salvage import salvage, text_of
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import mask

@@ -20,14 +20,13 @@ from typing import TypeVar
 from twisted.logger import Logger
 
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
-from buildtool.adapters.vcs.git.gitdir import Tag
+from buildtool.adapters.vcs.git.command import GitCommand
 from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
 from buildtool.adapters.vcs.git_mirrors.lines import Lines
 from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
-from buildtool.adapters.vcs.git_mirrors.local import state_of_tags
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
+from buildtool.adapters.vcs.git_mirrors.tags import OriginTags
 from buildtool.adapters.vcs.git_mirrors.unbundle import unbundle
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import (
@@ -37,7 +36,6 @@ from buildtool.adapters.vcs.refs import (
     check_url,
     is_full_id,
     mask,
-    may_be_ref,
     may_be_short_id,
     parse_revrange,
 )
@@ -49,12 +47,6 @@ from buildtool.ports.common import Executor
 
 __all__ = ["FETCH_LIMIT", "GitMirror", "Mirror", "directory_name"]
 
-TAGS_LIMIT = 30.0
-"""Seconds that an origin has to tell its tags, without which a build can go on."""
-
-TAGS_READ = 100_000
-"""Most tags of one origin that are read."""
-
 log = Logger()
 
 T = TypeVar("T")
@@ -63,38 +55,33 @@ _ATTEMPTS = 3
 
 
 class GitMirror:
-    """All mirrors below one directory, which belongs to this program alone. Call it in the reactor's thread.
+    """All mirrors below ``directory``, which belongs to this program alone. Call it in the reactor's thread.
 
     Implements ``ports.SourceResolver``. git runs in the threads of ``pool``.
     """
 
     def __init__(self, directory: Path, pool: Executor) -> None:
-        self._directory = directory
+        self.directory = directory
         self._pool = pool
         self._mirrors: dict[str, Mirror] = {}
         self._looks: Batches[str, Mapping[str, ObjectKind]] = Batches()
-        self._tags: SingleFlight[dict[str, Tag]] = SingleFlight()
         self._copies: SingleFlight[None] = SingleFlight()
         self.command = GitCommand(directory / "gitconfig")
         self.keeper = MirrorKeeper(self.command)
         self._lines = Lines(self.command, pool)
         self._origins = Origins(self.command, self.keeper, self._lines, pool)
+        self.tags = OriginTags(self._origins, pool)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
         self.command.close(signum)
-
-    @property
-    def directory(self) -> Path:
-        """Where the mirrors are."""
-        return self._directory
 
     def mirror(self, url: str) -> Mirror:
         """Return the mirror of ``url``, which need not be on disk yet. Raises RepositoryUnreachable for no address."""
         found = self._mirrors.get(url)
         if found is None:
             check_url(url)
-            found = self._mirrors[url] = Mirror(url, self._directory / f"{directory_name(url)}.git")
+            found = self._mirrors[url] = Mirror(url, self.directory / f"{directory_name(url)}.git")
             unlock(found.path)
         return found
 
@@ -110,49 +97,6 @@ class GitMirror:
 
         await mirror.lock.run(self._pool.run, renew)
         await self.fetch_commit(url, commit, copy)
-
-    async def tags(self, url: str) -> dict[str, Tag]:
-        """Return the tags that the origin has now, by their full names. Raises RepositoryUnreachable."""
-        mirror = self.mirror(url)
-
-        def ask() -> dict[str, Tag]:
-            state = state_of_tags(url)
-            if state is not None and mirror.tags is not None and mirror.tags[0] == state:
-                return mirror.tags[1]
-            listed: dict[str, Tag] = {}
-
-            def line(text: bytes) -> None:
-                object_id, _, name = text.decode("utf-8", "surrogateescape").partition("\t")
-                if not is_full_id(object_id) or len(listed) >= TAGS_READ:
-                    return
-                if not name.endswith("^{}"):
-                    listed[name] = Tag(object_id)
-                elif (tag := name.removesuffix("^{}")) in listed:
-                    listed[tag] = Tag(listed[tag].target, object_id)
-
-            arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
-            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
-            tags = {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
-            mirror.tags = None if state is None else (state, tags)
-            return tags
-
-        return await self._tags.share(url, lambda: self._pool.run(ask))
-
-    async def tags_kept(self, url: str) -> dict[str, Tag]:
-        """Return the tags that the mirror has, by their full names, for when the origin is away."""
-        mirror, listed = self.mirror(url), dict[str, Tag]()
-
-        def line(text: bytes) -> None:
-            target, peeled, name = text.decode("utf-8", "surrogateescape").split(" ", 2)
-            listed[name] = Tag(target, peeled)
-
-        def ask() -> None:
-            self.keeper.see_to(mirror)
-            arguments = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
-            self.command.run(arguments, git_dir=mirror.path, on_line=line)
-
-        await mirror.lock.run(self._pool.run, ask)
-        return {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
 
     async def resolve(self, url: str, ref: str) -> str:
         """Return the full id of the commit that ``ref`` is at the origin now.

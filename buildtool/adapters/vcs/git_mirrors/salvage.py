@@ -13,8 +13,7 @@ from pathlib import Path
 
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import GitCommand
-from buildtool.adapters.vcs.git.ids import Objects, Unreadable
-from buildtool.adapters.vcs.git_mirrors.loose import loose
+from buildtool.adapters.vcs.git.ids import Objects, Unreadable, loose
 
 LIMIT = 3_600.0
 """Seconds that each step may take."""

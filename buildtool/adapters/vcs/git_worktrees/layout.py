@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import frozen
 
-from buildtool.adapters.runtime.helper_threads import Help
+from buildtool.adapters.runtime.threads import Help
 from buildtool.adapters.storage.trees import make_plain, open_directory, remove_at
 from buildtool.adapters.vcs.git.gitdir import Placed
 from buildtool.adapters.vcs.git.objects import DIRECTORY, FILE, GITLINK, LINK, Tree, hasher, shown, started

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from buildtool.adapters.runtime.helper_threads import Helpers
+from buildtool.adapters.runtime.threads import Helpers
 from buildtool.adapters.storage.trees import detach_mounts, plain_bytes, remove_tree, thaw
 from buildtool.adapters.vcs.git.command import explain
 from buildtool.adapters.vcs.git.gitdir import Tag, make_git_dir, write_index, write_settings, write_tags
@@ -174,15 +174,16 @@ class Worktrees:
 
     async def _current_tags(self, url: str) -> dict[str, Tag]:
         """Return the tags that the origin has now, all of which are in the mirror; if it is away, what it had."""
+        mirror = self._mirror.mirror(url)
         for _ in range(_ATTEMPTS):
             try:
-                listed = await self._mirror.tags(url)
+                listed = await self._mirror.tags.now(mirror)
                 if listed == self._tags.get(url, {}):
                     break
                 await self._mirror.refresh(url)
             except RepositoryUnreachable as error:
                 log.warn("the tags of {url} are those of before: {why}", url=mask(url), why=str(error))
-                return self._tags[url] if url in self._tags else await self._mirror.tags_kept(url)
+                return self._tags[url] if url in self._tags else await self._mirror.tags.kept(mirror)
             self._tags[url] = listed
         return self._tags.get(url, {})
 

@@ -7,25 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from twisted.logger import Logger
-
 from buildtool.adapters.processes.environment import passed_on
-from buildtool.adapters.storage.trees import plain_bytes, remove_tree
-from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, end, read, signal_group
+from buildtool.adapters.vcs.process import ProcessOutput, TimedOut, VcsProgram, read
 from buildtool.adapters.vcs.refs import mask
 from buildtool.adapters.vcs.svn.refs import Address
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef
-
-log = Logger()
 
 OLDEST = (1, 10)
 """The oldest svn that will do."""
@@ -85,16 +77,16 @@ _LOST = {
 _FULL = ("No space left on device", "Disk quota exceeded")
 
 
-class SvnCommand:
+class SvnCommand(VcsProgram):
     """A runner of svn. All methods block and may be called from several threads at once."""
 
     def __init__(self, configuration: Path) -> None:
         """``configuration`` is the directory in which svn's configuration is written; it is made."""
+        super().__init__(
+            "svn", lambda name: MachineFault(f"{name} is not installed, or not in PATH: install subversion")
+        )
         self._configuration = configuration
-        self._lock = threading.Lock()
-        self._running: set[int] = set()
-        self._closed = False
-        self._ready = False
+        self._checked = False
 
     def run(
         self, arguments: Sequence[str], *, cwd: Path, login: Address | None = None, limit: float = 300.0
@@ -117,18 +109,8 @@ class SvnCommand:
         """Return what ``svnversion`` says of a working copy: ``123`` is one at r123, unmodified and whole."""
         return self._run(["svnversion", "--quiet", "."], tree, b"", 300.0).text
 
-    def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
-        """End every svn process that runs and start no more: for the program's own end. KILL leaves none."""
-        with self._lock:
-            self._closed = True
-            running = tuple(self._running)
-        if running:
-            log.warn("cut off: svn ({count} running)", count=len(running))
-        for pid in running:
-            signal_group(pid, signum)
-
     def _run(self, words: list[str], cwd: Path, said: bytes, limit: float) -> ProcessOutput:
-        process = self._start(words, cwd)
+        process = self.start(words, environment(), subprocess.PIPE, cwd)
         try:
             if process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):  # it ended before it read: its answer says why
@@ -138,61 +120,19 @@ class SvnCommand:
         except TimedOut as error:
             raise TimedOut(f"{' '.join(words[:2])} took longer than {limit:g} s") from error
         finally:
-            end(process)
-            with self._lock:
-                self._running.discard(process.pid)
-
-    def _start(self, words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._closed:
-                raise MachineFault("the program is shutting down")
-            try:
-                process = subprocess.Popen(
-                    words,
-                    cwd=cwd,
-                    env=environment(),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                if error.filename == words[0]:
-                    raise MachineFault(f"{words[0]} is not installed, or not in PATH: install subversion") from error
-                raise MachineFault(f"{words[0]} cannot be run in {cwd}: {error.strerror}") from error
-            except OSError as error:
-                raise MachineFault(f"{words[0]} cannot be run in {cwd}: {error.strerror}") from error
-            self._running.add(process.pid)
-            return process
+            self.end(process)
 
     def _prepare(self) -> None:
-        if not self._ready:
+        if not self._checked:
             answer = self._run(["svn", "--version", "--quiet"], Path("/"), b"", 60.0)
             found = re.match(r"([0-9]+)\.([0-9]+)", answer.text)
             if found is None:
                 raise MachineFault(f"svn does not say its version but {explain(answer)!r}")
             if (int(found[1]), int(found[2])) < OLDEST:
                 raise MachineFault(f"svn {answer.text[:20]} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
-        with self._lock:
-            try:
-                for name, text in (("config", _CONFIG), ("servers", _SERVERS)):
-                    self._write(name, text.encode("ascii"))
-            except OSError as error:
-                raise MachineFault(f"cannot write {self._configuration}: {error.strerror}") from error
-            self._ready = True
-
-    def _write(self, name: str, content: bytes) -> None:
-        """See to it that a part of the configuration is ours: a build could write it, for it runs as the same user."""
-        path = self._configuration / name
-        with contextlib.suppress(OSError):
-            if plain_bytes(path) == content:
-                return
-        self._configuration.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{name}.{os.getpid()}")
-        for one in (path, fresh):
-            remove_tree(one)
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        for name, text in (("config", _CONFIG), ("servers", _SERVERS)):
+            self.write_own(self._configuration / name, text.encode("ascii"))
+        self._checked = True
 
 
 def environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from buildtool.adapters.control.slices import FIRST, PIECE, SLICE, Slices
+from buildtool.adapters.network.slices import FIRST, PIECE, SLICE, Slices
 from buildtool.concurrency.asker import Asker
 from tests.adapters.control.wires import turn
 

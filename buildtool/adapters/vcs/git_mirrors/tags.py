@@ -1,0 +1,124 @@
+"""The tags that origins have, which say how ``git describe`` calls a commit: asked for at every checkout.
+
+An origin on this machine is looked at first: where its tags are the same as before, no process is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from buildtool.adapters.vcs.git.command import NOWHERE
+from buildtool.adapters.vcs.git.gitdir import Tag
+from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
+from buildtool.adapters.vcs.git_mirrors.origin import Origins
+from buildtool.adapters.vcs.refs import is_full_id, may_be_ref
+from buildtool.concurrency.single_flight import SingleFlight
+from buildtool.ports.common import Executor
+
+TAGS_LIMIT = 30.0
+"""Seconds that an origin has to tell its tags, without which a build can go on."""
+
+TAGS_READ = 100_000
+"""Most tags of one origin that are read."""
+
+LOOSE_LIMIT = 10_000
+"""Of how many loose tags it is looked whether they are the same; asking git is as fast for more."""
+
+
+class OriginTags:
+    """Tags by their full names. Call it in the reactor's thread; git runs in the threads of ``pool``."""
+
+    def __init__(self, origins: Origins, pool: Executor) -> None:
+        self._origins = origins
+        self._pool = pool
+        self._asked: SingleFlight[dict[str, Tag]] = SingleFlight()
+
+    async def now(self, mirror: Mirror) -> dict[str, Tag]:
+        """Return the tags that the origin has now. Raises RepositoryUnreachable."""
+
+        def ask() -> dict[str, Tag]:
+            state = state_of_tags(mirror.url)
+            if state is not None and mirror.tags is not None and mirror.tags[0] == state:
+                return mirror.tags[1]
+            listed: dict[str, Tag] = {}
+
+            def line(text: bytes) -> None:
+                object_id, _, name = text.decode("utf-8", "surrogateescape").partition("\t")
+                if not is_full_id(object_id) or len(listed) >= TAGS_READ:
+                    return
+                if not name.endswith("^{}"):
+                    listed[name] = Tag(object_id)
+                elif (tag := name.removesuffix("^{}")) in listed:
+                    listed[tag] = Tag(listed[tag].target, object_id)
+
+            arguments = ("ls-remote", "--quiet", "--tags", "--end-of-options", "origin")
+            self._origins.network(mirror, arguments, NOWHERE, TAGS_LIMIT, line)
+            tags = _sound(listed)
+            mirror.tags = None if state is None else (state, tags)
+            return tags
+
+        return await self._asked.share(mirror.url, lambda: self._pool.run(ask))
+
+    async def kept(self, mirror: Mirror) -> dict[str, Tag]:
+        """Return the tags that the mirror has, for when the origin is away."""
+        listed: dict[str, Tag] = {}
+
+        def line(text: bytes) -> None:
+            target, peeled, name = text.decode("utf-8", "surrogateescape").split(" ", 2)
+            listed[name] = Tag(target, peeled)
+
+        def ask() -> None:
+            self._origins.keeper.see_to(mirror)
+            arguments = ("for-each-ref", "--format=%(objectname) %(*objectname) %(refname)", "refs/tags")
+            self._origins.command.run(arguments, git_dir=mirror.path, on_line=line)
+
+        await mirror.lock.run(self._pool.run, ask)
+        return _sound(listed)
+
+
+def _sound(listed: Mapping[str, Tag]) -> dict[str, Tag]:
+    return {name: tag for name, tag in listed.items() if name.startswith("refs/tags/") and may_be_ref(name)}
+
+
+def state_of_tags(url: str) -> str | None:
+    """Return a text that differs after any tag of a repository on this machine did; None where nobody can say.
+
+    git never changes a ref in place, but puts another file there.
+    """
+    path = Path(url.removeprefix("file://"))
+    if not path.is_absolute():
+        return None
+    top = path / ".git" if (path / ".git").is_dir() else path
+    if not (top / "refs" / "heads").is_dir() or (top / "reftable").exists() or (top / "commondir").exists():
+        return None
+    digest = hashlib.sha256()
+    try:
+        for count, line in enumerate(_states(top)):
+            if count > LOOSE_LIMIT:
+                return None
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _states(top: Path) -> Iterator[str]:
+    for path in (top / "packed-refs", top / "HEAD", top / "config"):
+        yield _state(str(path), path.stat()) if path.exists() else f"{path}\n"
+    inside = [str(top / "refs" / "tags")]
+    while inside:
+        directory = inside.pop()
+        if not os.path.isdir(directory):  # noqa: PTH112 - as fast as can be
+            continue
+        with os.scandir(directory) as found:
+            for entry in sorted(found, key=lambda one: one.name):
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(entry.path)
+                yield _state(entry.path, entry.stat(follow_symlinks=False))
+
+
+def _state(name: str, found: os.stat_result) -> str:
+    return f"{name}\0{found.st_ino}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\n"

@@ -1,0 +1,47 @@
+"""What each message is called as over the control port, by who may call: the same table for both ends.
+
+The test is tests/protocol/test_transcripts.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from buildtool.protocol import messages as m
+from buildtool.protocol import operator as o
+
+__all__ = ["CALLED", "Calls"]
+
+Calls = Mapping[str, type[attrs.AttrsInstance]]
+
+REQUESTER: Calls = {
+    "submit": m.Submit, "cancel": m.Cancel, "status": m.AskStatus, "follow": m.Follow, "together": m.SubmitTogether,
+    "explain": m.AskExplain, "why": m.AskWhy, "build": m.AskBuild, "health": m.AskHealth,
+}  # fmt: skip
+"""What a requester may call at the metaserver."""
+
+BUILD_SERVER: Calls = {
+    "register": m.Register, "ended": m.Ended, "done": m.Done, "renew": m.RenewTickets, "goodbye": m.Goodbye,
+    "heartbeat": m.Heartbeat, "draining": m.Draining,
+}  # fmt: skip
+"""What a build server may call at the metaserver."""
+
+OPERATOR: Calls = {
+    "standing": o.AskStanding, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
+    "abort": o.AbortBuild, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure, "purge": o.PurgeArtifact,
+    "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
+}  # fmt: skip
+"""What an operator may call at the metaserver."""
+
+ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
+"""What the metaserver may call at a build server."""
+
+NEWS: Calls = {"moved": m.RequestStatus}
+"""What the metaserver may call at whoever follows a Request."""
+
+CALLED: Mapping[type[attrs.AttrsInstance], str] = {
+    message: name for calls in (REQUESTER, BUILD_SERVER, OPERATOR, ORDERS, NEWS) for name, message in calls.items()
+}
+"""What each message is called as."""

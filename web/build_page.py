@@ -1,0 +1,223 @@
+"""What the page of a build shows: what it makes, why it waits, its Attempts along the time, its artifact and Requests.
+
+Pure functions: time is ``now``, links come from ``urls``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from buildtool.model.records import Artifact, Attempt, Build, BuildState
+from buildtool.model.text import duration_words, size_words
+from buildtool.ports.pages import BuildDetail, RequestLine
+from buildtool.protocol.messages import Explanation, WhyLine
+
+from . import badges, words
+from .presenters import cut, moment, took
+from .urls import Urls
+from .views import (
+    ArtifactCard,
+    AttemptRow,
+    Bar,
+    BuildPage,
+    Fact,
+    PageLink,
+    RequestRow,
+    Stretch,
+    Timeline,
+    WaitCard,
+    WaitRow,
+)
+
+ATTEMPTS_SHOWN = 60
+"""The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
+
+_ROW = 38
+_TEXT = 13
+_BAR = 20
+_AXIS = 18
+_THIN = 0.4
+
+
+def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:
+    """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
+    build = detail.build
+    shown = detail.attempts[-ATTEMPTS_SHOWN:]
+    left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
+    more = detail.request_count - len(detail.requests)
+    tail = _telling(build, detail.attempts)
+    return BuildPage(
+        id=build.id,
+        url=urls.build(build.id),
+        badge=badges.BUILD[build.state],
+        headline=_headline(build, detail, now),
+        reason=build.reason,
+        facts=tuple(_facts(build)),
+        created=moment(build.created_at, now),
+        artifact=_artifact(detail.artifact, urls, now) if detail.artifact is not None else None,
+        attempts=tuple(_attempt(it, build, urls, now) for it in shown),
+        earlier=f"{words.count(left, 'earlier attempt')} not shown." if left else "",
+        unstarted=_unstarted(build, now),
+        waiting=_waiting(why, urls) if why is not None else None,
+        timeline=timeline(build, shown, now),
+        tail=tail.log_tail if tail is not None else "",
+        tail_log=urls.log(build.id, tail.epoch) if tail is not None else "",
+        requests=tuple(_request(it, now) for it in detail.requests),
+        more_requests=f"and {words.count(more, 'more request')}." if more > 0 else "",
+    )
+
+
+def deciding_epoch(build: Build) -> int | None:
+    """Return the epoch of the Attempt whose log tells how a Build stands: the one that decided it, or the newest."""
+    return build.deciding_epoch if build.deciding_epoch is not None else build.epoch or None
+
+
+def _waiting(why: Explanation, urls: Urls) -> WaitCard:
+    notes = []
+    if why.nearest_server:
+        notes.append(f"No known build server could ever build it. Nearest: {why.nearest_server}.")
+    if why.ahead:
+        notes.append(f"{words.count(why.ahead, 'build waits', 'builds wait')} before it for the same build servers.")
+    if why.seconds is not None:
+        notes.append(f"It may start in about {duration_words(why.seconds)} ({why.basis}).")
+    return WaitCard(tuple(_wait_row(line, urls) for line in why.reasons), tuple(notes))
+
+
+def _wait_row(line: WhyLine, urls: Urls) -> WaitRow:
+    left = line.count - len(line.servers)
+    servers = tuple(PageLink(urls.server(name), name) for name in line.servers)
+    return WaitRow(line.words, servers, f"and {left:,} more" if left > 0 else "")
+
+
+def _headline(build: Build, detail: BuildDetail, now: float) -> str:
+    what = f"{build.spec.project} {words.revision(build.spec.revision)} for {words.platform(build.spec.platform)}"
+    if build.state is BuildState.QUEUED:
+        return f"{what}; waiting for {words.duration(now - build.created_at)}."
+    if build.state is BuildState.RUNNING:
+        newest = detail.attempts[-1].server if detail.attempts else "a build server"
+        return f"{what}; running on {newest} for {took(build, now) or 'a moment'}."
+    lasted = took(build, now)
+    return f"{what}; it took {lasted}." if lasted else f"{what}; never started."
+
+
+def _facts(build: Build) -> list[Fact]:
+    spec = build.spec
+    facts = [Fact("Project", spec.project), Fact("Revision", spec.revision, code=True)]
+    if spec.source:
+        facts.append(Fact("Source", spec.source, code=True))
+    facts.append(Fact("Has to run on", words.platform(spec.platform) + (", built natively" if spec.native else "")))
+    options = "  ".join(f"{name}={words.value(item).replace(', ', ',')}" for name, item in spec.options)
+    facts.append(Fact("Options", options or "none", code=bool(options)))
+    if spec.machine:
+        needs = ", ".join(f"{name} {text}" for name, text in words.machine(spec.machine))
+        facts.append(Fact("Build server needs", needs))
+    facts.append(Fact("Recipe", f"version {spec.recipe_version}"))
+    if build.forced:
+        facts.append(Fact("Forced", "built although there was an artifact or a known failure"))
+    if build.failed_on:
+        facts.append(Fact("Failed on", ", ".join(build.failed_on)))
+    if build.broken_on:
+        facts.append(Fact("Broke", ", ".join(build.broken_on)))
+    return facts
+
+
+def _artifact(artifact: Artifact, urls: Urls, now: float) -> ArtifactCard:
+    kept = not artifact.withdrawn
+    plain = re.fullmatch(r"[\w.+-]+", artifact.name, re.ASCII) and not artifact.name.startswith("-")
+    return ArtifactCard(
+        name=artifact.name,
+        url=urls.artifact(artifact.digest, artifact.name) if kept else "",
+        size=size_words(artifact.size),
+        digest=artifact.digest,
+        content_digest=artifact.content_digest,
+        verify=f'echo "{artifact.digest}  {artifact.name}" | sha256sum -c' if kept and plain else "",
+        platform=words.platform(artifact.platform, words.RUNS_FROM),
+        kind=badges.KIND[artifact.kind],
+        server=PageLink(urls.server(artifact.server), artifact.server),
+        took=words.duration(artifact.seconds),
+        built=moment(artifact.built_at, now),
+        withdrawn=artifact.withdrawn,
+    )
+
+
+def _attempt(attempt: Attempt, build: Build, urls: Urls, now: float) -> AttemptRow:
+    begun = attempt.accepted_at  # None for one that its build server declined, or did not answer to: no log either
+    return AttemptRow(
+        epoch=attempt.epoch,
+        badge=badges.attempt(attempt),
+        server=PageLink(urls.server(attempt.server), attempt.server),
+        platform=words.platform(attempt.platform, words.HAS),
+        kind=badges.KIND[attempt.kind],
+        offered=moment(attempt.offered_at, now),
+        took="" if begun is None else words.duration((now if attempt.ended_at is None else attempt.ended_at) - begun),
+        reason=cut(attempt.reason),
+        log="" if begun is None else urls.log(build.id, attempt.epoch),
+        deciding=attempt.epoch == build.deciding_epoch,
+    )
+
+
+def _unstarted(build: Build, now: float) -> str:
+    if build.state is not BuildState.QUEUED:
+        return "It ended before a build server began."
+    if build.not_before > now:
+        return f"No build server has begun; the next try is {words.age(build.not_before, now)}."
+    return "It starts as soon as a build server that can build it is free."
+
+
+def _telling(build: Build, attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the Attempt whose end of the log explains why there is no artifact, or None when there is none."""
+    if build.state not in (BuildState.FAILED, BuildState.UNBUILDABLE):
+        return None
+    with_log = [it for it in attempts if it.log_tail]
+    chosen = [it for it in with_log if it.epoch == build.deciding_epoch] or with_log
+    return chosen[-1] if chosen else None
+
+
+def _request(line: RequestLine, now: float) -> RequestRow:
+    request = line.request
+    ref = request.demand.ref + (f" ± {request.demand.revrange}" if request.demand.revrange.isdigit() else "")
+    troubles = [request.reason, f"mail refused: {line.mail_error}" if line.mail_error else ""]
+    return RequestRow(
+        id=request.id,
+        badge=badges.REQUEST[request.state],
+        who=words.masked(request.email) if request.email else "the operator",
+        ref=request.demand.revrange if ".." in request.demand.revrange else ref,
+        joined=badges.JOINED[request.joined],
+        when=moment(request.admitted_at, now),
+        trouble="; ".join(words.without_addresses(cut(it)) for it in troubles if it),
+    )
+
+
+# --- the timeline ---------------------------------------------------------------------------------------
+
+
+def timeline(build: Build, attempts: Sequence[Attempt], now: float) -> Timeline:
+    """Return the bars of ``attempts`` on a scale from the Build's creation to its end, or to now while it is open."""
+    start = min([build.created_at, *(it.offered_at for it in attempts)])
+    ends = [build.ended_at if build.ended_at is not None else now]
+    ends.extend(it.ended_at for it in attempts if it.ended_at is not None)
+    whole = max(max(ends) - start, 1e-3)
+    bars = tuple(_bar(index, it, start, whole, now) for index, it in enumerate(attempts))
+    bottom = len(bars) * _ROW
+    said = "; ".join(f"attempt {it.epoch} on {it.server} {badges.attempt(it).text}" for it in attempts)
+    end = f"{'ended' if build.ended_at is not None else 'now'} after {words.duration(whole)}"
+    return Timeline(bottom + _AXIS, bottom + _TEXT, f"Timeline of the attempts: {said}", end, bars)
+
+
+def _bar(index: int, attempt: Attempt, start: float, whole: float, now: float) -> Bar:
+    top = index * _ROW
+    badge = badges.attempt(attempt)
+    end = attempt.ended_at if attempt.ended_at is not None else max(now, attempt.offered_at)
+    accepted = attempt.accepted_at
+    begun = attempt.offered_at if accepted is None else accepted
+    waiting = _stretch(attempt.offered_at, begun, start, whole, 0.0) if begun > attempt.offered_at else None
+    text = f"{attempt.epoch} · {attempt.server} · {badge.text}"
+    return Bar(text, badge.tone, top + _TEXT, top + _BAR, waiting, _stretch(begun, end, start, whole, _THIN))
+
+
+def _stretch(left: float, right: float, start: float, whole: float, least: float) -> Stretch:
+    """Return a stretch inside the bar and at least ``least`` per cent wide, whatever the clocks said."""
+    x = min(max((left - start) / whole * 100, 0.0), 100.0 - least)
+    width = min(max((right - left) / whole * 100, least), 100.0 - x)
+    return Stretch(round(x, 2), round(width, 2))
