@@ -1,6 +1,6 @@
 """What the page of a build shows: what it makes, why it waits, its Attempts along the time, its artifact and Requests.
 
-Pure functions: time is ``now``, links come from ``urls``.
+Pure: ``now`` is wall time in seconds, links come from ``urls``.
 """
 
 from __future__ import annotations

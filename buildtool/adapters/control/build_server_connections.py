@@ -75,7 +75,7 @@ class BuildServerConnection:
         self.silence = clock.callLater(most, silent)
 
     def unwatch(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self.silence is not None:
             self.silence.cancel()
             self.silence = None
@@ -253,7 +253,7 @@ class BuildServerConnections:
 
 
 class ServiceCalls:
-    """What is said to the service for build servers, whose ``handlers`` are set before anybody connects."""
+    """The service for build servers, as connections call it: its ``handlers`` are set before anybody connects."""
 
     _log = Logger()
 
@@ -264,13 +264,13 @@ class ServiceCalls:
         self._closed = False
 
     def close(self) -> None:
-        """Say nothing any more."""
+        """Stop calling the service."""
         self._closed = True
         for pause in list(self._pauses):
             pause.cancel()
 
     async def insist(self, by: Principal, message: attrs.AttrsInstance, what: str, wanted: Callable[[], bool]) -> None:
-        """Pass a message to its handler, again while it cannot be stored, as long as it is ``wanted``."""
+        """Deliver a message to its handler, again while it cannot be stored, as long as it is ``wanted``."""
         tries = _RETRY.begin()
         while wanted() and not self._closed:
             try:

@@ -269,7 +269,7 @@ class BuildServerLink(Service):
     # --- ports.MetaserverLink ---------------------------------------------------------------------------
 
     async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
-        """Tell the metaserver something and return its answer. Raises Unavailable, or what it refused with."""
+        """Send the metaserver a message and return its answer. Raises Unavailable, or what it refused with."""
         session = self._session
         if session is None:
             raise Unavailable(f"there is no connection to the metaserver at {self._where}")

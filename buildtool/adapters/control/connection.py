@@ -39,7 +39,7 @@ _LOOK_AFTER_GONE = 2.0
 
 
 class House(Protocol):
-    """What counts the connections of a port, with the memory that they hold, and has them take turns."""
+    """The count of a port's connections, and of the memory that they hold; it has them take turns."""
 
     slices: Slices
 

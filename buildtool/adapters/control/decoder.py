@@ -161,7 +161,7 @@ class Expressions:
 
 
 class Incoming:
-    """What came over a connection and was not looked at yet: true while there is any.
+    """The bytes that came over a connection and were not looked at yet: true while there are any.
 
     As objects bytes take many times the memory, so that they are cut into expressions part by part, as these are taken.
     ``weight`` is about how many bytes of memory the expression that was taken last takes once it is understood.

@@ -26,7 +26,7 @@ _log = Logger()
 
 
 class GuardedFactory(Factory):
-    """Makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
+    """A listener that makes a ``Guarded`` for each connection that there is room for, with a root object of its own."""
 
     noisy = False
 

@@ -77,7 +77,7 @@ class Pace:
 
 
 class MailRates:
-    """How many mails an hour go to one address, and how many one asker causes, whoever they are for."""
+    """The mails that go to one address in an hour, and that one asker causes, whoever they are for: bounded both."""
 
     def __init__(self, settings: MailSettings | None) -> None:
         self.of = _rates_of(settings)
