@@ -29,7 +29,7 @@ LOOSE_LIMIT = 10_000
 
 
 class OriginTags:
-    """The tags that origins have, by their full names. Call it in the reactor's thread; git runs in the threads of ``pool``."""
+    """The tags that origins have, by their full names. Call it in the reactor's thread; git runs in ``pool``."""
 
     def __init__(self, origins: Origins, pool: Executor) -> None:
         self._origins = origins
