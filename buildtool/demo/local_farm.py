@@ -129,6 +129,7 @@ class LocalFarm:
     """A farm below ``directory``, configured by ``config``. ``extra`` is added to every program's environment.
 
     ``ports`` are by the names of their variables. Others are chosen where one of them is taken, unless ``keep_ports``.
+    The programs are those in ``root``/bin, the checkout's or installed ones, and ``python`` runs them.
     """
 
     directory: Path
@@ -138,17 +139,14 @@ class LocalFarm:
     programs: list[Program] = field(factory=list)
     mail_port: int = 0
     keep_ports: bool = False
+    python: str = sys.executable
+    root: Path = Path(__file__).resolve().parent.parent.parent
     _served: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.ports:
             self.ports = dict(zip(_PORT_NAMES, free_ports(len(_PORT_NAMES)), strict=True))
-
-    @property
-    def root(self) -> Path:
-        """The checkout, with ``bin/`` in it."""
-        return Path(__file__).resolve().parent.parent.parent
 
     @property
     def public_url(self) -> str:
@@ -176,8 +174,8 @@ class LocalFarm:
         return found
 
     def start(self, name: str, words: Sequence[str], **environment: str) -> Program:
-        """Start a program of the checkout with this Python."""
-        program = Program.start(name, [sys.executable, *words], self.environment(**environment))
+        """Start a program with the farm's Python."""
+        program = Program.start(name, [self.python, *words], self.environment(**environment))
         self.programs.append(program)
         return program
 
@@ -215,7 +213,7 @@ class LocalFarm:
         self, *arguments: str, seconds: float = PATIENCE, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run startcompile.py to its end; return its exit code and what it said. Raises FarmError after ``seconds``."""
-        words = [sys.executable, str(self.root / "bin" / "startcompile.py"), *arguments]
+        words = [self.python, str(self.root / "bin" / "startcompile.py"), *arguments]
         try:
             return subprocess.run(
                 words,
