@@ -11,7 +11,7 @@ from pathlib import Path
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.model.records import (
     Artifact,
     Attempt,
@@ -37,7 +37,7 @@ _DAY = 86_400.0
 def fill(state_dir: Path, groups: Iterable[tuple[Row, ...]]) -> None:
     """Write rows into the database of ``state_dir``, which is made if need be; nobody else may have it open."""
     state_dir.mkdir(parents=True, exist_ok=True)
-    database = run(Database.open(state_dir / "buildtool.sqlite", Inline()))
+    database = run(SqliteDatabase.open(state_dir / "buildtool.sqlite", Inline()))
     store = SqlBrokerStore(database)
     rest = iter(groups)
     while batch := list(islice(rest, BATCH)):

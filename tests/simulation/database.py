@@ -64,7 +64,7 @@ class SimulatedDatabase(Database):
     """A metaserver's way to the database, for one life."""
 
     def __init__(self, rows: Rows, life: Life, faults: Faults, committed: Callable[[tuple[Any, ...]], None]) -> None:
-        super().__init__(PATH, rows.engine, Inline())
+        super().__init__(str(PATH), rows.engine, Inline())
         self._rows = rows
         self._life = life
         self._faults = faults

@@ -30,7 +30,7 @@ from twisted.web.server import Request
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
@@ -56,7 +56,7 @@ def configure(directory: Path) -> Path:
 
 async def fill(state: Path) -> None:
     """Write a farm into a new database, and the log of one attempt, as a metaserver does."""
-    database = await Database.open(state / "buildtool.sqlite", Inline())
+    database = await SqliteDatabase.open(state / "buildtool.sqlite", Inline())
     rows = farm()
     await SqlBrokerStore(database).commit(
         [*rows.requests, *rows.builds_made, *rows.attempts, *rows.artifacts, *rows.servers], [], NOW

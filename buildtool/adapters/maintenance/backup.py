@@ -19,12 +19,11 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from attrs import define, field, frozen
 
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase, copy_database, older_revision
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
 from buildtool.errors import StorageUnavailable, UsageError
@@ -69,7 +68,7 @@ class Backup:
             self._check()
         except OSError as error:
             raise UsageError(f"--backup: {error.filename} cannot be looked at: {error.strerror}") from error
-        reading = Database.reading(self.source / DATABASE, Inline(), older=True)
+        reading = SqliteDatabase.reading(self.source / DATABASE, Inline(), older=True)
         try:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one
         finally:
@@ -100,7 +99,7 @@ class Backup:
         for name in ("artifacts", "logs"):
             (staging / name).mkdir(mode=0o700)
         self._directories = {staging, staging / "artifacts", staging / "logs"}
-        _copy_database(self.source / DATABASE, staging / DATABASE)
+        copy_database(self.source / DATABASE, staging / DATABASE)
         artifacts, size, withdrawn = self._artifacts(staging)
         logs = self._logs(staging / "logs")
         if (self.source / "key").exists():
@@ -199,14 +198,27 @@ class Backup:
         return arrived
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """Copy one moment of a database that may be written to meanwhile; whoever writes does not wait for it."""
-    with (
-        closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as old,
-        closing(sqlite3.connect(target)) as new,
-    ):
-        old.backup(new)
-    target.chmod(0o600)
+def keep_before_upgrade(directory: Path) -> Path | None:
+    """Copy the database of a state directory as it is, durably, if a start will upgrade it; return where it is kept.
+
+    The way back to the version that wrote it: docs/operator.rst. Raises StorageUnavailable; nothing is upgraded then.
+    """
+    revision = older_revision(directory / DATABASE)
+    if not revision:
+        return None
+    kept = directory / f"buildtool-{revision}.sqlite"
+    fresh = kept.with_name(f".{kept.name}.partial")
+    try:
+        fresh.unlink(missing_ok=True)
+        copy_database(directory / DATABASE, fresh)
+        _sync(fresh)
+        fresh.replace(kept)
+        sync_directory(directory)
+    except OSError as error:
+        raise storage_unavailable(f"keep a copy of {directory / DATABASE} before it is upgraded", error) from error
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"{directory / DATABASE} cannot be copied before it is upgraded: {error}") from error
+    return kept
 
 
 def _mark(copy: sqlite3.Connection) -> None:

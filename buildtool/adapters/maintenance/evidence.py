@@ -6,9 +6,9 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from buildtool.adapters.maintenance.tenure import SIGN
+from buildtool.adapters.sql.sqlite import driver
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.errors import DatabaseLost
 
@@ -42,7 +42,7 @@ def _state(path: Path) -> str:
     if not path.stat().st_size:
         return "empty"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as asked:
+        with closing(driver(path)) as asked:
             tables = {name for (name,) in asked.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             used = [
                 table for table in ("builds", "requests", "tenure")

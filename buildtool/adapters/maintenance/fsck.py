@@ -21,7 +21,7 @@ from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.maintenance.fsck_files import Progress, StateFiles, silent
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import schema
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import ConflictingRow, StorageUnavailable
 from buildtool.model.text import one_line
 
@@ -71,7 +71,7 @@ class Checkup:
         """
         path = self.directory / DATABASE
         try:
-            found, rows = await self._on(Database.reading(path, Inline()), partial(_row_findings, self.now))
+            found, rows = await self._on(SqliteDatabase.reading(path, Inline()), partial(_row_findings, self.now))
         except StorageUnavailable as error:
             if not _is_damage(error, path):
                 raise
@@ -81,7 +81,7 @@ class Checkup:
         if repair and found:
             found = await self._mend_rows(path, found)
         files = StateFiles(self.directory, self.progress)
-        of_files = await files.findings(await self._on(Database.reading(path, Inline()), files.expected))
+        of_files = await files.findings(await self._on(SqliteDatabase.reading(path, Inline()), files.expected))
         if repair and of_files:
             of_files = await self._mend_files(path, of_files)
         seen = files.seen
@@ -89,7 +89,7 @@ class Checkup:
 
     async def _mend_rows(self, path: Path, found: list[Finding]) -> list[Finding]:
         """Mend what is wrong in rows until nothing more comes to light."""
-        database = await Database.open(path, Inline())
+        database = await SqliteDatabase.open(path, Inline())
         told = {finding.key: finding for finding in found}
         try:
             for _ in range(PASSES):
@@ -105,13 +105,13 @@ class Checkup:
         return [evolve(finding, mended=key not in left) for key, finding in told.items()]
 
     async def _mend_files(self, path: Path, found: list[Finding]) -> list[Finding]:
-        database = await Database.open(path, Inline())
+        database = await SqliteDatabase.open(path, Inline())
         try:
             return [evolve(finding, mended=await self._mended(database, finding)) for finding in found]
         finally:
             await database.close()
 
-    async def _mended(self, database: Database, finding: Finding) -> bool:
+    async def _mended(self, database: SqliteDatabase, finding: Finding) -> bool:
         """Mend a finding in a transaction of its own; say whether that could be done."""
         if finding.repair is None:
             return False
@@ -122,7 +122,7 @@ class Checkup:
         return True
 
     @staticmethod
-    async def _on(database: Database, function: Callable[[Connection], T]) -> T:
+    async def _on(database: SqliteDatabase, function: Callable[[Connection], T]) -> T:
         try:
             return await database.run(function)
         finally:

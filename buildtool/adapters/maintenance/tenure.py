@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import builds, incarnations, requests, tenure
-from buildtool.adapters.storage.directory_lock import me
+from buildtool.adapters.storage.directory_lock import DATABASE, me
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
 from buildtool.adapters.storage.instance import machine_id
 from buildtool.errors import StorageUnavailable
@@ -61,7 +61,7 @@ async def begin(database: Database, directory: Path, secret: Secret, now: float,
     term = row.term + 1 if row is not None else 1
     try:
         before = _sign(directory, term - 1)
-        found = Whereabouts(_inode(directory), _inode(database.path), machine_id(), before)
+        found = Whereabouts(_inode(directory), _inode(directory / DATABASE), machine_id(), before)
         after = evolve(found, sign=_signed(directory, term))
     except OSError as error:
         raise storage_unavailable(f"write {directory / SIGN}.{term}", error) from error

@@ -41,9 +41,9 @@ class StateHold:
     def problems(self) -> tuple[str, ...]:
         """Return why nothing can be written any more, if that is so."""
         lost = self.database.lost
-        gone = f"{self.database.path} {lost}; nothing is accepted any more" if lost else ""
+        gone = f"{self.database.name} {lost}; nothing is accepted any more" if lost else ""
         damage = self.database.damage
-        damaged = f"{self.database.path} is damaged: {damage}{MEND}" if damage else ""
+        damaged = f"{self.database.name} is damaged: {damage}{MEND}" if damage else ""
         return tuple(line for line in (gone, damaged, self.notice) if line)
 
     async def round_(self, _patrol: PeriodicTask) -> float:
@@ -53,7 +53,7 @@ class StateHold:
         """
         if self.database.damage and not self._damaged:
             self._damaged = True
-            log.error("{path} is damaged: {damage}", path=self.database.path, damage=f"{self.database.damage}{MEND}")
+            log.error("{path} is damaged: {damage}", path=self.database.name, damage=f"{self.database.damage}{MEND}")
         try:
             await self.database.run(lambda _connection: None)
         except StorageUnavailable as error:
@@ -61,7 +61,7 @@ class StateHold:
                 self._is_lost(str(error))
         else:
             if self._said:
-                log.warn("{path} is there again, and this metaserver goes on", path=self.database.path)
+                log.warn("{path} is there again, and this metaserver goes on", path=self.database.name)
             self._said = ""
         return EVERY
 

@@ -14,7 +14,7 @@ from attrs import asdict, define
 
 from buildtool.adapters.maintenance.backup import Backup, Copied
 from buildtool.adapters.maintenance.fsck import DATABASE, Checkup, Report
-from buildtool.adapters.sql.database import there_is
+from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable

@@ -25,10 +25,10 @@ from buildtool.adapters.runtime.memory import GivingBack
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
@@ -268,7 +268,7 @@ class Metaserver:
 
     def _show(self, stored: Stored, requests: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
-        reading = Database.reading(stored.directory / DATABASE, self._pool(1, "reading"))
+        reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
         pages, questions, clock = SqlPages(reading), LocalQuestions(requests), WallClock()
         site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -11,9 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.maintenance import tenure
+from buildtool.adapters.maintenance.backup import keep_before_upgrade
 from buildtool.adapters.maintenance.evidence import check_not_lost
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
@@ -73,19 +76,22 @@ async def open_state(
     fresh = not (directory / "key").exists()
     secret = tenure.Secret(load_key(directory / "key"), fresh)
     database_threads, threads = pool(1, "database"), pool(FILE_THREADS, "files")
-    database = await Database.open(directory / DATABASE, database_threads)
+    if kept := await database_threads.run(partial(keep_before_upgrade, directory)):
+        log.warn("{path} is upgraded; as it was before, it is kept as {kept}", path=directory / DATABASE, kept=kept)
+    database = await SqliteDatabase.open(directory / DATABASE, database_threads)
     closing.add("the database", database.close)
     holding = StateHold(database, timers, ask_stop)
-    keys = await _take_hold(holding, secret, closing, restored=beginning.restored)
+    keys = await _take_hold(holding, directory, secret, closing, restored=beginning.restored)
     logs = LogStore(directory, threads)
     await logs.start()
     return Stored(directory, keys, database, ArtifactStore(directory, threads), logs, threads, holding)
 
 
-async def _take_hold(holding: StateHold, secret: tenure.Secret, closing: Closing, *, restored: bool) -> Keys:
+async def _take_hold(
+    holding: StateHold, directory: Path, secret: tenure.Secret, closing: Closing, *, restored: bool
+) -> Keys:
     """Take the database for this process, note in ``holding`` how it was found, and return its keys."""
     database = holding.database
-    directory = database.path.parent
     begun = await tenure.begin(database, directory, secret, time.time(), restored=restored)
     closing.add("the hold on the database", lambda: tenure.end(database))
     if begun.anew:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.concurrency.periodic import PeriodicTask
@@ -29,7 +29,7 @@ class KeepingCase(SynchronousTestCase):
         self.state = Path(self.mktemp())
         self.state.mkdir()
         states.make(self.state)
-        self.database = run(Database.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
+        self.database = run(SqliteDatabase.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
         self.addCleanup(lambda: run(self.database.close()))
         self.store = SqlBrokerStore(self.database)
         self.artifacts = ArtifactStore(self.state, Inline())

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.key_file import load_key
 from buildtool.adapters.storage.logs import LogStore
@@ -77,7 +77,7 @@ def make(directory: Path) -> None:
     run(logs.finish(1, 1))
     run(logs.append(5, 2, 0, b"cc -c lua.c\n", 1_000))
     load_key(directory / "key")
-    database = run(Database.open(directory / "buildtool.sqlite", Inline()))
+    database = run(SqliteDatabase.open(directory / "buildtool.sqlite", Inline()))
     run(SqlBrokerStore(database).commit(ROWS, (), NOW))
     run(database.close())
 

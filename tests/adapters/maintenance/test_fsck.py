@@ -13,7 +13,7 @@ from attrs import frozen
 from buildtool.adapters.maintenance.fsck import Checkup, Report
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.errors import StorageUnavailable
 from tests.adapters.maintenance import states
@@ -254,7 +254,7 @@ def test_what_can_be_mended_is_mended_and_the_metaserver_can_start(state: Path, 
     assert not report.damaged
     after = look(state)
     assert after.findings == ()
-    database = run(Database.open(state / "buildtool.sqlite", Inline()))
+    database = run(SqliteDatabase.open(state / "buildtool.sqlite", Inline()))
     snapshot = run(SqlBrokerStore(database).load())
     run(database.close())
     waited_for = {request.build_id for request in snapshot.requests}
@@ -292,7 +292,7 @@ def test_much_damage_at_once_is_found_and_mended_together(state: Path) -> None:
 def test_who_was_stranded_waits_for_an_open_build_of_exactly_what_they_asked_for(state: Path) -> None:
     spoil(state, "UPDATE requests SET state = 'waiting' WHERE id = 7")
     look(state, repair=True)
-    database = run(Database.open(state / "buildtool.sqlite", Inline()))
+    database = run(SqliteDatabase.open(state / "buildtool.sqlite", Inline()))
     snapshot = run(SqlBrokerStore(database).load())
     run(database.close())
     (stranded,) = [request for request in snapshot.requests if request.id == 7]
@@ -351,7 +351,7 @@ def test_reading_the_artifacts_tells_how_far_it_is(state: Path) -> None:
 
 def test_a_locked_database_is_no_damage(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's sqlite3 is in the way: that is said, and nothing is called broken."""
-    monkeypatch.setattr("buildtool.adapters.sql.database.PATIENCE", 0.0)
+    monkeypatch.setattr("buildtool.adapters.sql.sqlite.PATIENCE", 0.0)
     with opened(state) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")

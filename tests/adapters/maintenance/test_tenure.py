@@ -20,7 +20,8 @@ from buildtool.adapters.maintenance.evidence import check_not_lost
 from buildtool.adapters.maintenance.tenure import Tenure
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database, migrate
+from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.sql.upgrade import migrate
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
 from buildtool.errors import DatabaseLost, StorageUnavailable
@@ -38,7 +39,7 @@ class Running:
     """A metaserver's hold on a state directory."""
 
     directory: Path
-    database: Database
+    database: SqliteDatabase
     begun: Tenure
     keys: Keys
 
@@ -63,7 +64,7 @@ def start(directory: Path, *, restored: bool = False) -> Running:
     check_not_lost(directory)
     fresh = not (directory / "key").exists()
     secret = tenure.Secret(load_key(directory / "key"), fresh)
-    database = run(Database.open(directory / DATABASE, Inline(), patience=0.0))
+    database = run(SqliteDatabase.open(directory / DATABASE, Inline(), patience=0.0))
     begun = run(tenure.begin(database, directory, secret, states.NOW, restored=restored))
     return Running(directory, database, begun, Keys(secret.key, begun.incarnations))
 
@@ -354,7 +355,7 @@ def test_a_start_without_the_database_of_what_is_there_is_refused_by_name(tmp_pa
     elif how == "no tables":
         sqlite3.connect(state / DATABASE).execute("VACUUM").connection.close()
     elif how == "no rows":
-        run(run(Database.open(state / DATABASE, Inline())).close())
+        run(run(SqliteDatabase.open(state / DATABASE, Inline())).close())
     before = [path for path in sorted(state.rglob("*")) if not path.name.startswith(f"{DATABASE}-")]
     what = "missing" if how == "missing" else "empty"
     with pytest.raises(DatabaseLost, match=rf"is {what}, .* \(1 artifact, 2 logs, 1 upload\).*--accept-new-database"):
@@ -367,8 +368,8 @@ def test_an_accepted_new_database_is_taken_for_granted_from_then_on(tmp_path: Pa
     state = tmp_path / "state"
     states.make(state)
     (state / DATABASE).unlink()
-    run(run(Database.open(state / DATABASE, Inline())).close())
-    database = run(Database.open(state / DATABASE, Inline()))
+    run(run(SqliteDatabase.open(state / DATABASE, Inline())).close())
+    database = run(SqliteDatabase.open(state / DATABASE, Inline()))
     run(tenure.begin(database, state, tenure.Secret(load_key(state / "key")), states.NOW))
     run(database.close())
     start(state).stop()

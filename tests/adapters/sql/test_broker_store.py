@@ -15,11 +15,11 @@ from sqlalchemy import Connection, delete, func, select
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import broker_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.adapters.sql.shelf_queries import CHUNK
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import ConflictingRow, NotFound
 from buildtool.model.records import (
     AnsweredRequest,
@@ -90,7 +90,7 @@ class Files:
         self._open()
 
     def _open(self) -> None:
-        self.database: Database = run(Database.open(self.path, Inline()))
+        self.database: SqliteDatabase = run(SqliteDatabase.open(self.path, Inline()))
         self.broker = SqlBrokerStore(self.database)
         self.outbox = SqlOutboxStore(self.database)
         self.pages = SqlPages(self.database)

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.runtime.threads import Inline, Threads
-from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import events
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import ConflictingRow, StorageUnavailable
 from tests.support.inline import run
 from tests.support.packages import require_that
@@ -35,13 +35,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path: Path) -> Iterator[Database]:
-    opened = run(Database.open(path, Inline(), patience=0.0))
+def database(path: Path) -> Iterator[SqliteDatabase]:
+    opened = run(SqliteDatabase.open(path, Inline(), patience=0.0))
     yield opened
     run(opened.close())
 
 
-def test_a_commit_survives_a_loss_of_power(database: Database) -> None:
+def test_a_commit_survives_a_loss_of_power(database: SqliteDatabase) -> None:
     """Write-ahead log, and every commit synced; foreign keys are checked."""
     pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     found = {
@@ -51,10 +51,10 @@ def test_a_commit_survives_a_loss_of_power(database: Database) -> None:
     assert found == pragmas
 
 
-def test_what_a_function_wrote_is_there_after_a_restart(path: Path, database: Database) -> None:
+def test_what_a_function_wrote_is_there_after_a_restart(path: Path, database: SqliteDatabase) -> None:
     run(database.run(lambda c: note(c, "kept")))
     run(database.close())
-    again = run(Database.open(path, Inline()))
+    again = run(SqliteDatabase.open(path, Inline()))
     assert run(again.run(noted)) == ["kept"]
     run(again.close())
 
@@ -63,15 +63,15 @@ def test_what_a_function_wrote_is_there_after_a_restart(path: Path, database: Da
 def test_it_lies_in_a_directory_of_any_name(tmp_path: Path, name: bytes) -> None:
     place = tmp_path / os.fsdecode(name)
     place.mkdir()
-    made = run(Database.open(place / "buildtool.sqlite", Inline()))
+    made = run(SqliteDatabase.open(place / "buildtool.sqlite", Inline()))
     run(made.run(lambda c: note(c, "kept")))
     run(made.close())
-    reader = Database.reading(place / "buildtool.sqlite", Inline())
+    reader = SqliteDatabase.reading(place / "buildtool.sqlite", Inline())
     assert run(reader.run(noted)) == ["kept"]
     run(reader.close())
 
 
-def test_a_function_that_raises_leaves_nothing_behind(database: Database) -> None:
+def test_a_function_that_raises_leaves_nothing_behind(database: SqliteDatabase) -> None:
     def half(connection: Connection) -> None:
         note(connection, "half")
         raise LookupError("in the middle")
@@ -81,9 +81,9 @@ def test_a_function_that_raises_leaves_nothing_behind(database: Database) -> Non
     assert run(database.run(noted)) == []
 
 
-def test_one_function_sees_one_state_however_often_it_reads(path: Path, database: Database) -> None:
+def test_one_function_sees_one_state_however_often_it_reads(path: Path, database: SqliteDatabase) -> None:
     """A reader's transaction does not see what the writer commits meanwhile; its next one does."""
-    reader = Database.reading(path, Inline())
+    reader = SqliteDatabase.reading(path, Inline())
 
     def twice(connection: Connection) -> list[list[str]]:
         before = noted(connection)
@@ -95,7 +95,9 @@ def test_one_function_sees_one_state_however_often_it_reads(path: Path, database
     run(reader.close())
 
 
-def test_a_database_that_somebody_else_locks_is_unavailable_until_they_are_done(path: Path, database: Database) -> None:
+def test_a_database_that_somebody_else_locks_is_unavailable_until_they_are_done(
+    path: Path, database: SqliteDatabase
+) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable, match=r"buildtool\.sqlite cannot be used: database is locked$"):
@@ -106,7 +108,7 @@ def test_a_database_that_somebody_else_locks_is_unavailable_until_they_are_done(
     assert run(database.run(noted)) == ["accepted"]
 
 
-def test_a_value_that_no_column_holds_is_a_conflicting_row(database: Database) -> None:
+def test_a_value_that_no_column_holds_is_a_conflicting_row(database: SqliteDatabase) -> None:
     for subject, at in (("\ud800", 1.0), ("nan", float("nan"))):
         with pytest.raises(ConflictingRow, match="refuses a row"):
             run(
@@ -120,48 +122,48 @@ def test_a_value_that_no_column_holds_is_a_conflicting_row(database: Database) -
         run(database.run(lambda c: c.execute(select(events).where(events.c.seq == 2**63))))
 
 
-def test_a_wrong_statement_is_a_defect_and_not_called_a_storage_problem(database: Database) -> None:
+def test_a_wrong_statement_is_a_defect_and_not_called_a_storage_problem(database: SqliteDatabase) -> None:
     with pytest.raises(ProgrammingError):
         run(database.run(lambda c: c.exec_driver_sql("SELECT ?", (1, 2))))
 
 
 def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match=r"missing/db\.sqlite cannot be used: unable to open[^;]*\Z"):
-        run(Database.open(tmp_path / "missing" / "db.sqlite", Inline()))
+        run(SqliteDatabase.open(tmp_path / "missing" / "db.sqlite", Inline()))
 
 
 def test_a_file_that_is_no_database_is_named_with_what_to_do(path: Path) -> None:
     path.write_text("this is no database, whatever its name says\n" * 100)
     words = "cannot be used: file is not a database; restore a backup, unless bin/metaserver --fsck --repair mends it"
     with pytest.raises(StorageUnavailable, match=words):
-        run(Database.open(path, Inline()))
+        run(SqliteDatabase.open(path, Inline()))
     with pytest.raises(StorageUnavailable, match=words):
-        run(Database.reading(path, Inline()).run(noted))
+        run(SqliteDatabase.reading(path, Inline()).run(noted))
 
 
 def test_a_path_with_signs_that_mean_something_in_an_address_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a b?mode=ro#100%.sqlite"
-    opened = run(Database.open(path, Inline()))
+    opened = run(SqliteDatabase.open(path, Inline()))
     run(opened.run(lambda c: note(c, "here")))
     run(opened.close())
     assert path.exists()
 
 
 def test_a_reader_waits_for_the_metaserver_to_make_the_database(path: Path) -> None:
-    reader = Database.reading(path, Inline())
+    reader = SqliteDatabase.reading(path, Inline())
     with pytest.raises(StorageUnavailable, match=r"no database at .*buildtool\.sqlite: start bin/metaserver.*or says"):
         run(reader.run(noted))
     assert not path.exists()
     sqlite3.connect(path).execute("VACUUM").connection.close()
     with pytest.raises(StorageUnavailable, match="has no tables yet: start bin/metaserver"):
         run(reader.run(noted))
-    run(run(Database.open(path, Inline())).close())
+    run(run(SqliteDatabase.open(path, Inline())).close())
     assert run(reader.run(noted)) == []
     run(reader.close())
 
 
-def test_a_reader_cannot_write(path: Path, database: Database) -> None:
-    reader = Database.reading(path, Inline())
+def test_a_reader_cannot_write(path: Path, database: SqliteDatabase) -> None:
+    reader = SqliteDatabase.reading(path, Inline())
     with pytest.raises(StorageUnavailable, match="readonly database"):
         run(reader.run(lambda c: note(c, "never")))
     run(reader.close())
@@ -182,7 +184,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_keeps_nothing_of_a_commit_and_everything_from_before(small_disk: Path) -> None:
     """When there is room again the same database goes on, without being opened anew."""
-    database = run(Database.open(small_disk / "buildtool.sqlite", Inline()))
+    database = run(SqliteDatabase.open(small_disk / "buildtool.sqlite", Inline()))
     run(database.run(lambda c: note(c, "before")))
     filler = small_disk / "filler"
     with filler.open("wb", buffering=0) as file:
@@ -212,7 +214,7 @@ class InThreads(TestCase):
 
     async def test_transactions_run_off_the_reactor_in_the_order_they_came(self) -> None:
         """All are asked for at once; the one thread takes them one after the other."""
-        database = await Database.open(Path(self.mktemp()), self.threads(1))
+        database = await SqliteDatabase.open(Path(self.mktemp()), self.threads(1))
 
         def write(number: int, connection: Connection) -> int:
             note(connection, str(number))
@@ -232,8 +234,8 @@ class InThreads(TestCase):
         """Each of two transactions waits inside for the other to have begun."""
         path = Path(self.mktemp())
         pool = self.threads(2)
-        writer = await Database.open(path, Inline())
-        reader = Database.reading(path, pool, connections=2)
+        writer = await SqliteDatabase.open(path, Inline())
+        reader = SqliteDatabase.reading(path, pool, connections=2)
         both = threading.Barrier(2, timeout=10)
 
         def meet(connection: Connection) -> list[str]:
@@ -246,7 +248,7 @@ class InThreads(TestCase):
         await writer.close()
 
     async def test_what_a_transaction_raises_reaches_the_caller(self) -> None:
-        database = await Database.open(Path(self.mktemp()), self.threads(1))
+        database = await SqliteDatabase.open(Path(self.mktemp()), self.threads(1))
         with pytest.raises(ConflictingRow):
             await database.run(lambda c: note(c, "\ud800"))
         await database.close()

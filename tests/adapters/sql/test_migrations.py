@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database, _connect, _engine, _upgrade, migrate
 from buildtool.adapters.sql.schema import REVISION, metadata
+from buildtool.adapters.sql.sqlite import SqliteDatabase, connect_writing, engine_of
+from buildtool.adapters.sql.upgrade import migrate, upgrade
 from buildtool.errors import NewerDatabase, StorageUnavailable
 from tests.support.inline import run
 
@@ -28,7 +29,7 @@ NOTHING = {"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_inf
 def path(tmp_path: Path) -> Path:
     """A database that was made and closed."""
     made = tmp_path / "buildtool.sqlite"
-    run(run(Database.open(made, Inline())).close())
+    run(run(SqliteDatabase.open(made, Inline())).close())
     return made
 
 
@@ -42,7 +43,7 @@ def migrated(tmp_path: Path) -> Path:
 
 def raw(path: Path, function: Callable[[Connection], None]) -> None:
     """Do something in one transaction of a database that the program has not looked at."""
-    database = Database(path, _engine(partial(_connect, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
+    database = SqliteDatabase(path, engine_of(partial(connect_writing, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
     run(database.run(function))
     run(database.close())
 
@@ -77,7 +78,7 @@ def test_alembic_finds_no_difference_between_migrations_and_tables(migrated: Pat
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
-    database = run(Database.open(migrated, Inline()))
+    database = run(SqliteDatabase.open(migrated, Inline()))
     assert run(database.run(differences)) == []
     run(database.close())
 
@@ -100,7 +101,7 @@ def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path:
         )
 
     raw(path, fill)
-    database = run(Database.open(path, Inline()))
+    database = run(SqliteDatabase.open(path, Inline()))
     (server,) = run(SqlBrokerStore(database).load()).servers
     run(database.close())
     assert (server.name, server.session, server.quarantine_reason) == ("anna", 3, "broke 3 builds")
@@ -116,7 +117,7 @@ def test_the_revision_that_the_program_knows_is_the_newest_migration() -> None:
 
 def test_opening_again_changes_nothing(path: Path) -> None:
     before = statements(path)
-    run(run(Database.open(path, Inline())).close())
+    run(run(SqliteDatabase.open(path, Inline())).close())
     assert statements(path) == before
 
 
@@ -125,9 +126,9 @@ def test_a_newer_database_is_refused_by_name_and_not_touched(path: Path) -> None
     before = path.read_bytes()
     said = rf"^{re.escape(str(path))} has revision 0999, written by a newer version .* up to {REVISION}: update"
     with pytest.raises(NewerDatabase, match=said):
-        run(Database.open(path, Inline()))
+        run(SqliteDatabase.open(path, Inline()))
     with pytest.raises(NewerDatabase, match=said):
-        run(Database.reading(path, Inline()).run(lambda c: c.exec_driver_sql("SELECT 1").scalar()))
+        run(SqliteDatabase.reading(path, Inline()).run(lambda c: c.exec_driver_sql("SELECT 1").scalar()))
     assert path.read_bytes() == before
 
 
@@ -137,22 +138,22 @@ def test_the_database_of_another_program_is_refused_and_not_touched(tmp_path: Pa
     connection.execute("CREATE TABLE recipes (name TEXT)")
     connection.close()
     with pytest.raises(StorageUnavailable, match="is the database of another program: it has a table recipes"):
-        run(Database.open(path, Inline()))
+        run(SqliteDatabase.open(path, Inline()))
     assert list(statements(path)) == ["recipes"]
 
 
 def test_an_upgrade_that_is_broken_off_leaves_nothing_half_made(tmp_path: Path) -> None:
     """All revisions run in one transaction, with the note of which was reached."""
     path = tmp_path / "buildtool.sqlite"
-    database = Database(path, _engine(partial(_connect, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
+    database = SqliteDatabase(path, engine_of(partial(connect_writing, path, 0.0), 1, "BEGIN IMMEDIATE"), Inline())
 
     def broken_off(connection: Connection) -> None:
-        _upgrade(path, connection)
+        upgrade(str(path), connection)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(database.run(broken_off))
     run(database.close())
     assert statements(path) == {}
-    run(run(Database.open(path, Inline())).close())
+    run(run(SqliteDatabase.open(path, Inline())).close())
     assert "requests" in statements(path)

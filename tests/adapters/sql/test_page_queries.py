@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, event
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import ATTEMPTS_SHOWN, REQUESTS_SHOWN, TOTALS_AGE, SqlPages
 from buildtool.adapters.sql.schema import REVISION
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import StorageUnavailable
 from buildtool.model.records import AttemptState, AuditEvent, Build, BuildState, RequestState, Row
 from buildtool.ports.pages import BuildLine, Pages, RunningBuild
@@ -29,10 +29,10 @@ class Farm:
     """A writer and the pages on a reader of the same file."""
 
     def __init__(self, path: Path) -> None:
-        self.database = run(Database.open(path, Inline()))
+        self.database = run(SqliteDatabase.open(path, Inline()))
         self.broker = SqlBrokerStore(self.database)
         self.outbox = SqlOutboxStore(self.database)
-        self.reader = Database.reading(path, Inline())
+        self.reader = SqliteDatabase.reading(path, Inline())
         self.pages: Pages = SqlPages(self.reader)
 
     def commit(self, *rows: Row) -> None:
@@ -261,7 +261,7 @@ def test_health_says_which_revision_the_database_has(farm: Farm) -> None:
 
 
 def test_without_a_database_every_page_says_so(tmp_path: Path) -> None:
-    pages = SqlPages(Database.reading(tmp_path / "none.sqlite", Inline()))
+    pages = SqlPages(SqliteDatabase.reading(tmp_path / "none.sqlite", Inline()))
     for asked in (pages.overview(0.0), pages.build_servers(), pages.builds(), pages.build(1), pages.health()):
         with pytest.raises(StorageUnavailable, match="there is no database at"):
             run(asked)

@@ -20,9 +20,9 @@ from twisted.internet.task import Clock
 from buildtool.adapters.maintenance import health
 from buildtool.adapters.maintenance.health import HealthCheck
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.sql import database
+from buildtool.adapters.sql import sqlite
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import Damaged, StorageUnavailable
@@ -50,14 +50,14 @@ class World:
     state: Path
     clock: Clock = field(factory=Clock)
     wall: WallClock = field(factory=WallClock)
-    database: Database = field(init=False)
+    database: SqliteDatabase = field(init=False)
     artifacts: ArtifactStore = field(init=False)
     keeping: Housekeeping = field(init=False)
     broker: Broker = field(init=False)
     finished: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.database = run(Database.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
+        self.database = run(SqliteDatabase.open(self.state / "buildtool.sqlite", Inline(), patience=0.0))
         store = SqlBrokerStore(self.database)
         self.artifacts = ArtifactStore(self.state, Inline())
         run(self.artifacts.start())
@@ -141,7 +141,7 @@ def locked(world: World) -> Iterator[None]:
 @contextlib.contextmanager
 def every_connection(world: World, pragma: str) -> Iterator[None]:
     """Give a limit of SQLite's own to the connection that writes, and to each that takes its place."""
-    prepare = database._prepare_writing
+    prepare = sqlite._prepare_writing
 
     def limited(path: Path, connection: sqlite3.Connection) -> None:
         prepare(path, connection)
@@ -151,7 +151,7 @@ def every_connection(world: World, pragma: str) -> Iterator[None]:
         connection.exec_driver_sql(pragma)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "_prepare_writing", limited)
+        patch.setattr(sqlite, "_prepare_writing", limited)
         run(world.database.run(limit))
         yield
     run(world.database.close())  # as an operator remounts it: what is opened from now on may write

@@ -14,7 +14,7 @@ from buildtool.adapters.maintenance.backup import Backup
 from buildtool.adapters.maintenance.fsck import Checkup
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
-from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.errors import StorageUnavailable, UsageError
 from buildtool.programs.metaserver.offline_commands import EXIT_DAMAGED
@@ -136,7 +136,7 @@ def test_a_backup_is_a_sound_state_directory_with_everything_in_it(state: Path, 
 def test_a_backup_of_a_database_that_is_written_to_is_one_moment_of_it_and_the_writer_does_not_wait(
     state: Path, tmp_path: Path
 ) -> None:
-    writing = run(Database.open(state / "buildtool.sqlite", Inline(), patience=0.0))
+    writing = run(SqliteDatabase.open(state / "buildtool.sqlite", Inline(), patience=0.0))
     store = SqlBrokerStore(writing)
     later = states.artifact(states.DONE, 2, b"made while the copy was")
 
