@@ -17,7 +17,6 @@ ALLOWED = Exceptions(
             "buildtool/adapters/maintenance/fsck_lifecycle.py",
             "buildtool/adapters/maintenance/health.py",
             "buildtool/adapters/maintenance/scrub_logs.py",
-            "buildtool/adapters/sql/operator_store.py",
             "buildtool/adapters/storage/artifact_removal.py",
             "buildtool/adapters/storage/directory_lock.py",
             "buildtool/adapters/storage/partial_download.py",

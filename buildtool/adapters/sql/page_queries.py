@@ -15,14 +15,15 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    Text,
     TextClause,
     and_,
     bindparam,
+    cast,
     func,
     literal,
     select,
     true,
-    type_coerce,
 )
 
 from buildtool.adapters.sql import rows, schema
@@ -173,13 +174,14 @@ _NOW = select(
 )
 
 
-_THERE = servers.c.connected == 1
+_THERE = servers.c.connected.is_(true())
+_ANNOUNCED = cast(servers.c.capability, JSON().with_variant(Text(), "sqlite"))
+"""What a build server says of itself, as JSON; SQLite reads it out of the text."""
+
 _SERVERS = select(
     select(func.count()).select_from(servers).scalar_subquery(),
     _count(servers, _THERE).scalar_subquery(),
-    select(func.coalesce(func.sum(type_coerce(servers.c.capability, JSON)["max_builds"].as_integer()), 0))
-    .where(_THERE)
-    .scalar_subquery(),
+    select(func.coalesce(func.sum(_ANNOUNCED["max_builds"].as_integer()), 0)).where(_THERE).scalar_subquery(),
 )
 """How many build servers are known, how many connected, with how many slots; nothing else of what they say is read."""
 

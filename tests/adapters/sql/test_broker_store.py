@@ -2,24 +2,21 @@
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, select
 
-from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import broker_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.schema import events, failures, metadata, outbox, refusals
 from buildtool.adapters.sql.shelf_queries import CHUNK
-from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import ConflictingRow, NotFound
 from buildtool.model.records import (
     AnsweredRequest,
@@ -42,6 +39,8 @@ from buildtool.model.records import (
 from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild
 from tests import messages, strategies
+from tests.support.databases import KINDS as KINDS_OF_DATABASE
+from tests.support.databases import Opened, database_of, emptied
 from tests.support.inline import run
 from tests.support.lanes import examples
 
@@ -79,10 +78,11 @@ MAIL: Mail = example(strategies.mails, key="m1", build_id=1, request_ids=(1,), c
 
 
 class Files:
-    """One database file for many examples, emptied between them, and opened anew as often as asked."""
+    """One database for many examples, emptied between them, and opened anew as often as asked."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, kind: str, opened: Opened) -> None:
+        self.kind = kind
+        self._opened = opened
         self._open()
 
     def reopen(self) -> None:
@@ -90,17 +90,13 @@ class Files:
         self._open()
 
     def _open(self) -> None:
-        self.database: SqliteDatabase = run(SqliteDatabase.open(self.path, Inline()))
+        self.database = self._opened()
         self.broker = SqlBrokerStore(self.database)
         self.outbox = SqlOutboxStore(self.database)
         self.pages = SqlPages(self.database)
 
     def empty(self) -> None:
-        def clear(connection: Connection) -> None:
-            for table in reversed(metadata.sorted_tables):
-                connection.execute(delete(table))
-
-        run(self.database.run(clear))
+        emptied(self.database)
 
     def commit(self, *rows: Row, now: float = 0.0) -> None:
         run(self.broker.commit(rows, (), now))
@@ -117,11 +113,12 @@ class Files:
         )
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    files = Files(tmp_path_factory.mktemp("stores") / "buildtool.sqlite")
-    yield files
-    run(files.database.close())
+@pytest.fixture(scope="module", params=KINDS_OF_DATABASE)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
+    with database_of(request.param, request, tmp_path_factory.mktemp("stores")) as (opened, _):
+        files = Files(request.param, opened)
+        yield files
+        run(files.database.close())
 
 
 @pytest.fixture
@@ -173,8 +170,13 @@ def test_whatever_is_committed_is_read_back_after_a_restart(shared: Files, kind:
     """Written twice, as it was and as it became: the second stands, whole."""
 
     @given(KINDS[kind], KINDS[kind])
-    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=examples(40),
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    )
     def check(old: Any, new: Any) -> None:
+        # PostgreSQL has no NUL in its texts: who adds it to the product decides how one is written.
+        assume(shared.kind == "sqlite" or "\\x00" not in repr((old, new)))
         shared.empty()
         keys = {"Request": ("id",), "Build": ("id",), "Artifact": ("id",), "Attempt": ("build_id", "epoch")}
         keys |= {"Server": ("name",), "Refusal": ("build_id", "server"), "RememberedFailure": ("build_id",)}
@@ -214,18 +216,24 @@ def test_the_round_trip_covers_every_field(kind: type) -> None:
         pytest.param(evolve(REQUEST, id=2, client_id="c2", artifact_id=99), id="a Request for no Artifact"),
         pytest.param(evolve(SERVER, quarantine_reason="\ud800"), id="text that is none"),
         pytest.param(evolve(BUILD, id=2**63), id="a number that is too large"),
-        pytest.param(evolve(REQUEST, admitted_at=float("nan")), id="a time that is none"),
     ],
 )
 def test_one_row_that_is_refused_leaves_nothing_of_its_commit(files: Files, bad: Row) -> None:
     """Wherever it stands among good ones; the good ones alone are then accepted."""
     good: list[Row] = [BUILD, ARTIFACT, REQUEST, ATTEMPT, SERVER, MAIL]
     for rows in ([bad, *good], [*good, bad]):
-        with pytest.raises(ConflictingRow, match=r"buildtool\.sqlite refuses a row"):
+        with pytest.raises(ConflictingRow, match=r" refuses a row"):
             run(files.broker.commit(rows, [AuditEvent("kind", "subject")], 1.0))
         assert files.count() == 0
     files.commit(*good)
     assert files.count() == len(good)
+
+
+@pytest.mark.parametrize("shared", ["sqlite"], indirect=True)
+def test_a_time_that_is_none_is_refused(files: Files) -> None:
+    """Where the database has no such number; PostgreSQL keeps it, and gives it back."""
+    with pytest.raises(ConflictingRow, match=" refuses a row"):
+        files.commit(BUILD, evolve(REQUEST, admitted_at=float("nan")))
 
 
 def test_a_key_is_free_again_in_the_commit_that_ends_its_build(files: Files) -> None:
@@ -282,8 +290,10 @@ def test_a_commit_of_nothing_writes_nothing(files: Files) -> None:
     assert files.count() == 0
 
 
-def test_history_that_nobody_needs_is_removed_now_and_then(files: Files) -> None:
+def test_history_that_nobody_needs_is_removed_now_and_then(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events beyond those kept, failures that are forgotten, refusals of Builds that have ended."""
+    monkeypatch.setattr(broker_store, "EVENTS_KEPT", 1_000)
+    monkeypatch.setattr(broker_store, "TIDY_EVERY", 100)
     stale = example(strategies.failures, build_id=5, until=50.0)
     fresh = evolve(stale, build_id=6, until=150.0)
     files.commit(BUILD, stale, fresh, REFUSAL, evolve(REFUSAL, build_id=7))

@@ -20,9 +20,13 @@ from buildtool.adapters.sql.schema import REVISION, metadata
 from buildtool.adapters.sql.sqlite import SqliteDatabase, connect_writing, engine_of
 from buildtool.adapters.sql.upgrade import migrate, upgrade
 from buildtool.errors import NewerDatabase, StorageUnavailable
+from tests.support.databases import database_of
 from tests.support.inline import run
 
 NOTHING = {"offers": [], "machine": [], "skills": [], "max_builds": 2, "host_info": "", "admin": "", "software": ""}
+
+
+SERVER = f"INSERT INTO servers VALUES ('anna', 3, '{json.dumps(NOTHING)}', 1, 5.0, 6.0, 1, 2, 7.0, 'broke 3 builds')"  # noqa: S608 - ours
 
 
 @pytest.fixture
@@ -73,14 +77,28 @@ def stamp(path: Path, revision: str) -> None:
     connection.close()
 
 
-def test_alembic_finds_no_difference_between_migrations_and_tables(migrated: Path) -> None:
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        return list(compare_metadata(context, metadata))
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return list(compare_metadata(context, metadata))
 
+
+def test_alembic_finds_no_difference_between_migrations_and_tables(migrated: Path) -> None:
     database = run(SqliteDatabase.open(migrated, Inline()))
     assert run(database.run(differences)) == []
     run(database.close())
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_the_same_migrations_lead_there_on_postgresql(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    with database_of("postgresql", request, tmp_path) as (opened, not_upgraded):
+        older = not_upgraded()
+        run(older.run(partial(migrate, revision="0001")))
+        run(older.run(lambda connection: connection.exec_driver_sql(SERVER.replace("1, 5.0", "true, 5.0"))))
+        run(older.close())
+        database = opened()
+        assert run(database.run(differences)) == []
+        assert [server.name for server in run(SqlBrokerStore(database).load()).servers] == ["anna"]
+        run(database.close())
 
 
 def test_migrated_and_new_tables_are_the_same_to_the_letter(migrated: Path, path: Path) -> None:
@@ -95,10 +113,7 @@ def test_what_was_in_the_first_tables_is_still_there_after_the_upgrade(tmp_path:
 
     def fill(connection: Connection) -> None:
         migrate(connection, "0001")
-        connection.exec_driver_sql(
-            "INSERT INTO servers VALUES ('anna', 3, ?, 1, 5.0, 6.0, 1, 2, 7.0, 'broke 3 builds')",
-            (json.dumps(NOTHING),),
-        )
+        connection.exec_driver_sql(SERVER)
 
     raw(path, fill)
     database = run(SqliteDatabase.open(path, Inline()))

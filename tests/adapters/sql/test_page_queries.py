@@ -21,18 +21,19 @@ from buildtool.errors import StorageUnavailable
 from buildtool.model.records import AttemptState, AuditEvent, Build, BuildState, RequestState, Row
 from buildtool.ports.pages import BuildLine, Pages, RunningBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
+from tests.support.databases import KINDS, Opened, database_of
 from tests.support.inline import run
 from tests.support.lanes import examples
 
 
 class Farm:
-    """A writer and the pages on a reader of the same file."""
+    """A writer and the pages on a reader of the same database."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = run(SqliteDatabase.open(path, Inline()))
+    def __init__(self, opened: Opened, reading: Opened) -> None:
+        self.database = opened()
         self.broker = SqlBrokerStore(self.database)
         self.outbox = SqlOutboxStore(self.database)
-        self.reader = SqliteDatabase.reading(path, Inline())
+        self.reader = reading()
         self.pages: Pages = SqlPages(self.reader)
 
     def commit(self, *rows: Row) -> None:
@@ -43,11 +44,12 @@ class Farm:
         run(self.database.close())
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    made = Farm(tmp_path / "buildtool.sqlite")
-    yield made
-    made.close()
+@pytest.fixture(params=KINDS)
+def farm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Farm]:
+    with database_of(request.param, request, tmp_path) as opening:
+        made = Farm(*opening)
+        yield made
+        made.close()
 
 
 def build(number: int, state: BuildState = BuildState.SUCCEEDED, project: str = "lua", **changes: Any) -> Build:
@@ -58,17 +60,24 @@ def build(number: int, state: BuildState = BuildState.SUCCEEDED, project: str = 
 # --- lists ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Farm, list[Build]]]:
+@pytest.fixture(scope="module", params=KINDS)
+def history(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Farm, list[Build]]]:
     """Sixty builds of two projects in all states, some numbers missing."""
-    farm = Farm(tmp_path_factory.mktemp("history") / "buildtool.sqlite")
+    with database_of(request.param, request, tmp_path_factory.mktemp("history")) as opening:
+        farm = Farm(*opening)
+        yield farm, _filled(farm)
+        farm.close()
+
+
+def _filled(farm: Farm) -> list[Build]:
     states = list(BuildState)
     builds = [
         build(number, states[number % 7], "lua" if number % 3 else "zlib") for number in range(1, 90) if number % 4
     ]
     farm.commit(*builds)
-    yield farm, builds
-    farm.close()
+    return builds
 
 
 @given(
@@ -314,6 +323,10 @@ class Watched:
             self.plans.append((statement, [row[3] for row in rows]))
 
 
+ON_SQLITE = pytest.mark.parametrize("farm", ["sqlite"], indirect=True)
+"""What is said here of how statements are answered is SQLite's way."""
+
+
 @pytest.fixture
 def watched(farm: Farm) -> Watched:
     """A little of everything, so that no statement is left out for want of rows."""
@@ -321,6 +334,7 @@ def watched(farm: Farm) -> Watched:
     return Watched(farm)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("asked", ASKED)
 def test_no_statement_reads_a_table_of_history_from_end_to_end(farm: Farm, watched: Watched, asked: str) -> None:
     run(ASKED[asked](farm))
@@ -336,6 +350,7 @@ def test_no_statement_reads_a_table_of_history_from_end_to_end(farm: Farm, watch
     assert scanned == []
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("asked", ["next page", "one project", "one state", "project and state", "events"])
 def test_no_list_is_sorted_it_is_read_in_order(farm: Farm, watched: Watched, asked: str) -> None:
     run(ASKED[asked](farm))
@@ -344,6 +359,7 @@ def test_no_list_is_sorted_it_is_read_in_order(farm: Farm, watched: Watched, ask
     assert not [step for steps in lists for step in steps if "TEMP B-TREE" in step]
 
 
+@ON_SQLITE
 def test_a_page_of_fifty_takes_as_many_statements_as_a_page_of_one(farm: Farm, watched: Watched) -> None:
     farm.commit(*(build(n, epoch=1, artifact_id=1) for n in range(2, 60)))
     sent = []

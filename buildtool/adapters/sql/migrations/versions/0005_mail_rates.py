@@ -3,32 +3,16 @@
 import sqlalchemy as sa
 from alembic import op
 
+from buildtool.adapters.sql.migrations import NONE, add_columns
+
 revision = "0005"
 down_revision = "0004"
 
-NONE = sa.text("''")
+HELD = sa.text("sent_at IS NULL AND refused_at IS NULL AND digest != ''")
 
 
 def upgrade() -> None:
-    # A default fills the rows that are there; it does not stay, since the program always says what it means.
-    for table, before, names in _ADDED:
-        with op.batch_alter_table(table, recreate="always") as batch:
-            for name in names:
-                batch.add_column(sa.Column(name, sa.Text(), nullable=False, server_default=NONE), insert_before=before)
-    for table, _, names in _ADDED:
-        with op.batch_alter_table(table, recreate="always") as batch:
-            for name in names:
-                batch.alter_column(name, server_default=None)
-    op.create_index(
-        "ix_outbox_digest",
-        "outbox",
-        ["digest"],
-        sqlite_where=sa.text("sent_at IS NULL AND refused_at IS NULL AND digest != ''"),
-        postgresql_where=sa.text("sent_at IS NULL AND refused_at IS NULL AND digest != ''"),
-    )
-
-
-_ADDED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("requests", "mail_error", ("asker",)),
-    ("outbox", "tries", ("asker", "digest")),
-)
+    add_columns("requests", sa.Column("asker", sa.Text(), nullable=False, server_default=NONE), before="mail_error")
+    added = (sa.Column(name, sa.Text(), nullable=False, server_default=NONE) for name in ("asker", "digest"))
+    add_columns("outbox", *added, before="tries")
+    op.create_index("ix_outbox_digest", "outbox", ["digest"], sqlite_where=HELD, postgresql_where=HELD)

@@ -1,0 +1,33 @@
+"""What an operator asks of the database is answered from what was committed, whichever kind of database that is."""
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.operator_store import SqlOperatorStore
+from buildtool.adapters.sql.outbox_store import SqlOutboxStore
+from tests.adapters.sql.test_broker_store import ARTIFACT, BUILD, MAIL
+from tests.support.databases import KINDS, database_of
+from tests.support.inline import run
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mails_are_counted_and_artifacts_of_a_server_come_in_pages(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with database_of(kind, request, tmp_path) as (opened, _):
+        database = opened()
+        made = [evolve(ARTIFACT, id=number, server="anna" if number % 2 else "bert") for number in range(1, 8)]
+        withdrawn = evolve(ARTIFACT, id=9, server="anna", withdrawn="it was wrong")
+        mails = [evolve(MAIL, key=f"m{number}") for number in range(4)]
+        run(SqlBrokerStore(database).commit([BUILD, *made, withdrawn, *mails], (), 0.0))
+        run(SqlOutboxStore(database).sent("m0", 1.0))
+        run(SqlOutboxStore(database).refused("m1", 1.0, "550 no such user"))
+        store = SqlOperatorStore(database)
+        assert run(store.mail_left()) == (2, 1)
+        assert [one.id for one in run(store.artifacts_by("anna", 0, 3))] == [1, 3, 5]
+        assert [one.id for one in run(store.artifacts_by("anna", 5, 3))] == [7]
+        assert list(run(store.artifacts_by("nobody", 0, 3))) == []
+        run(database.close())

@@ -1,0 +1,1 @@
+"""What releases left on disk, and how it is recorded."""
