@@ -46,7 +46,7 @@ def _lived(farm: ReleaseFarm) -> dict[str, object]:
     farm.extra |= {"BUILDTOOL_MAIL_HOST": "127.0.0.1", "BUILDTOOL_MAIL_PORT": "9"}  # nobody listens there
     metaserver = farm.start_metaserver()
     anna = farm.server("anna")
-    asked = {
+    asked: dict[str, object] = {
         "built": farm.ask("--foreground", "--output", "built.zip", "--greeting=built", "ann@example.org"),
         "failed": farm.ask("--foreground", "--greeting=failed", "bob@example.org", code=3),
     }
