@@ -114,7 +114,10 @@ def there_is(path: Path) -> bool:
 
 
 def driver(path: Path, mode: str = "ro", patience: float = PATIENCE) -> sqlite3.Connection:
-    """Connect without the driver's own idea of transactions; a pool hands connections from thread to thread."""
+    """Connect without the driver's own idea of transactions; a pool hands connections from thread to thread.
+
+    ``patience`` is in seconds. Raises sqlite3.Error.
+    """
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
@@ -162,7 +165,10 @@ def engine_of(connect: Callable[[], sqlite3.Connection], connections: int, begin
 
 
 def connect_writing(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connection:
-    """Connect to a file that is written, made when it is not there. Raises StorageUnavailable."""
+    """Connect to a file that is written, made when it is not there; ``patience`` is in seconds.
+
+    Raises StorageUnavailable.
+    """
     return _prepared(driver(path, mode, patience), partial(_prepare_writing, path))
 
 
