@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from buildtool.demo.local_farm import PATIENCE, FarmError, LocalFarm, Program, import_sources
 
@@ -27,13 +27,7 @@ echo "$1" >program
 
 @define
 class ReleaseFarm(LocalFarm):
-    """The farm below ``directory``, run by the programs of ``root``."""
-
-    checkout: Path = field(default=HERE.parent.parent.parent)
-
-    @property
-    def root(self) -> Path:
-        return self.checkout
+    """The farm of a recorded release."""
 
     def ask(self, *words: str, code: int = 0) -> dict[str, Any]:
         """Run startcompile.py --json, which must end with ``code``, and return what it printed."""
@@ -58,7 +52,7 @@ def release_farm(directory: Path, checkout: Path | None = None) -> Iterator[Rele
     import_sources(sources, directory / "origin" / "greeter.git")
     farm = ReleaseFarm(directory / "farm", CONFIG, {"RELEASE_CONTROL": str(control)})
     if checkout is not None:
-        farm.checkout = checkout
+        farm.root, farm.python = checkout, str(checkout / ".venv" / "bin" / "python")
     try:
         farm.programs.append(_serve(directory / "origin"))
         yield farm

@@ -117,5 +117,4 @@ def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 if __name__ == "__main__":
-    sys.executable = str(Path(sys.argv[1]).resolve() / ".venv/bin/python")  # what the farm starts its programs with
     print(record(Path(sys.argv[1]).resolve()))
