@@ -176,6 +176,31 @@ def test_a_file_or_folder_of_ours_that_a_page_names_is_there(path: Path) -> None
 
 
 @pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_a_dotted_name_of_ours_that_a_page_names_is_there(path: Path) -> None:
+    """``buildtool.concurrency.periodic``, ``python -m tests.benchmarks``, ``timers.next_due``, also within commands."""
+    text = path.read_text("utf-8")
+    named = set(re.findall(r"(?<![\w./])(?:buildtool|tests|web)(?:\.[a-zA-Z_]\w*)+(?![\w/-])", text))
+    assert {name for name in named - OF_THE_LOG if not found(name)} == set()
+
+
+OF_THE_LOG = {"buildtool.sqlite"}
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module or a package of the checkout, or a name that one has at its top."""
+    parts = name.split(".")
+    for size in range(len(parts), 0, -1):
+        at = ROOT.joinpath(*parts[:size])
+        if at.is_dir() or at.with_suffix(".py").is_file():
+            inside = at / "__init__.py" if at.is_dir() else at.with_suffix(".py")
+            rest = parts[size:]
+            return not rest or (
+                inside.is_file() and re.search(rf"\b{rest[0]}\b", inside.read_text("utf-8")) is not None
+            )
+    return False
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
 def test_a_class_that_a_page_names_is_one_of_ours(path: Path) -> None:
     named = {text.partition(".")[0] for text in said(path) if re.fullmatch(r"(?:[A-Z][a-z]+)+(?:\.[a-z_]+)?", text)}
     assert named - classes() - set(dir(builtins)) - OF_OTHERS == set()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, assert_never
 
 from attrs import evolve, frozen
 
@@ -161,6 +161,8 @@ def _on_time(context: DecisionContext, event: TimedEvent) -> None:
             quarantine.end_quarantine(context, event)
         case RefusalOver():
             context.freed.add(event.key[1])
+        case _:
+            assert_never(event)
 
 
 def _expire(context: DecisionContext, request_id: int) -> None:

@@ -19,7 +19,8 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Session, connect_requester, greet
-from buildtool.adapters.control.gateway import Gateway, anybody
+from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, RequesterEndpoint, anybody
+from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -35,9 +36,13 @@ from buildtool.errors import (
     Unavailable,
     UsageError,
 )
+from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.metaserver.operations import OperatorService
+from buildtool.metaserver.requests import RequestService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, Judged, Verdict
+from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import codec
 from buildtool.protocol.hello import PROTOCOL_VERSION
 from buildtool.protocol.messages import (
@@ -115,6 +120,22 @@ class Farm:
 
 
 # --- requesters -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "endpoint"),
+    [
+        (RequestService, RequesterEndpoint),
+        (BuildServerService, BuildServerEndpoint),
+        (OperatorService, OperatorEndpoint),
+    ],
+)
+def test_every_message_that_a_service_answers_can_be_sent_and_no_other(service: Any, endpoint: Any) -> None:
+    """What needs the connection itself is the endpoint's own. Orders are answered, and connections end, unasked."""
+    own = {message for name, message in endpoint.takes.items() if hasattr(endpoint, f"remote_{name}")}
+    answered = set(service.__new__(service).handlers) - {Accepted, ConnectionEnded}
+    assert answered - set(endpoint.takes.values()) == set()
+    assert set(endpoint.takes.values()) - answered <= own
 
 
 def test_a_requester_asks_and_is_answered() -> None:
