@@ -33,18 +33,7 @@ from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import digest_of, shown
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
-from buildtool.ports.buildserver import (
-    Commands,
-    Halt,
-    Halted,
-    PackedFile,
-    RunningCommand,
-    SlotPlace,
-    SourceCopies,
-    Sources,
-    Uploads,
-    Workshop,
-)
+from buildtool.ports import buildserver as ports
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Project
 from buildtool.project.recipe import Command, Plan, PlatformTools, Wanted
@@ -73,16 +62,16 @@ class Tools:
     all commands of one build together, or None; ``cpus`` how many processors one build may use.
     """
 
-    sources: Sources
-    commands: Commands
-    workshop: Workshop
-    uploads: Uploads
+    sources: ports.Sources
+    commands: ports.Commands
+    workshop: ports.Workshop
+    uploads: ports.Uploads
     clock: IReactorTime
     environment: Mapping[str, str]
     server: str = ""
     cpus: int = 1
     time_limit: float | None = None
-    copies: SourceCopies | None = None
+    copies: ports.SourceCopies | None = None
 
 
 @frozen
@@ -133,10 +122,10 @@ class Run:
         self._pool = pool
         self.log = LogPipe(tools.clock, self._append, work.log_limit)
         self._stopped: Stopped | None = None
-        self._halt = Halt()
+        self._halt = ports.Halt()
         self._asker = Asker(connection=work.order.build_id)
-        self._clearing = Halt()
-        self._command: RunningCommand | None = None
+        self._clearing = ports.Halt()
+        self._command: ports.RunningCommand | None = None
         self._asking: Deferred[object] | None = None
         self._spent = 0.0
 
@@ -173,7 +162,7 @@ class Run:
         """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""
         try:
             await self._tools.workshop.clear(self._work.slot, self._clearing)
-        except Halted:
+        except ports.Halted:
             self._log.info("slot {slot} is cleaned at the next start", slot=self._work.slot)
         except BuildToolError as error:
             self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
@@ -257,7 +246,7 @@ class Run:
             raise RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
         return plan
 
-    async def _run(self, command: Command, plan: Plan, tree: Path, place: SlotPlace) -> None:
+    async def _run(self, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
         self._check()
         limit = self._limit()
         self.log.note(f"[{command.words()}: {shlex.join(command.argv)}]")
@@ -287,11 +276,11 @@ class Run:
             TimeLimit(donor, donor=True) if donor is not None and donor < project else TimeLimit(project, donor=False)
         )
 
-    def _environment(self, place: SlotPlace) -> dict[str, str]:
+    def _environment(self, place: ports.SlotPlace) -> dict[str, str]:
         own = {"HOME": str(place.home), "TMPDIR": str(place.temporary), "SOURCE_DATE_EPOCH": FIXED_TIME}
         return {"LANG": "C.UTF-8", "TZ": "UTC", **self._tools.environment, **own}
 
-    async def _pack(self, plan: Plan, tree: Path, place: SlotPlace) -> tuple[PackedFile, Path, str]:
+    async def _pack(self, plan: Plan, tree: Path, place: ports.SlotPlace) -> tuple[ports.PackedFile, Path, str]:
         name, limit = artifact_name(self._work.order), self._limit()
         output = place.output / name
         # Packing counts as a command does: what is delivered may be as large as it likes, and so take as long.

@@ -28,6 +28,7 @@ from buildtool.errors import (
     UsageError,
 )
 from buildtool.model.records import AttemptEnd
+from buildtool.model.text import one_line
 from buildtool.ports.buildserver import CommandEnd, Obstacle
 from buildtool.project.recipe import Command
 
@@ -130,5 +131,4 @@ def judge(command: Command, ended: CommandEnd, machine_faults: tuple[str, ...], 
 
 def brief(reason: str) -> str:
     """Return a reason as one printable line of bounded length."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in reason).split())
-    return line if len(line) <= REASON_LIMIT else f"{line[: REASON_LIMIT - 3]}..."
+    return one_line(reason, REASON_LIMIT)

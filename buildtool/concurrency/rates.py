@@ -12,7 +12,6 @@ __all__ = ["LeftOut", "RateBudget", "Rates", "Shares"]
 SOURCES_KEPT = 1_000
 """How many sources have a budget of their own at a time; who is not heard of longest begins anew."""
 
-
 SHARES_KEPT = 20_000
 """How many shares are kept at a time, the newest."""
 

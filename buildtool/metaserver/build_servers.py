@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import attrs
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
@@ -19,8 +20,8 @@ from buildtool.errors import (
     StorageUnavailable,
     UsageError,
 )
-from buildtool.metaserver.arrivals import Comings
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.problems import Comings
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import (
@@ -40,30 +41,10 @@ from buildtool.ports.metaserver import (
     ConnectionEnded,
     Handlers,
 )
+from buildtool.protocol import messages
 from buildtool.protocol.codec import encode, size_of
-from buildtool.protocol.messages import (
-    Accepted,
-    Done,
-    Draining,
-    Ended,
-    Heard,
-    Heartbeat,
-    Ok,
-    Register,
-    RenewTickets,
-    Tickets,
-    Welcome,
-)
-from buildtool.scheduling.answers import Answer, HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
-from buildtool.scheduling.events import (
-    AttemptAccepted,
-    AttemptEnded,
-    Delivered,
-    Disconnected,
-    DrainBegun,
-    HeldReported,
-    Registered,
-)
+from buildtool.scheduling import events
+from buildtool.scheduling.answers import HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
 
 log = Logger()
 
@@ -112,17 +93,17 @@ class BuildServerService:
     def handlers(self) -> Handlers:
         """What build servers may tell and ask."""
         return {
-            Register: self.register,
+            messages.Register: self.register,
             ConnectionEnded: self.disconnected,
-            Accepted: self.accepted,
-            Ended: self.ended,
-            Done: self.done,
-            Heartbeat: self.heartbeat,
-            Draining: self.draining,
-            RenewTickets: self.renew,
+            messages.Accepted: self.accepted,
+            messages.Ended: self.ended,
+            messages.Done: self.done,
+            messages.Heartbeat: self.heartbeat,
+            messages.Draining: self.draining,
+            messages.RenewTickets: self.renew,
         }
 
-    async def register(self, by: Principal, message: Register) -> Welcome:
+    async def register(self, by: Principal, message: messages.Register) -> messages.Welcome:
         """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
         if not is_server_name(message.server):
             raise UsageError(f"build server name {message.server!r} is not usable: {SERVER_NAME_WORDS}")
@@ -137,14 +118,14 @@ class BuildServerService:
             raise UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
         capability = _useful(message.server, capability)
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
-        answer = await self._open(Registered(message.server, capability, message.held, instance, by.address))
+        answer = await self._open(events.Registered(message.server, capability, message.held, instance, by.address))
         self._comings.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
         with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
         words = {"name": message.server, "session": answer.session, "with_what": with_what}
         log.info("build server {name} connected, session {session}{with_what}", **words)
         projects = self.configuration.settings.projects
-        return Welcome(
+        return messages.Welcome(
             session=answer.session,
             transfer_url=self.configuration.settings.transfer_url,
             artifact_limit=max((project.artifact_limit for project in projects), default=0),
@@ -153,7 +134,7 @@ class BuildServerService:
             verdicts=answer.verdicts,
         )
 
-    async def _open(self, event: Registered) -> SessionOpened:
+    async def _open(self, event: events.Registered) -> SessionOpened:
         """Open a Session, once whoever has the name was asked and is not there. Raises NameTaken, Overloaded."""
         answer = await self.broker.send(event)
         if isinstance(answer, NameHeld) and answer.session:
@@ -174,7 +155,7 @@ class BuildServerService:
             case _:
                 raise InternalError("the metaserver answered a login with something else")
 
-    def _taken(self, event: Registered, held: NameHeld) -> NameTaken:
+    def _taken(self, event: events.Registered, held: NameHeld) -> NameTaken:
         now, wall = self.broker.timers.seconds(), self.broker.clock.wall()
         if self._comings.refused(event.server, now):
             log.warn(
@@ -200,30 +181,27 @@ class BuildServerService:
         """Return which names two machines share, and which do not stay, one line each."""
         return self._comings.problems(self.broker.timers.seconds())
 
-    async def disconnected(self, by: Principal, message: ConnectionEnded) -> Ok:
+    async def disconnected(self, by: Principal, message: ConnectionEnded) -> messages.Ok:
         """Record that the connection of a Session ended. Raises StorageUnavailable."""
         log.info("build server {name} left: {reason}", name=by.name, reason=message.reason)
-        return _ok(await self.broker.send(Disconnected(by.name, by.session, message.reason, message.clean)))
+        return await self._record(events.Disconnected, by, message)
 
-    async def accepted(self, by: Principal, message: Accepted) -> Ok:
+    async def accepted(self, by: Principal, message: messages.Accepted) -> messages.Ok:
         """Record that a build server took an Attempt. Raises StorageUnavailable."""
-        return _ok(await self.broker.send(AttemptAccepted(by.name, by.session, message.build_id, message.epoch)))
+        return await self._record(events.AttemptAccepted, by, message)
 
-    async def ended(self, by: Principal, message: Ended) -> Ok:
+    async def ended(self, by: Principal, message: messages.Ended) -> messages.Ok:
         """Record that an Attempt ended without an artifact. Raises UsageError when it claims success without one."""
         if message.end is AttemptEnd.SUCCEEDED:
             raise UsageError("an attempt that succeeded is told with its artifact")
-        event = AttemptEnded(
-            by.name, by.session, message.build_id, message.epoch, message.end, message.reason, message.log_tail
-        )
         build = self.broker.state.builds.get(message.build_id)
-        ok = _ok(await self.broker.send(event))
+        ok = await self._record(events.AttemptEnded, by, message)
         if message.end is AttemptEnd.REFUSED and build is not None and not ok.stale:
             words = {"build": build.id, "epoch": message.epoch, "project": build.spec.project, "name": by.name}
             log.info("build {build}.{epoch} of {project} declined by {name}: {why}", why=message.reason, **words)
         return ok
 
-    async def done(self, by: Principal, message: Done) -> Ok:
+    async def done(self, by: Principal, message: messages.Done) -> messages.Ok:
         """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
         if not is_artifact_name(message.name):
             raise UsageError(f"artifact name {message.name!r} is not usable: {ARTIFACT_NAME_WORDS}")
@@ -234,45 +212,33 @@ class BuildServerService:
         attempt = self._current(by, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
-                return Ok(stale=True)
+                return messages.Ok(stale=True)
             await self._publish(message)
-        event = Delivered(
-            by.name,
-            by.session,
-            message.build_id,
-            message.epoch,
-            message.digest,
-            message.content_digest,
-            message.size,
-            message.name,
-            message.seconds,
-            message.log_tail,
-        )
-        return _ok(await self.broker.send(event))
+        return await self._record(events.Delivered, by, message)
 
-    async def _publish(self, message: Done) -> None:
+    async def _publish(self, message: messages.Done) -> None:
         try:
             await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
         except StorageUnavailable as error:
             await self.unkept(message.build_id, message.epoch, str(error))
             raise
 
-    async def heartbeat(self, by: Principal, message: Heartbeat) -> Heard:
+    async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.Heard:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
         check_held(message.held)
-        answer = await self.broker.send(HeldReported(by.name, by.session, message.held))
+        answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held))
         if not isinstance(answer, HeldJudged) or answer.stale:
             raise Fenced(f"session {by.session} of build server {by.name} is over: log in again")
-        return Heard(answer.verdicts)
+        return messages.Heard(answer.verdicts)
 
-    async def draining(self, by: Principal, message: Draining) -> Ok:
+    async def draining(self, by: Principal, message: messages.Draining) -> messages.Ok:
         """Record that a build server takes nothing more in this Session. Raises StorageUnavailable."""
         known = self.broker.state.servers.get(by.name)
         if known is not None and not known.draining:
             log.info("build server {name} drains: {why}", name=by.name, why=message.reason)
-        return _ok(await self.broker.send(DrainBegun(by.name, by.session, message.reason)))
+        return await self._record(events.DrainBegun, by, message)
 
-    async def renew(self, by: Principal, message: RenewTickets) -> Tickets:
+    async def renew(self, by: Principal, message: messages.RenewTickets) -> messages.Tickets:
         """Return fresh tickets for a running Attempt. Raises NotFound when it is no longer this Session's."""
         attempt = self._current(by, message.build_id, message.epoch)
         build = self.broker.state.builds.get(message.build_id)
@@ -282,6 +248,13 @@ class BuildServerService:
         if not message.source:
             return both
         return evolve(both, source_ticket=self.tickets.source(build.spec, message.build_id, message.epoch))
+
+    async def _record(
+        self, event: Callable[..., events.Event], by: Principal, message: attrs.AttrsInstance
+    ) -> messages.Ok:
+        """Record what a build server tells: an event with the message's own fields. Raises StorageUnavailable."""
+        answer = await self.broker.send(event(by.name, by.session, **attrs.asdict(message, recurse=False)))
+        return messages.Ok(stale=isinstance(answer, Noted) and answer.stale)
 
     def _current(self, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         """Return an Attempt if it is of the Session that calls."""
@@ -326,7 +299,3 @@ def check_held(held: tuple[Held, ...]) -> None:
     """Raise UsageError for more Attempts than a build server can have, or one that is named twice."""
     if len(held) > _MOST_HELD or len({one.key for one in held}) < len(held):
         raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
-
-
-def _ok(answer: Answer) -> Ok:
-    return Ok(stale=isinstance(answer, Noted) and answer.stale)

@@ -159,7 +159,7 @@ def ref_and_range(message: Submit | AskExplain) -> tuple[str, str]:
 
 def _declared(project: Project, local: Mapping[str, Value]) -> dict[str, Value]:
     """Leave out what this project does not look at: the requester's configuration may be older or newer."""
-    names = project.options.artifact_names()
+    names = project.options.artifact_names
     if local.keys() <= names:
         return dict(local)
     return {name: value for name, value in local.items() if name in names}

@@ -20,7 +20,6 @@ from buildtool.scheduling.waiting import NAMES_SHOWN
 SIMILAR = 60
 """How many artifacts of each kind are looked at for the one that comes nearest."""
 
-
 DIFFERENCES_TOLD = 60
 """How many differences from the nearest artifact are told."""
 
@@ -67,7 +66,7 @@ class Explainer:
     async def _nearest(self, demand: Demand) -> tuple[Artifact | None, tuple[str, ...]]:
         comparisons = self.state.projects.compare(demand.spec.project)
         best: tuple[Artifact, list[Reason]] | None = None
-        for artifact in await self.store.similar(demand.spec.shelf(), SIMILAR):
+        for artifact in await self.store.similar(demand.spec.shelf, SIMILAR):
             reasons = satisfies(artifact, demand, comparisons)
             if reasons and (best is None or len(reasons) < len(best[1])):
                 best = artifact, reasons

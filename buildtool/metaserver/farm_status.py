@@ -12,7 +12,7 @@ from attrs import define
 
 from buildtool.errors import StorageUnavailable
 from buildtool.metaserver.broker import Broker
-from buildtool.model.records import AttemptState, Build, BuildState
+from buildtool.model.records import Attempt, AttemptState, Build, BuildState
 from buildtool.model.servers import Server
 from buildtool.model.text import duration_words, one_line
 from buildtool.ports.common import Clock
@@ -63,16 +63,7 @@ class FarmStatusReader:
             problems=tuple(shortened(line) for line in troubles[-PROBLEMS_SHOWN:]),
             stands=tuple(_stands(state, server, now) for server in servers[:SERVERS_SHOWN]),
             running=tuple(
-                RunningTold(
-                    one.build_id,
-                    one.epoch,
-                    _project(state.builds.get(one.build_id)),
-                    _revision(state.builds.get(one.build_id)),
-                    one.server,
-                    one.state.value,
-                    max(0.0, now - one.offered_at),
-                )
-                for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
+                _runs(state, one, now) for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
             ),
             waiting=await self._waiting(first, now),
             turns=self.turns(),
@@ -92,14 +83,6 @@ class FarmStatusReader:
 def shortened(text: str) -> str:
     """Return a text in one line of at most ``WORDS_SHOWN`` characters."""
     return one_line(text, WORDS_SHOWN)
-
-
-def _project(build: Build | None) -> str:
-    return build.spec.project if build is not None else ""
-
-
-def _revision(build: Build | None) -> str:
-    return build.spec.revision if build is not None else ""
 
 
 def _stands(state: State, server: Server, now: float) -> ServerStands:
@@ -125,6 +108,13 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
     if server.draining:
         words.append("draining")
     return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
+
+
+def _runs(state: State, attempt: Attempt, now: float) -> RunningTold:
+    build = state.builds.get(attempt.build_id)
+    project, revision = (build.spec.project, build.spec.revision) if build is not None else ("", "")
+    seconds = max(0.0, now - attempt.offered_at)
+    return RunningTold(*attempt.key, project, revision, attempt.server, attempt.state.value, seconds)
 
 
 def _waits(state: State, build: Build, now: float) -> WaitingTold:

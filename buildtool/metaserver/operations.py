@@ -35,29 +35,7 @@ from buildtool.protocol.operator import (
     RebuildBuild,
     ResumeServer,
 )
-from buildtool.scheduling.answers import (
-    Answer,
-    ConflictingSubmission,
-    Dispatched,
-    Hit,
-    JoinedBuild,
-    KnownFailure,
-    Noted,
-    Queued,
-    RepeatedSubmission,
-)
-from buildtool.scheduling.events import (
-    ArtifactGone,
-    BuildAborted,
-    DispatchHeld,
-    Event,
-    FailureForgotten,
-    ServerForgotten,
-    ServerPaused,
-    ServerResumed,
-    Submitted,
-    Tick,
-)
+from buildtool.scheduling import answers, events
 from buildtool.scheduling.servers.names import busy_in
 
 NAMES_SHOWN = 20
@@ -107,7 +85,7 @@ class OperatorService:
 
     async def drain(self, by: Principal, message: Drain) -> ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
-        changed = await self._send(DispatchHeld(message.on, by.name))
+        changed = await self._send(events.DispatchHeld(message.on, by.name))
         self._draining = by.name if message.on else ""
         runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
         if not message.on:
@@ -129,7 +107,7 @@ class OperatorService:
         """Pause a build server: it gets no more builds. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
         reason = shortened(message.reason) or "by the operator"
-        changed = await self._send(ServerPaused(server.name, reason, by.name))
+        changed = await self._send(events.ServerPaused(server.name, reason, by.name))
         runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
         already = "" if changed else " already"
@@ -138,7 +116,7 @@ class OperatorService:
     async def resume(self, by: Principal, message: ResumeServer) -> ActionResult:
         """Resume a build server: it gets builds again. Raises NotFound."""
         server = self._server(message.server)
-        changed = await self._send(ServerResumed(server.name, by.name))
+        changed = await self._send(events.ServerResumed(server.name, by.name))
         now, server = self.clock.wall(), self._server(message.server)
         still = ""
         if not server.connected:
@@ -165,7 +143,7 @@ class OperatorService:
                 f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
                 "missed, or end these builds first (--abort BUILD)"
             )
-        changed = await self._send(ServerForgotten(server.name, by.name))
+        changed = await self._send(events.ServerForgotten(server.name, by.name))
         words = f"build server {server.name} is forgotten; what it built stays"
         return ActionResult(
             (words if changed else f"build server {server.name} has just come back: it stays",), changed
@@ -186,7 +164,7 @@ class OperatorService:
         waiting = len(self.broker.state.waiters(message.build_id))
         why = f": {shortened(message.reason)}" if message.reason else ""
         reason = f"aborted by the operator{why}"
-        if not await self._send(BuildAborted(message.build_id, reason, by.name)):
+        if not await self._send(events.BuildAborted(message.build_id, reason, by.name)):
             build = await self._build(message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
         told = "1 request is" if waiting == 1 else f"{waiting} requests are"
@@ -203,7 +181,9 @@ class OperatorService:
         spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
         demand = Demand(spec, spec.revision, "", (spec.revision,))
         digest = digest_of(encode(evolve(message, client_id="")))
-        answer = await self.broker.send(Submitted(message.client_id, digest, email, demand, force=True, by=by.name))
+        answer = await self.broker.send(
+            events.Submitted(message.client_id, digest, email, demand, force=True, by=by.name)
+        )
         request_id = _admitted(answer)
         request = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
         if request is None or request.build_id is None:
@@ -222,12 +202,12 @@ class OperatorService:
             if build.state is BuildState.FAILED:
                 kept = "; a mistake of the project is never remembered, another failure for a while only"
             raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
-        await self.broker.send(FailureForgotten(failure, by.name))
+        await self.broker.send(events.FailureForgotten(failure, by.name))
         words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
         return ActionResult((words,), build_id=build.id)
 
     async def _failure(self, build: Build) -> RememberedFailure | None:
-        shelf = build.spec.shelf()
+        shelf = build.spec.shelf
         shelves, _ = await self.store.known((shelf,), (), self.clock.wall())
         return next((one for one in shelves[shelf].failures if one.build_id == build.id), None)
 
@@ -278,8 +258,8 @@ class OperatorService:
     async def _withdraw(self, artifacts: Sequence[Artifact], reason: str, by: str) -> int:
         """Withdraw artifacts, all in one transaction, and return how many files went."""
         words = f"purged by the operator: {shortened(reason)}" if reason else "purged by the operator"
-        events = [self.broker.send(ArtifactGone(artifact, words, by)) for artifact in artifacts]
-        await gatherResults([Deferred.fromCoroutine(event) for event in events], consumeErrors=True)
+        withdrawals = [self.broker.send(events.ArtifactGone(artifact, words, by)) for artifact in artifacts]
+        await gatherResults([Deferred.fromCoroutine(one) for one in withdrawals], consumeErrors=True)
         return sum([await self._delete(digest) for digest in {artifact.digest for artifact in artifacts}])
 
     async def _delete(self, digest: str) -> int:
@@ -288,24 +268,24 @@ class OperatorService:
         async def named() -> bool:
             # What was published before this file was locked has been told to the broker by the time that it has taken
             # in the first of these, and is decided before it has taken in the second.
-            await self.broker.send(Tick())
-            await self.broker.send(Tick())
+            await self.broker.send(events.Tick())
+            await self.broker.send(events.Tick())
             return bool(await self.store.artifacts_of(digest))
 
         return int(await self.files.remove_unless(digest, named))
 
-    async def _send(self, event: Event) -> bool:
+    async def _send(self, event: events.Event) -> bool:
         """Send an act; say whether it changed anything."""
-        answer: Answer = await self.broker.send(event)
-        return not (isinstance(answer, Noted) and answer.stale)
+        answer: answers.Answer = await self.broker.send(event)
+        return not (isinstance(answer, answers.Noted) and answer.stale)
 
 
-def _admitted(answer: Answer) -> int:
+def _admitted(answer: answers.Answer) -> int:
     """Return the id of the Request that a submission made, or had made before."""
     match answer:
-        case RepeatedSubmission() | ConflictingSubmission():
+        case answers.RepeatedSubmission() | answers.ConflictingSubmission():
             return answer.request_id
-        case Hit() | Dispatched() | JoinedBuild() | Queued() | KnownFailure():
+        case answers.Hit() | answers.Dispatched() | answers.JoinedBuild() | answers.Queued() | answers.KnownFailure():
             return answer.request.id
         case _:
             raise InternalError("the metaserver answered a submission with something else")

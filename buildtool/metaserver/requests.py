@@ -30,38 +30,11 @@ from buildtool.metaserver.request_status import RequestStatusReader
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import AnsweredRequest, Request, RequestState
+from buildtool.model.records import Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
-from buildtool.protocol.messages import (
-    TOGETHER,
-    AskBuild,
-    AskExplain,
-    AskHealth,
-    AskStatus,
-    AskWhy,
-    Cancel,
-    Explanation,
-    HealthTold,
-    ReactorTurns,
-    RequestStatus,
-    RequestStatuses,
-    Submit,
-    SubmitTogether,
-)
-from buildtool.scheduling.answers import (
-    Answer,
-    AnsweredTogether,
-    Cancelled,
-    ConflictingSubmission,
-    Dispatched,
-    Explained,
-    Hit,
-    JoinedBuild,
-    KnownFailure,
-    Queued,
-    RepeatedSubmission,
-)
+from buildtool.protocol import messages
+from buildtool.scheduling import answers
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
 
 log = Logger()
@@ -86,10 +59,6 @@ PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
 
 
-def _untimed() -> None:
-    """Return nothing: the reactor's turns are not timed."""
-
-
 @define
 class RequestService:
     """A service for requesters, over a broker. Every method raises BuildToolError for what cannot be done.
@@ -107,34 +76,30 @@ class RequestService:
     open_limit: int = OPEN_LIMIT
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
-    turns: Callable[[], ReactorTurns | None] = _untimed
+    turns: Callable[[], messages.ReactorTurns | None] = lambda: None
     _demands: DemandReader = field(init=False)
     _gate: Gate = field(init=False)
+    """Of questions: what one reads from the database keeps a commit waiting at most once."""
 
-    @_demands.default
-    def _of_all_projects(self) -> DemandReader:
-        return DemandReader(self.configuration, self.broker.state, self.resolver)
-
-    @_gate.default
-    def _one_at_a_time(self) -> Gate:
-        """Return the gate of questions: what one reads from the database keeps a commit waiting at most once."""
-        return Gate(self.broker.timers.seconds)
+    def __attrs_post_init__(self) -> None:
+        self._demands = DemandReader(self.configuration, self.broker.state, self.resolver)
+        self._gate = Gate(self.broker.timers.seconds)
 
     @property
     def handlers(self) -> Handlers:
         """What requesters and pages may ask."""
         return {
-            Submit: self.submit,
-            SubmitTogether: self.submit_together,
-            Cancel: self.cancel,
-            AskStatus: self.status,
-            AskExplain: self.explain,
-            AskWhy: self.why,
-            AskBuild: self.build,
-            AskHealth: self.health,
+            messages.Submit: self.submit,
+            messages.SubmitTogether: self.submit_together,
+            messages.Cancel: self.cancel,
+            messages.AskStatus: self.status,
+            messages.AskExplain: self.explain,
+            messages.AskWhy: self.why,
+            messages.AskBuild: self.build,
+            messages.AskHealth: self.health,
         }
 
-    async def submit(self, by: Principal, message: Submit) -> RequestStatus:
+    async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:
         """Accept a Request; the same message again gets the same answer.
 
         Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, StorageUnavailable.
@@ -144,21 +109,21 @@ class RequestService:
         (status,) = await self._submit(by, items, digests)
         return status
 
-    async def submit_together(self, by: Principal, message: SubmitTogether) -> RequestStatuses:
+    async def submit_together(self, by: Principal, message: messages.SubmitTogether) -> messages.RequestStatuses:
         """Accept several Requests at once, of which one mail tells, or none of them. Raises what ``submit`` does."""
         items = message.items
         del message
-        if not 1 <= len(items) <= TOGETHER:
-            raise UsageError(f"1 to {TOGETHER} builds can be asked for at once, not {len(items)}")
+        if not 1 <= len(items) <= messages.TOGETHER:
+            raise UsageError(f"1 to {messages.TOGETHER} builds can be asked for at once, not {len(items)}")
         if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
             raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
         digests = tuple(map(body_digest, items))
         items = tuple(map(self._demands.without_excess, items))
-        return RequestStatuses(await self._submit(by, items, digests))
+        return messages.RequestStatuses(await self._submit(by, items, digests))
 
     async def _submit(
-        self, by: Principal, items: tuple[Submit, ...], digests: tuple[str, ...]
-    ) -> tuple[RequestStatus, ...]:
+        self, by: Principal, items: tuple[messages.Submit, ...], digests: tuple[str, ...]
+    ) -> tuple[messages.RequestStatus, ...]:
         for item in items:
             if not is_client_id(item.client_id):
                 raise UsageError("the client request id is 32 hex digits")
@@ -170,8 +135,8 @@ class RequestService:
             except StorageUnavailable as error:
                 raise StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}") from error
             if all(item.client_id in known for item in items):
-                of_body = zip(items, digests, strict=True)
-                return tuple([await self._repeated_as(digest, known[item.client_id]) for item, digest in of_body])
+                pairs = [(known[item.client_id], digest) for item, digest in zip(items, digests, strict=True)]
+                return tuple([await self._repeated(one.request_id, same=one.body_digest == d) for one, d in pairs])
         resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
         submitted = []
         urls = []
@@ -191,15 +156,17 @@ class RequestService:
         self._check_room(submitted)
         event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
         answer = await self.broker.send(event)
-        answers = answer.answers if isinstance(answer, AnsweredTogether) else (answer,)
-        return await self._statuses(answers, urls)
+        together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)
+        return await self._statuses(together, urls)
 
-    async def _statuses(self, answers: Sequence[Answer], urls: Sequence[str]) -> tuple[RequestStatus, ...]:
+    async def _statuses(
+        self, together: Sequence[answers.Answer], urls: Sequence[str]
+    ) -> tuple[messages.RequestStatus, ...]:
         """Return how each stands; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
-        statuses: list[RequestStatus] = []
+        statuses: list[messages.RequestStatus] = []
         turn = self.broker.turn.anew()
         began = turn.since
-        for one, url in zip(answers, urls, strict=True):
+        for one, url in zip(together, urls, strict=True):
             before = turn.stopwatch()
             statuses.append(await self._status_of(one, url))
             if turn.since != began:  # what was found out before the first turn is charged with the event
@@ -221,25 +188,25 @@ class RequestService:
                 f"what is asked for at once accepts {wanted} revisions in all, which may be {WANTED_TOGETHER}: "
                 "ask with a smaller --revrange, or for fewer at once"
             )
-        kinds = {one.demand.spec.demand_class() for one in submitted}
+        kinds = {one.demand.spec.demand_class for one in submitted}
         if state.queue.kinds() + len(kinds) > self.kinds_limit and not all(map(state.queue.has, kinds)):
             count = state.queue.kinds()
             raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
 
-    async def cancel(self, _by: Principal, message: Cancel) -> RequestStatus:
+    async def cancel(self, _by: Principal, message: messages.Cancel) -> messages.RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         answer = await self.broker.send(CancelRequested(message.request_id))
-        if isinstance(answer, Cancelled) and answer.request is not None:
+        if isinstance(answer, answers.Cancelled) and answer.request is not None:
             return await self.status_reader.read(answer.request)
         return await self.status_reader.read(await self._request(message.request_id))
 
-    async def status(self, _by: Principal, message: AskStatus) -> RequestStatus:
+    async def status(self, _by: Principal, message: messages.AskStatus) -> messages.RequestStatus:
         """Return how a Request stands. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         return await self.status_reader.read(await self._request(message.request_id))
 
-    async def explain(self, _by: Principal, message: AskExplain) -> Explanation:
+    async def explain(self, _by: Principal, message: messages.AskExplain) -> messages.Explanation:
         """Return what a submission would be answered, without making it.
 
         Raises UsageError, UnknownRef, RepositoryUnreachable.
@@ -250,7 +217,7 @@ class RequestService:
         answer = await self.broker.send(Explain(demand, message.force))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
-    async def why(self, _by: Principal, message: AskWhy) -> Explanation:
+    async def why(self, _by: Principal, message: messages.AskWhy) -> messages.Explanation:
         """Return why a Request waits. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         request = await self._request(message.request_id)
@@ -259,39 +226,36 @@ class RequestService:
         answer = await self.broker.send(AskedWhy(request.build_id))
         return await self._gate.run(partial(self.explainer.request, request, _explained(answer)))
 
-    async def build(self, _by: Principal, message: AskBuild) -> Explanation:
+    async def build(self, _by: Principal, message: messages.AskBuild) -> messages.Explanation:
         """Return how an open Build stands and why it waits. Raises NotFound for one that is not open."""
         explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
         if explained.build is None:
             raise NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
-    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
+    async def health(self, _by: Principal, _message: messages.AskHealth) -> messages.HealthTold:
         """Return whether the metaserver can do its work."""
         problems = self.conditions.problems()
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
-        return HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
+        return messages.HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
 
-    async def _status_of(self, answer: Answer, url: str) -> RequestStatus:
+    async def _status_of(self, answer: answers.Answer, url: str) -> messages.RequestStatus:
         match answer:
-            case Hit():
+            case answers.Hit():
                 return await self.status_reader.read(answer.request, answer.artifact)
-            case Dispatched() | Queued():
+            case answers.Dispatched() | answers.Queued():
                 self._pin(url, answer.build.spec.revision)
                 return await self.status_reader.read(answer.request)
-            case JoinedBuild() | KnownFailure():
+            case answers.JoinedBuild() | answers.KnownFailure():
                 return await self.status_reader.read(answer.request)
-            case RepeatedSubmission():
+            case answers.RepeatedSubmission():
                 return await self._repeated(answer.request_id, same=True)
-            case ConflictingSubmission():
+            case answers.ConflictingSubmission():
                 return await self._repeated(answer.request_id, same=False)
             case _:
                 raise InternalError("the metaserver answered a submission with something else")
 
-    async def _repeated_as(self, digest: str, known: AnsweredRequest) -> RequestStatus:
-        return await self._repeated(known.request_id, same=known.body_digest == digest)
-
-    async def _repeated(self, request_id: int, *, same: bool) -> RequestStatus:
+    async def _repeated(self, request_id: int, *, same: bool) -> messages.RequestStatus:
         if not same:
             raise Conflict("this client request id was used for another request: make a new id for a new request")
         return await self.status_reader.read(await self._request(request_id))
@@ -324,20 +288,20 @@ class LocalQuestions:
 
     service: RequestService
 
-    async def why(self, build_id: int) -> Explanation | None:
+    async def why(self, build_id: int) -> messages.Explanation | None:
         """Return how an open Build stands; None when it is not open."""
         try:
             with working_for(Asker(_PAGES.address)):
-                return await self.service.build(_PAGES, AskBuild(build_id))
+                return await self.service.build(_PAGES, messages.AskBuild(build_id))
         except BuildToolError:
             return None
 
-    async def health(self) -> HealthTold:
+    async def health(self) -> messages.HealthTold:
         """Return how the metaserver stands."""
-        return await self.service.health(_PAGES, AskHealth())
+        return await self.service.health(_PAGES, messages.AskHealth())
 
 
-def _explained(answer: Answer) -> Explained:
-    if not isinstance(answer, Explained):
+def _explained(answer: answers.Answer) -> answers.Explained:
+    if not isinstance(answer, answers.Explained):
         raise InternalError("the metaserver answered a question with something else")
     return answer

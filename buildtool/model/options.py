@@ -22,29 +22,19 @@ from buildtool.model.text import quoted
 Canonical = tuple[tuple[str, Value], ...]
 """Option or property values in their one canonical form: pairs sorted by name, each value canonical."""
 
-
 TEXT_LIMIT = 200
 """The longest string value, in characters; longer ones are refused before anything looks at them."""
-
 
 SET_LIMIT = 64
 """The most members that a set value may have."""
 
-
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
-
 
 _MEMBER = re.compile(r"[A-Za-z0-9_.+:/=-]{1,80}\Z")
 
-
 _INT = re.compile(r"[+-]?[0-9]{1,18}\Z")
 
-
-_SHOWN = 80
-
-
 _TRUE = frozenset({"yes", "true", "on", "1"})
-
 
 _FALSE = frozenset({"no", "false", "off", "0"})
 
@@ -131,7 +121,7 @@ class Option:
         """Return ``value`` in canonical form. Raises UsageError naming the option and what it accepts."""
         found = self._canonical(value)
         if found is None:
-            raise UsageError(f"{self.flag}: {value_shown(value)} is not {self.accepts()}")
+            raise UsageError(f"{self.flag}: {quoted(value)} is not {self.accepts()}")
         return found
 
     def parse(self, text: str) -> Value:
@@ -281,12 +271,6 @@ def shown(values: Canonical) -> str:
 
 def _pairs(requires: Mapping[str, Value] | None) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted((requires or {}).items()))
-
-
-def value_shown(value: object) -> str:
-    """Return a wrong value as Python writes it, cut to what a message shows."""
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -11,9 +11,10 @@ from functools import cached_property
 from attrs import frozen
 
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.options import Canonical, Kind, Option, digest_of, value_shown, written
+from buildtool.model.options import Canonical, Kind, Option, digest_of, written
 from buildtool.model.platforms import Value
 from buildtool.model.properties import ENUMERATED, SHOWN, Comparison, Property, Role, nearest
+from buildtool.model.text import quoted
 
 TOOL_OPTIONS: tuple[Option, ...] = (
     Option("source", Kind.STRING, "which of the project's sources to build", default="",
@@ -25,7 +26,6 @@ TOOL_OPTIONS: tuple[Option, ...] = (
            pattern=r"(?!.*\.{3})([0-9]{1,4}|[^\s~^:?*\[\\-][^\s~^:?*\[\\]*\.\.[^\s~^:?*\[\\.-][^\s~^:?*\[\\]*)?"),
 )  # fmt: skip
 """What every project takes besides its own options: which source, which revision, and how near will do."""
-
 
 _TOOL_OPTIONS = {option.name: option for option in TOOL_OPTIONS}
 
@@ -68,16 +68,13 @@ class ProjectOptions:
         """Return the system property of that name, or None."""
         return self._properties.get(name)
 
-    def artifact_names(self) -> frozenset[str]:
-        """Return the names of the properties that say where the binary runs."""
-        return self._artifact_names
-
     def comparisons(self) -> dict[str, Comparison]:
         """Return how each system property compares."""
         return {item.name: item.comparison for item in self.system}
 
     @cached_property
-    def _artifact_names(self) -> frozenset[str]:
+    def artifact_names(self) -> frozenset[str]:
+        """The names of the properties that say where the binary runs."""
         return frozenset(item.name for item in self.system if item.role is Role.ARTIFACT)
 
     def compile_values(self, given: Mapping[str, object]) -> Canonical:
@@ -146,7 +143,7 @@ def _known(given: Mapping[str, object], names: Mapping[str, object], what: str) 
     for name in given:
         if name not in names:
             known = ", ".join(sorted(names)) or "none"
-            raise UsageError(f"unknown {what} {value_shown(name)}; this project has {known}")
+            raise UsageError(f"unknown {what} {quoted(name)}; this project has {known}")
 
 
 def check_known(

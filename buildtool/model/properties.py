@@ -87,7 +87,6 @@ def _standard() -> dict[str, Property]:
 STANDARD: dict[str, Property] = _standard()
 """The properties that most projects need, by name; see docs/integrator.rst for their roles and directions."""
 
-
 DETECTORS: frozenset[str] = frozenset(STANDARD) | {"os_release", "tool_versions", "cc_version"}
 """The names of all detectors: what a Property may say that it is read by."""
 
@@ -143,14 +142,11 @@ ENUMERATED: Mapping[str, Collection[Value]] = {
 }
 """What is known of the properties whose values are names, besides what build servers offer."""
 
-
 COUNTED = (*ENUMERATED, "os", "byteorder", "os_release", "cc_version")
 """Of what else it is known which values build servers offer, so that what none does is said."""
 
-
 SHOWN = 20
 """At most so many values are named in one message."""
-
 
 TOOLS = (
     "ar", "autoconf", "automake", "awk", "bash", "bc", "bison", "bzip2", "c++", "cargo", "cc", "ccache", "clang",

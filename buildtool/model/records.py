@@ -110,17 +110,15 @@ class BuildSpec:
             [self.project, self.recipe_version, self.source, self.revision, self.options, self.platform, self.native]
         )
 
-    def shelf(self) -> ShelfKey:
-        """Return the shelf on which this Build's artifact will stand."""
-        return self._shelf
-
     @cached_property
-    def _shelf(self) -> ShelfKey:
+    def shelf(self) -> ShelfKey:
+        """The shelf on which this Build's artifact will stand."""
         # Asked for several times in a decision, and held by the indexes: one digest and one value for all of them.
         return ShelfKey(self.project, self.source, self.recipe_version, digest_of(self.options), self.revision)
 
+    @property
     def demand_class(self) -> tuple[object, ...]:
-        """Return what decides which servers can build it: Builds of one class have the same answer."""
+        """What decides which servers can build it: Builds of one class have the same answer."""
         return (self.project, self.recipe_version, self.platform, self.machine, self.native)
 
 
@@ -137,15 +135,16 @@ class Demand:
     revrange: str
     acceptable: tuple[str, ...]
 
+    @property
     def shelves(self) -> tuple[ShelfKey, ...]:
-        """Return the shelves that may hold a satisfying artifact, nearest first."""
-        own = self.spec.shelf()
+        """The shelves that may hold a satisfying artifact, nearest first."""
+        own = self.spec.shelf
         return (own,) if self.acceptable == (own.revision,) else self._shelves
 
     @cached_property
     def _shelves(self) -> tuple[ShelfKey, ...]:
         # A range has up to two thousand, each decision asks several times, and the indexes hold these very keys.
-        own = self.spec.shelf()
+        own = self.spec.shelf
         return tuple(
             own if revision == own.revision else own._replace(revision=revision) for revision in self.acceptable
         )

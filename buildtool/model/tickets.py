@@ -24,7 +24,6 @@ KEY_BYTES = 32
 TICKET_LIMIT = 400
 """The longest ticket text that is looked at, in characters."""
 
-
 NUMBER_LIMIT = 10**18
 """Every number of a ticket is below this: ids, epochs, bytes and seconds are."""
 

@@ -8,23 +8,6 @@ from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 __all__ = [
-    "Checked",
-    "Command",
-    "Comparison",
-    "Kind",
-    "MachineFault",
-    "Option",
-    "Plan",
-    "Project",
-    "ProjectOptions",
-    "Property",
-    "Recipe",
-    "Role",
-    "Wanted",
-    "choice",
-    "flag",
-    "number",
-    "standard",
-    "text",
-    "words",
-]
+    "Checked", "Command", "Comparison", "Kind", "MachineFault", "Option", "Plan", "Project", "ProjectOptions",
+    "Property", "Recipe", "Role", "Wanted", "choice", "flag", "number", "standard", "text", "words",
+]  # fmt: skip

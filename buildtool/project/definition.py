@@ -33,7 +33,6 @@ class Checked:
 ClientChecker = Callable[[Checked], str | None]
 """Returns None to accept, or the reason for refusing in one line."""
 
-
 NAME_LIMIT = 40
 """The longest project name, in characters."""
 

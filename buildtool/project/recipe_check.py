@@ -84,7 +84,6 @@ PLACES = (
 )
 """Everything that a recipe has to do with, one of each kind."""
 
-
 Within = Callable[[str], AbstractContextManager[None]]
 """Stands around each question: a bound in time, say. Its argument says who is asked, and where that is defined."""
 

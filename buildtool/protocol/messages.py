@@ -51,27 +51,26 @@ class SubmitTogether:
 
 
 @frozen
-class Cancel:
+class OwnRequest:
+    """Something about a Request; ``token`` proves that it is one's own."""
+
+    request_id: int
+    token: str = field(metadata={"most": 100})
+
+
+@frozen
+class Cancel(OwnRequest):
     """A cancellation: ends a Request; ``token`` proves that it is one's own."""
 
-    request_id: int
-    token: str = field(metadata={"most": 100})
-
 
 @frozen
-class Follow:
+class Follow(OwnRequest):
     """A subscription to every change of a Request until its end."""
 
-    request_id: int
-    token: str = field(metadata={"most": 100})
-
 
 @frozen
-class AskStatus:
+class AskStatus(OwnRequest):
     """A question for the status of a Request."""
-
-    request_id: int
-    token: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -90,11 +89,8 @@ class AskExplain:
 
 
 @frozen
-class AskWhy:
+class AskWhy(OwnRequest):
     """A question why a Request waits."""
-
-    request_id: int
-    token: str = field(metadata={"most": 100})
 
 
 @frozen
@@ -287,15 +283,21 @@ class Draining:
 
 
 @frozen
-class Order:
+class OfAttempt:
+    """Something about one Attempt."""
+
+    build_id: int
+    epoch: int
+
+
+@frozen
+class Order(OfAttempt):
     """An order to build: what, for which platform, and the tickets to send log and artifact with.
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
     artifact goes to ``/uploads/<build>/<epoch>`` below the transfer URL of the Session in which it is delivered.
     """
 
-    build_id: int
-    epoch: int
     project: str = field(metadata={"most": 80})
     source: str = field(metadata={"most": 400})
     revision: str = field(metadata={"most": 400})
@@ -309,39 +311,30 @@ class Order:
 
 
 @frozen
-class AbortOrder:
+class AbortOrder(OfAttempt):
     """An order to stop an Attempt."""
 
-    build_id: int
-    epoch: int
     reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
-class Accepted:
+class Accepted(OfAttempt):
     """The answer to an order that the build server takes: the Attempt begins."""
-
-    build_id: int
-    epoch: int
 
 
 @frozen
-class Ended:
+class Ended(OfAttempt):
     """The end of an Attempt without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
 
-    build_id: int
-    epoch: int
     end: AttemptEnd
     reason: str = field(metadata={"kept": "start"})
     log_tail: str = field(metadata={"most": LOG_TAIL_LIMIT, "kept": "end"})
 
 
 @frozen
-class Done:
+class Done(OfAttempt):
     """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded. ``seconds`` is what the build took."""
 
-    build_id: int
-    epoch: int
     digest: str = field(metadata={"most": 64})
     content_digest: str = field(metadata={"most": 64})
     size: int
@@ -351,11 +344,9 @@ class Done:
 
 
 @frozen
-class RenewTickets:
+class RenewTickets(OfAttempt):
     """A question for fresh tickets for an Attempt; with ``source``, for one for its commit too."""
 
-    build_id: int
-    epoch: int
     source: bool = False
 
 

@@ -12,19 +12,6 @@ from attrs import frozen
 
 from buildtool.protocol.json_text import size_of_text
 
-__all__ = [
-    "INT_LIMIT",
-    "LIST_OVERHEAD",
-    "NUMBER_SIZE",
-    "TEXT_OVERHEAD",
-    "Plain",
-    "Shape",
-    "Whole",
-    "Wrong",
-    "shown",
-    "size_of",
-]
-
 _SHOWN = 60
 INT_LIMIT = 2**63
 TEXT_OVERHEAD = 16

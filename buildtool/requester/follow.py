@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
+from buildtool.concurrency.rates import RateBudget, Rates
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, NotFound, Unavailable
 from buildtool.ports.requester import Console, Downloads, MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus
-from buildtool.requester.pacing import Changes
 from buildtool.requester.text import clean, moved, waits
-
-__all__ = ["FollowedRequest", "LogShower"]
 
 LOG_WAIT = 20.0
 """Seconds that the transfer port keeps a question for more of a log before it answers with nothing."""
@@ -23,7 +23,35 @@ LOG_WAIT = 20.0
 LOG_LAST = 10.0
 """Seconds that the rest of a log may take after the request has ended."""
 
+SHOWN = RateBudget(100, 2)
+"""Lines about changes that are shown at once, and each second after that: 64 builds at once have about that many."""
+
+SUMMED_UP_AFTER = 5.0
+"""Seconds after the first line that was left out, it is said how many there were."""
+
 _RETRY = Backoff(0.5, 10.0)
+
+
+@define(eq=False)
+class Changes:
+    """A limit on the lines about changes that ``console`` shows."""
+
+    console: Console
+    timers: IReactorTime
+    _rates: Rates = field(factory=lambda: Rates(SHOWN, SHOWN), init=False)
+
+    def say(self, line: str) -> None:
+        """Show a line, if there is room for one more."""
+        now = self.timers.seconds()
+        shown = self._rates.allows("", "", 1, now)
+        self.sum_up(now - SUMMED_UP_AFTER)
+        if shown:
+            self.console.say(line)
+
+    def sum_up(self, before: float | None = None) -> None:
+        """Return how many lines were left out since a time no later than ``before``, or at all."""
+        for left in self._rates.left_out(self.timers.seconds() if before is None else before):
+            self.console.say(f"{left.count:,} more changes were not shown")
 
 
 @define(eq=False)
@@ -53,16 +81,21 @@ class FollowedRequest:
     async def hear_over(self, client: MetaserverClient) -> str:
         """Follow over one connection, until the end of the Request or of the connection; return why that ended."""
         self.hear(await client.follow(Follow(self.told.request_id, self.told.token), self.hear))
-        reason: list[str] = []
+        return await until_closed(client, self.changed, self.goes_on)
 
-        def closed(why: object) -> None:
-            reason.append(str(why))
-            self.changed.notify()
 
-        client.closed().addBoth(closed)
-        while self.goes_on() and not reason:
-            await self.changed.wait()
-        return reason[0] if reason else ""
+async def until_closed(client: MetaserverClient, changed: Signal, goes_on: Callable[[], bool]) -> str:
+    """Wait while something goes on over a connection; return why the connection ended, "" if it has not."""
+    reason: list[str] = []
+
+    def closed(why: object) -> None:
+        reason.append(str(why))
+        changed.notify()
+
+    client.closed().addBoth(closed)
+    while goes_on() and not reason:
+        await changed.wait()
+    return reason[0] if reason else ""
 
 
 @define(eq=False)

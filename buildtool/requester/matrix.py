@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 
 from buildtool.concurrency.signal import Signal
+from buildtool.model.options import written
 from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
+from buildtool.requester.follow import until_closed
 from buildtool.requester.outcome import Exit, Result
 from buildtool.requester.text import answered, clean, waits, where_to_look
 
@@ -39,7 +41,7 @@ def differences(submits: Sequence[Submit]) -> list[str]:
     asked = [_values(submit) for submit in submits]
     names = sorted({name for values in asked for name in values})
     varying = [name for name in names if len({values.get(name) for values in asked}) > 1]
-    return [" ".join(f"{name}={_text(values[name])}" for name in varying if name in values) for values in asked]
+    return [" ".join(f"{name}={written(values[name])}" for name in varying if name in values) for values in asked]
 
 
 def answered_together(
@@ -87,19 +89,10 @@ class Watch:
         return any(waits(told) for told in self.told)
 
     async def hear_over(self, client: MetaserverClient) -> str:
-        """Follow all that wait over one connection; return "" when all have ended, or why the connection did."""
+        """Follow all that wait over one connection; return why that ended, "" when all have ended before."""
         for told in [told for told in self.told if waits(told)]:
             self.note(await client.follow(Follow(told.request_id, told.token), self.note))
-        lost: list[str] = []
-
-        def closed(why: object) -> None:
-            lost.append(str(why))
-            self._changed.notify()
-
-        client.closed().addBoth(closed)
-        while self.goes_on() and not lost:
-            await self._changed.wait()
-        return lost[0] if self.goes_on() else ""
+        return await until_closed(client, self._changed, self.goes_on)
 
     def note(self, told: RequestStatus) -> None:
         """Take in how one Request stands."""
@@ -121,12 +114,6 @@ def news(told: RequestStatus) -> str:
 def _values(submit: Submit) -> dict[str, Value]:
     tool = {"source": submit.source, "revision": submit.revision, "revrange": submit.revrange}
     return {name: value for name, value in tool.items() if value} | submit.system | submit.compile
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _where(result: Result) -> str:

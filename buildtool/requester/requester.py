@@ -27,12 +27,10 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-from buildtool.requester.explanation_text import explained
-from buildtool.requester.follow import FollowedRequest, LogShower
+from buildtool.requester.follow import Changes, FollowedRequest, LogShower
 from buildtool.requester.matrix import Watch, answered_together, news, table
 from buildtool.requester.outcome import Exit, Result, exit_of_state
-from buildtool.requester.pacing import Changes
-from buildtool.requester.text import answered, clean, ended, how_to_go_on, waits
+from buildtool.requester.text import answered, clean, ended, explained, how_to_go_on, waits
 
 __all__ = ["RequestPlan", "Requester"]
 

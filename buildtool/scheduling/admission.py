@@ -21,17 +21,7 @@ from buildtool.model.records import (
     Request,
     RequestState,
 )
-from buildtool.scheduling.answers import (
-    Answer,
-    AnsweredTogether,
-    ConflictingSubmission,
-    Dispatched,
-    Hit,
-    JoinedBuild,
-    KnownFailure,
-    Queued,
-    RepeatedSubmission,
-)
+from buildtool.scheduling import answers
 from buildtool.scheduling.decision import DecisionContext, disappoint, expire, satisfy
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
@@ -43,14 +33,14 @@ JOINS_LOOKED_AT = 500
 Its own BuildKey is found whatever there is; who misses another gets a build of their own."""
 
 
-def submit_together(context: DecisionContext, event: SubmittedTogether) -> AnsweredTogether:
+def submit_together(context: DecisionContext, event: SubmittedTogether) -> answers.AnsweredTogether:
     """Admit several Requests of one requester; ids are consecutive where none of them was answered before."""
     known = any(item.client_id in context.state.seen for item in event.items)
     group = None if known else (context.state.next_numbers["request"], len(event.items))
-    return AnsweredTogether(tuple(submit(context, item, group) for item in event.items))
+    return answers.AnsweredTogether(tuple(submit(context, item, group) for item in event.items))
 
 
-def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | None = None) -> Answer:
+def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | None = None) -> answers.Answer:
     """Admit a new Request. One whose client id was answered before gets that answer again.
 
     ``group`` is the first id and the number of the Requests that it is made together with.
@@ -58,8 +48,8 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
     seen = context.state.seen.get(event.client_id)
     if seen is not None:
         if seen.body_digest != event.body_digest:
-            return ConflictingSubmission(seen.request_id)
-        return RepeatedSubmission(seen.request_id, seen.answer)
+            return answers.ConflictingSubmission(seen.request_id)
+        return answers.RepeatedSubmission(seen.request_id, seen.answer)
     policy = context.state.projects.policy(event.demand.spec.project)
     request = Request(
         id=context.state.number("request"),
@@ -110,13 +100,13 @@ def admit_anew(context: DecisionContext, anew: Request) -> None:
 def find_failure(context: DecisionContext, demand: Demand) -> RememberedFailure | None:
     """Return the remembered failure of exactly this revision on a platform that would satisfy the demand."""
     comparisons = context.state.projects.compare(demand.spec.project)
-    for failure in context.state.shelves.get(demand.spec.shelf()).failures:
+    for failure in context.state.shelves.get(demand.spec.shelf).failures:
         if failure.until > context.now and platform_satisfies(failure.platform, failure.kind, demand.spec, comparisons):
             return failure
     return None
 
 
-def answer_new(context: DecisionContext, request: Request) -> Hit | JoinedBuild | KnownFailure | Dispatched | Queued:
+def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
     """Admit a Request that is not known yet, and return what its requester is answered."""
     demand = request.demand
     artifact = None if request.force else context.state.hits.find(demand)
@@ -130,12 +120,12 @@ def answer_new(context: DecisionContext, request: Request) -> Hit | JoinedBuild 
             ended_at=context.now,
         )
         context.state.put(ended)
-        return Hit(ended, artifact)
+        return answers.Hit(ended, artifact)
     found = _joinable(context, request)
     if found is not None:
         joined = _wait_for(context, evolve(request, answer="joined"), *found)
         start_waiting(context, found[0].id)
-        return JoinedBuild(joined, context.state.builds[found[0].id])
+        return answers.JoinedBuild(joined, context.state.builds[found[0].id])
     failure = None if request.force else find_failure(context, demand)
     if failure is not None:
         ended = evolve(
@@ -147,18 +137,18 @@ def answer_new(context: DecisionContext, request: Request) -> Hit | JoinedBuild 
             ended_at=context.now,
         )
         context.state.put(ended)
-        return KnownFailure(ended, failure.build_id, failure.reason)
+        return answers.KnownFailure(ended, failure.build_id, failure.reason)
     return _answer_with_build(context, request)
 
 
-def _answer_with_build(context: DecisionContext, request: Request) -> Dispatched | Queued:
+def _answer_with_build(context: DecisionContext, request: Request) -> answers.Dispatched | answers.Queued:
     build = _new_build(context, request)
     waiting = _wait_for(context, request, build, Joined.OWN)
     server = start_somewhere(context, build)
     answered = evolve(waiting, answer="queued" if server is None else "dispatched")
     context.state.put(answered)
     now = context.state.builds[build.id]
-    return Queued(answered, now) if server is None else Dispatched(answered, now, server)
+    return answers.Queued(answered, now) if server is None else answers.Dispatched(answered, now, server)
 
 
 def _new_build(context: DecisionContext, request: Request) -> Build:
@@ -193,7 +183,7 @@ def _joinable(context: DecisionContext, request: Request) -> tuple[Build, Joined
     own = state.records.build_by_key.get(spec.key())
     if own is not None:
         return _eased(context, state.builds[own], spec), Joined.OWN
-    shelves = request.demand.shelves()
+    shelves = request.demand.shelves
     opened = chain.from_iterable(map(state.records.builds_on.get, shelves[:1] if request.force else shelves))
     near = list(islice(opened, JOINS_LOOKED_AT))
     if not near:

@@ -176,12 +176,11 @@ class Explained:
     estimate: Estimate | None = None
 
 
+Admitted = Hit | Dispatched | JoinedBuild | Queued | KnownFailure
+"""What a new Request is answered."""
+
 Answer = (
-    Hit
-    | Dispatched
-    | JoinedBuild
-    | Queued
-    | KnownFailure
+    Admitted
     | RepeatedSubmission
     | ConflictingSubmission
     | AnsweredTogether

@@ -65,7 +65,6 @@ RULES: dict[AttemptEnd, EndRule] = {
 }
 """The machine's ends. A refusal's memory doubles each time; the project's own two ends are not in this table."""
 
-
 USED_EVERY = 3_600.0
 """Seconds after which it is noted again that a server does work."""
 
@@ -233,7 +232,7 @@ def close_attempt(
 def _publish(context: DecisionContext, build: Build, attempt: Attempt, event: Delivered) -> Artifact:
     artifact = Artifact(
         id=context.state.number("artifact"),
-        shelf=build.spec.shelf(),
+        shelf=build.spec.shelf,
         options=build.spec.options,
         platform=attempt.platform,
         kind=attempt.kind,
@@ -306,7 +305,7 @@ def _fail(context: DecisionContext, build: Build) -> None:
     close_build(context, build, BuildState.FAILED, build.reason)
     until = context.now + policy.failure_ttl
     context.state.append(
-        RememberedFailure(build.id, build.spec.shelf(), build.failed_platform, until, build.reason, build.failed_kind)
+        RememberedFailure(build.id, build.spec.shelf, build.failed_platform, until, build.reason, build.failed_kind)
     )
     tell_unsuccessful(context, waiting, RequestState.FAILED, build.reason)
 

@@ -16,48 +16,13 @@ from typing import Any, assert_never
 from attrs import evolve, frozen
 
 from buildtool.model.records import Build, BuildState, Request, ShelfKey
-from buildtool.scheduling import admission, attempts, cancelling, explain, operator, restart
+from buildtool.scheduling import admission, attempts, cancelling, events, explain, operator, restart
 from buildtool.scheduling.admission import admit_anew
 from buildtool.scheduling.answers import Answer, Noted
 from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, expire
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
-from buildtool.scheduling.events import (
-    AbsenceNoticed,
-    ArtifactGone,
-    ArtifactUnkept,
-    AskedWhy,
-    AttemptAccepted,
-    AttemptEnded,
-    BuildAborted,
-    CancelRequested,
-    ClockStepped,
-    Delivered,
-    Disconnected,
-    DispatchHeld,
-    DrainBegun,
-    Event,
-    Explain,
-    FailureForgotten,
-    HeldReported,
-    LeaseExpired,
-    OwnerDue,
-    QuarantineOver,
-    Reconfigured,
-    RefusalOver,
-    Registered,
-    RequestExpired,
-    Restarted,
-    RetryDue,
-    ServerForgotten,
-    ServerPaused,
-    ServerResumed,
-    Submitted,
-    SubmittedTogether,
-    Tick,
-    TimedEvent,
-)
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
 from buildtool.scheduling.state.ready_queue import Place, place_of
 from buildtool.scheduling.state.state import State
@@ -75,7 +40,7 @@ class Decision:
     effects: tuple[Effect, ...]
 
 
-def decide(state: State, event: Event, now: float) -> Decision:
+def decide(state: State, event: events.Event, now: float) -> Decision:
     """Take ``event`` in at wall time ``now`` (seconds). Raises nothing that an honest event can cause."""
     context = DecisionContext(state, now)
     answer = ANSWERS[type(event)](context, event)
@@ -84,37 +49,37 @@ def decide(state: State, event: Event, now: float) -> Decision:
     return Decision(answer, tuple(context.effects))
 
 
-def shelves_needed(state: State, event: Event) -> tuple[ShelfKey, ...]:  # noqa: PLR0911 - one line for each kind
+def shelves_needed(state: State, event: events.Event) -> tuple[ShelfKey, ...]:  # noqa: PLR0911 - one line for each kind
     """Return the shelves that have to be in memory before ``event`` is decided.
 
     Whatever may end a Build may admit its Requests anew, each with its own revision.
     """
     match event:
-        case Submitted() | Explain():
-            return event.demand.shelves()
-        case SubmittedTogether():
-            return tuple(key for item in event.items for key in item.demand.shelves())
-        case Delivered() | AttemptEnded() | BuildAborted():
+        case events.Submitted() | events.Explain():
+            return event.demand.shelves
+        case events.SubmittedTogether():
+            return tuple(key for item in event.items for key in item.demand.shelves)
+        case events.Delivered() | events.AttemptEnded() | events.BuildAborted():
             return _shelves_of_build(state, event.build_id)
-        case FailureForgotten():
+        case events.FailureForgotten():
             return (event.failure.shelf,)
-        case Disconnected() | Registered():
+        case events.Disconnected() | events.Registered():
             return tuple(
                 key
                 for attempt_key in state.slots.attempts_of.get(event.server, ())
                 for key in _shelves_of_build(state, attempt_key[0])
             ) + _shelves_of_confirming(state)
-        case ArtifactGone():
+        case events.ArtifactGone():
             return (event.artifact.shelf,)
-        case Tick():
+        case events.Tick():
             return _shelves_of_attempts(state) + _shelves_of_confirming(state)
-        case Reconfigured():
+        case events.Reconfigured():
             return _shelves_of_confirming(state)
         case _:
             return ()
 
 
-def _tick(context: DecisionContext, _event: Tick) -> Noted:
+def _tick(context: DecisionContext, _event: events.Tick) -> Noted:
     """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
 
     Where many Requests expire the others wait for the next Tick, which ``timers.next_due`` asks for at once.
@@ -126,7 +91,7 @@ def _tick(context: DecisionContext, _event: Tick) -> Noted:
     return Noted()
 
 
-def _due(context: DecisionContext) -> list[TimedEvent]:
+def _due(context: DecisionContext) -> list[events.TimedEvent]:
     """Return what has become due, in the order in which it is decided; Leases in the order of their Builds' places."""
     state = context.state
     due: dict[TimerKind, list[TimerKey]] = {kind: [] for kind in TimerKind}
@@ -140,26 +105,26 @@ def _lease_place(state: State, key: tuple[int, int]) -> Place:
     return place_of(state.builds[key[0]]) if key[0] in state.builds else (0, 0)
 
 
-def _on_time(context: DecisionContext, event: TimedEvent) -> None:
+def _on_time(context: DecisionContext, event: events.TimedEvent) -> None:
     state = context.state
     match event:
-        case RequestExpired():
+        case events.RequestExpired():
             _expire(context, event.request_id)
-        case LeaseExpired():
+        case events.LeaseExpired():
             lease = state.leases.of.get(event.key)
             if lease is not None and lease.until <= context.now:
                 leases.expire_lease(context, state.attempts[event.key])
-        case AbsenceNoticed():
+        case events.AbsenceNoticed():
             settle_confirmations(context)
-        case OwnerDue():
+        case events.OwnerDue():
             sessions.tell_owner(context, event.server)
-        case RetryDue():
+        case events.RetryDue():
             if event.build_id in state.builds:
                 state.put(evolve(state.builds[event.build_id], not_before=0.0))
                 context.again.add(event.build_id)
-        case QuarantineOver():
+        case events.QuarantineOver():
             quarantine.end_quarantine(context, event)
-        case RefusalOver():
+        case events.RefusalOver():
             context.freed.add(event.key[1])
         case _:
             assert_never(event)
@@ -175,8 +140,8 @@ def _expire(context: DecisionContext, request_id: int) -> None:
 
 def _shelves_of_build(state: State, build_id: int) -> tuple[ShelfKey, ...]:
     build: Build | None = state.builds.get(build_id)
-    own = (build.spec.shelf(),) if build is not None else ()
-    return own + tuple(request.demand.spec.shelf() for request in state.waiters(build_id))
+    own = (build.spec.shelf,) if build is not None else ()
+    return own + tuple(request.demand.spec.shelf for request in state.waiters(build_id))
 
 
 def _shelves_of_attempts(state: State) -> tuple[ShelfKey, ...]:
@@ -210,30 +175,30 @@ def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Requ
     return [one for _, one in sorted(waiting, key=itemgetter(0))]
 
 
-ANSWERS: Mapping[type[Event], Callable[[DecisionContext, Any], Answer]] = {
-    Submitted: admission.submit,
-    SubmittedTogether: admission.submit_together,
-    CancelRequested: cancelling.cancel,
-    Registered: sessions.register,
-    Disconnected: sessions.disconnect,
-    DrainBegun: leases.drain,
-    HeldReported: leases.heard,
-    AttemptAccepted: attempts.accepted,
-    ArtifactUnkept: attempts.unkept,
-    AttemptEnded: attempts.ended,
-    Delivered: attempts.delivered,
-    ArtifactGone: operator.withdraw_artifact,
-    Restarted: restart.restart,
-    ClockStepped: restart.step_clock,
-    ServerPaused: operator.pause,
-    ServerResumed: operator.resume,
-    ServerForgotten: operator.forget_server,
-    BuildAborted: cancelling.abort,
-    FailureForgotten: operator.forget_failure,
-    DispatchHeld: operator.hold,
-    Reconfigured: operator.reconfigure,
-    Explain: explain.explain,
-    AskedWhy: explain.explain_open,
-    Tick: _tick,
+ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] = {
+    events.Submitted: admission.submit,
+    events.SubmittedTogether: admission.submit_together,
+    events.CancelRequested: cancelling.cancel,
+    events.Registered: sessions.register,
+    events.Disconnected: sessions.disconnect,
+    events.DrainBegun: leases.drain,
+    events.HeldReported: leases.heard,
+    events.AttemptAccepted: attempts.accepted,
+    events.ArtifactUnkept: attempts.unkept,
+    events.AttemptEnded: attempts.ended,
+    events.Delivered: attempts.delivered,
+    events.ArtifactGone: operator.withdraw_artifact,
+    events.Restarted: restart.restart,
+    events.ClockStepped: restart.step_clock,
+    events.ServerPaused: operator.pause,
+    events.ServerResumed: operator.resume,
+    events.ServerForgotten: operator.forget_server,
+    events.BuildAborted: cancelling.abort,
+    events.FailureForgotten: operator.forget_failure,
+    events.DispatchHeld: operator.hold,
+    events.Reconfigured: operator.reconfigure,
+    events.Explain: explain.explain,
+    events.AskedWhy: explain.explain_open,
+    events.Tick: _tick,
 }
 """What decides each kind of event."""

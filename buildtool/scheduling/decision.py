@@ -31,7 +31,6 @@ from buildtool.scheduling.waiting import lines, why
 WHY_LIMIT = 600
 """Most characters of why nobody built something, in the reason that is mailed."""
 
-
 DETAIL_LIMIT = 600
 """Most characters of an event's detail: a peer may have written it."""
 

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from buildtool.model.records import Build, BuildState, Request
 from buildtool.scheduling import admission
-from buildtool.scheduling.answers import Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
+from buildtool.scheduling.answers import Admitted, Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy, Explain
 from buildtool.scheduling.state.estimates import Estimate
@@ -51,7 +51,7 @@ def _explained_build(state: State, build: Build, now: float) -> Explained:
     )
 
 
-def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatched | Queued, now: float) -> Explained:
+def _explained(state: State, answer: Admitted, now: float) -> Explained:
     match answer:
         case Hit():
             steps = answer.request.demand.acceptable.index(answer.artifact.shelf.revision)
@@ -71,4 +71,4 @@ def _explained(state: State, answer: Hit | JoinedBuild | KnownFailure | Dispatch
 def _whole(state: State, build: Build, server: str) -> Estimate | None:
     attempt = state.running_attempt(build)
     platform = attempt.platform if attempt is not None else build.spec.platform
-    return state.durations.expected(build.spec.shelf(), platform, server)
+    return state.durations.expected(build.spec.shelf, platform, server)

@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from buildtool.scheduling import events
 from buildtool.scheduling.answers import Noted
 from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext
-from buildtool.scheduling.events import (
-    ArtifactGone,
-    DispatchHeld,
-    FailureForgotten,
-    Reconfigured,
-    ServerForgotten,
-    ServerPaused,
-    ServerResumed,
-)
 from buildtool.scheduling.servers import names
 
 
-def pause(context: DecisionContext, event: ServerPaused) -> Noted:
+def pause(context: DecisionContext, event: events.ServerPaused) -> Noted:
     """Stop giving a server builds until it is resumed."""
     return _pause(context, event.server, event.reason or "by the operator", event.by)
 
 
-def resume(context: DecisionContext, event: ServerResumed) -> Noted:
+def resume(context: DecisionContext, event: events.ServerResumed) -> Noted:
     """Start to give a server builds again."""
     return _pause(context, event.server, "", event.by)
 
@@ -42,7 +34,7 @@ def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Noted:
     return Noted()
 
 
-def forget_server(context: DecisionContext, event: ServerForgotten) -> Noted:
+def forget_server(context: DecisionContext, event: events.ServerForgotten) -> Noted:
     """Forget a name that is neither connected nor has an Attempt."""
     server = context.state.servers.get(event.server)
     if server is None or server.connected or server.name in names.busy_in(context.state):
@@ -51,21 +43,21 @@ def forget_server(context: DecisionContext, event: ServerForgotten) -> Noted:
     return Noted()
 
 
-def forget_failure(context: DecisionContext, event: FailureForgotten) -> Noted:
+def forget_failure(context: DecisionContext, event: events.FailureForgotten) -> Noted:
     """Forget a failure, so that whoever asks for the same has it built."""
     context.state.shelves.forget_failure(event.failure, context.now)
     context.happened("failure-forgotten", f"build/{event.failure.build_id}", by=event.by)
     return Noted()
 
 
-def withdraw_artifact(context: DecisionContext, event: ArtifactGone) -> Noted:
+def withdraw_artifact(context: DecisionContext, event: events.ArtifactGone) -> Noted:
     """Record that an artifact is given out no more."""
     context.state.append(evolve(event.artifact, withdrawn=event.reason))
     context.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", event.reason, event.by)
     return Noted()
 
 
-def hold(context: DecisionContext, event: DispatchHeld) -> Noted:
+def hold(context: DecisionContext, event: events.DispatchHeld) -> Noted:
     """Stop the start of all Builds, or allow it again."""
     state = context.state
     if state.slots.holding == event.held:
@@ -76,7 +68,7 @@ def hold(context: DecisionContext, event: DispatchHeld) -> Noted:
     return Noted()
 
 
-def reconfigure(context: DecisionContext, _event: Reconfigured) -> Noted:
+def reconfigure(context: DecisionContext, _event: events.Reconfigured) -> Noted:
     """Start what can be built by the configuration that was just taken."""
     context.happened("reconfigured", "metaserver")
     settle_confirmations(context)

@@ -18,7 +18,6 @@ from buildtool.scheduling.servers import names
 AWAY_LEAST = 60.0
 """Seconds without a metaserver that are worth writing down: a beat may be half a minute old when it ends."""
 
-
 BEAT_EVERY = 20.0
 """Seconds after which a look at everything writes down that the metaserver is there."""
 

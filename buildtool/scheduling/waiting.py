@@ -78,11 +78,6 @@ def why(state: State, build: Build, now: float) -> Why:
     )
 
 
-def server_reasons(state: State, build: Build, server: Server, now: float) -> tuple[Reason, ...]:
-    """Return what keeps a Build from a server at ``now`` (wall time): what it lacks, or else why not now."""
-    return _Look(state, build, now).reasons(server)
-
-
 class _Look:
     """One look at the servers for one Build: what it finds is kept, so that what many have in common is found once."""
 
@@ -175,7 +170,7 @@ def lines(told: Why) -> tuple[str, ...]:
 
 def remaining(state: State, attempt: Attempt, spec: BuildSpec, now: float) -> Estimate | None:
     """Return in how many seconds a running Attempt will be done; None when it takes longer than usual already."""
-    usual = state.durations.expected(spec.shelf(), attempt.platform, attempt.server)
+    usual = state.durations.expected(spec.shelf, attempt.platform, attempt.server)
     if usual is None:
         return None
     began = attempt.accepted_at if attempt.accepted_at is not None else attempt.offered_at
@@ -224,7 +219,7 @@ def _waits(look: _Look, ahead: int) -> Estimate | None:
         if waits is None:
             unseen += server.capability.max_builds
             continue
-        found = state.durations.expected(build.spec.shelf(), offer.platform, name)
+        found = state.durations.expected(build.spec.shelf, offer.platform, name)
         if found is None:
             continue
         usual = found if usual is None or found.seconds < usual.seconds else usual

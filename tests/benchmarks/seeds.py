@@ -99,7 +99,7 @@ def built(world: World, number: int, state_dir: Path) -> tuple[Row, ...]:
     )
     artifact = Artifact(
         id=number,
-        shelf=spec.shelf(),
+        shelf=spec.shelf,
         options=spec.options,
         platform=spec.platform,
         kind=OfferKind.NATIVE,

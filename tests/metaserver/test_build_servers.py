@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
-from buildtool.metaserver.arrivals import FLAPS, TOLD_FOR
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import (
     ANNOUNCED_MOST,
@@ -24,6 +23,7 @@ from buildtool.metaserver.build_servers import (
     WORD_LIMIT,
     BuildServerService,
 )
+from buildtool.metaserver.problems import FLAPS, TOLD_FOR
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole

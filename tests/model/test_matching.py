@@ -10,7 +10,6 @@ from attrs import evolve
 from hypothesis import assume, given
 
 from buildtool.errors import UsageError
-from buildtool.model.matching.fitting import can_build
 from buildtool.model.matching.reasons import Cause, Reason, unmet
 from buildtool.model.matching.requiring import machine_required, platform_required
 from buildtool.model.matching.satisfaction import implies, platform_satisfies, satisfies
@@ -22,6 +21,7 @@ from buildtool.model.records import Artifact, BuildSpec, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from tests.strategies import build_specs, capabilities, machines, platforms, word_sets
 from tests.strategies import values as any_value
+from tests.support.matching import can_build
 
 STANDARD_COMPARISONS = {name: item.comparison for name, item in STANDARD.items()}
 dotted = st.lists(st.integers(0, 40), min_size=1, max_size=3)
@@ -142,7 +142,7 @@ def test_the_project_decides_how_its_properties_compare(wanted: Canonical) -> No
 
 def artifact_for(spec: BuildSpec, platform: Canonical, kind: OfferKind = OfferKind.NATIVE) -> Artifact:
     return Artifact(
-        id=1, shelf=spec.shelf(), options=spec.options, platform=platform, kind=kind, build_id=1, epoch=1,
+        id=1, shelf=spec.shelf, options=spec.options, platform=platform, kind=kind, build_id=1, epoch=1,
         server="anna", digest="d" * 64, content_digest="c" * 64, size=1, name="a.zip", built_at=0.0,
     )  # fmt: skip
 
@@ -533,11 +533,11 @@ def test_any_mixture_of_two_builds_keeps_the_key_exactly_where_the_inputs_stay(
     mixed = evolve(one, **{name: getattr(two, name) for name in taken})
     assert (mixed.key() == one.key()) == (inputs(mixed) == inputs(one))
     shelf = {"project", "source", "revision", "recipe_version", "options"}
-    assert (mixed.shelf() == one.shelf()) == (
+    assert (mixed.shelf == one.shelf) == (
         inputs(evolve(mixed, platform=(), native=False)) == inputs(evolve(one, platform=(), native=False))
     )
     if not taken & shelf:
-        assert mixed.shelf() == one.shelf()
+        assert mixed.shelf == one.shelf
 
 
 @given(build_specs, machines)
@@ -549,7 +549,7 @@ def test_what_the_machine_must_have_is_not_in_the_key(spec: BuildSpec, machine: 
 def test_values_that_look_alike_are_different_inputs(values: tuple[Value, Value]) -> None:
     one, two = (BuildSpec("lua", "", "a" * 40, 3, (("x", value),), ()) for value in values)
     assert one.key() != two.key()
-    assert one.shelf() != two.shelf()
+    assert one.shelf != two.shelf
 
 
 def test_a_value_cannot_pass_for_a_neighbouring_one() -> None:

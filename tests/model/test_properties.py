@@ -51,7 +51,7 @@ def test_what_is_known_may_be_waited_for_and_so_may_what_somebody_offered(arch: 
 
 def test_properties_of_names_are_those_that_are_offered_by_name() -> None:
     """Whoever adds a property whose values are names sees to it that a slip of the finger is told, too."""
-    texts = {name for name in OPTIONS.artifact_names() if OPTIONS.property(name).option.kind.value == "string"}  # type: ignore[union-attr] # each is there
+    texts = {name for name in OPTIONS.artifact_names if OPTIONS.property(name).option.kind.value == "string"}  # type: ignore[union-attr] # each is there
     assert texts - {"libc_version"} <= set(ENUMERATED)
 
 

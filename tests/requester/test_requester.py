@@ -23,9 +23,9 @@ from buildtool.errors import (
 from buildtool.model.text import LINE_LIMIT
 from buildtool.protocol.messages import Cancel, RequestStatus
 from buildtool.requester import text as lines
-from buildtool.requester.explanation_text import explained
 from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
+from buildtool.requester.text import explained
 from tests import messages
 from tests.fakes import FakeDownloads, FakeMetaserver
 

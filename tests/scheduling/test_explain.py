@@ -13,7 +13,7 @@ from buildtool.scheduling.answers import Queued, Why
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy
 from buildtool.scheduling.explain import explain_open
-from buildtool.scheduling.waiting import NAMES_SHOWN, lines, server_reasons
+from buildtool.scheduling.waiting import NAMES_SHOWN, _Look, lines
 from tests.scheduling.farm import Farm
 from tests.scheduling.worlds import OPTIONS, POLICY, machine, spec
 
@@ -159,7 +159,7 @@ def test_every_server_is_explained_or_could_start_now_and_what_is_said_of_it_is_
         assert state.servers[idle].connected
         assert isinstance(state.groups.verdict(build, state.servers[idle]), Offer)
     for name in named:
-        for reason in server_reasons(state, build, state.servers[name], farm.broker.now):
+        for reason in _Look(state, build, farm.broker.now).reasons(state.servers[name]):
             assert reason.words()
             if reason.cause is Cause.PROPERTY:
                 assert reason.wanted is not None
@@ -244,7 +244,7 @@ def test_of_what_takes_longer_than_ever_nobody_knows_how_long_it_will() -> None:
 def test_other_options_take_another_time() -> None:
     farm = Farm()
     made_before(farm)
-    shelf, other = spec(0).shelf(), spec(0, jit=True).shelf()
+    shelf, other = spec(0).shelf, spec(0, jit=True).shelf
     durations, platform = farm.broker.state.durations, farm.artifacts()[0].platform
     for seconds in (100.0, 100.0):
         durations.learn(evolve(farm.artifacts()[0], shelf=other, seconds=seconds))

@@ -209,7 +209,7 @@ def test_of_two_failures_for_one_platform_the_one_remembered_longest_counts_befo
     farm.pass_time(60.0)
     farm.end("anna", AttemptEnd.FAILED, attempt=first)
     for again in ("before", "after"):
-        assert [one.build_id for one in farm.broker.state.shelves.get(spec().shelf()).failures] == [first.build_id]
+        assert [one.build_id for one in farm.broker.state.shelves.get(spec().shelf).failures] == [first.build_id]
         farm.broker.state.shelves.kept.clear()
         assert isinstance(farm.broker.send(submitted(again, spec(platform=X86)))[0], KnownFailure)
 

@@ -682,7 +682,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 continue
             self.looked_at.add(build.id)
             for failure in self.known_failures:
-                if not build.forced and failure.shelf == build.spec.shelf() and failure.until > build.created_at:
+                if not build.forced and failure.shelf == build.spec.shelf and failure.until > build.created_at:
                     assert not platform_satisfies(failure.platform, failure.kind, build.spec, comparisons)
         self.known_failures = list(self.broker.all(RememberedFailure))
 

@@ -62,7 +62,7 @@ def _check_hits(state: State, event: Event, decision: Decision, comparisons: Map
     for one, told in zip(submissions(event), answers, strict=False):
         if one.force or isinstance(told, Hit | RepeatedSubmission | ConflictingSubmission):
             continue
-        for key in one.demand.shelves():
+        for key in one.demand.shelves:
             there = [a.id for a in state.shelves.get(key).artifacts if not satisfies(a, one.demand, comparisons)]
             if there:
                 wrong(f"artifact {there[0]} would do for {one.client_id}, who is answered {type(told).__name__}")

@@ -11,7 +11,6 @@ from typing import Any
 
 from attrs import define, field
 
-from buildtool.model.matching.fitting import can_build
 from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import (
     Artifact,
@@ -32,6 +31,7 @@ from buildtool.project.definition import Project
 from tests.simulation.clock import Life
 from tests.simulation.projects import Truths
 from tests.simulation.trace import Trace
+from tests.support.matching import can_build
 
 OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 SLACK = 20.0

@@ -26,10 +26,10 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.build_problems import Troubles
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.problems import Troubles
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice

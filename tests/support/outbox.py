@@ -53,7 +53,7 @@ def attempt(epoch: int = 1, server: str = "orion", end: AttemptEnd = AttemptEnd.
 
 def artifact() -> Artifact:
     return Artifact(
-        5, SPEC.shelf(), SPEC.options, PPC, OfferKind.CROSS, 12, 1, "orion", DIGEST, "c" * 64, 1_234_567, NAME,
+        5, SPEC.shelf, SPEC.options, PPC, OfferKind.CROSS, 12, 1, "orion", DIGEST, "c" * 64, 1_234_567, NAME,
         WALL + 75, 72.2,
     )  # fmt: skip
 

@@ -81,7 +81,7 @@ def artifact(made: Build, number: int) -> Artifact:
     digest = f"{number:02x}" * 32
     return Artifact(
         number,
-        made.spec.shelf(),
+        made.spec.shelf,
         OPTIONS,
         made.spec.platform,
         OfferKind.NATIVE,

@@ -17,7 +17,6 @@ from buildtool.model.servers import OFFER_RANK, Capability, Offer, OfferKind, Pr
 
 Mark = tuple[Value | None, ...]
 
-
 MARKS = ("arch", "libc", "os")
 """The properties by which offers are found."""
 
@@ -123,18 +122,6 @@ def by_mark(offers: Iterable[Offer]) -> dict[Mark, list[Offer]]:
 def mark_of(platform: Mapping[str, Value]) -> Mark:
     """Return the mark of a platform: its properties ``MARKS``."""
     return tuple(platform.get(name) for name in MARKS)
-
-
-def can_build(
-    spec: BuildSpec, capability: Capability, skill: ProjectSkill, comparisons: Mapping[str, Comparison]
-) -> Offer | list[Reason]:
-    """Return the best offer with which this machine can build ``spec``, or the reasons why it cannot.
-
-    ``skill`` is what is required of it: project, recipe version, digest of the option descriptions. When no
-    offer fits, the reasons are those of the offer that comes nearest.
-    """
-    wanted = Requirements(spec, skill, comparisons)
-    return wanted.fit(capability).verdict(wanted.machine(capability))
 
 
 def _unskilled(capability: Capability, wanted: ProjectSkill) -> list[Reason]:

@@ -18,10 +18,8 @@ from buildtool.model.text import one_line
 MEMBERS_SAID = 8
 """How many members of a set a reason names; the others are counted."""
 
-
 VALUE_SAID = 80
 """Most characters of a value in a reason."""
-
 
 REASONS_SAID = 6
 """How many reasons a phrase has; the others are counted."""

@@ -21,7 +21,7 @@ def platform_required(options: ProjectOptions, explicit: Mapping[str, Value], lo
     machine. Properties that the project does not declare are left out. Raises UsageError for a platform that
     cannot be (``arch=ppc`` with ``bits=64``).
     """
-    names = options.artifact_names()
+    names = options.artifact_names
     wanted = {name: value for name, value in explicit.items() if name in names}
     silenced: set[str] = set()
     for name, followers in FOLLOWS_FROM.items():
@@ -41,7 +41,7 @@ def machine_required(
     options: ProjectOptions, explicit: Mapping[str, Value], declared: Mapping[str, Value]
 ) -> Canonical:
     """Return what the machine must have: what the recipe declares and the requester named; the stricter of both."""
-    artifact, comparisons = options.artifact_names(), options.comparisons()
+    artifact, comparisons = options.artifact_names, options.comparisons()
     wanted = dict(declared)
     for name, value in explicit.items():
         if name not in artifact:

@@ -29,7 +29,7 @@ def satisfies(artifact: Artifact, demand: Demand, comparisons: Mapping[str, Comp
     ]
     if shelf.revision not in demand.acceptable:
         reasons.append(Reason(Cause.REVISION, "revision", spec.revision, shelf.revision))
-    if shelf.options_digest != spec.shelf().options_digest:
+    if shelf.options_digest != spec.shelf.options_digest:
         reasons.extend(_option_differences(spec.options, artifact.options))
     if spec.native and artifact.kind is not OfferKind.NATIVE:
         reasons.append(Reason(Cause.NATIVE, "kind", "native", artifact.kind.value))

@@ -40,13 +40,13 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.build_problems import Troubles
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
+from buildtool.metaserver.problems import Troubles
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice

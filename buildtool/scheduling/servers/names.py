@@ -27,9 +27,6 @@ KNOWN = 1_000
 IDLE_BYTES = 16 * 1024 * 1024
 """Most bytes that what idle names once announced may take: 1,000 may have announced 64 platforms each."""
 
-UNUSED_DAYS = 7
-"""For how many days after its last login a name that never built anything is remembered, if nothing else is said."""
-
 USED_LONGER = 52
 """How much longer one is remembered that did."""
 

@@ -38,21 +38,20 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
     if old is not None and old.connected:
         context.happened("server-fenced", f"server/{old.name}", "a newer login of the same build server took over")
         context.tell(Fence(old.name, old.session))
-    server = Server(
-        name=event.server,
-        session=1 + (old.session if old is not None else context.state.names.sessions.get(event.server, 0)),
+    session = old.session if old is not None else context.state.names.sessions.get(event.server, 0)
+    new = old or Server(event.server, 0, event.capability, connected=True, since=context.now, last_seen=context.now)
+    server = evolve(
+        new,
+        session=session + 1,
         capability=event.capability,
         connected=True,
         since=context.now,
         last_seen=context.now,
-        strikes=old.strikes if old is not None else 0,
-        quarantines=old.quarantines if old is not None else 0,
-        quarantined_until=old.quarantined_until if old is not None else 0.0,
-        quarantine_reason=old.quarantine_reason if old is not None else "",
-        paused=old.paused if old is not None else "",
+        missing_since=0.0,
+        missing_told=False,
+        draining=False,
         instance=event.instance,
         origin=event.origin,
-        used_at=old.used_at if old is not None else 0.0,
     )
     held = event.held
     if old is not None and names.is_another(old, event):

@@ -76,7 +76,7 @@ class CapabilityGroups:
 
     def judge_class(self, build: Build) -> None:
         """Find all connected servers that can build a new class: servers of one group are asked once."""
-        key, wanted = build.spec.demand_class(), self._projects.wanted(build.spec)
+        key, wanted = build.spec.demand_class, self._projects.wanted(build.spec)
         for group in self._connected:
             offer = self._queue.offer(key, group, partial(wanted.makes, group.example, group.by_mark))
             if offer is not None:

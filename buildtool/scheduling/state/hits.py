@@ -26,7 +26,7 @@ class HitFinder:
 
     def find(self, demand: Demand) -> Artifact | None:
         """Return the artifact that satisfies a demand best: nearest revision first, then the newest."""
-        shelves = tuple(map(self._shelves.get, demand.shelves()))
+        shelves = tuple(map(self._shelves.get, demand.shelves))
         if self.last is not None and _is_same(self.last, demand, shelves):
             return self.last[2]
         compare = self._projects.compare(demand.spec.project)

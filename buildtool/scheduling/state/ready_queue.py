@@ -79,7 +79,7 @@ class ReadyQueue:
 
     def enter(self, build: Build) -> bool:
         """Count an open Build in; True when its class is new, so that verdicts have to be given."""
-        key = build.spec.demand_class()
+        key = build.spec.demand_class
         entry = self._classes.get(key)
         if entry is None:
             entry = self._classes[key] = _Class(build)
@@ -88,7 +88,7 @@ class ReadyQueue:
 
     def leave(self, build: Build) -> None:
         """Count a Build out; a class without members is forgotten."""
-        key = build.spec.demand_class()
+        key = build.spec.demand_class
         entry = self._classes[key]
         entry.members -= 1
         if not entry.members:
@@ -98,11 +98,11 @@ class ReadyQueue:
 
     def add(self, build: Build) -> None:
         """Add a Build to the waiting line, in its place."""
-        insort(self._classes[build.spec.demand_class()].ready, place_of(build))
+        insort(self._classes[build.spec.demand_class].ready, place_of(build))
 
     def discard(self, build: Build) -> None:
         """Take a Build out of the waiting line, if it stands there."""
-        ready = self._classes[build.spec.demand_class()].ready
+        ready = self._classes[build.spec.demand_class].ready
         place = place_of(build)
         at = bisect_left(ready, place)
         if at < len(ready) and ready[at] == place:
@@ -161,7 +161,7 @@ class ReadyQueue:
 
     def capable(self, build: Build) -> dict[str, Offer]:
         """Return the connected servers that can build ``build``, each with the offer to use."""
-        return self._classes[build.spec.demand_class()].capable
+        return self._classes[build.spec.demand_class].capable
 
     def heads(self, server: str) -> list[tuple[list[Place], Offer]]:
         """Return the waiting lines that a server can serve, those with the earliest first Build first."""
@@ -179,7 +179,7 @@ class ReadyQueue:
         mine = self.capable(build).keys()
         count = 0
         for entry in self._classes.values():
-            if not mine.isdisjoint(entry.capable) or entry.example.spec.demand_class() == build.spec.demand_class():
+            if not mine.isdisjoint(entry.capable) or entry.example.spec.demand_class == build.spec.demand_class:
                 count += bisect_left(entry.ready, place)
         return count
 

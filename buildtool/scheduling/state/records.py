@@ -7,8 +7,10 @@ The test is tests/scheduling/test_scheduler_machine.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from attrs import evolve
 
@@ -25,6 +27,15 @@ from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
 from buildtool.scheduling.state.timers import TimerKind, TimerTable
 
 Record = Request | Build | Attempt | Server | Refusal
+
+
+class _Kind(NamedTuple):
+    """Where the records of a kind are, by which key, what sets one, and which steps from state to state it may take."""
+
+    table: dict[Any, Any]
+    key: Callable[[Any], Any]
+    set: Callable[[Any, Any, Any], None]
+    states: Mapping[Any, Any] | None = None
 
 
 class Records:
@@ -67,45 +78,30 @@ class Records:
         self._queue = queue
         self._groups = groups
         self._slots = slots
+        self._kinds: dict[type, _Kind] = {
+            Request: _Kind(tables.requests, attrgetter("id"), self._set_request, lifecycle.REQUEST),
+            Build: _Kind(tables.builds, attrgetter("id"), self._set_build, lifecycle.BUILD),
+            Attempt: _Kind(tables.attempts, attrgetter("key"), self._set_attempt, lifecycle.ATTEMPT),
+            Server: _Kind(tables.servers, attrgetter("name"), self._set_server),
+            Refusal: _Kind(tables.refusals, attrgetter("build_id", "server"), self._set_refusal),
+        }
 
     def put(self, record: Record) -> None:
         """Make ``record`` the newest form of its kind and key. Raises IllegalTransition."""
-        tables, change = self._tables, self._journal.change
-        match record:
-            case Request():
-                old = tables.requests.get(record.id)
-                lifecycle.check(lifecycle.REQUEST, old.state if old else None, record.state)
-                change(self._set_request, record.id, old, record)
-            case Build():
-                before = tables.builds.get(record.id)
-                lifecycle.check(lifecycle.BUILD, before.state if before else None, record.state)
-                change(self._set_build, record.id, before, record)
-            case Attempt():
-                was = tables.attempts.get(record.key)
-                lifecycle.check(lifecycle.ATTEMPT, was.state if was else None, record.state)
-                change(self._set_attempt, record.key, was, record)
-                if record.state in (AttemptState.MISSING, AttemptState.ENDED):
-                    self._leases.end(record.key)
-            case Server():
-                change(self._set_server, record.name, tables.servers.get(record.name), record)
-            case Refusal():
-                key = (record.build_id, record.server)
-                change(self._set_refusal, key, tables.refusals.get(key), record)
+        kind = self._kinds[type(record)]
+        key = kind.key(record)
+        old = kind.table.get(key)
+        if kind.states is not None:
+            lifecycle.check(kind.states, old.state if old is not None else None, record.state)  # type: ignore[union-attr]
+        self._journal.change(kind.set, key, old, record)
+        if isinstance(record, Attempt) and record.state in (AttemptState.MISSING, AttemptState.ENDED):
+            self._leases.end(record.key)
 
     def load(self, records: Iterable[Record]) -> None:
         """Take in rows as the database has them, without writing them again. Builds come before their Requests."""
         for record in records:
-            match record:
-                case Request():
-                    self._set_request(record.id, None, record)
-                case Build():
-                    self._set_build(record.id, None, record)
-                case Attempt():
-                    self._set_attempt(record.key, None, record)
-                case Server():
-                    self._set_server(record.name, None, record)
-                case Refusal():
-                    self._set_refusal((record.build_id, record.server), None, record)
+            kind = self._kinds[type(record)]
+            kind.set(kind.key(record), None, record)
 
     def judge_anew(self) -> None:
         """Find out anew who can build what: projects compare their properties in another way now."""
@@ -156,9 +152,9 @@ class Records:
         if before is not after:
             self.revisions_wanted -= len(before.acceptable) if before is not None else 0
             self.revisions_wanted += len(after.acceptable) if after is not None else 0
-            for shelf in before.shelves() if before is not None else ():
+            for shelf in before.shelves if before is not None else ():
                 self.wanting.drop(shelf, key)
-            for shelf in after.shelves() if after is not None else ():
+            for shelf in after.shelves if after is not None else ():
                 self.wanting.add(shelf, key)
         self._timers.follow(TimerKind.REQUEST, key, old, new)
         if new is None:
@@ -179,13 +175,13 @@ class Records:
             self._queue.discard(old)
             self._queue.leave(old)
             del self.build_by_key[old.key]
-            self.builds_on.drop(old.spec.shelf(), old.id)
+            self.builds_on.drop(old.spec.shelf, old.id)
             self.confirming.pop(key, None)
             self._tables.builds.pop(key)
         if new is not None:
             self._tables.builds[key] = new
             self.build_by_key[new.key] = key
-            self.builds_on.add(new.spec.shelf(), key)
+            self.builds_on.add(new.spec.shelf, key)
             if self._queue.enter(new):
                 self._groups.judge_class(new)
             self._line_up(new)

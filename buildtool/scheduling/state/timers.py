@@ -15,16 +15,7 @@ from typing import Any, NamedTuple
 from attrs import frozen
 
 from buildtool.model.records import BuildState
-from buildtool.scheduling.events import (
-    AbsenceNoticed,
-    LeaseExpired,
-    OwnerDue,
-    QuarantineOver,
-    RefusalOver,
-    RequestExpired,
-    RetryDue,
-    TimedEvent,
-)
+from buildtool.scheduling import events
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.slots import ServerSlots
 from buildtool.scheduling.state.tables import AttemptKey, RefusalKey, Tables
@@ -68,7 +59,7 @@ class TimerRule:
     """
 
     due: Callable[[Any, float], float]
-    event: Callable[[Any], TimedEvent]
+    event: Callable[[Any], events.TimedEvent]
     stands: Callable[[TimerTable, Any], bool] = lambda _table, _key: True
 
 
@@ -159,17 +150,17 @@ def _is_free(table: TimerTable, key: RefusalKey) -> bool:
 
 
 RULES: Mapping[TimerKind, TimerRule] = {
-    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, RequestExpired, _is_queued),
-    TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, LeaseExpired),
+    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, events.RequestExpired, _is_queued),
+    TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, events.LeaseExpired),
     TimerKind.ABSENCE: TimerRule(
-        lambda server, term: server.missing_since + term if server.missing_since else 0.0, AbsenceNoticed
+        lambda server, term: server.missing_since + term if server.missing_since else 0.0, events.AbsenceNoticed
     ),
     TimerKind.OWNER: TimerRule(
-        lambda server, _: server.missing_since + OWNER_TOLD_AFTER if server.missing_since else 0.0, OwnerDue
+        lambda server, _: server.missing_since + OWNER_TOLD_AFTER if server.missing_since else 0.0, events.OwnerDue
     ),
     TimerKind.RETRY: TimerRule(
-        lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, RetryDue
+        lambda build, _: build.not_before if build.state is BuildState.QUEUED else 0.0, events.RetryDue
     ),
-    TimerKind.QUARANTINE: TimerRule(lambda server, _: server.quarantined_until, QuarantineOver),
-    TimerKind.REFUSAL: TimerRule(lambda refusal, _: refusal.until, RefusalOver, _is_free),
+    TimerKind.QUARANTINE: TimerRule(lambda server, _: server.quarantined_until, events.QuarantineOver),
+    TimerKind.REFUSAL: TimerRule(lambda refusal, _: refusal.until, events.RefusalOver, _is_free),
 }

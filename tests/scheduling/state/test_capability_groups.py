@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.model.matching.fitting import can_build
 from buildtool.model.records import Build, BuildSpec
 from buildtool.model.servers import Offer, ProjectSkill, Server
 from buildtool.scheduling.state.state import State
 from tests.scheduling.worlds import POLICIES, SKILL, machine, spec
+from tests.support.matching import can_build
 
 ARCHES = st.sampled_from(["x86_64", "aarch64", "ppc"])
 _capabilities = st.builds(

@@ -13,7 +13,7 @@ def test_a_hit_is_looked_for_again_once_a_shelf_has_changed() -> None:
     farm.deliver("anna")
     (artifact,) = farm.artifacts()
     demand = Demand(spec(0), "main", "", (spec(0).revision,))
-    state, key = State(POLICIES), demand.shelves()[0]
+    state, key = State(POLICIES), demand.shelves[0]
     assert state.hits.find(demand) is None
     state.shelves.stock(key, Shelf((artifact,)))
     assert state.hits.find(demand) is artifact
