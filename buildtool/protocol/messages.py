@@ -51,7 +51,7 @@ class SubmitTogether:
 
 
 @frozen
-class OwnRequest:
+class _OwnRequest:
     """Something about a Request; ``token`` proves that it is one's own."""
 
     request_id: int
@@ -59,17 +59,17 @@ class OwnRequest:
 
 
 @frozen
-class Cancel(OwnRequest):
+class Cancel(_OwnRequest):
     """A cancellation: ends a Request; ``token`` proves that it is one's own."""
 
 
 @frozen
-class Follow(OwnRequest):
+class Follow(_OwnRequest):
     """A subscription to every change of a Request until its end."""
 
 
 @frozen
-class AskStatus(OwnRequest):
+class AskStatus(_OwnRequest):
     """A question for the status of a Request."""
 
 
@@ -89,7 +89,7 @@ class AskExplain:
 
 
 @frozen
-class AskWhy(OwnRequest):
+class AskWhy(_OwnRequest):
     """A question why a Request waits."""
 
 
@@ -283,7 +283,7 @@ class Draining:
 
 
 @frozen
-class OfAttempt:
+class _OfAttempt:
     """Something about one Attempt."""
 
     build_id: int
@@ -291,7 +291,7 @@ class OfAttempt:
 
 
 @frozen
-class Order(OfAttempt):
+class Order(_OfAttempt):
     """An order to build: what, for which platform, and the tickets to send log and artifact with.
 
     The repository's URL and the commands are *not* here: they come from the build server's own configuration. The
@@ -311,19 +311,19 @@ class Order(OfAttempt):
 
 
 @frozen
-class AbortOrder(OfAttempt):
+class AbortOrder(_OfAttempt):
     """An order to stop an Attempt."""
 
     reason: str = field(metadata={"kept": "start"})
 
 
 @frozen
-class Accepted(OfAttempt):
+class Accepted(_OfAttempt):
     """The answer to an order that the build server takes: the Attempt begins."""
 
 
 @frozen
-class Ended(OfAttempt):
+class Ended(_OfAttempt):
     """The end of an Attempt without an artifact. ``log_tail`` is the end of the log, at most 16 KiB."""
 
     end: AttemptEnd
@@ -332,7 +332,7 @@ class Ended(OfAttempt):
 
 
 @frozen
-class Done(OfAttempt):
+class Done(_OfAttempt):
     """The end of an Attempt whose artifact, of ``size`` bytes, is uploaded. ``seconds`` is what the build took."""
 
     digest: str = field(metadata={"most": 64})
@@ -344,7 +344,7 @@ class Done(OfAttempt):
 
 
 @frozen
-class RenewTickets(OfAttempt):
+class RenewTickets(_OfAttempt):
     """A question for fresh tickets for an Attempt; with ``source``, for one for its commit too."""
 
     source: bool = False

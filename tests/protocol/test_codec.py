@@ -33,7 +33,7 @@ from buildtool.protocol.text_shapes import text_shape
 from tests import messages
 
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
-    name: cls for one in (hello, protocol) for name, cls in vars(one).items() if attrs.has(cls)
+    name: cls for one in (hello, protocol) for name, cls in vars(one).items() if attrs.has(cls) and name[0] != "_"
 }
 
 WIDE = TextBounds(100_000)

@@ -39,7 +39,10 @@ from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
 ROOT = Path(__file__).parent / "transcripts"
 NOW = ROOT / f"{hello.PROTOCOL_VERSION}.{hello.PROTOCOL_MINOR}"
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {
-    name: cls for one in (hello, protocol, operator) for name, cls in vars(one).items() if attrs.has(cls)
+    name: cls
+    for one in (hello, protocol, operator)
+    for name, cls in vars(one).items()
+    if attrs.has(cls) and name[0] != "_"
 }
 
 _CAPABILITY = Capability(
