@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from buildtool.adapters.control.client import Session, connect_requester
-from buildtool.errors import BuildToolError, Unavailable
+from buildtool.errors import BuildToolError, ProtocolMismatch, Unavailable
 from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthTold
 
 PATIENCE = 2.0
@@ -50,7 +50,7 @@ class MetaserverQuestions:
             return None
         try:
             return await ask(await self._connected())
-        except Unavailable as error:
+        except (Unavailable, ProtocolMismatch) as error:
             log.info("pages go without the metaserver: {error}", error=error)
             self.close()
             self._resting_until = self.clock.seconds() + REST

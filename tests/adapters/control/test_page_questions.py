@@ -1,8 +1,10 @@
 """What the pages ask the metaserver from a process of their own."""
 
+import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.page_questions import PATIENCE, REST, MetaserverQuestions
@@ -53,6 +55,17 @@ def test_a_metaserver_that_is_away_says_nothing_and_is_asked_again_after_a_while
     assert world.health() is None, "not at once: pages must not become slow with it"
     world.clock.advance(REST)
     assert world.health() is not None
+
+
+def test_a_metaserver_of_another_version_is_logged_and_not_asked_at_every_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.come()
+    monkeypatch.setattr("buildtool.adapters.control.gateway.PROTOCOL_VERSION", 2)
+    with capturedLogs() as lines:
+        assert world.health() is None
+        assert world.health() is None
+    (line,) = [formatEvent(one) for one in lines if "pages go without" in formatEvent(one)]
+    assert "speaks protocol 2, the other side speaks 3: update the metaserver" in line
 
 
 def test_a_metaserver_that_does_not_answer_says_nothing() -> None:
