@@ -34,7 +34,7 @@ class Hello:
     role: str = field(metadata={"most": 40})
     software: str = field(metadata={"most": 200})
     minor: int = 0
-    capabilities: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 16})
+    capabilities: tuple[str, ...] = field(default=(), metadata={"most": 40, "members": 64})
 
 
 def hello_of(role: str, protocol: int = PROTOCOL_VERSION) -> Hello:
