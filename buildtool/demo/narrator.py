@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from buildtool.demo.local_farm import FarmError, LocalFarm
+from buildtool.demo.local_farm import BUILD_PATIENCE, FarmError, LocalFarm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout; an installed package has none of what demos need beside it."""
@@ -44,7 +44,7 @@ def fresh_directory(parent: Path) -> Path:
 
 def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:
     """Run startcompile.py --json and return what it printed. Raises FarmError."""
-    done = farm.request("--json", *arguments)
+    done = farm.request("--json", *arguments, seconds=BUILD_PATIENCE)
     try:
         found = json.loads(done.stdout)
     except ValueError:

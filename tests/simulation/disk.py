@@ -272,7 +272,7 @@ class SimulatedDisk:
         except OSError as error:
             handle, trouble = self._open(file), error
             data = data[: self._chance.randint(0, max(len(data) - 1, 0))]
-        if handle.mode is Mode.READ:
+        if handle.mode is Mode.READ and data:  # nothing is written without a call
             raise _error(errno.EBADF)
         room = len(data) if self.capacity is None else max(self.capacity - self._used, 0)
         if len(data) > room:

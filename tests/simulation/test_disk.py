@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, make_directories, read_whole, remove
@@ -99,6 +99,7 @@ def write(disk: Disk, path: Path, data: bytes, mode: Mode = Mode.CONTINUE, *, sy
 
 
 @given(st.lists(ACTS, max_size=25))
+@example([("write", "a", Mode.CONTINUE, b""), ("write", "a", Mode.READ, b"")])
 def test_without_trouble_it_answers_as_a_real_disk_does(acts: list[tuple[str, str]]) -> None:
     disk = simulated()
     with tempfile.TemporaryDirectory() as directory:
