@@ -18,17 +18,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool import errors
 from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge, judge_start
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
-from buildtool.errors import (
-    BuildFailed,
-    BuildToolError,
-    NotFound,
-    ProjectMistake,
-    RecipeMistake,
-)
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import digest_of, shown
 from buildtool.model.platforms import Value
@@ -91,7 +85,7 @@ class Work:
     artifact_limit: int
     log_limit: int
     tickets: TicketHolder
-    mistake: ProjectMistake | None = None
+    mistake: errors.ProjectMistake | None = None
     copy_url: str = ""
 
 
@@ -164,7 +158,7 @@ class Run:
             await self._tools.workshop.clear(self._work.slot, self._clearing)
         except ports.Halted:
             self._log.info("slot {slot} is cleaned at the next start", slot=self._work.slot)
-        except BuildToolError as error:
+        except errors.BuildToolError as error:
             self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
 
     def _end_of(self, error: BaseException) -> Stopped:
@@ -217,7 +211,7 @@ class Run:
     async def _copy(self, path: Path) -> None:
         """Fetch what the metaserver has of the commit. Raises NotFound, Unavailable, BadTicket, StorageUnavailable."""
         if self._tools.copies is None or not self._work.copy_url:
-            raise NotFound("there is nobody else to fetch the commit from")
+            raise errors.NotFound("there is nobody else to fetch the commit from")
         ticket = await self._work.tickets.for_source()
         await self._tools.copies.fetch_copy(self._work.copy_url, ticket, path)
 
@@ -239,11 +233,11 @@ class Run:
         try:
             plan = await self._asking.addTimeout(RECIPE_PATIENCE, self._tools.clock)
         except defer.TimeoutError as error:
-            raise RecipeMistake(f"{whom} has not answered within {RECIPE_PATIENCE:g} s{where}") from error
+            raise errors.RecipeMistake(f"{whom} has not answered within {RECIPE_PATIENCE:g} s{where}") from error
         finally:
             self._asking = None
         if not isinstance(plan, Plan):
-            raise RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
+            raise errors.RecipeMistake(f"{whom} answered with a {type(plan).__name__}, not with a Plan{where}")
         return plan
 
     async def _run(self, command: Command, plan: Plan, tree: Path, place: ports.SlotPlace) -> None:
@@ -304,7 +298,9 @@ class Run:
         wanted = dict(self._work.order.platform).get("arch")
         if found and isinstance(wanted, str) and wanted not in found:
             made = ", ".join(sorted(found))
-            raise BuildFailed(f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?")
+            raise errors.BuildFailed(
+                f"what was delivered is for {made}, not for {wanted}: does the recipe use tools['CC']?"
+            )
 
     # --- being stopped ----------------------------------------------------------------------------------------
 

@@ -11,22 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.errors import (
-    BadUpload,
-    BuildFailed,
-    ConfigurationError,
-    Damaged,
-    MachineFault,
-    ProjectMistake,
-    RepositoryUnreachable,
-    StorageUnavailable,
-    ToolMissing,
-    TooLong,
-    Unauthorised,
-    Unavailable,
-    UnknownRef,
-    UsageError,
-)
+from buildtool import errors
 from buildtool.model.records import AttemptEnd
 from buildtool.model.text import one_line
 from buildtool.ports.buildserver import CommandEnd, Obstacle
@@ -40,24 +25,24 @@ _NEVER_FIT = frozenset({errno.E2BIG, errno.ENAMETOOLONG, errno.EINVAL})
 
 WHOSE: dict[type[BaseException], AttemptEnd] = {
     # The project's: what a command or a limit says may be tried on another machine, a mistake is one everywhere.
-    BuildFailed: AttemptEnd.FAILED,
-    TooLong: AttemptEnd.FAILED,
-    ProjectMistake: AttemptEnd.MISTAKEN,
-    ConfigurationError: AttemptEnd.MISTAKEN,
-    UsageError: AttemptEnd.MISTAKEN,
-    UnknownRef: AttemptEnd.MISTAKEN,
+    errors.BuildFailed: AttemptEnd.FAILED,
+    errors.TooLong: AttemptEnd.FAILED,
+    errors.ProjectMistake: AttemptEnd.MISTAKEN,
+    errors.ConfigurationError: AttemptEnd.MISTAKEN,
+    errors.UsageError: AttemptEnd.MISTAKEN,
+    errors.UnknownRef: AttemptEnd.MISTAKEN,
     # The machine's: its disk, its network, its memory.
-    MachineFault: AttemptEnd.BROKEN,
-    RepositoryUnreachable: AttemptEnd.BROKEN,
-    StorageUnavailable: AttemptEnd.BROKEN,
-    Damaged: AttemptEnd.BROKEN,
-    BadUpload: AttemptEnd.BROKEN,
-    Unauthorised: AttemptEnd.BROKEN,
+    errors.MachineFault: AttemptEnd.BROKEN,
+    errors.RepositoryUnreachable: AttemptEnd.BROKEN,
+    errors.StorageUnavailable: AttemptEnd.BROKEN,
+    errors.Damaged: AttemptEnd.BROKEN,
+    errors.BadUpload: AttemptEnd.BROKEN,
+    errors.Unauthorised: AttemptEnd.BROKEN,
     OSError: AttemptEnd.BROKEN,
     MemoryError: AttemptEnd.LIMITED,
     # Nobody's: such a machine will not do for this, or the program is ending.
-    ToolMissing: AttemptEnd.REFUSED,
-    Unavailable: AttemptEnd.RETURNED,
+    errors.ToolMissing: AttemptEnd.REFUSED,
+    errors.Unavailable: AttemptEnd.RETURNED,
 }
 """How an Attempt ends that was broken off by an error; the nearest class of those that the error is of counts."""
 

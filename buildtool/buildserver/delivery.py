@@ -17,21 +17,13 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from buildtool import errors
 from buildtool.buildserver.attempt import Finished
 from buildtool.buildserver.blame import Stopped, brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.backoff import Backoff, Tries
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import (
-    BadTicket,
-    BadUpload,
-    BuildToolError,
-    MachineFault,
-    StorageUnavailable,
-    TooLong,
-    Unavailable,
-)
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, Judged, Verdict
 from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
@@ -138,7 +130,7 @@ class Delivery:
             await self._tell()
         except Stopped as otherwise:
             await self._end_otherwise(otherwise.end, otherwise.reason)
-        except (Unavailable, StorageUnavailable, BadUpload, BadTicket) as error:
+        except (errors.Unavailable, errors.StorageUnavailable, errors.BadUpload, errors.BadTicket) as error:
             await self._put_off(str(error))
         except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
             if isinstance(error, CancelledError) and (self.taken or self.aborted or self.way.stopped):
@@ -165,7 +157,7 @@ class Delivery:
             return
         arrived = await self.log.flush(self.patience)
         if not (arrived or self.log.over) and self.way.welcome is not welcome:
-            raise Unavailable("the connection was lost while the log was sent")
+            raise errors.Unavailable("the connection was lost while the log was sent")
         self.log.abandon()
         self.log = None
 
@@ -178,11 +170,11 @@ class Delivery:
         await self.way.sending.acquire()
         try:
             await self.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
-        except TooLong as error:
+        except errors.TooLong as error:
             raise Stopped(AttemptEnd.FAILED, f"the artifact is longer than the metaserver takes: {error}") from error
-        except (Unavailable, StorageUnavailable):
+        except (errors.Unavailable, errors.StorageUnavailable):
             raise
-        except BuildToolError as error:
+        except errors.BuildToolError as error:
             if self._may_still(error):
                 raise
             raise Stopped(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
@@ -194,9 +186,9 @@ class Delivery:
         end, link = self.kept.end, self.way.link
         try:
             answer = await link.tell(end, Ok)
-        except (Unavailable, StorageUnavailable):
+        except (errors.Unavailable, errors.StorageUnavailable):
             raise
-        except BuildToolError as error:
+        except errors.BuildToolError as error:
             if isinstance(end, Done) and self._may_still(error):
                 raise  # the file is to be sent once more
             log.warn("the end of build {build} is not taken: {why}", build=end.build_id, why=str(error))
@@ -209,10 +201,10 @@ class Delivery:
                 log.info("build {build}.{epoch} is delivered now", build=end.build_id, epoch=end.epoch)
         self.taken = True
 
-    def _may_still(self, error: BuildToolError) -> bool:
+    def _may_still(self, error: errors.BuildToolError) -> bool:
         """Return whether an artifact that was refused in this way is to be sent once more."""
         self._wrong += 1
-        return self._wrong < WRONG and isinstance(error, BadUpload | BadTicket)
+        return self._wrong < WRONG and isinstance(error, errors.BadUpload | errors.BadTicket)
 
     async def _end_otherwise(self, end: AttemptEnd, reason: str) -> None:
         """Replace an artifact by the reason why there is none."""
@@ -220,7 +212,7 @@ class Delivery:
         log.warn("build {build}: {why}", build=instead.build_id, why=instead.reason)
         try:
             self.kept = await self.way.spool.keep(instead)
-        except MachineFault as error:
+        except errors.MachineFault as error:
             log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
             self.kept = Spooled(instead)
 
@@ -291,7 +283,7 @@ class DeliveryQueue:
         end = finished.end
         try:
             kept = await self._way.spool.keep(end, finished.artifact)
-        except MachineFault as error:
+        except errors.MachineFault as error:
             log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
         return Delivery(kept, finished.tickets, self._way, finished.log, finished.patience)
@@ -308,7 +300,7 @@ class DeliveryQueue:
             return
         try:
             await self._way.spool.drop(*delivery.key)
-        except MachineFault as error:
+        except errors.MachineFault as error:
             log.warn("what was delivered is not deleted: {why}", why=str(error))
         del self._deliveries[delivery.key]
         if not self._deliveries:

@@ -22,26 +22,12 @@ from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
 from buildtool.metaserver.batches import SLICE, BatchDecider, Entry, ReactorTurn
 from buildtool.model.policy import Policy
-from buildtool.model.records import (
-    Attempt,
-    AttemptState,
-    AuditEvent,
-    Beat,
-    BuildState,
-    RequestState,
-    Row,
-)
+from buildtool.model.records import Attempt, AttemptState, AuditEvent, Beat, BuildState, RequestState, Row
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
 from buildtool.scheduling.answers import Answer
 from buildtool.scheduling.effects import Effect, RequestMoved
-from buildtool.scheduling.events import (
-    ClockStepped,
-    Event,
-    Reconfigured,
-    Restarted,
-    Tick,
-)
+from buildtool.scheduling.events import ClockStepped, Event, Reconfigured, Restarted, Tick
 from buildtool.scheduling.state.state import State
 
 SWEEP = 30.0

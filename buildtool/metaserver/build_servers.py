@@ -10,37 +10,18 @@ import attrs
 from attrs import define, evolve, field
 from twisted.logger import Logger
 
+from buildtool import errors
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import (
-    Fenced,
-    InternalError,
-    NameTaken,
-    NotFound,
-    Overloaded,
-    StorageUnavailable,
-    UsageError,
-)
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.problems import Comings
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.matching.fitting import by_mark, by_rank
-from buildtool.model.names import (
-    ARTIFACT_NAME_WORDS,
-    SERVER_NAME_WORDS,
-    is_artifact_name,
-    is_digest,
-    is_server_name,
-)
+from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
 from buildtool.model.principal import Principal
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState
 from buildtool.model.servers import Capability, Held, Verdict
 from buildtool.model.text import duration_words
-from buildtool.ports.metaserver import (
-    ArtifactFiles,
-    BuildServers,
-    ConnectionEnded,
-    Handlers,
-)
+from buildtool.ports.metaserver import ArtifactFiles, BuildServers, ConnectionEnded, Handlers
 from buildtool.protocol import messages
 from buildtool.protocol.codec import encode, size_of
 from buildtool.scheduling import events
@@ -106,16 +87,16 @@ class BuildServerService:
     async def register(self, by: Principal, message: messages.Register) -> messages.Welcome:
         """Open a new Session. Raises UsageError for a name or capability that cannot be, NameTaken, Overloaded."""
         if not is_server_name(message.server):
-            raise UsageError(f"build server name {message.server!r} is not usable: {SERVER_NAME_WORDS}")
+            raise errors.UsageError(f"build server name {message.server!r} is not usable: {SERVER_NAME_WORDS}")
         capability = message.capability
         if not 1 <= capability.max_builds <= _MOST_BUILDS or len(capability.offers) > _MOST_OFFERS:
-            raise UsageError(
+            raise errors.UsageError(
                 f"a build server takes 1 to {_MOST_BUILDS} builds and offers at most {_MOST_OFFERS} platforms"
             )
         check_bounded(capability)
         check_held(message.held)
         if len(message.instance) > INSTANCE_LIMIT:
-            raise UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
+            raise errors.UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
         capability = _useful(message.server, capability)
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
         answer = await self._open(events.Registered(message.server, capability, message.held, instance, by.address))
@@ -148,14 +129,14 @@ class BuildServerService:
             case NameHeld():
                 raise self._taken(event, answer)
             case NoPlace():
-                raise Overloaded(
+                raise errors.Overloaded(
                     f"{answer.known} build servers are known and connected or in use, which is the most: try again "
                     "later, or have the operator forget some (bin/metaserver --forget SERVER)"
                 )
             case _:
-                raise InternalError("the metaserver answered a login with something else")
+                raise errors.InternalError("the metaserver answered a login with something else")
 
-    def _taken(self, event: events.Registered, held: NameHeld) -> NameTaken:
+    def _taken(self, event: events.Registered, held: NameHeld) -> errors.NameTaken:
         now, wall = self.broker.timers.seconds(), self.broker.clock.wall()
         if self._comings.refused(event.server, now):
             log.warn(
@@ -168,11 +149,11 @@ class BuildServerService:
         since, where = duration_words(max(0.0, wall - held.since)), held.origin or "an unknown address"
         own = "give this one a name of its own with --name"
         if held.session:
-            return NameTaken(
+            return errors.NameTaken(
                 f"another machine is build server {event.server}: it has been connected from {where} for {since}; {own}"
             )
         left = duration_words(max(0.0, held.until - wall))
-        return NameTaken(
+        return errors.NameTaken(
             f"another machine is build server {event.server}: it was lost {since} ago at {where}, and may come back "
             f"within {left}; wait until then, or {own}"
         )
@@ -193,7 +174,7 @@ class BuildServerService:
     async def ended(self, by: Principal, message: messages.Ended) -> messages.Ok:
         """Record that an Attempt ended without an artifact. Raises UsageError when it claims success without one."""
         if message.end is AttemptEnd.SUCCEEDED:
-            raise UsageError("an attempt that succeeded is told with its artifact")
+            raise errors.UsageError("an attempt that succeeded is told with its artifact")
         build = self.broker.state.builds.get(message.build_id)
         ok = await self._record(events.AttemptEnded, by, message)
         if message.end is AttemptEnd.REFUSED and build is not None and not ok.stale:
@@ -204,11 +185,13 @@ class BuildServerService:
     async def done(self, by: Principal, message: messages.Done) -> messages.Ok:
         """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
         if not is_artifact_name(message.name):
-            raise UsageError(f"artifact name {message.name!r} is not usable: {ARTIFACT_NAME_WORDS}")
+            raise errors.UsageError(f"artifact name {message.name!r} is not usable: {ARTIFACT_NAME_WORDS}")
         if not (is_digest(message.digest) and is_digest(message.content_digest)) or message.size < 0:
-            raise UsageError("an artifact comes with its size and two SHA-256 digests in hex")
+            raise errors.UsageError("an artifact comes with its size and two SHA-256 digests in hex")
         if not 0 <= message.seconds <= _MOST_SECONDS:
-            raise UsageError(f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}")
+            raise errors.UsageError(
+                f"no build takes {message.seconds:g} seconds: what it took is from 0 to {_MOST_SECONDS:g}"
+            )
         attempt = self._current(by, message.build_id, message.epoch)
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
@@ -219,7 +202,7 @@ class BuildServerService:
     async def _publish(self, message: messages.Done) -> None:
         try:
             await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
-        except StorageUnavailable as error:
+        except errors.StorageUnavailable as error:
             await self.unkept(message.build_id, message.epoch, str(error))
             raise
 
@@ -228,7 +211,7 @@ class BuildServerService:
         check_held(message.held)
         answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held))
         if not isinstance(answer, HeldJudged) or answer.stale:
-            raise Fenced(f"session {by.session} of build server {by.name} is over: log in again")
+            raise errors.Fenced(f"session {by.session} of build server {by.name} is over: log in again")
         return messages.Heard(answer.verdicts)
 
     async def draining(self, by: Principal, message: messages.Draining) -> messages.Ok:
@@ -243,7 +226,7 @@ class BuildServerService:
         attempt = self._current(by, message.build_id, message.epoch)
         build = self.broker.state.builds.get(message.build_id)
         if attempt is None or build is None:
-            raise NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
+            raise errors.NotFound(f"epoch {message.epoch} of build {message.build_id} is no longer yours")
         both = self.tickets.both(build.spec, message.build_id, message.epoch)
         if not message.source:
             return both
@@ -275,13 +258,13 @@ def check_bounded(capability: Capability) -> None:
         words = value if isinstance(value, tuple) else (value,)
         counts.append(("members of one property", len(words) if isinstance(value, tuple) else 1))
         if any(len(str(word)) > WORD_LIMIT for word in words):
-            raise UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
+            raise errors.UsageError(f"a property of a build server has at most {WORD_LIMIT} characters")
     for what, count in counts:
         if count > ANNOUNCED_MOST:
-            raise UsageError(f"a build server announces at most {ANNOUNCED_MOST} {what}, not {count}")
+            raise errors.UsageError(f"a build server announces at most {ANNOUNCED_MOST} {what}, not {count}")
     size = size_of(encode(capability))
     if size > CAPABILITY_LIMIT:
-        raise UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
+        raise errors.UsageError(f"a build server announces at most {CAPABILITY_LIMIT} bytes, not {size}")
 
 
 def _useful(name: str, capability: Capability) -> Capability:
@@ -298,4 +281,4 @@ def _useful(name: str, capability: Capability) -> Capability:
 def check_held(held: tuple[Held, ...]) -> None:
     """Raise UsageError for more Attempts than a build server can have, or one that is named twice."""
     if len(held) > _MOST_HELD or len({one.key for one in held}) < len(held):
-        raise UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")
+        raise errors.UsageError(f"a build server has at most {_MOST_HELD} attempts, each once")

@@ -75,12 +75,7 @@ class Explainer:
         return best[0], tuple(reason.words() for reason in best[1][:DIFFERENCES_TOLD])
 
     def _compose(
-        self,
-        explained: Explained,
-        project: str,
-        revision: str,
-        nearest: Artifact | None,
-        differences: tuple[str, ...],
+        self, explained: Explained, project: str, revision: str, nearest: Artifact | None, differences: tuple[str, ...]
     ) -> Explanation:
         why = explained.why or Why((), len(self.state.servers), 0)
         estimate = explained.estimate or why.estimate or Estimate(-1.0, "")

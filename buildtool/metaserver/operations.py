@@ -20,21 +20,8 @@ from buildtool.model.servers import Server
 from buildtool.model.text import duration_words
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import ArtifactRemover, BrokerStore, Handlers, OperatorStore
+from buildtool.protocol import operator
 from buildtool.protocol.codec import encode
-from buildtool.protocol.operator import (
-    AbortBuild,
-    ActionResult,
-    AskStanding,
-    Drain,
-    FarmStatus,
-    ForgetFailure,
-    ForgetServer,
-    PauseServer,
-    PurgeArtifact,
-    PurgeBuiltBy,
-    RebuildBuild,
-    ResumeServer,
-)
 from buildtool.scheduling import answers, events
 from buildtool.scheduling.servers.names import busy_in
 
@@ -65,35 +52,35 @@ class OperatorService:
     def handlers(self) -> Handlers:
         """What operators may ask for."""
         return {
-            AskStanding: self.standing,
-            PauseServer: self.pause,
-            ResumeServer: self.resume,
-            ForgetServer: self.forget_server,
-            AbortBuild: self.abort,
-            RebuildBuild: self.rebuild,
-            ForgetFailure: self.forget,
-            PurgeArtifact: self.purge,
-            PurgeBuiltBy: self.purge_built_by,
-            Drain: self.drain,
+            operator.AskStanding: self.standing,
+            operator.PauseServer: self.pause,
+            operator.ResumeServer: self.resume,
+            operator.ForgetServer: self.forget_server,
+            operator.AbortBuild: self.abort,
+            operator.RebuildBuild: self.rebuild,
+            operator.ForgetFailure: self.forget,
+            operator.PurgeArtifact: self.purge,
+            operator.PurgeBuiltBy: self.purge_built_by,
+            operator.Drain: self.drain,
         }
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
+    async def standing(self, _by: Principal, _message: operator.AskStanding) -> operator.FarmStatus:
         """Return how everything stands, as far as that is known while the database cannot be read."""
         return await self.farm.read(draining=bool(self._draining))
 
-    async def drain(self, by: Principal, message: Drain) -> ActionResult:
+    async def drain(self, by: Principal, message: operator.Drain) -> operator.ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
         changed = await self._send(events.DispatchHeld(message.on, by.name))
         self._draining = by.name if message.on else ""
         runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
         if not message.on:
-            return ActionResult(
+            return operator.ActionResult(
                 ("builds are started again" if changed else "the metaserver was not draining",), changed
             )
         words = f"no build is started any more; the metaserver ends once nothing runs (now {runs})"
-        return ActionResult((words,), changed, count=runs)
+        return operator.ActionResult((words,), changed, count=runs)
 
     def drained(self) -> str:
         """Return why the metaserver is to end, if it was told to drain and nothing runs any more."""
@@ -103,7 +90,7 @@ class OperatorService:
 
     # --- build servers ------------------------------------------------------------------------------------
 
-    async def pause(self, by: Principal, message: PauseServer) -> ActionResult:
+    async def pause(self, by: Principal, message: operator.PauseServer) -> operator.ActionResult:
         """Pause a build server: it gets no more builds. Raises NotFound, which names those that are known."""
         server = self._server(message.server)
         reason = shortened(message.reason) or "by the operator"
@@ -111,9 +98,9 @@ class OperatorService:
         runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
         already = "" if changed else " already"
-        return ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
+        return operator.ActionResult((f"build server {server.name} is paused{already}: {reason}{goes_on}",), changed)
 
-    async def resume(self, by: Principal, message: ResumeServer) -> ActionResult:
+    async def resume(self, by: Principal, message: operator.ResumeServer) -> operator.ActionResult:
         """Resume a build server: it gets builds again. Raises NotFound."""
         server = self._server(message.server)
         changed = await self._send(events.ServerResumed(server.name, by.name))
@@ -125,9 +112,9 @@ class OperatorService:
             left = duration_words(server.quarantined_until - now)
             still = f"; it stays in quarantine for another {left}: {server.quarantine_reason}"
         said = "takes builds again" if changed else "was not paused"
-        return ActionResult((f"build server {server.name} {said}{still}",), changed)
+        return operator.ActionResult((f"build server {server.name} {said}{still}",), changed)
 
-    async def forget_server(self, by: Principal, message: ForgetServer) -> ActionResult:
+    async def forget_server(self, by: Principal, message: operator.ForgetServer) -> operator.ActionResult:
         """Forget a build server. Raises NotFound, and StillThere for one that is connected or has builds."""
         server = self._server(message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
@@ -145,7 +132,7 @@ class OperatorService:
             )
         changed = await self._send(events.ServerForgotten(server.name, by.name))
         words = f"build server {server.name} is forgotten; what it built stays"
-        return ActionResult(
+        return operator.ActionResult(
             (words if changed else f"build server {server.name} has just come back: it stays",), changed
         )
 
@@ -159,7 +146,7 @@ class OperatorService:
 
     # --- builds -------------------------------------------------------------------------------------------
 
-    async def abort(self, by: Principal, message: AbortBuild) -> ActionResult:
+    async def abort(self, by: Principal, message: operator.AbortBuild) -> operator.ActionResult:
         """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
         waiting = len(self.broker.state.waiters(message.build_id))
         why = f": {shortened(message.reason)}" if message.reason else ""
@@ -168,9 +155,9 @@ class OperatorService:
             build = await self._build(message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
         told = "1 request is" if waiting == 1 else f"{waiting} requests are"
-        return ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
+        return operator.ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
 
-    async def rebuild(self, by: Principal, message: RebuildBuild) -> ActionResult:
+    async def rebuild(self, by: Principal, message: operator.RebuildBuild) -> operator.ActionResult:
         """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
         if not is_client_id(message.client_id):
             raise UsageError("the client request id is 32 hex digits")
@@ -191,9 +178,9 @@ class OperatorService:
         how = {"joined": f"joined build {request.build_id}, which is open", "queued": f"build {request.build_id} waits"}
         said = how.get(request.answer, f"build {request.build_id} begins")
         mail = f"; {email} is mailed" if email else ""
-        return ActionResult((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
+        return operator.ActionResult((f"request {request.id}: {said}{mail}",), build_id=request.build_id)
 
-    async def forget(self, by: Principal, message: ForgetFailure) -> ActionResult:
+    async def forget(self, by: Principal, message: operator.ForgetFailure) -> operator.ActionResult:
         """Forget that a Build failed. Raises NotFound when that is not remembered."""
         build = await self._build(message.build_id)
         failure = await self._failure(build)
@@ -204,7 +191,7 @@ class OperatorService:
             raise NotFound(f"no failure of build {build.id} is remembered: it {_ended(build)}{kept}")
         await self.broker.send(events.FailureForgotten(failure, by.name))
         words = f"the failure of build {build.id} is forgotten; who asks for the same has it built"
-        return ActionResult((words,), build_id=build.id)
+        return operator.ActionResult((words,), build_id=build.id)
 
     async def _failure(self, build: Build) -> RememberedFailure | None:
         shelf = build.spec.shelf
@@ -219,7 +206,7 @@ class OperatorService:
 
     # --- artifacts ----------------------------------------------------------------------------------------
 
-    async def purge(self, by: Principal, message: PurgeArtifact) -> ActionResult:
+    async def purge(self, by: Principal, message: operator.PurgeArtifact) -> operator.ActionResult:
         """Remove an artifact: withdraw it and delete its file. Raises NotFound, UsageError, StorageUnavailable."""
         named = message.artifact
         if is_digest(named):
@@ -233,7 +220,7 @@ class OperatorService:
             raise NotFound(f"no artifact {named} is given out")
         return await self._purge(found, message.reason, by.name)
 
-    async def purge_built_by(self, by: Principal, message: PurgeBuiltBy) -> ActionResult:
+    async def purge_built_by(self, by: Principal, message: operator.PurgeBuiltBy) -> operator.ActionResult:
         """Remove every artifact that a build server made; it need not be known any more. Raises NotFound."""
         count, files, after = 0, 0, 0
         while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
@@ -241,19 +228,21 @@ class OperatorService:
             count, files, after = count + len(found), files + acted, found[-1].id
         if not count:
             raise NotFound(f"nothing that build server {message.server!r} made is given out")
-        return ActionResult((_purged(count, files),), count=count)
+        return operator.ActionResult((_purged(count, files),), count=count)
 
-    async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> ActionResult:
+    async def _purge(self, artifacts: Sequence[Artifact], reason: str, by: str) -> operator.ActionResult:
         given_out = [artifact for artifact in artifacts if not artifact.withdrawn]
         if not given_out:
             (artifact, *_) = artifacts
             files = await self._delete(artifact.digest)
             words = f"artifact {artifact.id} is given out no more, since it was withdrawn before: {artifact.withdrawn}"
-            return ActionResult(
+            return operator.ActionResult(
                 (words,) if not files else (words, "its file is deleted"), bool(files), artifact.build_id
             )
         files = await self._withdraw(given_out, reason, by)
-        return ActionResult((_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out))
+        return operator.ActionResult(
+            (_purged(len(given_out), files),), build_id=given_out[0].build_id, count=len(given_out)
+        )
 
     async def _withdraw(self, artifacts: Sequence[Artifact], reason: str, by: str) -> int:
         """Withdraw artifacts, all in one transaction, and return how many files went."""

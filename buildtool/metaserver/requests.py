@@ -9,20 +9,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from buildtool import errors
 from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import (
-    NOTHING_ACCEPTED,
-    BuildToolError,
-    Conflict,
-    InternalError,
-    NotFound,
-    Overloaded,
-    StorageUnavailable,
-    Unauthorised,
-    UsageError,
-)
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
@@ -114,9 +104,11 @@ class RequestService:
         items = message.items
         del message
         if not 1 <= len(items) <= messages.TOGETHER:
-            raise UsageError(f"1 to {messages.TOGETHER} builds can be asked for at once, not {len(items)}")
+            raise errors.UsageError(f"1 to {messages.TOGETHER} builds can be asked for at once, not {len(items)}")
         if len({item.email for item in items}) > 1 or len({item.client_id for item in items}) < len(items):
-            raise UsageError("what is asked for at once is for one address, each with a client request id of its own")
+            raise errors.UsageError(
+                "what is asked for at once is for one address, each with a client request id of its own"
+            )
         digests = tuple(map(body_digest, items))
         items = tuple(map(self._demands.without_excess, items))
         return messages.RequestStatuses(await self._submit(by, items, digests))
@@ -126,14 +118,14 @@ class RequestService:
     ) -> tuple[messages.RequestStatus, ...]:
         for item in items:
             if not is_client_id(item.client_id):
-                raise UsageError("the client request id is 32 hex digits")
+                raise errors.UsageError("the client request id is 32 hex digits")
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
         if not all(is_commit_id(item.revision) and not item.revrange for item in items):
             try:
                 known = await self.store.answered([item.client_id for item in items])
-            except StorageUnavailable as error:
-                raise StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}") from error
+            except errors.StorageUnavailable as error:
+                raise errors.StorageUnavailable(f"{errors.NOTHING_ACCEPTED}: {error}") from error
             if all(item.client_id in known for item in items):
                 pairs = [(known[item.client_id], digest) for item, digest in zip(items, digests, strict=True)]
                 return tuple([await self._repeated(one.request_id, same=one.body_digest == d) for one, d in pairs])
@@ -182,16 +174,18 @@ class RequestService:
             len(state.requests) + len(submitted) > self.open_limit
             or state.records.revisions_wanted + wanted > self.wanted_limit
         ):
-            raise Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
+            raise errors.Overloaded(f"{len(state.requests)} requests wait already, more are not taken: try again later")
         if len(submitted) > 1 and wanted > WANTED_TOGETHER:
-            raise UsageError(
+            raise errors.UsageError(
                 f"what is asked for at once accepts {wanted} revisions in all, which may be {WANTED_TOGETHER}: "
                 "ask with a smaller --revrange, or for fewer at once"
             )
         kinds = {one.demand.spec.demand_class for one in submitted}
         if state.queue.kinds() + len(kinds) > self.kinds_limit and not all(map(state.queue.has, kinds)):
             count = state.queue.kinds()
-            raise Overloaded(f"builds of {count} platforms and machines wait, no others are taken: try again later")
+            raise errors.Overloaded(
+                f"builds of {count} platforms and machines wait, no others are taken: try again later"
+            )
 
     async def cancel(self, _by: Principal, message: messages.Cancel) -> messages.RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
@@ -230,7 +224,7 @@ class RequestService:
         """Return how an open Build stands and why it waits. Raises NotFound for one that is not open."""
         explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
         if explained.build is None:
-            raise NotFound(f"build {message.build_id} is not open")
+            raise errors.NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
     async def health(self, _by: Principal, _message: messages.AskHealth) -> messages.HealthTold:
@@ -253,22 +247,26 @@ class RequestService:
             case answers.ConflictingSubmission():
                 return await self._repeated(answer.request_id, same=False)
             case _:
-                raise InternalError("the metaserver answered a submission with something else")
+                raise errors.InternalError("the metaserver answered a submission with something else")
 
     async def _repeated(self, request_id: int, *, same: bool) -> messages.RequestStatus:
         if not same:
-            raise Conflict("this client request id was used for another request: make a new id for a new request")
+            raise errors.Conflict(
+                "this client request id was used for another request: make a new id for a new request"
+            )
         return await self.status_reader.read(await self._request(request_id))
 
     async def _request(self, request_id: int) -> Request:
         found = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
         if found is None:
-            raise NotFound(f"there is no request {request_id}")
+            raise errors.NotFound(f"there is no request {request_id}")
         return found
 
     def _check_token(self, request_id: int, token: str) -> None:
         if not token_matches(request_id, token, self.status_reader.keys.request(request_id)):
-            raise Unauthorised(f"that is not the token of request {request_id}: use the id as it was told to you")
+            raise errors.Unauthorised(
+                f"that is not the token of request {request_id}: use the id as it was told to you"
+            )
 
     def _pin(self, url: str, commit: str) -> None:
         """Start to keep a commit whatever happens at the origin."""
@@ -293,7 +291,7 @@ class LocalQuestions:
         try:
             with working_for(Asker(_PAGES.address)):
                 return await self.service.build(_PAGES, messages.AskBuild(build_id))
-        except BuildToolError:
+        except errors.BuildToolError:
             return None
 
     async def health(self) -> messages.HealthTold:
@@ -303,5 +301,5 @@ class LocalQuestions:
 
 def _explained(answer: answers.Answer) -> answers.Explained:
     if not isinstance(answer, answers.Explained):
-        raise InternalError("the metaserver answered a question with something else")
+        raise errors.InternalError("the metaserver answered a question with something else")
     return answer

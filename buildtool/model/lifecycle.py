@@ -31,22 +31,10 @@ REQUEST: Mapping[RequestState | None, frozenset[RequestState]] = {
 BUILD: Mapping[BuildState | None, frozenset[BuildState]] = {
     None: frozenset({BuildState.QUEUED}),
     BuildState.QUEUED: frozenset(
-        {
-            BuildState.RUNNING,
-            BuildState.SUCCEEDED,
-            BuildState.FAILED,
-            BuildState.CANCELLED,
-            BuildState.EXPIRED,
-        }
+        {BuildState.RUNNING, BuildState.SUCCEEDED, BuildState.FAILED, BuildState.CANCELLED, BuildState.EXPIRED}
     ),
     BuildState.RUNNING: frozenset(
-        {
-            BuildState.QUEUED,
-            BuildState.SUCCEEDED,
-            BuildState.FAILED,
-            BuildState.UNBUILDABLE,
-            BuildState.CANCELLED,
-        }
+        {BuildState.QUEUED, BuildState.SUCCEEDED, BuildState.FAILED, BuildState.UNBUILDABLE, BuildState.CANCELLED}
     ),
 }
 """A Build queues, runs, and may queue again. A queued one fails when nobody is left to confirm its failure, and

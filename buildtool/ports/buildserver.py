@@ -11,15 +11,7 @@ from attrs import frozen
 
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, Judged
-from buildtool.protocol.messages import (
-    AbortOrder,
-    Accepted,
-    Done,
-    Ended,
-    Ok,
-    Order,
-    Welcome,
-)
+from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 

@@ -116,12 +116,7 @@ class Pages(Protocol):
         """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
 
     async def builds(
-        self,
-        *,
-        before: int | None = None,
-        limit: int = 50,
-        project: str | None = None,
-        state: BuildState | None = None,
+        self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None
     ) -> Sequence[BuildLine]:
         """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
 

@@ -8,17 +8,7 @@ from collections.abc import Sequence
 import attrs
 from attrs import frozen
 
-from buildtool.errors import (
-    BuildToolError,
-    ConfigurationError,
-    DecodeError,
-    EncodeError,
-    InternalError,
-    OutputLost,
-    OutputUnread,
-    Unavailable,
-    UsageError,
-)
+from buildtool import errors
 from buildtool.model.records import RequestState
 from buildtool.model.text import one_line
 from buildtool.protocol.messages import Explanation, Found, RequestStatus
@@ -81,7 +71,7 @@ class Result:
     told: RequestStatus | None = None
     milliseconds: float = 0.0
     path: str = ""
-    error: BuildToolError | None = None
+    error: errors.BuildToolError | None = None
     explanation: Explanation | None = None
 
 
@@ -90,15 +80,15 @@ def exit_of_state(told: RequestStatus) -> Exit:
     return _OF_STATE.get(told.state, Exit.INTERNAL)
 
 
-def exit_of_error(error: BuildToolError) -> Exit:
+def exit_of_error(error: errors.BuildToolError) -> Exit:
     """Return the exit code for an error that ended the asking."""
-    if isinstance(error, UsageError | ConfigurationError):
+    if isinstance(error, errors.UsageError | errors.ConfigurationError):
         return Exit.USAGE
-    if isinstance(error, Unavailable):
+    if isinstance(error, errors.Unavailable):
         return Exit.UNAVAILABLE
-    if isinstance(error, OutputUnread):
+    if isinstance(error, errors.OutputUnread):
         return Exit.UNREAD
-    if isinstance(error, InternalError | DecodeError | EncodeError | OutputLost):
+    if isinstance(error, errors.InternalError | errors.DecodeError | errors.EncodeError | errors.OutputLost):
         return Exit.INTERNAL
     return Exit.REFUSED
 

@@ -65,11 +65,7 @@ def may_take(context: DecisionContext, build: Build, server: str) -> bool:
 
 def start(context: DecisionContext, build: Build, server: Server, offer: Offer) -> None:
     """Start the next Attempt of a Build on a server."""
-    running = evolve(
-        build,
-        state=BuildState.RUNNING,
-        epoch=build.epoch + 1,
-    )
+    running = evolve(build, state=BuildState.RUNNING, epoch=build.epoch + 1)
     attempt = Attempt(
         build_id=build.id,
         epoch=running.epoch,

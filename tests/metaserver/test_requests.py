@@ -4,6 +4,7 @@ import weakref
 from itertools import count
 
 from attrs import define, evolve, field
+from hypothesis import given
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,11 +13,12 @@ from buildtool.concurrency.bounded_cache import BoundedCache
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
+from buildtool.metaserver.demands import body_digest
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import Addresses, RequestStatusReader
 from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
 from buildtool.model.incarnations import Keys
-from buildtool.model.options import canonical, text
+from buildtool.model.options import canonical, digest_of, text
 from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.project_options import ProjectOptions
@@ -36,6 +38,7 @@ from buildtool.protocol.messages import (
 )
 from buildtool.scheduling.events import Registered
 from buildtool.scheduling.state.state import State
+from tests import messages
 from tests.adapters.control.wires import turn
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
@@ -309,3 +312,11 @@ class SlipsOfTheFinger(SynchronousTestCase):
         told = str(self.failureResultOf(self.asked(world), RecipeMistake).value)
         assert told.startswith("path_to_url of paint raised AttributeError: ")
         assert told.endswith(f"({__file__}:{astray.__code__.co_firstlineno + 1})")
+
+
+@given(messages.ALL["Submit"])
+def test_the_digest_of_a_body_is_that_of_what_is_on_the_wire(message: Submit) -> None:
+    """Earlier releases made it so, and the database has it."""
+    plain = encode(message)
+    del plain["client_id"]
+    assert body_digest(message) == digest_of(plain)

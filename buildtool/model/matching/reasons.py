@@ -100,12 +100,7 @@ class Reason:
                 return "was not looked at: so many that cannot build it are different"
 
 
-_SIGN = {
-    Comparison.EXACT: "",
-    Comparison.AT_MOST: "≤ ",
-    Comparison.AT_LEAST: "≥ ",
-    Comparison.SUBSET: "with ",
-}
+_SIGN = {Comparison.EXACT: "", Comparison.AT_MOST: "≤ ", Comparison.AT_LEAST: "≥ ", Comparison.SUBSET: "with "}
 
 
 def bound(name: str, value: Value | None, comparison: Comparison) -> str:
