@@ -9,7 +9,6 @@ ALLOWED = Exceptions(
     classes=frozenset({}),
     tests=frozenset(
         {
-            "buildtool/adapters/maintenance/backup.py",
             "buildtool/adapters/maintenance/evidence.py",
             "buildtool/adapters/maintenance/finding.py",
             "buildtool/adapters/maintenance/fsck_database.py",
