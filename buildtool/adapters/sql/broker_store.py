@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -94,8 +92,7 @@ class SqlBrokerStore:
 
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
-        with _all_of_it_kept():
-            return await self._database.run(_load)
+        return await self._database.run(_load)
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""
@@ -187,18 +184,6 @@ _ATTEMPTS = (
 
 
 # --- reading --------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _all_of_it_kept() -> Iterator[None]:
-    """Look for no garbage meanwhile: of what is read all is kept, and looking through it again and again takes long."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _load(connection: Connection) -> Snapshot:

@@ -21,7 +21,7 @@ DATABASE = "buildtool.sqlite"
 def older(tmp_path: Path) -> Path:
     """A state directory of the first revision, with a row in it."""
     raw(tmp_path / DATABASE, lambda connection: migrate(connection, "0001"))
-    raw(tmp_path / DATABASE, lambda connection: connection.exec_driver_sql(SERVER))
+    raw(tmp_path / DATABASE, lambda connection: connection.exec_driver_sql(SERVER).close())
     return tmp_path
 
 

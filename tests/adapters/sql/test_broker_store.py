@@ -1,6 +1,5 @@
 """The broker's store gives back what it was given, all of it or nothing; the outbox lives through every end."""
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -599,13 +598,3 @@ def test_a_key_that_is_not_in_the_outbox_is_an_error(files: Files) -> None:
     ):
         with pytest.raises(NotFound, match="no mail m9"):
             run(marked)
-
-
-def test_loading_leaves_it_as_it_was_whether_garbage_is_looked_for(shared: Files) -> None:
-    for collecting in (True, False):
-        (gc.enable if collecting else gc.disable)()
-        try:
-            run(shared.broker.load())
-            assert gc.isenabled() == collecting
-        finally:
-            gc.enable()
