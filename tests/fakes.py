@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from buildtool.errors import BuildToolError, NotFound, Unauthorised
 from buildtool.model.principal import Principal
-from buildtool.model.servers import Held, Judged
+from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
 from buildtool.protocol.messages import (
     AbortOrder,
@@ -25,9 +25,9 @@ from buildtool.protocol.messages import (
     Ended,
     Explanation,
     Follow,
-    HealthTold,
-    Heard,
+    HealthStatus,
     Heartbeat,
+    HeartbeatAnswer,
     Ok,
     Order,
     Register,
@@ -111,8 +111,8 @@ class FakeRequestService:
     async def build(self, _by: Principal, message: AskBuild) -> Explanation:
         return explanation("queued", build_id=message.build_id)
 
-    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
-        return HealthTold(ok=True)
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthStatus:
+        return HealthStatus(ok=True)
 
 
 @define
@@ -128,7 +128,7 @@ class FakeBuildServerService:
     while_registering: Callable[[str, int], None] | None = None
     hold: Deferred[None] | None = None
     lease: float = 60.0
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[HeldVerdict, ...] = ()
     logins: list[Register] = field(factory=list)
     beats: list[tuple[str, int, Heartbeat]] = field(factory=list)
     deaf: Deferred[None] | None = None
@@ -165,12 +165,12 @@ class FakeBuildServerService:
         await self._noted(by, message)
         return Tickets("log", "artifact")
 
-    async def heartbeat(self, by: Principal, message: Heartbeat) -> Heard:
+    async def heartbeat(self, by: Principal, message: Heartbeat) -> HeartbeatAnswer:
         self.beats.append((by.name, by.session, message))
         if self.deaf is not None:
             await self.deaf
         self._fail()
-        return Heard(self.verdicts)
+        return HeartbeatAnswer(self.verdicts)
 
     async def _noted(self, by: Principal, message: object) -> Ok:
         self._fail()
@@ -192,7 +192,7 @@ class FakeOrders:
     aborts: list[AbortOrder] = field(factory=list)
     log: list[str] = field(factory=list)
     has: tuple[Held, ...] = ()
-    verdicts: list[Judged] = field(factory=list)
+    verdicts: list[HeldVerdict] = field(factory=list)
 
     async def build(self, order: Order) -> Accepted:
         self.orders.append(order)
@@ -210,7 +210,7 @@ class FakeOrders:
     def held(self) -> tuple[Held, ...]:
         return self.has
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         self.verdicts += verdicts
 
     def connected(self, welcome: Welcome) -> None:

@@ -9,16 +9,16 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
-from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
 from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
-from buildtool.model.servers import Judged, Offer, OfferKind
+from buildtool.model.servers import HeldVerdict, Offer, OfferKind
 from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
@@ -336,7 +336,7 @@ class Place:
     spool: FakeSpool
     deliveries: DeliveryQueue
 
-    def connect(self, session: int = 1, verdicts: Sequence[Judged] = ()) -> None:
+    def connect(self, session: int = 1, verdicts: Sequence[HeldVerdict] = ()) -> None:
         self.link.away = False
         self.server.connected(Welcome(session, BASE, 10_000_000, 1_000_000, 60.0, tuple(verdicts)))
 
@@ -374,10 +374,10 @@ def place(
     made = project(client_checkers=checkers) if of is None else of
     clock, link, uploads = Clock(), FakeLink(), FakeUploads()
     sources, commands, workshop = FakeSources(), FakeCommands(list(script or [])), FakeWorkshop()
-    tools = Tools(
+    tools = AttemptTools(
         sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"}, server="one", time_limit=time_limit
     )
-    offered = Offered({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
+    offered = ServerOffer({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
     deliveries = DeliveryQueue(spool, link, uploads, clock, room)
     server = BuildServer(offered, tools, link, deliveries, pool or Immediate())

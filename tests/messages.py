@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, OfferKind, ProjectSkill, Verdict
+from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, OfferKind, ProjectSkill, Verdict
 from buildtool.protocol import messages
 from buildtool.protocol.hello import Hello
 from tests import strategies
@@ -20,10 +20,10 @@ _capabilities = st.builds(
 
 _held = st.lists(st.builds(Held, _numbers, _numbers, st.sampled_from(HeldState)), max_size=3).map(tuple)
 _turns = st.builds(messages.ReactorTurns, _numbers, *[st.floats(0.0, 1e9)] * 5)
-_judged = st.lists(st.builds(Judged, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
+_judged = st.lists(st.builds(HeldVerdict, _numbers, _numbers, st.sampled_from(Verdict), _text), max_size=3).map(tuple)
 _why_line = st.builds(messages.WhyLine, _text, st.lists(strategies.server_names, max_size=3).map(tuple), _numbers)
 _found = st.builds(
-    messages.Found,
+    messages.FoundArtifact,
     name=strategies.file_names,
     url=_text,
     size=_numbers,
@@ -90,7 +90,7 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
         basis=_text,
         page_url=_text,
     ),
-    "Found": _found,
+    "FoundArtifact": _found,
     "RequestStatus": st.builds(
         messages.RequestStatus,
         request_id=_numbers,
@@ -113,12 +113,12 @@ ALL: dict[str, SearchStrategy[attrs.AttrsInstance]] = {
     "Register": st.builds(messages.Register, strategies.server_names, _capabilities, _held),
     "Welcome": st.builds(messages.Welcome, _numbers, _text, _numbers, _numbers, strategies.durations, _judged),
     "Heartbeat": st.builds(messages.Heartbeat, _held),
-    "Heard": st.builds(messages.Heard, _judged),
+    "HeartbeatAnswer": st.builds(messages.HeartbeatAnswer, _judged),
     "Draining": st.builds(messages.Draining, _text),
     "AskHealth": st.just(messages.AskHealth()),
     "ReactorTurns": _turns,
-    "HealthTold": st.builds(
-        messages.HealthTold, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
+    "HealthStatus": st.builds(
+        messages.HealthStatus, st.booleans(), st.lists(_text, max_size=3).map(tuple), st.none() | _turns
     ),
     "Order": st.builds(
         messages.Order,
@@ -179,7 +179,7 @@ ALL["SubmitTogether"] = st.builds(messages.SubmitTogether, st.lists(ALL["Submit"
 ALL["RequestStatuses"] = st.builds(messages.RequestStatuses, st.lists(ALL["RequestStatus"], max_size=3).map(tuple))
 
 
-def found(**changes: object) -> messages.Found:
+def found(**changes: object) -> messages.FoundArtifact:
     """An ordinary artifact."""
     values: dict[str, object] = {
         "name": "testproject-0123abcd-linux-x86_64-89ab.zip",
@@ -194,7 +194,7 @@ def found(**changes: object) -> messages.Found:
         "build_id": 17,
         "built_at": 1_700_000_000.0,
     }
-    return messages.Found(**(values | changes))  # type: ignore[arg-type]
+    return messages.FoundArtifact(**(values | changes))  # type: ignore[arg-type]
 
 
 def told(**changes: object) -> messages.RequestStatus:

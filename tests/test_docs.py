@@ -33,8 +33,8 @@ from buildtool.programs.startcompile import main as startcompile
 from buildtool.programs.webserver import main as webserver
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, Wanted
-from buildtool.protocol.messages import Found, RequestStatus
-from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json
+from buildtool.protocol.messages import FoundArtifact, RequestStatus
+from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json
 from buildtool.scheduling.attempts import RULES
 from tests.support.checkout import read_checkout
 
@@ -346,12 +346,12 @@ def test_the_table_of_exit_codes_has_those_of_the_help(page: str, programs: tupl
 
 
 def test_the_tables_of_json_have_exactly_the_keys_that_are_printed() -> None:
-    found = Found("n", "u", 1, "d", "c", "r", (), OfferKind.NATIVE, "s", 1, 0.0)
+    found = FoundArtifact("n", "u", 1, "d", "c", "r", (), OfferKind.NATIVE, "s", 1, 0.0)
     told = RequestStatus(1, "t", "hit", "satisfied", "p", "r", 1, "", 1, "s", "", (), found, "", "")
     part = section("docs/requester.rst", "For programs")
     tables = [{row[0] for row in rows(table)} for table in part.findall(nodes.table)]
-    assert tables[0] == set(as_json(Result(Exit.OK)))
-    answered = as_json(Result(Exit.OK, told))
+    assert tables[0] == set(as_json(RequestResult(ExitCode.OK)))
+    answered = as_json(RequestResult(ExitCode.OK, told))
     assert tables[0] | tables[1] == set(answered)
     last = next(row for row in part.findall(nodes.row) if row.astext().startswith("artifact"))
     artifact = answered["artifact"]

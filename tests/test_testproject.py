@@ -17,16 +17,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.host.build_slots import RecipeCommands, Slots
+from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands
 from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.archive import make_zip
 from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
-from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
@@ -215,10 +215,10 @@ class RealBuilds(TestCase):
         self.processes = Processes(reactor)
         mirror = GitMirror(self.top / "mirrors", self.pool)
         self.link, self.uploads = FakeLink(), KeepingUploads()
-        self.tools = Tools(
+        self.tools = AttemptTools(
             sources=Worktrees(mirror, self.top / "sources", self.pool),
             commands=RecipeCommands(self.processes),
-            workshop=Slots(self.top / "slots", self.pool, {}),
+            workshop=BuildSlots(self.top / "slots", self.pool, {}),
             uploads=self.uploads,
             clock=IReactorTime(reactor),
             environment={"PATH": os.environ["PATH"]},
@@ -232,7 +232,7 @@ class RealBuilds(TestCase):
         made = attrs.evolve(project(), path_to_url=lambda _: str(self.origin), client_checkers=())
         if recipe is not None:
             made = attrs.evolve(made, recipe=recipe)
-        offered = Offered({made.name: made}, [Offer(PLATFORM)], 2)
+        offered = ServerOffer({made.name: made}, [Offer(PLATFORM)], 2)
         spool = Spool(self.top / "spool", self.pool)
         deliveries = DeliveryQueue(spool, self.link, self.uploads, self.tools.clock)
         server = BuildServer(offered, self.tools, self.link, deliveries, self.pool)

@@ -20,7 +20,7 @@ ALLOWED = "GET, HEAD"
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
 
 
-def asked(request: Request, name: str) -> str:
+def query_value(request: Request, name: str) -> str:
     """Return a query's value, the last of several, "" for none. Raises NotFound for what is no text."""
     values: list[bytes] = (request.args or {}).get(name.encode(), [b""])
     try:

@@ -23,10 +23,10 @@ from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
 from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
-from .answers import HTML, TEXT, answer, asked, headers, number, plain, problem, shown_path
+from .answers import HTML, TEXT, answer, headers, number, plain, problem, query_value, shown_path
 from .assets import load_assets
 from .build_page import build_page, deciding_epoch
-from .guard import Guard
+from .guard import RootResource
 from .rendering import templates
 from .streaming import send_log
 from .urls import Urls
@@ -83,7 +83,7 @@ class WebApp:
 
     def resource(self) -> IResource:
         """Return the root of a site."""
-        return Guard(self.app.resource())
+        return RootResource(self.app.resource())
 
     @app.route("/metaserverstatus", methods=["GET"])
     @app.route("/", methods=["GET"])
@@ -98,7 +98,7 @@ class WebApp:
     @app.route("/buildservers", methods=["GET"])
     async def servers(self, request: Request) -> bytes:
         """Show a page of the build servers, or the one with a name. Raises NotFound."""
-        now, name, said = self._clock.wall(), asked(request, "name"), asked(request, "page")
+        now, name, said = self._clock.wall(), query_value(request, "name"), query_value(request, "page")
         at, per = number(said, "page") if said else 1, presenters.SERVERS_PER_PAGE
         lines = await self._pages.build_servers(skip=(at - 1) * per, limit=per + 1, name=name)
         if name and not lines:
@@ -110,7 +110,7 @@ class WebApp:
     @app.route("/builds", methods=["GET"])
     async def builds(self, request: Request) -> bytes:
         """Show a page of the builds, newest first. Raises NotFound."""
-        before, project, state = (asked(request, name) for name in ("before", "project", "state"))
+        before, project, state = (query_value(request, name) for name in ("before", "project", "state"))
         if state and state not in _STATES:
             raise NotFound(f"there is no such state of a build; there are {', '.join(_STATES)}")
         if len(project) > _PROJECT_LIMIT:
@@ -138,7 +138,7 @@ class WebApp:
     async def log(self, request: Request, build_id: str) -> bytes | None:
         """Send the log of the deciding Attempt, or of ``?attempt=``, or a range of it, as plain text."""
         build = (await self._detail(build_id)).build
-        epoch = _epoch(build, asked(request, "attempt"))
+        epoch = _epoch(build, query_value(request, "attempt"))
         try:
             extent = await self._logs.state(build.id, epoch)
         except NotFound:
@@ -167,7 +167,7 @@ class WebApp:
             _log.warn("not healthy: {reason}", reason=str(error))
             trouble = error.code
         told = await self._condition.health() if self._condition is not None else None
-        said = health.said(__version__, revision, trouble, told, asked=self._condition is not None)
+        said = health.health_answer(__version__, revision, trouble, told, asked=self._condition is not None)
         request.setResponseCode(said.status)
         return answer(request, json.dumps(said.body).encode() + b"\n", "application/json", "no-store")
 

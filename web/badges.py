@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, Joined, RequestState
+from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind, Server
 
 from .views import Badge
@@ -54,11 +54,11 @@ KIND: Mapping[OfferKind, str] = {
     OfferKind.EMULATED: "emulated",
 }
 
-JOINED: Mapping[Joined, str] = {
-    Joined.OWN: "exactly this build",
-    Joined.IMPLICATION: "whatever satisfies this build will do",
-    Joined.ATTEMPT: "the platform it is being built for will do",
-    Joined.RANGE: "a revision near enough",
+JOINED: Mapping[JoinReason, str] = {
+    JoinReason.OWN: "exactly this build",
+    JoinReason.IMPLICATION: "whatever satisfies this build will do",
+    JoinReason.ATTEMPT: "the platform it is being built for will do",
+    JoinReason.RANGE: "a revision near enough",
 }
 
 

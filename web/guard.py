@@ -19,7 +19,7 @@ SECURITY_HEADERS = {
 """On every answer, errors included."""
 
 
-class Guard(Resource):
+class RootResource(Resource):
     """The root resource: puts the security headers on every answer, and makes every request one that routes can read.
 
     The Host header plays no part in any answer, so none reaches the routes, which refuse odd ones in ways of their own.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import asdict, frozen
 
-from buildtool.protocol.messages import HealthTold
+from buildtool.protocol.messages import HealthStatus
 
 OK = 200
 NOT_OK = 503
@@ -18,7 +18,7 @@ _PATH = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)*")
 class HealthSource(Protocol):
     """A way to ask the metaserver for its health."""
 
-    async def health(self) -> HealthTold | None:
+    async def health(self) -> HealthStatus | None:
         """Return the metaserver's health; None when it does not answer in time."""
 
 
@@ -30,8 +30,8 @@ class HealthAnswer:
     body: dict[str, object]
 
 
-def said(
-    version: str, revision: str, trouble: str = "", told: HealthTold | None = None, *, asked: bool = False
+def health_answer(
+    version: str, revision: str, trouble: str = "", told: HealthStatus | None = None, *, asked: bool = False
 ) -> HealthAnswer:
     """Return the answer to monitoring.
 

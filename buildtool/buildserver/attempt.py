@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 @frozen
-class Tools:
+class AttemptTools:
     """The means of every Attempt of a build server.
 
     ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
@@ -58,7 +58,7 @@ class Tools:
 
     sources: ports.Sources
     commands: ports.Commands
-    workshop: ports.Workshop
+    workshop: ports.SlotFiles
     uploads: ports.Uploads
     clock: IReactorTime
     environment: Mapping[str, str]
@@ -69,7 +69,7 @@ class Tools:
 
 
 @frozen
-class Work:
+class AttemptWork:
     """One Attempt's order with what this machine's own configuration says about it.
 
     ``url`` is the repository's, ``tools`` the programs for the platform; limits are in bytes. ``mistake`` is what the
@@ -90,7 +90,7 @@ class Work:
 
 
 @frozen
-class Finished:
+class FinishedBuild:
     """An Attempt of which nothing runs any more: how it ended, and what of it the metaserver has not got yet.
 
     ``artifact`` is the packed file of a Done, in the slot. ``patience`` is for how many seconds the end of the log may
@@ -104,12 +104,12 @@ class Finished:
     patience: float = PATIENCE
 
 
-class Run:
+class AttemptRun:
     """An Attempt that runs. ``stop`` ends it; ``run`` returns once nothing of it runs; ``clear`` empties its slot."""
 
     _log = Logger()
 
-    def __init__(self, work: Work, tools: Tools, pool: Executor) -> None:
+    def __init__(self, work: AttemptWork, tools: AttemptTools, pool: Executor) -> None:
         """``pool`` is where the recipe answers, since nobody knows how long that takes it."""
         self._work = work
         self._tools = tools
@@ -140,7 +140,7 @@ class Run:
         if self._command is not None:
             self._command.stop(reason)
 
-    async def run(self) -> Finished:
+    async def run(self) -> FinishedBuild:
         """Build, and return how it went. Raises nothing."""
         order, tickets = self._work.order, self._work.tickets
         try:
@@ -149,8 +149,8 @@ class Run:
             stopped = self._end_of(error)
             self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
             ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
-            return Finished(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
-        return Finished(done, artifact, self.log, tickets)
+            return FinishedBuild(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)
+        return FinishedBuild(done, artifact, self.log, tickets)
 
     async def clear(self) -> None:
         """Empty the slot. Raises nothing; what is left when that is cut short goes before the slot is used again."""

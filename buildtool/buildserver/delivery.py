@@ -18,14 +18,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool import errors
-from buildtool.buildserver.attempt import Finished
+from buildtool.buildserver.attempt import FinishedBuild
 from buildtool.buildserver.blame import Stopped, brief
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.backoff import Backoff, Tries
 from buildtool.concurrency.signal import Signal
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, HeldState, Judged, Verdict
+from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
 from buildtool.ports.buildserver import MetaserverLink, Spooled, SpoolFiles, Uploads
 from buildtool.protocol.messages import Done, Ended, Ok, Welcome
 
@@ -278,7 +278,7 @@ class DeliveryQueue:
             tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._way.link, None)
             self.offer(Delivery(kept, tickets, self._way))
 
-    async def keep(self, finished: Finished) -> Delivery:
+    async def keep(self, finished: FinishedBuild) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
         end = finished.end
         try:
@@ -319,7 +319,7 @@ class DeliveryQueue:
         """Stop offering until the next Session: this one is over."""
         self._way.welcome = None
 
-    def judged(self, judged: Judged) -> None:
+    def judged(self, judged: HeldVerdict) -> None:
         """Take the metaserver's verdict on an end that is here."""
         delivery = self._deliveries.get((judged.build_id, judged.epoch))
         if delivery is None:

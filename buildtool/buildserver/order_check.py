@@ -13,7 +13,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.blame import brief
 from buildtool.errors import BuildFailed, Declined, MachineFault, ProjectMistake, RecipeMistake, UsageError
 from buildtool.model.names import is_revision
@@ -34,7 +34,7 @@ log = Logger()
 
 
 @frozen
-class Offered:
+class ServerOffer:
     """The offer of this build server: its projects by name, its platforms, how many builds at once."""
 
     projects: Mapping[str, Project]
@@ -70,7 +70,7 @@ class Offered:
 class ProjectQuestions:
     """The questions to a project's own functions about an order, in a thread of ``pool``: they may use the disk."""
 
-    tools: Tools
+    tools: AttemptTools
     pool: Executor
 
     async def ask(

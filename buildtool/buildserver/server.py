@@ -15,15 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from buildtool.buildserver.attempt import Finished, Run, Tools, Work
+from buildtool.buildserver.attempt import AttemptRun, AttemptTools, AttemptWork, FinishedBuild
 from buildtool.buildserver.blame import brief
 from buildtool.buildserver.delivery import Delivery, DeliveryQueue, Key
-from buildtool.buildserver.order_check import Offered, ProjectQuestions
+from buildtool.buildserver.order_check import ProjectQuestions, ServerOffer
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, Declined, StorageUnavailable, Unavailable
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, Judged, Verdict
+from buildtool.model.servers import Held, HeldVerdict, Verdict
 from buildtool.ports.buildserver import MetaserverLink
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import AbortOrder, Accepted, Draining, Ended, Ok, Order, Tickets, Welcome
@@ -43,7 +43,7 @@ class _Open:
     order: Order
     slot: int
     session: int
-    run: Run | None = None
+    run: AttemptRun | None = None
     aborted: str = ""
 
     @property
@@ -60,7 +60,7 @@ class BuildServer:
     """The ``ports.Orders`` of a build server. Call it in the reactor's thread."""
 
     def __init__(
-        self, offered: Offered, tools: Tools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
+        self, offered: ServerOffer, tools: AttemptTools, link: MetaserverLink, deliveries: DeliveryQueue, pool: Executor
     ) -> None:
         """``pool`` is where client checkers run, since they may look at the disk."""
         self._offered = offered
@@ -116,7 +116,7 @@ class BuildServer:
         except BaseException:
             self._release(held)
             raise
-        work = Work(
+        work = AttemptWork(
             order=order,
             project=project,
             url=url,
@@ -128,7 +128,7 @@ class BuildServer:
             mistake=mistake,
             copy_url=f"{welcome.transfer_url}/sources/{order.build_id}/{order.epoch}",
         )
-        run = held.run = Run(work, self._tools, self._pool)
+        run = held.run = AttemptRun(work, self._tools, self._pool)
         log.info("build {build}.{epoch} of {project} begins", build=key[0], epoch=key[1], project=order.project)
         # The answer goes out first: the metaserver hears that the build was taken before anything else of it.
         started = deferLater(self._tools.clock, 0, lambda: Deferred.fromCoroutine(self._see_through(run, held)))
@@ -159,7 +159,7 @@ class BuildServer:
         if self._draining:
             self._announce_draining(welcome)
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         """Stop or drop what nobody wants any more; everything else goes on."""
         for one in verdicts:
             held = self._open.get((one.build_id, one.epoch))
@@ -241,7 +241,7 @@ class BuildServer:
         if self._welcome is None or self._welcome.session != held.session:
             raise Declined("the session has ended")
 
-    async def _see_through(self, run: Run, held: _Open) -> None:
+    async def _see_through(self, run: AttemptRun, held: _Open) -> None:
         delivery: Delivery | None = None
         try:
             finished = await run.run()
@@ -265,7 +265,7 @@ class BuildServer:
             self._idling.notify()
 
 
-def _log_finished(finished: Finished) -> None:
+def _log_finished(finished: FinishedBuild) -> None:
     end = finished.end
     words = end.end.value if isinstance(end, Ended) else AttemptEnd.SUCCEEDED.value
     why = f": {end.reason}" if isinstance(end, Ended) else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-__all__ = ["LeftOut", "RateBudget", "Rates", "Shares"]
+__all__ = ["FairShares", "OmittedCount", "RateBudget", "RateLimiter"]
 
 SOURCES_KEPT = 1_000
 """How many sources have a budget of their own at a time; who is not heard of longest begins anew."""
@@ -28,7 +28,7 @@ class RateBudget:
 
 
 @frozen
-class LeftOut:
+class OmittedCount:
     """A count of what was left out of a kind, all from ``source`` ("" for several), since a time."""
 
     kind: str
@@ -59,7 +59,7 @@ class _Account:
         return True
 
 
-class Shares:
+class FairShares:
     """A budget for each of many: ``has_room`` asks, ``take`` takes into account. Who is unknown has all of it."""
 
     def __init__(self, budget: RateBudget) -> None:
@@ -81,7 +81,7 @@ class Shares:
             del self._accounts[next(iter(self._accounts))]
 
 
-class Rates:
+class RateLimiter:
     """A limiter: something passes while its source, and its kind as a whole, have something left of their budgets.
 
     Kinds are the program's own and few; sources are whatever peers are called.
@@ -110,13 +110,13 @@ class Rates:
             whole.sources.add(source)
         return False
 
-    def left_out(self, before: float) -> list[LeftOut]:
+    def left_out(self, before: float) -> list[OmittedCount]:
         """Return what was left out since a time no later than ``before``, of each kind together, and forget it."""
         found = []
         for kind, account in self._kinds.items():
             if account.count and account.since <= before:
                 source = next(iter(account.sources)) if len(account.sources) == 1 else ""
-                found.append(LeftOut(kind, source, account.count, account.since))
+                found.append(OmittedCount(kind, source, account.count, account.since))
                 account.count = 0
                 account.sources.clear()
         return found

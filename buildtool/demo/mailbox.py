@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTCP
 
 from buildtool.demo.smtp_sink import MailboxServer
 from buildtool.model.text import printable
-from buildtool.programs.common.program import EXIT_OK, Stop, run
+from buildtool.programs.common.program import EXIT_OK, StopRequest, run
 
 PROGRAM = "mailbox"
 
@@ -26,7 +26,7 @@ def main() -> int:
     def received(recipient: str) -> None:
         print(f"mail for {printable(recipient)}", flush=True)
 
-    async def serve(reactor: ReactorBase, stop: Stop) -> int:
+    async def serve(reactor: ReactorBase, stop: StopRequest) -> int:
         server = MailboxServer(IReactorTCP(reactor), arguments.directory, port=arguments.port, received=received)
         server.startService()
         print(f"listening on port {server.port}", flush=True)

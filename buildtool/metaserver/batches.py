@@ -36,7 +36,7 @@ LOADED_AT_ONCE = 4_000
 
 
 @define(eq=False)
-class Entry:
+class QueuedEvent:
     """An event that waits, with whom it is answered to; once decided, with its decision.
 
     ``looks`` is what was found of hits for each of its demands, as far as that was looked for.
@@ -101,31 +101,31 @@ class BatchDecider:
     state: State
     store: BrokerStore
     artifacts: ArtifactFiles
-    inbox: Inbox[Entry]
+    inbox: Inbox[QueuedEvent]
     turn: ReactorTurn
     believed: Callable[[], float]
     room: int = field(default=BATCH_FIRST, init=False)
     _looked_for: set[tuple[str, int]] = field(factory=set, init=False)
     _absent: frozenset[tuple[str, int]] = field(default=frozenset(), init=False)
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[QueuedEvent]:
         """Return the events of the next batch."""
         return [self.inbox.take() for _ in range(min(self.room, len(self.inbox)))]
 
-    def put_back(self, entries: Sequence[Entry]) -> None:
+    def put_back(self, entries: Sequence[QueuedEvent]) -> None:
         """Put back events that were taken for a batch for which they are too many: they are next."""
         for entry in reversed(entries):
             self.inbox.put(entry, entry.asker, first=True)
 
-    async def prepare(self, batch: Sequence[Entry], now: float) -> list[Entry]:
+    async def prepare(self, batch: Sequence[QueuedEvent], now: float) -> list[QueuedEvent]:
         """Load what the decisions on the first events of a batch will look at; return those, the others wait on.
 
         A question is dropped if whoever asked has hung up.
         """
         missing: dict[ShelfKey, None] = {}
         clients: list[str] = []
-        taken: list[Entry] = []
-        rest: Sequence[Entry] = ()
+        taken: list[QueuedEvent] = []
+        rest: Sequence[QueuedEvent] = ()
         began = self.turn.stopwatch()
         for count, entry in enumerate(batch):
             if taken and (self.turn.stopwatch() - began >= SLICE or len(missing) >= LOADED_AT_ONCE):
@@ -148,7 +148,7 @@ class BatchDecider:
         self.put_back([*taken[looked:], *rest])
         return taken[:looked]
 
-    async def _look(self, batch: Sequence[Entry]) -> int:
+    async def _look(self, batch: Sequence[QueuedEvent]) -> int:
         """Ask, in one question, which of the files are there that the first events may be answered with.
 
         Return for how many events it was asked.
@@ -174,12 +174,12 @@ class BatchDecider:
     def _unloaded(self, event: Event) -> list[ShelfKey]:
         return [key for key in shelves_needed(self.state, event) if key not in self.state.shelves.kept]
 
-    def decide(self, batch: Sequence[Entry], now: float) -> tuple[list[Entry], int]:
+    def decide(self, batch: Sequence[QueuedEvent], now: float) -> tuple[list[QueuedEvent], int]:
         """Decide events until that has taken long enough; return what was decided, and how many of the batch.
 
         The others wait on. Before an event that may be answered with an artifact it is told which files are gone.
         """
-        decided: list[Entry] = []
+        decided: list[QueuedEvent] = []
         began = before = self.turn.stopwatch()
         for count, entry in enumerate(batch):
             gone, sure = self._without_files(entry, now)
@@ -201,12 +201,12 @@ class BatchDecider:
             self.room = min(BATCH_MOST, 2 * self.room)
         return decided, len(batch)
 
-    def _without_files(self, entry: Entry, now: float) -> tuple[list[Entry], bool]:
+    def _without_files(self, entry: QueuedEvent, now: float) -> tuple[list[QueuedEvent], bool]:
         """Give up the artifacts that an event would be answered with although their files are absent.
 
         Return these decisions, and whether it is known of what it is answered with instead that its file is there.
         """
-        gone: list[Entry] = []
+        gone: list[QueuedEvent] = []
         sure = True
         for demand, look in zip(hits_wanted(entry.event), entry.looks, strict=True):
             self.state.hits.last = look  # what was found when the files were looked for, if nothing has changed since
@@ -215,7 +215,7 @@ class BatchDecider:
                 if file not in self._absent:
                     sure = sure and file in self._looked_for
                     break
-                withdrawn = Entry(ArtifactGone(found, "its file is absent or has another size"), None)
+                withdrawn = QueuedEvent(ArtifactGone(found, "its file is absent or has another size"), None)
                 withdrawn.decision = decide(self.state, withdrawn.event, now)
                 gone.append(withdrawn)
         return gone, sure

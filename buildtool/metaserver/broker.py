@@ -20,7 +20,7 @@ from buildtool.concurrency.asker import NOBODY, Asker, asker, working_for
 from buildtool.concurrency.inbox import Inbox
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
-from buildtool.metaserver.batches import SLICE, BatchDecider, Entry, ReactorTurn
+from buildtool.metaserver.batches import SLICE, BatchDecider, QueuedEvent, ReactorTurn
 from buildtool.model.policy import Policy
 from buildtool.model.records import Attempt, AttemptState, AuditEvent, Beat, BuildState, RequestState, Row
 from buildtool.ports.common import Clock
@@ -70,7 +70,7 @@ class Broker:
     artifacts: ArtifactFiles
     performer: Performer
     stopwatch: Callable[[], float] = field()
-    _inbox: Inbox[Entry] = field(init=False)
+    _inbox: Inbox[QueuedEvent] = field(init=False)
     turn: ReactorTurn = field(init=False)
     _batches: BatchDecider = field(init=False)
     _busy: bool = field(default=False, init=False)
@@ -158,7 +158,7 @@ class Broker:
         if self._stopped:
             raise StorageUnavailable(STOPPING)
         answered: Deferred[Answer] = Deferred()
-        entry = Entry(event, answered, asker())
+        entry = QueuedEvent(event, answered, asker())
         self._inbox.put(entry, entry.asker)
         if not self._busy:
             self._busy = True
@@ -193,14 +193,14 @@ class Broker:
         stepped = apart - self._apart
         if abs(stepped) >= STEP:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
-            self._inbox.put(Entry(ClockStepped(stepped), None), NOBODY, first=True)
+            self._inbox.put(QueuedEvent(ClockStepped(stepped), None), NOBODY, first=True)
         if self._policies is not None:
             self.state.reconfigure(self._policies)
             self._policies, self._unsettled = None, True
         if self._unsettled:
-            self._inbox.put(Entry(Reconfigured(), None), NOBODY, first=True)
+            self._inbox.put(QueuedEvent(Reconfigured(), None), NOBODY, first=True)
 
-    async def _take(self, batch: list[Entry]) -> None:
+    async def _take(self, batch: list[QueuedEvent]) -> None:
         now = self.clock.wall()
         try:
             if self._in_doubt:
@@ -244,7 +244,7 @@ class Broker:
         self._trouble = trouble
 
     async def _commit(
-        self, entries: list[Entry], rows: Sequence[Row], happened: Sequence[AuditEvent], now: float
+        self, entries: list[QueuedEvent], rows: Sequence[Row], happened: Sequence[AuditEvent], now: float
     ) -> None:
         """Commit, or raise and have the database read anew before anything else is decided.
 
@@ -277,15 +277,15 @@ class Broker:
             if effect.request.id not in self.state.requests:
                 _guarded(self.performer.perform, effect)
 
-    async def _take_alone(self, batch: list[Entry]) -> None:
+    async def _take_alone(self, batch: list[QueuedEvent]) -> None:
         """Retry the events of a failed batch one by one; one that fails alone is answered."""
         if len(batch) == 1:
             batch[0].refuse(InternalError("the metaserver could not take this in; its log has the details"))
             return
         for entry in batch:
-            await self._take([Entry(entry.event, entry.answered)])
+            await self._take([QueuedEvent(entry.event, entry.answered)])
 
-    async def _start_over(self, batch: list[Entry]) -> None:
+    async def _start_over(self, batch: list[QueuedEvent]) -> None:
         """A decision failed half-way: believe the database and not the memory, then retry what was in the batch."""
         try:
             await self._rebuild()
@@ -296,7 +296,7 @@ class Broker:
             return
         await self._take_alone(batch)
 
-    async def _tell(self, entries: list[Entry], rows: Sequence[Row]) -> None:
+    async def _tell(self, entries: list[QueuedEvent], rows: Sequence[Row]) -> None:
         """Answer first: a login has to know its Session before the first order for it arrives."""
         for entry in entries:
             if isinstance(entry.event, ClockStepped):

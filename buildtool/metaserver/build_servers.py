@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from buildtool import errors
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.broker import Broker
-from buildtool.metaserver.problems import Comings
+from buildtool.metaserver.problems import LoginHistory
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
@@ -25,7 +25,7 @@ from buildtool.ports.metaserver import ArtifactFiles, BuildServers, ConnectionEn
 from buildtool.protocol import messages
 from buildtool.protocol.codec import encode, size_of
 from buildtool.scheduling import events
-from buildtool.scheduling.answers import HeldJudged, NameHeld, NoPlace, Noted, SessionOpened
+from buildtool.scheduling.answers import Acknowledged, HeldVerdicts, NameHeld, NameLimitReached, SessionOpened
 
 log = Logger()
 
@@ -68,7 +68,7 @@ class BuildServerService:
     tickets: TicketOffice
     servers: BuildServers
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
-    _comings: Comings = field(factory=Comings, init=False)
+    _comings: LoginHistory = field(factory=LoginHistory, init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -128,7 +128,7 @@ class BuildServerService:
                 return answer
             case NameHeld():
                 raise self._taken(event, answer)
-            case NoPlace():
+            case NameLimitReached():
                 raise errors.Overloaded(
                     f"{answer.known} build servers are known and connected or in use, which is the most: try again "
                     "later, or have the operator forget some (bin/metaserver --forget SERVER)"
@@ -206,13 +206,13 @@ class BuildServerService:
             await self.unkept(message.build_id, message.epoch, str(error))
             raise
 
-    async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.Heard:
+    async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.HeartbeatAnswer:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""
         check_held(message.held)
         answer = await self.broker.send(events.HeldReported(by.name, by.session, message.held))
-        if not isinstance(answer, HeldJudged) or answer.stale:
+        if not isinstance(answer, HeldVerdicts) or answer.stale:
             raise errors.Fenced(f"session {by.session} of build server {by.name} is over: log in again")
-        return messages.Heard(answer.verdicts)
+        return messages.HeartbeatAnswer(answer.verdicts)
 
     async def draining(self, by: Principal, message: messages.Draining) -> messages.Ok:
         """Record that a build server takes nothing more in this Session. Raises StorageUnavailable."""
@@ -237,7 +237,7 @@ class BuildServerService:
     ) -> messages.Ok:
         """Record what a build server tells: an event with the message's own fields. Raises StorageUnavailable."""
         answer = await self.broker.send(event(by.name, by.session, **attrs.asdict(message, recurse=False)))
-        return messages.Ok(stale=isinstance(answer, Noted) and answer.stale)
+        return messages.Ok(stale=isinstance(answer, Acknowledged) and answer.stale)
 
     def _current(self, by: Principal, build_id: int, epoch: int) -> Attempt | None:
         """Return an Attempt if it is of the Session that calls."""

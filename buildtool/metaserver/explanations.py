@@ -12,7 +12,7 @@ from buildtool.model.matching.satisfaction import satisfies
 from buildtool.model.records import Artifact, Build, Demand, Request
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.messages import Explanation, WhyLine
-from buildtool.scheduling.answers import Explained, ServerReasons, Why
+from buildtool.scheduling.answers import ExplainedAnswer, ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import NAMES_SHOWN
@@ -35,7 +35,7 @@ class Explainer:
     store: BrokerStore
     status_reader: RequestStatusReader
 
-    async def submission(self, demand: Demand, explained: Explained) -> Explanation:
+    async def submission(self, demand: Demand, explained: ExplainedAnswer) -> Explanation:
         """Return what a submission would be answered; for a miss the nearest artifact. Raises StorageUnavailable."""
         nearest, differences = await self._nearest(demand) if explained.artifact is None else (None, ())
         return self._compose(
@@ -46,7 +46,7 @@ class Explainer:
             differences,
         )
 
-    async def request(self, request: Request, explained: Explained) -> Explanation:
+    async def request(self, request: Request, explained: ExplainedAnswer) -> Explanation:
         """Return how a waiting Request stands, and what comes nearest to it. Raises StorageUnavailable."""
         nearest, differences = await self._nearest(request.demand)
         spec = request.demand.spec
@@ -55,11 +55,13 @@ class Explainer:
     async def ended(self, request: Request) -> Explanation:
         """Return how a Request ended, or that its Build just did. Raises StorageUnavailable."""
         artifact = await self.store.artifact(request.artifact_id) if request.artifact_id is not None else None
-        explained = Explained(request.state.value, artifact=artifact, build_id=request.build_id, reason=request.reason)
+        explained = ExplainedAnswer(
+            request.state.value, artifact=artifact, build_id=request.build_id, reason=request.reason
+        )
         spec = request.demand.spec
         return self._compose(explained, spec.project, spec.revision, None, ())
 
-    def open_build(self, build: Build, explained: Explained) -> Explanation:
+    def open_build(self, build: Build, explained: ExplainedAnswer) -> Explanation:
         """Return how an open Build stands."""
         return self._compose(explained, build.spec.project, build.spec.revision, None, ())
 
@@ -75,9 +77,14 @@ class Explainer:
         return best[0], tuple(reason.words() for reason in best[1][:DIFFERENCES_TOLD])
 
     def _compose(
-        self, explained: Explained, project: str, revision: str, nearest: Artifact | None, differences: tuple[str, ...]
+        self,
+        explained: ExplainedAnswer,
+        project: str,
+        revision: str,
+        nearest: Artifact | None,
+        differences: tuple[str, ...],
     ) -> Explanation:
-        why = explained.why or Why((), len(self.state.servers), 0)
+        why = explained.why or WaitReasons((), len(self.state.servers), 0)
         estimate = explained.estimate or why.estimate or Estimate(-1.0, "")
         build_id = explained.build.id if explained.build is not None else explained.build_id
         return Explanation(

@@ -18,7 +18,7 @@ from buildtool.model.text import duration_words, one_line
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import Conditions, OperatorStore
 from buildtool.protocol.messages import ReactorTurns
-from buildtool.protocol.operator import FarmStatus, RunningTold, ServerStands, WaitingTold
+from buildtool.protocol.operator import FarmStatus, RunningBuildStatus, ServerStatus, WaitingBuildStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -69,7 +69,7 @@ class FarmStatusReader:
             turns=self.turns(),
         )
 
-    async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingTold, ...]:
+    async def _waiting(self, builds: Sequence[Build], now: float) -> tuple[WaitingBuildStatus, ...]:
         """Return how Builds wait; the reactor turns meanwhile, since why one waits takes milliseconds to find out."""
         waiting = []
         turn = self.broker.turn.anew()
@@ -85,10 +85,10 @@ def shortened(text: str) -> str:
     return one_line(text, WORDS_SHOWN)
 
 
-def _stands(state: State, server: Server, now: float) -> ServerStands:
+def _stands(state: State, server: Server, now: float) -> ServerStatus:
     running, slots = state.slots.load_of(server.name), server.capability.max_builds
     word, reason = _standing(server, running, now)
-    return ServerStands(server.name, word, shortened(reason), running, slots)
+    return ServerStatus(server.name, word, shortened(reason), running, slots)
 
 
 def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
@@ -110,15 +110,15 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
     return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
 
 
-def _runs(state: State, attempt: Attempt, now: float) -> RunningTold:
+def _runs(state: State, attempt: Attempt, now: float) -> RunningBuildStatus:
     build = state.builds.get(attempt.build_id)
     project, revision = (build.spec.project, build.spec.revision) if build is not None else ("", "")
     seconds = max(0.0, now - attempt.offered_at)
-    return RunningTold(*attempt.key, project, revision, attempt.server, attempt.state.value, seconds)
+    return RunningBuildStatus(*attempt.key, project, revision, attempt.server, attempt.state.value, seconds)
 
 
-def _waits(state: State, build: Build, now: float) -> WaitingTold:
-    return WaitingTold(
+def _waits(state: State, build: Build, now: float) -> WaitingBuildStatus:
+    return WaitingBuildStatus(
         build.id,
         build.spec.project,
         build.spec.revision,

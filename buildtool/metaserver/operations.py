@@ -52,7 +52,7 @@ class OperatorService:
     def handlers(self) -> Handlers:
         """What operators may ask for."""
         return {
-            operator.AskStanding: self.standing,
+            operator.AskFarmStatus: self.standing,
             operator.PauseServer: self.pause,
             operator.ResumeServer: self.resume,
             operator.ForgetServer: self.forget_server,
@@ -66,7 +66,7 @@ class OperatorService:
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def standing(self, _by: Principal, _message: operator.AskStanding) -> operator.FarmStatus:
+    async def standing(self, _by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
         """Return how everything stands, as far as that is known while the database cannot be read."""
         return await self.farm.read(draining=bool(self._draining))
 
@@ -266,7 +266,7 @@ class OperatorService:
     async def _send(self, event: events.Event) -> bool:
         """Send an act; say whether it changed anything."""
         answer: answers.Answer = await self.broker.send(event)
-        return not (isinstance(answer, answers.Noted) and answer.stale)
+        return not (isinstance(answer, answers.Acknowledged) and answer.stale)
 
 
 def _admitted(answer: answers.Answer) -> int:

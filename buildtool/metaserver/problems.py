@@ -33,7 +33,7 @@ MOST = 200
 
 
 @define
-class Comings:
+class LoginHistory:
     """The logins of late, and what was noticed of them. Times are seconds of the monotonic clock."""
 
     _refused: dict[str, tuple[float, float]] = field(factory=dict, init=False)
@@ -97,7 +97,7 @@ class _Unkept:
 
 
 @define(eq=False)
-class Troubles:
+class BuildProblems:
     """The artifacts that cannot be kept, and the problems of open builds, as the operator sees them."""
 
     broker: Broker

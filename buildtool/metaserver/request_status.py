@@ -14,7 +14,7 @@ from buildtool.model.records import Artifact, Build, BuildState, Request, Reques
 from buildtool.model.tickets import cancel_token
 from buildtool.ports.metaserver import BrokerStore
 from buildtool.protocol.codec import listed, size_of
-from buildtool.protocol.messages import PLATFORM_SENT, Found, RequestStatus
+from buildtool.protocol.messages import PLATFORM_SENT, FoundArtifact, RequestStatus
 from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import lines, why
 
@@ -23,7 +23,7 @@ PLATFORMS_KEPT = 256 * 1024
 
 
 @define(eq=False)
-class Addresses:
+class PublicUrls:
     """The URLs of builds, logs and artifacts, by the configuration that is valid now."""
 
     configuration: CurrentConfiguration
@@ -47,7 +47,7 @@ class RequestStatusReader:
 
     state: State
     store: BrokerStore
-    addresses: Addresses
+    addresses: PublicUrls
     keys: Keys
     now: Callable[[], float]
 
@@ -90,9 +90,9 @@ class RequestStatusReader:
             page_url=self.addresses.page(request.build_id) if request.build_id is not None else "",
         )
 
-    def found(self, artifact: Artifact) -> Found:
+    def found(self, artifact: Artifact) -> FoundArtifact:
         """Return what a requester needs to fetch and verify an artifact."""
-        return Found(
+        return FoundArtifact(
             name=artifact.name,
             url=self.addresses.artifact(artifact.digest, artifact.name),
             size=artifact.size,

@@ -227,11 +227,11 @@ class RequestService:
             raise errors.NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
-    async def health(self, _by: Principal, _message: messages.AskHealth) -> messages.HealthTold:
+    async def health(self, _by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
         """Return whether the metaserver can do its work."""
         problems = self.conditions.problems()
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
-        return messages.HealthTold(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
+        return messages.HealthStatus(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
 
     async def _status_of(self, answer: answers.Answer, url: str) -> messages.RequestStatus:
         match answer:
@@ -294,12 +294,12 @@ class LocalQuestions:
         except errors.BuildToolError:
             return None
 
-    async def health(self) -> messages.HealthTold:
+    async def health(self) -> messages.HealthStatus:
         """Return how the metaserver stands."""
         return await self.service.health(_PAGES, messages.AskHealth())
 
 
-def _explained(answer: answers.Answer) -> answers.Explained:
-    if not isinstance(answer, answers.Explained):
+def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:
+    if not isinstance(answer, answers.ExplainedAnswer):
         raise errors.InternalError("the metaserver answered a question with something else")
     return answer

@@ -69,7 +69,7 @@ class AttemptEnd(QuickEnum):
     ABORTED = "aborted"
 
 
-class Joined(QuickEnum):
+class JoinReason(QuickEnum):
     """The reason why a Request waits for its Build: it is its own, whatever satisfies it does, or this Attempt will."""
 
     OWN = "own"
@@ -170,7 +170,7 @@ class Request:
     expires_at: float
     state: RequestState = RequestState.WAITING
     build_id: int | None = None
-    joined: Joined = Joined.OWN
+    joined: JoinReason = JoinReason.OWN
     artifact_id: int | None = None
     answer: str = ""
     reason: str = ""
@@ -331,7 +331,7 @@ class Beat:
 
 
 @frozen
-class Shift:
+class ExpiryShift:
     """A delay by so many seconds of when open Requests expire or, with ``failures``, of when those are forgotten.
 
     It stands for the change of all these rows; what is in memory is changed with it.
@@ -359,7 +359,7 @@ class AnsweredRequest:
     answer: str
 
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | Shift
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift
 """What a decision writes: each value is the whole row of its kind and key."""
 
 SHELF_MOST = 100

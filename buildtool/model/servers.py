@@ -59,7 +59,7 @@ class Held:
 
 
 @frozen
-class Judged:
+class HeldVerdict:
     """A verdict on an Attempt that a build server holds, and the reason."""
 
     build_id: int

@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.model.platforms import Value
-from buildtool.model.servers import Held, Judged
+from buildtool.model.servers import Held, HeldVerdict
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
@@ -33,7 +33,7 @@ class Orders(Protocol):
     def connected(self, welcome: Welcome) -> None:
         """Record that a Session is open, and apply its ``verdicts`` to what was held."""
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         """Apply the verdicts that a heartbeat was answered with."""
 
     def disconnected(self, reason: str) -> None:
@@ -208,7 +208,7 @@ class SlotPlace:
     output: Path
 
 
-class Workshop(Protocol):
+class SlotFiles(Protocol):
     """The build server's own files. Every method raises MachineFault when the disk does not let it.
 
     Those that get a Halt end soon after it was asked for, and raise Halted.

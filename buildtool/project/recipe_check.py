@@ -110,14 +110,14 @@ def check_recipes(projects: Iterable[Project], *, thorough: bool = False, within
 
 
 @frozen
-class Question:
+class RecipeQuestion:
     """The input of a recipe in one question, and in words its circumstances."""
 
     wanted: Wanted
     words: str
 
 
-def questions(project: Project) -> Iterator[Question]:
+def questions(project: Project) -> Iterator[RecipeQuestion]:
     """Yield questions for a project's recipe: the defaults everywhere, each other value, and then pairs of values.
 
     The place is tried like one more option: every value meets every kind of platform.
@@ -204,7 +204,7 @@ def _samples(option: Option) -> Sequence[Value]:
             return TEXTS
 
 
-def _question(project: Project, options: Mapping[str, Value], place: TriedPlatform) -> Question:
+def _question(project: Project, options: Mapping[str, Value], place: TriedPlatform) -> RecipeQuestion:
     platform = {name: value for item in project.options.system for name, value in _of_platform(item, place)}
     said = " ".join(f"{name}={written(value)}" for name, value in options.items())
     wanted = Wanted(
@@ -216,7 +216,7 @@ def _question(project: Project, options: Mapping[str, Value], place: TriedPlatfo
         revision="0" * 40,
         cpus=2,
     )
-    return Question(wanted, f"{place.words}; {said or 'no options'}")
+    return RecipeQuestion(wanted, f"{place.words}; {said or 'no options'}")
 
 
 def _of_platform(item: Property, place: TriedPlatform) -> Iterator[tuple[str, Value]]:
@@ -224,7 +224,7 @@ def _of_platform(item: Property, place: TriedPlatform) -> Iterator[tuple[str, Va
         yield item.name, _values(item.option)[0]
 
 
-def _try_recipe(project: Project, question: Question, within: Within) -> None:
+def _try_recipe(project: Project, question: RecipeQuestion, within: Within) -> None:
     whom, plan = f"project {project.name}: its recipe", project.recipe.plan
     answers: list[object] = []
     for _ in range(2):

@@ -29,7 +29,7 @@ BUILD_SERVER: Calls = {
 """What a build server may call at the metaserver."""
 
 OPERATOR: Calls = {
-    "standing": o.AskStanding, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
+    "standing": o.AskFarmStatus, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
     "abort": o.AbortBuild, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure, "purge": o.PurgeArtifact,
     "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
 }  # fmt: skip

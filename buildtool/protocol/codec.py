@@ -16,7 +16,7 @@ from buildtool.errors import DecodeError, EncodeError
 from buildtool.model.options import Canonical
 from buildtool.protocol.json_text import written
 from buildtool.protocol.limits import SIZE_LIMIT
-from buildtool.protocol.shape import INT_LIMIT, Plain, Whole, Wrong, shown, size_of
+from buildtool.protocol.shape import INT_LIMIT, Plain, ShapeError, Whole, shown, size_of
 from buildtool.protocol.shapes import shape_of
 
 __all__ = ["SIZE_LIMIT", "decode", "encode", "largest", "listed", "protocol_of", "size_of", "text_of"]
@@ -29,7 +29,7 @@ def encode(message: attrs.AttrsInstance) -> dict[str, Plain]:
     cls = type(message)
     try:
         plain: dict[str, Plain] = shape_of(cls).encode(message)
-    except Wrong as wrong:
+    except ShapeError as wrong:
         raise EncodeError(f"{_path(cls, wrong)}: {wrong.said}") from None
     return plain
 
@@ -60,7 +60,7 @@ def decode(expected: type[T] | types.UnionType, data: object) -> T | Whole:
         raise DecodeError(f"expected {names}, got {shown(tag) if type(tag) is str else shown(data)}")
     try:
         return shape_of(cls).decode(data)
-    except Wrong as wrong:
+    except ShapeError as wrong:
         raise DecodeError(f"{_path(cls, wrong)}: {wrong.said}") from None
 
 
@@ -82,5 +82,5 @@ def listed(values: Canonical) -> Plain:
     return [[name, list(value) if isinstance(value, tuple) else value] for name, value in values]
 
 
-def _path(cls: type, wrong: Wrong) -> str:
+def _path(cls: type, wrong: ShapeError) -> str:
     return ".".join((cls.__name__, *reversed(wrong.path)))

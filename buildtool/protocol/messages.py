@@ -11,7 +11,7 @@ from attrs import field, frozen
 from buildtool.model.options import Canonical
 from buildtool.model.platforms import Value
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Capability, Held, Judged, OfferKind
+from buildtool.model.servers import Capability, Held, HeldVerdict, OfferKind
 
 TOGETHER = 64
 """Most builds that are asked for at once."""
@@ -104,7 +104,7 @@ class AskBuild:
 
 
 @frozen
-class Found:
+class FoundArtifact:
     """An artifact: name, URL on the transfer port, size in bytes, digests, and what it was built for."""
 
     name: str = field(metadata={"most": 255, "sent": 255})
@@ -140,7 +140,7 @@ class RequestStatus:
     server: str = field(metadata={"most": 100, "sent": 100})
     reason: str = field(metadata={"sent": 800, "kept": "start"})
     why: tuple[str, ...] = field(metadata={"sent": 200, "kept": "start", "members": 64, "members_sent": 8})
-    artifact: Found | None
+    artifact: FoundArtifact | None
     log_url: str = field(metadata={"sent": 500})
     page_url: str = field(metadata={"sent": 500})
 
@@ -176,8 +176,8 @@ class Explanation:
     project: str = field(metadata={"most": 80})
     revision: str = field(metadata={"most": 400})
     steps: int
-    artifact: Found | None
-    nearest_artifact: Found | None
+    artifact: FoundArtifact | None
+    nearest_artifact: FoundArtifact | None
     differences: tuple[str, ...] = field(metadata={"sent": 500, "kept": "start", "members": 64})
     build_id: int | None
     server: str = field(metadata={"most": 100})
@@ -212,7 +212,7 @@ class ReactorTurns:
 
 
 @frozen
-class HealthTold:
+class HealthStatus:
     """The metaserver's health: whether it can do its work, each problem in one line, and how its reactor turns."""
 
     ok: bool
@@ -258,7 +258,7 @@ class Welcome:
     artifact_limit: int
     log_limit: int
     lease: float
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[HeldVerdict, ...] = ()
 
 
 @frozen
@@ -269,10 +269,10 @@ class Heartbeat:
 
 
 @frozen
-class Heard:
+class HeartbeatAnswer:
     """The answer to a heartbeat: what is to become of those Attempts that are not simply to go on."""
 
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[HeldVerdict, ...] = ()
 
 
 @frozen

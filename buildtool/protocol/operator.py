@@ -13,7 +13,7 @@ from buildtool.protocol.messages import ReactorTurns
 
 
 @frozen
-class AskStanding:
+class AskFarmStatus:
     """A question for the status of the farm."""
 
 
@@ -93,7 +93,7 @@ class Drain:
 
 
 @frozen
-class ServerStands:
+class ServerStatus:
     """A build server in the farm's status: its state in one word, why if that is a problem, and its slots."""
 
     server: str = field(metadata={"most": 100, "sent": 100})
@@ -104,7 +104,7 @@ class ServerStands:
 
 
 @frozen
-class RunningTold:
+class RunningBuildStatus:
     """A Build that runs, for how many ``seconds``, and the state of its Attempt."""
 
     build_id: int
@@ -117,7 +117,7 @@ class RunningTold:
 
 
 @frozen
-class WaitingTold:
+class WaitingBuildStatus:
     """A Build that waits, how many Requests wait for it, for how many seconds, and why."""
 
     build_id: int
@@ -145,9 +145,9 @@ class FarmStatus:
     mail_refused: int | None
     draining: bool
     problems: tuple[str, ...] = field(metadata={"sent": 1_000, "kept": "start", "members_sent": 51})
-    stands: tuple[ServerStands, ...] = field(metadata={"members_sent": 300})
-    running: tuple[RunningTold, ...] = field(metadata={"members_sent": 200})
-    waiting: tuple[WaitingTold, ...] = field(metadata={"members_sent": 20})
+    stands: tuple[ServerStatus, ...] = field(metadata={"members_sent": 300})
+    running: tuple[RunningBuildStatus, ...] = field(metadata={"members_sent": 200})
+    waiting: tuple[WaitingBuildStatus, ...] = field(metadata={"members_sent": 20})
     turns: ReactorTurns | None = None
 
 

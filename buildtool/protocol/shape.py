@@ -37,7 +37,7 @@ class Shape:
     most: int
 
 
-class Wrong(Exception):
+class ShapeError(Exception):
     """A value that does not fit its shape. The fields that lead to it are added to ``path`` on the way out."""
 
     def __init__(self, said: str) -> None:

@@ -28,8 +28,8 @@ from buildtool.protocol.shape import (
     TEXT_OVERHEAD,
     Plain,
     Shape,
+    ShapeError,
     Whole,
-    Wrong,
     shown,
 )
 from buildtool.protocol.text_shapes import text_shape
@@ -53,13 +53,13 @@ def _encoder(cls: type, shapes: dict[str, Shape]) -> Callable[[Whole], Plain]:
 
     def encode_fields(value: Whole) -> Plain:
         if type(value) is not cls:
-            raise Wrong(f"expected {tag}, got {shown(value)}")
+            raise ShapeError(f"expected {tag}, got {shown(value)}")
         plain: dict[str, Plain] = {"type": tag}
         name = ""
         try:
             for name, encoder in encoders:
                 plain[name] = encoder(getattr(value, name))
-        except Wrong as wrong:
+        except ShapeError as wrong:
             wrong.path.append(name)
             raise
         return plain
@@ -74,13 +74,13 @@ def _decoder(cls: type, shapes: dict[str, Shape]) -> Callable[[Plain], Whole]:
 
     def decode_fields(data: Plain) -> Whole:
         if type(data) is not dict or data.get("type") != tag:
-            raise Wrong(f"expected {tag}, got {shown(data)}")
+            raise ShapeError(f"expected {tag}, got {shown(data)}")
         values: list[Whole] = []
         name = ""
         try:
             for name, decoder in decoders:
                 values.append(decoder(data[name]))
-        except Wrong as wrong:
+        except ShapeError as wrong:
             wrong.path.append(name)
             raise
         except KeyError:
@@ -103,7 +103,7 @@ def _completed(data: dict[str, Plain], shapes: dict[str, Shape], absent: dict[st
     """Return the fields of a message with the defaults of those that are absent."""
     for name in shapes:
         if name not in data and name not in absent:
-            raise Wrong(f"field {name} is missing")
+            raise ShapeError(f"field {name} is missing")
     return {**absent, **data}
 
 
@@ -118,7 +118,7 @@ def _field(annotation: Whole, limits: Limits) -> Shape:
         plain = shape.encode(value)
         size = len(written(plain))
         if size > most:
-            raise Wrong(f"{size} bytes: at most {most} are sent")
+            raise ShapeError(f"{size} bytes: at most {most} are sent")
         return plain
 
     return attrs.evolve(shape, encode=bounded, most=most)
@@ -150,7 +150,7 @@ def _shape(annotation: Whole, limits: Limits) -> Shape:  # noqa: PLR0911 - one l
 def _atom(kind: type, words: str, fits: Callable[[Whole], bool]) -> Shape:
     def check(value: Plain) -> Plain:
         if type(value) is not kind or not fits(value):
-            raise Wrong(f"expected {words}, got {shown(value)}")
+            raise ShapeError(f"expected {words}, got {shown(value)}")
         return value
 
     return Shape((kind,), check, check, 2 * NUMBER_SIZE)
@@ -170,13 +170,13 @@ def _enumeration(cls: type[enum.Enum]) -> Shape:
 
     def encode_member(value: Whole) -> Plain:
         if type(value) is not cls:
-            raise Wrong(f"expected one of {known}, got {shown(value)}")
+            raise ShapeError(f"expected one of {known}, got {shown(value)}")
         return value.value
 
     def decode_member(data: Plain) -> Whole:
         member = members.get(data) if type(data) is str else None
         if member is None:
-            raise Wrong(f"expected one of {known}, got {shown(data)}")
+            raise ShapeError(f"expected one of {known}, got {shown(data)}")
         return member
 
     return Shape((str,), encode_member, decode_member, TEXT_OVERHEAD + max(map(len, members)))
@@ -189,12 +189,12 @@ def _many(member: Shape, limits: Limits) -> Shape:
 
     def encode_members(value: Whole) -> Plain:
         if type(value) is not tuple:
-            raise Wrong(f"expected a tuple, got {shown(value)}")
+            raise ShapeError(f"expected a tuple, got {shown(value)}")
         return _each(encode_member, value, sent)
 
     def decode_members(data: Plain) -> Whole:
         if type(data) is not list:
-            raise Wrong(f"expected a list, got {shown(data)}")
+            raise ShapeError(f"expected a list, got {shown(data)}")
         return tuple(_each(decode_member, data, limit))
 
     return Shape((list, tuple), encode_members, decode_members, LIST_OVERHEAD + sent * member.most)
@@ -202,11 +202,11 @@ def _many(member: Shape, limits: Limits) -> Shape:
 
 def _each(convert: Callable[[Plain], Plain], members: Whole, limit: int) -> list[Plain]:
     if len(members) > limit:
-        raise Wrong(f"{len(members)} members: at most {limit} are allowed")
+        raise ShapeError(f"{len(members)} members: at most {limit} are allowed")
     found: list[Plain] = []
     try:
         found.extend(convert(member) for member in members)
-    except Wrong as wrong:
+    except ShapeError as wrong:
         wrong.path.append(str(len(found)))
         raise
     return found
@@ -217,12 +217,12 @@ def _pair(members: list[Shape]) -> Shape:
 
     def encode_members(value: Whole) -> Plain:
         if type(value) is not tuple or len(value) != size:
-            raise Wrong(f"expected a tuple of {size}, got {shown(value)}")
+            raise ShapeError(f"expected a tuple of {size}, got {shown(value)}")
         return [shape.encode(member) for shape, member in zip(members, value, strict=True)]
 
     def decode_members(data: Plain) -> Whole:
         if type(data) is not list or len(data) != size:
-            raise Wrong(f"expected a list of {size}, got {shown(data)}")
+            raise ShapeError(f"expected a list of {size}, got {shown(data)}")
         return tuple([shape.decode(member) for shape, member in zip(members, data, strict=True)])
 
     most = LIST_OVERHEAD + sum(shape.most for shape in members)
@@ -236,15 +236,15 @@ def _dictionary(member: Shape, limits: Limits) -> Shape:
 
     def convert(convert_member: Callable[[Plain], Plain], value: Plain) -> Plain:
         if type(value) is not dict:
-            raise Wrong(f"expected a dictionary, got {shown(value)}")
+            raise ShapeError(f"expected a dictionary, got {shown(value)}")
         if len(value) > limit:
-            raise Wrong(f"{len(value)} members: at most {limit} are allowed")
+            raise ShapeError(f"{len(value)} members: at most {limit} are allowed")
         found: dict[str, Plain] = {}
         key: Plain = ""
         try:
             for key, item in value.items():
                 found[check_key(key)] = convert_member(item)
-        except Wrong as wrong:
+        except ShapeError as wrong:
             wrong.path.append(shown(key))
             raise
         return found
@@ -266,13 +266,13 @@ def _union(members: list[Shape]) -> Shape:
     def encode_member(value: Whole) -> Plain:
         encoder = encoders.get(type(value)) or (encoders.get(dict) if attrs.has(type(value)) else None)
         if encoder is None:
-            raise Wrong(f"expected one of {words}, got {shown(value)}")
+            raise ShapeError(f"expected one of {words}, got {shown(value)}")
         return encoder(value)
 
     def decode_member(data: Plain) -> Whole:
         decoder = decoders.get(type(data))
         if decoder is None:
-            raise Wrong(f"expected one of {words}, got {shown(data)}")
+            raise ShapeError(f"expected one of {words}, got {shown(data)}")
         return decoder(data)
 
     return Shape(tuple(by_type), encode_member, decode_member, max(shape.most for shape in members))

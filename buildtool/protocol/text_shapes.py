@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from buildtool.protocol.json_text import size_of_text
 from buildtool.protocol.limits import Limits
-from buildtool.protocol.shape import TEXT_OVERHEAD, Plain, Shape, Wrong, shown
+from buildtool.protocol.shape import TEXT_OVERHEAD, Plain, Shape, ShapeError, shown
 
 __all__ = ["text_shape"]
 
@@ -33,11 +33,11 @@ def text_shape(limits: Limits) -> Shape:
 def _checking(limit: int) -> Callable[[Plain], str]:
     def check(value: Plain) -> str:
         if type(value) is not str:
-            raise Wrong(f"expected text, got {shown(value)}")
+            raise ShapeError(f"expected text, got {shown(value)}")
         if len(value) > limit or not value.isascii():
             _check_bytes(value, limit)
         if "\0" in value:
-            raise Wrong("text may not hold a NUL")
+            raise ShapeError("text may not hold a NUL")
         return value
 
     return check
@@ -47,9 +47,9 @@ def _check_bytes(value: str, limit: int) -> None:
     try:
         size = len(value) if len(value) > limit else len(value.encode())
     except UnicodeEncodeError:
-        raise Wrong("text may not hold half a surrogate pair") from None
+        raise ShapeError("text may not hold half a surrogate pair") from None
     if size > limit:
-        raise Wrong(f"text of {size} bytes: at most {limit} are allowed")
+        raise ShapeError(f"text of {size} bytes: at most {limit} are allowed")
 
 
 def _sending(limit: int) -> Callable[[Plain], str]:
@@ -61,7 +61,7 @@ def _sending(limit: int) -> Callable[[Plain], str]:
             return value  # without a further call: half of an answer's texts are empty or one word
         text = check_text(value)
         if not text.isalnum() and size_of_text(text) > limit:
-            raise Wrong(f"text of {size_of_text(text)} bytes in JSON: at most {limit} are sent")
+            raise ShapeError(f"text of {size_of_text(text)} bytes in JSON: at most {limit} are sent")
         return text
 
     return check

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildtool.concurrency.backoff import Backoff
-from buildtool.concurrency.rates import RateBudget, Rates
+from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BuildToolError, NotFound, Unavailable
 from buildtool.ports.requester import Console, Downloads, MetaserverClient
@@ -33,12 +33,12 @@ _RETRY = Backoff(0.5, 10.0)
 
 
 @define(eq=False)
-class Changes:
+class ChangeLines:
     """A limit on the lines about changes that ``console`` shows."""
 
     console: Console
     timers: IReactorTime
-    _rates: Rates = field(factory=lambda: Rates(SHOWN, SHOWN), init=False)
+    _rates: RateLimiter = field(factory=lambda: RateLimiter(SHOWN, SHOWN), init=False)
 
     def say(self, line: str) -> None:
         """Show a line, if there is room for one more."""
@@ -60,7 +60,7 @@ class FollowedRequest:
 
     told: RequestStatus
     console: Console
-    changes: Changes
+    changes: ChangeLines
     changed: Signal = field(factory=Signal, init=False)
 
     def hear(self, now: RequestStatus) -> None:

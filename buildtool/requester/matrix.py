@@ -12,28 +12,28 @@ from buildtool.model.platforms import Value
 from buildtool.ports.requester import MetaserverClient
 from buildtool.protocol.messages import Follow, RequestStatus, Submit
 from buildtool.requester.follow import until_closed
-from buildtool.requester.outcome import Exit, Result
+from buildtool.requester.outcome import ExitCode, RequestResult
 from buildtool.requester.text import answered, clean, waits, where_to_look
 
-SEVERITY: tuple[Exit, ...] = (
-    Exit.OK,
-    Exit.CANCELLED,
-    Exit.EXPIRED,
-    Exit.FAILED,
-    Exit.UNBUILDABLE,
-    Exit.DOWNLOAD,
-    Exit.REFUSED,
-    Exit.UNAVAILABLE,
-    Exit.USAGE,
-    Exit.INTERNAL,
-    Exit.INTERRUPTED,
+SEVERITY: tuple[ExitCode, ...] = (
+    ExitCode.OK,
+    ExitCode.CANCELLED,
+    ExitCode.EXPIRED,
+    ExitCode.FAILED,
+    ExitCode.UNBUILDABLE,
+    ExitCode.DOWNLOAD,
+    ExitCode.REFUSED,
+    ExitCode.UNAVAILABLE,
+    ExitCode.USAGE,
+    ExitCode.INTERNAL,
+    ExitCode.INTERRUPTED,
 )
 """Exit codes, the worst last."""
 
 
-def worst(results: Sequence[Result]) -> Exit:
+def worst(results: Sequence[RequestResult]) -> ExitCode:
     """Return the worst exit code of several."""
-    return max((result.exit for result in results), key=SEVERITY.index, default=Exit.OK)
+    return max((result.exit for result in results), key=SEVERITY.index, default=ExitCode.OK)
 
 
 def differences(submits: Sequence[Submit]) -> list[str]:
@@ -62,7 +62,7 @@ def answered_together(
     return said
 
 
-def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:
+def table(submits: Sequence[Submit], results: Sequence[RequestResult]) -> list[str]:
     """Return the table at the end: what was asked for, the answer, how it stands, and the artifact or why not."""
     rows = [("asked for", "answer", "outcome", "artifact")]
     for what, result in zip(differences(submits), results, strict=True):
@@ -77,7 +77,7 @@ def table(submits: Sequence[Submit], results: Sequence[Result]) -> list[str]:
 
 
 @define(eq=False)
-class Watch:
+class RequestWatch:
     """A watch over several Requests until all have ended. ``told`` has their statuses in the order of submission."""
 
     told: list[RequestStatus]
@@ -116,7 +116,7 @@ def _values(submit: Submit) -> dict[str, Value]:
     return {name: value for name, value in tool.items() if value} | submit.system | submit.compile
 
 
-def _where(result: Result) -> str:
+def _where(result: RequestResult) -> str:
     told = result.told
     if result.error is not None:
         return clean(str(result.error))

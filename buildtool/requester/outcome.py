@@ -11,13 +11,13 @@ from attrs import frozen
 from buildtool import errors
 from buildtool.model.records import RequestState
 from buildtool.model.text import one_line
-from buildtool.protocol.messages import Explanation, Found, RequestStatus
+from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
 from buildtool.requester.text import request_id_words
 
-__all__ = ["Exit", "Result", "as_json", "exit_of_error", "exit_of_state"]
+__all__ = ["ExitCode", "RequestResult", "as_json", "exit_of_error", "exit_of_state"]
 
 
-class Exit(enum.IntEnum):
+class ExitCode(enum.IntEnum):
     """The exit codes of ``startcompile.py``; they are part of its interface and never change their meaning."""
 
     OK = 0
@@ -34,40 +34,40 @@ class Exit(enum.IntEnum):
     UNREAD = 141
 
 
-MEANINGS: dict[Exit, str] = {
-    Exit.OK: "hit or built; or accepted, and mail will come",
-    Exit.INTERNAL: "a defect, here or in the metaserver; or the output could not be written",
-    Exit.USAGE: "an unknown option, a wrong value, a wrong configuration",
-    Exit.FAILED: "the project does not build as asked",
-    Exit.UNBUILDABLE: "it broke on several machines",
-    Exit.CANCELLED: "the request was cancelled",
-    Exit.EXPIRED: "nobody could build it in time",
-    Exit.UNAVAILABLE: "the metaserver cannot be reached",
-    Exit.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
-    Exit.DOWNLOAD: "the artifact could not be fetched, verified or written",
-    Exit.INTERRUPTED: "interrupted; the request goes on",
-    Exit.UNREAD: "nobody read what was printed to its end, as with | head -1",
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "hit or built; or accepted, and mail will come",
+    ExitCode.INTERNAL: "a defect, here or in the metaserver; or the output could not be written",
+    ExitCode.USAGE: "an unknown option, a wrong value, a wrong configuration",
+    ExitCode.FAILED: "the project does not build as asked",
+    ExitCode.UNBUILDABLE: "it broke on several machines",
+    ExitCode.CANCELLED: "the request was cancelled",
+    ExitCode.EXPIRED: "nobody could build it in time",
+    ExitCode.UNAVAILABLE: "the metaserver cannot be reached",
+    ExitCode.REFUSED: "refused by the metaserver (unknown revision, repository unreachable, ...)",
+    ExitCode.DOWNLOAD: "the artifact could not be fetched, verified or written",
+    ExitCode.INTERRUPTED: "interrupted; the request goes on",
+    ExitCode.UNREAD: "nobody read what was printed to its end, as with | head -1",
 }
 """What each exit code says, for ``--help``."""
 
 _OF_STATE = {
-    RequestState.WAITING.value: Exit.OK,
-    RequestState.SATISFIED.value: Exit.OK,
-    RequestState.FAILED.value: Exit.FAILED,
-    RequestState.UNBUILDABLE.value: Exit.UNBUILDABLE,
-    RequestState.CANCELLED.value: Exit.CANCELLED,
-    RequestState.EXPIRED.value: Exit.EXPIRED,
+    RequestState.WAITING.value: ExitCode.OK,
+    RequestState.SATISFIED.value: ExitCode.OK,
+    RequestState.FAILED.value: ExitCode.FAILED,
+    RequestState.UNBUILDABLE.value: ExitCode.UNBUILDABLE,
+    RequestState.CANCELLED.value: ExitCode.CANCELLED,
+    RequestState.EXPIRED.value: ExitCode.EXPIRED,
 }
 
 
 @frozen
-class Result:
+class RequestResult:
     """The result of a request. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
 
     ``explanation`` is the answer to ``--explain`` or ``--why``.
     """
 
-    exit: Exit
+    exit: ExitCode
     told: RequestStatus | None = None
     milliseconds: float = 0.0
     path: str = ""
@@ -75,30 +75,30 @@ class Result:
     explanation: Explanation | None = None
 
 
-def exit_of_state(told: RequestStatus) -> Exit:
+def exit_of_state(told: RequestStatus) -> ExitCode:
     """Return the exit code for how a Request stands."""
-    return _OF_STATE.get(told.state, Exit.INTERNAL)
+    return _OF_STATE.get(told.state, ExitCode.INTERNAL)
 
 
-def exit_of_error(error: errors.BuildToolError) -> Exit:
+def exit_of_error(error: errors.BuildToolError) -> ExitCode:
     """Return the exit code for an error that ended the asking."""
     if isinstance(error, errors.UsageError | errors.ConfigurationError):
-        return Exit.USAGE
+        return ExitCode.USAGE
     if isinstance(error, errors.Unavailable):
-        return Exit.UNAVAILABLE
+        return ExitCode.UNAVAILABLE
     if isinstance(error, errors.OutputUnread):
-        return Exit.UNREAD
+        return ExitCode.UNREAD
     if isinstance(error, errors.InternalError | errors.DecodeError | errors.EncodeError | errors.OutputLost):
-        return Exit.INTERNAL
-    return Exit.REFUSED
+        return ExitCode.INTERNAL
+    return ExitCode.REFUSED
 
 
-def all_as_json(results: Sequence[Result], code: Exit) -> dict[str, object]:
+def all_as_json(results: Sequence[RequestResult], code: ExitCode) -> dict[str, object]:
     """Return the one object that ``--json`` prints for several builds; ``code`` is the exit code."""
     return {"exit": int(code), "requests": [as_json(result) for result in results]}
 
 
-def as_json(result: Result) -> dict[str, object]:
+def as_json(result: RequestResult) -> dict[str, object]:
     """Return the one object that ``--json`` prints."""
     told, error = result.told, result.error
     found: dict[str, object] = {
@@ -117,7 +117,7 @@ def as_json(result: Result) -> dict[str, object]:
     return plain | found | {"cancel_id": request_id_words(told)}
 
 
-def _artifact(found: Found | None) -> dict[str, object] | None:
+def _artifact(found: FoundArtifact | None) -> dict[str, object] | None:
     if found is None:
         return None
     return attrs.asdict(found, recurse=False) | {

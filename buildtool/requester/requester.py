@@ -21,15 +21,15 @@ from buildtool.protocol.messages import (
     AskWhy,
     Cancel,
     Explanation,
-    Found,
+    FoundArtifact,
     RequestStatus,
     RequestStatuses,
     Submit,
     SubmitTogether,
 )
-from buildtool.requester.follow import Changes, FollowedRequest, LogShower
-from buildtool.requester.matrix import Watch, answered_together, news, table
-from buildtool.requester.outcome import Exit, Result, exit_of_state
+from buildtool.requester.follow import ChangeLines, FollowedRequest, LogShower
+from buildtool.requester.matrix import RequestWatch, answered_together, news, table
+from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
 from buildtool.requester.text import answered, clean, ended, explained, how_to_go_on, waits
 
 __all__ = ["RequestPlan", "Requester"]
@@ -75,13 +75,13 @@ class Requester:
     def told(self) -> RequestStatus | None:
         return self._story.told if self._story is not None else None
 
-    async def ask(self, wish: RequestPlan) -> Result:
+    async def ask(self, wish: RequestPlan) -> RequestResult:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
         try:
             began = self.timers.seconds()
             told = await self._sent(wish.submit, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
-            changes = Changes(self.console, self.timers)
+            changes = ChangeLines(self.console, self.timers)
             self._story = FollowedRequest(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
@@ -95,15 +95,15 @@ class Requester:
         finally:
             self._disconnect()
 
-    async def ask_together(self, wishes: Sequence[RequestPlan]) -> list[Result]:
+    async def ask_together(self, wishes: Sequence[RequestPlan]) -> list[RequestResult]:
         """Ask for several builds at once, wait and fetch as wished. Raises BuildToolError when none is taken."""
         submits = [wish.submit for wish in wishes]
         try:
             began = self.timers.seconds()
             answered_all = await self._sent(SubmitTogether(tuple(submits)), RequestStatuses)
             milliseconds = (self.timers.seconds() - began) * 1_000
-            changes = Changes(self.console, self.timers)
-            watch = Watch(list(answered_all.items), lambda told: changes.say(news(told)))
+            changes = ChangeLines(self.console, self.timers)
+            watch = RequestWatch(list(answered_all.items), lambda told: changes.say(news(told)))
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {submits[0].email} when all have ended")
@@ -119,24 +119,24 @@ class Requester:
         finally:
             self._disconnect()
 
-    async def cancel(self, message: Cancel) -> Result:
+    async def cancel(self, message: Cancel) -> RequestResult:
         """End a Request. Raises BuildToolError."""
         told, milliseconds = await self._asked(message, RequestStatus)
         self._say(ended(told))
         cancelled = told.state == RequestState.CANCELLED.value
-        return Result(Exit.OK if cancelled else exit_of_state(told), told, milliseconds)
+        return RequestResult(ExitCode.OK if cancelled else exit_of_state(told), told, milliseconds)
 
-    async def explain(self, message: AskExplain) -> Result:
+    async def explain(self, message: AskExplain) -> RequestResult:
         """Ask what would be answered, without submitting anything. Raises BuildToolError."""
         said, milliseconds = await self._asked(message, Explanation)
         self._say(explained(said))
-        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
+        return RequestResult(ExitCode.OK, milliseconds=milliseconds, explanation=said)
 
-    async def why(self, message: AskWhy) -> Result:
+    async def why(self, message: AskWhy) -> RequestResult:
         """Ask why a Request waits. Raises BuildToolError."""
         said, milliseconds = await self._asked(message, Explanation)
         self._say(explained(said))
-        return Result(Exit.OK, milliseconds=milliseconds, explanation=said)
+        return RequestResult(ExitCode.OK, milliseconds=milliseconds, explanation=said)
 
     # --- connections ------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Requester:
             showing.cancel()
         return story.told
 
-    async def _hear_all(self, watched: FollowedRequest | Watch) -> None:
+    async def _hear_all(self, watched: FollowedRequest | RequestWatch) -> None:
         """Hear of what waits until all of it has ended, over as many connections as it takes."""
         tries, lost_at = _RETRY.begin(), self.timers.seconds()
         while watched.goes_on():
@@ -213,23 +213,23 @@ class Requester:
 
     # --- fetching ---------------------------------------------------------------------------------------
 
-    async def _fetched(self, told: RequestStatus, milliseconds: float, *, download: bool) -> Result:
+    async def _fetched(self, told: RequestStatus, milliseconds: float, *, download: bool) -> RequestResult:
         found, code = told.artifact, exit_of_state(told)
         if told.state != RequestState.SATISFIED.value:
-            return Result(code, told, milliseconds)
+            return RequestResult(code, told, milliseconds)
         if found is None:
             gone = NotFound("the artifact is no longer kept: ask again")
-            return Result(Exit.DOWNLOAD, told, milliseconds, error=gone)
+            return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=gone)
         if not download:
             self.console.say(f"it is at {clean(found.url)}")
-            return Result(code, told, milliseconds)
+            return RequestResult(code, told, milliseconds)
         try:
             path = await self._fetch(found)
         except BuildToolError as error:
-            return Result(Exit.DOWNLOAD, told, milliseconds, error=error)
-        return Result(code, told, milliseconds, path)
+            return RequestResult(ExitCode.DOWNLOAD, told, milliseconds, error=error)
+        return RequestResult(code, told, milliseconds, path)
 
-    async def _fetch(self, found: Found) -> str:
+    async def _fetch(self, found: FoundArtifact) -> str:
         """Return the path of the artifact, fetched and verified. Raises what fetching raises, and BadUpload."""
         if not is_artifact_name(found.name):
             raise BadUpload(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from buildtool.model.options import shown
 from buildtool.model.records import BuildState, RequestState
 from buildtool.model.text import duration_words, one_line
-from buildtool.protocol.messages import Explanation, Found, RequestStatus, WhyLine
+from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus, WhyLine
 
 clean = one_line
 """Makes one harmless line of a text that came over the wire."""
@@ -52,7 +52,7 @@ def _why(told: RequestStatus) -> list[str]:
     return [f"  {clean(line)}" for line in told.why]
 
 
-def _artifact(found: Found) -> list[str]:
+def _artifact(found: FoundArtifact) -> list[str]:
     when = datetime.fromtimestamp(found.built_at, UTC) if 0 <= found.built_at < 2**33 else None
     built = f"{when:%Y-%m-%d %H:%M} UTC" if when else "some time ago"
     return [
@@ -180,6 +180,6 @@ def _estimate(said: Explanation) -> list[str]:
             return [f"  it may be done in about {words}{basis}"]
 
 
-def _artifact_line(found: Found) -> str:
+def _artifact_line(found: FoundArtifact) -> str:
     made = f"revision {clean(found.revision)[:12]}, {clean(shown(found.platform))}"
     return f"{clean(found.name)} of build {found.build_id} ({made}, {found.kind.value} on {clean(found.server)})"

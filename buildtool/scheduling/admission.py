@@ -16,7 +16,7 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Demand,
-    Joined,
+    JoinReason,
     RememberedFailure,
     Request,
     RequestState,
@@ -93,7 +93,7 @@ def admit_anew(context: DecisionContext, anew: Request) -> None:
         expire(context, anew)
         return
     build = _new_build(context, anew)
-    _wait_for(context, anew, build, Joined.OWN)
+    _wait_for(context, anew, build, JoinReason.OWN)
     start_somewhere(context, build)
 
 
@@ -143,7 +143,7 @@ def answer_new(context: DecisionContext, request: Request) -> answers.Admitted:
 
 def _answer_with_build(context: DecisionContext, request: Request) -> answers.Dispatched | answers.Queued:
     build = _new_build(context, request)
-    waiting = _wait_for(context, request, build, Joined.OWN)
+    waiting = _wait_for(context, request, build, JoinReason.OWN)
     server = start_somewhere(context, build)
     answered = evolve(waiting, answer="queued" if server is None else "dispatched")
     context.state.put(answered)
@@ -166,7 +166,7 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
     return build
 
 
-def _wait_for(context: DecisionContext, request: Request, build: Build, joined: Joined) -> Request:
+def _wait_for(context: DecisionContext, request: Request, build: Build, joined: JoinReason) -> Request:
     """Let a Request wait for an open Build. Who asked before its place was given brings their own place along."""
     if request.id < build.place:
         build = evolve(build, place=request.id)
@@ -177,12 +177,12 @@ def _wait_for(context: DecisionContext, request: Request, build: Build, joined: 
     return waiting
 
 
-def _joinable(context: DecisionContext, request: Request) -> tuple[Build, Joined] | None:
+def _joinable(context: DecisionContext, request: Request) -> tuple[Build, JoinReason] | None:
     """Return the open Build that will satisfy a Request, nearest revision first, and by what it will."""
     state, spec = context.state, request.demand.spec
     own = state.records.build_by_key.get(spec.key())
     if own is not None:
-        return _eased(context, state.builds[own], spec), Joined.OWN
+        return _eased(context, state.builds[own], spec), JoinReason.OWN
     shelves = request.demand.shelves
     opened = chain.from_iterable(map(state.records.builds_on.get, shelves[:1] if request.force else shelves))
     near = list(islice(opened, JOINS_LOOKED_AT))
@@ -211,7 +211,7 @@ def _eased(context: DecisionContext, build: Build, wanted: BuildSpec) -> Build:
     return eased
 
 
-def _joins(context: DecisionContext, request: Request, build: Build, able: Callable[[], bool]) -> Joined | None:
+def _joins(context: DecisionContext, request: Request, build: Build, able: Callable[[], bool]) -> JoinReason | None:
     """Return by what an open Build will satisfy a Request; ``able`` says whether anybody connected could build that."""
     spec = request.demand.spec
     comparisons = context.state.projects.compare(spec.project)
@@ -219,8 +219,8 @@ def _joins(context: DecisionContext, request: Request, build: Build, able: Calla
     if implies(build.spec, spec, comparisons):
         if build.state is BuildState.QUEUED and not context.state.queue.capable(build) and able():
             return None  # it would wait for a machine that is not there, while its own build could start
-        return Joined.IMPLICATION if exact else Joined.RANGE
+        return JoinReason.IMPLICATION if exact else JoinReason.RANGE
     attempt = context.state.running_attempt(build) if build.state is BuildState.RUNNING else None
     if attempt is not None and platform_satisfies(attempt.platform, attempt.kind, spec, comparisons):
-        return Joined.ATTEMPT
+        return JoinReason.ATTEMPT
     return None

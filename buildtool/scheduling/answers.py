@@ -9,7 +9,7 @@ from attrs import frozen
 
 from buildtool.model.matching.reasons import Reason
 from buildtool.model.records import Artifact, Build, Request
-from buildtool.model.servers import Judged
+from buildtool.model.servers import HeldVerdict
 from buildtool.scheduling.state.estimates import Estimate
 
 # --- Answers: what the sender of an Event is told, once the decision is committed ------------------------
@@ -91,7 +91,7 @@ class SessionOpened:
     """The number of the Session that a login made, and what is to become of each Attempt that was held."""
 
     session: int
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[HeldVerdict, ...] = ()
 
 
 @frozen
@@ -110,22 +110,22 @@ class NameHeld:
 
 
 @frozen
-class NoPlace:
+class NameLimitReached:
     """A login was not taken: so many names are known, and none of them can be forgotten."""
 
     known: int
 
 
 @frozen
-class HeldJudged:
+class HeldVerdicts:
     """The verdicts on those Attempts of a heartbeat that are not simply to go on."""
 
-    verdicts: tuple[Judged, ...] = ()
+    verdicts: tuple[HeldVerdict, ...] = ()
     stale: bool = False
 
 
 @frozen
-class Noted:
+class Acknowledged:
     """The Event was taken in. ``stale`` when it came from an older Session or Attempt and changed nothing."""
 
     stale: bool = False
@@ -141,7 +141,7 @@ class ServerReasons:
 
 
 @frozen
-class Why:
+class WaitReasons:
     """The reasons why a Build waits, grouped over the servers, and how many Builds are ahead of it.
 
     ``halted`` says what keeps it from every server, if no server is to blame; ``not_before`` is wall time.
@@ -157,7 +157,7 @@ class Why:
 
 
 @frozen
-class Explained:
+class ExplainedAnswer:
     """The answer that a submission would get, or the state of an open Build.
 
     ``verdict`` is ``hit``, ``joined``, ``dispatched``, ``queued`` or ``known-failure``, or an open Build's state;
@@ -172,7 +172,7 @@ class Explained:
     build_id: int | None = None
     server: str = ""
     reason: str = ""
-    why: Why | None = None
+    why: WaitReasons | None = None
     estimate: Estimate | None = None
 
 
@@ -187,8 +187,8 @@ Answer = (
     | Cancelled
     | SessionOpened
     | NameHeld
-    | NoPlace
-    | HeldJudged
-    | Noted
-    | Explained
+    | NameLimitReached
+    | HeldVerdicts
+    | Acknowledged
+    | ExplainedAnswer
 )

@@ -16,12 +16,12 @@ from buildtool.model.records import (
     AttemptState,
     Build,
     BuildState,
-    Joined,
+    JoinReason,
     Refusal,
     RememberedFailure,
     RequestState,
 )
-from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.cancelling import close_if_unwanted
 from buildtool.scheduling.decision import (
     DecisionContext,
@@ -79,24 +79,24 @@ def current(context: DecisionContext, event: AttemptEvent) -> Attempt | None:
     return attempt if server_of(context, event) is not None else None
 
 
-def accepted(context: DecisionContext, event: AttemptAccepted) -> Noted:
+def accepted(context: DecisionContext, event: AttemptAccepted) -> Acknowledged:
     """Record that a build server took an Attempt."""
     attempt = current(context, event)
     if attempt is None or attempt.state is not AttemptState.OFFERED:
-        return Noted(stale=attempt is None or attempt.state is AttemptState.ABORTING)
+        return Acknowledged(stale=attempt is None or attempt.state is AttemptState.ABORTING)
     begin(context, attempt)
-    return Noted()
+    return Acknowledged()
 
 
-def unkept(context: DecisionContext, event: ArtifactUnkept) -> Noted:
+def unkept(context: DecisionContext, event: ArtifactUnkept) -> Acknowledged:
     """Release the slot of a finished Attempt that waits for nothing but room at the metaserver."""
     attempt = current(context, event)
     if attempt is None or attempt.key in context.state.slots.unkept.get(event.server, ()):
-        return Noted(stale=attempt is None)
+        return Acknowledged(stale=attempt is None)
     context.state.slots.note_unkept(attempt)
     context.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)
     context.freed.add(event.server)
-    return Noted()
+    return Acknowledged()
 
 
 def begin(context: DecisionContext, attempt: Attempt) -> None:
@@ -116,14 +116,14 @@ def _used(context: DecisionContext, name: str) -> None:
         context.state.put(evolve(server, used_at=context.now))
 
 
-def delivered(context: DecisionContext, event: Delivered) -> Noted:
+def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
     """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
     attempt = current(context, event)
     if attempt is None:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     if attempt.state is AttemptState.ABORTING:
         close_attempt(context, attempt, AttemptEnd.ABORTED, "finished while it was being aborted", event.log_tail)
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     build = _begun(context.state.builds[event.build_id], attempt.offered_at)
     artifact = _publish(context, build, attempt, event)
     close_attempt(context, attempt, AttemptEnd.SUCCEEDED, "", event.log_tail)
@@ -135,20 +135,20 @@ def delivered(context: DecisionContext, event: Delivered) -> Noted:
         if request.id in context.state.requests:
             leave(context, request)
     quarantine.absolve(context, attempt.server)
-    return Noted()
+    return Acknowledged()
 
 
-def ended(context: DecisionContext, event: AttemptEnded) -> Noted:
+def ended(context: DecisionContext, event: AttemptEnded) -> Acknowledged:
     """Take in how an Attempt ended without an artifact."""
     attempt = current(context, event)
     if attempt is None:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     if attempt.state is AttemptState.MISSING:
         # Somebody else has the Build by now: only a success would still be of use.
         close_attempt(context, attempt, AttemptEnd.LOST, f"ended too late: {event.reason}", event.log_tail)
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     end(context, attempt, event.end, event.reason, event.log_tail)
-    return Noted()
+    return Acknowledged()
 
 
 def end(context: DecisionContext, attempt: Attempt, how: AttemptEnd, reason: str, log_tail: str = "") -> None:
@@ -205,7 +205,7 @@ def requeue(context: DecisionContext, build: Build) -> None:
         if request.expires_at <= context.now:
             expire(context, request)
     for request in context.state.waiters(build.id):
-        if request.joined is Joined.ATTEMPT:
+        if request.joined is JoinReason.ATTEMPT:
             leave(context, request)
     close_if_unwanted(context, build.id, "nobody waits for it any more")
     if build.id in context.state.builds:

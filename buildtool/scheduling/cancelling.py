@@ -8,7 +8,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.model.records import BuildState, Request, RequestState
-from buildtool.scheduling.answers import Cancelled, Noted
+from buildtool.scheduling.answers import Acknowledged, Cancelled
 from buildtool.scheduling.decision import DecisionContext, close_build, sum_up, tell_unsuccessful
 from buildtool.scheduling.effects import RequestMoved
 from buildtool.scheduling.events import BuildAborted, CancelRequested
@@ -40,13 +40,13 @@ def close_if_unwanted(context: DecisionContext, build_id: int, reason: str) -> N
         close_build(context, build, BuildState.CANCELLED, reason)
 
 
-def abort(context: DecisionContext, event: BuildAborted) -> Noted:
+def abort(context: DecisionContext, event: BuildAborted) -> Acknowledged:
     """Cancel a Build because the operator said so; everybody who waits for it is told."""
     build = context.state.builds.get(event.build_id)
     if build is None:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     waiting = context.state.waiters(build.id)
     context.happened("build-aborted", f"build/{build.id}", event.reason, event.by)
     close_build(context, build, BuildState.CANCELLED, event.reason)
     tell_unsuccessful(context, waiting, RequestState.CANCELLED, event.reason)
-    return Noted()
+    return Acknowledged()

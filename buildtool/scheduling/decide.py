@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from buildtool.model.records import Build, BuildState, Request, ShelfKey
 from buildtool.scheduling import admission, attempts, cancelling, events, explain, operator, restart
 from buildtool.scheduling.admission import admit_anew
-from buildtool.scheduling.answers import Answer, Noted
+from buildtool.scheduling.answers import Acknowledged, Answer
 from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext, expire
 from buildtool.scheduling.dispatching import fill, start_waiting
@@ -79,7 +79,7 @@ def shelves_needed(state: State, event: events.Event) -> tuple[ShelfKey, ...]:  
             return ()
 
 
-def _tick(context: DecisionContext, _event: events.Tick) -> Noted:
+def _tick(context: DecisionContext, _event: events.Tick) -> Acknowledged:
     """Decide everything whose time has come, kind by kind; within a kind what was due first is decided first.
 
     Where many Requests expire the others wait for the next Tick, which ``timers.next_due`` asks for at once.
@@ -88,7 +88,7 @@ def _tick(context: DecisionContext, _event: events.Tick) -> Noted:
     for event in _due(context):
         _on_time(context, event)
     names.forget_old(context)
-    return Noted()
+    return Acknowledged()
 
 
 def _due(context: DecisionContext) -> list[events.TimedEvent]:

@@ -16,7 +16,7 @@ from buildtool.model.records import (
     AuditEvent,
     Build,
     BuildState,
-    Joined,
+    JoinReason,
     Mail,
     Request,
     RequestState,
@@ -134,14 +134,14 @@ def leave(context: DecisionContext, request: Request) -> None:
     """
     now = context.state.requests[request.id]  # that another of its group has ended may just have been noted
     own = evolve(now.demand, acceptable=(now.demand.spec.revision,))
-    context.state.put(evolve(now, demand=own, build_id=None, joined=Joined.OWN))
+    context.state.put(evolve(now, demand=own, build_id=None, joined=JoinReason.OWN))
     context.anew.add(request.id)
 
 
 def tell_unsuccessful(context: DecisionContext, waiting: list[Request], state: RequestState, reason: str) -> None:
     """End the Requests whose own Build came to nothing; those that joined by Attempt or range leave it."""
     for request in waiting:
-        if request.joined in (Joined.ATTEMPT, Joined.RANGE):
+        if request.joined in (JoinReason.ATTEMPT, JoinReason.RANGE):
             leave(context, request)
         else:
             disappoint(context, request, state, reason)

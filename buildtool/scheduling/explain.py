@@ -6,7 +6,7 @@ from attrs import evolve
 
 from buildtool.model.records import Build, BuildState, Request
 from buildtool.scheduling import admission
-from buildtool.scheduling.answers import Admitted, Dispatched, Explained, Hit, JoinedBuild, KnownFailure, Queued
+from buildtool.scheduling.answers import Admitted, Dispatched, ExplainedAnswer, Hit, JoinedBuild, KnownFailure, Queued
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy, Explain
 from buildtool.scheduling.state.estimates import Estimate
@@ -14,7 +14,7 @@ from buildtool.scheduling.state.state import State
 from buildtool.scheduling.waiting import remaining, why
 
 
-def explain(context: DecisionContext, event: Explain) -> Explained:
+def explain(context: DecisionContext, event: Explain) -> ExplainedAnswer:
     """Return what a submission would be answered: it is admitted, looked at, and taken back."""
     state, now = context.state, context.now
     mark = state.journal.savepoint()
@@ -34,15 +34,15 @@ def explain(context: DecisionContext, event: Explain) -> Explained:
         state.journal.rollback(mark)
 
 
-def explain_open(context: DecisionContext, event: AskedWhy) -> Explained:
+def explain_open(context: DecisionContext, event: AskedWhy) -> ExplainedAnswer:
     """Return the state of a Build, and for one that waits why it does; nothing if it is not open."""
     build = context.state.builds.get(event.build_id)
-    return _explained_build(context.state, build, context.now) if build is not None else Explained("")
+    return _explained_build(context.state, build, context.now) if build is not None else ExplainedAnswer("")
 
 
-def _explained_build(state: State, build: Build, now: float) -> Explained:
+def _explained_build(state: State, build: Build, now: float) -> ExplainedAnswer:
     attempt = state.running_attempt(build) if build.state is BuildState.RUNNING else None
-    return Explained(
+    return ExplainedAnswer(
         verdict=build.state.value,
         build=build,
         server=attempt.server if attempt is not None else "",
@@ -51,21 +51,21 @@ def _explained_build(state: State, build: Build, now: float) -> Explained:
     )
 
 
-def _explained(state: State, answer: Admitted, now: float) -> Explained:
+def _explained(state: State, answer: Admitted, now: float) -> ExplainedAnswer:
     match answer:
         case Hit():
             steps = answer.request.demand.acceptable.index(answer.artifact.shelf.revision)
-            return Explained("hit", artifact=answer.artifact, steps=steps)
+            return ExplainedAnswer("hit", artifact=answer.artifact, steps=steps)
         case KnownFailure():
-            return Explained("known-failure", build_id=answer.build_id, reason=answer.reason)
+            return ExplainedAnswer("known-failure", build_id=answer.build_id, reason=answer.reason)
         case JoinedBuild():
             return evolve(_explained_build(state, answer.build, now), verdict="joined")
         case Dispatched():
             # Its build is not really there: nobody can look at it by a number.
             estimate = _whole(state, answer.build, answer.server)
-            return Explained("dispatched", server=answer.server, estimate=estimate)
+            return ExplainedAnswer("dispatched", server=answer.server, estimate=estimate)
         case Queued():
-            return Explained("queued", why=why(state, answer.build, now))
+            return ExplainedAnswer("queued", why=why(state, answer.build, now))
 
 
 def _whole(state: State, build: Build, server: str) -> Estimate | None:

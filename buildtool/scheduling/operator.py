@@ -8,69 +8,69 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.scheduling import events
-from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.attempts import settle_confirmations
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.servers import names
 
 
-def pause(context: DecisionContext, event: events.ServerPaused) -> Noted:
+def pause(context: DecisionContext, event: events.ServerPaused) -> Acknowledged:
     """Stop giving a server builds until it is resumed."""
     return _pause(context, event.server, event.reason or "by the operator", event.by)
 
 
-def resume(context: DecisionContext, event: events.ServerResumed) -> Noted:
+def resume(context: DecisionContext, event: events.ServerResumed) -> Acknowledged:
     """Start to give a server builds again."""
     return _pause(context, event.server, "", event.by)
 
 
-def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Noted:
+def _pause(context: DecisionContext, name: str, reason: str, by: str) -> Acknowledged:
     server = context.state.servers.get(name)
     if server is None or server.paused == reason:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     context.state.put(evolve(server, paused=reason))
     context.happened("server-paused" if reason else "server-resumed", f"server/{name}", reason, by)
     context.freed.add(name)
-    return Noted()
+    return Acknowledged()
 
 
-def forget_server(context: DecisionContext, event: events.ServerForgotten) -> Noted:
+def forget_server(context: DecisionContext, event: events.ServerForgotten) -> Acknowledged:
     """Forget a name that is neither connected nor has an Attempt."""
     server = context.state.servers.get(event.server)
     if server is None or server.connected or server.name in names.busy_in(context.state):
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     names.forget(context, server, "", event.by)
-    return Noted()
+    return Acknowledged()
 
 
-def forget_failure(context: DecisionContext, event: events.FailureForgotten) -> Noted:
+def forget_failure(context: DecisionContext, event: events.FailureForgotten) -> Acknowledged:
     """Forget a failure, so that whoever asks for the same has it built."""
     context.state.shelves.forget_failure(event.failure, context.now)
     context.happened("failure-forgotten", f"build/{event.failure.build_id}", by=event.by)
-    return Noted()
+    return Acknowledged()
 
 
-def withdraw_artifact(context: DecisionContext, event: events.ArtifactGone) -> Noted:
+def withdraw_artifact(context: DecisionContext, event: events.ArtifactGone) -> Acknowledged:
     """Record that an artifact is given out no more."""
     context.state.append(evolve(event.artifact, withdrawn=event.reason))
     context.happened("artifact-withdrawn", f"artifact/{event.artifact.id}", event.reason, event.by)
-    return Noted()
+    return Acknowledged()
 
 
-def hold(context: DecisionContext, event: events.DispatchHeld) -> Noted:
+def hold(context: DecisionContext, event: events.DispatchHeld) -> Acknowledged:
     """Stop the start of all Builds, or allow it again."""
     state = context.state
     if state.slots.holding == event.held:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     state.slots.hold(held=event.held)
     context.happened("dispatch-held" if event.held else "dispatch-resumed", "metaserver", by=event.by)
     context.freed.update(state.slots.free)
-    return Noted()
+    return Acknowledged()
 
 
-def reconfigure(context: DecisionContext, _event: events.Reconfigured) -> Noted:
+def reconfigure(context: DecisionContext, _event: events.Reconfigured) -> Acknowledged:
     """Start what can be built by the configuration that was just taken."""
     context.happened("reconfigured", "metaserver")
     settle_confirmations(context)
     context.freed.update(context.state.slots.free)
-    return Noted()
+    return Acknowledged()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.model.records import AttemptState
-from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import ClockStepped, Restarted
 from buildtool.scheduling.servers import names
@@ -28,7 +28,7 @@ def beat(context: DecisionContext) -> None:
         context.state.note_beat(context.now)
 
 
-def restart(context: DecisionContext, _event: Restarted) -> Noted:
+def restart(context: DecisionContext, _event: Restarted) -> Acknowledged:
     """Restart with nobody connected, but whoever was expected back: every Lease gets a full term, owners more time.
 
     The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
@@ -49,7 +49,7 @@ def restart(context: DecisionContext, _event: Restarted) -> Noted:
             context.state.leases.renew(attempt.key, context.now)
     _wait_no_longer_than_ever(context)
     context.happened("metaserver-started", "metaserver")
-    return Noted()
+    return Acknowledged()
 
 
 def _wait_no_longer_than_ever(context: DecisionContext) -> None:
@@ -70,13 +70,13 @@ def _wait_no_longer_than_ever(context: DecisionContext) -> None:
             state.put(evolve(refusal, until=latest))
 
 
-def step_clock(context: DecisionContext, event: ClockStepped) -> Noted:
+def step_clock(context: DecisionContext, event: ClockStepped) -> Acknowledged:
     """Move every time by the seconds that the clock was set, so that nothing waits longer or shorter for that."""
     context.state.leases.shift(event.seconds)
     _shift_all(context, event.seconds)
     context.state.note_beat(context.now)
     context.happened("clock-stepped", "metaserver", f"by {event.seconds:+.0f} s")
-    return Noted()
+    return Acknowledged()
 
 
 def _shift_all(context: DecisionContext, by: float) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 
-from buildtool.model.matching.fitting import Fit
+from buildtool.model.matching.fitting import OfferFit
 from buildtool.model.matching.reasons import Cause, Reason, group_words, nearer
 from buildtool.model.options import written
 from buildtool.model.properties import may_be_named
 from buildtool.model.records import Attempt, Build, BuildSpec
 from buildtool.model.servers import Offer, Server
 from buildtool.model.text import duration_words, one_line
-from buildtool.scheduling.answers import ServerReasons, Why
+from buildtool.scheduling.answers import ServerReasons, WaitReasons
 from buildtool.scheduling.state.estimates import Estimate, starts_in
 from buildtool.scheduling.state.ready_queue import CapabilityGroup
 from buildtool.scheduling.state.state import State
@@ -47,7 +47,7 @@ SLOTS_LOOKED_AT = 1_000
 _UNSEEN = (Reason(Cause.UNSEEN),)
 
 
-def why(state: State, build: Build, now: float) -> Why:
+def why(state: State, build: Build, now: float) -> WaitReasons:
     """Return why an open Build has not been given to a server at wall time ``now``.
 
     Servers that can build it are all looked at. Of the others, connected or not, those that offer the same are looked
@@ -55,7 +55,7 @@ def why(state: State, build: Build, now: float) -> Why:
     """
     if not state.projects.configured(build):
         halted = f"project {build.spec.project} is not configured at the metaserver: it waits until that is so again"
-        return Why((), len(state.servers), 0, halted=halted)
+        return WaitReasons((), len(state.servers), 0, halted=halted)
     look = _Look(state, build, now)
     groups: dict[tuple[Reason, ...], list[str]] = {}
     for server in sorted(state.servers.values(), key=lambda server: (not server.connected, -server.last_seen)):
@@ -68,7 +68,7 @@ def why(state: State, build: Build, now: float) -> Why:
     )
     rest = (ServerReasons(_UNSEEN, tuple(unseen[:NAMES_SHOWN]), len(unseen)),) if unseen else ()
     ahead = state.queue.ahead(build)
-    return Why(
+    return WaitReasons(
         groups=told + rest,
         servers=len(state.servers),
         ahead=ahead,
@@ -86,7 +86,7 @@ class _Look:
         self.build = build
         self.now = now
         self._wanted = state.projects.wanted(build.spec)
-        self._fits: dict[CapabilityGroup, Fit] = {}
+        self._fits: dict[CapabilityGroup, OfferFit] = {}
         self._known = state.groups.fits(build.spec)
         self._free: dict[str, list[float] | None] = {}
         self._slots = 0
@@ -114,7 +114,7 @@ class _Look:
             self._free[name] = _free_in(self.state, server, self.now) if within else None
         return self._free[name]
 
-    def _fit(self, server: Server) -> Fit | None:
+    def _fit(self, server: Server) -> OfferFit | None:
         alike = self.state.groups.group_of(server.name)
         fit = self._fits.get(alike)
         if fit is None and len(self._fits) < KINDS_LOOKED_AT:
@@ -149,7 +149,7 @@ class _Look:
         return f"until in about {duration_words(min(waits))}" if waits and math.inf not in waits else ""
 
 
-def lines(told: Why) -> tuple[str, ...]:
+def lines(told: WaitReasons) -> tuple[str, ...]:
     """Return the answer for people, one line for each reason."""
     if told.halted:
         return (told.halted,)

@@ -39,7 +39,7 @@ from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, Judged
+from buildtool.model.servers import Held, HeldVerdict
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import encode
@@ -225,7 +225,7 @@ class _Uploader:
     def connected(self, welcome: Welcome) -> None:
         self.registered.callback(None)
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         """What it uploads is not worth a decision."""
 
     def disconnected(self, reason: str) -> None:

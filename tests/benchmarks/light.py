@@ -22,7 +22,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.errors import BuildToolError, Declined
-from buildtool.model.servers import Held, Judged
+from buildtool.model.servers import Held, HeldVerdict
 from buildtool.programs.common.program import monotonic_reactor
 from buildtool.protocol.codec import decode
 from buildtool.protocol.messages import AbortOrder, Accepted, Ok, Order, Register, Welcome
@@ -53,7 +53,7 @@ class Nobody:
         """Note the login."""
         self.registered()
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         """There is nothing to judge."""
 
     def disconnected(self, reason: str) -> None:

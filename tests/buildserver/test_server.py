@@ -35,7 +35,7 @@ from buildtool.errors import (
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
 from buildtool.model.options import canonical
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import HeldState, Judged, OfferKind, Verdict
+from buildtool.model.servers import HeldState, HeldVerdict, OfferKind, Verdict
 from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
@@ -672,7 +672,7 @@ class WithoutTheMetaserver(Case):
         assert at.commands.started[0].stopped == []
         assert keys(at) == {(1, 1): BUILDING}
         at.pass_time(100)
-        at.connect(2, [Judged(1, 1, GO_ON)])
+        at.connect(2, [HeldVerdict(1, 1, GO_ON)])
         at.commands.script = [Exit()]
         at.commands.started[0].end()
         at.pass_time()
@@ -693,7 +693,7 @@ class WithoutTheMetaserver(Case):
         assert keys(at) == {(1, 1): DONE, (2, 1): ENDED}
         assert set(at.spool.kept) == {(1, 1), (2, 1)}
         assert (at.server.running, at.link.told, at.uploads.uploaded) == (0, [], [])
-        at.connect(2, [Judged(1, 1, DELIVER), Judged(2, 1, DELIVER)])
+        at.connect(2, [HeldVerdict(1, 1, DELIVER), HeldVerdict(2, 1, DELIVER)])
         at.pass_time(0.25)
         assert sorted(told.build_id for told in at.link.told) == [1, 2]
         assert (keys(at), at.spool.kept) == ({}, {})
@@ -740,7 +740,7 @@ class WithoutTheMetaserver(Case):
             at.commands.started[0].end(FAILED)
             at.pass_time(20)
             assert "build 1.1 is not delivered yet: there is no connection to the metaserver" in said
-            at.connect(2, [Judged(1, 1, DELIVER)])
+            at.connect(2, [HeldVerdict(1, 1, DELIVER)])
             at.pass_time(20)
         assert "build 1.1 is delivered now" in said
 
@@ -757,7 +757,7 @@ class WithoutTheMetaserver(Case):
         at = place(spool=before.spool, session=0)
         assert keys(at) == {(1, 1): DONE, (2, 1): ENDED}
         at.pass_time(600)
-        at.connect(7, [Judged(1, 1, DELIVER), Judged(2, 1, DELIVER)])
+        at.connect(7, [HeldVerdict(1, 1, DELIVER), HeldVerdict(2, 1, DELIVER)])
         at.pass_time()
         assert at.uploads.uploaded == [(f"{BASE}/uploads/1/1", "artifact-ticket-1", "/spool/1-1/artifact.zip")]
         assert sorted(told.build_id for told in at.link.told) == [1, 2]
@@ -771,7 +771,7 @@ class WithoutTheMetaserver(Case):
         at.lose()
         at.pass_time(30)
         assert keys(at) == {(1, 1): DONE}
-        at.connect(2, [Judged(1, 1, DELIVER)])
+        at.connect(2, [HeldVerdict(1, 1, DELIVER)])
         at.pass_time()
         assert (len(at.uploads.uploaded), len(at.link.told), at.spool.kept) == (2, 1, {})
 
@@ -792,7 +792,7 @@ class WithoutTheMetaserver(Case):
         at.commands.started[0].end(FAILED)
         at.pass_time(3600, 5)
         at.uploads.log_errors = []
-        at.connect(2, [Judged(1, 1, DELIVER)])
+        at.connect(2, [HeldVerdict(1, 1, DELIVER)])
         at.pass_time()
         (told,) = at.link.told
         assert at.uploads.log.decode() == told.log_tail
@@ -877,7 +877,11 @@ class Verdicts(Case):
         for login in (True, False):
             at = place()
             self.take(at)
-            verdicts = [Judged(1, 1, DROP, "it was built elsewhere"), Judged(9, 9, DROP), Judged(9, 8, GO_ON)]
+            verdicts = [
+                HeldVerdict(1, 1, DROP, "it was built elsewhere"),
+                HeldVerdict(9, 9, DROP),
+                HeldVerdict(9, 8, GO_ON),
+            ]
             if login:
                 at.lose()
                 at.connect(2, verdicts)
@@ -898,7 +902,7 @@ class Verdicts(Case):
         self.take(at)
         at.pass_time()
         assert keys(at) == {(1, 1): DONE}
-        at.connect(3, [Judged(1, 1, DROP, "somebody else was faster")])
+        at.connect(3, [HeldVerdict(1, 1, DROP, "somebody else was faster")])
         at.pass_time()
         assert (at.link.told, at.spool.kept, keys(at)) == ([], {}, {})
 
@@ -906,7 +910,7 @@ class Verdicts(Case):
         at = place(script=[Exit(), Exit()])
         at.uploads.slow = Deferred()
         self.take(at)
-        at.server.judged([Judged(1, 1, DROP)])
+        at.server.judged([HeldVerdict(1, 1, DROP)])
         at.pass_time()
         assert (at.link.told, at.spool.kept, keys(at)) == ([], {}, {})
 
@@ -917,7 +921,7 @@ class Verdicts(Case):
         self.take(at)
         at.pass_time(16)
         at.uploads.errors = []
-        at.server.judged([Judged(1, 1, DELIVER)])
+        at.server.judged([HeldVerdict(1, 1, DELIVER)])
         assert isinstance(at.link.told[0], Done)
 
     def test_a_new_session_ends_every_pause(self) -> None:
@@ -979,13 +983,13 @@ class Leaving(Case):
         at.lose()
         draining = self.drain(at)
         assert at.link.drained == []
-        at.connect(2, [Judged(1, 1, GO_ON)])
+        at.connect(2, [HeldVerdict(1, 1, GO_ON)])
         assert len(at.link.drained) == 1
         at.lose()
         at.commands.started[0].end(FAILED)
         at.pass_time(100)
         self.assertNoResult(draining)
-        at.connect(3, [Judged(1, 1, DELIVER)])
+        at.connect(3, [HeldVerdict(1, 1, DELIVER)])
         assert len(at.link.drained) == 2
         at.pass_time()
         self.successResultOf(draining)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.concurrency.rates import SOURCES_KEPT, LeftOut, RateBudget, Rates
+from buildtool.concurrency.rates import SOURCES_KEPT, OmittedCount, RateBudget, RateLimiter
 
 OWN, WHOLE = RateBudget(100, 2), RateBudget(300, 5)
 EVENTS = st.lists(
@@ -18,7 +18,7 @@ EVENTS = st.lists(
 def test_in_no_stretch_of_time_more_comes_through_than_the_budgets_say(
     events: list[tuple[str, str, int, float]],
 ) -> None:
-    rates, now = Rates(OWN, WHOLE), 0.0
+    rates, now = RateLimiter(OWN, WHOLE), 0.0
     through: list[tuple[float, str, str, int]] = []
     for kind, source, cost, pause in events:
         now += pause
@@ -37,7 +37,7 @@ def test_in_no_stretch_of_time_more_comes_through_than_the_budgets_say(
 
 @given(EVENTS)
 def test_everything_comes_through_or_is_counted(events: list[tuple[str, str, int, float]]) -> None:
-    rates, now, through = Rates(OWN, WHOLE), 0.0, 0
+    rates, now, through = RateLimiter(OWN, WHOLE), 0.0, 0
     counted = 0
     for number, (kind, source, cost, pause) in enumerate(events):
         now += pause
@@ -50,7 +50,7 @@ def test_everything_comes_through_or_is_counted(events: list[tuple[str, str, int
 
 
 def test_one_source_leaves_room_for_the_others_and_one_kind_for_the_others() -> None:
-    rates = Rates(OWN, WHOLE)
+    rates = RateLimiter(OWN, WHOLE)
     assert sum(rates.allows("a", "loud", 10, 0.0) for _ in range(1_000)) == 10
     assert rates.allows("a", "quiet", 10, 0.0)
     for number in range(1_000):
@@ -61,16 +61,16 @@ def test_one_source_leaves_room_for_the_others_and_one_kind_for_the_others() -> 
 
 
 def test_what_was_left_out_is_told_when_it_is_old_enough_and_by_whom_if_it_was_one() -> None:
-    rates = Rates(OWN, WHOLE)
+    rates = RateLimiter(OWN, WHOLE)
     for _ in range(15):
         rates.allows("a", "loud", 10, 5.0)
     assert rates.left_out(4.9) == []
-    assert rates.left_out(5.0) == [LeftOut("a", "loud", 5, 5.0)]
+    assert rates.left_out(5.0) == [OmittedCount("a", "loud", 5, 5.0)]
     assert rates.left_out(99.0) == []
 
 
 def test_names_without_end_take_no_memory_without_end() -> None:
-    rates = Rates(OWN, WHOLE)
+    rates = RateLimiter(OWN, WHOLE)
     for number in range(3 * SOURCES_KEPT):
         rates.allows("a", f"name {number}", 1, float(number))
     assert len(rates._sources) == SOURCES_KEPT

@@ -14,7 +14,7 @@ from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from buildtool.model.policy import Policy
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
-from buildtool.model.servers import Held, Judged, Verdict
+from buildtool.model.servers import Held, HeldVerdict, Verdict
 from buildtool.scheduling.answers import Hit, Queued, SessionOpened
 from buildtool.scheduling.effects import Dispatch, RequestMoved
 from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick
@@ -283,7 +283,7 @@ class RestartTests(SynchronousTestCase):
         states = {row.id: row.state for row in world.store.all(Build)}
         assert states == {1: BuildState.RUNNING, 2: BuildState.QUEUED}
         opened = self.successResultOf(world.send(Registered("anna", machine(), (Held(1, 1),))))
-        assert opened.verdicts == (Judged(1, 1, Verdict.GO_ON),)
+        assert opened.verdicts == (HeldVerdict(1, 1, Verdict.GO_ON),)
 
     def test_an_attempt_that_is_not_heard_of_after_a_restart_goes_missing_by_the_brokers_own_alarm(self) -> None:
         world = World()

@@ -34,8 +34,8 @@ from buildtool.protocol.messages import (
     AbortOrder,
     Done,
     Ended,
-    Heard,
     Heartbeat,
+    HeartbeatAnswer,
     Order,
     Register,
     RenewTickets,
@@ -190,7 +190,7 @@ class RegisteringTests(SynchronousTestCase):
         assert [one.verdict for one in welcome.verdicts] == [Verdict.GO_ON, Verdict.DROP]
         assert "build server anna connected, session 2; builds that it has: 2, that go on: 1" in said
         beat = self.world.service.heartbeat(anna(2), Heartbeat(held[:1]))
-        assert self.successResultOf(Deferred.fromCoroutine(beat)) == Heard()
+        assert self.successResultOf(Deferred.fromCoroutine(beat)) == HeartbeatAnswer()
         late = self.world.service.heartbeat(anna(1), Heartbeat(held[:1]))
         self.failureResultOf(Deferred.fromCoroutine(late), Fenced)
 

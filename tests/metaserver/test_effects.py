@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.effects import TELL_AGAIN, EffectPerformer
-from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.model.incarnations import Keys
 from buildtool.model.records import Request, RequestState
 from buildtool.protocol.messages import RequestStatus
@@ -50,7 +50,7 @@ class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.followers, self.store = Clock(), Followers(), Unreadable()
         status_reader = RequestStatusReader(
-            State(POLICIES), self.store, Addresses(CurrentConfiguration(settings())), Keys(b"k" * 32), lambda: 0.0
+            State(POLICIES), self.store, PublicUrls(CurrentConfiguration(settings())), Keys(b"k" * 32), lambda: 0.0
         )
         others = cast("Any", None)
         self.performer = EffectPerformer(

@@ -21,7 +21,7 @@ from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
-    AskStanding,
+    AskFarmStatus,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -124,7 +124,7 @@ class OperatorCase(SynchronousTestCase):
         return found
 
     def standing(self) -> FarmStatus:
-        told = self.done(self.service.standing(ANN, AskStanding()))
+        told = self.done(self.service.standing(ANN, AskFarmStatus()))
         assert decode(FarmStatus, encode(told)) == told
         return told
 

@@ -15,7 +15,7 @@ from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageErr
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import body_digest
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import canonical, digest_of, text
@@ -81,7 +81,7 @@ class World:
         broker = Broker(state, self.store, wall, Clock(), MemoryFiles(), Performed())
         assert Deferred.fromCoroutine(broker.start()).called
         deployment = CurrentConfiguration(evolve(settings(), projects=(one,)))
-        status_reader = RequestStatusReader(state, self.store, Addresses(deployment), Keys(b"k" * 32), wall.wall)
+        status_reader = RequestStatusReader(state, self.store, PublicUrls(deployment), Keys(b"k" * 32), wall.wall)
         explainer = Explainer(state, self.store, status_reader)
         self.service = RequestService(
             deployment,

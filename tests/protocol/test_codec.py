@@ -12,7 +12,7 @@ from hypothesis.strategies import SearchStrategy
 
 from buildtool.errors import DecodeError, EncodeError
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Judged, OfferKind, Verdict
+from buildtool.model.servers import HeldVerdict, OfferKind, Verdict
 from buildtool.protocol import codec, hello, operator
 from buildtool.protocol import messages as protocol
 from buildtool.protocol.hello import Hello
@@ -22,7 +22,7 @@ from buildtool.protocol.messages import (
     LOG_TAIL_LIMIT,
     AskStatus,
     Ended,
-    Found,
+    FoundArtifact,
     Ok,
     Refused,
     Register,
@@ -75,8 +75,8 @@ def test_a_message_comes_back_as_it_was(message: attrs.AttrsInstance) -> None:
 
 
 ANSWERS: list[type[attrs.AttrsInstance]] = [
-    *(protocol.RequestStatus, protocol.RequestStatuses, protocol.Explanation, protocol.HealthTold, protocol.Refused),
-    *(protocol.Welcome, protocol.Heard, protocol.Order, protocol.AbortOrder, protocol.Tickets, protocol.Ok),
+    *(protocol.RequestStatus, protocol.RequestStatuses, protocol.Explanation, protocol.HealthStatus, protocol.Refused),
+    *(protocol.Welcome, protocol.HeartbeatAnswer, protocol.Order, protocol.AbortOrder, protocol.Tickets, protocol.Ok),
     *(operator.FarmStatus, operator.ActionResult),
 ]
 """All that a metaserver sends: most of it after a commit, when it is too late to find that it does not fit."""
@@ -98,8 +98,10 @@ def test_the_largest_message_is_as_large_as_reckoned() -> None:
     """So the sum leaves nothing out: every field at its bound."""
     biggest = protocol.Tickets(*["\1" * 400] * 3)
     assert codec.size_of(codec.encode(biggest)) == codec.largest(protocol.Tickets)
-    judged = Judged(2**62, 2**62, Verdict.DELIVER, "r" * 1_000)
-    assert codec.size_of(codec.encode(protocol.Heard((judged,) * 1_000))) == codec.largest(protocol.Heard)
+    judged = HeldVerdict(2**62, 2**62, Verdict.DELIVER, "r" * 1_000)
+    assert codec.size_of(codec.encode(protocol.HeartbeatAnswer((judged,) * 1_000))) == codec.largest(
+        protocol.HeartbeatAnswer
+    )
 
 
 @given(everything)
@@ -274,10 +276,10 @@ def test_the_end_is_kept_of_a_text_whose_end_matters() -> None:
 
 def test_a_text_that_is_not_free_is_refused_where_it_does_not_fit_in_json() -> None:
     assert codec.encode(messages.found(name='"' * 127))["name"] == '"' * 127
-    with pytest.raises(EncodeError, match=r"Found.name: text of 256 bytes in JSON: at most 255 are sent"):
+    with pytest.raises(EncodeError, match=r"FoundArtifact.name: text of 256 bytes in JSON: at most 255 are sent"):
         codec.encode(messages.found(name='"' * 128))
 
 
 def test_an_artifact_keeps_its_platform_canonical() -> None:
     found = messages.found(platform=(("arch", "ppc"), ("tools", ("gcc", "make"))), kind=OfferKind.CROSS)
-    assert codec.decode(Found, codec.encode(found)) == found
+    assert codec.decode(FoundArtifact, codec.encode(found)) == found

@@ -24,7 +24,7 @@ from buildtool.model.servers import (
     Capability,
     Held,
     HeldState,
-    Judged,
+    HeldVerdict,
     Offer,
     OfferKind,
     ProjectSkill,
@@ -55,7 +55,7 @@ _CAPABILITY = Capability(
     "buildtool",
 )
 _HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
-_JUDGED = (Judged(17, 1, Verdict.GO_ON), Judged(18, 2, Verdict.DROP, "it is cancelled"))
+_JUDGED = (HeldVerdict(17, 1, Verdict.GO_ON), HeldVerdict(18, 2, Verdict.DROP, "it is cancelled"))
 _TURNS = protocol.ReactorTurns(1_000, 0.5, 2.25, 7.5, 12.0, 1.5)
 _WHY = protocol.WhyLine("every slot is taken", ("anna", "bob"), 2)
 
@@ -79,13 +79,13 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     messages.explanation("hit", artifact=messages.found(), nearest_artifact=messages.found(build_id=18), steps=3),
     protocol.AskHealth(),
     _TURNS,
-    protocol.HealthTold(False, ("the disk is full",), _TURNS),
-    protocol.HealthTold(True),
+    protocol.HealthStatus(False, ("the disk is full",), _TURNS),
+    protocol.HealthStatus(True),
     protocol.Refused("usage", '--opt: no such option\ttab \x7f \\ " é'),
     protocol.Register("anna", _CAPABILITY, _HELD, "0123abcd"),
     protocol.Welcome(7, "http://127.0.0.1:23433", 10**9, 10**7, 60.0, _JUDGED),
     protocol.Heartbeat(_HELD),
-    protocol.Heard(_JUDGED),
+    protocol.HeartbeatAnswer(_JUDGED),
     protocol.Draining("it is Friday"),
     messages.order(),
     protocol.AbortOrder(17, 1, "nobody waits for it any more"),
@@ -96,7 +96,7 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     protocol.Tickets("log", "artifact", "source"),
     protocol.Goodbye("the build server stops"),
     protocol.Ok(stale=True),
-    operator.AskStanding(),
+    operator.AskFarmStatus(),
     operator.PauseServer("anna", "its disk is changed"),
     operator.ResumeServer("anna"),
     operator.ForgetServer("anna"),
@@ -108,9 +108,9 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
     operator.Drain(on=True),
     operator.FarmStatus(
         3, 1, 1, 1, 2, None, 0, False, ("the outbox cannot be read",),
-        (operator.ServerStands("anna", "building", "", 1, 4), operator.ServerStands("bob", "missing", "lost", 0, 2)),
-        (operator.RunningTold(17, 1, "testproject", "0123abcd" * 5, "anna", "building", 61.5),),
-        (operator.WaitingTold(18, "testproject", "0123abcd" * 5, 2, 0.25, ("every slot is taken",)),),
+        (operator.ServerStatus("anna", "building", "", 1, 4), operator.ServerStatus("bob", "missing", "lost", 0, 2)),
+        (operator.RunningBuildStatus(17, 1, "testproject", "0123abcd" * 5, "anna", "building", 61.5),),
+        (operator.WaitingBuildStatus(18, "testproject", "0123abcd" * 5, 2, 0.25, ("every slot is taken",)),),
         _TURNS,
     ),
     operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
@@ -189,7 +189,7 @@ def requester(stage: Stage) -> None:
     stage.happens("a request moves")
     stage.ends.result(client.ask(protocol.AskWhy(12, "abcdef"), protocol.Explanation))
     stage.ends.result(client.ask(protocol.AskBuild(17), protocol.Explanation))
-    stage.ends.result(client.ask(protocol.AskHealth(), protocol.HealthTold))
+    stage.ends.result(client.ask(protocol.AskHealth(), protocol.HealthStatus))
     try:
         stage.ends.result(client.ask(protocol.AskStatus(12, "wrong"), protocol.RequestStatus))
     except BuildToolError:

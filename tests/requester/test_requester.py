@@ -23,7 +23,7 @@ from buildtool.errors import (
 from buildtool.model.text import LINE_LIMIT
 from buildtool.protocol.messages import Cancel, RequestStatus
 from buildtool.requester import text as lines
-from buildtool.requester.outcome import MEANINGS, Exit, Result, as_json, exit_of_error
+from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import explained
 from tests import messages
@@ -98,16 +98,16 @@ class Errand:
         self.asking.addBoth(found.append)
         return found
 
-    def ask(self, *, foreground: bool = False, download: bool = True) -> Result:
+    def ask(self, *, foreground: bool = False, download: bool = True) -> RequestResult:
         found = self.begin(foreground=foreground, download=download)
         for _ in range(200):
             if found:
                 break
             self.clock.advance(1)
         assert found, self.console.said
-        if not isinstance(found[0], Result):
+        if not isinstance(found[0], RequestResult):
             found[0].raiseException()
-        result: Result = found[0]
+        result: RequestResult = found[0]
         return result
 
     asking: Deferred[Any] = field(init=False)
@@ -125,7 +125,7 @@ def test_a_metaserver_that_tells_changes_without_end_does_not_fill_the_screen() 
         it.clock.advance(0.001)
     it.metaserver.move(messages.told(answer="dispatched", build_id=17))
     it.clock.advance(0)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
     assert len(it.console.said) < 200
     left = sum(
         int(line.split()[0].replace(",", "")) for line in it.console.said if "more changes were not shown" in line
@@ -168,7 +168,7 @@ def test_each_of_several_is_told_with_its_id_the_answer_why_and_the_command_that
 def test_a_hit_is_said_to_be_one_and_downloaded() -> None:
     it = errand(messages.told())
     result = it.ask()
-    assert (result.exit, result.path) == (Exit.OK, f"/here/{NAME}")
+    assert (result.exit, result.path) == (ExitCode.OK, f"/here/{NAME}")
     assert it.console.said[0] == "hit: found in 0 ms"
     assert it.downloads.fetched == [(messages.found().url, f"/here/{NAME}")]
     assert it.console.bars[-1] == (12_345, 12_345)
@@ -178,7 +178,7 @@ def test_a_hit_is_said_to_be_one_and_downloaded() -> None:
 def test_a_hit_is_only_told_without_download() -> None:
     it = errand(messages.told())
     result = it.ask(download=False)
-    assert (result.exit, result.path) == (Exit.OK, "")
+    assert (result.exit, result.path) == (ExitCode.OK, "")
     assert it.console.said[-1] == f"it is at {messages.found().url}"
     assert not it.downloads.fetched
 
@@ -203,7 +203,7 @@ def test_who_has_to_wait_is_told_how_it_stands_that_mail_comes_and_how_to_cancel
     told: RequestStatus, first: str
 ) -> None:
     it = errand(told)
-    assert it.ask() == Result(Exit.OK, told)
+    assert it.ask() == RequestResult(ExitCode.OK, told)
     assert it.console.said[0] == first
     assert it.console.said[1:][: len(told.why)] == [f"  {line}" for line in told.why]
     assert it.console.said[-3:] == [
@@ -215,13 +215,13 @@ def test_who_has_to_wait_is_told_how_it_stands_that_mail_comes_and_how_to_cancel
 
 def test_a_failure_that_is_remembered_exits_as_a_failure_and_names_force() -> None:
     it = errand(messages.waiting("known-failure", state="failed", reason="make failed"))
-    assert it.ask().exit is Exit.FAILED
+    assert it.ask().exit is ExitCode.FAILED
     assert it.console.said == ["failed before, in build 17: make failed", "nothing was built again; --force does"]
 
 
 def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_id() -> None:
     it = errand(LOST, LOST, messages.waiting())
-    assert it.ask().exit is Exit.OK
+    assert it.ask().exit is ExitCode.OK
     assert it.metaserver.submitted == [messages.submit()] * 3
     assert "sent again in 0.5 s" in it.console.said[0]
     assert "sent again in 1 s" in it.console.said[1]
@@ -263,7 +263,7 @@ def test_in_the_foreground_state_and_log_are_shown_and_the_artifact_is_fetched()
     assert not found
     it.metaserver.move(messages.told(answer="queued", build_id=17))
     it.clock.advance(0)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
     assert found[0].path == f"/here/{NAME}"
     assert "build 17 succeeded" in it.console.said
     assert list(dict.fromkeys((told.build_state, told.state) for told in it.console.states)) == [
@@ -274,14 +274,14 @@ def test_in_the_foreground_state_and_log_are_shown_and_the_artifact_is_fetched()
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        ("failed", Exit.FAILED),
-        ("unbuildable", Exit.UNBUILDABLE),
-        ("cancelled", Exit.CANCELLED),
-        ("expired", Exit.EXPIRED),
-        ("something new", Exit.INTERNAL),
+        ("failed", ExitCode.FAILED),
+        ("unbuildable", ExitCode.UNBUILDABLE),
+        ("cancelled", ExitCode.CANCELLED),
+        ("expired", ExitCode.EXPIRED),
+        ("something new", ExitCode.INTERNAL),
     ],
 )
-def test_the_exit_code_is_the_outcome(state: str, code: Exit) -> None:
+def test_the_exit_code_is_the_outcome(state: str, code: ExitCode) -> None:
     it = errand(messages.waiting())
     it.downloads.logs = {LOG: b""}
     found = it.begin(foreground=True)
@@ -315,7 +315,7 @@ def test_a_lost_connection_is_made_again_and_what_happened_meanwhile_is_heard() 
     assert "nothing listens there" in it.console.said[-1]
     it.clock.advance(1)
     it.clock.advance(0)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
 
 
 def test_who_follows_gives_up_in_the_end_when_the_metaserver_stays_away() -> None:
@@ -343,7 +343,7 @@ def test_a_log_that_is_away_or_not_there_yet_is_asked_for_again() -> None:
     assert it.console.logged == b"late\n"
     it.metaserver.move(messages.told(answer="dispatched", build_id=17))
     it.clock.advance(0)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
 
 
 def test_a_log_that_never_ends_does_not_keep_the_result_back() -> None:
@@ -354,7 +354,7 @@ def test_a_log_that_never_ends_does_not_keep_the_result_back() -> None:
     it.clock.advance(5)
     assert not found
     it.clock.advance(6)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
     assert it.console.logged == b"begin\n"
 
 
@@ -365,7 +365,7 @@ def test_a_log_that_cannot_be_shown_is_said_once() -> None:
     assert it.console.said[-1] == "the log cannot be shown: damaged"
     it.metaserver.move(messages.told(answer="dispatched", build_id=17, log_url=LOG))
     it.clock.advance(0)
-    assert found[0].exit is Exit.OK
+    assert found[0].exit is ExitCode.OK
 
 
 def test_an_interrupted_errand_leaves_nothing_behind_and_knows_how_the_request_stands() -> None:
@@ -393,28 +393,28 @@ def test_a_download_that_fails_for_good_has_an_exit_code_of_its_own(problem: Bui
     it = errand(messages.told())
     it.downloads.failing = [problem] * 20
     result = it.ask()
-    assert (result.exit, result.error, result.path) == (Exit.DOWNLOAD, problem, "")
+    assert (result.exit, result.error, result.path) == (ExitCode.DOWNLOAD, problem, "")
     assert result.told == messages.told()
 
 
 def test_a_place_that_cannot_be_written_is_said() -> None:
     it = errand(messages.told())
     it.place.fail = UsageError("nothing can be written in /here")
-    assert it.ask().exit is Exit.DOWNLOAD
+    assert it.ask().exit is ExitCode.DOWNLOAD
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", ".bashrc", "a/b", "", "a\nb", "x" * 201, "-rf"])
 def test_a_hostile_name_is_never_a_path(name: str) -> None:
     it = errand(messages.told(artifact=messages.found(name=name)))
     result = it.ask()
-    assert result.exit is Exit.DOWNLOAD
+    assert result.exit is ExitCode.DOWNLOAD
     assert not it.downloads.fetched
 
 
 def test_an_artifact_that_is_no_longer_kept_is_said_to_be_gone() -> None:
     it = errand(messages.told(artifact=None))
     result = it.ask()
-    assert result.exit is Exit.DOWNLOAD
+    assert result.exit is ExitCode.DOWNLOAD
     assert "no longer kept" in str(result.error)
 
 
@@ -429,7 +429,7 @@ def cancel(it: Errand, message: Cancel) -> Any:
 
 def test_a_request_is_cancelled_by_its_id_and_token() -> None:
     it = Errand(FakeMetaserver(now=messages.waiting()))
-    assert cancel(it, Cancel(12, "abcdef")).exit is Exit.OK
+    assert cancel(it, Cancel(12, "abcdef")).exit is ExitCode.OK
     assert it.console.said == ["request 12 is cancelled"]
     assert cancel(it, Cancel(12, "wrong")).check(Unauthorised)
 
@@ -455,18 +455,18 @@ def test_clean_text_is_one_bounded_printable_line(text: str) -> None:
 
 
 def test_every_exit_code_has_a_meaning_and_every_error_an_exit_code() -> None:
-    assert set(MEANINGS) == set(Exit)
-    assert exit_of_error(UsageError("x")) is Exit.USAGE
-    assert exit_of_error(Unavailable("x")) is Exit.UNAVAILABLE
-    assert exit_of_error(Conflict("x")) is Exit.REFUSED
-    assert exit_of_error(DecodeError("x")) is Exit.INTERNAL
+    assert set(MEANINGS) == set(ExitCode)
+    assert exit_of_error(UsageError("x")) is ExitCode.USAGE
+    assert exit_of_error(Unavailable("x")) is ExitCode.UNAVAILABLE
+    assert exit_of_error(Conflict("x")) is ExitCode.REFUSED
+    assert exit_of_error(DecodeError("x")) is ExitCode.INTERNAL
 
 
 @given(told_anything)
 def test_json_holds_everything_that_was_told_and_nothing_that_is_no_json(told: Any) -> None:
     import json
 
-    found = as_json(Result(Exit.OK, told, 12.34, "/here/x.zip", UsageError("one\ntwo")))
+    found = as_json(RequestResult(ExitCode.OK, told, 12.34, "/here/x.zip", UsageError("one\ntwo")))
     again = json.loads(json.dumps(found))
     assert again == found
     assert again["error"] == {"code": "usage", "message": "one two"}

@@ -20,6 +20,7 @@ from buildtool.model.records import (
     Beat,
     Build,
     BuildState,
+    ExpiryShift,
     Mail,
     Refusal,
     RememberedFailure,
@@ -28,7 +29,6 @@ from buildtool.model.records import (
     Row,
     Shelf,
     ShelfKey,
-    Shift,
     stocked,
 )
 from buildtool.model.servers import Capability, Held, Server
@@ -61,7 +61,7 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
             return "Mail", row.key
         case Beat():
             return "Beat", 0
-        case Shift():
+        case ExpiryShift():
             raise AssertionError("it is no row, but stands for a change of many")
         case Request() | Build() | Artifact():
             return type(row).__name__, row.id
@@ -70,13 +70,13 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
 def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:
     """Write what was changed, as the database does."""
     changes = list(changes)
-    for shift in (change for change in changes if isinstance(change, Shift)):
+    for shift in (change for change in changes if isinstance(change, ExpiryShift)):
         for key, row in list(rows.items()):
             if shift.failures and isinstance(row, RememberedFailure):
                 rows[key] = evolve(row, until=row.until + shift.seconds)
             elif not shift.failures and isinstance(row, Request) and row.state is RequestState.WAITING:
                 rows[key] = evolve(row, expires_at=row.expires_at + shift.seconds)
-    rows.update({key_of(row): row for row in changes if not isinstance(row, Shift)})
+    rows.update({key_of(row): row for row in changes if not isinstance(row, ExpiryShift)})
     for key in [key for key, row in rows.items() if isinstance(row, Server) and row.forgotten]:
         del rows[key]
 

@@ -22,16 +22,16 @@ from buildtool.model.records import (
 )
 from buildtool.model.servers import Capability, Held, Server, Verdict
 from buildtool.scheduling.answers import (
+    Acknowledged,
     Answer,
     Dispatched,
-    HeldJudged,
+    HeldVerdicts,
     Hit,
     JoinedBuild,
     KnownFailure,
-    Noted,
     Queued,
     SessionOpened,
-    Why,
+    WaitReasons,
 )
 from buildtool.scheduling.effects import Abort
 from buildtool.scheduling.events import (
@@ -98,7 +98,7 @@ class Farm:
     def heartbeat(self, name: str, *held: Held) -> dict[Key, Verdict]:
         """The server says what it has, in its newest Session."""
         answer = self.send(HeldReported(name, self.server(name).session, held))
-        assert isinstance(answer, HeldJudged)
+        assert isinstance(answer, HeldVerdicts)
         assert not answer.stale
         return {(one.build_id, one.epoch): one.verdict for one in answer.verdicts}
 
@@ -114,7 +114,7 @@ class Farm:
         assert not self.note(self.delivery(attempt)).stale
         return next(row for row in self.artifacts() if (row.build_id, row.epoch) == attempt.key)
 
-    def end(self, name: str, how: AttemptEnd, reason: str = "it ended", attempt: Attempt | None = None) -> Noted:
+    def end(self, name: str, how: AttemptEnd, reason: str = "it ended", attempt: Attempt | None = None) -> Acknowledged:
         attempt = attempt or self.attempt_on(name)
         return self.note(AttemptEnded(name, attempt.session, *attempt.key, how, reason))
 
@@ -210,7 +210,7 @@ class Farm:
         told = self.broker.told
         return [(effect.server, effect.build_id, effect.epoch) for effect in told if isinstance(effect, Abort)]
 
-    def why(self, asked: NewRequest) -> Why:
+    def why(self, asked: NewRequest) -> WaitReasons:
         return why(self.broker.state, self.build_of(asked), self.broker.now)
 
     # --- sending -----------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Farm:
         (answer,) = self.broker.send(event)
         return answer
 
-    def note(self, event: Event) -> Noted:
+    def note(self, event: Event) -> Acknowledged:
         answer = self.send(event)
-        assert isinstance(answer, Noted)
+        assert isinstance(answer, Acknowledged)
         return answer

@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, BuildState, Joined, RequestState
+from buildtool.model.records import AttemptEnd, BuildState, JoinReason, RequestState
 from buildtool.scheduling.answers import (
     ConflictingSubmission,
     Dispatched,
@@ -181,7 +181,7 @@ def test_who_asks_for_less_than_an_open_build_makes_joins_it_by_implication() ->
     loose = farm.ask(spec(platform=LINUX))
     assert isinstance(loose, JoinedBuild)
     assert loose.build.id == farm.build_of(strict).id
-    assert loose.request.joined is Joined.IMPLICATION
+    assert loose.request.joined is JoinReason.IMPLICATION
 
 
 def test_who_asks_for_more_than_an_open_build_promises_does_not_join_it() -> None:
@@ -198,7 +198,7 @@ def test_a_running_attempt_is_joined_when_its_platform_satisfies_though_its_buil
     farm.ask(spec(platform=X86), email="ann@example.org")
     strict = farm.ask(spec(platform=OLD_LIBC), email="bob@example.org")
     assert isinstance(strict, JoinedBuild)
-    assert strict.request.joined is Joined.ATTEMPT
+    assert strict.request.joined is JoinReason.ATTEMPT
     artifact = farm.deliver("anna")
     assert farm.request(strict).artifact_id == artifact.id
     assert farm.mailed() == [("ann@example.org", SATISFIED), ("bob@example.org", SATISFIED)]
@@ -222,7 +222,7 @@ def test_who_joined_by_attempt_is_admitted_anew_when_that_attempt_ends_and_is_to
 
     assert farm.running_on(loose) == "bert"
     assert farm.build_of(strict).id != farm.build_of(loose).id
-    assert farm.request(strict).joined is Joined.OWN
+    assert farm.request(strict).joined is JoinReason.OWN
     assert farm.running_on(strict) == "anna"
     assert farm.ends_told(strict) == []
     assert farm.mails() == []
@@ -239,7 +239,7 @@ def test_who_had_joined_only_an_attempt_is_admitted_anew_when_it_goes_missing_af
     farm.login("anna", machine(libc_version="2.31", memory=8192))
     loose = farm.ask(spec(machine={"memory": 8192}, platform=X86))
     strict = farm.ask(spec(platform=OLD_LIBC))
-    assert farm.request(strict).joined is Joined.ATTEMPT
+    assert farm.request(strict).joined is JoinReason.ATTEMPT
 
     farm.broker.crash()
     assert farm.build_of(strict).id == farm.build_of(loose).id
@@ -255,7 +255,7 @@ def test_a_range_joins_a_near_build_and_is_admitted_anew_for_its_own_revision_wh
     near = farm.ask(spec(1), email="ann@example.org")
     ranged = farm.ask(spec(0), near=1, email="bob@example.org")
     assert isinstance(ranged, JoinedBuild)
-    assert ranged.request.joined is Joined.RANGE
+    assert ranged.request.joined is JoinReason.RANGE
 
     farm.fail("anna")
 
@@ -368,7 +368,7 @@ def test_a_forced_request_that_is_admitted_anew_does_not_take_what_was_there_bef
     old = farm.deliver("anna")
     farm.ask(spec(platform=X86), force=True)
     insists = farm.ask(spec(platform=OLD_LIBC), force=True)
-    assert farm.request(insists).joined is Joined.ATTEMPT
+    assert farm.request(insists).joined is JoinReason.ATTEMPT
 
     farm.end("anna", AttemptEnd.RETURNED)
     assert farm.state(insists) is WAITING

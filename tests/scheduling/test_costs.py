@@ -8,7 +8,7 @@ from buildtool.model.options import canonical
 from buildtool.model.records import SHELF_MOST, Artifact, Demand
 from buildtool.model.servers import Capability, Offer, OfferKind
 from buildtool.scheduling.admission import JOINS_LOOKED_AT
-from buildtool.scheduling.answers import Explained, SessionOpened
+from buildtool.scheduling.answers import ExplainedAnswer, SessionOpened
 from buildtool.scheduling.decide import EXPIRED_AT_ONCE, decide
 from buildtool.scheduling.events import (
     AskedWhy,
@@ -85,7 +85,7 @@ def test_who_is_not_compared_is_counted_and_who_is_there_comes_first() -> None:
     login(broker, "anna", machine(arch="ppc"), stays=True)
     broker.send(submitted("a", WANTED))
     (told,) = broker.send(AskedWhy(1))
-    assert isinstance(told, Explained)
+    assert isinstance(told, ExplainedAnswer)
     assert told.why is not None
     assert told.why.servers == 101
     assert sum(group.count for group in told.why.groups) == 101
@@ -102,7 +102,7 @@ def test_many_that_offer_the_same_are_all_compared() -> None:
         login(broker, f"s{number}", machine(arch="ppc"), stays=bool(number % 2))
     broker.send(submitted("a", WANTED))
     (told,) = broker.send(AskedWhy(1))
-    assert isinstance(told, Explained)
+    assert isinstance(told, ExplainedAnswer)
     assert told.why is not None
     assert [(group.reasons[0].cause, group.count) for group in told.why.groups] == [
         (Cause.PROPERTY, 3 * KINDS_LOOKED_AT)

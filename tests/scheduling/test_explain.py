@@ -9,7 +9,7 @@ from buildtool.model.options import canonical
 from buildtool.model.properties import Comparison, meets
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Capability, Offer, ProjectSkill
-from buildtool.scheduling.answers import Queued, Why
+from buildtool.scheduling.answers import Queued, WaitReasons
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import AskedWhy
 from buildtool.scheduling.explain import explain_open
@@ -21,7 +21,7 @@ X86 = {"os": "linux", "arch": "x86_64"}
 PPC = {"os": "linux", "arch": "ppc"}
 
 
-def causes(told: Why) -> dict[str, list[Cause]]:
+def causes(told: WaitReasons) -> dict[str, list[Cause]]:
     """Which causes were told of each server."""
     return {name: [reason.cause for reason in group.reasons] for group in told.groups for name in group.servers}
 

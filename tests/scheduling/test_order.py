@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, RequestState
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import OfferKind, ProjectSkill
 from buildtool.scheduling.answers import Dispatched, Queued
 from buildtool.scheduling.decision import DecisionContext
@@ -249,7 +249,7 @@ def test_who_left_a_lost_build_does_not_overtake_an_older_one_that_was_lost_with
     lost = farm.ask(spec(0, platform={"os": "linux"}))
     older = farm.ask(spec(2))
     joined = farm.ask(spec(0, platform=X86))
-    assert farm.request(joined).joined is Joined.ATTEMPT
+    assert farm.request(joined).joined is JoinReason.ATTEMPT
     farm.cancel(lost)
     farm.login("bert")
     for attempt in list(farm.attempts()):
@@ -266,7 +266,7 @@ def test_who_is_admitted_anew_from_several_builds_at_once_comes_in_the_order_of_
     farm.login("bert")
     farm.ask(spec(2, jit=True))
     first, second = farm.ask(spec(3), near=1), farm.ask(spec(1), near=1)
-    assert [farm.request(one).joined for one in (first, second)] == [Joined.RANGE] * 2
+    assert [farm.request(one).joined for one in (first, second)] == [JoinReason.RANGE] * 2
     filler = farm.ask(spec(0, jit=True))
     for attempt in list(farm.attempts())[:2]:
         farm.end("anna", AttemptEnd.FAILED, attempt=attempt)

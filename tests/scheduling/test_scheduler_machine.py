@@ -18,28 +18,28 @@ from buildtool.model.records import (
     Build,
     BuildSpec,
     BuildState,
-    Joined,
+    JoinReason,
     Mail,
     RememberedFailure,
     Request,
     RequestState,
 )
-from buildtool.model.servers import Capability, Held, HeldState, Judged, Offer, Server, Verdict
+from buildtool.model.servers import Capability, Held, HeldState, HeldVerdict, Offer, Server, Verdict
 from buildtool.scheduling.answers import (
+    Acknowledged,
     Answer,
     AnsweredTogether,
     ConflictingSubmission,
     Dispatched,
-    Explained,
-    HeldJudged,
+    ExplainedAnswer,
+    HeldVerdicts,
     Hit,
     JoinedBuild,
     KnownFailure,
-    Noted,
     Queued,
     RepeatedSubmission,
     SessionOpened,
-    Why,
+    WaitReasons,
 )
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.dispatching import capable_elsewhere, may_take
@@ -170,7 +170,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         batch = (event, event) if again else (event,)
         answers = self.send(*batch, commit=commit)
         if commit:
-            assert isinstance(explained, Explained)
+            assert isinstance(explained, ExplainedAnswer)
             assert VERDICTS[explained.verdict] is type(answers[0]), "and it is what is answered then"
         if commit and again:
             _, second = answers
@@ -247,7 +247,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.check_verdicts(name, (held,), answer.verdicts)
         if answer.verdicts[0].verdict is Verdict.DELIVER:
             build = self.row(Build, key[0])
-            assert self.send(self.delivery(self.row(Attempt, key))) == [Noted()]
+            assert self.send(self.delivery(self.row(Attempt, key))) == [Acknowledged()]
             assert self.row(Build, build.id).state is BuildState.SUCCEEDED
 
     @precondition(lambda self: any(server.connected for server in self.broker.state.servers.values()))
@@ -260,7 +260,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         answers = self.send(HeldReported(name, servers[name].session, held), commit=commit)
         if commit:
             (answer,) = answers
-            assert isinstance(answer, HeldJudged)
+            assert isinstance(answer, HeldVerdicts)
             assert not answer.stale
             self.check_verdicts(name, held, answer.verdicts)
 
@@ -323,7 +323,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         servers = self.broker.state.servers
         name = data.draw(st.sampled_from(sorted(name for name in servers if servers[name].connected)))
         answers = self.send(Disconnected(name, servers[name].session - stale, "gone", clean), commit=commit)
-        assert answers in ([], [Noted(stale=bool(stale))])
+        assert answers in ([], [Acknowledged(stale=bool(stale))])
 
     @precondition(lambda self: self.reachable(AttemptState.OFFERED))
     @rule(data=st.data(), commit=COMMITS)
@@ -340,7 +340,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         event = self.delivery(attempt)
         answers = self.send(*((event, event) if twice else (event,)), commit=commit)
         if commit:
-            assert answers == [Noted(), Noted(stale=True)][: len(answers)]
+            assert answers == [Acknowledged(), Acknowledged(stale=True)][: len(answers)]
             assert self.row(Build, attempt.build_id).state is BuildState.SUCCEEDED
             (made,) = [row for row in self.broker.all(Artifact) if (row.build_id, row.epoch) == attempt.key]
             assert (made.platform, made.kind) == (attempt.platform, attempt.kind)
@@ -455,7 +455,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         ]
         if attempt.state is AttemptState.ENDED:
             lies += [self.delivery(attempt), self.ending(attempt, AttemptEnd.FAILED, "late"), self.acceptance(attempt)]
-        assert self.send(*lies) == [Noted(stale=True)] * len(lies)
+        assert self.send(*lies) == [Acknowledged(stale=True)] * len(lies)
         assert fingerprint(self.broker.state) == before
 
     @precondition(lambda self: any(not row.withdrawn for row in self.broker.all(Artifact)))
@@ -651,7 +651,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (said.verdict, said.why, bool(said.server)) == ("running", None, True)
         assert said.estimate is None or said.estimate.seconds > 0
 
-    def earliest_offer(self, build: Build, told: Why) -> float:
+    def earliest_offer(self, build: Build, told: WaitReasons) -> float:
         """When a server may be given the Build, by what is remembered; those that only an event brings are left out."""
         state, moments = self.broker.state, []
         for group in told.groups:
@@ -717,9 +717,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         for request in state.requests.values():
             assert request.build_id is not None
             build = state.builds[request.build_id]
-            if request.joined is Joined.OWN:
+            if request.joined is JoinReason.OWN:
                 assert build.key == request.demand.spec.key()
-            elif request.joined is Joined.ATTEMPT:
+            elif request.joined is JoinReason.ATTEMPT:
                 assert build.state is BuildState.RUNNING
             assert build.spec.revision in request.demand.acceptable
 
@@ -741,7 +741,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         keys = data.draw(st.sampled_from([live, live, live[:1], known[:2], []]))
         return tuple(Held(*key, data.draw(st.sampled_from(HeldState))) for key in keys)
 
-    def check_verdicts(self, name: str, held: tuple[Held, ...], verdicts: tuple[Judged, ...]) -> None:
+    def check_verdicts(self, name: str, held: tuple[Held, ...], verdicts: tuple[HeldVerdict, ...]) -> None:
         """What may go on is believed in at this Session; what is to be dropped is waited for no more."""
         state, told = self.broker.state, {(one.build_id, one.epoch): one.verdict for one in verdicts}
         for one in held:

@@ -15,15 +15,15 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.filesystem import Disk, Mode, make_directories
+from buildtool.adapters.storage.filesystem import Disk, OpenMode, make_directories
 from buildtool.adapters.storage.spool import Spool
-from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
-from buildtool.model.servers import Held, Judged
+from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.buildserver import Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (
@@ -79,7 +79,7 @@ class Making:
 
 @define(eq=False)
 class Workbench:
-    """``ports.Commands``, ``Sources`` and ``Workshop`` of one life: what is made is known, and where it lies."""
+    """``ports.Commands``, ``Sources`` and ``SlotFiles`` of one life: what is made is known, and where it lies."""
 
     world: World
     builder: Builder
@@ -156,7 +156,7 @@ class Workbench:
     def _write(self, path: Path, data: bytes) -> None:
         disk = self.builder.machine.disk
         make_directories(disk, path.parent)
-        file = disk.open(path, Mode.EMPTY)
+        file = disk.open(path, OpenMode.EMPTY)
         try:
             disk.append(file, data)
         finally:
@@ -205,7 +205,7 @@ class Overheard:
         self.world.watch.reports(self.name, held)
         return held
 
-    def judged(self, verdicts: Sequence[Judged]) -> None:
+    def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
         assert self.server is not None
         self.world.watch.judged(self.name, verdicts)
         self.server.judged(verdicts)
@@ -292,7 +292,7 @@ class Builder:
         )
         overheard = self.overheard = Overheard(world, self.name, self.link)
         uploads = SimulatedUploads(world.network, life, self.name, bench.read)
-        tools = Tools(
+        tools = AttemptTools(
             sources=bench,
             commands=bench,
             workshop=bench,
@@ -301,7 +301,7 @@ class Builder:
             environment={"PATH": "/usr/bin"},
             server=self.name,
         )
-        offered = Offered({project.name: project}, found.offers, found.max_builds)
+        offered = ServerOffer({project.name: project}, found.offers, found.max_builds)
         disk = self.machine.executor(life)
         spool = WatchedSpool(world, self.name, self.machine.directory / "spool", disk, self.machine.disk)
         self.deliveries = DeliveryQueue(spool, overheard, uploads, life)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from buildtool.adapters.storage.filesystem import Mode, Status
+from buildtool.adapters.storage.filesystem import FileStatus, OpenMode
 
 ZEROS = 0.2
 """How likely the last write that a crash keeps is zeros."""
@@ -133,7 +133,7 @@ class _Directory:
 @define
 class _Handle:
     file: _File
-    mode: Mode
+    mode: OpenMode
     path: Path
 
 
@@ -232,22 +232,22 @@ class SimulatedDisk:
 
     # --- Disk ------------------------------------------------------------------------------------------
 
-    def open(self, path: Path, mode: Mode) -> int:
+    def open(self, path: Path, mode: OpenMode) -> int:
         self._begin("open", path, needs_room=not self._there(path))
         directory, name = self._place(path)
         node = directory.entries.get(name)
         if node is None:
-            if mode in {Mode.READ, Mode.APPEND}:
+            if mode in {OpenMode.READ, OpenMode.APPEND}:
                 raise _error(errno.ENOENT, path)
             node = _File(self._inode(), self._now(), links=1)
             directory.put(name, node)
-        elif mode is Mode.NEW:
+        elif mode is OpenMode.NEW:
             raise _error(errno.EEXIST, path)
         elif isinstance(node, _Directory):
-            if mode is not Mode.READ:
+            if mode is not OpenMode.READ:
                 raise _error(errno.EISDIR, path)
             raise AssertionError(f"{path} is a directory, and no store opens one but to sync it")
-        elif mode is Mode.EMPTY:
+        elif mode is OpenMode.EMPTY:
             self._cut(node, 0)
         node.opened += 1
         self._last_handle += 1
@@ -272,7 +272,7 @@ class SimulatedDisk:
         except OSError as error:
             handle, trouble = self._open(file), error
             data = data[: self._chance.randint(0, max(len(data) - 1, 0))]
-        if handle.mode is Mode.READ and data:  # nothing is written without a call
+        if handle.mode is OpenMode.READ and data:  # nothing is written without a call
             raise _error(errno.EBADF)
         room = len(data) if self.capacity is None else max(self.capacity - self._used, 0)
         if len(data) > room:
@@ -288,12 +288,12 @@ class SimulatedDisk:
 
     def truncate(self, file: int, size: int) -> None:
         handle = self._handle("truncate", file)
-        if handle.mode is Mode.READ:
+        if handle.mode is OpenMode.READ:
             raise _error(errno.EINVAL)
         assert size <= len(handle.file.data), "no store makes a file longer but by writing"
         self._cut(handle.file, size)
 
-    def status(self, file: int) -> Status:
+    def status(self, file: int) -> FileStatus:
         return _status(self._handle("status", file).file)
 
     def sync(self, file: int) -> None:
@@ -310,7 +310,7 @@ class SimulatedDisk:
         self._begin("sync_directory", path)
         self._directory(path).sync()
 
-    def look(self, path: Path) -> Status:
+    def look(self, path: Path) -> FileStatus:
         self._begin("look", path)
         return _status(self._find(path))
 
@@ -482,12 +482,12 @@ def _parts(path: Path) -> tuple[str, ...]:
     return path.parts[1:] if path.is_absolute() else path.parts
 
 
-def _status(node: _File | _Directory) -> Status:
+def _status(node: _File | _Directory) -> FileStatus:
     if isinstance(node, _File):
-        return Status(
+        return FileStatus(
             node.inode, len(node.data), node.mtime_ns, node.links, plain=True, directory=False, ctime_ns=node.mtime_ns
         )
-    return Status(node.inode, 0, node.mtime_ns, 2, plain=False, directory=True, ctime_ns=node.mtime_ns)
+    return FileStatus(node.inode, 0, node.mtime_ns, 2, plain=False, directory=True, ctime_ns=node.mtime_ns)
 
 
 def _error(number: int, path: Path | None = None) -> OSError:

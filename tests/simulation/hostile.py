@@ -20,8 +20,8 @@ from buildtool.protocol.messages import (
     Accepted,
     Done,
     Ended,
-    Heard,
     Heartbeat,
+    HeartbeatAnswer,
     Ok,
     Order,
     Register,
@@ -102,7 +102,7 @@ class Liar:
                 await self.life.pause(welcome.lease / 4)
                 mine = tuple(Held(*key) for key in self.orders if key not in self.forgotten)
                 held = mine if rng.random() < 0.8 else tuple(self._invented(key) for key in self._keys(3))
-                await self._say(session, "heartbeat", Heartbeat(held), Heard)
+                await self._say(session, "heartbeat", Heartbeat(held), HeartbeatAnswer)
             self.session = None
             if rng.random() < 0.5:
                 self._go(self._haunt(session, welcome.session))
@@ -119,7 +119,7 @@ class Liar:
             answer = await self._say(session, "done" if isinstance(message, Done) else "ended", message, Ok)
             if answer is not None and not answer.stale:
                 self.world.watch.wrong(f"{self.name} was believed in session {number}, which is over: {order.build_id}")
-        heard = await self._say(session, "heartbeat", Heartbeat(()), Heard)
+        heard = await self._say(session, "heartbeat", Heartbeat(()), HeartbeatAnswer)
         if heard is not None:
             self.world.watch.wrong(f"{self.name} was heard in session {number}, which is over")
         session.close()

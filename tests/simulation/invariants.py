@@ -13,8 +13,8 @@ from typing import Any
 from attrs import define
 
 from buildtool.model.records import AttemptEnd, AttemptState, RequestState
-from buildtool.model.servers import Held, HeldState, Judged, Verdict
-from buildtool.protocol.messages import Done, Ended, Found, Ok, Order, RequestStatus, Submit
+from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
+from buildtool.protocol.messages import Done, Ended, FoundArtifact, Ok, Order, RequestStatus, Submit
 from buildtool.scheduling.state.state import State
 from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id
 from tests.simulation.mailserver import Letter
@@ -62,13 +62,13 @@ class Watch(Ledger):
         if told.artifact is not None:
             self._check_found(how, told.artifact)
 
-    def fetched(self, who: str, found: Found, arrived: str) -> None:
+    def fetched(self, who: str, found: FoundArtifact, arrived: str) -> None:
         """A requester has fetched an artifact."""
         how, _ = self.spoilt.get(found.digest, (None, 0.0))
         right = arrived == found.digest or how is Spoilt.ROTTEN  # then the one who fetches notices
         self._check(right, f"{who} fetched {found.digest[:12]} and was sent {arrived[:12]}")
 
-    def _check_found(self, how: str, found: Found) -> None:
+    def _check_found(self, how: str, found: FoundArtifact) -> None:
         spoilt, since = self.spoilt.get(found.digest, (None, 0.0))
         if spoilt is None:
             data = self.file_of(found.digest)
@@ -130,7 +130,7 @@ class Watch(Ledger):
             since = self.trace.now - self.dropped.get((server, one.key), self.trace.now)
             self._check(since < 2 * SLACK, f"{server} still has {one.key}, {since:.0f} s after it was told to drop it")
 
-    def judged(self, server: str, verdicts: Sequence[Judged]) -> None:
+    def judged(self, server: str, verdicts: Sequence[HeldVerdict]) -> None:
         """An honest build server was told what is to become of what it has."""
         for one in verdicts:
             if one.verdict is Verdict.DROP:

@@ -14,8 +14,8 @@ from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.mail.text import MailLinks, render
-from buildtool.adapters.maintenance.orphan_sweep import Sweep
-from buildtool.adapters.maintenance.scrub_artifacts import Scrub
+from buildtool.adapters.maintenance.orphan_sweep import OrphanSweep
+from buildtool.adapters.maintenance.scrub_artifacts import ArtifactScrub
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
@@ -29,8 +29,8 @@ from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
-from buildtool.metaserver.problems import Troubles
-from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.problems import BuildProblems
+from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.incarnations import Keys
@@ -83,7 +83,7 @@ class Metaserver:
         mailer = self._mailer(SqlOutboxStore(database))
         state = self.state = State({project.name: project.scheduling() for project in settings.projects}, world.lease)
         configuration = CurrentConfiguration(settings)
-        status_reader = RequestStatusReader(state, store, Addresses(configuration), keys, clock.wall)
+        status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
         shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
@@ -93,7 +93,7 @@ class Metaserver:
         broker = self.broker = Broker(state, store, clock, life, shelving, effects, Stopwatch(world.seed))
         explainer = Explainer(state, store, status_reader)
         requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
-        troubles = Troubles(broker, life)
+        troubles = BuildProblems(broker, life)
         build_servers = BuildServerService(
             configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
         )
@@ -121,7 +121,7 @@ class Metaserver:
         await artifacts.start(keep=state.attempts)
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
             effects.finish_log(*left)
-        self._patrol(Sweep(database, shelving, gone), Scrub(database, shelving, damaged))
+        self._patrol(OrphanSweep(database, shelving, gone), ArtifactScrub(database, shelving, damaged))
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
@@ -129,7 +129,7 @@ class Metaserver:
         mailer.startService()
         self.serving = True
 
-    def _patrol(self, sweep: Sweep, scrub: Scrub) -> None:
+    def _patrol(self, sweep: OrphanSweep, scrub: ArtifactScrub) -> None:
         """Look after the files, as the entry point's housekeeping does."""
         for name, round_, delay in (
             ("the sweep", sweep.round_, SWEEP_AFTER),
@@ -141,7 +141,7 @@ class Metaserver:
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings
-        addresses = Addresses(CurrentConfiguration(settings))
+        addresses = PublicUrls(CurrentConfiguration(settings))
         links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
 
         def rendered(outgoing: Any, now: float) -> tuple[str, str]:

@@ -35,7 +35,7 @@ from buildtool.model.tickets import read
 from buildtool.ports.metaserver import OutgoingMail
 from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
-from buildtool.scheduling.answers import Noted
+from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent
 from buildtool.scheduling.servers import leases, quarantine, sessions
@@ -191,7 +191,7 @@ def epoch_not_compared() -> Sequence[Change]:
 def answered_unheard() -> Sequence[Change]:
     def put_back(self: BatchDecider, entries: Sequence[Any]) -> None:
         for entry in entries:
-            entry.decision = Decision(Noted(), ())
+            entry.decision = Decision(Acknowledged(), ())
             entry.answer()
 
     return [(BatchDecider, "put_back", put_back)]
@@ -323,7 +323,7 @@ def late_failure_counts() -> Sequence[Change]:
         attempt = attempts.current(turn, event)
         if attempt is not None and attempt.state is AttemptState.MISSING:
             attempts.end(turn, attempt, event.end, event.reason, event.log_tail)
-            return Noted()
+            return Acknowledged()
         return original(turn, event)
 
     return [(decide, "ANSWERS", {**decide.ANSWERS, AttemptEnded: ended})]

@@ -22,7 +22,7 @@ from buildtool.protocol.messages import (
     AskStatus,
     Cancel,
     Follow,
-    Found,
+    FoundArtifact,
     RequestStatus,
     RequestStatuses,
     Submit,
@@ -78,7 +78,7 @@ class Requester:
         elif one.artifact is not None:
             await self._fetch(one.artifact)
 
-    async def _fetch(self, found: Found) -> None:
+    async def _fetch(self, found: FoundArtifact) -> None:
         """Fetch an artifact: what comes is what was promised, or nothing comes."""
         transfers = Transfers(self.world.network, self.life, self.name)
         try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, make_directories, read_whole, remove
+from buildtool.adapters.storage.filesystem import Disk, OpenMode, RealDisk, make_directories, read_whole, remove
 from tests.simulation.disk import Crashed, Fault, Operation, SimulatedDisk
 
 TOP = Path("top")
@@ -19,7 +19,7 @@ NAMES = st.sampled_from(["a", "b", "d", "d/a", "d/b", "d/e", "missing/a"])
 DATA = st.binary(max_size=12)
 
 ACTS = st.one_of(
-    st.tuples(st.just("write"), NAMES, st.sampled_from(Mode), DATA),
+    st.tuples(st.just("write"), NAMES, st.sampled_from(OpenMode), DATA),
     st.tuples(st.just("read"), NAMES, st.integers(0, 9), st.integers(0, 9)),
     st.tuples(st.just("truncate"), NAMES, st.integers(0, 12)),
     st.tuples(st.sampled_from(["make_directory", "remove_directory", "look", "names", "sync_directory"]), NAMES),
@@ -39,8 +39,8 @@ def act(disk: Disk, top: Path, what: str, name: str, *more: Any) -> object:
         return errno.errorcode[error.errno or 0]
 
 
-def do_write(disk: Disk, path: Path, mode: Mode, data: bytes) -> int | None:
-    if mode is Mode.READ and disk.look(path).directory:
+def do_write(disk: Disk, path: Path, mode: OpenMode, data: bytes) -> int | None:
+    if mode is OpenMode.READ and disk.look(path).directory:
         return None  # a real disk opens it, and no store does
     file = disk.open(path, mode)
     try:
@@ -77,7 +77,7 @@ DO: dict[str, Callable[..., object]] = {
 def with_file(disk: Disk, path: Path, use: Callable[[int], object]) -> object:
     if disk.look(path).directory:
         return "a directory"
-    file = disk.open(path, Mode.APPEND)
+    file = disk.open(path, OpenMode.APPEND)
     try:
         return use(file)
     finally:
@@ -90,7 +90,7 @@ def simulated(seed: int = 0) -> SimulatedDisk:
     return disk
 
 
-def write(disk: Disk, path: Path, data: bytes, mode: Mode = Mode.CONTINUE, *, sync: bool = False) -> None:
+def write(disk: Disk, path: Path, data: bytes, mode: OpenMode = OpenMode.CONTINUE, *, sync: bool = False) -> None:
     file = disk.open(path, mode)
     disk.append(file, data)
     if sync:
@@ -99,7 +99,7 @@ def write(disk: Disk, path: Path, data: bytes, mode: Mode = Mode.CONTINUE, *, sy
 
 
 @given(st.lists(ACTS, max_size=25))
-@example([("write", "a", Mode.CONTINUE, b""), ("write", "a", Mode.READ, b"")])
+@example([("write", "a", OpenMode.CONTINUE, b""), ("write", "a", OpenMode.READ, b"")])
 def test_without_trouble_it_answers_as_a_real_disk_does(acts: list[tuple[str, str]]) -> None:
     disk = simulated()
     with tempfile.TemporaryDirectory() as directory:
@@ -225,7 +225,7 @@ def test_a_full_disk_takes_what_fits_and_room_comes_back(writes: list[tuple[str,
     disk = simulated()
     disk.capacity = capacity
     for name, data in writes:
-        said = act(disk, TOP, "write", name, Mode.EMPTY, data)
+        said = act(disk, TOP, "write", name, OpenMode.EMPTY, data)
         held = sum(map(len, disk.files().values()))
         assert held + disk.free(TOP) == capacity
         if said == "ENOSPC":
@@ -241,7 +241,7 @@ def test_a_full_disk_takes_what_fits_and_room_comes_back(writes: list[tuple[str,
 def test_a_file_that_is_open_takes_room_though_it_has_no_name_any_more() -> None:
     disk = simulated()
     disk.capacity = 10
-    file = disk.open(TOP / "a", Mode.NEW)
+    file = disk.open(TOP / "a", OpenMode.NEW)
     disk.append(file, b"12345678")
     disk.unlink(TOP / "a")
     assert disk.free(TOP) == 2
@@ -271,14 +271,14 @@ def test_from_the_operation_at_which_the_machine_goes_down_nothing_happens(
 
 def test_a_file_that_a_killed_program_had_open_can_be_closed_and_nothing_else() -> None:
     disk = simulated()
-    file = disk.open(TOP / "a", Mode.NEW)
+    file = disk.open(TOP / "a", OpenMode.NEW)
     disk.stop()
     write(disk, TOP / "b", b"by another program")
     with pytest.raises(Crashed):
         disk.append(file, b"late")
     disk.close(file)
     assert disk.files() == {"top/a": b"", "top/b": b"by another program"}
-    again = disk.open(TOP / "a", Mode.READ)
+    again = disk.open(TOP / "a", OpenMode.READ)
     disk.close(again)
     for late in (disk.close, disk.sync):
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -319,7 +319,7 @@ def test_a_failed_write_may_leave_part_of_itself() -> None:
     for seed in range(50):
         disk = simulated(seed)
         disk.fault = lambda operation: Fault.ERROR if operation.name == "append" else None
-        assert act(disk, TOP, "write", "a", Mode.NEW, b"abc") == "EIO"
+        assert act(disk, TOP, "write", "a", OpenMode.NEW, b"abc") == "EIO"
         left.add(disk.files()["top/a"])
     assert left == {b"", b"a", b"ab"}
 

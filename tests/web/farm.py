@@ -14,7 +14,7 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Demand,
-    Joined,
+    JoinReason,
     Request,
     RequestState,
 )
@@ -184,7 +184,7 @@ def farm() -> FakePages:
         requests=[
             request(1, done, "ada@example.org", RequestState.SATISFIED),
             request(2, retried, "grace@example.net", RequestState.SATISFIED),
-            request(3, retried, "edsger@example.com", RequestState.SATISFIED, joined=Joined.IMPLICATION),
+            request(3, retried, "edsger@example.com", RequestState.SATISFIED, joined=JoinReason.IMPLICATION),
             request(4, failed, "ada@example.org", RequestState.FAILED, reason="the project's own failure"),
             request(5, running, "barbara@example.org", RequestState.WAITING),
             request(6, queued, "ken@example.org", RequestState.WAITING),

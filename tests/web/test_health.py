@@ -5,7 +5,7 @@ import json
 import pytest
 
 from buildtool.errors import StorageUnavailable
-from buildtool.protocol.messages import HealthTold, ReactorTurns
+from buildtool.protocol.messages import HealthStatus, ReactorTurns
 from buildtool.web import health
 from tests.web.fake_pages import FakePages
 from tests.web.farm import farm
@@ -15,14 +15,14 @@ from tests.web.visitor import Visitor
 class Asked:
     """A metaserver that says this; None when it does not answer."""
 
-    def __init__(self, told: HealthTold | None) -> None:
+    def __init__(self, told: HealthStatus | None) -> None:
         self.told = told
 
-    async def health(self) -> HealthTold | None:
+    async def health(self) -> HealthStatus | None:
         return self.told
 
 
-TROUBLED = HealthTold(
+TROUBLED = HealthStatus(
     ok=False,
     problems=(
         "/var/lib/farm/buildtool.sqlite cannot be used: database is locked",
@@ -31,14 +31,14 @@ TROUBLED = HealthTold(
 )
 
 
-def visit(told: HealthTold | None, pages: FakePages | None = None) -> tuple[int, dict[str, object]]:
+def visit(told: HealthStatus | None, pages: FakePages | None = None) -> tuple[int, dict[str, object]]:
     seen = Visitor(pages or farm(), condition=Asked(told)).visit("/health")
     assert seen.headers["cache-control"] == "no-store"
     return seen.status, json.loads(seen.text)
 
 
 def test_a_metaserver_that_is_well_is_200() -> None:
-    status, body = visit(HealthTold(ok=True))
+    status, body = visit(HealthStatus(ok=True))
     assert status == 200
     assert (body["status"], body["database"], body["metaserver"], body["problems"]) == ("ok", "0001", "ok", [])
 
@@ -54,11 +54,11 @@ def test_trouble_is_503_with_each_problem_in_one_line_and_without_paths() -> Non
 
 
 def test_it_says_how_long_the_turns_of_the_reactor_take() -> None:
-    _, body = visit(HealthTold(ok=True, turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5)))
+    _, body = visit(HealthStatus(ok=True, turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5)))
     assert body["turns"] == {
         "count": 1_000, "p50_ms": 0.05, "p99_ms": 2.5, "p999_ms": 31.0, "max_ms": 44.0, "pause_max_ms": 12.5,
     }  # fmt: skip
-    assert "turns" not in visit(HealthTold(ok=True))[1], "one of an older metaserver does not know"
+    assert "turns" not in visit(HealthStatus(ok=True))[1], "one of an older metaserver does not know"
 
 
 def test_a_metaserver_that_does_not_answer_is_503() -> None:
@@ -79,4 +79,6 @@ def test_a_database_that_cannot_be_read_is_told_before_all_else() -> None:
     "line", ["files wait in quarantine/ for somebody", "12 MiB left of 1/2", "no mail since 10:00"]
 )
 def test_what_only_looks_like_a_path_stays(line: str) -> None:
-    assert health.said("1", "1", "", HealthTold(ok=False, problems=(line,)), asked=True).body["problems"] == [line]
+    assert health.health_answer("1", "1", "", HealthStatus(ok=False, problems=(line,)), asked=True).body[
+        "problems"
+    ] == [line]

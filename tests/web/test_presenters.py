@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import evolve
 
-from buildtool.model.records import AttemptEnd, AttemptState, BuildState, Joined, RequestState
+from buildtool.model.records import AttemptEnd, AttemptState, BuildState, JoinReason, RequestState
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
 from buildtool.ports.pages import ServerLine
 from buildtool.web import badges, presenters
@@ -23,7 +23,7 @@ def test_every_state_has_a_badge_whose_text_is_its_own() -> None:
     assert len({badges.BUILD[it].text for it in BuildState}) == len(BuildState)
     assert len({badges.REQUEST[it].text for it in RequestState}) == len(RequestState)
     assert len({badges.KIND[it] for it in OfferKind}) == len(OfferKind)
-    assert len({badges.JOINED[it] for it in Joined}) == len(Joined)
+    assert len({badges.JOINED[it] for it in JoinReason}) == len(JoinReason)
     made = attempt(1, 1, "elm", 10, None)
     ends = [badges.attempt(evolve(made, state=AttemptState.ENDED, end=end)).text for end in AttemptEnd]
     going = [badges.attempt(evolve(made, state=state)).text for state in AttemptState]

@@ -39,8 +39,8 @@ from buildtool.protocol.messages import (
     AbortOrder,
     Accepted,
     Goodbye,
-    Heard,
     Heartbeat,
+    HeartbeatAnswer,
     Ok,
     Order,
     Register,
@@ -257,7 +257,7 @@ class BuildServerLink(Service):
             await deferLater(self._clock, every)
             message = Heartbeat(orders.held())
             try:
-                heard = await session.ask(message, Heard, within=max(every, ANSWERED))
+                heard = await session.ask(message, HeartbeatAnswer, within=max(every, ANSWERED))
             except StorageUnavailable as error:
                 self._log.warn("a heartbeat was not taken: {why}", why=str(error))
             except BuildToolError as error:

@@ -34,7 +34,7 @@ from buildtool.protocol.messages import (
     Submit,
     SubmitTogether,
 )
-from buildtool.protocol.operator import AskStanding
+from buildtool.protocol.operator import AskFarmStatus
 
 __all__ = ["Session", "connect_requester", "greet"]
 
@@ -45,7 +45,7 @@ _LONG = 900.0
 PATIENCE: Mapping[type[attrs.AttrsInstance], float] = {
     **dict.fromkeys((Submit, SubmitTogether, AskExplain), _LONG),
     **dict.fromkeys(OPERATOR.values(), _LONG),
-    AskStanding: CALL_TIMEOUT,
+    AskFarmStatus: CALL_TIMEOUT,
     AskHealth: GREETING_TIMEOUT,
 }
 """Seconds that an answer may take, where that is not as usual.

@@ -37,8 +37,8 @@ from buildtool.protocol.messages import (
     AskStatus,
     Follow,
     Goodbye,
-    Heard,
     Heartbeat,
+    HeartbeatAnswer,
     Ok,
     Refused,
     Register,
@@ -247,14 +247,14 @@ class BuildServerEndpoint(ServiceEndpoint):
         self._connections.opened(connection, self.principal)
         return welcome
 
-    async def remote_heartbeat(self, message: Heartbeat) -> Heard:
+    async def remote_heartbeat(self, message: Heartbeat) -> HeartbeatAnswer:
         """Return what is to become of what is held. Raises Fenced for an older Session, UsageError for two at once."""
         if self._beating:
             raise UsageError("one heartbeat at a time: wait for the answer to the last one")
         self._connections.heard(self.principal.name, self.principal.session)
         self._beating = True
         try:
-            heard: Heard = await self.handlers[Heartbeat](self.principal, message)
+            heard: HeartbeatAnswer = await self.handlers[Heartbeat](self.principal, message)
         finally:
             self._beating = False
         return heard

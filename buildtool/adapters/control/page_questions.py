@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.errors import BuildToolError, ProtocolMismatch, Unavailable
-from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthTold
+from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
 
 PATIENCE = 2.0
 """Seconds after which a page is shown without the metaserver's answer."""
@@ -41,9 +41,9 @@ class MetaserverQuestions:
         """Return the state of an open Build; None when it is not open, or the metaserver does not answer."""
         return await self._asked(lambda client: client.ask(AskBuild(build_id), Explanation))
 
-    async def health(self) -> HealthTold | None:
+    async def health(self) -> HealthStatus | None:
         """Return the health of the metaserver; None when it does not answer."""
-        return await self._asked(lambda client: client.ask(AskHealth(), HealthTold, within=PATIENCE))
+        return await self._asked(lambda client: client.ask(AskHealth(), HealthStatus, within=PATIENCE))
 
     async def _asked(self, ask: Callable[[Session], Awaitable[T]]) -> T | None:
         if self.clock.seconds() < self._resting_until:

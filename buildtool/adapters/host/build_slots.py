@@ -33,8 +33,8 @@ CHANGING = ("disk", "memory")
 """What is detected anew each time; the rest of a machine stays as it is while the program runs."""
 
 
-class Slots:
-    """The ``ports.Workshop`` below ``directory``, which belongs to this program alone."""
+class BuildSlots:
+    """The ``ports.SlotFiles`` below ``directory``, which belongs to this program alone."""
 
     _log = Logger()
 

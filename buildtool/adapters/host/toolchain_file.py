@@ -22,7 +22,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.adapters.host.toolchains import PROGRAMS, Named
+from buildtool.adapters.host.toolchains import PROGRAMS, NamedToolchain
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.platforms import ARCHES, TRIPLES, canonical_arch
 from buildtool.model.properties import STANDARD
@@ -44,14 +44,14 @@ _KINDS = {kind.value: kind for kind in OfferKind}
 
 
 @frozen
-class DonorsFile:
+class ToolchainFile:
     """The contents of the file. ``platforms`` is None when it restricts nothing."""
 
     platforms: tuple[str, ...] | None = None
-    toolchains: tuple[Named, ...] = ()
+    toolchains: tuple[NamedToolchain, ...] = ()
 
 
-def load_toolchain_file(path: Path) -> DonorsFile:
+def load_toolchain_file(path: Path) -> ToolchainFile:
     """Read the file. Raises ConfigurationError."""
     try:
         with path.open("rb") as stream:
@@ -67,7 +67,7 @@ def load_toolchain_file(path: Path) -> DonorsFile:
     return parse_toolchain_file(found, str(path))
 
 
-def parse_toolchain_file(data: Mapping[str, object], where: str) -> DonorsFile:
+def parse_toolchain_file(data: Mapping[str, object], where: str) -> ToolchainFile:
     """Return what the file's ``data`` say; ``where`` names the file. Raises ConfigurationError."""
     _only(data, ("platforms", "toolchain"), where)
     rows = data.get("toolchain", [])
@@ -76,7 +76,7 @@ def parse_toolchain_file(data: Mapping[str, object], where: str) -> DonorsFile:
     if len(rows) > TOOLCHAINS_LIMIT:
         raise ConfigurationError(f"{where}: {len(rows)} toolchains are more than {TOOLCHAINS_LIMIT}")
     named = tuple(_toolchain(row, f"{where}: toolchain {number}") for number, row in enumerate(rows, start=1))
-    return DonorsFile(_platforms(data, where), named)
+    return ToolchainFile(_platforms(data, where), named)
 
 
 def arch_of(triple: str) -> str | None:
@@ -95,7 +95,7 @@ def _platforms(data: Mapping[str, object], where: str) -> tuple[str, ...] | None
     return tuple(names)
 
 
-def _toolchain(row: Mapping[str, object], where: str) -> Named:
+def _toolchain(row: Mapping[str, object], where: str) -> NamedToolchain:
     _only(row, _KEYS, where)
     triple = _text(row, "triple", where)
     if triple is None or not _TRIPLE.match(triple):
@@ -105,7 +105,7 @@ def _toolchain(row: Mapping[str, object], where: str) -> Named:
     run = _text(row, "run", where)
     if run and kind is OfferKind.NATIVE:
         raise ConfigurationError(f"{where}: what is native runs by itself: leave run out, or say kind = 'cross'")
-    return Named(
+    return NamedToolchain(
         triple=triple,
         arch=_arch(_text(row, "arch", where), triple, where),
         kind=kind,

@@ -59,7 +59,7 @@ def _words(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 @frozen
-class Named:
+class NamedToolchain:
     """A toolchain as it is named, before it is tried. What is None is found out.
 
     ``tools`` are command lines by role, in the place of the programs that are called after the triple. An empty
@@ -89,7 +89,7 @@ class Toolchain:
 
 
 @frozen
-class Rejected:
+class RejectedToolchain:
     """A toolchain that is there and does not work, and why."""
 
     triple: str
@@ -97,20 +97,22 @@ class Rejected:
 
 
 @frozen
-class Survey:
+class ToolchainSurvey:
     """The findings: toolchains in the order in which they were named, and those that do not work."""
 
     toolchains: tuple[Toolchain, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedToolchain, ...] = ()
 
 
-def known_toolchains(own_os: object, own_arch: object) -> list[Named]:
+def known_toolchains(own_os: object, own_arch: object) -> list[NamedToolchain]:
     """Return the cross toolchains to look for on a machine: of every known triple but its own."""
     own = own_arch if own_os == "linux" else None
-    return [Named(triple, arch) for triple, arch in TRIPLES.items() if arch != own]
+    return [NamedToolchain(triple, arch) for triple, arch in TRIPLES.items() if arch != own]
 
 
-def survey(named: Iterable[Named], path: str | None = None, *, time_limit: float = TIME_LIMIT) -> Survey:
+def survey(
+    named: Iterable[NamedToolchain], path: str | None = None, *, time_limit: float = TIME_LIMIT
+) -> ToolchainSurvey:
     """Try toolchains, several at once. ``path`` replaces PATH; ``time_limit`` is that of each step, in seconds.
 
     Raises ConfigurationError for one of the donor's own (it has a ``where``) that does not work.
@@ -124,11 +126,11 @@ def survey(named: Iterable[Named], path: str | None = None, *, time_limit: float
         benches = (_Bench(Path(top) / str(number), search, time_limit) for number in range(len(there)))
         found = list(pool.map(_tried, there, benches))
     for one, outcome in zip(there, found, strict=True):
-        if one.where and isinstance(outcome, Rejected):
+        if one.where and isinstance(outcome, RejectedToolchain):
             raise ConfigurationError(f"{one.where}: {outcome.why}")
-    return Survey(
+    return ToolchainSurvey(
         tuple(one for one in found if isinstance(one, Toolchain)),
-        tuple(one for one in found if isinstance(one, Rejected)),
+        tuple(one for one in found if isinstance(one, RejectedToolchain)),
     )
 
 
@@ -172,14 +174,14 @@ class _Bench:
         return shutil.which(program, path=self.search)
 
 
-def _tried(named: Named, bench: _Bench) -> Toolchain | Rejected:
+def _tried(named: NamedToolchain, bench: _Bench) -> Toolchain | RejectedToolchain:
     tools = {**_programs(named, bench), **named.tools}
     compiler = _words(tools.get("CC", f"{named.triple}-gcc"))
     if not bench.which(compiler[0]):
-        return Rejected(named.triple, f"there is no {compiler[0]}")
+        return RejectedToolchain(named.triple, f"there is no {compiler[0]}")
     missing = next((words for words in map(_words, named.tools.values()) if not bench.which(words[0])), None)
     if missing is not None:
-        return Rejected(named.triple, f"there is no {missing[0]}")
+        return RejectedToolchain(named.triple, f"there is no {missing[0]}")
     bench.directory.mkdir()
     made = bench.directory / "program"
     source = made.with_suffix(".c")
@@ -189,11 +191,13 @@ def _tried(named: Named, bench: _Bench) -> Toolchain | Rejected:
         with made.open("rb") as stream:
             arch = elf_arch(stream.read(HEAD))
     except FileNotFoundError:
-        return Rejected(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
+        return RejectedToolchain(named.triple, f"{compiler[0]} makes no program: {last_words(said or '')}")
     if arch != named.arch:
-        return Rejected(named.triple, f"{compiler[0]} makes programs for {arch or 'nothing known'}, not {named.arch}")
+        return RejectedToolchain(
+            named.triple, f"{compiler[0]} makes programs for {arch or 'nothing known'}, not {named.arch}"
+        )
     runner = _runner(named, compiler, made, bench)
-    if isinstance(runner, Rejected):
+    if isinstance(runner, RejectedToolchain):
         return runner
     question = bench.directory / "question.c"
     question.write_text(_QUESTION, encoding="ascii")
@@ -203,12 +207,12 @@ def _tried(named: Named, bench: _Bench) -> Toolchain | Rejected:
     return Toolchain(named.arch, named.kind, libc, version, tools | {role: text for role, text in more.items() if text})
 
 
-def _programs(named: Named, bench: _Bench) -> dict[str, str]:
+def _programs(named: NamedToolchain, bench: _Bench) -> dict[str, str]:
     called = {role: f"{named.triple}-{program}" for role, program in PROGRAMS.items()}
     return {role: program for role, program in called.items() if bench.which(program)}
 
 
-def _libc(named: Named, found: tuple[str, str] | None) -> tuple[str | None, str | None]:
+def _libc(named: NamedToolchain, found: tuple[str, str] | None) -> tuple[str | None, str | None]:
     """Return family and version: what was named goes before what the headers say."""
     if found is None and re.search(r"-musl\w*$", named.triple):
         return named.libc or "musl", named.libc_version
@@ -221,17 +225,21 @@ def _libc(named: Named, found: tuple[str, str] | None) -> tuple[str | None, str 
 # --- running what it makes ------------------------------------------------------------------------------
 
 
-def _runner(named: Named, compiler: tuple[str, ...], made: Path, bench: _Bench) -> tuple[str, ...] | Rejected:
+def _runner(
+    named: NamedToolchain, compiler: tuple[str, ...], made: Path, bench: _Bench
+) -> tuple[str, ...] | RejectedToolchain:
     """Return the words before a program that was made, so that it runs here; none when nothing runs it."""
     if named.kind is not OfferKind.CROSS:
         words = named.run or ()
         if _runs(words, made, bench):
             return words
-        return Rejected(named.triple, f"what it makes does not run here, so it is not {named.kind.value} but cross")
+        return RejectedToolchain(
+            named.triple, f"what it makes does not run here, so it is not {named.kind.value} but cross"
+        )
     if named.run is not None:
         if not named.run or _runs(named.run, made, bench):
             return named.run
-        return Rejected(named.triple, f"{shlex.join(named.run)} does not run what it makes")
+        return RejectedToolchain(named.triple, f"{shlex.join(named.run)} does not run what it makes")
     emulator = _emulator(named.arch, bench)
     if emulator is None:
         return ()

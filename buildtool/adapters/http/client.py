@@ -91,7 +91,7 @@ _URL = re.compile(r"https?://[!-~]+")
 
 
 @frozen
-class Patience:
+class HttpTimeouts:
     """The time-outs in seconds: to connect, without anything flowing, and until an answer begins once all was sent.
 
     The last is longer because the metaserver may have to read a large upload again, after a restart.
@@ -126,7 +126,7 @@ class SiteEndpoints:
 class HttpClient:
     """An HTTP client that keeps its connections for a while."""
 
-    def __init__(self, reactor: IReactorTime, patience: Patience) -> None:
+    def __init__(self, reactor: IReactorTime, patience: HttpTimeouts) -> None:
         self._reactor = reactor
         self._patience = patience
         self._pool = HTTPConnectionPool(reactor)

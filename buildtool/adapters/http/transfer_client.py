@@ -16,10 +16,10 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.http.client import TEXT_LIMIT, HttpClient, Patience, site
+from buildtool.adapters.http.client import TEXT_LIMIT, HttpClient, HttpTimeouts, site
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
-from buildtool.adapters.storage.partial_download import Part
+from buildtool.adapters.storage.partial_download import PartialDownload
 from buildtool.errors import BadOffset, BadUpload, StorageUnavailable, TooLong, Unavailable, WrongDigest
 from buildtool.ports.common import Executor
 
@@ -47,10 +47,10 @@ RESUMES = 3
 class TransferClient:
     """A client of transfer ports. ``executor`` runs what touches files."""
 
-    def __init__(self, reactor: IReactorTime, executor: Executor, patience: Patience | None = None) -> None:
+    def __init__(self, reactor: IReactorTime, executor: Executor, patience: HttpTimeouts | None = None) -> None:
         self._executor = executor
         self._clock = reactor
-        self._asker = HttpClient(reactor, patience or Patience())
+        self._asker = HttpClient(reactor, patience or HttpTimeouts())
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
@@ -126,7 +126,7 @@ class TransferClient:
     async def _fetch(
         self, url: str, target: Path, size: int, digest: str, progress: Callable[[int], None], more: Mapping[str, str]
     ) -> None:
-        part = await self._disk(target, partial(Part.begin, target, size, digest))
+        part = await self._disk(target, partial(PartialDownload.begin, target, size, digest))
         try:
             progress(part.length)
             if part.length < size or not size:
@@ -148,7 +148,7 @@ class TransferClient:
         self,
         url: str,
         target: Path,
-        part: Part,
+        part: PartialDownload,
         size: int,
         progress: Callable[[int], None],
         more: Mapping[str, str],

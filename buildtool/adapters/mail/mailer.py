@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.mail.message import Deliver, compose
 from buildtool.concurrency.backoff import Backoff
-from buildtool.concurrency.rates import RateBudget, Shares
+from buildtool.concurrency.rates import FairShares, RateBudget
 from buildtool.concurrency.signal import Signal
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import (
@@ -59,7 +59,7 @@ HOUR = 3_600.0
 
 
 @frozen
-class Pace:
+class MailerLimits:
     """The bounds of the mailer; times in seconds.
 
     ``sweep`` is between two looks that nothing asked for, ``lanes`` how many deliveries run at once, ``batch`` how many
@@ -82,8 +82,8 @@ class MailRates:
     def __init__(self, settings: MailSettings | None) -> None:
         self.of = _rates_of(settings)
         to_address, by_asker = self.of
-        self._to_address = Shares(RateBudget(to_address, to_address / HOUR))
-        self._by_asker = Shares(RateBudget(by_asker, by_asker / HOUR))
+        self._to_address = FairShares(RateBudget(to_address, to_address / HOUR))
+        self._by_asker = FairShares(RateBudget(by_asker, by_asker / HOUR))
 
     def parted(self, due: Iterable[OutgoingMail], now: float) -> tuple[list[OutgoingMail], list[OutgoingMail]]:
         """Return the mails that may go at ``now``, in seconds of the clock, and those that are too many."""
@@ -124,7 +124,7 @@ class Mailer(Service):
         settings: MailSettings | None,
         render: Render,
         deliver: Deliver,
-        pace: Pace = Pace(),
+        pace: MailerLimits = MailerLimits(),
     ) -> None:
         self._store = store
         self._clock = clock

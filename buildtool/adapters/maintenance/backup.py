@@ -37,7 +37,7 @@ _READ = 1024 * 1024
 
 
 @frozen
-class Copied:
+class BackupContents:
     """The contents of a backup. ``linked`` and ``copied`` count files, ``withdrawn`` rows whose file was not there."""
 
     artifacts: int
@@ -59,7 +59,7 @@ class Backup:
     _copied: int = field(default=0, init=False)
     _directories: set[Path] = field(factory=set, init=False)
 
-    async def run(self) -> Copied:
+    async def run(self) -> BackupContents:
         """Make the copy beside ``target`` and rename it when it is complete and synced.
 
         Raises UsageError for a target that is in use, StorageUnavailable when there is nothing to copy or no room.
@@ -94,7 +94,7 @@ class Backup:
         if target.exists() and any(target.iterdir()):
             raise UsageError(f"--backup: {self.target} is not empty: each backup is a directory of its own")
 
-    def _copy(self, staging: Path) -> Copied:
+    def _copy(self, staging: Path) -> BackupContents:
         staging.mkdir(mode=0o700)
         for name in ("artifacts", "logs"):
             (staging / name).mkdir(mode=0o700)
@@ -109,7 +109,7 @@ class Backup:
             sync_directory(directory)
         staging.rename(self.target)
         sync_directory(self.target.resolve().parent)
-        return Copied(artifacts, size, logs, withdrawn, self._linked, self._copied)
+        return BackupContents(artifacts, size, logs, withdrawn, self._linked, self._copied)
 
     def _artifacts(self, staging: Path) -> tuple[int, int, int]:
         """Take along what the copied rows name; return how many rows have it, their bytes, and how many do not."""

@@ -37,7 +37,7 @@ PASSES = 5
 
 
 @frozen
-class Report:
+class FsckReport:
     """The findings, and how much was read: rows, artifacts and their bytes, logs."""
 
     findings: tuple[Finding, ...]
@@ -53,7 +53,7 @@ class Report:
 
 
 @frozen
-class Checkup:
+class Fsck:
     """A look at the state directory ``directory``, which nobody else may be using. ``now`` is wall time.
 
     Files are read by nobody else meanwhile, so everything runs in the caller's thread.
@@ -63,7 +63,7 @@ class Checkup:
     now: float
     progress: Progress = field(default=silent)
 
-    async def run(self, *, repair: bool) -> Report:
+    async def run(self, *, repair: bool) -> FsckReport:
         """Check everything, and with ``repair`` mend what can be mended safely.
 
         Raises StorageUnavailable when there is no database, or an older one, or it cannot be written for mending;
@@ -77,7 +77,7 @@ class Checkup:
                 raise
             found, rows = [_unreadable(error)], 0
         if any(finding.check in HOPELESS for finding in found):
-            return Report((*found, *StateFiles(self.directory).key()))
+            return FsckReport((*found, *StateFiles(self.directory).key()))
         if repair and found:
             found = await self._mend_rows(path, found)
         files = StateFiles(self.directory, self.progress)
@@ -85,7 +85,7 @@ class Checkup:
         if repair and of_files:
             of_files = await self._mend_files(path, of_files)
         seen = files.seen
-        return Report((*found, *of_files), rows, seen.artifacts, seen.artifact_bytes, seen.logs)
+        return FsckReport((*found, *of_files), rows, seen.artifacts, seen.artifact_bytes, seen.logs)
 
     async def _mend_rows(self, path: Path, found: list[Finding]) -> list[Finding]:
         """Mend what is wrong in rows until nothing more comes to light."""

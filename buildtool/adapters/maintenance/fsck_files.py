@@ -48,7 +48,7 @@ class Row:
 
 
 @frozen
-class Expected:
+class ExpectedFiles:
     """The files that the rows name: artifacts given out, all digests ever stored, all Attempts, and the live ones."""
 
     artifacts: tuple[Row, ...]
@@ -74,12 +74,12 @@ class StateFiles:
     progress: Progress = silent
     seen: SeenFiles = field(factory=SeenFiles)
 
-    def expected(self, connection: Connection) -> Expected:
+    def expected(self, connection: Connection) -> ExpectedFiles:
         """Return what the rows say about files."""
         artifacts, attempts = schema.artifacts, schema.attempts
         given_out = select(artifacts.c.id, artifacts.c.build_id, artifacts.c.digest, artifacts.c.size)
         keys = select(attempts.c.build_id, attempts.c.epoch)
-        return Expected(
+        return ExpectedFiles(
             tuple(
                 Row(*row)
                 for row in connection.execute(given_out.where(artifacts.c.withdrawn == "").order_by(artifacts.c.id))
@@ -92,7 +92,7 @@ class StateFiles:
             ),
         )
 
-    async def findings(self, expected: Expected) -> list[Finding]:
+    async def findings(self, expected: ExpectedFiles) -> list[Finding]:
         """Return everything that is wrong with files. Reads every artifact and every log."""
         return [
             *self.key(),
@@ -145,7 +145,7 @@ class StateFiles:
 
     # --- artifacts -------------------------------------------------------------------------------------
 
-    def artifacts(self, expected: Expected) -> list[Finding]:
+    def artifacts(self, expected: ExpectedFiles) -> list[Finding]:
         """Return the artifacts that are given out but are not there, or are not what they should be."""
         found = []
         total, done = sum(row.size for row in expected.artifacts), 0
@@ -207,7 +207,7 @@ class StateFiles:
         if DIGEST.fullmatch(row.digest) and (path.exists() or path.is_symlink()) and not _sound(path, row.digest):
             move(self.directory, path)
 
-    def unnamed(self, expected: Expected) -> list[Finding]:
+    def unnamed(self, expected: ExpectedFiles) -> list[Finding]:
         """Return the files in artifacts/ that no row names."""
         found = []
         for path in _files(self.directory / "artifacts"):
@@ -233,7 +233,7 @@ class StateFiles:
 
     # --- uploads and logs ------------------------------------------------------------------------------
 
-    def incoming(self, expected: Expected) -> list[Finding]:
+    def incoming(self, expected: ExpectedFiles) -> list[Finding]:
         """Return the uploads that no live Attempt will go on with."""
         found = []
         for path in _entries(self.directory / "incoming"):
@@ -252,7 +252,7 @@ class StateFiles:
             )
         return found
 
-    async def logs(self, expected: Expected) -> list[Finding]:
+    async def logs(self, expected: ExpectedFiles) -> list[Finding]:
         """Return the logs that belong to nothing, are half made, or cannot be read."""
         found: list[Finding] = []
         store = LogStore(self.directory, Inline())

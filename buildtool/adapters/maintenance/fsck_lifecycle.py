@@ -15,7 +15,7 @@ from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.cells import build_cells, numbers_text
 from buildtool.errors import ConflictingRow
-from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, Joined, RequestState
+from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
 
 builds, requests, attempts, outbox = schema.builds, schema.requests, schema.attempts, schema.outbox
 
@@ -120,7 +120,7 @@ def _readmit(request_id: int, now: float, connection: Connection) -> None:
         build_id = (connection.execute(select(func.max(builds.c.id))).scalar() or 0) + 1
         made = Build(build_id, spec.key(), spec, request.id, now, forced=request.force)
         connection.execute(insert(builds).values(build_cells(made)))
-    changed = {"build_id": build_id, "joined": Joined.OWN.value}
+    changed = {"build_id": build_id, "joined": JoinReason.OWN.value}
     connection.execute(update(requests).where(requests.c.id == request_id).values(changed))
 
 

@@ -55,7 +55,7 @@ _GIVEN_OUT = (
 
 
 @define(eq=False)
-class Sweep:
+class OrphanSweep:
     """A sweep over all files and all rows, a few at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database

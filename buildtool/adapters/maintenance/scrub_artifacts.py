@@ -20,7 +20,7 @@ from buildtool.adapters.sql import schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
-from buildtool.adapters.storage.filesystem import Mode, on_disk, opened, read_whole
+from buildtool.adapters.storage.filesystem import OpenMode, on_disk, opened, read_whole
 from buildtool.concurrency.periodic import PeriodicTask
 
 log = Logger()
@@ -62,7 +62,7 @@ def rate(count: int, size: int) -> float:
 
 
 @define(eq=False)
-class Scrub:
+class ArtifactScrub:
     """The reader of all artifacts, a piece at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
@@ -92,7 +92,7 @@ class Scrub:
         await patrol.rest(OVERHEAD / speed)
         disk, path = self.shelving.disk, stored_path(self.shelving.directory, digest)
         try:
-            file = await self.shelving.executor.run(partial(disk.open, path, Mode.READ))
+            file = await self.shelving.executor.run(partial(disk.open, path, OpenMode.READ))
         except OSError:
             return
         hasher, position = hashlib.sha256(), 0
@@ -126,7 +126,7 @@ class Scrub:
 
     def _note(self, after: int) -> int:
         disk = self.shelving.disk
-        with opened(disk, self.shelving.directory / "scrub", Mode.EMPTY) as file:
+        with opened(disk, self.shelving.directory / "scrub", OpenMode.EMPTY) as file:
             disk.append(file, json.dumps({"after": after}).encode() + b"\n")
         return after
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import builds, incarnations, requests, tenure
-from buildtool.adapters.storage.directory_lock import DATABASE, me
+from buildtool.adapters.storage.directory_lock import DATABASE, process_words
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
 from buildtool.adapters.storage.instance import machine_id
 from buildtool.errors import StorageUnavailable
@@ -164,7 +164,7 @@ def _begin(
         lives += _new_life(connection, lives, now, anew)
     values = {
         "term": term,
-        "holder": me("metaserver", now),
+        "holder": process_words("metaserver", now),
         "since": now,
         "directory": after.directory,
         "database": after.database,

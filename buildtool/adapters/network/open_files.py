@@ -66,7 +66,7 @@ def crowded() -> str:
 
 @implementer(ILogObserver)
 @define(eq=False)
-class Refusals:
+class RefusedConnections:
     """A watch for connections that found no descriptor and were closed at once; says so once a minute."""
 
     now: Callable[[], float]

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.keeper import found
-from buildtool.adapters.processes.process_group import Group
+from buildtool.adapters.processes.process_group import ProcessGroup
 
 
 class Child(Protocol):
@@ -74,7 +74,7 @@ class Direct:
             start_new_session=True,
             umask=0o022,
         )
-        self._group = Group(self._process.pid)
+        self._group = ProcessGroup(self._process.pid)
         self._exit_fd = _exit_fd(self._process.pid) if use_pidfd else None
         if self._exit_fd is None:
             self._wait_in_thread(ring)

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 
-__all__ = ["close_curtains", "end_with", "needed", "passed_on"]
+__all__ = ["die_with_parent", "forbid_inspection", "needed", "passed_on"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -37,7 +37,7 @@ def _is_used(name: str) -> bool:
     return _USED.fullmatch(name) is not None and _SECRET.search(name) is None
 
 
-def close_curtains() -> None:
+def forbid_inspection() -> None:
     """Hide memory, environment and descriptors of this process, and of what it forks, from others of this user.
 
     Linux alone knows this; root may look nevertheless.
@@ -47,7 +47,7 @@ def close_curtains() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def end_with(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process, forked by ``parent``, when that one ends. Do nothing on other systems."""
     if sys.platform != "linux":
         return

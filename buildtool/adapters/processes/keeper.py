@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import FrameType
 
-from buildtool.adapters.processes.environment import close_curtains
+from buildtool.adapters.processes.environment import forbid_inspection
 from buildtool.adapters.processes.procfs import SeenProcess, descendants
 
 READY = b"ready"
@@ -56,7 +56,7 @@ _LONGEST_PAUSE = 0.05
 
 def main(descriptor: int) -> None:
     """Run the nursery that listens on the socket ``descriptor``, until it is closed and all keepers have ended."""
-    close_curtains()
+    forbid_inspection()
     _become_subreaper()
     wake = _wake_on_signals()
     gc.collect()

@@ -19,7 +19,7 @@ from pathlib import Path
 from buildtool.adapters.processes.procfs import WORKS, SeenProcess, all_pids, environment_of, look_at, mark_of
 
 
-class Group:
+class ProcessGroup:
     """The processes of the session that the process ``leader`` started."""
 
     def __init__(self, leader: int) -> None:

@@ -47,7 +47,7 @@ def trim() -> bool:
 
 
 @define
-class GivingBack:
+class MemoryTrim:
     """A check that gives memory back when the program has grown. ``size`` and ``give`` are there for tests."""
 
     size: Callable[[], int] = resident
@@ -68,7 +68,7 @@ class GivingBack:
 
 
 @define
-class Garbage:
+class GarbageSearch:
     """A search for garbage among what has come since the last time; what is left then stays, mostly.
 
     Python itself goes on looking among what is young. What was kept once and is garbage later is found if it is part of

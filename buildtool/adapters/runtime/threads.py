@@ -115,7 +115,7 @@ class Inline:
         return function()
 
 
-class Help:
+class HelperThreads:
     """The threads that somebody has for a while."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
@@ -135,7 +135,7 @@ class Help:
         wait(self._given)
 
 
-class Helpers:
+class HelperPools:
     """A set of pools of ``size`` threads, as many as were wanted at once. May be called in any thread."""
 
     def __init__(self, size: int) -> None:
@@ -143,13 +143,13 @@ class Helpers:
         self._idle: list[ThreadPoolExecutor] = []
 
     @contextmanager
-    def help(self) -> Iterator[Help]:
+    def help(self) -> Iterator[HelperThreads]:
         """Yield threads that nobody else has; at the end nothing of what they were given runs any more."""
         try:
             pool = self._idle.pop()
         except IndexError:
             pool = ThreadPoolExecutor(self._size, "helper")
-        help_ = Help(pool)
+        help_ = HelperThreads(pool)
         try:
             yield help_
         finally:

@@ -31,7 +31,7 @@ from buildtool.adapters.sql import cells, rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
-from buildtool.concurrency.rates import RateBudget, Rates
+from buildtool.concurrency.rates import RateBudget, RateLimiter
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -39,6 +39,7 @@ from buildtool.model.records import (
     AuditEvent,
     Beat,
     Build,
+    ExpiryShift,
     Mail,
     Refusal,
     RememberedFailure,
@@ -46,7 +47,6 @@ from buildtool.model.records import (
     Row,
     Shelf,
     ShelfKey,
-    Shift,
 )
 from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
@@ -88,7 +88,7 @@ class SqlBrokerStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._event_rates = Rates(OF_SERVER, OF_SERVERS)
+        self._event_rates = RateLimiter(OF_SERVER, OF_SERVERS)
 
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
@@ -281,7 +281,7 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
     by_kind: defaultdict[type, list[Any]] = defaultdict(list)
     for value in changed:
         by_kind[type(value)].append(value)
-    for shift in by_kind[Shift]:  # first: what is written below is as it is to be
+    for shift in by_kind[ExpiryShift]:  # first: what is written below is as it is to be
         table, condition = (schema.failures, true()) if shift.failures else (schema.requests, schema.OPEN_REQUEST)
         until = table.c.until if shift.failures else table.c.expires_at
         connection.execute(update(table).where(condition).values({until: until + shift.seconds}))

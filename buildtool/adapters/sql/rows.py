@@ -24,7 +24,7 @@ from buildtool.model.records import (
     BuildSpec,
     BuildState,
     Demand,
-    Joined,
+    JoinReason,
     Mail,
     Refusal,
     RememberedFailure,
@@ -44,7 +44,7 @@ _BUILD_STATE = {member.value: member for member in BuildState}
 _ATTEMPT_STATE = {member.value: member for member in AttemptState}
 _ATTEMPT_END = {member.value: member for member in AttemptEnd}
 _OFFER_KIND = {member.value: member for member in OfferKind}
-_JOINED = {member.value: member for member in Joined}
+_JOINED = {member.value: member for member in JoinReason}
 
 
 @remembering(TEXTS_KEPT, lambda _pairs, text: weight_of_json(text))

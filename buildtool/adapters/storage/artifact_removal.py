@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import define, field
 
 from buildtool.adapters.storage.artifacts import stored_path
-from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, hashed, on_disk, opened
+from buildtool.adapters.storage.filesystem import Disk, OpenMode, RealDisk, hashed, on_disk, opened
 from buildtool.adapters.storage.quarantine import move
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.ports.common import Executor
@@ -90,7 +90,7 @@ class ArtifactRemoval:
     def _quarantine(self, digest: str) -> bool:
         path = stored_path(self.directory, digest)
         try:
-            with opened(self.disk, path, Mode.READ) as file:
+            with opened(self.disk, path, OpenMode.READ) as file:
                 sound = hashed(self.disk, file, self.disk.status(file).size).hexdigest() == digest
         except FileNotFoundError:
             return False

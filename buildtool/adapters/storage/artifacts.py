@@ -20,9 +20,9 @@ from attrs import frozen
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    Mode,
+    FileStatus,
+    OpenMode,
     RealDisk,
-    Status,
     exists,
     hashed,
     make_directories,
@@ -30,7 +30,7 @@ from buildtool.adapters.storage.filesystem import (
     on_disk,
     remove,
 )
-from buildtool.adapters.storage.uploads import Key, Received, UploadStore, wrong_digest
+from buildtool.adapters.storage.uploads import Key, UploadProgress, UploadStore, wrong_digest
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.errors import BadUpload, Damaged, NotFound
 from buildtool.ports.common import Executor
@@ -46,7 +46,7 @@ VERDICTS = 10_000
 
 
 @frozen
-class Stamp:
+class FileStamp:
     """The mark of one version of a file in the file system; it differs after any rewrite."""
 
     inode: int
@@ -83,7 +83,7 @@ class ArtifactStore:
         self.disk = disk or RealDisk()
         self.uploads = UploadStore(directory / "incoming", executor, self.disk)
         self._locks = KeyedLocks()
-        self._verdicts: OrderedDict[str, tuple[Stamp, bool]] = OrderedDict()
+        self._verdicts: OrderedDict[str, tuple[FileStamp, bool]] = OrderedDict()
         self._durable: set[Path] = set()
 
     async def start(self, keep: Iterable[Key] = ()) -> None:
@@ -150,7 +150,7 @@ class ArtifactStore:
             raise Damaged("the stored artifact is damaged and is not given out: ask for the build again")
         return StoredArtifact(self._executor, self.disk, file, stamp.size)
 
-    def _judge(self, digest: str, stamp: Stamp, *, sound: bool) -> None:
+    def _judge(self, digest: str, stamp: FileStamp, *, sound: bool) -> None:
         self._verdicts[digest] = (stamp, sound)
         self._verdicts.move_to_end(digest)
         if len(self._verdicts) > VERDICTS:
@@ -175,11 +175,11 @@ class ArtifactStore:
             if path not in keep or not _resumable(disk, path):
                 remove(disk, path)
 
-    def _publish(self, source: Path, digest: str, size: int, received: Received | None) -> Stamp | None:
+    def _publish(self, source: Path, digest: str, size: int, received: UploadProgress | None) -> FileStamp | None:
         """Move an upload to its digest, durably; None when there is no upload, or none that is needed."""
         disk, target = self.disk, self._path(digest)
         try:
-            file = disk.open(source, Mode.APPEND)
+            file = disk.open(source, OpenMode.APPEND)
         except FileNotFoundError:
             return None
         try:
@@ -225,12 +225,12 @@ def stored_path(directory: Path, digest: str) -> Path:
 # --- below: run in threads ------------------------------------------------------------------------------
 
 
-def _stamp(status: Status) -> Stamp:
-    return Stamp(status.inode, status.size, status.mtime_ns, status.ctime_ns)
+def _stamp(status: FileStatus) -> FileStamp:
+    return FileStamp(status.inode, status.size, status.mtime_ns, status.ctime_ns)
 
 
-def _look(disk: Disk, paths: Iterable[Path]) -> list[Stamp | None]:
-    stamps: list[Stamp | None] = []
+def _look(disk: Disk, paths: Iterable[Path]) -> list[FileStamp | None]:
+    stamps: list[FileStamp | None] = []
     for path in paths:
         try:
             stamps.append(_stamp(disk.look(path)))
@@ -248,9 +248,11 @@ def _resumable(disk: Disk, path: Path) -> bool:
     return status.plain and status.links == 1
 
 
-def _open_verified(disk: Disk, path: Path, digest: str, verdict: tuple[Stamp, bool] | None) -> tuple[int, Stamp, bool]:
+def _open_verified(
+    disk: Disk, path: Path, digest: str, verdict: tuple[FileStamp, bool] | None
+) -> tuple[int, FileStamp, bool]:
     try:
-        file = disk.open(path, Mode.READ)
+        file = disk.open(path, OpenMode.READ)
     except FileNotFoundError:
         raise NotFound("there is no artifact of that digest") from None
     try:

@@ -23,7 +23,7 @@ from buildtool.errors import StorageUnavailable
 DATABASE = "buildtool.sqlite"
 
 
-def me(owner: str, now: float) -> str:
+def process_words(owner: str, now: float) -> str:
     """Return this process in words: program, process id, host, and since when (``now``, wall time) it is the owner."""
     since = datetime.fromtimestamp(now, UTC)
     return f"{owner}, process {os.getpid()} on {os.uname().nodename}, since {since:%Y-%m-%d %H:%M:%S} UTC"
@@ -76,7 +76,7 @@ class DirectoryLock:
             raise StorageUnavailable(f"{directory} cannot be used: {_why(error, directory)}") from error
         with suppress(OSError):  # a full disk takes nothing from the lock, which is the directory's: this only names us
             os.ftruncate(self._held[-1], 0)
-            os.write(self._held[-1], f"{me(owner, time.time())}\n".encode())
+            os.write(self._held[-1], f"{process_words(owner, time.time())}\n".encode())
 
     def close(self) -> None:
         """Unlock the directory."""

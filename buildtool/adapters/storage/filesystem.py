@@ -35,7 +35,7 @@ _APPEND = os.O_RDWR | os.O_APPEND
 _PIECE = 1024 * 1024
 
 
-class Mode(enum.Enum):
+class OpenMode(enum.Enum):
     """The way in which a file is opened. Whatever is written goes to its end; a symbolic link is not followed."""
 
     READ = os.O_RDONLY
@@ -49,7 +49,7 @@ class Mode(enum.Enum):
 
 
 @frozen
-class Status:
+class FileStatus:
     """The file system's record of a file; sizes are in bytes.
 
     ``links`` is how many names it has, ``plain`` whether it is a file and neither a directory nor anything special.
@@ -68,7 +68,7 @@ class Status:
 class Disk(Protocol):
     """The operations. A file that is open is named by a number, as everywhere in POSIX."""
 
-    def open(self, path: Path, mode: Mode) -> int:
+    def open(self, path: Path, mode: OpenMode) -> int:
         """Open a file; what is made is only for its owner. What is there and no plain file is refused."""
 
     def close(self, file: int) -> None:
@@ -83,7 +83,7 @@ class Disk(Protocol):
     def truncate(self, file: int, size: int) -> None:
         """Remove what lies behind ``size`` bytes."""
 
-    def status(self, file: int) -> Status:
+    def status(self, file: int) -> FileStatus:
         """Return what an open file is."""
 
     def sync(self, file: int) -> None:
@@ -96,7 +96,7 @@ class Disk(Protocol):
     def sync_directory(self, path: Path) -> None:
         """Return when the names in a directory are durable."""
 
-    def look(self, path: Path) -> Status:
+    def look(self, path: Path) -> FileStatus:
         """Return what a name stands for; a symbolic link is not followed. Raises FileNotFoundError."""
 
     def names(self, path: Path) -> list[str]:
@@ -124,7 +124,7 @@ class Disk(Protocol):
 class RealDisk:
     """The ``Disk`` of the system."""
 
-    def open(self, path: Path, mode: Mode) -> int:
+    def open(self, path: Path, mode: OpenMode) -> int:
         file = os.open(path, mode.value | _ALWAYS, 0o600)
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
@@ -143,7 +143,7 @@ class RealDisk:
     def truncate(self, file: int, size: int) -> None:
         os.ftruncate(file, size)
 
-    def status(self, file: int) -> Status:
+    def status(self, file: int) -> FileStatus:
         return _status(os.fstat(file))
 
     def sync(self, file: int) -> None:
@@ -152,7 +152,7 @@ class RealDisk:
     def sync_directory(self, path: Path) -> None:
         sync_directory(path)
 
-    def look(self, path: Path) -> Status:
+    def look(self, path: Path) -> FileStatus:
         return _status(os.stat(path, follow_symlinks=False))  # noqa: PTH116 - Path.stat costs twice as much
 
     def names(self, path: Path) -> list[str]:
@@ -177,9 +177,9 @@ class RealDisk:
         return shutil.disk_usage(path).free
 
 
-def _status(found: os.stat_result) -> Status:
+def _status(found: os.stat_result) -> FileStatus:
     kind = stat.S_IFMT(found.st_mode)
-    return Status(
+    return FileStatus(
         found.st_ino,
         found.st_size,
         found.st_mtime_ns,
@@ -202,7 +202,7 @@ async def on_disk(executor: Executor, purpose: str, act: Callable[[], T]) -> T:
 
 
 @contextmanager
-def opened(disk: Disk, path: Path, mode: Mode) -> Iterator[int]:
+def opened(disk: Disk, path: Path, mode: OpenMode) -> Iterator[int]:
     """Yield a file that is open until the end of the block. Raises OSError."""
     file = disk.open(path, mode)
     try:
@@ -247,13 +247,13 @@ def exists(disk: Disk, path: Path) -> bool:
 
 def read_whole(disk: Disk, path: Path, limit: int) -> bytes:
     """Return what a file holds, but at most ``limit`` bytes. Raises OSError."""
-    with opened(disk, path, Mode.READ) as file:
+    with opened(disk, path, OpenMode.READ) as file:
         return disk.pread(file, limit, 0)
 
 
 def write_whole(disk: Disk, path: Path, data: bytes) -> None:
     """Write ``data`` as all that a file holds, durably; its name is its caller's to make so. Raises OSError."""
-    with opened(disk, path, Mode.EMPTY) as file:
+    with opened(disk, path, OpenMode.EMPTY) as file:
         disk.append(file, data)
         disk.sync(file)
 
@@ -302,7 +302,7 @@ def move(disk: Disk, source: Path, target: Path, fresh: Path) -> None:
 
 def _copy(disk: Disk, source: Path, target: Path) -> None:
     """Copy a file durably. Raises OSError."""
-    with opened(disk, source, Mode.READ) as old, opened(disk, target, Mode.EMPTY) as new:
+    with opened(disk, source, OpenMode.READ) as old, opened(disk, target, OpenMode.EMPTY) as new:
         position = 0
         while piece := disk.pread(old, _PIECE, position):
             disk.append(new, piece)

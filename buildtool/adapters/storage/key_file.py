@@ -7,7 +7,7 @@ from pathlib import Path
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    Mode,
+    OpenMode,
     RealDisk,
     exists,
     make_directories,
@@ -40,7 +40,7 @@ def _make(disk: Disk, path: Path) -> None:
     make_directories(disk, path.parent)
     fresh = path.with_name(f"{_half_made(path)}{secrets.token_hex(8)}")
     try:
-        with opened(disk, fresh, Mode.NEW) as file:
+        with opened(disk, fresh, OpenMode.NEW) as file:
             disk.append(file, secrets.token_bytes(KEY_BYTES))
             disk.sync(file)
             disk.link(fresh, path)  # unlike a rename it never replaces a key that another process just made

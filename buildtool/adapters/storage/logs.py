@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    Mode,
+    OpenMode,
     RealDisk,
     exists,
     make_directories,
@@ -219,7 +219,7 @@ def _read(disk: Disk, plain: Path, packed: Path, use: Callable[[_Plain | _Compre
     kinds: tuple[tuple[Path, type[_Plain | _Compressed]], ...]
     kinds = ((packed, _Compressed), (plain, _Plain), (packed, _Compressed))
     for path, kind in kinds:
-        with suppress(FileNotFoundError), opened(disk, path, Mode.READ) as file:
+        with suppress(FileNotFoundError), opened(disk, path, OpenMode.READ) as file:
             return use(kind(disk, file))
     raise NotFound("there is no such log: the build may not have started")
 
@@ -232,7 +232,7 @@ def _append(disk: Disk, plain: Path, packed: Path, offset: int, data: bytes, lim
             raise BadUpload("the log is finished: nothing can be appended to it")
         return length, length
     try:
-        file = disk.open(plain, Mode.APPEND if offset else Mode.CONTINUE)
+        file = disk.open(plain, OpenMode.APPEND if offset else OpenMode.CONTINUE)
     except FileNotFoundError:
         raise _gap(offset, 0) from None
     try:
@@ -262,7 +262,7 @@ def _compress(disk: Disk, plain: Path, packed: Path) -> None:
     if not exists(disk, packed):
         fresh = packed.with_name(f"{packed.name}{_HALF}")
         try:
-            with opened(disk, fresh, Mode.EMPTY) as file:
+            with opened(disk, fresh, OpenMode.EMPTY) as file:
                 _write_frames(disk, plain, file)
                 disk.sync(file)
                 disk.rename(fresh, packed)
@@ -282,7 +282,7 @@ def _write_frames(disk: Disk, plain: Path, packed: int) -> None:
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     table = []
     # An Attempt that never said anything has no file: its log is empty, and finished.
-    with suppress(FileNotFoundError), opened(disk, plain, Mode.READ) as log:
+    with suppress(FileNotFoundError), opened(disk, plain, OpenMode.READ) as log:
         position = 0
         while piece := disk.pread(log, FRAME, position):
             frame = compressor.compress(piece)

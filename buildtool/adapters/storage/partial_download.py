@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PART_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Part:
+class PartialDownload:
     """The part of a file that has come. Every method may raise OSError, and is called in a thread."""
 
     def __init__(self, path: Path, descriptor: int, digest: str) -> None:
@@ -31,7 +31,7 @@ class Part:
         self._published = False
 
     @classmethod
-    def begin(cls, target: Path, size: int, digest: str) -> Part:
+    def begin(cls, target: Path, size: int, digest: str) -> PartialDownload:
         """Open what an earlier try has left, or a new file. A second program that fetches the same has its own."""
         common = target.with_name(f".{target.name[:200]}.{digest[:16]}.part")
         descriptor = _locked(common)
@@ -44,7 +44,7 @@ class Part:
         return part
 
     @classmethod
-    def _private(cls, target: Path, digest: str) -> Part:
+    def _private(cls, target: Path, digest: str) -> PartialDownload:
         path = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.part")
         part = cls(path, os.open(path, _PART_FLAGS | os.O_EXCL, 0o666), digest)
         part._kept = False

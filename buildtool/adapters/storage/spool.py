@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.storage.filesystem import (
     Disk,
-    Mode,
+    OpenMode,
     RealDisk,
     exists,
     make_directories,
@@ -113,7 +113,7 @@ def _keep(disk: Disk, place: Path, message: bytes, artifact: Path | None) -> lis
     try:
         make_directories(disk, place)
         if artifact is not None:
-            with opened(disk, artifact, Mode.READ) as file:
+            with opened(disk, artifact, OpenMode.READ) as file:
                 disk.sync(file)
             _clear(disk, place)
             disk.link(artifact, place / ARTIFACT)

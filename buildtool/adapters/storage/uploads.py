@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from buildtool.adapters.storage.filesystem import Disk, Mode, hashed, on_disk, remove, storage_unavailable
+from buildtool.adapters.storage.filesystem import Disk, OpenMode, hashed, on_disk, remove, storage_unavailable
 from buildtool.concurrency.keyed_lock import KeyedLocks
 from buildtool.errors import BadOffset, Superseded, WrongDigest
 from buildtool.ports.common import Executor
@@ -26,7 +26,7 @@ Key = tuple[int, int]
 
 
 @define
-class Received:
+class UploadProgress:
     """The length of an upload so far, and the running digest of exactly these bytes."""
 
     hasher: _Hash
@@ -43,7 +43,7 @@ class UploadStore:
     locks: KeyedLocks = field(factory=KeyedLocks, init=False)
     unsound: set[Path] = field(factory=set, init=False)
     _open: dict[Key, Upload] = field(factory=dict, init=False)
-    _received: dict[Key, Received] = field(factory=dict, init=False)
+    _received: dict[Key, UploadProgress] = field(factory=dict, init=False)
 
     def path(self, key: Key) -> Path:
         """Return where an upload is."""
@@ -73,7 +73,7 @@ class UploadStore:
             upload = self._open[key] = Upload(self, key, file, so_far, superseded)
             return upload
 
-    async def take(self, key: Key) -> Received | None:
+    async def take(self, key: Key) -> UploadProgress | None:
         """End the turn of whoever adds to an upload, and return how far it got, if known; under the key's lock."""
         older = self._open.get(key)
         if older is not None:
@@ -109,7 +109,7 @@ class Upload:
     """The one connection that may add to an Attempt's upload. Made by ``UploadStore.begin``."""
 
     def __init__(
-        self, uploads: UploadStore, key: Key, file: int, received: Received, superseded: Callable[[], None]
+        self, uploads: UploadStore, key: Key, file: int, received: UploadProgress, superseded: Callable[[], None]
     ) -> None:
         self._uploads = uploads
         self._key = key
@@ -179,26 +179,28 @@ def _check_room(disk: Disk, directory: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
 
-def _append(disk: Disk, file: int, received: Received, pieces: Sequence[bytes]) -> None:
+def _append(disk: Disk, file: int, received: UploadProgress, pieces: Sequence[bytes]) -> None:
     for piece in pieces:  # not joined: copying them once more costs more than a call for each
         disk.append(file, piece)
         received.hasher.update(piece)
         received.length += len(piece)
 
 
-def _continue(disk: Disk, path: Path, offset: int, size: int, received: Received | None) -> tuple[int, Received]:
+def _continue(
+    disk: Disk, path: Path, offset: int, size: int, received: UploadProgress | None
+) -> tuple[int, UploadProgress]:
     """Open an upload for appending at ``offset``, with the digest of what lies before."""
     there = _size(disk, path)
     if offset > there:
         raise BadOffset(f"the upload starts at byte {offset}, but {there} bytes have arrived: go on from there", there)
     _check_room(disk, path.parent, size - there)
-    file = disk.open(path, Mode.CONTINUE)
+    file = disk.open(path, OpenMode.CONTINUE)
     try:
         if offset < there:
             disk.truncate(file, offset)
         if received is None or received.length != offset:
             # A restart lost the running digest, or the sender goes back: what is on disk is what counts.
-            received = Received(hashed(disk, file, offset), offset)
+            received = UploadProgress(hashed(disk, file, offset), offset)
     except BaseException:
         disk.close(file)
         raise

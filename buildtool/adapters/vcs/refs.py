@@ -82,7 +82,7 @@ def may_be_short_id(ref: str) -> bool:
 
 
 @frozen
-class Near:
+class RevisionsNear:
     """A range ``N``: the revision and what is at most ``steps`` first-parent steps before or after it."""
 
     steps: int
@@ -96,16 +96,16 @@ class RevisionSpan:
     last: str
 
 
-def parse_revrange(text: str) -> Near | RevisionSpan:
-    """Return what a ``--revrange`` says; the empty text is ``Near(0)``. Raises UsageError, UnknownRef."""
+def parse_revrange(text: str) -> RevisionsNear | RevisionSpan:
+    """Return what a ``--revrange`` says; the empty text is ``RevisionsNear(0)``. Raises UsageError, UnknownRef."""
     text = text.strip()
     if not text:
-        return Near(0)
+        return RevisionsNear(0)
     if _STEPS.match(text):
         steps = int(text)
         if steps > REVRANGE_LIMIT:
             raise UsageError(f"revrange {text} is too wide: at most {REVRANGE_LIMIT} steps")
-        return Near(steps)
+        return RevisionsNear(steps)
     first, dots, last = text.partition("..")
     if not dots or not first or not last or ".." in last or last.startswith("."):
         raise UsageError(f"revrange {text[:60]!r} is neither a number of steps (5) nor a range of revisions (A..B)")

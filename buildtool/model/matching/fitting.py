@@ -22,7 +22,7 @@ MARKS = ("arch", "libc", "os")
 
 
 @frozen
-class Fit:
+class OfferFit:
     """The best offer of a build server for a Build; its machine is left aside.
 
     ``offer`` is the best that makes the platform, or None; then ``lacking`` says what the nearest of them lacks.
@@ -54,7 +54,7 @@ class Requirements:
         exact = {name: value for name, value, comparison, _ in self._checks if comparison is Comparison.EXACT}
         self._mark = mark_of(exact) if all(name in exact for name in MARKS) else None
 
-    def fit(self, capability: Capability) -> Fit:
+    def fit(self, capability: Capability) -> OfferFit:
         """Return how what a build server announces fits, its machine left aside."""
         unskilled = tuple(_unskilled(capability, self._skill))
         nearest, least = None, len(self._checks) + 2
@@ -63,10 +63,10 @@ class Requirements:
             if lacks < least:
                 nearest, least = offer, lacks
             if not lacks:
-                return Fit(unskilled, offer)
+                return OfferFit(unskilled, offer)
         if nearest is None:
-            return Fit(unskilled, None, (Reason(Cause.PROPERTY, "platform", "any", None),))
-        return Fit(unskilled, None, tuple(self._lacking(nearest)))
+            return OfferFit(unskilled, None, (Reason(Cause.PROPERTY, "platform", "any", None),))
+        return OfferFit(unskilled, None, tuple(self._lacking(nearest)))
 
     def makes(self, capability: Capability, by_mark: Mapping[Mark, Sequence[Offer]]) -> Offer | None:
         """Return the offer with which a build server makes this if its machine suffices, or None.

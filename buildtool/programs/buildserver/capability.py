@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve, frozen
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected
-from buildtool.adapters.host.toolchains import Rejected, Survey, Toolchain
+from buildtool.adapters.host.toolchains import RejectedToolchain, Toolchain, ToolchainSurvey
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import canonical
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.properties import STANDARD, Property, Role
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill
-from buildtool.programs.buildserver.platforms import Choice
+from buildtool.programs.buildserver.platforms import PlatformChoice
 from buildtool.project.definition import Project
 
 TEXT_LIMIT = 500
@@ -23,7 +23,7 @@ _TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "
 
 
 @frozen
-class Announced:
+class AnnouncedCapability:
     """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
     ``time_limit`` is the owner's for one build, in seconds.
@@ -37,7 +37,7 @@ class Announced:
     max_builds: int
     admin: str
     software: str
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedToolchain, ...] = ()
     time_limit: int | None = None
 
     def capability(self, changed: Mapping[str, Value]) -> Capability:
@@ -69,9 +69,9 @@ def announced(
     max_builds: int,
     admin: str,
     software: str,
-    found: Survey | None = None,
+    found: ToolchainSurvey | None = None,
     time_limit: int | None = None,
-) -> Announced:
+) -> AnnouncedCapability:
     """Compose what is announced; ``found`` are the toolchains besides the machine's own compiler.
 
     ``time_limit`` is in seconds. Raises ConfigurationError for a property that names a detector which there is not.
@@ -82,9 +82,9 @@ def announced(
         properties |= {item.name: item for item in project.options.system}
     platform = _platform(properties.values(), detected)
     offers = [Offer(canonical(platform), OfferKind.NATIVE, _tools(detected))]
-    survey = found if found is not None else Survey()
+    survey = found if found is not None else ToolchainSurvey()
     offers += [_offer(one, properties.values()) for one in survey.toolchains]
-    return Announced(
+    return AnnouncedCapability(
         platform=platform,
         machine=_values(properties.values(), Role.MACHINE, detected),
         # An order names platform and kind, so of two toolchains for one the later stands: the owner's.
@@ -99,7 +99,7 @@ def announced(
     )
 
 
-def restricted(found: Announced, choice: Choice) -> Announced:
+def restricted(found: AnnouncedCapability, choice: PlatformChoice) -> AnnouncedCapability:
     """Return what is announced when only the chosen platforms are offered. Raises UsageError."""
     return evolve(found, offers=choice.chosen(found.offers, found.rejected))
 

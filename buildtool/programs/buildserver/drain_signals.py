@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from buildtool.errors import ConfigurationError
 from buildtool.programs.common.beginning import is_ignored
-from buildtool.programs.common.program import Stop
+from buildtool.programs.common.program import StopRequest
 
 STAMP = "shutdown.stamp"
 LOOK = 2.0
@@ -28,7 +28,7 @@ def clear(stamp: Path) -> None:
         raise ConfigurationError(f"build_dir: {stamp} cannot be removed: {error.strerror}") from error
 
 
-def watch(reactor: ReactorBase, stamp: Path, drain: Stop) -> Callable[[], None]:
+def watch(reactor: ReactorBase, stamp: Path, drain: StopRequest) -> Callable[[], None]:
     """Ask ``drain`` when SIGHUP comes or ``stamp`` appears; return what ends the watch.
 
     Where SIGHUP is ignored (``nohup`` does that) it stays ignored: the file does the same.

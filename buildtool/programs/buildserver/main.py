@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
-from buildtool.adapters.host.build_slots import RecipeCommands, Slots, changing
+from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands, changing
 from buildtool.adapters.host.detectors import Machine, detect_machine
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.http.transfer_client import TransferClient
@@ -34,9 +34,9 @@ from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.adapters.vcs.svn.copies import SvnSources
-from buildtool.buildserver.attempt import Tools
+from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
-from buildtool.buildserver.order_check import Offered
+from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, UsageError
@@ -46,8 +46,8 @@ from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
-from buildtool.programs.buildserver.capability import Announced, announced, restricted
-from buildtool.programs.buildserver.platforms import look_around
+from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
+from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import (
@@ -55,7 +55,7 @@ from buildtool.programs.common.program import (
     EXIT_OK,
     EXIT_REFUSED,
     EXIT_UNAVAILABLE,
-    Stop,
+    StopRequest,
     refuse,
     run,
     software,
@@ -74,14 +74,14 @@ THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
 
 
-def _found(said: argparse.Namespace, settings: Settings) -> tuple[str, BuildDirectory, Announced]:
+def _found(said: argparse.Namespace, settings: Settings) -> tuple[str, BuildDirectory, AnnouncedCapability]:
     """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
     name = said.name or socket.gethostname()
     if not is_server_name(name):
         raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
     place = BuildDirectory(settings.build_dir / name)
     detected = detect_machine(place.slots, tools_named(settings.projects))
-    survey, choice = look_around(said.platforms, detected, cross=said.cross, path=said.toolchains)
+    survey, choice = survey_platforms(said.platforms, detected, cross=said.cross, path=said.toolchains)
     everything = announced(
         settings.projects,
         detected,
@@ -117,7 +117,7 @@ class _Program:
     settings: Settings
     name: str
     place: BuildDirectory
-    found: Announced
+    found: AnnouncedCapability
     said: argparse.Namespace
     instance: str = field(repr=False)
 
@@ -132,7 +132,7 @@ def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Check
     return Checkouts(git=Worktrees(mirror, place.sources, turns), svn=SvnSources(svn, place.sources / "svn", turns))
 
 
-async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
+async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) -> int:
     settings, place, said, found = program.settings, program.place, program.said, program.found
     if os.geteuid() == 0:
         log.warn(
@@ -144,7 +144,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
         sources = _sources(place, pool, closing)
-        slots = Slots(place.slots, pool, found.machine)
+        slots = BuildSlots(place.slots, pool, found.machine)
         if not await _cleared(slots, stop):
             return EXIT_OK
         keepers = Keepers.where_possible(mark_for(place.slots))
@@ -173,7 +173,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             pace=LoginPace(most=float(said.maxdelay), retries=said.maxretries),
             keepalive=float(said.keepalive),
         )
-        tools = Tools(
+        tools = AttemptTools(
             sources=sources,
             commands=RecipeCommands(processes),
             workshop=slots,
@@ -185,12 +185,12 @@ async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
         )
-        offered = Offered({one.name: one for one in settings.projects}, found.offers, found.max_builds)
+        offered = ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds)
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
         server = BuildServer(offered, tools, link, deliveries, pool)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
-        drain = Stop()
+        drain = StopRequest()
         closing.callback(drain_signals.watch(reactor, place.stamp, drain))
         link.orders = server
         link.startService()
@@ -208,7 +208,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: Stop) -> int:
     return EXIT_OK
 
 
-async def _cleared(slots: Slots, stop: Stop) -> bool:
+async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
     """Delete what an earlier run left; return False when told to stop meanwhile. Raises MachineFault."""
     halt = Halt()
     Deferred.fromCoroutine(stop.asked()).addCallback(halt.ask)
@@ -220,7 +220,7 @@ async def _cleared(slots: Slots, stop: Stop) -> bool:
     return True
 
 
-async def _told_to_leave(server: BuildServer, stop: Stop, drain: Stop) -> bool:
+async def _told_to_leave(server: BuildServer, stop: StopRequest, drain: StopRequest) -> bool:
     """Return True when the program is told to stop, False when it was told to drain and has done so."""
 
     async def drained() -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.adapters.host.detectors import Detected
-from buildtool.adapters.host.toolchain_file import DonorsFile, load_toolchain_file
-from buildtool.adapters.host.toolchains import Rejected, Survey, known_toolchains, survey
+from buildtool.adapters.host.toolchain_file import ToolchainFile, load_toolchain_file
+from buildtool.adapters.host.toolchains import RejectedToolchain, ToolchainSurvey, known_toolchains, survey
 from buildtool.errors import UsageError
 from buildtool.model.platforms import ARCHES, canonical_arch
 from buildtool.model.servers import Offer, OfferKind
@@ -18,7 +18,7 @@ _KINDS = tuple(kind.value for kind in OfferKind)
 
 
 @frozen
-class Choice:
+class PlatformChoice:
     """The owner's choice of kinds, architectures and triples, as said with ``where``; None is everything."""
 
     names: tuple[str, ...] | None = None
@@ -31,7 +31,7 @@ class Choice:
             return False
         return self.names is None or any(_fits(name, kind, arch, triple) for name in self.names)
 
-    def chosen(self, offers: Iterable[Offer], rejected: Sequence[Rejected] = ()) -> tuple[Offer, ...]:
+    def chosen(self, offers: Iterable[Offer], rejected: Sequence[RejectedToolchain] = ()) -> tuple[Offer, ...]:
         """Return the offers that were chosen. Raises UsageError for a name that chooses none."""
         told = [
             (offer, (offer.kind, dict(offer.platform).get("arch"), dict(offer.tools).get("HOST", "")))
@@ -43,7 +43,7 @@ class Choice:
                 raise UsageError(f"{self.where}: {self._why_none(name, rejected)}")
         return tuple(offer for offer, _ in taken)
 
-    def _why_none(self, name: str, rejected: Sequence[Rejected]) -> str:
+    def _why_none(self, name: str, rejected: Sequence[RejectedToolchain]) -> str:
         if name not in _KINDS and canonical_arch(name) not in ARCHES and "-" not in name:
             return f"{name[:40]!r} is no platform: say {', '.join(_KINDS)}, a triple, or one of {', '.join(ARCHES)}"
         if not self.cross:
@@ -52,25 +52,25 @@ class Choice:
         return f"this machine cannot build for {name[:40]!r}: no compiler for it was found in PATH{reasons}"
 
 
-def choice_of(platforms: str | None, *, cross: bool, file: DonorsFile, path: Path | None) -> Choice:
+def choice_of(platforms: str | None, *, cross: bool, file: ToolchainFile, path: Path | None) -> PlatformChoice:
     """Return the choice of the command line, or else of the owner's file. Raises UsageError for an empty one."""
     if platforms is None:
-        return Choice(file.platforms, cross, f"{path}: platforms")
+        return PlatformChoice(file.platforms, cross, f"{path}: platforms")
     names = tuple(name.strip() for name in platforms.split(",") if name.strip())
     if not names:
         raise UsageError("--platforms is empty: name what to offer, such as native,ppc")
-    return Choice(names, cross)
+    return PlatformChoice(names, cross)
 
 
-def look_around(
+def survey_platforms(
     platforms: str | None, detected: Mapping[str, Detected], *, cross: bool, path: Path | None
-) -> tuple[Survey, Choice]:
+) -> tuple[ToolchainSurvey, PlatformChoice]:
     """Return what toolchains there are besides the machine's own compiler, and which of it all is to be offered.
 
     Only what may be offered is tried; a toolchain of the owner's file stands in the place of one that would be found
     under the same triple. Raises UsageError, ConfigurationError.
     """
-    file = load_toolchain_file(path) if path is not None else DonorsFile()
+    file = load_toolchain_file(path) if path is not None else ToolchainFile()
     choice = choice_of(platforms, cross=cross, file=file, path=path)
     own = {one.triple for one in file.toolchains}
     known = [one for one in known_toolchains(detected.get("os"), detected.get("arch")) if one.triple not in own]

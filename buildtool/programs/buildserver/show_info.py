@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 
 from buildtool.model.servers import Offer, OfferKind
-from buildtool.programs.buildserver.capability import Announced
+from buildtool.programs.buildserver.capability import AnnouncedCapability
 
 
-def as_json(name: str, found: Announced) -> str:
+def as_json(name: str, found: AnnouncedCapability) -> str:
     """Return what is announced as JSON."""
     data = {
         "name": name,
@@ -38,7 +38,7 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
     }
 
 
-def as_text(name: str, found: Announced) -> str:
+def as_text(name: str, found: AnnouncedCapability) -> str:
     """Return what is announced, for people."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]

@@ -13,7 +13,7 @@ import tempfile
 from types import FrameType
 from typing import BinaryIO
 
-from buildtool.adapters.processes.environment import close_curtains, needed
+from buildtool.adapters.processes.environment import forbid_inspection, needed
 from buildtool.adapters.processes.keeper import GIVEN_BACK
 from buildtool.programs.common.output import ready
 
@@ -37,7 +37,7 @@ def begin(*, hidden: bool = False, closed: bool = False) -> None:
     if not anew and (hidden or not _speaks_utf8()):
         _start_anew(hidden=hidden)
     if closed:
-        close_curtains()
+        forbid_inspection()
     _plain_signals()
     # One that keeps this account itself from what it makes is a mistake, and only that.
     os.umask(os.umask(WRITTEN_BY_US) & ~stat.S_IRWXU | WRITTEN_BY_US)

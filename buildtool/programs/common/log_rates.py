@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from attrs import define, field
 from twisted.logger import LogEvent
 
-from buildtool.concurrency.rates import LeftOut, RateBudget, Rates
+from buildtool.concurrency.rates import OmittedCount, RateBudget, RateLimiter
 from buildtool.model.text import one_line
 
 __all__ = ["LineRates"]
@@ -33,7 +33,7 @@ class LineRates:
     """
 
     now: Callable[[], float] = time.monotonic
-    _rates: Rates = field(factory=lambda: Rates(OF_SOURCE, OF_KIND), init=False)
+    _rates: RateLimiter = field(factory=lambda: RateLimiter(OF_SOURCE, OF_KIND), init=False)
 
     def allows(self, event: LogEvent, line: str) -> bool:
         """Return whether there is room for a line, and count it."""
@@ -54,7 +54,7 @@ def _kind(event: LogEvent) -> str:
     return f"{event.get('log_format') or ''}" if namespace.startswith(("buildtool", "web")) else namespace
 
 
-def _summary(one: LeftOut, now: float) -> str:
+def _summary(one: OmittedCount, now: float) -> str:
     whose = f" about {one.source}" if one.source else ""
     what = one_line(one.kind, _KIND_SHOWN)
     return f"left out: {one.count:,} more lines{whose} in {now - one.since:.0f} s like this: {what}"

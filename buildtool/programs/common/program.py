@@ -151,7 +151,7 @@ def _where(failure: Failure) -> str:
 # --- running --------------------------------------------------------------------------------------------
 
 
-class Stop:
+class StopRequest:
     """A request to stop the program; ``reason`` is "" until there is one."""
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ def whole(program: str, act: Callable[[], int]) -> int:
         return _EXIT_SIGNAL + signal.SIGINT
 
 
-Main = Callable[[ReactorBase, Stop], Coroutine[Any, Any, int]]
+Main = Callable[[ReactorBase, StopRequest], Coroutine[Any, Any, int]]
 """A program: given the reactor and its Stop, it returns its exit code, or raises a BuildToolError."""
 
 
@@ -209,7 +209,7 @@ class _Program:
         self._name = name
         self._reactor = reactor
         self._main = main
-        self._stop = Stop()
+        self._stop = StopRequest()
         self._running: Deferred[None] | None = None
         self._asked_at = -math.inf
         self.code = EXIT_FAILED

@@ -31,7 +31,7 @@ Close = Callable[[], Awaitable[object] | object]
 
 
 @define
-class Closing:
+class ShutdownList:
     """The list of what is closed at the end: what was opened last goes first, and what fails or hangs holds up nothing.
 
     ``each`` and ``altogether`` are in seconds.

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from attrs import define
 
-from buildtool.adapters.processes.environment import end_with
+from buildtool.adapters.processes.environment import die_with_parent
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.project.recipe_check import Within
 
@@ -69,7 +69,7 @@ def apart(act: Callable[[Within], T], file: Path, *, patience: float = PATIENCE,
     with contextlib.suppress(OSError):  # in both: what it forks belongs to its group, and ends with it
         os.setpgid(process, 0)
     if process == 0:
-        end_with(parent)
+        die_with_parent(parent)
         os.close(reading)
         _answer(act, writing, patience)
     os.close(writing)

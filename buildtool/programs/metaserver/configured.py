@@ -18,7 +18,7 @@ BY = "the configuration"
 """Who ended a build, in the events."""
 
 
-async def moved_on(settings: Settings, broker: Broker) -> None:
+async def end_outdated_builds(settings: Settings, broker: Broker) -> None:
     """End what waits with options that its project has no more, and say which projects are not configured any more.
 
     No build server would take the first: they would be offered and declined for ever. The others wait, since a project

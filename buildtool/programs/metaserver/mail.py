@@ -15,12 +15,12 @@ from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError
-from buildtool.metaserver.request_status import Addresses
+from buildtool.metaserver.request_status import PublicUrls
 from buildtool.ports.metaserver import OutgoingMail
 
 
 def mailing(
-    settings: Settings, addresses: Addresses, reactor: ReactorBase
+    settings: Settings, addresses: PublicUrls, reactor: ReactorBase
 ) -> tuple[MailSettings | None, Render, Deliver]:
     """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them."""
     links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")

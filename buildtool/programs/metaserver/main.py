@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.network.open_files import allow_open
-from buildtool.adapters.runtime.memory import Garbage
+from buildtool.adapters.runtime.memory import GarbageSearch
 from buildtool.adapters.storage.private_directories import OTHERS_WRITE, tighten
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.description import as_object, describe
@@ -21,7 +21,7 @@ from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, Stop, run
+from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.metaserver import offline_commands, operator_commands
@@ -29,7 +29,7 @@ from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.mail import send_test_mail
 from buildtool.programs.metaserver.reload import on_hangup
 from buildtool.programs.metaserver.service import Metaserver
-from buildtool.programs.metaserver.state_directory import Beginning
+from buildtool.programs.metaserver.state_directory import StartOptions
 from buildtool.project.definition import tools_named
 from buildtool.project.recipe_check import Within
 
@@ -48,7 +48,7 @@ GARBAGE_LOOK = 0.5
 
 def _serve(said: argparse.Namespace) -> int:
     settings = _checked(said)
-    beginning = Beginning(said.accept_new_database, said.restored)
+    beginning = StartOptions(said.accept_new_database, said.restored)
     return run(
         PROGRAM,
         lambda reactor, stop: _served(settings, reactor, stop, beginning, pages=said.web),
@@ -83,7 +83,7 @@ def _checked(said: argparse.Namespace) -> Settings:
 def _mail_test(said: argparse.Namespace) -> int:
     settings = _checked(said)
 
-    async def send(reactor: ReactorBase, _stop: Stop) -> int:
+    async def send(reactor: ReactorBase, _stop: StopRequest) -> int:
         words = await send_test_mail(settings, said.target, reactor)
         say(json.dumps({"address": said.target, "words": words}) if said.json else words)
         return EXIT_OK
@@ -113,7 +113,9 @@ def _make_room() -> None:
         )
 
 
-async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginning: Beginning, *, pages: bool) -> int:
+async def _served(
+    settings: Settings, reactor: ReactorBase, stop: StopRequest, beginning: StartOptions, *, pages: bool
+) -> int:
     _make_room()
     for line in tighten(settings.state_dir, OTHERS_WRITE):
         log.warn("{line}", line=line)
@@ -122,7 +124,7 @@ async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginnin
     on_hangup(reactor, metaserver.reload)
     await metaserver.start()
     sys.setswitchinterval(SWITCH)
-    garbage = Garbage()
+    garbage = GarbageSearch()
     garbage.begin()
     LoopingCall(garbage.look).start(GARBAGE_LOOK, now=False)
     log.info(
@@ -137,7 +139,7 @@ async def _served(settings: Settings, reactor: ReactorBase, stop: Stop, beginnin
     return EXIT_FAILED if metaserver.lost else EXIT_OK
 
 
-async def _in_time(stop: Stop) -> None:
+async def _in_time(stop: StopRequest) -> None:
     """Wait until the program is asked to stop, also while it starts; force it to end in time from then on."""
     await stop.asked()
     last_resort(PROGRAM)

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.maintenance.health import HealthCheck, Source
-from buildtool.adapters.maintenance.orphan_sweep import Sweep
-from buildtool.adapters.maintenance.scrub_artifacts import Scrub
+from buildtool.adapters.maintenance.orphan_sweep import OrphanSweep
+from buildtool.adapters.maintenance.scrub_artifacts import ArtifactScrub
 from buildtool.adapters.maintenance.scrub_logs import LogScrub
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
@@ -75,8 +75,8 @@ class Housekeeping:
             return FINISH_EVERY
 
         self._store, self._send = store, send
-        sweep = Sweep(self.database, self.shelving, self._gone)
-        scrub = Scrub(self.database, self.shelving, self.damaged)
+        sweep = OrphanSweep(self.database, self.shelving, self._gone)
+        scrub = ArtifactScrub(self.database, self.shelving, self.damaged)
         self.conditions.sources = (*sources, sweep.problems)
         self._look = self.patrol("the look at how things stand", self.conditions.round_)
         for name, round_, delay in (
@@ -102,7 +102,7 @@ class Housekeeping:
             await withdrawing
 
     def corrupt(self, digest: str) -> None:
-        """Take in, without waiting, that a file was found damaged; see ``transfer.Oversight``."""
+        """Take in, without waiting, that a file was found damaged; see ``Oversight``."""
 
         def failed(failure: object) -> None:
             log.error("could not withdraw {digest}: {failure}", digest=digest, failure=failure)

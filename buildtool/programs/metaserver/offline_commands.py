@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from attrs import asdict, define
 
-from buildtool.adapters.maintenance.backup import Backup, Copied
-from buildtool.adapters.maintenance.fsck import DATABASE, Checkup, Report
+from buildtool.adapters.maintenance.backup import Backup, BackupContents
+from buildtool.adapters.maintenance.fsck import DATABASE, Fsck, FsckReport
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import Settings, load_settings
@@ -49,7 +49,7 @@ def _fsck(said: argparse.Namespace) -> int:
             f"there is no database in {directory}: put it or a backup in its place; for a new farm start bin/metaserver"
         )
     with DirectoryLock(directory, "metaserver fsck"):
-        checkup = Checkup(directory, time.time(), ReadingProgress(time.monotonic()))
+        checkup = Fsck(directory, time.time(), ReadingProgress(time.monotonic()))
         report = _interruptible(checkup.run(repair=said.repair))
     if report is None:
         return _EXIT_INTERRUPTED
@@ -98,7 +98,7 @@ COMMANDS = (
 """What can be done with a state directory."""
 
 
-def lines(report: Report) -> list[str]:
+def lines(report: FsckReport) -> list[str]:
     """Return a report for people: one line for each finding, and one that sums up."""
     left = sum(not finding.mended for finding in report.findings)
     told = [finding.line for finding in report.findings]
@@ -110,7 +110,7 @@ def lines(report: Report) -> list[str]:
     return [*told, f"{len(told)} found, {len(told) - left} mended, {left} left: {looked}"]
 
 
-def as_object(report: Report) -> dict[str, object]:
+def as_object(report: FsckReport) -> dict[str, object]:
     """Return a report for programs."""
     return {
         "damaged": report.damaged,
@@ -149,7 +149,7 @@ class ReadingProgress:
         complain(f"metaserver: reading {what}: {how_far}")
 
 
-def _copied_line(target: Path, copied: Copied) -> str:
+def _copied_line(target: Path, copied: BackupContents) -> str:
     absent = f"; {copied.withdrawn} artifacts had no file and are withdrawn in the copy" if copied.withdrawn else ""
     return (
         f"{target}: {copied.artifacts} artifacts ({size_words(copied.artifact_bytes)}) and {copied.logs} logs, "

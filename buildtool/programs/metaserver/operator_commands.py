@@ -22,13 +22,13 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_OK, Stop, run
+from buildtool.programs.common.program import EXIT_OK, StopRequest, run
 from buildtool.programs.common.subcommands import Subcommand, number
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
-    AskStanding,
+    AskFarmStatus,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -38,7 +38,7 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    ServerStands,
+    ServerStatus,
 )
 
 PROGRAM = "metaserver"
@@ -57,7 +57,7 @@ def _operate(make: Callable[[argparse.Namespace], Act] | None, said: argparse.Na
     settings = load_settings(said.config, secrets=False)
     act = make(said) if make is not None else None
 
-    async def ask(reactor: ReactorBase, _stop: Stop) -> int:
+    async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:
         await _asked(settings, reactor, lambda there: _said(there, act, as_json=said.json))
         return EXIT_OK
 
@@ -174,7 +174,7 @@ def _silent(error: BaseException | None) -> bool:
 
 async def _said(there: Session, act: Act | None, *, as_json: bool) -> None:
     if act is None:
-        standing = await there.ask(AskStanding(), FarmStatus)
+        standing = await there.ask(AskFarmStatus(), FarmStatus)
         say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
         return
     acted = await there.ask(act, ActionResult)
@@ -233,7 +233,7 @@ def _mail(unsent: int | None, refused: int | None) -> str:
     return f"{_count(unsent, 'mail is', 'mails are')} to be sent, {refused} refused"
 
 
-def _row(one: ServerStands) -> tuple[str, str, str]:
+def _row(one: ServerStatus) -> tuple[str, str, str]:
     return one.server, one.state, f"{one.running} of {one.slots}"
 
 

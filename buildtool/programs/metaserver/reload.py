@@ -46,7 +46,7 @@ def reread(old: Settings) -> Settings:
 
 
 @define
-class Reloading:
+class ConfigurationReload:
     """The replacement of the current configuration; ``apply`` then does what does not follow by itself.
 
     A configuration is a program, which may take long: ``executor`` runs it while everything else goes on, and with

@@ -17,11 +17,11 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
-from buildtool.adapters.mail.mailer import Mailer, Pace
-from buildtool.adapters.network.open_files import Refusals
+from buildtool.adapters.mail.mailer import Mailer, MailerLimits
+from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.runtime.fair_pool import FairPool
-from buildtool.adapters.runtime.memory import GivingBack
+from buildtool.adapters.runtime.memory import MemoryTrim
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.runtime.turn_meter import TurnMeter
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
@@ -46,20 +46,20 @@ from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
-from buildtool.metaserver.problems import Troubles
-from buildtool.metaserver.request_status import Addresses, RequestStatusReader
+from buildtool.metaserver.problems import BuildProblems
+from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.policy import Policy
 from buildtool.ports.metaserver import Bundle
 from buildtool.programs.common.listening import listen
-from buildtool.programs.common.shutdown import Closing
-from buildtool.programs.metaserver.configured import moved_on, programs
+from buildtool.programs.common.shutdown import ShutdownList
+from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
-from buildtool.programs.metaserver.reload import Reloading
-from buildtool.programs.metaserver.state_directory import Beginning, Stored, open_state
+from buildtool.programs.metaserver.reload import ConfigurationReload
+from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.webserver.site import web_site
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.servers.names import DAY
@@ -106,10 +106,10 @@ class Metaserver:
     reactor: ReactorBase
     pages: bool = False
     ask_stop: Callable[[str], None] = _unasked
-    beginning: Beginning = field(factory=Beginning)
-    _closing: Closing = field(init=False)
-    _refusals: Refusals = field(init=False)
-    _reloading: Reloading | None = field(default=None, init=False)
+    beginning: StartOptions = field(factory=StartOptions)
+    _closing: ShutdownList = field(init=False)
+    _refusals: RefusedConnections = field(init=False)
+    _reloading: ConfigurationReload | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
     _mailer: Mailer | None = field(default=None, init=False)
@@ -117,7 +117,7 @@ class Metaserver:
 
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
-        self._closing, self._refusals = Closing(timers), Refusals(timers.seconds)
+        self._closing, self._refusals = ShutdownList(timers), RefusedConnections(timers.seconds)
 
     async def start(self) -> None:
         """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""
@@ -160,8 +160,8 @@ class Metaserver:
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, bundles = await self._sources(settings.state_dir, timers)
-        addresses = Addresses(configuration)
-        outbox, pace = SqlOutboxStore(stored.database), Pace(grace=MAIL_GRACE)
+        addresses = PublicUrls(configuration)
+        outbox, pace = SqlOutboxStore(stored.database), MailerLimits(grace=MAIL_GRACE)
         self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, addresses, self.reactor), pace)
         closing.add("mail under way", self._mail_ended)
 
@@ -181,7 +181,7 @@ class Metaserver:
         requests = RequestService(
             configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns
         )
-        troubles, history = Troubles(broker, timers), SqlOperatorStore(stored.database)
+        troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
             configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
         )
@@ -209,20 +209,20 @@ class Metaserver:
                 show(settings)
             state.names.kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
-            await moved_on(settings, broker)
+            await end_outdated_builds(settings, broker)
             troubles.look()
 
-        self._reloading = Reloading(configuration, apply, self._pool(1, "the configuration"), timers)
+        self._reloading = ConfigurationReload(configuration, apply, self._pool(1, "the configuration"), timers)
         self._operate(operators, timers)
         mailer.startService()
 
     async def _look_after(
         self,
         keeping: Housekeeping,
-        stored: Stored,
+        stored: OpenState,
         broker: Broker,
         effects: EffectPerformer,
-        troubles: Troubles,
+        troubles: BuildProblems,
         servers: BuildServerService,
     ) -> None:
         """Finish the logs that an earlier life left, and from now on look after everything that is kept."""
@@ -237,7 +237,7 @@ class Metaserver:
             return LOOK_EVERY
 
         await finish_logs()
-        await moved_on(self.configuration.settings, broker)
+        await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
         keeping.patrol("the look whose the state directory is", stored.holding.round_)
         keeping.patrol("the look through the open builds", look)
@@ -266,7 +266,7 @@ class Metaserver:
         await bundles.start()
         return Resolvers(git, SvnResolver(svn, turns)), bundles
 
-    def _show(self, stored: Stored, requests: RequestService) -> Callable[[Settings], None]:
+    def _show(self, stored: OpenState, requests: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
@@ -292,7 +292,7 @@ class Metaserver:
                 self.ask_stop(reason)
 
         self._look(look, DRAINED_LOOK, timers, "the look whether it is drained")
-        self._look(GivingBack().look, MEMORY_LOOK, timers, "the look after free memory")
+        self._look(MemoryTrim().look, MEMORY_LOOK, timers, "the look after free memory")
 
     def _look(self, look: Callable[[], object], seconds: float, timers: IReactorTime, what: str) -> None:
         looking = LoopingCall(look)

@@ -22,7 +22,7 @@ from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.model.incarnations import Keys
-from buildtool.programs.common.shutdown import Closing
+from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.metaserver.holding import StateHold
 
 log = Logger()
@@ -35,7 +35,7 @@ Pool = Callable[[int, str], Threads]
 
 
 @frozen
-class Beginning:
+class StartOptions:
     """The options of a start that concern its state directory.
 
     ``accept_new`` lets it make a database beside files of an earlier one, ``restored`` says that it may be a copy.
@@ -46,7 +46,7 @@ class Beginning:
 
 
 @frozen
-class Stored:
+class OpenState:
     """The contents of the state directory, open. ``threads`` write, sync and hash files."""
 
     directory: Path
@@ -60,12 +60,12 @@ class Stored:
 
 async def open_state(
     directory: Path,
-    beginning: Beginning,
+    beginning: StartOptions,
     timers: IReactorTime,
-    closing: Closing,
+    closing: ShutdownList,
     pool: Pool,
     ask_stop: Callable[[str], None],
-) -> Stored:
+) -> OpenState:
     """Lock the state directory and open what lies in it; ``closing`` closes that at the end.
 
     ``ask_stop`` is called with the reason if the directory is lost later. Raises BuildToolError.
@@ -84,11 +84,11 @@ async def open_state(
     keys = await _take_hold(holding, directory, secret, closing, restored=beginning.restored)
     logs = LogStore(directory, threads)
     await logs.start()
-    return Stored(directory, keys, database, ArtifactStore(directory, threads), logs, threads, holding)
+    return OpenState(directory, keys, database, ArtifactStore(directory, threads), logs, threads, holding)
 
 
 async def _take_hold(
-    holding: StateHold, directory: Path, secret: tenure.Secret, closing: Closing, *, restored: bool
+    holding: StateHold, directory: Path, secret: tenure.Secret, closing: ShutdownList, *, restored: bool
 ) -> Keys:
     """Take the database for this process, note in ``holding`` how it was found, and return its keys."""
     database = holding.database

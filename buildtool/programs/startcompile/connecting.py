@@ -23,7 +23,7 @@ from buildtool.errors import (
 )
 from buildtool.programs.common.output import complain
 
-__all__ = ["STARTING", "Connecting", "as_answered"]
+__all__ = ["STARTING", "MetaserverConnector", "as_answered"]
 
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
@@ -34,7 +34,7 @@ _SILENT = 1.0
 
 
 @define
-class Connecting:
+class MetaserverConnector:
     """A connector to the metaserver at ``where``: waits for it the first time; later tries have their own time."""
 
     endpoint: IStreamClientEndpoint

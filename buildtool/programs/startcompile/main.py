@@ -29,7 +29,7 @@ from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
 from buildtool.programs.common.output import complain, say
-from buildtool.programs.common.program import Stop, run, whole
+from buildtool.programs.common.program import StopRequest, run, whole
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.startcompile.command_line import (
     Arguments,
@@ -38,13 +38,13 @@ from buildtool.programs.startcompile.command_line import (
     parse,
     read_request_id,
 )
-from buildtool.programs.startcompile.connecting import Connecting, as_answered
+from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.matrix import worst
-from buildtool.requester.outcome import MEANINGS, Exit, Result, all_as_json, as_json, exit_of_error
+from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, all_as_json, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
 from buildtool.requester.text import how_to_go_on, request_id_words, waits
 
@@ -66,11 +66,11 @@ def _run(words: Sequence[str]) -> int:
     except OutputLost:  # of the help
         raise
     except BuildToolError as error:
-        return _report([Result(exit_of_error(error), error=error)], None, wants_json="--json" in words)
+        return _report([RequestResult(exit_of_error(error), error=error)], None, wants_json="--json" in words)
     return run(PROGRAM, errand.run)
 
 
-Work = Callable[[Requester], Coroutine[Any, Any, Result | list[Result]]]
+Work = Callable[[Requester], Coroutine[Any, Any, RequestResult | list[RequestResult]]]
 """What a command does once there is somebody to ask."""
 
 
@@ -81,7 +81,7 @@ class _Errand:
     said: Arguments
     work: Work
 
-    async def run(self, reactor: ReactorBase, stop: Stop) -> int:
+    async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
         said, timers = self.said, IReactorTime(reactor)
         files = Threads(reactor, 1, "files")
@@ -89,7 +89,7 @@ class _Errand:
         console = _console(said, timers)
         host, port = said.host or said.settings.host, said.port or said.settings.pb_port
 
-        connect = Connecting(machine_at(reactor, host, port), at_port(host, port), timers)
+        connect = MetaserverConnector(machine_at(reactor, host, port), at_port(host, port), timers)
         place = FilePlace(OutputPlace(said.output), files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
         working = Deferred.fromCoroutine(self.work(requester))
@@ -101,7 +101,7 @@ class _Errand:
             console.close()
             result = _interrupted(requester, said)
         except BuildToolError as error:
-            result = Result(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
+            result = RequestResult(exit_of_error(error), requester.told, error=self._told_by(connect.where, error))
         finally:
             console.close()
             await downloads.close()
@@ -257,7 +257,7 @@ def _console(said: Arguments, timers: IReactorTime) -> SilentConsole:
     return TerminalConsole(timers) if sys.stdout.isatty() else PlainConsole()
 
 
-def _interrupted(requester: Requester, said: Arguments) -> Result:
+def _interrupted(requester: Requester, said: Arguments) -> RequestResult:
     """Print how to go on after an interruption, and return the result."""
     told = requester.told
     if told is not None and said.asked and waits(told) and not said.json:
@@ -266,10 +266,12 @@ def _interrupted(requester: Requester, said: Arguments) -> Result:
             complain(line)
     elif not said.json:
         complain("interrupted")
-    return Result(Exit.INTERRUPTED, told)
+    return RequestResult(ExitCode.INTERRUPTED, told)
 
 
-def _report(results: Sequence[Result], lost: OutputLost | None, *, wants_json: bool, together: bool = False) -> int:
+def _report(
+    results: Sequence[RequestResult], lost: OutputLost | None, *, wants_json: bool, together: bool = False
+) -> int:
     """Print what ``--json`` promises, or the error in one line; return the exit code, that of the worst.
 
     ``lost`` is why something of what was shown before could not be: then how to go on is said again on stderr.
@@ -289,7 +291,7 @@ def _report(results: Sequence[Result], lost: OutputLost | None, *, wants_json: b
         complain(f"{PROGRAM}: {lost}")
         for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
             complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; --cancel takes it back")
-    return int(code or (Exit.UNREAD if isinstance(lost, OutputUnread) else Exit.INTERNAL))
+    return int(code or (ExitCode.UNREAD if isinstance(lost, OutputUnread) else ExitCode.INTERNAL))
 
 
 # --- where the artifact goes ------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from buildtool.configuration.settings import Settings, load_settings
 from buildtool.model.addresses import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
-from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, Stop, run
+from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, number
 from buildtool.programs.webserver.site import StateReader, web_site
 
@@ -45,7 +45,7 @@ def _check_config(said: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: Stop) -> int:
+async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: StopRequest) -> int:
     """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
     reader = StateReader(reactor, settings.state_dir)
     endpoint = machine_at(reactor, settings.host, settings.pb_port)

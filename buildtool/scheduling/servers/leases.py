@@ -10,8 +10,8 @@ from __future__ import annotations
 from attrs import evolve
 
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState
-from buildtool.model.servers import Held, HeldState, Judged, Server, Verdict
-from buildtool.scheduling.answers import HeldJudged, Noted
+from buildtool.model.servers import Held, HeldState, HeldVerdict, Server, Verdict
+from buildtool.scheduling.answers import Acknowledged, HeldVerdicts
 from buildtool.scheduling.attempts import begin, close_attempt, end, miss
 from buildtool.scheduling.decision import DecisionContext, announce, server_of
 from buildtool.scheduling.effects import Abort
@@ -19,27 +19,27 @@ from buildtool.scheduling.events import DrainBegun, HeldReported
 from buildtool.scheduling.servers import quarantine
 
 
-def heard(context: DecisionContext, event: HeldReported) -> HeldJudged:
+def heard(context: DecisionContext, event: HeldReported) -> HeldVerdicts:
     """Renew the Leases of what a build server has; return what is to become of what is not simply to go on."""
     server = server_of(context, event)
     if server is None:
-        return HeldJudged(stale=True)
+        return HeldVerdicts(stale=True)
     judged = tuple(judge(context, server, held) for held in event.held)
-    return HeldJudged(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
+    return HeldVerdicts(tuple(one for one in judged if one.verdict is not Verdict.GO_ON))
 
 
-def drain(context: DecisionContext, event: DrainBegun) -> Noted:
+def drain(context: DecisionContext, event: DrainBegun) -> Acknowledged:
     """Mark a build server as draining: it is given nothing more in this Session."""
     server = server_of(context, event)
     if server is None:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     if not server.draining:
         context.state.put(evolve(server, draining=True))
         context.happened("server-draining", f"server/{server.name}", event.reason)
-    return Noted()
+    return Acknowledged()
 
 
-def judge(context: DecisionContext, server: Server, held: Held) -> Judged:
+def judge(context: DecisionContext, server: Server, held: Held) -> HeldVerdict:
     """Return what is to become of an Attempt that a build server has; renew the Lease of one that may go on."""
     attempt = context.state.attempts.get(held.key)
     if attempt is None or attempt.server != server.name:
@@ -81,7 +81,7 @@ def _still_aborting(context: DecisionContext, server: Server, attempt: Attempt, 
     return attempt.reason or "it was aborted"
 
 
-def _judge_missing(context: DecisionContext, server: Server, attempt: Attempt, held: Held) -> Judged:
+def _judge_missing(context: DecisionContext, server: Server, attempt: Attempt, held: Held) -> HeldVerdict:
     build = context.state.builds[attempt.build_id]
     if build.state is BuildState.QUEUED and build.epoch == attempt.epoch:
         _revive(context, server, attempt)
@@ -127,5 +127,5 @@ def _revive(context: DecisionContext, server: Server, attempt: Attempt) -> None:
     announce(context, running, server.name)
 
 
-def _told(held: Held, verdict: Verdict, reason: str = "") -> Judged:
-    return Judged(held.build_id, held.epoch, verdict, reason)
+def _told(held: Held, verdict: Verdict, reason: str = "") -> HeldVerdict:
+    return HeldVerdict(held.build_id, held.epoch, verdict, reason)

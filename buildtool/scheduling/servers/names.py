@@ -14,7 +14,7 @@ from attrs import evolve
 from buildtool.model.addresses import network_of
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Server
-from buildtool.scheduling.answers import NameHeld, NoPlace
+from buildtool.scheduling.answers import NameHeld, NameLimitReached
 from buildtool.scheduling.attempts import close_attempt
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.effects import Fence
@@ -47,7 +47,7 @@ LOOK_EVERY = 3_600.0
 Ranked = Callable[[Server], float]
 
 
-def refusal(context: DecisionContext, event: Registered) -> NameHeld | NoPlace | None:
+def refusal(context: DecisionContext, event: Registered) -> NameHeld | NameLimitReached | None:
     """Return why a login cannot be taken; None where it can, room having been made for a new name."""
     old = context.state.servers.get(event.server)
     if old is None:
@@ -127,13 +127,13 @@ def forget_largest(context: DecisionContext) -> None:
             return
 
 
-def _make_room(context: DecisionContext, event: Registered) -> NoPlace | None:
+def _make_room(context: DecisionContext, event: Registered) -> NameLimitReached | None:
     state = context.state
     if len(state.servers) < KNOWN:
         return None
     going = _first_to_go(state, event, context.now)
     if going is None:
-        return NoPlace(len(state.servers))
+        return NameLimitReached(len(state.servers))
     if going.connected:
         context.tell(Fence(going.name, going.session))
     forget(context, going, "somebody new needed the room")

@@ -9,8 +9,8 @@ from attrs import evolve
 
 from buildtool.model.addresses import find_address
 from buildtool.model.records import AttemptEnd, AttemptState, Mail, RequestState
-from buildtool.model.servers import Capability, Judged, Server, Verdict
-from buildtool.scheduling.answers import NameHeld, NoPlace, Noted, SessionOpened
+from buildtool.model.servers import Capability, HeldVerdict, Server, Verdict
+from buildtool.scheduling.answers import Acknowledged, NameHeld, NameLimitReached, SessionOpened
 from buildtool.scheduling.attempts import close_attempt, end, settle_confirmations, undelivered
 from buildtool.scheduling.decision import DecisionContext, server_of
 from buildtool.scheduling.effects import Fence, MailWritten
@@ -26,7 +26,7 @@ OWNERS = "build servers"
 """Against whose share mails to the owners of build servers count, all of them together: anybody may name anybody."""
 
 
-def register(context: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NoPlace:
+def register(context: DecisionContext, event: Registered) -> SessionOpened | NameHeld | NameLimitReached:
     """Open a new Session, if the name is free; what the server has goes on, what it has not is lost.
 
     One that is connected under the name is cut off only if it was asked and did not answer.
@@ -65,7 +65,7 @@ def register(context: DecisionContext, event: Registered) -> SessionOpened | Nam
     _lose_what_is_not_there(context, server)
     if held is not event.held:
         verdicts = tuple(
-            Judged(one.build_id, one.epoch, Verdict.DROP, "it is not this machine's") for one in event.held
+            HeldVerdict(one.build_id, one.epoch, Verdict.DROP, "it is not this machine's") for one in event.held
         )
     context.freed.add(server.name)
     settle_confirmations(context)
@@ -90,11 +90,11 @@ def _ask_again(context: DecisionContext, server: str) -> None:
             context.state.put(evolve(refusal, until=context.now))
 
 
-def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
+def disconnect(context: DecisionContext, event: Disconnected) -> Acknowledged:
     """End a Session; what it builds is believed alive until its Lease ends. An older Session's end changes nothing."""
     server = server_of(context, event)
     if server is None:
-        return Noted(stale=True)
+        return Acknowledged(stale=True)
     missing_since = 0.0 if event.clean else context.now
     context.state.put(
         evolve(
@@ -109,7 +109,7 @@ def disconnect(context: DecisionContext, event: Disconnected) -> Noted:
     context.happened("server-disconnected", f"server/{server.name}", event.reason)
     names.forget_largest(context)
     settle_confirmations(context)
-    return Noted()
+    return Acknowledged()
 
 
 def tell_owner(context: DecisionContext, name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from buildtool.model.matching.fitting import Fit
+from buildtool.model.matching.fitting import OfferFit
 from buildtool.model.matching.reasons import unmet
 from buildtool.model.platforms import Value
 from buildtool.model.properties import COUNTED, may_be_named
@@ -39,7 +39,7 @@ class CapabilityGroups:
         self._by_sign: dict[tuple[object, object], CapabilityGroup] = {}
         self._of: dict[str, CapabilityGroup] = {}
         self._connected: dict[CapabilityGroup, None] = {}
-        self._fits: dict[tuple[object, ...], WeakKeyDictionary[CapabilityGroup, Fit]] = {}
+        self._fits: dict[tuple[object, ...], WeakKeyDictionary[CapabilityGroup, OfferFit]] = {}
 
     def group_of(self, server: str) -> CapabilityGroup:
         """Return those that offer the same as a known server, itself among them."""
@@ -55,7 +55,7 @@ class CapabilityGroups:
         found = wanted.fit(server.capability).verdict(wanted.machine(server.capability))
         return found if isinstance(found, Offer) else tuple(found)
 
-    def fits(self, spec: BuildSpec) -> MutableMapping[CapabilityGroup, Fit]:
+    def fits(self, spec: BuildSpec) -> MutableMapping[CapabilityGroup, OfferFit]:
         """Return what was found lately of groups for Builds of this platform; the caller adds what it finds."""
         kind = (spec.project, spec.recipe_version, spec.platform, spec.native)
         found = self._fits.get(kind)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from buildtool.model.records import Row, Shift
+from buildtool.model.records import ExpiryShift, Row
 
 
 class Journal:
@@ -50,9 +50,9 @@ class Journal:
 
     def shift(self, seconds: float, *, failures: bool) -> None:
         """Write that all remembered failures, or else all open Requests, last so many seconds longer."""
-        earlier = self._rows.get((Shift, failures))
-        before = earlier.seconds if isinstance(earlier, Shift) else 0.0
-        self.write(failures, Shift(before + seconds, failures))
+        earlier = self._rows.get((ExpiryShift, failures))
+        before = earlier.seconds if isinstance(earlier, ExpiryShift) else 0.0
+        self.write(failures, ExpiryShift(before + seconds, failures))
 
     def writes(self, kind: type, key: object) -> bool:
         """Return whether a row is to be committed."""

@@ -41,7 +41,7 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
-from buildtool.model.servers import Held, HeldState, Judged, Verdict
+from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
 from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import codec
 from buildtool.protocol.hello import PROTOCOL_VERSION
@@ -55,8 +55,8 @@ from buildtool.protocol.messages import (
     Draining,
     Ended,
     Follow,
-    Heard,
     Heartbeat,
+    HeartbeatAnswer,
     Ok,
     Register,
     RenewTickets,
@@ -712,7 +712,7 @@ HELD = (Held(17, 1), Held(18, 2, HeldState.DONE))
 
 def test_what_is_held_is_said_at_each_login_and_judged_by_the_answer() -> None:
     farm, orders = Farm(), FakeOrders(has=HELD)
-    farm.servers.verdicts = (Judged(17, 1, Verdict.GO_ON), Judged(18, 2, Verdict.DROP, "built elsewhere"))
+    farm.servers.verdicts = (HeldVerdict(17, 1, Verdict.GO_ON), HeldVerdict(18, 2, Verdict.DROP, "built elsewhere"))
     link = farm.link(orders)
     assert farm.servers.logins[0].held == HELD
     assert orders.verdicts == list(farm.servers.verdicts)
@@ -745,18 +745,18 @@ def test_a_second_heartbeat_before_the_answer_to_the_first_is_refused() -> None:
     session = farm.result(greet(farm.ends, WHERE, "build server", farm.clock))  # type: ignore[arg-type]
     farm.result(session.call("register", messages.register("anna"), Welcome, pb.Referenceable()))
     farm.servers.deaf = Deferred()
-    first = Deferred.fromCoroutine(session.call("heartbeat", Heartbeat(), Heard))
+    first = Deferred.fromCoroutine(session.call("heartbeat", Heartbeat(), HeartbeatAnswer))
     with pytest.raises(UsageError, match="one heartbeat at a time"):
-        farm.result(session.call("heartbeat", Heartbeat(), Heard))
+        farm.result(session.call("heartbeat", Heartbeat(), HeartbeatAnswer))
     farm.servers.deaf.callback(None)
-    assert farm.ends.outcome(first) == Heard()
+    assert farm.ends.outcome(first) == HeartbeatAnswer()
     session.close()
 
 
 def test_the_verdicts_of_a_heartbeat_reach_the_orders() -> None:
     farm, orders = Farm(), FakeOrders()
     link = farm.link(orders)
-    farm.servers.verdicts = (Judged(17, 1, Verdict.DROP, "nobody waits"),)
+    farm.servers.verdicts = (HeldVerdict(17, 1, Verdict.DROP, "nobody waits"),)
     farm.ends.advance(15)
     assert orders.verdicts == list(farm.servers.verdicts)
     farm.stop(link)

@@ -28,7 +28,7 @@ from buildtool.protocol.calls import OPERATOR
 from buildtool.protocol.operator import (
     AbortBuild,
     ActionResult,
-    AskStanding,
+    AskFarmStatus,
     Drain,
     FarmStatus,
     ForgetFailure,
@@ -38,13 +38,13 @@ from buildtool.protocol.operator import (
     PurgeBuiltBy,
     RebuildBuild,
     ResumeServer,
-    ServerStands,
-    WaitingTold,
+    ServerStatus,
+    WaitingBuildStatus,
 )
 
 STANDING = FarmStatus(
-    1, 2, 3, 4, 5, 6, 7, True, ("the disk is full",), (ServerStands("anna", "paused", "no disk", 0, 1),), (),
-    (WaitingTold(9, "lua", "c" * 40, 2, 3.5, ("nobody has arch=ppc",)),),
+    1, 2, 3, 4, 5, 6, 7, True, ("the disk is full",), (ServerStatus("anna", "paused", "no disk", 0, 1),), (),
+    (WaitingBuildStatus(9, "lua", "c" * 40, 2, 3.5, ("nobody has arch=ppc",)),),
 )  # fmt: skip
 
 
@@ -56,9 +56,9 @@ class FakeOperatorService:
 
     @property
     def handlers(self) -> Handlers:
-        return {**dict.fromkeys(OPERATOR.values(), self.act), AskStanding: self.standing}
+        return {**dict.fromkeys(OPERATOR.values(), self.act), AskFarmStatus: self.standing}
 
-    async def standing(self, _by: Principal, _message: AskStanding) -> FarmStatus:
+    async def standing(self, _by: Principal, _message: AskFarmStatus) -> FarmStatus:
         return STANDING
 
     async def act(self, by: Principal, message: object) -> ActionResult:
@@ -100,7 +100,7 @@ class SocketTests(TestCase):
     async def test_each_act_arrives_with_the_user_whom_the_system_names(self) -> None:
         self.serve()
         there = await self.operator()
-        assert await there.ask(AskStanding(), FarmStatus) == STANDING
+        assert await there.ask(AskFarmStatus(), FarmStatus) == STANDING
         for act in ACTS:
             assert (await there.ask(act, ActionResult)).words == (f"{type(act).__name__} done",)
         assert [message for message, _ in self.service.acts] == ACTS
@@ -125,7 +125,7 @@ class SocketTests(TestCase):
         with self.assertRaises(Unavailable):
             await self.operator()
         self.serve()
-        assert await (await self.operator()).ask(AskStanding(), FarmStatus) == STANDING
+        assert await (await self.operator()).ask(AskFarmStatus(), FarmStatus) == STANDING
 
     async def test_what_is_no_socket_is_not_replaced(self) -> None:
         (self.directory / NAME).write_text("somebody's own")
@@ -147,7 +147,7 @@ class SocketTests(TestCase):
         self.directory /= "x" * (LONGEST + 20)
         self.directory.mkdir()
         self.serve()
-        assert await (await self.operator()).ask(AskStanding(), FarmStatus) == STANDING
+        assert await (await self.operator()).ask(AskFarmStatus(), FarmStatus) == STANDING
 
     async def test_no_other_role_is_given_out_here(self) -> None:
         self.serve()

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.page_questions import PATIENCE, REST, MetaserverQuestions
 from buildtool.model.principal import Principal
-from buildtool.protocol.messages import AskHealth, HealthTold
+from buildtool.protocol.messages import AskHealth, HealthStatus
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
 
@@ -18,8 +18,8 @@ from tests.fakes import FakeBuildServerService, FakeRequestService
 class Troubled(FakeRequestService):
     """A metaserver that something keeps from its work."""
 
-    async def health(self, _by: Principal, _message: AskHealth) -> HealthTold:
-        return HealthTold(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
+    async def health(self, _by: Principal, _message: AskHealth) -> HealthStatus:
+        return HealthStatus(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
 
 
 @define
@@ -37,7 +37,7 @@ class World:
     def come(self) -> None:
         self.wires.server = Gateway(self.clock).factory(Troubled().handlers, FakeBuildServerService().handlers)
 
-    def health(self) -> HealthTold | None:
+    def health(self) -> HealthStatus | None:
         return self.wires.result(self.questions.health())
 
 
@@ -45,7 +45,7 @@ def test_what_the_metaserver_says_of_itself_reaches_monitoring() -> None:
     world = World()
     world.come()
     said = world.health()
-    assert said == HealthTold(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
+    assert said == HealthStatus(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
 
 
 def test_a_metaserver_that_is_away_says_nothing_and_is_asked_again_after_a_while() -> None:
@@ -72,7 +72,7 @@ def test_a_metaserver_that_does_not_answer_says_nothing() -> None:
     world = World()
     world.come()
     assert world.health() is not None
-    found: list[HealthTold | None] = []
+    found: list[HealthStatus | None] = []
     Deferred.fromCoroutine(world.questions.health()).addCallback(found.append)
     world.clock.advance(PATIENCE)
     assert found == [None]

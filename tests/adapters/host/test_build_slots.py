@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.host import build_slots
-from buildtool.adapters.host.build_slots import Slots
+from buildtool.adapters.host.build_slots import BuildSlots
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.trees import remove_tree
@@ -56,7 +56,7 @@ def patient(home: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("flag", ["+i", "+a"])
 def test_what_root_s_build_made_immutable_in_its_slot_is_in_nobody_s_way(tmp_path: Path, flag: str) -> None:
     top, tree = tmp_path / "slots", tmp_path / "tree"
-    slots = Slots(top, Inline(), {})
+    slots = BuildSlots(top, Inline(), {})
     tree.mkdir()
     (tree / "made").write_text("x")
 
@@ -85,7 +85,7 @@ def test_two_slots_that_are_prepared_at_once_before_any_was_are_both_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one found missing the other has made meanwhile: it is not to be taken for what a build left behind."""
-    slots, places = Slots(tmp_path / "slots", Inline(), {}), list[SlotPlace]()
+    slots, places = BuildSlots(tmp_path / "slots", Inline(), {}), list[SlotPlace]()
     other = threading.Thread(target=lambda: places.append(run(slots.prepare(1, Halt()))))
 
     def meanwhile(path: Path, check: Callable[[], None] = lambda: None) -> None:
@@ -104,7 +104,7 @@ def test_two_slots_that_are_prepared_at_once_before_any_was_are_both_there(
 class StartingAnew(SynchronousTestCase):
     def setUp(self) -> None:
         self.top = Path(self.mktemp()).absolute() / "slots"
-        self.slots = Slots(self.top, Inline(), {})
+        self.slots = BuildSlots(self.top, Inline(), {})
         self.home = self.successResultOf(Deferred.fromCoroutine(self.slots.prepare(0, Halt()))).home
 
     def test_what_a_killed_program_left_running_is_ended_and_its_files_are_gone(self) -> None:
@@ -129,7 +129,7 @@ def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Pat
     (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
     for compiler, name in (("gcc", "here"), ("powerpc-linux-gnu-gcc", "there")):
         subprocess.run([compiler, "-o", tmp_path / name, tmp_path / "main.c"], check=True)
-    slots = Slots(tmp_path / "slots", Inline(), {})
+    slots = BuildSlots(tmp_path / "slots", Inline(), {})
     run(slots.pack(tmp_path, ["main.c", "there"], tmp_path / "one.zip", 10**9, Halt()))
     run(slots.pack(tmp_path, ["main.c", "here", "there"], tmp_path / "two.zip", 10**9, Halt()))
     run(slots.pack(tmp_path, ["main.c"], tmp_path / "none.zip", 10**9, Halt()))
@@ -145,7 +145,7 @@ def test_the_architectures_of_an_archive_are_those_of_its_programs(tmp_path: Pat
 def test_whatever_a_build_does_to_its_slot_it_is_packed_and_the_next_gets_a_fresh_one(spoil: str) -> None:
     """It runs as the same user, and its home is there: what it breaks there is not held against the machine."""
     with TemporaryDirectory() as directory, anybody(Path(directory)):
-        slots, halt = Slots(Path(directory) / "slots", Inline(), {}), Halt()
+        slots, halt = BuildSlots(Path(directory) / "slots", Inline(), {}), Halt()
         place = run(slots.prepare(0, halt))
         tree, elsewhere = Path(directory) / "tree", Path(directory) / "elsewhere"
         for made in (tree, elsewhere):

@@ -12,12 +12,12 @@ from buildtool.adapters.host.toolchain_file import (
     COMMAND_LIMIT,
     SIZE_LIMIT,
     TOOLCHAINS_LIMIT,
-    DonorsFile,
+    ToolchainFile,
     arch_of,
     load_toolchain_file,
     parse_toolchain_file,
 )
-from buildtool.adapters.host.toolchains import Named
+from buildtool.adapters.host.toolchains import NamedToolchain
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import ARCHES, TRIPLES
 from buildtool.model.servers import OfferKind
@@ -25,7 +25,7 @@ from buildtool.model.servers import OfferKind
 MANUAL = Path(__file__).resolve().parents[3] / "docs/donor.rst"
 
 
-def parsed(text: str) -> DonorsFile:
+def parsed(text: str) -> ToolchainFile:
     return parse_toolchain_file(tomllib.loads(text), "f.toml")
 
 
@@ -34,7 +34,7 @@ def one(lines: str) -> str:
 
 
 def test_an_empty_file_restricts_and_adds_nothing() -> None:
-    assert parsed("") == DonorsFile()
+    assert parsed("") == ToolchainFile()
 
 
 def test_everything_that_a_toolchain_can_say() -> None:
@@ -47,7 +47,7 @@ def test_everything_that_a_toolchain_can_say() -> None:
     )
     assert found.platforms == ("native", "ppc")
     assert found.toolchains == (
-        Named(
+        NamedToolchain(
             "powerpc-linux-gnu", "ppc", OfferKind.EMULATED, {"CC": "gcc -mcpu=603", "STRIP": "true"}, "glibc", "2.31",
             ("qemu-ppc", "-L", "/a b"), "f.toml: toolchain 1 (powerpc-linux-gnu)",
         ),

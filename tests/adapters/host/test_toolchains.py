@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from buildtool.adapters.host import toolchains
 from buildtool.adapters.host.elf import HEAD, elf_arch
-from buildtool.adapters.host.toolchains import Named, Survey, known_toolchains, last_words, parse_answer, survey
+from buildtool.adapters.host.toolchains import (
+    NamedToolchain,
+    ToolchainSurvey,
+    known_toolchains,
+    last_words,
+    parse_answer,
+    survey,
+)
 from buildtool.errors import ConfigurationError
 from buildtool.model.platforms import ARCHES, TRIPLES
 from buildtool.model.servers import OfferKind
@@ -24,7 +31,7 @@ CROSS = {
     "riscv64-linux-gnu": "libc6-dev-riscv64-cross",
     "s390x-linux-gnu": "libc6-dev-s390x-cross",
 }
-PPC = Named("powerpc-linux-gnu", "ppc")
+PPC = NamedToolchain("powerpc-linux-gnu", "ppc")
 
 
 def elf(bits: int, order: str, machine: int) -> bytes:
@@ -114,7 +121,7 @@ def test_every_triple_leads_to_a_known_architecture_and_the_machines_own_is_not_
 
 
 def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:
-    assert survey(known_toolchains("linux", "x86_64"), str(tmp_path)) == Survey()
+    assert survey(known_toolchains("linux", "x86_64"), str(tmp_path)) == ToolchainSurvey()
 
 
 @pytest.mark.parametrize("triple", CROSS)
@@ -122,7 +129,7 @@ def test_debians_cross_compilers_are_found_with_library_compiler_and_emulator(tr
     require(f"{triple}-gcc", f"gcc-{triple} {CROSS[triple]}")
     qemu = f"qemu-{TRIPLES[triple]}-static"
     require(qemu, "qemu-user-static")
-    found = survey([Named(triple, TRIPLES[triple])])
+    found = survey([NamedToolchain(triple, TRIPLES[triple])])
     assert found.rejected == ()
     (one,) = found.toolchains
     assert (one.arch, one.kind, one.libc) == (TRIPLES[triple], OfferKind.CROSS, "glibc")
@@ -177,14 +184,14 @@ def test_a_compiler_that_makes_no_such_program_is_not_offered_and_it_is_told_why
 # --- what the donor names -------------------------------------------------------------------------------------
 
 
-def native(**changed: object) -> Named:
+def native(**changed: object) -> NamedToolchain:
     """This machine's own compiler under the name of a donor's toolchain."""
     compiler = require("gcc", "gcc")
     with Path(sys.executable).resolve().open("rb") as stream:
         arch = elf_arch(stream.read(HEAD))
     assert arch is not None
     said: dict[str, object] = {"kind": OfferKind.NATIVE, "tools": {"CC": compiler}, "where": "mine.toml: toolchain 1"}
-    return Named(f"{arch}-own-linux", arch, **{**said, **changed})  # type: ignore[arg-type]
+    return NamedToolchain(f"{arch}-own-linux", arch, **{**said, **changed})  # type: ignore[arg-type]
 
 
 def test_what_the_donor_says_of_a_library_goes_before_what_its_headers_say() -> None:
@@ -221,7 +228,7 @@ def test_a_toolchain_of_the_donors_own_that_does_not_work_is_an_error_that_says_
     changed: dict[str, object], why: str
 ) -> None:
     if "arch" in changed:
-        named = toolchains.Named(
+        named = toolchains.NamedToolchain(
             "x", "ppc", OfferKind.NATIVE, {"CC": require("gcc", "gcc")}, where="mine.toml: toolchain 1"
         )
     else:

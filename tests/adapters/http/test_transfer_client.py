@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from buildtool.adapters.http.client import Patience
+from buildtool.adapters.http.client import HttpTimeouts
 from buildtool.errors import (
     BadOffset,
     BadTicket,
@@ -376,7 +376,7 @@ class LogTests(ClientCase):
 
 
 class PatienceTests(ClientCase):
-    patience = Patience(connect=0.2, stall=0.2, answer=0.2)
+    patience = HttpTimeouts(connect=0.2, stall=0.2, answer=0.2)
 
     async def test_a_server_that_stops_is_not_waited_for(self) -> None:
         """It says nothing, or nothing more, or it takes nothing more."""

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.http.client import Patience
+from buildtool.adapters.http.client import HttpTimeouts
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_client import TransferClient
@@ -90,7 +90,7 @@ class TransferCase(TestCase):
 
     timeout = 30
     limits = HttpLimits(linger=0.05)
-    patience = Patience()
+    patience = HttpTimeouts()
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.state = Path(self.mktemp())

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Mailer, Pace, delay
+from buildtool.adapters.mail.mailer import GIVE_UP_AFTER, GIVE_UP_TRIES, PAUSE, RETRY, Mailer, MailerLimits, delay
 from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.configuration.mail_settings import MailSettings
@@ -23,7 +23,7 @@ from tests.support.outbox import WALL, MemoryOutbox, outgoing
 from tests.support.smtp import SmtpServer, parse
 
 reactor: Any = the_reactor
-PACE = Pace()
+PACE = MailerLimits()
 SETTINGS = MailSettings("mail.test", 25, "farm@example.org", starttls="never")
 
 
@@ -83,7 +83,7 @@ class MailerCase(SynchronousTestCase):
         self.outbox = MemoryOutbox()
 
     def start(
-        self, *names: str, settings: MailSettings | None = SETTINGS, pace: Pace = PACE, how: Any = render
+        self, *names: str, settings: MailSettings | None = SETTINGS, pace: MailerLimits = PACE, how: Any = render
     ) -> Mailer:
         for mail in mails(*names):
             self.outbox.put(mail)
@@ -211,7 +211,7 @@ class TestMailer(MailerCase):
     def test_new_mail_is_sent_though_the_wake_up_got_lost(self) -> None:
         self.start()
         self.outbox.put(*mails("a"))
-        self.clock.advance(Pace().sweep)
+        self.clock.advance(MailerLimits().sweep)
         assert self.outbox.done == {"key-a": "sent"}
 
     def test_a_mail_put_off_waits_no_longer_when_the_clock_was_wrong_for_a_while(self) -> None:
@@ -272,7 +272,7 @@ class TestMailer(MailerCase):
 
     def test_while_the_server_is_away_one_mail_at_a_time_asks_whether_it_is_back_ever_more_rarely(self) -> None:
         self.post.away = True
-        self.start(*(f"m{n}" for n in range(50)), pace=Pace(lanes=1))
+        self.start(*(f"m{n}" for n in range(50)), pace=MailerLimits(lanes=1))
         tries = []
         for _ in range(12):
             before = len(self.post.tried)
@@ -321,7 +321,7 @@ class TestMailer(MailerCase):
 
     def test_a_mail_at_which_the_server_stumbles_does_not_hold_up_the_others(self) -> None:
         self.post.problem["a@example.org"] = MailServerTrouble("closed the connection (DATA)")
-        self.start(*"abcdefgh", pace=Pace(lanes=1))
+        self.start(*"abcdefgh", pace=MailerLimits(lanes=1))
         self.clock.advance(PAUSE.first)
         assert self.post.tried[:2] == ["a@example.org", "b@example.org"]
         self.clock.pump([1.0] * 30)
@@ -332,7 +332,7 @@ class TestMailer(MailerCase):
 
     def test_no_more_deliveries_run_at_once_than_there_are_lanes(self) -> None:
         self.post.hold = []
-        self.start(*(f"m{n}" for n in range(20)), pace=Pace(lanes=3, batch=5))
+        self.start(*(f"m{n}" for n in range(20)), pace=MailerLimits(lanes=3, batch=5))
         while self.post.hold:
             self.post.hold.pop(0).callback(None)
             self.clock.advance(0)
@@ -341,7 +341,7 @@ class TestMailer(MailerCase):
 
     def test_one_delivery_that_hangs_does_not_block_the_other_lanes(self) -> None:
         self.post.hold = []
-        self.start(*"abcde", pace=Pace(lanes=2))
+        self.start(*"abcde", pace=MailerLimits(lanes=2))
         _, *others = self.post.hold
         while others:
             others.pop().callback(None)
@@ -477,7 +477,7 @@ class TestStopping(MailerCase):
 
     def test_a_stop_waits_for_deliveries_under_way_and_begins_no_others(self) -> None:
         self.post.hold = []
-        mailer = self.start("a", "b", pace=Pace(lanes=1))
+        mailer = self.start("a", "b", pace=MailerLimits(lanes=1))
         stopped = mailer.stopService()
         assert stopped is not None
         self.assertNoResult(stopped)
@@ -491,7 +491,7 @@ class TestStopping(MailerCase):
         mailer = self.start("a")
         stopped = mailer.stopService()
         assert stopped is not None
-        self.clock.advance(Pace().grace)
+        self.clock.advance(MailerLimits().grace)
         self.successResultOf(stopped)
         assert list(self.outbox.waiting) == ["key-a"]
         assert self.clock.getDelayedCalls() == []
@@ -500,7 +500,7 @@ class TestStopping(MailerCase):
         self.post.hold = []
         mailer = self.start("a")
         stopped = mailer.stopService()
-        self.clock.advance(Pace().grace)
+        self.clock.advance(MailerLimits().grace)
         assert stopped is not None
         self.successResultOf(stopped)
         self.post.hold = None
@@ -565,7 +565,9 @@ class TestOverLoopback(TestCase):
         settings = MailSettings("127.0.0.1", self.server.port, "farm@example.org", starttls="never")
         # Its time-outs run on a clock that stands still: mail under way is not to be cut off where a pause passes.
         deliver = SmtpDelivery(settings, reactor, Clock())
-        mailer = Mailer(self.outbox, self.clock, WallClock(self.clock), settings, render, deliver, Pace(sweep=3600))
+        mailer = Mailer(
+            self.outbox, self.clock, WallClock(self.clock), settings, render, deliver, MailerLimits(sweep=3600)
+        )
         mailer.startService()
         self.addCleanup(mailer.stopService)
         return mailer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from buildtool.adapters.maintenance.fsck import Checkup, Report
+from buildtool.adapters.maintenance.fsck import Fsck, FsckReport
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
@@ -34,11 +34,11 @@ def state(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "state"))
 
 
-def look(state: Path, *, repair: bool = False) -> Report:
-    return run(Checkup(state, NOW).run(repair=repair))
+def look(state: Path, *, repair: bool = False) -> FsckReport:
+    return run(Fsck(state, NOW).run(repair=repair))
 
 
-def checks(report: Report) -> set[str]:
+def checks(report: FsckReport) -> set[str]:
     return {finding.check for finding in report.findings}
 
 
@@ -343,7 +343,7 @@ def test_each_mend_is_noted_among_the_events(state: Path) -> None:
 
 def test_reading_the_artifacts_tells_how_far_it_is(state: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    run(Checkup(state, NOW, lambda *what: told.append(what)).run(repair=False))
+    run(Fsck(state, NOW, lambda *what: told.append(what)).run(repair=False))
     size = len(states.BYTES)
     assert ("artifacts", 0, size) in told
     assert ("artifacts", size, size) in told

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import Connection
 
 from buildtool.adapters.maintenance import orphan_sweep
-from buildtool.adapters.maintenance.fsck import Checkup
-from buildtool.adapters.maintenance.orphan_sweep import AT_ONCE, EVERY, GRACE, PAUSE, Sweep
+from buildtool.adapters.maintenance.fsck import Fsck
+from buildtool.adapters.maintenance.orphan_sweep import AT_ONCE, EVERY, GRACE, PAUSE, OrphanSweep
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
-from buildtool.adapters.storage.filesystem import RealDisk, Status
+from buildtool.adapters.storage.filesystem import FileStatus, RealDisk
 from buildtool.concurrency.periodic import PeriodicTask
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.keeping import KeepingCase
@@ -26,7 +26,7 @@ from tests.support.inline import run
 class TestSweep(KeepingCase):
     def setUp(self) -> None:
         super().setUp()
-        self.sweep = Sweep(self.database, self.shelving, self.gone)
+        self.sweep = OrphanSweep(self.database, self.shelving, self.gone)
 
     def sweeps(self, seconds: float) -> None:
         """Sweep for some time."""
@@ -45,7 +45,7 @@ class TestSweep(KeepingCase):
         self.pass_time(3 * EVERY, 5.0)
         assert not stored(self.state, digest).exists()
         assert stored(self.state).exists()
-        assert run(Checkup(self.state, states.NOW).run(repair=False)).findings == ()
+        assert run(Fsck(self.state, states.NOW).run(repair=False)).findings == ()
 
     def test_most_of_what_is_there_is_never_deleted_and_the_operator_is_told(self) -> None:
         """As when the database was lost, or is another: whoever has the right one finds all files still there."""
@@ -123,7 +123,7 @@ class TestSweep(KeepingCase):
         """What a directory holds may be known, while the files are out of reach for a moment."""
 
         class Dying(RealDisk):
-            def look(self, path: Path) -> Status:
+            def look(self, path: Path) -> FileStatus:
                 raise OSError(errno.EIO, "Input/output error", str(path))
 
         disk = Dying()
@@ -132,7 +132,7 @@ class TestSweep(KeepingCase):
         self.sweeps(2 * EVERY)
         assert self.withdrawn == []
 
-        class Unmounted(Sweep):
+        class Unmounted(OrphanSweep):
             async def _files(self, patrol: PeriodicTask) -> bool:
                 found = await super()._files(patrol)
                 shutil.rmtree(self.shelving.directory / "artifacts")

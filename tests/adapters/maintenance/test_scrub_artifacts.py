@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.maintenance import scrub_artifacts
-from buildtool.adapters.maintenance.scrub_artifacts import FASTEST, OVERHEAD, PIECE, REST, SLOWEST, Scrub, rate
+from buildtool.adapters.maintenance.scrub_artifacts import FASTEST, OVERHEAD, PIECE, REST, SLOWEST, ArtifactScrub, rate
 from tests.adapters.maintenance import states
 from tests.adapters.maintenance.keeping import KeepingCase
 from tests.adapters.maintenance.states import DIGEST, soil, stored
@@ -26,7 +26,7 @@ class TestScrub(KeepingCase):
     def setUp(self) -> None:
         super().setUp()
         self.told: list[tuple[str, str]] = []
-        self.scrub = Scrub(self.database, self.shelving, self.damaged)
+        self.scrub = ArtifactScrub(self.database, self.shelving, self.damaged)
 
     async def damaged(self, digest: str, what: str) -> None:
         self.told.append((digest, what))
@@ -70,7 +70,7 @@ class TestScrub(KeepingCase):
         run(patrol.stop())
         noted = json.loads((self.state / "scrub").read_text())["after"]
         assert noted in (1, 2)
-        again = Scrub(self.database, self.shelving, self.damaged)
+        again = ArtifactScrub(self.database, self.shelving, self.damaged)
         self.told.clear()
         (self.state / "scrub").write_text('{"after": 2}')
         self.patrol(again.round_)

@@ -4,11 +4,11 @@ from threading import Event, current_thread
 
 import pytest
 
-from buildtool.adapters.runtime.threads import Helpers
+from buildtool.adapters.runtime.threads import HelperPools
 
 
 def test_threads_are_kept_for_the_next_and_nobody_shares_them() -> None:
-    helpers = Helpers(1)
+    helpers = HelperPools(1)
     with helpers.help() as first, helpers.help() as second:
         one, other = first.submit(current_thread).result(), second.submit(current_thread).result()
     assert one is not other
@@ -17,7 +17,7 @@ def test_threads_are_kept_for_the_next_and_nobody_shares_them() -> None:
 
 
 def test_nothing_runs_on_after_whoever_was_helped_has_failed() -> None:
-    helpers, begun, go, ended = Helpers(1), Event(), Event(), Event()
+    helpers, begun, go, ended = HelperPools(1), Event(), Event(), Event()
 
     def work() -> None:
         begun.set()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from buildtool.adapters.runtime.memory import AGAIN, GROWN, OFTEN, Garbage, GivingBack, resident, trim
+from buildtool.adapters.runtime.memory import AGAIN, GROWN, OFTEN, GarbageSearch, MemoryTrim, resident, trim
 from tests.support.failures import keep_young
 
 
@@ -19,7 +19,7 @@ def test_it_is_given_back_when_the_program_has_grown_and_not_before() -> None:
         given.append(1)
         return True
 
-    giving = GivingBack(lambda: next(sizes), give)
+    giving = MemoryTrim(lambda: next(sizes), give)
     assert [giving.look() for _ in range(6)] == [False, False, False, True, False, True]
     assert len(given) == 2
 
@@ -60,7 +60,7 @@ def grow() -> list[Ring]:
 
 @pytest.mark.usefixtures("own_garbage")
 def test_garbage_is_looked_for_once_enough_has_come_and_never_among_what_was_looked_through() -> None:
-    garbage = Garbage(lambda: 0.0)
+    garbage = GarbageSearch(lambda: 0.0)
     garbage.begin()
     assert not garbage.look()
     kept, lost = grow(), weakref.ref(Ring())
@@ -74,7 +74,7 @@ def test_garbage_is_looked_for_once_enough_has_come_and_never_among_what_was_loo
 
 @pytest.mark.usefixtures("own_garbage")
 def test_python_itself_looks_through_all_there_is_no_more() -> None:
-    Garbage(lambda: 0.0).begin()
+    GarbageSearch(lambda: 0.0).begin()
     before = gc.get_stats()[2]["collections"]
     kept = [grow() for _ in range(4)]
     assert gc.get_stats()[2]["collections"] == before
@@ -84,7 +84,7 @@ def test_python_itself_looks_through_all_there_is_no_more() -> None:
 @pytest.mark.usefixtures("own_garbage")
 def test_what_becomes_garbage_after_it_was_kept_is_found_in_the_end() -> None:
     now = 0.0
-    garbage = Garbage(lambda: now)
+    garbage = GarbageSearch(lambda: now)
     old = Ring()
     seen = weakref.ref(old)
     garbage.begin()

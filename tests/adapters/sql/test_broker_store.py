@@ -26,6 +26,7 @@ from buildtool.model.records import (
     AuditEvent,
     Build,
     BuildState,
+    ExpiryShift,
     Mail,
     Refusal,
     RememberedFailure,
@@ -33,7 +34,6 @@ from buildtool.model.records import (
     RequestState,
     Row,
     Shelf,
-    Shift,
 )
 from buildtool.model.servers import Server
 from buildtool.ports.pages import RunningBuild
@@ -536,7 +536,7 @@ def test_when_the_clock_is_set_what_was_put_off_follows_and_what_is_new_is_due(f
 def test_a_shift_moves_what_is_open_or_remembered_and_nothing_that_has_ended(files: Files) -> None:
     ended = evolve(REQUEST, id=2, client_id="c2", state=RequestState.CANCELLED, build_id=None)
     files.commit(BUILD, REQUEST, ended, FAILURE)
-    files.commit(Shift(50.0, failures=False), Shift(70.0, failures=True))
+    files.commit(ExpiryShift(50.0, failures=False), ExpiryShift(70.0, failures=True))
     (waiting,) = run(files.broker.load()).requests
     assert waiting == evolve(REQUEST, expires_at=REQUEST.expires_at + 50.0)
     assert run(files.broker.request(2)) == ended
@@ -546,7 +546,7 @@ def test_a_shift_moves_what_is_open_or_remembered_and_nothing_that_has_ended(fil
 
 def test_what_is_written_with_a_shift_stands_as_it_is_written(files: Files) -> None:
     files.commit(BUILD, REQUEST)
-    files.commit(Shift(50.0, failures=False), evolve(REQUEST, expires_at=1.0))
+    files.commit(ExpiryShift(50.0, failures=False), evolve(REQUEST, expires_at=1.0))
     assert run(files.broker.load()).requests == (evolve(REQUEST, expires_at=1.0),)
 
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.storage.artifacts import ArtifactStore
-from buildtool.adapters.storage.filesystem import Mode
+from buildtool.adapters.storage.filesystem import OpenMode
 from buildtool.adapters.storage.logs import LogState, LogStore
 from buildtool.errors import BadUpload, Damaged, NotFound, StorageUnavailable, WrongDigest
 from tests.adapters.http.transfers import digest_of
@@ -334,7 +334,7 @@ def test_a_finished_log_lasts_and_one_that_is_being_finished_is_never_lost(seed:
         disk = a_disk(seed)
         store = logs(disk)
         write_log(store)
-        file = disk.open(STATE / "logs" / "7-1.log", Mode.READ)
+        file = disk.open(STATE / "logs" / "7-1.log", OpenMode.READ)
         disk.sync(file)
         disk.sync_directory(STATE / "logs")
         said = down_after(disk, step, lambda store=store: do(store.finish(*KEY)), power=power)  # type: ignore[misc]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.storage.filesystem import (
-    Mode,
+    OpenMode,
     RealDisk,
     exists,
     make_directories,
@@ -22,15 +22,15 @@ def test_what_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         make_directories(disk, tmp_path / "a" / "b")
-        disk.close(disk.open(tmp_path / "a" / "b" / "file", Mode.NEW))
+        disk.close(disk.open(tmp_path / "a" / "b" / "file", OpenMode.NEW))
     finally:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b", "a/b/file")]
     assert modes == [0o700, 0o700, 0o600]
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_a_link_is_not_followed_and_is_removed_itself(tmp_path: Path, mode: Mode) -> None:
+@pytest.mark.parametrize("mode", OpenMode)
+def test_a_link_is_not_followed_and_is_removed_itself(tmp_path: Path, mode: OpenMode) -> None:
     (tmp_path / "precious").write_bytes(b"bytes")
     (tmp_path / "directory").mkdir()
     for target in ("precious", "directory"):
@@ -43,7 +43,7 @@ def test_a_link_is_not_followed_and_is_removed_itself(tmp_path: Path, mode: Mode
 
 
 def test_a_file_that_is_still_open_in_a_program_that_is_started_is_not_open_there(tmp_path: Path) -> None:
-    file = RealDisk().open(tmp_path / "file", Mode.NEW)
+    file = RealDisk().open(tmp_path / "file", OpenMode.NEW)
     try:
         assert not os.get_inheritable(file)
     finally:

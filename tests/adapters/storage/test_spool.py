@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.filesystem import Disk, Mode, RealDisk, make_directories
+from buildtool.adapters.storage.filesystem import Disk, OpenMode, RealDisk, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.errors import MachineFault
 from buildtool.model.records import AttemptEnd
@@ -68,7 +68,7 @@ class Machine:
 
     def pack(self, data: bytes) -> None:
         """The archive is not synced, as ``make_zip`` leaves it."""
-        file = self.disk.open(self.output, Mode.EMPTY)
+        file = self.disk.open(self.output, OpenMode.EMPTY)
         self.disk.append(file, data)
         self.disk.close(file)
 
@@ -106,7 +106,7 @@ def test_what_is_kept_is_found_after_a_start_with_its_file_until_it_is_dropped(
     disk = disk or Machine().disk
     make_directories(disk, tmp_path) if not isinstance(disk, RealDisk) else None
     archive = tmp_path / "out.zip"
-    file = disk.open(archive, Mode.NEW)
+    file = disk.open(archive, OpenMode.NEW)
     disk.append(file, BYTES)
     disk.close(file)
     spool = Spool(tmp_path / "spool", Inline(), disk)

@@ -31,7 +31,7 @@ from buildtool.model.servers import OfferKind
 from buildtool.programs.buildserver.capability import announced
 from buildtool.programs.buildserver.drain_signals import LOOK, watch
 from buildtool.programs.buildserver.main import main
-from buildtool.programs.common.program import Stop
+from buildtool.programs.common.program import StopRequest
 from buildtool.protocol.messages import Ended
 from tests.fakes_build import Immediate, project
 
@@ -258,7 +258,7 @@ def sighup(how: signal.Handlers) -> Iterator[None]:
 
 
 def test_sighup_asks_to_drain(tmp_path: Path) -> None:
-    reactor, drain = Ticking(), Stop()
+    reactor, drain = Ticking(), StopRequest()
     with sighup(signal.SIG_DFL):
         end = watch(cast(ReactorBase, reactor), tmp_path / "shutdown.stamp", drain)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -270,7 +270,7 @@ def test_sighup_asks_to_drain(tmp_path: Path) -> None:
 
 def test_where_sighup_is_ignored_only_the_stamp_asks_to_drain(tmp_path: Path) -> None:
     """``nohup`` ignores it: what is started under it shall not leave when a terminal closes."""
-    reactor, drain = Ticking(), Stop()
+    reactor, drain = Ticking(), StopRequest()
     asked: list[str] = []
     Deferred.fromCoroutine(drain.asked()).addCallback(asked.append)
     with sighup(signal.SIG_IGN):

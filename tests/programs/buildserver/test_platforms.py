@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.adapters.host.detectors import Detected
-from buildtool.adapters.host.toolchain_file import DonorsFile
-from buildtool.adapters.host.toolchains import Rejected, Survey, Toolchain
+from buildtool.adapters.host.toolchain_file import ToolchainFile
+from buildtool.adapters.host.toolchains import RejectedToolchain, Toolchain, ToolchainSurvey
 from buildtool.configuration.settings import ENVIRONMENT
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.options import canonical
@@ -18,7 +18,7 @@ from buildtool.model.platforms import ARCHES, CPU_LEVELS
 from buildtool.model.servers import Offer, OfferKind
 from buildtool.programs.buildserver.capability import announced, restricted
 from buildtool.programs.buildserver.main import main
-from buildtool.programs.buildserver.platforms import Choice, choice_of, look_around
+from buildtool.programs.buildserver.platforms import PlatformChoice, choice_of, survey_platforms
 from tests.fakes_build import project
 from tests.support.packages import require
 
@@ -34,7 +34,7 @@ PPC = Toolchain(
 
 
 def offers(*toolchains: Toolchain) -> tuple[Offer, ...]:
-    found = announced([project()], DETECTED, max_builds=1, admin="", software="", found=Survey(toolchains))
+    found = announced([project()], DETECTED, max_builds=1, admin="", software="", found=ToolchainSurvey(toolchains))
     return found.offers
 
 
@@ -97,25 +97,28 @@ def test_the_version_told_is_that_of_the_compiler_named(detected: dict[str, Dete
     ],
 )  # fmt: skip
 def test_platforms_are_chosen_by_kind_architecture_or_triple(names: tuple[str, ...] | None, kept: list[str]) -> None:
-    assert [dict(one.platform)["arch"] for one in Choice(names).chosen(offers(PPC))] == kept
+    assert [dict(one.platform)["arch"] for one in PlatformChoice(names).chosen(offers(PPC))] == kept
 
 
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
         (
-            Choice(("native", "pcc")),
+            PlatformChoice(("native", "pcc")),
             "--platforms: 'pcc' is no platform: say native, cross, emulated, a triple, or one of",
         ),
         (
-            Choice(("s390x",)),
+            PlatformChoice(("s390x",)),
             "--platforms: this machine cannot build for 's390x': no compiler for it was found in PATH",
         ),
-        (Choice(("cross",), cross=False), "--platforms: nothing is left of 'cross' with --no-cross"),
-        (Choice(("mips",), where="f.toml: platforms"), "f.toml: platforms: this machine cannot build for 'mips'"),
+        (PlatformChoice(("cross",), cross=False), "--platforms: nothing is left of 'cross' with --no-cross"),
+        (
+            PlatformChoice(("mips",), where="f.toml: platforms"),
+            "f.toml: platforms: this machine cannot build for 'mips'",
+        ),
     ],
 )
-def test_a_name_that_chooses_nothing_is_an_error(choice: Choice, said: str) -> None:
+def test_a_name_that_chooses_nothing_is_an_error(choice: PlatformChoice, said: str) -> None:
     with pytest.raises(UsageError) as error:
         choice.chosen(offers(PPC))
     assert str(error.value).startswith(said)
@@ -124,19 +127,19 @@ def test_a_name_that_chooses_nothing_is_an_error(choice: Choice, said: str) -> N
 def test_a_compiler_that_is_there_and_does_not_work_is_named_to_who_wanted_it() -> None:
     found = announced(
         [], DETECTED, max_builds=1, admin="", software="",
-        found=Survey((), (Rejected("powerpc-linux-gnu", "makes no program: stdio.h"),)),
+        found=ToolchainSurvey((), (RejectedToolchain("powerpc-linux-gnu", "makes no program: stdio.h"),)),
     )  # fmt: skip
     with pytest.raises(UsageError, match=r"cannot build for 'ppc'.*; powerpc-linux-gnu: makes no program: stdio\.h"):
-        restricted(found, Choice(("ppc",)))
+        restricted(found, PlatformChoice(("ppc",)))
 
 
 def test_without_cross_nothing_of_that_kind_is_left() -> None:
-    assert [one.kind for one in Choice(cross=False).chosen(offers(PPC))] == [OfferKind.NATIVE]
+    assert [one.kind for one in PlatformChoice(cross=False).chosen(offers(PPC))] == [OfferKind.NATIVE]
 
 
 @given(st.lists(st.sampled_from(["native", "cross", "emulated", *ARCHES]), min_size=1), st.sampled_from(sorted(ARCHES)))
 def test_what_is_chosen_fits_a_name_and_what_is_left_out_fits_none(names: list[str], arch: str) -> None:
-    choice = Choice(tuple(names))
+    choice = PlatformChoice(tuple(names))
     for kind in OfferKind:
         offer = Offer(canonical({"arch": arch}), kind)
         assert choice.takes(kind, arch) == (kind.value in names or arch in names)
@@ -145,7 +148,7 @@ def test_what_is_chosen_fits_a_name_and_what_is_left_out_fits_none(names: list[s
 
 
 def test_the_command_line_goes_before_the_file() -> None:
-    file, path = DonorsFile(("ppc",)), Path("f.toml")
+    file, path = ToolchainFile(("ppc",)), Path("f.toml")
     assert choice_of(None, cross=True, file=file, path=path).names == ("ppc",)
     assert choice_of(" native, ppc ,", cross=True, file=file, path=path).names == ("native", "ppc")
     with pytest.raises(UsageError, match="--platforms is empty"):
@@ -170,10 +173,10 @@ def test_only_what_may_be_offered_is_tried(tmp_path: Path, monkeypatch: pytest.M
     compiler.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     for platforms, cross in (("native", True), (None, False)):
-        found, _ = look_around(platforms, DETECTED, cross=cross, path=None)
-        assert found == Survey()
+        found, _ = survey_platforms(platforms, DETECTED, cross=cross, path=None)
+        assert found == ToolchainSurvey()
     assert not trace.exists()
-    found, _ = look_around("ppc", DETECTED, cross=True, path=None)
+    found, _ = survey_platforms("ppc", DETECTED, cross=True, path=None)
     assert [one.triple for one in found.rejected] == ["powerpc-linux-gnu"]
     assert trace.exists()
 
@@ -184,15 +187,17 @@ def test_a_toolchain_of_the_owners_file_stands_in_the_place_of_the_found_one(tmp
     path.write_text(
         '[[toolchain]]\ntriple = "powerpc-linux-gnu"\ncc = "powerpc-linux-gnu-gcc -Os"\nlibc_version = "2.20"\n'
     )
-    found, _ = look_around("ppc", DETECTED, cross=True, path=path)
+    found, _ = survey_platforms("ppc", DETECTED, cross=True, path=path)
     (one,) = found.toolchains
     assert (one.tools["CC"], one.libc_version) == ("powerpc-linux-gnu-gcc -Os", "2.20")
     path.write_text('[[toolchain]]\ntriple = "powerpc-linux-gnu"\ncc = "no-such-gcc"\n')
     with pytest.raises(
         ConfigurationError, match=r"mine.toml: toolchain 1 \(powerpc-linux-gnu\): there is no no-such-gcc"
     ):
-        look_around(None, DETECTED, cross=True, path=path)
-    assert look_around(None, DETECTED, cross=False, path=path)[0] == Survey(), "what is not offered is not tried"
+        survey_platforms(None, DETECTED, cross=True, path=path)
+    assert survey_platforms(None, DETECTED, cross=False, path=path)[0] == ToolchainSurvey(), (
+        "what is not offered is not tried"
+    )
 
 
 @pytest.mark.usefixtures("_own_surroundings")

@@ -30,7 +30,7 @@ from buildtool.errors import (
     UsageError,
     by_code,
 )
-from buildtool.programs.common.program import EXIT_FAILED, Stop, _Lines, _Program, event_line, exit_code, refuse
+from buildtool.programs.common.program import EXIT_FAILED, StopRequest, _Lines, _Program, event_line, exit_code, refuse
 from buildtool.programs.webserver.site import _Channel
 from buildtool.requester.outcome import exit_of_error
 
@@ -134,7 +134,7 @@ def test_an_event_is_one_line_whatever_is_in_it() -> None:
 
 class Stops(SynchronousTestCase):
     def test_everybody_who_waits_is_told_the_first_reason(self) -> None:
-        stop = Stop()
+        stop = StopRequest()
         early = Deferred.fromCoroutine(stop.asked())
         self.assertNoResult(early)
         stop.ask("first")
@@ -152,7 +152,7 @@ class Signals(SynchronousTestCase):
             def stop(self) -> None:
                 stopped.append(None)
 
-        async def never(_reactor: ReactorBase, _stop: Stop) -> int:
+        async def never(_reactor: ReactorBase, _stop: StopRequest) -> int:
             await Deferred()
             return 0
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.programs.common.shutdown import ALTOGETHER, EACH, LAST_RESORT, LEAST, Closing
+from buildtool.programs.common.shutdown import ALTOGETHER, EACH, LAST_RESORT, LEAST, ShutdownList
 from tests.support.failures import LoggedFailures
 from tests.support.logs import listening
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 class ClosingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.closing = Closing(self.clock)
+        self.closing = ShutdownList(self.clock)
         self.closed: list[str] = []
 
     def add(self, *names: str) -> None:
@@ -83,7 +83,7 @@ def test_what_fails_to_close_is_logged_and_holds_up_nothing(expected_failures: L
         raise ValueError("no")
 
     closed: list[str] = []
-    closing = Closing(Clock())
+    closing = ShutdownList(Clock())
     closing.add("lock", lambda: closed.append("lock"))
     closing.add("port", fail)
     done = Deferred.fromCoroutine(closing.close())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildtool.adapters.maintenance.backup import Backup
-from buildtool.adapters.maintenance.fsck import Checkup
+from buildtool.adapters.maintenance.fsck import Fsck
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.sqlite import SqliteDatabase
@@ -129,7 +129,7 @@ def test_a_backup_is_a_sound_state_directory_with_everything_in_it(state: Path, 
     assert (copy / "key").read_bytes() == (state / "key").read_bytes()
     assert (copy / "key").stat().st_mode & 0o777 == 0o600
     assert copy.stat().st_mode & 0o777 == 0o700
-    assert run(Checkup(copy, NOW).run(repair=False)).findings == ()
+    assert run(Fsck(copy, NOW).run(repair=False)).findings == ()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.py", "copy", "state"]
 
 
@@ -147,7 +147,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_one_moment_of_it_and_the_w
     copied = run(Backup(state, tmp_path / "copy", link).run())
     run(writing.close())
     assert (copied.artifacts, copied.withdrawn) == (1, 0)
-    assert run(Checkup(tmp_path / "copy", NOW).run(repair=False)).findings == ()
+    assert run(Fsck(tmp_path / "copy", NOW).run(repair=False)).findings == ()
 
 
 def test_where_files_cannot_be_linked_they_are_copied_and_compared_with_their_digest(
@@ -162,14 +162,14 @@ def test_where_files_cannot_be_linked_they_are_copied_and_compared_with_their_di
     soil(stored(state))
     assert run(Backup(state, tmp_path / "second", refuse).run()).withdrawn == 1
     assert not stored(tmp_path / "second").exists()
-    assert run(Checkup(tmp_path / "second", NOW).run(repair=False)).findings == ()
+    assert run(Fsck(tmp_path / "second", NOW).run(repair=False)).findings == ()
 
 
 def test_an_artifact_whose_file_is_gone_is_withdrawn_in_the_copy_and_counted(state: Path, tmp_path: Path) -> None:
     stored(state).unlink()
     done = metaserver(state, "--backup", str(tmp_path / "copy"))
     assert "1 artifacts had no file and are withdrawn in the copy" in done.stdout
-    assert run(Checkup(tmp_path / "copy", NOW).run(repair=False)).findings == ()
+    assert run(Fsck(tmp_path / "copy", NOW).run(repair=False)).findings == ()
     assert "artifact-missing" in metaserver(state, "--fsck").stdout, "the original stays as it is"
 
 

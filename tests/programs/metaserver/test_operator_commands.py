@@ -28,9 +28,9 @@ from buildtool.protocol.operator import (
     PauseServer,
     PurgeBuiltBy,
     RebuildBuild,
-    RunningTold,
-    ServerStands,
-    WaitingTold,
+    RunningBuildStatus,
+    ServerStatus,
+    WaitingBuildStatus,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,9 +102,9 @@ def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_
         mail_refused=0,
         draining=True,
         problems=("the disk is full",),
-        stands=(ServerStands("attic", "paused", "no disk", 1, 1), ServerStands("b", "idle", "", 0, 4)),
-        running=(RunningTold(7, 2, "lua", "c" * 40, "attic", "building", 90.0),),
-        waiting=(WaitingTold(8, "lua", "d" * 40, 1, 300.0, ("attic is paused: no disk",)),),
+        stands=(ServerStatus("attic", "paused", "no disk", 1, 1), ServerStatus("b", "idle", "", 0, 4)),
+        running=(RunningBuildStatus(7, 2, "lua", "c" * 40, "attic", "building", 90.0),),
+        waiting=(WaitingBuildStatus(8, "lua", "d" * 40, 1, 300.0, ("attic is paused: no disk",)),),
         turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
     )
     within = "half within 0.05 ms, 99 % 2.5, 99.9 % 31, the longest 44"

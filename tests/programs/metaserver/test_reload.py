@@ -15,7 +15,7 @@ from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import ENVIRONMENT, Settings, load_settings
 from buildtool.errors import ConfigurationError, StorageUnavailable
-from buildtool.programs.metaserver.reload import FIXED, Reloading, reread
+from buildtool.programs.metaserver.reload import FIXED, ConfigurationReload, reread
 from tests.support.logs import listening
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "testproject" / "config.py"
@@ -46,7 +46,7 @@ class Taker:
 
 def test_what_may_change_is_taken_over(path: Path) -> None:
     taker = Taker()
-    reloading = Reloading(CurrentConfiguration(load_settings(path)), taker)
+    reloading = ConfigurationReload(CurrentConfiguration(load_settings(path)), taker)
     path.write_text(PLAIN + "public_url = 'https://farm.example.org'\nmail = {'host': 'mx', 'sender': 'a@b.org'}\n")
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
@@ -68,7 +68,7 @@ def test_what_may_change_is_taken_over(path: Path) -> None:
 def test_one_mistake_refuses_the_whole_file_and_the_old_configuration_stays(path: Path, text: str, words: str) -> None:
     taker = Taker()
     old = load_settings(path)
-    reloading = Reloading(CurrentConfiguration(old), taker)
+    reloading = ConfigurationReload(CurrentConfiguration(old), taker)
     path.write_text(text)
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
@@ -93,7 +93,7 @@ def test_what_the_metaserver_has_open_or_promised_is_not_changed_and_is_named(pa
 
 def test_a_database_that_takes_nothing_now_does_not_take_a_configuration_back(path: Path) -> None:
     taker = Taker(problem=StorageUnavailable("the disk is full"))
-    reloading = Reloading(CurrentConfiguration(load_settings(path)), taker)
+    reloading = ConfigurationReload(CurrentConfiguration(load_settings(path)), taker)
     with listening() as said:
         assert Deferred.fromCoroutine(reloading.reload()).called
     assert [line.split(":")[0] for line in said] == [
@@ -109,7 +109,7 @@ def test_reloads_come_one_after_the_other(path: Path) -> None:
         waiting.append(Deferred())
         await waiting[-1]
 
-    reloading = Reloading(CurrentConfiguration(load_settings(path)), take)
+    reloading = ConfigurationReload(CurrentConfiguration(load_settings(path)), take)
     first, second = (Deferred.fromCoroutine(reloading.reload()) for _ in range(2))
     assert (len(waiting), first.called, second.called) == (1, False, False)
     waiting[0].callback(None)
@@ -132,7 +132,9 @@ class SlowTests(TestCase):
         self.clock = cast("IReactorTime", reactor)
 
     async def test_the_reactor_turns_while_a_configuration_is_read(self) -> None:
-        reloading = Reloading(CurrentConfiguration(load_settings(self.path)), self.taker, self.threads, self.clock)
+        reloading = ConfigurationReload(
+            CurrentConfiguration(load_settings(self.path)), self.taker, self.threads, self.clock
+        )
         flag = self.path.with_suffix(".flag")
         wait = (
             f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"
@@ -147,7 +149,7 @@ class SlowTests(TestCase):
 
     async def test_one_that_never_ends_is_given_up_and_the_old_one_stays(self) -> None:
         old = load_settings(self.path)
-        reloading = Reloading(CurrentConfiguration(old), self.taker, self.threads, self.clock, patience=0.1)
+        reloading = ConfigurationReload(CurrentConfiguration(old), self.taker, self.threads, self.clock, patience=0.1)
         flag = self.path.with_suffix(".flag")
         wait = (
             f"import pathlib, time\nwhile not pathlib.Path({str(flag.resolve())!r}).exists():\n    time.sleep(0.01)\n"

@@ -19,7 +19,7 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
-from buildtool.programs.startcompile.connecting import STARTING, Connecting, as_answered
+from buildtool.programs.startcompile.connecting import STARTING, MetaserverConnector, as_answered
 from tests import messages
 from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeRequestService
@@ -35,7 +35,7 @@ def outcome(deferred: Deferred[Session]) -> list[object]:
 def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: float) -> None:
     clock = Clock()
     wires = Wires(clock)
-    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connect = MetaserverConnector(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
     connecting = Deferred.fromCoroutine(connect())
     if seconds:
         wires.advance(seconds)
@@ -51,7 +51,7 @@ def test_a_metaserver_that_starts_within_a_few_seconds_is_waited_for(seconds: fl
 def test_one_that_does_not_start_is_told_after_that_and_a_lost_one_at_once() -> None:
     clock = Clock()
     wires = Wires(clock)
-    connect = Connecting(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
+    connect = MetaserverConnector(cast(IStreamClientEndpoint, wires), "farm.example:1", cast(IReactorTime, clock))
     first = Deferred.fromCoroutine(connect())
     for _ in range(20):
         wires.advance(STARTING / 10)

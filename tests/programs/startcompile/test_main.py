@@ -17,7 +17,7 @@ from buildtool.errors import OutputUnread, UsageError
 from buildtool.programs.startcompile.consoles import LINE_LIMIT, LogText, PlainConsole, TerminalConsole
 from buildtool.programs.startcompile.main import FilePlace, OutputPlace, _report, detected, main
 from buildtool.project import ProjectOptions, choice, standard
-from buildtool.requester.outcome import Exit, Result
+from buildtool.requester.outcome import ExitCode, RequestResult
 from tests import messages
 from tests.programs.startcompile.test_command_line import project
 
@@ -199,7 +199,7 @@ def test_a_current_directory_that_was_deleted_is_said_to_be_gone(
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert main(["--explain", "--config", config]) == Exit.USAGE
+    assert main(["--explain", "--config", config]) == ExitCode.USAGE
     (line,) = capsys.readouterr().err.splitlines()
     assert "is not there any more" in line
     assert line.endswith("cd to another one")
@@ -247,15 +247,15 @@ def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
         console = PlainConsole()
         if not wants_json:
             console.say("cancel with: ...")
-        code = _report([Result(Exit.OK, messages.waiting())], console.lost, wants_json=wants_json)
+        code = _report([RequestResult(ExitCode.OK, messages.waiting())], console.lost, wants_json=wants_json)
     said = capsys.readouterr().err
-    assert code == Exit.INTERNAL
+    assert code == ExitCode.INTERNAL
     assert "standard output cannot be written, and not everything was printed: No space left on device" in said
     assert "request 12-abcdef goes on; --cancel takes it back" in said
 
 
 def test_what_nobody_reads_to_its_end_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     unread = OutputUnread("nobody reads it")
-    assert _report([Result(Exit.OK, messages.waiting())], unread, wants_json=False) == Exit.UNREAD
-    assert _report([Result(Exit.FAILED, messages.waiting())], unread, wants_json=False) == Exit.FAILED
+    assert _report([RequestResult(ExitCode.OK, messages.waiting())], unread, wants_json=False) == ExitCode.UNREAD
+    assert _report([RequestResult(ExitCode.FAILED, messages.waiting())], unread, wants_json=False) == ExitCode.FAILED
     assert capsys.readouterr().err == ""

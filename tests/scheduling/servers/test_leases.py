@@ -4,7 +4,7 @@ from attrs import evolve
 
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildState, RequestState
 from buildtool.model.servers import Held, HeldState, Verdict
-from buildtool.scheduling.answers import HeldJudged, Queued
+from buildtool.scheduling.answers import HeldVerdicts, Queued
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, OVERDUE
@@ -93,7 +93,7 @@ def test_a_heartbeat_of_an_older_session_renews_nothing() -> None:
     farm.ask()
     attempt = farm.accept("anna")
     farm.login("anna", held=[holding(attempt)])
-    assert farm.send(HeldReported("anna", 1, (holding(attempt),))) == HeldJudged(stale=True)
+    assert farm.send(HeldReported("anna", 1, (holding(attempt),))) == HeldVerdicts(stale=True)
 
 
 # --- coming back ----------------------------------------------------------------------------------------

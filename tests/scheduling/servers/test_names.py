@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from buildtool.model.records import AttemptEnd, AttemptState
 from buildtool.model.servers import Held, HeldState, Server, Verdict
-from buildtool.scheduling.answers import NameHeld, NoPlace, SessionOpened
+from buildtool.scheduling.answers import NameHeld, NameLimitReached, SessionOpened
 from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import Disconnected, Registered, Restarted, ServerForgotten, ServerPaused, Tick
 from buildtool.scheduling.servers.names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
@@ -79,7 +79,7 @@ def test_names_whose_announcements_take_too_much_together_go_first_the_largest_o
 def test_a_name_that_did_work_goes_only_when_no_other_can_and_it_was_away_for_a_day() -> None:
     farm = Farm()
     known(farm, KNOWN, used_at=1.0)
-    assert come(farm, "new") == NoPlace(KNOWN)
+    assert come(farm, "new") == NameLimitReached(KNOWN)
     farm.broker.now += AWAY
     assert isinstance(come(farm, "new"), SessionOpened)
     assert "s0000" not in farm.broker.state.servers
@@ -88,7 +88,7 @@ def test_a_name_that_did_work_goes_only_when_no_other_can_and_it_was_away_for_a_
 def test_where_all_are_connected_one_that_was_never_given_anything_makes_room_and_is_cut_off() -> None:
     farm = Farm()
     known(farm, KNOWN, connected=True)
-    assert come(farm, "new") == NoPlace(KNOWN), "they have only just come"
+    assert come(farm, "new") == NameLimitReached(KNOWN), "they have only just come"
     farm.broker.now += KNOWN + SETTLED
     assert isinstance(come(farm, "new"), SessionOpened)
     assert Fence("s0000", 1) in farm.broker.told
@@ -109,7 +109,7 @@ def test_what_an_operator_keeps_or_what_may_still_bring_a_build_is_never_forgott
     farm.logout("bert", clean=True)
     farm.send(ServerPaused("bert", "stolen"))
     known(farm, KNOWN - 2, used_at=1.0)
-    assert isinstance(come(farm, "new"), NoPlace)
+    assert isinstance(come(farm, "new"), NameLimitReached)
     assert farm.note(ServerForgotten("anna")).stale
     assert {"anna", "bert"} <= farm.broker.state.servers.keys()
 

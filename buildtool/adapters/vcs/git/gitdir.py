@@ -33,7 +33,7 @@ _WORD = 0xFFFF_FFFF
 _SECOND = 10**9
 
 
-class Placed(NamedTuple):
+class PlacedFile(NamedTuple):
     """An entry of a tree as the commit has it: its path, mode, id, and what the file system says of it."""
 
     path: bytes
@@ -131,7 +131,7 @@ def write_tags(path: Path, tags: Mapping[str, Tag]) -> None:
     _write(path / "packed-refs", "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
-def write_index(path: Path, placed: Iterable[Placed], id_size: int) -> None:
+def write_index(path: Path, placed: Iterable[PlacedFile], id_size: int) -> None:
     """Write the index of a git directory, with ids of ``id_size`` bytes. Raises OSError.
 
     Files that are not touched afterwards are clean.

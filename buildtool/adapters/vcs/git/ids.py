@@ -44,7 +44,7 @@ class ObjectKind:
     commit: str | None
 
 
-class Objects:
+class RepositoryObjects:
     """The objects of one repository. Raises Unreadable where it cannot tell."""
 
     def __init__(self, command: GitCommand, path: Path, digits: int) -> None:

@@ -76,7 +76,7 @@ class Manifest:
 
 
 @define
-class Memory:
+class ObjectCache:
     """The commits and trees that were read and checked. They are what their ids say, so they hold for every mirror."""
 
     _trees: OrderedDict[bytes, tuple[int, Tree]] = field(factory=OrderedDict)
@@ -130,7 +130,7 @@ class Blob:
 class ObjectReader:
     """A reader of one git directory. A context; the process is started when it is needed. All methods block."""
 
-    def __init__(self, command: GitCommand, git_dir: Path, memory: Memory) -> None:
+    def __init__(self, command: GitCommand, git_dir: Path, memory: ObjectCache) -> None:
         self._command = command
         self._git_dir = git_dir
         self._memory = memory

@@ -29,7 +29,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Lines:
+class FirstParentLines:
     """A reader of lines in mirrors. Every method raises Unreadable where the mirror cannot tell."""
 
     def __init__(self, command: GitCommand, pool: Executor) -> None:

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree, thaw_all
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs.git.gitdir import Tag
-from buildtool.adapters.vcs.git.ids import SHA1_DIGITS, SHA256_DIGITS, Objects, loose
+from buildtool.adapters.vcs.git.ids import SHA1_DIGITS, SHA256_DIGITS, RepositoryObjects, loose
 from buildtool.adapters.vcs.git_mirrors.looks import PASSING, look, stamp
 from buildtool.adapters.vcs.git_mirrors.salvage import salvage, text_of
 from buildtool.adapters.vcs.process import TimedOut
@@ -130,9 +130,9 @@ class MirrorKeeper:
     def __init__(self, command: GitCommand) -> None:
         self._command = command
 
-    def objects(self, mirror: Mirror) -> Objects:
+    def objects(self, mirror: Mirror) -> RepositoryObjects:
         """Return what asks the mirror about its objects."""
-        return Objects(self._command, mirror.path, mirror.digits)
+        return RepositoryObjects(self._command, mirror.path, mirror.digits)
 
     def make(self, mirror: Mirror, digits: int) -> None:
         """Make the mirror unless it is there with ids of so many digits. Raises MachineFault."""

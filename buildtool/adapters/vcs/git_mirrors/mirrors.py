@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import GitCommand
 from buildtool.adapters.vcs.git.ids import ObjectKind, Unreadable
-from buildtool.adapters.vcs.git_mirrors.lines import Lines
+from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
 from buildtool.adapters.vcs.git_mirrors.listing import Listed, meanings
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, unfit, unlock
 from buildtool.adapters.vcs.git_mirrors.origin import FETCH_LIMIT, Origins
@@ -31,7 +31,7 @@ from buildtool.adapters.vcs.git_mirrors.unbundle import unbundle
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import (
     REVRANGE_LIMIT,
-    Near,
+    RevisionsNear,
     check_ref,
     check_url,
     is_full_id,
@@ -68,7 +68,7 @@ class GitMirror:
         self._copies: SingleFlight[None] = SingleFlight()
         self.command = GitCommand(directory / "gitconfig")
         self.keeper = MirrorKeeper(self.command)
-        self._lines = Lines(self.command, pool)
+        self._lines = FirstParentLines(self.command, pool)
         self._origins = Origins(self.command, self.keeper, self._lines, pool)
         self.tags = OriginTags(self._origins, pool)
 
@@ -209,9 +209,9 @@ class GitMirror:
         mirror = self.mirror(url)
         commit = _full(commit, url)
         asked = parse_revrange(revrange)
-        if asked == Near(0):
+        if asked == RevisionsNear(0):
             return (commit,)
-        if isinstance(asked, Near):
+        if isinstance(asked, RevisionsNear):
             return await self._origins.read(mirror, lambda: self._lines.near(mirror, commit, asked.steps))
         first = await self.resolve(url, asked.first)
         line = (await self._origins.read(mirror, lambda: self._lines.older(mirror, commit)))[:REVRANGE_LIMIT]

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain, unreachable
 from buildtool.adapters.vcs.git.ids import Unreadable
-from buildtool.adapters.vcs.git_mirrors.lines import Lines
+from buildtool.adapters.vcs.git_mirrors.lines import FirstParentLines
 from buildtool.adapters.vcs.git_mirrors.listing import Listing, RefListing
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, remember
 from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
@@ -65,7 +65,7 @@ class Fetched:
 class Origins:
     """The origins of mirrors. Call it in the reactor's thread; git runs in the threads of ``pool``."""
 
-    def __init__(self, command: GitCommand, keeper: MirrorKeeper, lines: Lines, pool: Executor) -> None:
+    def __init__(self, command: GitCommand, keeper: MirrorKeeper, lines: FirstParentLines, pool: Executor) -> None:
         """``lines`` is told when something was fetched."""
         self.command = command
         self.keeper = keeper

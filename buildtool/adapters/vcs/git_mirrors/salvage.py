@@ -13,7 +13,7 @@ from pathlib import Path
 
 from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git.command import GitCommand
-from buildtool.adapters.vcs.git.ids import Objects, Unreadable, loose
+from buildtool.adapters.vcs.git.ids import RepositoryObjects, Unreadable, loose
 
 LIMIT = 3_600.0
 """Seconds that each step may take."""
@@ -41,7 +41,7 @@ class _Salvage:
         self._old = old
         self._new = new
         self._digits = digits
-        self._objects = Objects(command, new, digits)
+        self._objects = RepositoryObjects(command, new, digits)
 
     def bring(self, owed: Iterable[str]) -> set[str]:
         refs = self._refs()

@@ -21,7 +21,7 @@ from threading import Lock
 from attrs import define, field
 
 from buildtool.adapters.vcs.git.command import GitCommand, explain
-from buildtool.adapters.vcs.git.gitdir import Placed, write_index
+from buildtool.adapters.vcs.git.gitdir import PlacedFile, write_index
 from buildtool.adapters.vcs.git.objects import GITLINK, id_of, shown, started
 from buildtool.adapters.vcs.git.reader import Blob, Manifest, ObjectReader
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
@@ -58,7 +58,7 @@ _LFS = {
 
 
 @define
-class Rules:
+class AttributeCache:
     """The memory of all repositories' attributes: which paths of a tree are converted, and what came of files."""
 
     _paths: OrderedDict[bytes, Mapping[bytes, str]] = field(factory=OrderedDict)
@@ -103,7 +103,7 @@ class Conversions:
     url: str
     manifest: Manifest
     reader: ObjectReader
-    rules: Rules
+    rules: AttributeCache
     proved: Callable[[], None]
     _context: bytes = field(init=False)
 
@@ -193,7 +193,7 @@ class Conversions:
         """Write an index of the attributes and of ``paths`` alone."""
         self.proved()
         placed = [
-            Placed(path, mode, object_id)
+            PlacedFile(path, mode, object_id)
             for path, mode, object_id in self.manifest.entries()
             if path in paths or path == _LFS_SETTINGS or path.rpartition(b"/")[2] == _FILE_NAME
         ]

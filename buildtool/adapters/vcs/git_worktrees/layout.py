@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import frozen
 
-from buildtool.adapters.runtime.threads import Help
+from buildtool.adapters.runtime.threads import HelperThreads
 from buildtool.adapters.storage.trees import make_plain, open_directory, remove_at
-from buildtool.adapters.vcs.git.gitdir import Placed
+from buildtool.adapters.vcs.git.gitdir import PlacedFile
 from buildtool.adapters.vcs.git.objects import DIRECTORY, FILE, GITLINK, LINK, Tree, hasher, shown, started
 from buildtool.adapters.vcs.git.reader import Blob, Manifest
 from buildtool.errors import MachineFault, SourceUnusable
@@ -47,7 +47,7 @@ _OPEN = 0o755
 _GIT = ".git"
 
 
-class Contents(Protocol):
+class ContentSource(Protocol):
     """The source of the content of files, checked against their ids."""
 
     def blobs(self, ids: Sequence[bytes]) -> Iterator[Blob]:
@@ -76,7 +76,7 @@ class _Large(NamedTuple):
 class _Seen(NamedTuple):
     """What was found in a directory: what is right, what is to be written, and what is being read."""
 
-    right: list[Placed]
+    right: list[PlacedFile]
     missing: list[_Missing]
     large: list[_Large]
 
@@ -91,17 +91,17 @@ class Layout:
     """
 
     manifest: Manifest
-    contents: Contents
+    contents: ContentSource
     converted: Mapping[bytes, bytes]
     sizes: dict[bytes, int]
-    threads: Help
+    threads: HelperThreads
 
-    def bring(self, top: str) -> list[Placed]:
+    def bring(self, top: str) -> list[PlacedFile]:
         """Make the directory ``top`` hold the commit and nothing else but ``.git``; return what lies there.
 
         Raises what ``contents`` raises, SourceUnusable, MachineFault, OSError.
         """
-        placed: list[Placed] = []
+        placed: list[PlacedFile] = []
         filled: set[bytes] = {b""}
         later: list[tuple[bytes, list[_Large]]] = []
         base = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -141,7 +141,7 @@ class Layout:
                 if entry is None or not entry.is_dir(follow_symlinks=False):
                     self._make_directory(directory, prefix + name, os.fsdecode(name), old=entry is not None)
                 if mode == GITLINK:
-                    seen.right.append(Placed(prefix + name, mode, object_id))
+                    seen.right.append(PlacedFile(prefix + name, mode, object_id))
                 continue
             one = _Missing(name, mode, object_id, entry is not None)
             if entry is None:
@@ -169,9 +169,9 @@ class Layout:
         if status is None:
             seen.missing.append(one)
         else:
-            seen.right.append(Placed(path, one.mode, one.object_id, status))
+            seen.right.append(PlacedFile(path, one.mode, one.object_id, status))
 
-    def _large(self, base: int, later: Iterable[tuple[bytes, list[_Large]]]) -> Iterator[Placed]:
+    def _large(self, base: int, later: Iterable[tuple[bytes, list[_Large]]]) -> Iterator[PlacedFile]:
         """Wait for the large files that are being read, and write those that are not as they should be."""
         for prefix, some in later:
             missing = []
@@ -180,7 +180,7 @@ class Layout:
                 if status is None:
                     missing.append(one)
                 else:
-                    yield Placed(prefix + one.name, one.mode, one.object_id, status)
+                    yield PlacedFile(prefix + one.name, one.mode, one.object_id, status)
             if missing:
                 with _opened(base, prefix) as directory:
                     yield from self._write(directory, prefix, missing)
@@ -194,7 +194,7 @@ class Layout:
         except OSError as error:
             raise _refused(path, error) from error
 
-    def _write(self, directory: int, prefix: bytes, missing: Sequence[_Missing]) -> Iterator[Placed]:
+    def _write(self, directory: int, prefix: bytes, missing: Sequence[_Missing]) -> Iterator[PlacedFile]:
         plain = [one for one in missing if prefix + one.name not in self.converted]
         other = [one for one in missing if prefix + one.name in self.converted]
         sources: list[tuple[Sequence[_Missing], Iterable[Blob]]] = [
@@ -214,7 +214,7 @@ class Layout:
                 except ValueError as error:
                     raise SourceUnusable(f"the target of the symbolic link {shown(path)!r} is none: {error}") from error
                 self.sizes[blob.object_id] = blob.size
-                yield Placed(path, mode, object_id, status)
+                yield PlacedFile(path, mode, object_id, status)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Submodule:
     wanted: bool = True
 
 
-class Modules:
+class SubmoduleReader:
     """A reader of ``.gitmodules``, each version once. Its methods block and may be called from several threads."""
 
     def __init__(self, command: GitCommand) -> None:

@@ -18,17 +18,17 @@ from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from buildtool.adapters.runtime.threads import Helpers
+from buildtool.adapters.runtime.threads import HelperPools
 from buildtool.adapters.storage.trees import detach_mounts, plain_bytes, remove_tree, thaw
 from buildtool.adapters.vcs.git.command import explain
 from buildtool.adapters.vcs.git.gitdir import Tag, make_git_dir, write_index, write_settings, write_tags
 from buildtool.adapters.vcs.git.objects import shown
-from buildtool.adapters.vcs.git.reader import Blob, DamagedMirror, Memory, ObjectReader
+from buildtool.adapters.vcs.git.reader import Blob, DamagedMirror, ObjectCache, ObjectReader
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, Mirror, directory_name
-from buildtool.adapters.vcs.git_worktrees.attributes import Conversions, Rules
+from buildtool.adapters.vcs.git_worktrees.attributes import AttributeCache, Conversions
 from buildtool.adapters.vcs.git_worktrees.layout import Layout
 from buildtool.adapters.vcs.git_worktrees.packs import Packs
-from buildtool.adapters.vcs.git_worktrees.submodules import DEPTH_LIMIT, Modules, Submodule
+from buildtool.adapters.vcs.git_worktrees.submodules import DEPTH_LIMIT, Submodule, SubmoduleReader
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import is_full_id, mask, without_login
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
@@ -94,11 +94,11 @@ class Worktrees:
         self._directory = directory
         self._pool = pool
         self._packs = Packs(mirror.command)
-        self._memory = Memory()
-        self._rules = Rules()
-        self._modules = Modules(mirror.command)
+        self._memory = ObjectCache()
+        self._rules = AttributeCache()
+        self._modules = SubmoduleReader(mirror.command)
         self._trees = _Trees()
-        self._helpers = Helpers(THREADS)
+        self._helpers = HelperPools(THREADS)
         self._lock = Lock()
         self._making = Lock()
         self._locks: dict[Path, DeferredLock] = {}

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
-from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, Near, mask, parse_revrange
+from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, RevisionsNear, mask, parse_revrange
 from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
 from buildtool.adapters.vcs.svn.xml import revisions
@@ -67,9 +67,9 @@ class SvnResolver:
         where = address(url)
         number = full_number(commit, url)
         asked = parse_revrange(revrange)
-        if asked == Near(0):
+        if asked == RevisionsNear(0):
             return (commit,)
-        if isinstance(asked, Near):
+        if isinstance(asked, RevisionsNear):
             return await self._near(where, number, asked.steps)
         first = full_number(await self.resolve(url, asked.first), url)
         line = await self._older(where, number, REVRANGE_LIMIT)

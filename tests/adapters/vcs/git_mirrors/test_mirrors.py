@@ -20,7 +20,7 @@ from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror, directory_name
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
-from buildtool.adapters.vcs.refs import Near, RevisionSpan, check_ref, check_url, mask, parse_revrange
+from buildtool.adapters.vcs.refs import RevisionsNear, RevisionSpan, check_ref, check_url, mask, parse_revrange
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
 from tests.support.origins import Origin
@@ -98,7 +98,7 @@ def test_a_password_is_masked_wherever_it_stands() -> None:
 
 @given(st.integers(0, 1000))
 def test_a_number_is_a_range_of_steps(steps: int) -> None:
-    assert parse_revrange(f" {steps} ") == Near(steps)
+    assert parse_revrange(f" {steps} ") == RevisionsNear(steps)
 
 
 def test_two_refs_with_dots_between_are_a_span() -> None:
@@ -114,7 +114,7 @@ def test_any_other_range_is_a_usage_error(text: str) -> None:
 @given(st.text(max_size=40))
 def test_a_range_is_understood_or_refused_whatever_is_typed(text: str) -> None:
     try:
-        assert isinstance(parse_revrange(text), (Near, RevisionSpan))
+        assert isinstance(parse_revrange(text), (RevisionsNear, RevisionSpan))
     except (UsageError, UnknownRef) as error:
         assert "\n" not in str(error)  # noqa: PT017
 
