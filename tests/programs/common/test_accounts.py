@@ -46,12 +46,13 @@ def as_nobody(*words: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def program(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the checkout as that account, with any Python that can load the packages."""
+    """Run a program of the checkout as that account, with a Python of the version that its packages are for."""
     packages = next(path for path in sys.path if path.endswith("site-packages"))
-    python = str(SYSTEM_PYTHON)
-    if as_nobody(python, "-c", "import attrs, twisted.internet", PYTHONPATH=packages).returncode:
-        pytest.skip("another account cannot load the packages of this checkout")
-    return as_nobody(python, str(ROOT / "bin" / name), *words, PYTHONPATH=packages, **environment)
+    look = f"import sys, attrs, twisted.internet; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    for python in (str(Path(sys.executable).resolve()), str(SYSTEM_PYTHON)):
+        if not as_nobody(python, "-c", look, PYTHONPATH=packages).returncode:
+            return as_nobody(python, str(ROOT / "bin" / name), *words, PYTHONPATH=packages, **environment)
+    pytest.skip("another account cannot load the packages of this checkout")
 
 
 @pytest.mark.parametrize("name", ["metaserver", "webserver", "buildserver.py", "startcompile.py"])
