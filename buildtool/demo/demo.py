@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import email
 import email.policy
 import sys
 from pathlib import Path
 
-from buildtool.demo.local_farm import FarmError, LocalFarm, import_sources, local_farm
-from buildtool.demo.narrator import ROOT, asked, fresh_directory, must, output_of, program_in, say, step, verified
+from buildtool.demo.local_farm import LocalFarm, import_sources, local_farm
+from buildtool.demo.narrator import ROOT, asked, demonstrate, must, output_of, program_in, say, step, verified
 
 FIRST = "first@example.org"
 SECOND = "second@example.org"
@@ -17,23 +16,13 @@ SECOND = "second@example.org"
 
 def main() -> int:
     """Run the demo; return 0 only if every step was as promised."""
-    parser = argparse.ArgumentParser(prog="demo", description="A request, a build, an artifact, a hit and a mail.")
-    parser.add_argument("--directory", type=Path, help="where everything is kept (default: a new one below .demo)")
-    asked_for = parser.parse_args().directory
-    config = ROOT / "config.py"
-    if not config.exists():
-        print("make demo runs in a checkout, which has config.py and testproject/", file=sys.stderr)
-        return 1
-    directory = asked_for.resolve() if asked_for is not None else fresh_directory(ROOT / ".demo")
+    return demonstrate("demo", "A request, a build, an artifact, a hit and a mail.", ROOT / "config.py", _show)
+
+
+def _show(directory: Path) -> None:
     repository = directory / "testproject.git"
-    try:
-        with local_farm(directory, config, BUILDTOOL_TESTPROJECT_REPOSITORY=str(repository)) as farm:
-            show(farm, repository)
-    except FarmError as error:
-        print(f"\nThe demo failed: {error}", file=sys.stderr)
-        return 1
-    print(f"\nAll as promised. Everything lies in {directory}")
-    return 0
+    with local_farm(directory, ROOT / "config.py", BUILDTOOL_TESTPROJECT_REPOSITORY=str(repository)) as farm:
+        show(farm, repository)
 
 
 def show(farm: LocalFarm, repository: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import subprocess
 import sys
@@ -15,8 +14,8 @@ from attrs import frozen
 from buildtool.adapters.host.detectors import DETECTORS, Machine
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.host.toolchains import known_toolchains, survey
-from buildtool.demo.local_farm import FarmError, LocalFarm, local_farm
-from buildtool.demo.narrator import ROOT, asked, fresh_directory, must, output_of, program_in, say, step, verified
+from buildtool.demo.local_farm import LocalFarm, local_farm
+from buildtool.demo.narrator import ROOT, asked, demonstrate, must, output_of, program_in, say, step, verified
 from buildtool.model.platforms import ARCHES
 
 EXAMPLE = ROOT / "examples" / "lua"
@@ -51,23 +50,14 @@ COMBINATIONS = (
 
 def main() -> int:
     """Run the demo; return 0 only if every binary was built and runs as promised."""
-    parser = argparse.ArgumentParser(prog="demo-lua", description="Three releases of Lua for three platforms.")
-    parser.add_argument("--directory", type=Path, help="where everything is kept (default: a new one below .demo)")
-    asked_for = parser.parse_args().directory
-    if not EXAMPLE.exists():
-        print("make demo-lua runs in a checkout, which has examples/lua/", file=sys.stderr)
-        return 1
-    directory = asked_for.resolve() if asked_for is not None else fresh_directory(ROOT / ".demo")
+    return demonstrate("demo-lua", "Three releases of Lua for three platforms.", EXAMPLE / "farm.py", _show)
+
+
+def _show(directory: Path) -> None:
     repository = directory / "lua.git"
-    try:
-        import_releases(repository)
-        with local_farm(directory, EXAMPLE / "farm.py", BUILDTOOL_LUA_REPOSITORY=str(repository)) as farm:
-            show(farm)
-    except FarmError as error:
-        print(f"\nThe demo failed: {error}", file=sys.stderr)
-        return 1
-    print(f"\nAll as promised. Everything lies in {directory}")
-    return 0
+    import_releases(repository)
+    with local_farm(directory, EXAMPLE / "farm.py", BUILDTOOL_LUA_REPOSITORY=str(repository)) as farm:
+        show(farm)
 
 
 def import_releases(repository: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import subprocess
+import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,27 @@ def must(kept: bool, otherwise: str) -> None:  # noqa: FBT001 - a promise and wh
         raise FarmError(otherwise)
 
 
-def fresh_directory(parent: Path) -> Path:
-    """Return a directory that no other demo has, however many run at once."""
-    parent.mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+def demonstrate(name: str, description: str, config: Path, show: Callable[[Path], None]) -> int:
+    """Run a demo of the farm that ``config`` describes; return 0 only if everything that it ``show``s is as promised.
+
+    Its directory is one that no other demo has, however many run at once, unless the command line names one.
+    """
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser.add_argument("--directory", type=Path, help="where everything is kept (default: a new one below .demo)")
+    directory: Path | None = parser.parse_args().directory
+    if not config.exists():
+        print(f"make {name} runs in a checkout, which has {config.relative_to(ROOT)}", file=sys.stderr)
+        return 1
+    if directory is None:
+        (ROOT / ".demo").mkdir(exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=ROOT / ".demo"))
+    try:
+        show(directory.resolve())
+    except FarmError as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    print(f"\nAll as promised. Everything lies in {directory}")
+    return 0
 
 
 def asked(farm: LocalFarm, *arguments: str) -> dict[str, Any]:

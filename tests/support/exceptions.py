@@ -29,7 +29,6 @@ ALLOWED = Exceptions(
             "buildtool/demo/demo.py",
             "buildtool/demo/demo_lua.py",
             "buildtool/demo/local_farm.py",
-            "buildtool/demo/mailbox.py",
             "buildtool/demo/narrator.py",
             "buildtool/errors.py",
             "buildtool/metaserver/explanations.py",

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.mail.message import compose
 from buildtool.adapters.mail.smtp import SmtpDelivery
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.demo.smtp_sink import CONNECTIONS, RECIPIENTS, MailboxServer
+from buildtool.demo.mailbox import CONNECTIONS, RECIPIENTS, MailboxServer
 from buildtool.errors import MailRefused
 
 reactor: Any = the_reactor
