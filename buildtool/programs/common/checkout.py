@@ -9,18 +9,17 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-PYTHON = ROOT / ".venv/bin/python"
-
 
 def start(program: str, launcher: str) -> None:
     """Run a program, named as in ``launch``, and end with its exit code; ``launcher`` is the file in ``bin/``."""
-    why = f"its Python packages are missing; run `make venv` in {ROOT} first"
-    if sys.prefix == sys.base_prefix and os.path.lexists(PYTHON):
+    root = Path(launcher).resolve().parent.parent
+    python = root / ".venv/bin/python"
+    why = f"its Python packages are missing; run `make venv` in {root} first"
+    if sys.prefix == sys.base_prefix and os.path.lexists(python):
         try:
-            os.execv(PYTHON, [str(PYTHON), *sys.argv])  # noqa: S606 - the same program, in its own environment
+            os.execv(python, [str(python), *sys.argv])  # noqa: S606 - the same program, in its own environment
         except OSError as error:  # it is gone, or lies where this account may not go
-            why = f"{PYTHON} cannot be started ({error.strerror}): run `make venv PYTHON=...` with one that you may use"
+            why = f"{python} cannot be started ({error.strerror}): run `make venv PYTHON=...` with one that you may use"
     try:
         find_spec("twisted.internet")  # raises where there is no environment; importing it would be paid for twice
         from buildtool.programs.common import launch

@@ -57,8 +57,14 @@ def program(name: str, *words: str, **environment: str) -> subprocess.CompletedP
 
 @pytest.mark.parametrize("name", ["metaserver", "webserver", "buildserver.py", "startcompile.py"])
 def test_a_python_that_the_account_may_not_start_is_told_in_one_line(name: str, place: Path) -> None:
-    (place / "bin").mkdir()
-    shutil.copy(ROOT / "bin" / name, place / "bin" / name)
+    parts = ("", "programs", "programs/common")
+    for file in (
+        f"bin/{name}",
+        *(f"buildtool/{part}/__init__.py" for part in parts),
+        "buildtool/programs/common/checkout.py",
+    ):
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, place / file)
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     (closed / "python").symlink_to(SYSTEM_PYTHON)
