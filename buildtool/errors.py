@@ -214,7 +214,7 @@ class StorageUnavailable(BuildToolError):
 class ConflictingRow(BuildToolError):
     """The database will never take one of the rows: it breaks a rule of the schema. Nothing was written.
 
-    Unlike StorageUnavailable this does not pass: whoever committed several decisions at once tries each alone.
+    Unlike StorageUnavailable this does not pass: of several decisions committed at once each is then tried alone.
     """
 
     code = "conflicting-row"

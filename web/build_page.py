@@ -69,7 +69,7 @@ def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | N
 
 
 def deciding_epoch(build: Build) -> int | None:
-    """Return the epoch of the Attempt whose log tells how a Build stands: the one that decided it, or the newest."""
+    """Return the epoch of the Attempt whose log explains a Build's state: the one that decided it, or the newest."""
     return build.deciding_epoch if build.deciding_epoch is not None else build.epoch or None
 
 

@@ -257,7 +257,7 @@ def _sentence(text: str) -> str:
 
 
 def cut(text: str) -> str:
-    """Return a text of somebody else's that is one of many on a page."""
+    """Return a text from outside, cut to be one of many on a page."""
     return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
 
 

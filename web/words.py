@@ -120,7 +120,7 @@ def _spaced(name: str) -> str:
 
 
 def masked(email: str) -> str:
-    """Return an address that its owner recognises and nobody else can write to: ``u…@example.org``."""
+    """Return an address that its owner recognises and no other reader can write to: ``u…@example.org``."""
     local, at, domain = email.rpartition("@")
     return f"{local[:1]}…@{domain}" if at else "…"
 

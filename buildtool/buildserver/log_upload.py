@@ -157,7 +157,7 @@ class LogPipe:
         return not self._pending and not self._over
 
     def abandon(self) -> None:
-        """Send nothing more; whoever waits goes on."""
+        """Stop sending; those that wait go on."""
         self._over = True
         self._pending.clear()
         self._moved_on()

@@ -147,7 +147,7 @@ class BuildServer:
         return Ok()
 
     def held(self) -> tuple[Held, ...]:
-        """Return every Attempt that builds, and every one whose end nobody has taken yet."""
+        """Return every Attempt that builds, and every one whose end was not taken yet."""
         building = tuple(Held(*key) for key, held in self._open.items() if held.run is not None)
         return (*building, *self._deliveries.held())
 
@@ -160,7 +160,7 @@ class BuildServer:
             self._announce_draining(welcome)
 
     def judged(self, verdicts: Sequence[HeldVerdict]) -> None:
-        """Stop or drop what nobody wants any more; everything else goes on."""
+        """Stop or drop what is not wanted any more; everything else goes on."""
         for one in verdicts:
             held = self._open.get((one.build_id, one.epoch))
             if held is None:

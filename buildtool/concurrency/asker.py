@@ -48,10 +48,10 @@ class Asker:
         return forget
 
 
-NOBODY = Asker()
+INTERNAL = Asker()
 """For whom the program works of its own accord; it never leaves."""
 
-_current: ContextVar[Asker] = ContextVar("asker", default=NOBODY)
+_current: ContextVar[Asker] = ContextVar("asker", default=INTERNAL)
 
 
 def asker() -> Asker:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.concurrency.asker import NOBODY, Asker, asker, hung_up
+from buildtool.concurrency.asker import INTERNAL, Asker, asker, hung_up
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Inbox(Generic[E]):
     def put(self, event: E, by: Asker, *, first: bool = False) -> None:
         """Put an event behind what the same connection sent before, or ``first``: it was taken too early."""
         self._size += 1
-        if by is NOBODY:
+        if by is INTERNAL:
             (self._own.appendleft if first else self._own.append)(event)
             return
         self._tidy()
@@ -164,7 +164,7 @@ class Gate:
         self._taken = False
 
     async def run(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Return what ``act`` returns, once it is the turn of whoever asks. Raises Unavailable if they have left."""
+        """Return what ``act`` returns, once it is the asker's turn. Raises Unavailable if they have left."""
         by = asker()
         if self._taken:
             turn: Deferred[None] = Deferred()

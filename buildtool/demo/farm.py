@@ -79,7 +79,7 @@ def _locked(directory: Path) -> Iterator[None]:
 def choose_ports(environment: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
     """Return a free port for each variable, and a line for each that is another one than usual.
 
-    Raises FarmError for a port that somebody asked for and that is taken, or is none.
+    Raises FarmError for a port that was asked for and is taken, or is none.
     """
     ports: dict[str, int] = {}
     notes = []

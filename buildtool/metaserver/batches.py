@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from buildtool.concurrency.asker import NOBODY, Asker, hung_up
+from buildtool.concurrency.asker import INTERNAL, Asker, hung_up
 from buildtool.concurrency.inbox import Inbox
 from buildtool.model.records import AuditEvent, ShelfKey
 from buildtool.ports.metaserver import ArtifactFiles, BrokerStore
@@ -44,7 +44,7 @@ class QueuedEvent:
 
     event: Event
     answered: Deferred[Answer] | None
-    asker: Asker = NOBODY
+    asker: Asker = INTERNAL
     decision: Decision | None = None
     looks: list[Look | None] = field(factory=list)
 
@@ -59,7 +59,7 @@ class QueuedEvent:
             self.answered.callback(self.decision.answer)
 
     def refuse(self, problem: Exception) -> None:
-        """Raise ``problem`` for whoever sent the event."""
+        """Fail the event with ``problem``, which its sender gets."""
         if self.answered is not None:
             self.answered.errback(problem)
 
@@ -120,7 +120,7 @@ class BatchDecider:
     async def prepare(self, batch: Sequence[QueuedEvent], now: float) -> list[QueuedEvent]:
         """Load what the decisions on the first events of a batch will look at; return those, the others wait on.
 
-        A question is dropped if whoever asked has hung up.
+        A question is dropped if its asker has left.
         """
         missing: dict[ShelfKey, None] = {}
         clients: list[str] = []

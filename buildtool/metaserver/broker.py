@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from buildtool.concurrency.asker import NOBODY, Asker, asker, working_for
+from buildtool.concurrency.asker import INTERNAL, Asker, asker, working_for
 from buildtool.concurrency.inbox import Inbox
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import NOTHING_ACCEPTED, BuildToolError, ConflictingRow, InternalError, StorageUnavailable
@@ -162,7 +162,7 @@ class Broker:
         self._inbox.put(entry, entry.asker)
         if not self._busy:
             self._busy = True
-            with working_for(NOBODY):
+            with working_for(INTERNAL):
                 Deferred.fromCoroutine(self._pump())
         return await answered
 
@@ -193,12 +193,12 @@ class Broker:
         stepped = apart - self._apart
         if abs(stepped) >= STEP:
             log.warn("the clock of this machine was set by {by:+.0f} s", by=stepped)
-            self._inbox.put(QueuedEvent(ClockStepped(stepped), None), NOBODY, first=True)
+            self._inbox.put(QueuedEvent(ClockStepped(stepped), None), INTERNAL, first=True)
         if self._policies is not None:
             self.state.reconfigure(self._policies)
             self._policies, self._unsettled = None, True
         if self._unsettled:
-            self._inbox.put(QueuedEvent(Reconfigured(), None), NOBODY, first=True)
+            self._inbox.put(QueuedEvent(Reconfigured(), None), INTERNAL, first=True)
 
     async def _take(self, batch: list[QueuedEvent]) -> None:
         now = self.clock.wall()

@@ -248,7 +248,7 @@ class BuildServerService:
 
 
 def check_bounded(capability: Capability) -> None:
-    """Raise UsageError for a capability that is longer than any machine's, or has a value that nobody can read."""
+    """Raise UsageError for a capability that is longer than any machine's, or has a value that cannot be read."""
     offers, skills = capability.offers, capability.skills
     counts = [("properties of its machine", len(capability.machine)), ("projects", len(skills))]
     counts += [("properties of a platform", max((len(offer.platform) for offer in offers), default=0))]

@@ -37,7 +37,7 @@ class FarmStatusReader:
     turns: Callable[[], ReactorTurns | None] = lambda: None
 
     async def read(self, *, draining: bool) -> FarmStatus:
-        """Return how everything stands, as far as that is known while the database cannot be read."""
+        """Return the status of the farm, as far as that is known while the database cannot be read."""
         unsent: int | None = None
         refused: int | None = None
         troubles = list(self.conditions.problems())

@@ -67,7 +67,7 @@ class OperatorService:
     # --- everything ---------------------------------------------------------------------------------------
 
     async def standing(self, _by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
-        """Return how everything stands, as far as that is known while the database cannot be read."""
+        """Return the status of the farm, as far as that is known while the database cannot be read."""
         return await self.farm.read(draining=bool(self._draining))
 
     async def drain(self, by: Principal, message: operator.Drain) -> operator.ActionResult:

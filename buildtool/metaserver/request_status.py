@@ -52,7 +52,7 @@ class RequestStatusReader:
     now: Callable[[], float]
 
     async def read(self, request: Request, artifact: Artifact | None = None) -> RequestStatus:
-        """Return how a Request stands. Raises StorageUnavailable."""
+        """Return the status of a Request. Raises StorageUnavailable."""
         build = self.state.builds.get(request.build_id) if request.build_id is not None else None
         if build is None and request.state is RequestState.WAITING:
             # Its build has just ended, and so has it, or it waits for another: one does not wait for what has ended.
@@ -65,7 +65,7 @@ class RequestStatusReader:
         return self.compose(request, build, artifact)
 
     def compose(self, request: Request, build: Build | None, artifact: Artifact | None) -> RequestStatus:
-        """Return how a Request stands, from the rows at hand."""
+        """Return the status of a Request, from the rows at hand."""
         spec = request.demand.spec
         epoch = _epoch(build, artifact)
         attempt = self.state.running_attempt(build) if build is not None else None

@@ -196,7 +196,7 @@ class RequestService:
         return await self.status_reader.read(await self._request(message.request_id))
 
     async def status(self, _by: Principal, message: messages.AskStatus) -> messages.RequestStatus:
-        """Return how a Request stands. Raises NotFound, Unauthorised."""
+        """Return the status of a Request. Raises NotFound, Unauthorised."""
         self._check_token(message.request_id, message.token)
         return await self.status_reader.read(await self._request(message.request_id))
 
@@ -295,7 +295,7 @@ class LocalQuestions:
             return None
 
     async def health(self) -> messages.HealthStatus:
-        """Return how the metaserver stands."""
+        """Return the health of the metaserver."""
         return await self.service.health(_PAGES, messages.AskHealth())
 
 

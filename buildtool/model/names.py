@@ -56,5 +56,5 @@ def is_artifact_name(text: str) -> bool:
 
 
 def is_short_word(text: str) -> bool:
-    """Return whether this is a word that may be quoted to others, whoever made it up."""
+    """Return whether this is a word that may be quoted to others, even if a peer made it up."""
     return _SHORT_WORD.match(text) is not None

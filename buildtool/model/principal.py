@@ -11,9 +11,9 @@ from attrs import frozen
 
 
 class PrincipalRole(Enum):
-    """The role of a caller: ``NOBODY`` has not said hello yet; the values of the others are their names in Hello."""
+    """The role of a caller: ``STRANGER`` has not said hello yet; the values of the others are their names in Hello."""
 
-    NOBODY = ""
+    STRANGER = ""
     REQUESTER = "requester"
     BUILD_SERVER = "build server"
     OPERATOR = "operator"

@@ -152,10 +152,10 @@ def check_known(
     offered: Mapping[str, Collection[Value]],
     tools: Collection[str],
 ) -> None:
-    """Raise UsageError for what was asked for by a name that nobody knows: neither this program nor any build server.
+    """Raise UsageError for what was asked for by a name unknown to this program and to every build server.
 
     ``offered`` are the values that build servers have offered, by property; ``tools`` all programs that they look for.
-    What is known and offered by nobody yet may be waited for.
+    What is known and not yet offered may be waited for.
     """
     for name, value in explicit.items():
         item = options.property(name)

@@ -100,7 +100,7 @@ def standard(*names: str) -> tuple[Property, ...]:
 
 
 def comparison_of(name: str) -> Comparison:
-    """Return how the property of this name compares; a property that nobody knows compares exactly."""
+    """Return how the property of this name compares; an unknown one compares exactly."""
     known = STANDARD.get(name)
     return known.comparison if known else Comparison.EXACT
 

@@ -49,7 +49,7 @@ class Console(Protocol):
         """Show one line."""
 
     def state(self, told: RequestStatus) -> None:
-        """Show how the Request stands. Once it has ended, the rest of its log may still come."""
+        """Show the status of the Request. Once it has ended, the rest of its log may still come."""
 
     def log(self, data: bytes) -> None:
         """Show more of the log: arbitrary bytes."""

@@ -49,7 +49,7 @@ def ask_url(whom: str, mapping: Callable[[str], str], source: str) -> str:
 
 
 def words(error: BaseException) -> str:
-    """Return what an exception of somebody else's says, even one that cannot say it; of bounded length."""
+    """Return what an exception of a project's code says, even one that cannot say it; of bounded length."""
     try:
         said = " ".join(str(error).split())
     except BaseException:  # noqa: BLE001 - it is the error of an error, of which its name is all there is to know

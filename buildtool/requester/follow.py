@@ -64,7 +64,7 @@ class FollowedRequest:
     changed: Signal = field(factory=Signal, init=False)
 
     def hear(self, now: RequestStatus) -> None:
-        """Take in how the Request stands now. What comes after its end is not believed."""
+        """Record a status of the Request. What comes after its end is not believed."""
         if now.request_id != self.told.request_id or not waits(self.told):
             return
         before, self.told = self.told, now

@@ -63,7 +63,7 @@ def answered_together(
 
 
 def table(submits: Sequence[Submit], results: Sequence[RequestResult]) -> list[str]:
-    """Return the table at the end: what was asked for, the answer, how it stands, and the artifact or why not."""
+    """Return the table at the end: what was asked for, the answer, the state, and the artifact or why not."""
     rows = [("asked for", "answer", "outcome", "artifact")]
     for what, result in zip(differences(submits), results, strict=True):
         told = result.told
@@ -95,7 +95,7 @@ class RequestWatch:
         return await until_closed(client, self._changed, self.goes_on)
 
     def note(self, told: RequestStatus) -> None:
-        """Take in how one Request stands."""
+        """Record the status of one Request."""
         for index, before in enumerate(self.told):
             if before.request_id == told.request_id and before != told and waits(before):
                 self.told[index] = told

@@ -76,7 +76,7 @@ class RequestResult:
 
 
 def exit_of_state(told: RequestStatus) -> ExitCode:
-    """Return the exit code for how a Request stands."""
+    """Return the exit code for the status of a Request."""
     return _OF_STATE.get(told.state, ExitCode.INTERNAL)
 
 

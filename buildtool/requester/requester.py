@@ -57,9 +57,9 @@ class RequestPlan:
 
 @define(eq=False)
 class Requester:
-    """One person's errand. ``connect`` makes connections; ``program`` is how the command is called in hints.
+    """A run of the program. ``connect`` makes connections; ``program`` is how the command is called in hints.
 
-    ``told`` is how the Request stands as far as is known, for whoever interrupts; None until it was accepted.
+    ``told`` is the status of the Request as far as is known, for an interruption; None until it was accepted.
     """
 
     connect: Callable[[], Awaitable[MetaserverClient]]

@@ -63,7 +63,7 @@ def _artifact(found: FoundArtifact) -> list[str]:
 
 
 def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
-    """Return what somebody who stops waiting needs: that mail will come, where to look, how to cancel."""
+    """Return what a person who stops waiting needs: that mail will come, where to look, how to cancel."""
     return [f"mail will go to {email}", *where_to_look(told, program)]
 
 

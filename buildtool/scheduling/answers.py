@@ -42,7 +42,7 @@ class JoinedBuild:
 
 @frozen
 class Queued:
-    """No build server can take the new Build now; why not is computed when somebody asks."""
+    """No build server can take the new Build now; why not is computed when it is asked."""
 
     request: Request
     build: Build

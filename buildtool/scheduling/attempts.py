@@ -117,7 +117,7 @@ def _used(context: DecisionContext, name: str) -> None:
 
 
 def delivered(context: DecisionContext, event: Delivered) -> Acknowledged:
-    """Publish an Attempt's artifact: the Build succeeds, and whoever the artifact satisfies is told."""
+    """Publish an Attempt's artifact: the Build succeeds, and every Request that it satisfies ends."""
     attempt = current(context, event)
     if attempt is None:
         return Acknowledged(stale=True)
@@ -191,7 +191,7 @@ def miss(context: DecisionContext, attempt: Attempt, reason: str) -> None:
 
 
 def settle_confirmations(context: DecisionContext) -> None:
-    """Make final every failure that waits to be repeated, where nobody is there or expected who could repeat it."""
+    """Fail each Build that awaits confirmation, once no capable server is connected or expected back."""
     for build_id in list(context.state.records.confirming):
         build = context.state.builds.get(build_id)
         if build is not None and not capable_elsewhere(context, build):

@@ -21,7 +21,7 @@ def cancel(context: DecisionContext, event: CancelRequested) -> Cancelled:
 
 
 def withdraw(context: DecisionContext, request: Request) -> Request:
-    """End a Request because its requester said so; no mail. A Build that nobody waits for any more ends too."""
+    """End a Request because its requester said so; no mail. A Build that no Request waits for any more ends too."""
     ended = evolve(request, state=RequestState.CANCELLED, reason="cancelled by its requester", ended_at=context.now)
     context.state.put(ended)
     context.tell(RequestMoved(ended))
@@ -41,7 +41,7 @@ def close_if_unwanted(context: DecisionContext, build_id: int, reason: str) -> N
 
 
 def abort(context: DecisionContext, event: BuildAborted) -> Acknowledged:
-    """Cancel a Build because the operator said so; everybody who waits for it is told."""
+    """Cancel a Build because the operator said so; all who wait for it are told."""
     build = context.state.builds.get(event.build_id)
     if build is None:
         return Acknowledged(stale=True)

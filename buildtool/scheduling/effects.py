@@ -46,7 +46,7 @@ class MailWritten:
 
 @frozen
 class RequestMoved:
-    """A Request changed in a way that its follower wants to hear of."""
+    """An act: send a changed Request's status to its followers."""
 
     request: Request
     build_state: str = ""

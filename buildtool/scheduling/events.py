@@ -140,7 +140,7 @@ class ArtifactGone:
 
 @frozen
 class Restarted:
-    """The metaserver starts: nobody is connected any more, and every Lease gets a fresh full term."""
+    """The metaserver starts: no peer is connected any more, and every Lease gets a fresh full term."""
 
 
 @frozen
@@ -177,7 +177,7 @@ class ServerForgotten:
 
 @frozen
 class BuildAborted:
-    """The operator ends an open Build; everybody who waits for it is mailed the reason."""
+    """The operator ends an open Build; all who wait for it are mailed the reason."""
 
     build_id: int
     reason: str
@@ -186,7 +186,7 @@ class BuildAborted:
 
 @frozen
 class FailureForgotten:
-    """The operator wants a remembered failure to be built again when somebody asks."""
+    """The operator wants what failed to be built again at the next request for it."""
 
     failure: RememberedFailure
     by: str = ""

@@ -29,9 +29,9 @@ def beat(context: DecisionContext) -> None:
 
 
 def restart(context: DecisionContext, _event: Restarted) -> Acknowledged:
-    """Restart with nobody connected, but whoever was expected back: every Lease gets a full term, owners more time.
+    """Restart with no server connected, but some expected back: every Lease gets a full term, owners more time.
 
-    The time in which there was no metaserver does not count towards the life of a Request: nobody could build it.
+    The time in which there was no metaserver does not count towards the life of a Request: nothing could be built.
     """
     away = context.now - context.state.beat if context.state.beat else 0.0
     if away >= AWAY_LEAST:

@@ -4,7 +4,7 @@ import contextvars
 
 from twisted.internet.defer import Deferred
 
-from buildtool.concurrency.asker import NOBODY, Asker, asker, working_for
+from buildtool.concurrency.asker import INTERNAL, Asker, asker, working_for
 
 
 def test_whoever_throws_work_away_unfinished_goes_on_for_whom_they_did() -> None:
@@ -15,4 +15,4 @@ def test_whoever_throws_work_away_unfinished_goes_on_for_whom_they_did() -> None
     coroutine = work()
     contextvars.copy_context().run(coroutine.send, None)
     coroutine.close()
-    assert asker() is NOBODY
+    assert asker() is INTERNAL

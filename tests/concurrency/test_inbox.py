@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from buildtool.concurrency.asker import NOBODY, Asker, working_for
+from buildtool.concurrency.asker import INTERNAL, Asker, working_for
 from buildtool.concurrency.inbox import ACCOUNTS_KEPT, LATELY, Gate, Inbox
 from buildtool.errors import Unavailable
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
-_askers = st.builds(Asker, st.sampled_from(ADDRESSES), st.integers(1, 3)) | st.just(NOBODY)
+_askers = st.builds(Asker, st.sampled_from(ADDRESSES), st.integers(1, 3)) | st.just(INTERNAL)
 _steps = st.lists(
     st.tuples(st.just("put"), _askers)
     | st.tuples(st.just("take"), st.floats(0.0, 0.1))
@@ -93,7 +93,7 @@ def test_what_was_taken_too_early_comes_first_again() -> None:
 def test_the_programs_own_events_go_before_all_peers() -> None:
     inbox: Inbox[str] = Inbox(Clock().seconds)
     inbox.put("peer", Asker("10.0.0.1", 1))
-    inbox.put("timer", NOBODY)
+    inbox.put("timer", INTERNAL)
     assert [inbox.take(), inbox.take()] == ["timer", "peer"]
 
 

@@ -1,7 +1,8 @@
-"""Docstrings of what is public say what it is or does to somebody who has not read the code. Four rules hold.
+"""Docstrings of what is public say what it is or does to a reader who has not read the code. Five rules hold.
 
 - A function's begins with a plain verb of ``VERBS`` and what the verb is about, which no pronoun says.
 - A class's begins with an article and the noun that says what it is.
+- Who does or has something is named: no "nobody", "somebody", "everybody" or "whoever".
 - A quantity, which is every float and some whole numbers, has a unit: in its name, or in the docstring of function,
   class or module.
 - An error of ours that a function raises itself is named in the docstring of function or class, or one of its bases is.
@@ -33,11 +34,14 @@ VERBS = frozenset(
         " Yield"
     ).split()
 )
-"""Verbs that say what a function does to somebody who has not read the code."""
+"""Verbs that say what a function does to a reader who has not read the code."""
 
 ARTICLES = frozenset("A All An Each Every No One Several The".split())
 
 PRONOUNS = frozenset("it so them".split())
+
+UNNAMED = re.compile(r"\b(everybody|nobody|somebody|whoever)\b", re.IGNORECASE)
+"""Words for a peer, process or person that a docstring can name."""
 
 QUANTITIES = frozenset("age deadline delay interval lease length limit now offset rate size timeout until wait".split())
 """Last parts of names of whole numbers that mean nothing without a unit; a float needs one whatever its name."""
@@ -74,7 +78,7 @@ def docstring_violations(root: Path) -> list[str]:
         f"{one.where}: {said}"
         for module in checkout.modules.values()
         for one in documented(module)
-        for said in (*_beginning(one), *_without_unit(one), *_without_error(one, errors))
+        for said in (*_beginning(one), *_unnamed(one), *_without_unit(one), *_without_error(one, errors))
     ]
 
 
@@ -111,6 +115,11 @@ def _beginning(one: Documented) -> Iterator[str]:
             yield f"begins with {one.word}, no verb of tests/support/docstrings.py"
         elif not re.match(r"\w+,? ", one.text) or one.text.split()[1].strip(".,:;") in PRONOUNS:
             yield f"says {one.word}, but not what"
+
+
+def _unnamed(one: Documented) -> Iterator[str]:
+    for word in UNNAMED.findall(one.text):
+        yield f"says {word}: name who that is"
 
 
 def _without_unit(one: Documented) -> Iterator[str]:

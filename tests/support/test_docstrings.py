@@ -13,6 +13,8 @@ WRONG = {
     "a pronoun for a subject": ('def f(): "Stop it: the process ends."', "says Stop, but not what"),
     "a class that does something": ('class A: "Reads a file."', "A: begins with Reads"),
     "a class that is a riddle": ('class A: "What is read."', "A: begins with What"),
+    "a peer without a name": ('def f(): "Send whoever waits the answer."', "says whoever: name who that is"),
+    "a class of theirs": ('class A: "A call. Nobody waits for it."', "A: says Nobody"),
     "a parameter without a unit": ('def f(timeout: float): "Wait for an answer."', "has no unit for timeout"),
     "a longer name": ('def f(*, idle_timeout: int | None): "Wait for an answer."', "has no unit for idle_timeout"),
     "a result without a unit": ('def size() -> int: "Return how much there is."', "has no unit for size"),

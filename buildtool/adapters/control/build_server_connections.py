@@ -290,7 +290,7 @@ class ServiceCalls:
                 self._pauses.discard(pause)
 
     def background(self, act: Coroutine[Any, Any, None]) -> None:
-        """Run what nobody waits for; a defect in it goes to the log."""
+        """Run what no caller waits for; a defect in it goes to the log."""
 
         def failed(failure: Any) -> None:  # noqa: ANN401 - a Failure of anything
             if not self._closed:

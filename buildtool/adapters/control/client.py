@@ -125,7 +125,7 @@ class Session:
         return await self.call(CALLED[asked], message, expected, *references, within=most)
 
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        """Ask how a Request stands, and hear of every change of it as long as the connection holds."""
+        """Follow a Request: return its status, then send every change as long as the connection holds."""
         return await self.ask(message, RequestStatus, _FollowerEndpoint(moved))
 
     def closed(self) -> Deferred[str]:

@@ -71,7 +71,7 @@ class Guarded(PlainBroker):
 
     ``peer`` is the other side's address for people, ``why`` the reason for which it ended, ``capabilities`` are those
     that the peer named in its hello, and ``heard_at`` is when it was heard of last, in seconds of ``clock``. A client's
-    side trusts its server no more than the other way round, but has nobody to wait for a hello from.
+    side trusts its server no more than the other way round, but waits for no hello.
     """
 
     factory: Any

@@ -64,7 +64,7 @@ class FollowerRegistry:
             self._send(follower, follower.kept)
 
     def moved(self, status: RequestStatus) -> None:
-        """Send whoever follows this Request how it stands."""
+        """Send a Request's new status to its followers."""
         for follower in list(self._followers.get(status.request_id, ())):
             if follower.ready:
                 self._send(follower, status)

@@ -69,7 +69,7 @@ def anybody(stranger: Principal, _transport: object, hello: Hello) -> Principal:
 
 
 class Gateway:
-    """The way to build servers (``connections``) and to whoever follows a Request (``followers``).
+    """The way to build servers (``connections``) and to followers of Requests (``followers``).
 
     ``factory`` listens for them and for requesters.
     """
@@ -107,7 +107,7 @@ class Gateway:
         return self._factory
 
     def close(self) -> None:
-        """End all connections. No service hears of it: the metaserver ends, and no Session is lost by that."""
+        """End all connections. No service is told: the metaserver ends, and no Session is lost by that."""
         self.connections.close()
         if self._factory is not None:
             self._factory.close("the metaserver stops")
@@ -150,7 +150,7 @@ class Handshake(RemoteEndpoint):
         broker = self._broker
         if broker.known:
             raise UsageError("hello was said already")
-        stranger = Principal(PrincipalRole.NOBODY, address=broker.asker.address, connection=broker.asker.connection)
+        stranger = Principal(PrincipalRole.STRANGER, address=broker.asker.address, connection=broker.asker.connection)
         endpoint = self._enter(self._identify(stranger, broker.transport, hello), broker)
         broker.capabilities = frozenset(hello.capabilities)
         return endpoint, codec.text_of(hello_of(ROLE))
@@ -185,7 +185,7 @@ class RequesterEndpoint(ServiceEndpoint):
     _followed: int = field(default=0, init=False)
 
     async def remote_follow(self, message: Follow, reference: pb.RemoteReference) -> RequestStatus:
-        """Return how a Request stands, and send ``reference`` every change from then on until its end.
+        """Return the status of a Request, and send ``reference`` every change from then on until its end.
 
         Raises UsageError for too many on one connection, and what asking for the status raises.
         """

@@ -89,7 +89,7 @@ def identify(stranger: Principal, transport: object, hello: Hello) -> Principal:
 def operator_at(transport: object) -> str:
     """Return who is at the other end of a local socket: a user's name and number. Raises Unauthorised.
 
-    Where the system does not say who it is, it is the owner, since nobody else but root can open the socket.
+    Where the system does not say who it is, it is the owner, since besides that one only root can open the socket.
     """
     found = getattr(transport, "socket", None)
     if not isinstance(found, socket.socket) or found.family != socket.AF_UNIX:
@@ -132,7 +132,7 @@ class ControlPort(Port):
         self._path = path
 
     def connectionLost(self, reason: Failure) -> None:
-        """Listen no more. The address need not lead there any longer, and somebody may have deleted the socket."""
+        """Close the socket. The address need not lead there any longer, and it may have been deleted."""
         self._path.unlink(missing_ok=True)
         TcpPort.connectionLost(self, reason)
 

@@ -77,7 +77,7 @@ class MailerLimits:
 
 
 class MailRates:
-    """The mails that go to one address in an hour, and that one asker causes, whoever they are for: bounded both."""
+    """The bounds on the mails that go to one address in an hour, and on those that one asker causes."""
 
     def __init__(self, settings: MailSettings | None) -> None:
         self.of = _rates_of(settings)

@@ -54,9 +54,9 @@ class FsckReport:
 
 @frozen
 class Fsck:
-    """A look at the state directory ``directory``, which nobody else may be using. ``now`` is wall time.
+    """A check of the state directory ``directory``, which no other process may be using. ``now`` is wall time.
 
-    Files are read by nobody else meanwhile, so everything runs in the caller's thread.
+    So everything runs in the caller's thread.
     """
 
     directory: Path

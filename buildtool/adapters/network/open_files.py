@@ -100,8 +100,8 @@ _NO_MORE = "connections are closed at once, since no more files and connections 
 def room_for(connections: int) -> int:
     """Return how many of a port's connections this program may have open, files and the other ports considered.
 
-    Where the system allows few, a port that is full makes room for whoever comes; one that has no descriptors left
-    cannot even do that.
+    Where the system allows few, a port that is full makes room for newcomers; one that has no descriptors left cannot
+    even do that.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:

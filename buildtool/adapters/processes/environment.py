@@ -21,7 +21,7 @@ _SECRET = re.compile(r"PASS(?!IVE)|SECRET|TOKEN|CREDENTIAL|_KEY\Z|API_?KEY|COOKI
 
 
 def needed() -> dict[str, str]:
-    """Return what an interpreter needs of this process's environment, in which nobody keeps a secret."""
+    """Return what an interpreter needs of this process's environment: nothing in it is a secret."""
     return {name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)}
 
 

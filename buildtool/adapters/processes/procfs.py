@@ -73,7 +73,7 @@ def mark_of(pid: int) -> int | None:
 
 
 def environment_of(pid: int) -> tuple[bytes, ...]:
-    """Return the environment that a process was started with: nothing if it is dead, or somebody else's."""
+    """Return the environment that a process was started with: nothing if it is dead, or another user's."""
     return tuple((_read(f"{PROC}/{pid}/environ") or b"").split(b"\0"))
 
 

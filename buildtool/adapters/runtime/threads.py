@@ -116,7 +116,7 @@ class Inline:
 
 
 class HelperThreads:
-    """The threads that somebody has for a while."""
+    """The threads that one caller has for a while."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -144,7 +144,7 @@ class HelperPools:
 
     @contextmanager
     def help(self) -> Iterator[HelperThreads]:
-        """Yield threads that nobody else has; at the end nothing of what they were given runs any more."""
+        """Yield threads that no other caller has; at the end nothing of what they were given runs any more."""
         try:
             pool = self._idle.pop()
         except IndexError:

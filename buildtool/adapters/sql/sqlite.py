@@ -31,7 +31,7 @@ PATIENCE = 5.0
 
 
 class SqliteDatabase(Database):
-    """One database file. Made by ``open`` (the metaserver) or ``reading`` (everybody else)."""
+    """One database file. Made by ``open`` (the metaserver) or ``reading`` (all others)."""
 
     def __init__(self, path: Path, engine: Engine, executor: Executor) -> None:
         super().__init__(str(path), engine, executor)
@@ -43,9 +43,9 @@ class SqliteDatabase(Database):
     async def open(cls, path: Path, executor: Executor, patience: float = PATIENCE) -> Self:
         """Open for writing: make the file if there is none, upgrade it if it is older.
 
-        ``executor`` should have one thread; ``patience`` is how many seconds a lock of somebody else's is waited
-        for. Raises NewerDatabase for one that a newer version of this program wrote, StorageUnavailable for one
-        that cannot be opened, or that is something else.
+        ``executor`` should have one thread; ``patience`` is how many seconds another process's lock is waited for.
+        Raises NewerDatabase for one that a newer version of this program wrote, StorageUnavailable for one that cannot
+        be opened, or that is something else.
         """
         made = False
 
@@ -128,7 +128,7 @@ def driver(path: Path, mode: str = "ro", patience: float = PATIENCE) -> sqlite3.
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy one moment of a database that may be written to meanwhile; whoever writes does not wait for it.
+    """Copy one moment of a database that may be written to meanwhile, without keeping a writer waiting.
 
     Raises sqlite3.Error, OSError.
     """

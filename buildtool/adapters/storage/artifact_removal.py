@@ -36,7 +36,7 @@ class ArtifactRemoval:
     _locks: KeyedLocks = field(factory=KeyedLocks, init=False)
 
     async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
-        """Return those of the files that are not there with their size. Raises StorageUnavailable: nobody knows."""
+        """Return those of the files that are not there with their size. Raises StorageUnavailable if unknown."""
         return await self.store.absent(files)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:

@@ -133,7 +133,7 @@ class ArtifactStore:
         return frozenset(files) - there
 
     async def present(self, digest: str, size: int) -> bool:
-        """Return whether the file of this digest is there with this size. Raises StorageUnavailable: nobody knows."""
+        """Return whether the file of this digest is there with ``size`` bytes. Raises StorageUnavailable if unknown."""
         return not await self.absent([(digest, size)])
 
     async def open(self, digest: str) -> StoredArtifact:

@@ -23,8 +23,8 @@ from buildtool.model.tickets import KEY_BYTES
 def load_key(path: Path, disk: Disk | None = None) -> bytes:
     """Return the ticket key in ``path``, making it (readable by its owner only) when the file is not there.
 
-    A short or empty file is not replaced: whoever emptied it has to know that tokens and tickets given out under
-    the old key no longer hold. Raises EmptySecret, StorageUnavailable.
+    A short or empty file is not replaced: its owner has to know that tokens and tickets given out under the old key no
+    longer hold. Raises EmptySecret, StorageUnavailable.
     """
     if disk is None:
         disk, path = RealDisk(), path.resolve()  # a link may lead to where secrets are kept

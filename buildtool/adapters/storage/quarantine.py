@@ -34,7 +34,7 @@ def move(directory: Path, path: Path, disk: Disk | None = None) -> Path:
 
 
 def count(directory: Path) -> int:
-    """Return how many files wait there for somebody to look at them. Raises OSError."""
+    """Return how many files wait there for a person to look at them. Raises OSError."""
     try:
         return sum(not name.startswith(".") for name in RealDisk().names(directory / DIRECTORY))
     except FileNotFoundError:

@@ -74,7 +74,7 @@ class UploadStore:
             return upload
 
     async def take(self, key: Key) -> UploadProgress | None:
-        """End the turn of whoever adds to an upload, and return how far it got, if known; under the key's lock."""
+        """End the turn of an upload's writer, and return how far it got, if known; under the key's lock."""
         older = self._open.get(key)
         if older is not None:
             older.supersede()

@@ -66,7 +66,7 @@ def read(
     """Read both streams to their ends with bounded memory, then return how the process ended.
 
     ``limit`` is in seconds; ``on_line`` takes the output line by line instead of keeping it, ``sink`` as it comes.
-    Raises TimedOut, MachineFault for an answer without end, and Unavailable when nobody waits for it any more (in a
+    Raises TimedOut, MachineFault for an answer without end, and Unavailable when its askers have left (in a
     ``FairPool``). The process is the caller's to ``end``.
     """
     deadline = time.monotonic() + limit

@@ -29,8 +29,8 @@ HANDED = "BUILDTOOL_HANDED_ENVIRONMENT"
 def begin(*, hidden: bool = False, closed: bool = False) -> None:
     """Make the process ready for any of the programs; it may start itself anew, once, and come here again.
 
-    With ``hidden`` nobody sees in ``/proc`` the environment that it was started with, with ``closed`` no process of the
-    same user can look into it at all (root can).
+    With ``hidden`` its first environment does not show in ``/proc``, with ``closed`` no process of the same user can
+    look into it at all (root can).
     """
     ready()
     anew = _taken_over()

@@ -113,7 +113,7 @@ class Housekeeping:
         withdrawing.addBoth(lambda _: self._withdrawing.discard(withdrawing))
 
     async def damaged(self, digest: str, what: str) -> None:
-        """Move a damaged file to quarantine and withdraw its artifacts, and look at how things stand.
+        """Move a damaged file to quarantine, withdraw its artifacts, and check the health.
 
         Nothing happens to one that is sound by now.
         """

@@ -189,7 +189,7 @@ def _turns(told: ReactorTurns) -> str:
 
 
 def standing_lines(told: FarmStatus) -> list[str]:
-    """Return how everything stands, for people."""
+    """Return the status of the farm, for people."""
     connected = f"{told.servers_connected} of {_count(told.servers_known, 'build server is', 'build servers are')}"
     counts = (
         f"{_count(told.builds_running, 'build runs', 'builds run')}, {_count(told.builds_waiting, 'waits', 'wait')}",

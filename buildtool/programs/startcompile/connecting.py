@@ -60,9 +60,9 @@ class MetaserverConnector:
 
 
 def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:
-    """Return an error that the metaserver at ``where`` answered so that nobody looks for it in their own configuration.
+    """Return an error that the metaserver at ``where`` answered, in words that do not blame the own configuration.
 
-    What their own refuses is told before anybody is asked. So where a flag is refused that is one of ``checked``, whose
+    What that refuses is told before anything is asked. So where a flag is refused that is one of ``checked``, whose
     values their own configuration has found good, the two configurations differ.
     """
     said = f"the metaserver at {where} says: {error}"

@@ -30,10 +30,10 @@ from buildtool.scheduling.state.timers import TimerTable
 class State:
     """The broker's memory.
 
-    ``requests``, ``builds``, ``attempts``, ``servers`` and ``refusals`` are the open records by key, to be read by
-    everybody and changed with ``put`` only. ``seen`` has the client request ids that were answered since the last
-    commit, ``next_numbers`` the next free numbers by kind. ``beat`` is when the metaserver was last written down to be
-    there (wall time). ``incarnation`` is the life of the state directory, which mails are told apart by.
+    ``requests``, ``builds``, ``attempts``, ``servers`` and ``refusals`` are the open records by key, to be read by all
+    and changed with ``put`` only. ``seen`` has the client request ids that were answered since the last commit,
+    ``next_numbers`` the next free numbers by kind. ``beat`` is when the metaserver was last written down to be there
+    (wall time). ``incarnation`` is the life of the state directory, which mails are told apart by.
     """
 
     def __init__(

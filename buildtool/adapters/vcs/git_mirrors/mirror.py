@@ -50,10 +50,10 @@ _OF_SUBMODULES = re.compile(r"submodule\..*\.(?:url|active)\n", re.DOTALL)
 class Mirror:
     """One repository's mirror on disk, and what is known of it without asking git.
 
-    Whoever writes in it, or adds a work tree to it, holds ``lock``. ``owed`` are pins that got lost with a mirror that
-    was made anew, and are set again once their commits are there. Before ``sound_until``, in seconds of the monotonic
-    clock, it is not read through again only because git failed in it. ``tags`` are those of an origin on this machine,
-    with the state in which it had them. ``seen`` is how it looked when it was seen to, or "".
+    A thread that writes in it, or adds a work tree to it, holds ``lock``. ``owed`` are pins that got lost with a mirror
+    that was made anew, and are set again once their commits are there. Before ``sound_until``, in seconds of the
+    monotonic clock, it is not read through again only because git failed in it. ``tags`` are those of an origin on this
+    machine, with the state in which it had them. ``seen`` is how it looked when it was seen to, or "".
     """
 
     url: str
@@ -348,7 +348,7 @@ def make_fit(mirror: Path) -> None:
 
 
 def unlock(path: Path) -> None:
-    """Remove what a git process left locked when it was killed; nobody else uses the mirror, and none runs.
+    """Remove what a git process left locked when it was killed; nothing else uses the mirror, and no git runs.
 
     So goes what says nothing of the mirror's state, which no damage shows in, where git could not write it anew.
     """

@@ -39,7 +39,7 @@ from buildtool.adapters.vcs.refs import (
     may_be_short_id,
     parse_revrange,
 )
-from buildtool.concurrency.asker import NOBODY, working_for
+from buildtool.concurrency.asker import INTERNAL, working_for
 from buildtool.concurrency.single_flight import Batches, SingleFlight
 from buildtool.errors import BuildToolError, CommitGone, MachineFault, NotFound, RepositoryUnreachable, UnknownRef
 from buildtool.ports.buildserver import SourceCopy
@@ -73,7 +73,7 @@ class GitMirror:
         self.tags = OriginTags(self._origins, pool)
 
     def close(self, signum: signal.Signals = signal.SIGTERM) -> None:
-        """End every git process that still runs; whoever waits for one gets an error. For the program's own end."""
+        """End every git process that still runs; those that wait for one get an error. For the program's own end."""
         self.command.close(signum)
 
     def mirror(self, url: str) -> Mirror:
@@ -188,7 +188,7 @@ class GitMirror:
         """
         mirror = self.mirror(url)
         commit = _full(commit, url)
-        with working_for(NOBODY):  # whoever asked may be gone before it is done
+        with working_for(INTERNAL):  # whoever asked may be gone before it is done
             why = await self._origins.locked(mirror, lambda: self._origins.pin(mirror, commit))
             if why:
                 # It was there once, or nobody would want it kept: the mirror was made anew meanwhile.

@@ -84,7 +84,7 @@ def _sound(listed: Mapping[str, Tag]) -> dict[str, Tag]:
 
 
 def state_of_tags(url: str) -> str | None:
-    """Return a text that differs after any tag of a repository on this machine did; None where nobody can say.
+    """Return a text that differs after any tag of a repository on this machine did; None where that is unknown.
 
     git never changes a ref in place, but puts another file there.
     """
