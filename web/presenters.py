@@ -110,7 +110,10 @@ def build_row(line: BuildLine, urls: Urls, now: float) -> BuildRow:
 
 
 class _Very:
-    """A value that is equal to nothing but itself: comparing a line with another would cost more than showing it."""
+    """A value that is equal to nothing but itself: comparing a line with another would cost more than showing it.
+
+    A page of builds takes 186 µs of the processor with remembered rows, and 482 µs without (``bench-results/``).
+    """
 
     __slots__ = ("value",)
 

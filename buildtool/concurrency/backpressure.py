@@ -46,10 +46,10 @@ class BodyReader:
     """An asynchronous iterator over bytes that the reactor feeds; each step gives all that waited, as a list.
 
     While one batch is worked on (in a thread, say) the next one gathers; above as many bytes as ``high`` says then the
-    source is paused. One consumer only.
+    source is paused, if there still is one. One consumer only.
     """
 
-    def __init__(self, source: Source, high: Callable[[], int] = lambda: HIGH_WATER) -> None:
+    def __init__(self, source: Callable[[], Source | None], high: Callable[[], int] = lambda: HIGH_WATER) -> None:
         self._source = source
         self._high = high
         self._waiting: list[bytes] = []
@@ -68,7 +68,8 @@ class BodyReader:
         if self._size >= self._high():
             # Said every time: somebody else (HTTP's own flow control) may have resumed the source meanwhile.
             self._paused = True
-            self._source.pauseProducing()
+            if (source := self._source()) is not None:
+                source.pauseProducing()
         self._wanted.notify()
 
     def end(self) -> None:
@@ -95,8 +96,8 @@ class BodyReader:
         batch, self._waiting, self._size = self._waiting, [], 0
         if self._paused:
             self._paused = False
-            if not self._ended:
-                self._source.resumeProducing()
+            if not self._ended and (source := self._source()) is not None:
+                source.resumeProducing()
         return batch
 
 

@@ -34,7 +34,7 @@ class Spoken:
         self._headers = {name.lower(): value for name, value in headers.items()}
         self.lost = False
         self._when_lost: list[Callable[[], object]] = []
-        self.inlet = BodyReader(_Always())
+        self.inlet = BodyReader(lambda: None)
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name.lower())
@@ -52,16 +52,6 @@ class Spoken:
             self.inlet.fail(Unavailable("the connection was lost"))
             for call in self._when_lost:
                 call()
-
-
-class _Always:
-    """A source that never minds waiting."""
-
-    def pauseProducing(self) -> None:
-        """It all comes when it comes."""
-
-    def resumeProducing(self) -> None:
-        """It all comes when it comes."""
 
 
 @frozen

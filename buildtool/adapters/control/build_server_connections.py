@@ -174,7 +174,6 @@ class BuildServerConnections:
     # --- what is sent -----------------------------------------------------------------------------------
 
     def dispatch(self, server: str, session: int, order: Order) -> None:
-        """Send an order to its build server."""
 
         async def send(connection: BuildServerConnection) -> None:
             await self._order(connection, order)
@@ -187,7 +186,6 @@ class BuildServerConnections:
             self._tell_ended(principal, ConnectionEnded("there is no connection to it", clean=False))
 
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
-        """Send a build server the order to stop an Attempt."""
 
         async def send(connection: BuildServerConnection) -> None:
             await call(connection.orders, "abort", order, Ok, clock=self._clock)
@@ -195,7 +193,6 @@ class BuildServerConnections:
         self._send(server, session, send)
 
     def fence(self, server: str, session: int) -> None:
-        """Close the connection of an older Session."""
         connection = self._connections.get((server, session))
         if connection is not None:
             connection.drop("has logged in anew")

@@ -61,15 +61,12 @@ class GuardedFactory(Factory):
         return self._memory.total
 
     def arrived(self, connection: Guarded) -> None:
-        """Count a connection."""
         self._connections.arrived(connection, connection.asker.address, self._clock.seconds())
 
     def heard(self, connection: Guarded) -> None:
-        """Record that something came from a connection."""
         self._connections.heard(connection, self._clock.seconds())
 
     def stands(self, connection: Guarded, standing: ConnectionState) -> None:
-        """Record what a connection is doing."""
         self._connections.stands(connection, standing, self._clock.seconds())
 
     def left(self, connection: Guarded) -> None:

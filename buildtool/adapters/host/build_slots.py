@@ -62,7 +62,6 @@ class BuildSlots:
             self._log.warn("{count} processes of builds before the last crash were ended", count=len(ended))
 
     async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
-        """Return fresh, empty directories for ``slot``."""
         top = self._directory / f"slot-{slot:d}"
         place = SlotPlace(home=top / "home", temporary=top / "tmp", output=top / "output")
 
@@ -157,7 +156,6 @@ class RecipeCommands:
         time_limit: float,
         silence_limit: float,
     ) -> RunningProcess:
-        """Start a command whose whole environment is given; limits are in seconds."""
         return self._processes.start(
             CommandLine(tuple(argv), cwd, environment),
             on_output=on_output,

@@ -312,7 +312,7 @@ class _Receiver(Protocol):
     def __init__(self, watch: StallWatch) -> None:
         self._watch = watch
         self._over = False
-        self.inlet = BodyReader(_Paused(self))
+        self.inlet = BodyReader(lambda: cast(Source, self.transport) if self.transport is not None else None)
 
     def dataReceived(self, data: bytes) -> None:
         self._watch.progress()
@@ -328,21 +328,6 @@ class _Receiver(Protocol):
     def cut(self) -> None:
         if not self._over and self.transport is not None:
             self.transport.loseConnection()
-
-
-class _Paused:
-    """The response's transport as a source, as long as it has one."""
-
-    def __init__(self, receiver: _Receiver) -> None:
-        self._receiver = receiver
-
-    def pauseProducing(self) -> None:
-        if self._receiver.transport is not None:
-            cast(Source, self._receiver.transport).pauseProducing()
-
-    def resumeProducing(self) -> None:
-        if self._receiver.transport is not None:
-            cast(Source, self._receiver.transport).resumeProducing()
 
 
 def site(url: str) -> str:

@@ -65,7 +65,7 @@ class StreamingRequest(http.Request):
         self.refused = False
         self.lost = False
         self._started = False
-        self._body = BodyReader(_Transport(self), lambda: self.site.part(HIGH_WATER))
+        self._body = BodyReader(self._source, lambda: self.site.part(HIGH_WATER))
         self._arrived = 0
         self._complete = False
         self._admission: Admission | None = None
@@ -130,25 +130,24 @@ class StreamingRequest(http.Request):
     # --- for handlers ------------------------------------------------------------------------------------
 
     def when_lost(self, call: Callable[[], object]) -> None:
-        """Call ``call`` when the connection is lost before the answer is finished."""
         self._on_lost.append(call)
 
     def busy(self) -> None:
-        """Record that the peer reads, or waits for what may not happen: if it does so for long, it makes room."""
         if self.channel is not None:
             self.channel.stands(ConnectionState.BUSY)
 
     def abort(self) -> None:
-        """Close the connection at once."""
         if self.channel is not None and not self.lost:
             self.channel.transport.abortConnection()
 
     def header(self, name: str) -> str | None:
-        """Return the header's value, None when it is absent. Raises HttpRefusal when it is there twice."""
         values = self.requestHeaders.getRawHeaders(name.encode(), [])
         if len(values) > 1:
             raise HttpRefusal(http.BAD_REQUEST, f"the header {name} may be there only once")
         return values[0].decode("latin-1") if values else None
+
+    def _source(self) -> Connection | None:
+        return self.channel.transport if self.channel is not None and not self.refused else None
 
     # --- how it goes -------------------------------------------------------------------------------------
 
@@ -263,18 +262,3 @@ def _said(error: HttpRefusal | BuildToolError, routes: Routes) -> HttpResponse:
 
 def _line(answer: HttpResponse) -> bytes:
     return f"{answer.text}\n".encode() if answer.text else b""
-
-
-class _Transport:
-    """The connection as a source that is paused and resumed, as long as the request has one."""
-
-    def __init__(self, request: StreamingRequest) -> None:
-        self._request = request
-
-    def pauseProducing(self) -> None:
-        if self._request.channel is not None and not self._request.refused:
-            self._request.channel.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        if self._request.channel is not None:
-            self._request.channel.transport.resumeProducing()

@@ -70,7 +70,6 @@ class StreamingChannel(http.HTTPChannel):
         self.transport.bufferSize = PIECE
 
     def stands(self, standing: ConnectionState) -> None:
-        """Record what the peer is doing now."""
         self.site.admitting.stands(self, standing, self.site.reactor.seconds())
 
     def dataReceived(self, data: bytes) -> None:
@@ -134,7 +133,6 @@ class StreamingChannel(http.HTTPChannel):
         super().requestDone(request)
 
     def linger(self) -> None:
-        """Stop taking requests, throw away what comes, and cut the connection soon."""
         self.lingering = True
         self.persistent = False
         self.setTimeout(None)

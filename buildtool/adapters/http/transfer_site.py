@@ -66,7 +66,7 @@ _COMMON: Headers = (
 
 
 class TransferSite(StreamingSite):
-    """The factory to listen with on the transfer port. ``keys`` sign tickets."""
+    """The factory to listen with on the transfer port, and its routes. ``keys`` sign tickets."""
 
     def __init__(
         self,
@@ -79,24 +79,12 @@ class TransferSite(StreamingSite):
         limits: HttpLimits | None = None,
     ) -> None:
         tickets = TicketReader(keys, clock)
-        uploads = UploadHandler(tickets, artifacts, oversight)
-        downloads = DownloadHandler(artifacts, oversight.corrupt)
-        sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
-        routes = _Routes(uploads, LogHandler(tickets, logs, reactor), downloads, sources, clock)
-        super().__init__(reactor, routes, limits or HttpLimits())
-
-
-class _Routes:
-    """Which handler a path and method have."""
-
-    def __init__(
-        self, uploads: UploadHandler, logs: LogHandler, downloads: DownloadHandler, sources: SourceHandler, clock: Clock
-    ) -> None:
-        self._uploads = uploads
-        self._logs = logs
-        self._downloads = downloads
-        self._sources = sources
+        self._uploads = UploadHandler(tickets, artifacts, oversight)
+        self._logs = LogHandler(tickets, logs, reactor)
+        self._downloads = DownloadHandler(artifacts, oversight.corrupt)
+        self._sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
         self._clock = clock
+        super().__init__(reactor, self, limits or HttpLimits())
 
     def admit(self, request: IncomingRequest) -> Admission:
         path = request.path.decode("latin-1")

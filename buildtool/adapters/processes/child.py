@@ -20,37 +20,29 @@ class Child(Protocol):
     @property
     def pid(self) -> int:
         """The id of the command's own process."""
-        ...
 
     @property
     def returncode(self) -> int | None:
         """The exit code, minus the signal's number if one ended it, None while it runs."""
-        ...
 
     @property
     def news(self) -> int | None:
         """A descriptor that becomes readable when ``hear`` is to be called; None when nothing will be told that way."""
-        ...
 
     def hear(self) -> None:
         """Take note of what ``news`` tells."""
-        ...
 
     def send(self, signum: signal.Signals) -> None:
         """Signal the command and all that it started, as far as it can be found. May be repeated."""
-        ...
 
     def gone(self, *, thorough: bool) -> bool:
         """Return whether nothing is left; ask only after the command's own end. ``thorough`` may cost milliseconds."""
-        ...
 
     def describe(self) -> str:
         """Return the names of what is left, for a message."""
-        ...
 
     def close(self) -> None:
         """Close the descriptors."""
-        ...
 
 
 Spawn = Callable[[CommandLine, int, Callable[[], None]], Child]

@@ -115,25 +115,6 @@ class Processes:
         if not self._running:
             self._idle.notify()
 
-    async def run(
-        self,
-        command: CommandLine,
-        *,
-        on_output: OutputConsumer,
-        time_limit: float | None = None,
-        silence_limit: float | None = None,
-        kill_after: float = 5.0,
-    ) -> CommandResult:
-        """Start ``command`` as ``start`` does, limits in seconds, and return how it ended. Cancelling stops it."""
-        running = self.start(
-            command,
-            on_output=on_output,
-            time_limit=time_limit,
-            silence_limit=silence_limit,
-            kill_after=kill_after,
-        )
-        return await running.ended
-
     async def stop_all(self, reason: str) -> None:
         """Stop everything that runs, and return when all of it is gone: for the program's own end."""
         for running in tuple(self._running):

@@ -111,7 +111,6 @@ class Inline:
     """An Executor without threads: the function runs at once, in the caller's thread."""
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns, or raise what it raises."""
         return function()
 
 

@@ -109,7 +109,7 @@ class Kept(TestCase):
         return self.processes.start(command, on_output=output or self.output, kill_after=kill_after)
 
     async def run_it(self, command: CommandLine, kill_after: float = 5.0) -> CommandResult:
-        return await self.processes.run(command, on_output=self.output, kill_after=kill_after)
+        return await self.processes.start(command, on_output=self.output, kill_after=kill_after).ended
 
     async def nothing_left(self) -> None:
         """Wait for the keepers' own ends, which follow their last words, and see that nobody bears the mark."""
@@ -280,7 +280,7 @@ class Disasters(Kept):
         os.kill(nursery.parent, signal.SIGKILL)
         later = Collected()
         for _ in range(3):
-            self.assertTrue((await self.processes.run(shell("echo later"), on_output=later)).succeeded)
+            self.assertTrue((await self.processes.start(shell("echo later"), on_output=later).ended).succeeded)
         self.assertEqual(later.text, b"later\n" * 3)
         running.stop("enough")
         self.assertEqual((await running.ended).signal, signal.SIGTERM)

@@ -108,13 +108,13 @@ class ProcessesTests(TestCase):
         silence_limit: float | None = None,
         kill_after: float = 5.0,
     ) -> CommandResult:
-        return await self.processes.run(
+        return await self.processes.start(
             command,
             on_output=on_output or self.output,
             time_limit=time_limit,
             silence_limit=silence_limit,
             kill_after=kill_after,
-        )
+        ).ended
 
     def start(self, command: CommandLine, kill_after: float = 5.0) -> RunningProcess:
         return self.processes.start(command, on_output=self.output, kill_after=kill_after)
@@ -535,6 +535,6 @@ class SessionTests(TestCase):
         )
         output = Collected()
         processes = Processes(cast("IReactorFromThreads", reactor))
-        ended = await processes.run(python(STUBBORN), on_output=output, kill_after=0.2)
+        ended = await processes.start(python(STUBBORN), on_output=output, kill_after=0.2).ended
         self.assertEqual((ended.code, ended.cause), (0, "exited"))
         self.assertFalse(alive(int(output.text.split()[1])))

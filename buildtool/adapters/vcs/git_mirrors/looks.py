@@ -41,9 +41,13 @@ def _states(path: Path, inner: str) -> Iterator[bytes]:
             if one.is_dir(follow_symlinks=False):
                 yield from _states(Path(one.path), f"{name}/")
             else:
-                now = one.stat(follow_symlinks=False)
-                state = f"{name}\0{now.st_ino}\0{now.st_size}\0{now.st_mtime_ns}\0{now.st_ctime_ns}\n"
-                yield state.encode("utf-8", "surrogateescape")
+                yield state_of(name, one.stat(follow_symlinks=False))
+
+
+def state_of(name: str, now: os.stat_result) -> bytes:
+    """Return what is another line after a file was written, or another was put in its place."""
+    state = f"{name}\0{now.st_ino}\0{now.st_size}\0{now.st_mtime_ns}\0{now.st_ctime_ns}\n"
+    return state.encode("utf-8", "surrogateescape")
 
 
 def look(mirror: Path, *beside: Path) -> str:

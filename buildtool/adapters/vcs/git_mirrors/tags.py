@@ -12,6 +12,7 @@ from pathlib import Path
 
 from buildtool.adapters.vcs.git.command import NOWHERE
 from buildtool.adapters.vcs.git.gitdir import Tag
+from buildtool.adapters.vcs.git_mirrors.looks import state_of
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
 from buildtool.adapters.vcs.git_mirrors.origin import Origins
 from buildtool.adapters.vcs.refs import is_full_id, may_be_ref
@@ -99,15 +100,15 @@ def state_of_tags(url: str) -> str | None:
         for count, line in enumerate(_states(top)):
             if count > LOOSE_LIMIT:
                 return None
-            digest.update(line.encode("utf-8", "surrogateescape"))
+            digest.update(line)
     except OSError:
         return None
     return digest.hexdigest()
 
 
-def _states(top: Path) -> Iterator[str]:
+def _states(top: Path) -> Iterator[bytes]:
     for path in (top / "packed-refs", top / "HEAD", top / "config"):
-        yield _state(str(path), path.stat()) if path.exists() else f"{path}\n"
+        yield state_of(str(path), path.stat()) if path.exists() else os.fsencode(f"{path}\n")
     inside = [str(top / "refs" / "tags")]
     while inside:
         directory = inside.pop()
@@ -117,8 +118,4 @@ def _states(top: Path) -> Iterator[str]:
             for entry in sorted(found, key=lambda one: one.name):
                 if entry.is_dir(follow_symlinks=False):
                     inside.append(entry.path)
-                yield _state(entry.path, entry.stat(follow_symlinks=False))
-
-
-def _state(name: str, found: os.stat_result) -> str:
-    return f"{name}\0{found.st_ino}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\n"
+                yield state_of(entry.path, entry.stat(follow_symlinks=False))

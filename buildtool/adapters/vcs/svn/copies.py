@@ -21,9 +21,8 @@ from buildtool.adapters.storage.trees import remove_tree
 from buildtool.adapters.vcs.git_mirrors.mirrors import directory_name
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
-from buildtool.adapters.vcs.svn.command import CHECKOUT_LIMIT, SvnCommand, codes, explain, failure, is_away
+from buildtool.adapters.vcs.svn.command import CHECKOUT_LIMIT, SvnCommand, codes, explain, failure, is_away, unclean
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number
-from buildtool.adapters.vcs.svn.xml import unclean
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports.buildserver import SourceCopy
 from buildtool.ports.common import Executor

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, RevisionsNear, mask, parse_revrange
-from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure
+from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure, revisions
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
-from buildtool.adapters.vcs.svn.xml import revisions
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.ports.common import Executor

@@ -22,11 +22,10 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.vcs.by_url import Checkouts, Resolvers
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
-from buildtool.adapters.vcs.svn.command import SvnCommand, explain, failure
+from buildtool.adapters.vcs.svn.command import SvnCommand, elements, explain, failure, revisions, unclean
 from buildtool.adapters.vcs.svn.copies import SvnSources
 from buildtool.adapters.vcs.svn.refs import Address, address, full_id, full_number, is_svn, revision_number
 from buildtool.adapters.vcs.svn.resolver import SvnResolver
-from buildtool.adapters.vcs.svn.xml import elements, revisions, unclean
 from buildtool.errors import BuildToolError, MachineFault, RepositoryUnreachable, UnknownRef, UsageError
 from buildtool.ports.buildserver import SourceCopy
 from tests.adapters.vcs.svn.repositories import SvnOrigin
