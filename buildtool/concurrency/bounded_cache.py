@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["BoundedCache", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
+__all__ = ["BoundedCache", "keep_newest", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -70,6 +71,15 @@ class BoundedCache(Generic[K, V]):
             self.young, self._old, self._sizes = {}, self.young, [0, self._sizes[0]]
         self.young[key] = entry
         self._sizes[0] += entry[1]
+
+
+def keep_newest(kept: OrderedDict[K, V], key: K, value: V, most: int) -> V:
+    """Put a value where the oldest one goes when there are more than ``most``, and return it."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
+    return value
 
 
 def remembering(most: int, size: Callable[..., int]) -> Callable[[F], F]:

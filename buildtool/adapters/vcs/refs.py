@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TypeVar
 
 from attrs import frozen
 
 from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
+
+R = TypeVar("R", int, str)
 
 REVRANGE_LIMIT = 1000
 """The most revisions that a range may accept."""
@@ -112,3 +116,14 @@ def parse_revrange(text: str) -> RevisionsNear | RevisionSpan:
     for ref in (first, last):
         check_ref(ref, "any repository")
     return RevisionSpan(first, last)
+
+
+def nearest(older: Iterable[R], newer: Iterable[tuple[int, R]], steps: int) -> tuple[R, ...]:
+    """Return revisions, nearest first, of two equally near ones the older; ``newer`` says how far each is after.
+
+    Raises UsageError where those of ``steps`` steps are too many.
+    """
+    ranked = [(near, 0, one) for near, one in enumerate(older)] + [(near, 1, one) for near, one in newer]
+    if len(ranked) > REVRANGE_LIMIT:
+        raise UsageError(f"revrange {steps} accepts more than {REVRANGE_LIMIT} revisions here: choose fewer steps")
+    return tuple(one for _, _, one in sorted(ranked))

@@ -204,6 +204,13 @@ def explain(answer: ProcessOutput) -> str:
     return mask(chosen[-1])[:300]
 
 
+def need(answer: ProcessOutput, error: Callable[[str], Exception], what: str = "") -> ProcessOutput:
+    """Return an answer of git's. Raises ``error`` of git's complaint, with ``what`` before it, if it failed."""
+    if answer.code:
+        raise error(what + explain(answer))
+    return answer
+
+
 def unreachable(url: str, answer: ProcessOutput) -> BuildToolError:
     """Return the error for a network operation that failed: the repository's fault, or a full disk here."""
     if "No space left on device" in answer.err or "Disk quota exceeded" in answer.err:

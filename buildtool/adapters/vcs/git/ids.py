@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.command import GitCommand, need
 from buildtool.adapters.vcs.process import ProcessOutput
 
 SHA1_DIGITS = 40
@@ -83,10 +83,7 @@ class RepositoryObjects:
         return self._run(*arguments, given=given.encode("ascii")).code == 0
 
     def _asked(self, *arguments: str, given: bytes | None = None) -> ProcessOutput:
-        answer = self._run(*arguments, given=given)
-        if answer.code:
-            raise Unreadable(explain(answer))
-        return answer
+        return need(self._run(*arguments, given=given), Unreadable)
 
     def _run(self, *arguments: str, given: bytes | None = None) -> ProcessOutput:
         if not self._path.is_dir():

@@ -27,6 +27,7 @@ from buildtool.adapters.vcs.git.objects import (
     started,
     tree_of,
 )
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import SourceUnusable
 
 AT_ONCE = 128
@@ -108,9 +109,7 @@ class ObjectCache:
     def keep(self, commit: str, manifest: Manifest) -> None:
         """Remember a commit's manifest."""
         with self._lock:
-            self._roots[commit] = manifest.root
-            while len(self._roots) > MANIFESTS_LIMIT:
-                self._roots.popitem(last=False)
+            keep_newest(self._roots, commit, manifest.root, MANIFESTS_LIMIT)
             if manifest.root not in self._manifests:
                 self._directories += len(manifest.directories)
                 self._manifests[manifest.root] = manifest

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.adapters.vcs.git.command import explain
+from buildtool.adapters.vcs.git.command import need
 from buildtool.adapters.vcs.git.ids import BUNDLE_HEADERS, Unreadable
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
@@ -180,8 +180,7 @@ class Bundles:
             answer = self._mirror.command.run(arguments, git_dir=mirror.path, given=given, limit=MAKING_LIMIT)
         except TimedOut as error:
             raise MachineFault(f"cannot pack {mask(mirror.url)}: {error}") from error
-        if answer.code:
-            raise Unreadable(explain(answer))
+        need(answer, Unreadable)
         return base.with_name(f"{base.name}-{answer.text}.pack")
 
     def _tags(self, mirror: Mirror, commit: str) -> list[tuple[str, str]]:
@@ -194,9 +193,7 @@ class Bundles:
                 found.append((one, name))
 
         arguments = ("for-each-ref", f"--merged={commit}", "--format=%(objectname) %(refname)", "refs/tags")
-        answer = self._mirror.command.run(arguments, git_dir=mirror.path, on_line=tag)
-        if answer.code:
-            raise Unreadable(explain(answer))
+        need(self._mirror.command.run(arguments, git_dir=mirror.path, on_line=tag), Unreadable)
         return found
 
     async def _forget_old(self, *, room_for: int = 0) -> None:

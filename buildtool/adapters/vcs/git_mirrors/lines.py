@@ -7,14 +7,14 @@ found out once for all who ask at the same time.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.command import GitCommand, need
 from buildtool.adapters.vcs.git.ids import Unreadable
 from buildtool.adapters.vcs.git_mirrors.mirror import Mirror
-from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
-from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask
+from buildtool.adapters.vcs.process import TimedOut
+from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, mask, nearest
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
 from buildtool.errors import UsageError
 from buildtool.ports.common import Executor
@@ -24,9 +24,6 @@ KEPT = 128
 
 WALK_LIMIT = 60.0
 """Seconds that looking for later commits may take."""
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class FirstParentLines:
@@ -50,12 +47,12 @@ class FirstParentLines:
 
         def read() -> Sequence[str]:
             arguments = ("rev-list", "--first-parent", f"--max-count={REVRANGE_LIMIT + 1}", "--end-of-options", commit)
-            return tuple(_need(self._command.run(arguments, git_dir=mirror.path)).text.split())
+            return tuple(need(self._command.run(arguments, git_dir=mirror.path), Unreadable).text.split())
 
         key = (mirror.url, commit)
         if key not in self._older:
             found = await self._reading.share(" ".join(key), lambda: self._pool.run(read))
-            _keep(self._older, key, found)
+            keep_newest(self._older, key, found, KEPT)
         return self._older[key]
 
     async def near(self, mirror: Mirror, commit: str, steps: int) -> tuple[str, ...]:
@@ -65,11 +62,7 @@ class FirstParentLines:
         """
         older = (await self.older(mirror, commit))[: steps + 1]
         newer = await self._later(mirror, commit, steps)
-        ranked = [(near, 0, one) for near, one in enumerate(older)]
-        ranked += [(near, 1, one) for one, near in newer.items() if near]
-        if len(ranked) > REVRANGE_LIMIT:
-            raise UsageError(f"revrange {steps} accepts more than {REVRANGE_LIMIT} revisions here: choose fewer steps")
-        return tuple(one for _, _, one in sorted(ranked))
+        return nearest(older, ((near, one) for one, near in newer.items() if near), steps)
 
     async def _later(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
         """Return how many steps after ``commit`` each of those is that lie on the way to it from a branch."""
@@ -79,7 +72,7 @@ class FirstParentLines:
             return kept[1]
         words = " ".join(map(str, key))
         found = await self._walking.share(words, lambda: self._pool.run(lambda: self._walk(mirror, commit, steps)))
-        _keep(self._newer, key, (moves, found))
+        keep_newest(self._newer, key, (moves, found), KEPT)
         return found
 
     def _walk(self, mirror: Mirror, commit: str, steps: int) -> dict[str, int]:
@@ -94,22 +87,10 @@ class FirstParentLines:
         order = ("--first-parent", "--parents", "--reverse", "--topo-order")
         arguments = ("rev-list", *order, "--branches", f"^{commit}")
         try:
-            _need(self._command.run(arguments, git_dir=mirror.path, on_line=child, limit=WALK_LIMIT))
+            need(self._command.run(arguments, git_dir=mirror.path, on_line=child, limit=WALK_LIMIT), Unreadable)
         except TimedOut as error:
             raise UsageError(
                 f"the later commits of {mask(mirror.url)} are too many to look for those near {commit[:12]}: "
                 "name the range by its ends (A..B)"
             ) from error
         return distance
-
-
-def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
-    kept[key] = value
-    if len(kept) > KEPT:
-        kept.popitem(last=False)
-
-
-def _need(answer: ProcessOutput) -> ProcessOutput:
-    if answer.code:
-        raise Unreadable(explain(answer))
-    return answer

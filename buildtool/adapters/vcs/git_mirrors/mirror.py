@@ -22,13 +22,14 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildtool.adapters.storage.trees import plain_bytes, remove_tree, thaw_all
-from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
+from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain, need
 from buildtool.adapters.vcs.git.gitdir import Tag
 from buildtool.adapters.vcs.git.ids import SHA1_DIGITS, SHA256_DIGITS, RepositoryObjects, loose
 from buildtool.adapters.vcs.git_mirrors.looks import PASSING, look, stamp
 from buildtool.adapters.vcs.git_mirrors.salvage import salvage, text_of
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import mask
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import MachineFault
 
 KNOWN_LIMIT = 20_000
@@ -117,10 +118,7 @@ class Mirror:
 
 def remember(ids: OrderedDict[str, None], commit: str) -> str:
     """Remember ``commit`` among ``ids``, of which the oldest goes when they are too many, and return it."""
-    ids[commit] = None
-    ids.move_to_end(commit)
-    if len(ids) > KNOWN_LIMIT:
-        ids.popitem(last=False)
+    keep_newest(ids, commit, None, KNOWN_LIMIT)
     return commit
 
 
@@ -283,9 +281,7 @@ class MirrorKeeper:
         new.parent.mkdir(parents=True, exist_ok=True)
         form = "sha256" if digits == SHA256_DIGITS else "sha1"
         arguments = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
-        answer = self._command.run(arguments)
-        if answer.code:
-            raise MachineFault(f"cannot make the mirror {mirror.path}: {explain(answer)}")
+        need(self._command.run(arguments), MachineFault, f"cannot make the mirror {mirror.path}: ")
         remove_tree(mirror.settings)
         shutil.copyfile(new / "config", mirror.settings)
         return new

@@ -23,6 +23,7 @@ from buildtool.adapters.vcs.git_mirrors.mirror import Mirror, MirrorKeeper, reme
 from buildtool.adapters.vcs.git_mirrors.wanted import WantedIds
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import Batches, SingleFlight
 from buildtool.errors import MachineFault, RepositoryUnreachable
 from buildtool.ports.common import Executor
@@ -93,9 +94,7 @@ class Origins:
             self._absent.pop(key, None)
             return True
         if listing is not None:
-            self._absent[key] = (listing.state, now)
-            if len(self._absent) > ABSENT_LIMIT:
-                self._absent.popitem(last=False)
+            keep_newest(self._absent, key, (listing.state, now), ABSENT_LIMIT)
         return False
 
     async def list_refs(self, mirror: Mirror, names: Sequence[str]) -> Listing:

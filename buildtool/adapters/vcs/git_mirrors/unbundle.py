@@ -15,7 +15,7 @@ from typing import IO
 from attrs import frozen
 
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.command import GitCommand, need
 from buildtool.adapters.vcs.git.ids import BUNDLE_HEADERS as HEADERS
 from buildtool.adapters.vcs.process import ProcessOutput
 from buildtool.errors import BadUpload
@@ -86,5 +86,4 @@ def _read_header(stream: IO[bytes], commit: str) -> _Header:
 
 
 def _need(answer: ProcessOutput) -> None:
-    if answer.code:
-        raise BadUpload(f"what the metaserver sent cannot be used: {explain(answer)}")
+    need(answer, BadUpload, "what the metaserver sent cannot be used: ")

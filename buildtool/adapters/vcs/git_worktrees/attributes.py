@@ -20,12 +20,13 @@ from threading import Lock
 
 from attrs import define, field
 
-from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.command import GitCommand, explain, need
 from buildtool.adapters.vcs.git.gitdir import PlacedFile, write_index
 from buildtool.adapters.vcs.git.objects import GITLINK, id_of, shown, started
 from buildtool.adapters.vcs.git.reader import Blob, Manifest, ObjectReader
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
 from buildtool.adapters.vcs.refs import mask
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable
 
 KNOWN_LIMIT = 200_000
@@ -85,9 +86,7 @@ class AttributeCache:
     def keep_made(self, key: bytes, object_id: bytes) -> None:
         """Remember the id of what a file became."""
         with self._lock:
-            self._made[key] = object_id
-            if len(self._made) > KNOWN_LIMIT:
-                self._made.popitem(last=False)
+            keep_newest(self._made, key, object_id, KNOWN_LIMIT)
 
 
 @define
@@ -162,9 +161,7 @@ class Conversions:
         said = b"".join(path + b"\0" for path in files)
         arguments = ("check-attr", "--cached", "-z", "--stdin", *_ASKED)
         fields: list[bytes] = []
-        answer = self._run(arguments, said, fields)
-        if answer.code:
-            raise MachineFault(f"git cannot tell the attributes of files: {explain(answer)}")
+        need(self._run(arguments, said, fields), MachineFault, "git cannot tell the attributes of files: ")
         found: dict[bytes, str] = {}
         for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
             if name == b"filter":

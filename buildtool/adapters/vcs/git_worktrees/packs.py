@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from buildtool.adapters.storage.trees import remove_tree
-from buildtool.adapters.vcs.git.command import GitCommand, explain
+from buildtool.adapters.vcs.git.command import GitCommand, need
 from buildtool.adapters.vcs.git.reader import DamagedMirror
 from buildtool.adapters.vcs.process import TimedOut
+from buildtool.concurrency.bounded_cache import keep_newest
 
 PROVING_LIMIT = 3600.0
 """Seconds that git may take to verify one pack."""
@@ -82,11 +83,8 @@ class Packs:
             answer = self._command.run(arguments, git_dir=git_dir, limit=PROVING_LIMIT, settings={})
         except TimedOut as error:
             raise DamagedMirror(f"{pack.name}: {error}") from error
-        if answer.code:
-            raise DamagedMirror(f"{pack.name}: {explain(answer)}")
-        self._proved[now] = index_now
-        if len(self._proved) > KNOWN_LIMIT:
-            self._proved.popitem(last=False)
+        need(answer, DamagedMirror, f"{pack.name}: ")
+        keep_newest(self._proved, now, index_now, KNOWN_LIMIT)
 
     def _gather_loose(self, mirror: Path) -> None:
         """Put objects that lie alone into a pack, since packs are what can be proved."""
@@ -100,11 +98,9 @@ class Packs:
             (("prune-packed", "--quiet"), b""),
         ):
             try:
-                answer = self._command.run(arguments, git_dir=mirror, given=said, settings={})
+                need(self._command.run(arguments, git_dir=mirror, given=said, settings={}), DamagedMirror)
             except TimedOut as error:
                 raise DamagedMirror(str(error)) from error
-            if answer.code:
-                raise DamagedMirror(explain(answer))
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from threading import Lock
 
 from attrs import frozen
 
-from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, explain
+from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand, need
 from buildtool.adapters.vcs.git.objects import shown
 from buildtool.adapters.vcs.git.reader import Manifest, ObjectReader
 from buildtool.adapters.vcs.refs import check_url, mask
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import RepositoryUnreachable, SourceUnusable
 
 DEPTH_LIMIT = 20
@@ -70,8 +71,7 @@ class SubmoduleReader:
         arguments = ("config", "--file", "-", "--no-includes", "--null", "--list")
         content = reader.small(object_id, b"blob")
         answer = self._command.run(arguments, git_dir=NOWHERE, given=content, settings={})
-        if answer.code:
-            raise SourceUnusable(f".gitmodules cannot be read: {explain(answer)}")
+        need(answer, SourceUnusable, ".gitmodules cannot be read: ")
         sections: dict[str, dict[str, str]] = {}
         for entry in answer.out.decode("utf-8", "surrogateescape").split("\0"):
             key, _, value = entry.partition("\n")
@@ -79,10 +79,7 @@ class SubmoduleReader:
             if said:
                 sections.setdefault(said[1], {})[said[2].lower()] = value
         with self._lock:
-            self._known[object_id] = sections
-            if len(self._known) > KNOWN_LIMIT:
-                self._known.popitem(last=False)
-        return sections
+            return keep_newest(self._known, object_id, sections, KNOWN_LIMIT)
 
 
 def _submodule(path: bytes, commit: str, by_path: Mapping[str, tuple[str, Mapping[str, str]]], url: str) -> Submodule:

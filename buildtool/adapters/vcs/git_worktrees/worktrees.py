@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from buildtool.adapters.runtime.threads import HelperPools
 from buildtool.adapters.storage.trees import detach_mounts, plain_bytes, remove_tree, thaw
-from buildtool.adapters.vcs.git.command import explain
+from buildtool.adapters.vcs.git.command import need
 from buildtool.adapters.vcs.git.gitdir import Tag, make_git_dir, write_index, write_settings, write_tags
 from buildtool.adapters.vcs.git.objects import shown
 from buildtool.adapters.vcs.git.reader import Blob, DamagedMirror, ObjectCache, ObjectReader
@@ -31,6 +31,7 @@ from buildtool.adapters.vcs.git_worktrees.packs import Packs
 from buildtool.adapters.vcs.git_worktrees.submodules import DEPTH_LIMIT, Submodule, SubmoduleReader
 from buildtool.adapters.vcs.process import TimedOut
 from buildtool.adapters.vcs.refs import is_full_id, mask, without_login
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.errors import MachineFault, RepositoryUnreachable, SourceUnusable, UnknownRef
 from buildtool.ports.buildserver import SourceCopy
 from buildtool.ports.common import Executor
@@ -198,15 +199,11 @@ class Worktrees:
         git_dir = place.path / ".git"
         write_tags(git_dir, place.tags)
         arguments = ("for-each-ref", f"--merged={place.commit}", "--format=%(refname)", "refs/tags")
-        answer = self._command.run(arguments, git_dir=git_dir, settings={})
-        if answer.code:
-            raise DamagedMirror(explain(answer))
+        answer = need(self._command.run(arguments, git_dir=git_dir, settings={}), DamagedMirror)
         reaching = answer.out.decode("utf-8", "surrogateescape").split("\n")
         found = {name: place.tags[name] for name in reaching if name in place.tags}
         with self._lock:
-            self._reaching[key] = (place.tags, found)
-            if len(self._reaching) > REACHING_LIMIT:
-                self._reaching.popitem(last=False)
+            keep_newest(self._reaching, key, (place.tags, found), REACHING_LIMIT)
         return found
 
     # --- files ------------------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from collections import OrderedDict
 from pathlib import Path
 
 from buildtool.adapters.vcs.process import TimedOut
-from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, RevisionsNear, mask, parse_revrange
+from buildtool.adapters.vcs.refs import REVRANGE_LIMIT, RevisionsNear, mask, nearest, parse_revrange
 from buildtool.adapters.vcs.svn.command import LOG_LIMIT, SvnCommand, failure, revisions
 from buildtool.adapters.vcs.svn.refs import FIRST, Address, address, full_id, full_number, revision_number
+from buildtool.concurrency.bounded_cache import keep_newest
 from buildtool.concurrency.single_flight import SingleFlight
-from buildtool.errors import RepositoryUnreachable, UnknownRef, UsageError
+from buildtool.errors import RepositoryUnreachable, UnknownRef
 from buildtool.ports.common import Executor
 
 KNOWN_LIMIT = 20_000
@@ -48,9 +49,9 @@ class SvnResolver:
         found = await self._asked.share(key, lambda: self._pool.run(lambda: self._log(where, asked, asked, FIRST, 1)))
         if not found:
             raise UnknownRef(f"{mask(url)} has no changes that can be read up to revision {asked}")
-        self._remember(url, found[0], found[0])
+        keep_newest(self._known, (url, found[0]), found[0], KNOWN_LIMIT)
         if number is not None:
-            self._remember(url, number, found[0])
+            keep_newest(self._known, (url, number), found[0], KNOWN_LIMIT)
         return full_id(found[0])
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
@@ -86,11 +87,7 @@ class SvnResolver:
     async def _near(self, where: Address, number: int, steps: int) -> tuple[str, ...]:
         older = await self._older(where, number, steps + 1)
         newer = await self._newer(where, number, steps + 1)
-        ranked = [(near, 0, one) for near, one in enumerate(older)]
-        ranked += [(near, 1, one) for near, one in enumerate(newer) if near]
-        if len(ranked) > REVRANGE_LIMIT:
-            raise UsageError(f"revrange {steps} accepts more than {REVRANGE_LIMIT} revisions here: choose fewer steps")
-        return tuple(full_id(one) for _, _, one in sorted(ranked))
+        return tuple(map(full_id, nearest(older, ((near, one) for near, one in enumerate(newer) if near), steps)))
 
     async def _older(self, where: Address, number: int, most: int) -> list[int]:
         """Return ``number`` and the changes before it, newest first."""
@@ -127,9 +124,3 @@ class SvnResolver:
         if answer.code:
             raise failure(where, answer, f"revision {peg}")
         return revisions(answer.out)
-
-    def _remember(self, url: str, number: int, change: int) -> None:
-        self._known[url, number] = change
-        self._known.move_to_end((url, number))
-        if len(self._known) > KNOWN_LIMIT:
-            self._known.popitem(last=False)
