@@ -7,17 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IConsumer,
-)
+from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from buildtool.concurrency.backpressure import PIECE, BodyWriter
-from buildtool.errors import (
-    BadUpload,
-)
+from buildtool.errors import BadUpload
 from buildtool.ports.common import Executor
 
 

@@ -11,9 +11,7 @@ from email.utils import format_datetime
 
 from buildtool.adapters.mail.text import render_test
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.errors import (
-    ConfigurationError,
-)
+from buildtool.errors import ConfigurationError
 from buildtool.model.addresses import at_port, valid_address
 
 Deliver = Callable[[str, bytes], Awaitable[str]]

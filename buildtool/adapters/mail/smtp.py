@@ -20,12 +20,7 @@ from zope.interface import implementer
 
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.errors import (
-    MailDeferred,
-    MailRefused,
-    MailServerTrouble,
-    MailUndelivered,
-)
+from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, MailUndelivered
 from buildtool.model.addresses import at_port, valid_address
 
 PATIENCE = 60.0
