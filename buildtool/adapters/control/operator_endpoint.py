@@ -35,28 +35,12 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.calls import OPERATOR, Calls
 from buildtool.protocol.hello import Hello
-from buildtool.protocol.operator import (
-    AbortBuild,
-    Drain,
-    ForgetFailure,
-    ForgetServer,
-    PauseServer,
-    PurgeArtifact,
-    PurgeBuiltBy,
-    RebuildBuild,
-    ResumeServer,
-)
 
 __all__ = [
     "ControlPort", "at_control_socket", "connect_operator", "listen_control", "operator_at", "operator_factory",
 ]  # fmt: skip
 
 LIMITS = ConnectionLimits(connections=16)
-
-Act = (
-    PauseServer | ResumeServer | ForgetServer | AbortBuild | RebuildBuild | ForgetFailure | PurgeArtifact | PurgeBuiltBy
-    | Drain
-)  # fmt: skip
 
 NAME = "control"
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from attrs import asdict
+from attrs import AttrsInstance, asdict
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectionRefusedError as NobodyListens
 from twisted.internet.interfaces import IReactorTime, IReactorUNIX
 
 from buildtool.adapters.control.client import Session
-from buildtool.adapters.control.operator_endpoint import Act, at_control_socket, connect_operator
+from buildtool.adapters.control.operator_endpoint import at_control_socket, connect_operator
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
@@ -52,7 +52,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """The options of the commands below, beside ``--json``."""
 
 
-def _operate(make: Callable[[argparse.Namespace], Act] | None, said: argparse.Namespace) -> int:
+def _operate(make: Callable[[argparse.Namespace], AttrsInstance] | None, said: argparse.Namespace) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
     settings = load_settings(said.config, secrets=False)
     act = make(said) if make is not None else None
@@ -68,7 +68,7 @@ def _command(
     name: str,
     words: str,
     example: str,
-    make: Callable[[argparse.Namespace], Act] | None,
+    make: Callable[[argparse.Namespace], AttrsInstance] | None,
     argument: str = "",
     options: tuple[str, ...] = (),
 ) -> Subcommand[int]:
@@ -172,7 +172,7 @@ def _silent(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def _said(there: Session, act: Act | None, *, as_json: bool) -> None:
+async def _said(there: Session, act: AttrsInstance | None, *, as_json: bool) -> None:
     if act is None:
         standing = await there.ask(AskFarmStatus(), FarmStatus)
         say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))

@@ -5,7 +5,7 @@ import socket
 import stat
 from pathlib import Path
 
-from attrs import define, field
+from attrs import AttrsInstance, define, field
 from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import TestCase
@@ -14,7 +14,6 @@ from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.operator_endpoint import (
     LONGEST,
     NAME,
-    Act,
     ControlPort,
     at_control_socket,
     connect_operator,
@@ -68,7 +67,7 @@ class FakeOperatorService:
         return ActionResult((f"{type(message).__name__} done",))
 
 
-ACTS: list[Act] = [
+ACTS: list[AttrsInstance] = [
     PauseServer("anna", "no disk"), ResumeServer("anna"), AbortBuild(7, "wrong"), RebuildBuild(7, "", "c" * 32),
     ForgetServer("anna"), ForgetFailure(7), PurgeArtifact("7", ""), PurgeBuiltBy("anna", ""), Drain(on=True),
 ]  # fmt: skip
