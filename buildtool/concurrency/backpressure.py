@@ -1,7 +1,4 @@
-"""Back-pressure between the reactor's producers and coroutines, and a watch that notices when nothing flows.
-
-Tested by tests/adapters/http/test_transfer_site.py.
-"""
+"""Back-pressure between the reactor's producers and coroutines, and a watch that notices when nothing flows."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 import weakref
 from itertools import count
+from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from hypothesis import given
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -11,23 +12,36 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.bounded_cache import BoundedCache
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import Overloaded, RecipeMistake, UnknownProject, UsageError
+from buildtool.errors import (
+    BuildToolError,
+    Conflict,
+    NotFound,
+    Overloaded,
+    RecipeMistake,
+    Unauthorised,
+    UnknownProject,
+    UsageError,
+)
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import body_digest
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
-from buildtool.metaserver.requests import WANTED_TOGETHER, RequestService
+from buildtool.metaserver.requests import PROBLEMS_TOLD, WANTED_TOGETHER, LocalQuestions, RequestService
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import canonical, digest_of, text
 from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.servers import Capability, Offer, ProjectSkill
+from buildtool.model.tickets import cancel_token
 from buildtool.project.definition import Project
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.messages import (
     TOGETHER,
+    AskBuild,
     AskExplain,
+    AskHealth,
+    AskStatus,
     AskWhy,
     Cancel,
     Explanation,
@@ -320,3 +334,67 @@ def test_the_digest_of_a_body_is_that_of_what_is_on_the_wire(message: Submit) ->
     plain = encode(message)
     del plain["client_id"]
     assert body_digest(message) == digest_of(plain)
+
+
+class AnswerTests(SynchronousTestCase):
+    """What is asked about a Request, and what is refused before anything is decided."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.told = self.successResultOf(self.world.submit(1))
+
+    def ask(self, what: str, message: object) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(getattr(self.world.service, what)(ANN, message)))
+
+    def refused(self, kind: type[BuildToolError], what: str, message: object) -> str:
+        failed = Deferred.fromCoroutine(getattr(self.world.service, what)(ANN, message))
+        return str(self.failureResultOf(failed, kind).value)
+
+    def test_a_request_is_told_to_whoever_has_its_token_and_ends_once(self) -> None:
+        number, token = self.told.request_id, self.told.token
+        assert self.ask("status", AskStatus(number, token)) == self.told
+        first = self.ask("cancel", Cancel(number, token))
+        assert first.state == "cancelled"
+        assert self.ask("cancel", Cancel(number, token)) == first
+        assert self.ask("why", AskWhy(number, token)).verdict == "cancelled"
+        for what, kind in (("status", AskStatus), ("cancel", Cancel), ("why", AskWhy)):
+            assert "is not the token" in self.refused(Unauthorised, what, kind(number, token[::-1]))
+            unknown = Keys(b"k" * 32).request(99)
+            assert "no request 99" in self.refused(NotFound, what, kind(99, cancel_token(99, unknown)))
+
+    def test_a_build_is_explained_while_it_is_open(self) -> None:
+        assert self.told.build_id is not None
+        assert self.ask("build", AskBuild(self.told.build_id)).verdict == "queued"
+        questions = LocalQuestions(self.world.service)
+        assert self.successResultOf(Deferred.fromCoroutine(questions.why(self.told.build_id))) is not None
+        assert self.successResultOf(Deferred.fromCoroutine(questions.why(99))) is None
+        assert "not open" in self.refused(NotFound, "build", AskBuild(99))
+
+    def test_an_id_that_was_used_for_something_else_and_one_that_is_none_are_refused(self) -> None:
+        message = Submit(f"{1:032x}", "paint", "bob@example.org", "", "", "", {}, {}, {})
+        assert "was used for another request" in self.refused(Conflict, "submit", message)
+        assert "32 hex digits" in self.refused(UsageError, "submit", evolve(message, client_id="x"))
+
+    def test_what_is_asked_for_together_is_some_for_one_address_each_with_its_own_id(self) -> None:
+        items = [Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {}) for number in (7, 8)]
+        for wrong in ([], items * TOGETHER, [items[0]] * 2, [items[0], evolve(items[1], email="bob@example.org")]):
+            self.refused(UsageError, "submit_together", SubmitTogether(tuple(wrong)))
+        assert len(self.ask("submit_together", SubmitTogether(tuple(items))).items) == 2
+
+    def test_health_tells_of_so_many_problems_and_how_many_more_there_are(self) -> None:
+        for many in (0, 1, PROBLEMS_TOLD, PROBLEMS_TOLD + 2):
+            self.world.service.conditions = Troubled(tuple(f"trouble {number}" for number in range(many)))
+            told = self.ask("health", AskHealth())
+            assert told.ok == (not many)
+            assert told.problems[:PROBLEMS_TOLD] == tuple(f"trouble {n}" for n in range(min(many, PROBLEMS_TOLD)))
+            assert told.problems[PROBLEMS_TOLD:] == (("and 2 more",) if many > PROBLEMS_TOLD else ())
+
+
+@frozen
+class Troubled:
+    """``ports.Conditions`` that never change."""
+
+    lines: tuple[str, ...]
+
+    def problems(self) -> tuple[str, ...]:
+        return self.lines

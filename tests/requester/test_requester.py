@@ -25,7 +25,6 @@ from buildtool.protocol.messages import Cancel, RequestStatus
 from buildtool.requester import text as lines
 from buildtool.requester.outcome import MEANINGS, ExitCode, RequestResult, as_json, exit_of_error
 from buildtool.requester.requester import Requester, RequestPlan
-from buildtool.requester.text import explained
 from tests import messages
 from tests.fakes import FakeDownloads, FakeMetaserver
 
@@ -473,11 +472,3 @@ def test_json_holds_everything_that_was_told_and_nothing_that_is_no_json(told: A
     assert (again["milliseconds"], again["path"], again["exit"]) == (12.3, "/here/x.zip", 0)
     assert again["cancel_id"].startswith(f"{told.request_id}-")
     assert again["request_id"] == told.request_id
-
-
-# --- explanations -------------------------------------------------------------------------------------
-
-
-def test_what_would_be_queued_is_not_said_to_wait_and_what_waits_is() -> None:
-    assert explained(messages.explanation("queued"))[0] == "queue: no build server could take it now"
-    assert explained(messages.explanation("queued", build_id=17))[0] == "build 17 waits"

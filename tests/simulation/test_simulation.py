@@ -5,8 +5,11 @@ import secrets
 from tests.simulation.driver import Summary, command, simulate
 from tests.simulation.faults import KINDS
 
-FIXED = range(25)
-FRESH = 15
+FIXED = (0, 1, 3, 6, 18)
+"""In these worlds every kind of fault happens."""
+
+FRESH = 4
+"""So many more with every change; `make long` and `make simulate` have a thousand."""
 
 
 def _assert_sound(summary: Summary) -> None:
@@ -29,7 +32,7 @@ def test_fresh_seeds_violate_nothing_and_come_to_rest() -> None:
 
 def test_a_seed_gives_the_same_trace_in_every_process() -> None:
     """Also where sets of texts have another order, which only the hash seed decides, and other worlds came before."""
-    seeds = range(1_000, 1_004)
+    seeds = range(1_000, 1_002)
     there = {report.seed: report.digest for report in simulate(seeds, hash_seed="1").reports}
     back = {report.seed: report.digest for report in simulate(seeds[::-1], processes=1, hash_seed="2").reports}
     assert there == back

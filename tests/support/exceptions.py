@@ -57,9 +57,7 @@ ALLOWED = Exceptions(
             "buildtool/protocol/messages.py",
             "buildtool/protocol/operator.py",
             "buildtool/requester/follow.py",
-            "buildtool/requester/matrix.py",
             "buildtool/requester/outcome.py",
-            "buildtool/requester/text.py",
         }
     ),
 )

@@ -48,9 +48,13 @@ FORBIDDEN = {
 """The interpreter's audit events of what no test of the quick lane does."""
 
 
-def examples(usual: int) -> int:
-    """Return how many examples a property tries in this lane that tries `usual` ones in `make test`."""
-    return max(1, usual * settings().max_examples // EXAMPLES["test"])
+def examples(usual: int, long: int = 0) -> int:
+    """Return how many examples a property tries in this lane that tries `usual` ones in `make test`.
+
+    In `make long` these are three times as many, or `long`: what takes seconds an example is tried there.
+    """
+    tried = settings().max_examples
+    return long if long and tried >= EXAMPLES["long"] else max(1, usual * tried // EXAMPLES["test"])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -198,9 +198,9 @@ class NamesOfSha256(Names):
 
 
 TestNames = Names.TestCase
-TestNames.settings = settings(max_examples=examples(10), stateful_step_count=12, deadline=None)
+TestNames.settings = settings(max_examples=examples(4, long=40), stateful_step_count=12, deadline=None)
 TestNamesOfSha256 = NamesOfSha256.TestCase
-TestNamesOfSha256.settings = settings(max_examples=examples(4), stateful_step_count=12, deadline=None)
+TestNamesOfSha256.settings = settings(max_examples=examples(2, long=15), stateful_step_count=12, deadline=None)
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])

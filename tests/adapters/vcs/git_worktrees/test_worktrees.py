@@ -487,7 +487,7 @@ class HostileBuilds(RuleBasedStateMachine):
 
 
 HostileBuilds.TestCase.settings = settings(
-    max_examples=examples(12), stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(2, long=40), stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestHostileBuilds = HostileBuilds.TestCase
 

@@ -1,0 +1,37 @@
+"""What is said to requesters: whatever an explanation holds is said once, in printable lines, the verdict first."""
+
+from typing import Any
+
+from hypothesis import given
+
+from buildtool.requester.text import explained
+from tests import messages
+
+
+@given(messages.ALL["Explanation"])
+def test_whatever_is_explained_is_said_once_in_printable_lines(said: Any) -> None:
+    lines = explained(said)
+    assert all(line.isprintable() for line in lines)
+    assert len([line for line in lines if line.startswith("  nearest machine: ")]) == bool(said.nearest_server)
+    assert len([line for line in lines if line.startswith("nearest artifact: ")]) == (said.nearest_artifact is not None)
+    assert len([line for line in lines if line.startswith("page: ")]) == bool(said.page_url)
+    fixed = 1 + bool(said.nearest_server) + bool(said.ahead) + (said.seconds is not None) + bool(said.page_url)
+    of_artifacts = (said.artifact is not None) + (said.nearest_artifact is not None and 1 + len(said.differences))
+    halted = bool(said.reason) and said.verdict == "queued"
+    assert len(lines) == fixed + of_artifacts + halted + len(said.reasons)
+
+
+def test_what_would_be_queued_is_not_said_to_wait_and_what_waits_is() -> None:
+    assert explained(messages.explanation("queued"))[0] == "queue: no build server could take it now"
+    assert explained(messages.explanation("queued", build_id=17))[0] == "build 17 waits"
+
+
+def test_an_estimate_says_of_what_it_is() -> None:
+    for verdict, server, words in (
+        ("queued", "", "it may start in about"),
+        ("joined", "", "it may start in about"),
+        ("dispatched", "anna", "it takes about"),
+        ("running", "anna", "it may be done in about"),
+    ):
+        lines = explained(messages.explanation(verdict, server=server, build_id=17, seconds=90.0, basis="3 builds"))
+        assert any(line.startswith(f"  {words}") and line.endswith("(from 3 builds)") for line in lines), lines
