@@ -111,7 +111,8 @@ def how_far(said: str, wanted: int, installed: int) -> str:
         return f"installed {installed} of {wanted} packages"
     if fetched:
         return f"fetched {len(fetched)} of {wanted} packages: {fetched[-1]}"
-    return f"looked up {said.count('Collecting ')} of {wanted} packages"
+    found = said.count("Collecting ")
+    return f"looked up {found} of {wanted} packages" if found else "at work"
 
 
 def main(name: str) -> int:

@@ -1,6 +1,8 @@
-"""What `pip install .` brings: the four programs, every page and template, and no top-level `web`."""
+"""What `pip install .` brings: the four programs, every page and template, and no top-level `web`; and the locks."""
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -106,3 +108,36 @@ def test_the_four_programs_are_installed_and_found(wheel: Path, tmp_path: Path) 
         module, _, function = where.partition(":")
         found = run([sys.executable, "-c", f"import {module} as m; m.{function}; print(m.__file__)"], tmp_path, env)
         assert found.startswith(str(target))
+
+
+# --- locks and environments -------------------------------------------------------------------------------------
+
+
+def locked(what: str) -> dict[str, set[str]]:
+    """The digests that a lock has for each package and version."""
+    text = (ROOT / f"requirements-{what}.txt").read_text("utf-8")
+    packages = re.findall(r"^(\S+==\S+) \\\n((?:    --hash=.*\n?)+)", text, re.MULTILINE)
+    return {name: set(re.findall(r"sha256:[0-9a-f]{64}", digests)) for name, digests in packages}
+
+
+@pytest.mark.parametrize("program", ["metaserver", "buildserver", "requester"])
+def test_the_lock_of_a_program_is_part_of_that_of_everything(program: str) -> None:
+    part, everything = locked(program), locked("dev")
+    assert part
+    assert part.items() <= everything.items()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("", "at work"),
+        ("Collecting attrs==1 (from -r x)\nCollecting six==2", "looked up 2 of 9 packages"),
+        (
+            "Collecting attrs==1\n  Using cached attrs-1-py3.whl (67 kB)\n",
+            "fetched 1 of 9 packages: attrs-1-py3.whl (67 kB)",
+        ),
+        ("Downloading a-1.tar.gz (2.1 MB)\nInstalling collected packages: six, attrs", "installed 4 of 9 packages"),
+    ],
+)
+def test_whoever_waits_for_an_environment_is_told_how_far_it_is(said: str, told: str) -> None:
+    assert runpy.run_path(str(ROOT / ".ci" / "venv.py"))["how_far"](said, 9, 4) == told
