@@ -136,7 +136,6 @@ class BuildServer:
         return Accepted(*key)
 
     async def abort(self, order: AbortOrder) -> Ok:
-        """Stop an Attempt; its end is told when its processes are gone."""
         key, reason = (order.build_id, order.epoch), brief(order.reason) or "aborted"
         held = self._open.get(key)
         if held is not None:
@@ -147,7 +146,6 @@ class BuildServer:
         return Ok()
 
     def held(self) -> tuple[Held, ...]:
-        """Return every Attempt that builds, and every one whose end was not taken yet."""
         building = tuple(Held(*key) for key, held in self._open.items() if held.run is not None)
         return (*building, *self._deliveries.held())
 

@@ -287,7 +287,6 @@ class LocalQuestions:
     service: RequestService
 
     async def why(self, build_id: int) -> messages.Explanation | None:
-        """Return how an open Build stands; None when it is not open."""
         try:
             with working_for(Asker(_PAGES.address)):
                 return await self.service.build(_PAGES, messages.AskBuild(build_id))

@@ -221,7 +221,7 @@ class SlotFiles(Protocol):
         """Return the architectures of the programs and shared libraries in an archive, as far as they are known."""
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
-        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed and what it is the parent of too."""
+        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed too."""
 
     async def clear(self, slot: int, halt: Halt) -> None:
         """Delete what a build left in its directories."""

@@ -61,7 +61,7 @@ class BrokerStore(Protocol):
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
     ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
-        """Return the artifacts that are given out and the failures still remembered, for every key asked.
+        """Return the artifacts given out, newest first, and the failures still remembered, for every key asked.
 
         And what ``answered`` does, in the same transaction: decisions wait for both.
         """
@@ -116,7 +116,7 @@ class OutboxStore(Protocol):
     """The outbox, as the mailer uses it. Each call is one transaction."""
 
     async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
-        """Return at most ``limit`` mails that are to be tried now, oldest first; a digest is one of them."""
+        """Return at most ``limit`` mails that are to be tried now, longest due first; a digest is one of them."""
 
     async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
         """Hold mails back, each to be told in a digest for its address: one that is not due, or a new one ``until``.
@@ -128,18 +128,18 @@ class OutboxStore(Protocol):
         """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
 
     async def sent(self, key: str, now: float) -> None:
-        """Mark a mail as taken by the mail server."""
+        """Mark a mail as taken by the mail server. Raises NotFound for one that is not in the outbox."""
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
-        """Record that a mail could not be sent now, why, and when to try again."""
+        """Record that a mail could not be sent now, why, and when to try again. Raises NotFound."""
 
     async def refused(self, key: str, now: float, reason: str) -> None:
-        """Record on mail and requests that the mail server refused for good."""
+        """Record on mail and requests that the mail server refused for good. Raises NotFound."""
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
         """Delay every mail that was put off by so many seconds, to ``latest`` at most: the clock was set to ``now``.
 
-        One that was not tried yet is due at once, whenever it was written.
+        One that was not tried yet is due at once, whenever it was written, unless it is held back for a digest.
         """
 
 

@@ -129,7 +129,6 @@ class Session:
         return await self.ask(message, RequestStatus, _FollowerEndpoint(moved))
 
     def closed(self) -> Deferred[str]:
-        """Return a Deferred of why the connection ended, once it has."""
         ended: Deferred[str] = Deferred()
         if self.broker.disconnected:
             ended.callback(self.broker.why)

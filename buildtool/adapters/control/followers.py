@@ -37,7 +37,6 @@ class FollowerRegistry:
         self._followers: dict[int, list[Follower]] = {}
 
     def follows(self, request_id: int) -> bool:
-        """Return whether anybody follows this Request."""
         return request_id in self._followers
 
     def join(self, follower: Follower) -> None:
@@ -64,7 +63,6 @@ class FollowerRegistry:
             self._send(follower, follower.kept)
 
     def moved(self, status: RequestStatus) -> None:
-        """Send a Request's new status to its followers."""
         for follower in list(self._followers.get(status.request_id, ())):
             if follower.ready:
                 self._send(follower, status)

@@ -38,7 +38,6 @@ class MetaserverQuestions:
     _resting_until: float = field(default=float("-inf"), init=False)
 
     async def why(self, build_id: int) -> Explanation | None:
-        """Return the state of an open Build; None when it is not open, or the metaserver does not answer."""
         return await self._asked(lambda client: client.ask(AskBuild(build_id), Explanation))
 
     async def health(self) -> HealthStatus | None:

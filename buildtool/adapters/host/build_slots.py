@@ -74,8 +74,6 @@ class BuildSlots:
         return await self._do("prepare", top, make)
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
-        """Pack what a recipe delivers, at most ``limit`` bytes. Raises BuildFailed, MachineFault, Halted."""
-
         def make() -> Packed:
             place = output.parent
             if self._directory in place.parents:
@@ -93,7 +91,6 @@ class BuildSlots:
         return await self._do("read", archive, partial(_arches, archive, halt))
 
     async def clear(self, slot: int, halt: Halt) -> None:
-        """Delete what a build left in its directories. Raises MachineFault, Halted."""
         top = self._directory / f"slot-{slot:d}"
 
         def clean() -> None:
@@ -103,7 +100,6 @@ class BuildSlots:
         await self._do("clean", top, clean)
 
     async def machine(self) -> Mapping[str, Value]:
-        """Return the machine's properties as they are now."""
         now = await self._pool.run(lambda: changing(Machine(self._directory)))
         return {**self._machine, **now}
 

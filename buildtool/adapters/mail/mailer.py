@@ -179,7 +179,6 @@ class Mailer(Service):
         return Deferred.fromCoroutine(ended())
 
     def nudge(self) -> None:
-        """Wake the mailer: there is new mail in the outbox, or there may be."""
         self._nudged = True
         self._wake.notify()
 

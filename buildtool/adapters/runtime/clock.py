@@ -9,5 +9,4 @@ class WallClock:
     """The ``ports.Clock`` of the machine."""
 
     def wall(self) -> float:
-        """Return seconds since the epoch."""
         return time.time()

@@ -95,7 +95,6 @@ class SqlBrokerStore:
         return await self._database.run(_load)
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
-        """Return what was answered to these client request ids; ids never seen are left out."""
         wanted = tuple(dict.fromkeys(client_ids))
         if not wanted:
             return {}
@@ -104,10 +103,6 @@ class SqlBrokerStore:
     async def known(
         self, keys: Iterable[ShelfKey], client_ids: Iterable[str], now: float
     ) -> tuple[Mapping[ShelfKey, Shelf], Mapping[str, AnsweredRequest]]:
-        """Return the artifacts given out, newest first, and the failures remembered at ``now``, for every key.
-
-        And what ``answered`` does: one transaction and one change of thread for both.
-        """
         shelves, clients = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(client_ids))
         return await self._database.run(
             lambda connection: (
@@ -137,23 +132,18 @@ class SqlBrokerStore:
         return told
 
     async def request(self, request_id: int) -> Request | None:
-        """Return a Request, open or ended."""
         return await self._one(_BY_ID[schema.requests], request_id, rows.request_of)
 
     async def build(self, build_id: int) -> Build | None:
-        """Return a Build, open or ended."""
         return await self._one(_BY_ID[schema.builds], build_id, rows.build_of)
 
     async def artifact(self, artifact_id: int) -> Artifact | None:
-        """Return an Artifact, also a withdrawn one."""
         return await self._one(_BY_ID[schema.artifacts], artifact_id, rows.artifact_of)
 
     async def similar(self, key: ShelfKey, limit: int) -> Sequence[Artifact]:
-        """Return artifacts that may come near a shelf: with the same options, and of the project; newest first."""
         return await self._database.run(partial(similar, key, limit))
 
     async def artifacts_of(self, digest: str) -> Sequence[Artifact]:
-        """Return the artifacts with these bytes that are given out."""
         table = schema.artifacts
         wanted = select(table).where(table.c.digest == digest, table.c.withdrawn == "")
         return await self._database.run(
@@ -161,7 +151,6 @@ class SqlBrokerStore:
         )
 
     async def attempts(self, build_id: int) -> Sequence[Attempt]:
-        """Return all Attempts of a Build, oldest first."""
         return await self._database.run(
             lambda connection: [rows.attempt_of(row) for row in connection.execute(_ATTEMPTS, {"key": build_id})]
         )

@@ -27,15 +27,12 @@ class SqlOperatorStore:
         self._database = database
 
     async def mail_left(self) -> tuple[int, int]:
-        """Return how many mails are to be sent, and how many were refused for good."""
-
         def count(connection: Connection) -> tuple[int, int]:
             return connection.execute(_UNSENT).scalar_one(), connection.execute(_REFUSED).scalar_one()
 
         return await self._database.run(count)
 
     async def artifacts_by(self, server: str, after: int, limit: int) -> Sequence[Artifact]:
-        """Return at most ``limit`` artifacts of a build server that are given out, with ids above ``after``."""
         wanted = {"name": server, "after": after, "most": limit}
         return await self._database.run(
             lambda connection: [rows.artifact_of(row) for row in connection.execute(_MADE_BY, wanted)]

@@ -93,7 +93,6 @@ class SqlOutboxStore:
         self._database = database
 
     async def due(self, now: float, limit: int) -> Sequence[OutgoingMail]:
-        """Return at most ``limit`` mails that are to be tried now, the longest due first."""
         return await self._database.run(partial(_due, now, limit))
 
     async def hold(self, keys: Sequence[str], now: float, until: float) -> None:
@@ -104,27 +103,19 @@ class SqlOutboxStore:
         await self._database.run(partial(_hold, tuple(keys), now, until))
 
     async def next_due(self) -> float | None:
-        """Return when the next unsent mail is to be tried (wall time), or None when there is none."""
         found: float | None = await self._database.run(lambda connection: connection.execute(_NEXT).scalar())
         return found
 
     async def sent(self, key: str, now: float) -> None:
-        """Mark a mail as taken by the mail server. Raises NotFound for a key that is not in the outbox."""
         await self._database.run(partial(_mark, _tried(sent_at=now, last_error=""), key))
 
     async def deferred(self, key: str, next_try: float, reason: str) -> None:
-        """Record that a mail could not be sent now, and when to try again. Raises NotFound."""
         await self._database.run(partial(_mark, _tried(next_try=next_try, last_error=reason), key))
 
     async def refused(self, key: str, now: float, reason: str) -> None:
-        """Record on mail and requests that the mail server refused for good. Raises NotFound."""
         await self._database.run(partial(_refuse, key, now, reason))
 
     async def shift(self, seconds: float, now: float, latest: float) -> None:
-        """Move the next try of every mail that was put off, but to ``latest`` at most: the clock was set to ``now``.
-
-        One that was not tried yet is due at once, whenever it was written, unless it is held back for a digest.
-        """
         await self._database.run(partial(_shift, seconds, now, latest))
 
 

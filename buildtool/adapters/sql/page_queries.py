@@ -88,7 +88,6 @@ class SqlPages:
         return overview
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
-        """Return at most ``limit`` servers, connected ones first, by name; only the one called ``name`` if said."""
         return await self._database.run(partial(_build_servers, _id(skip), limit, name))
 
     async def builds(
@@ -99,7 +98,6 @@ class SqlPages:
         project: str | None = None,
         state: BuildState | None = None,
     ) -> Sequence[BuildLine]:
-        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
         values = {
             name: value
             for name, value in (
@@ -112,12 +110,9 @@ class SqlPages:
         return await self._database.run(partial(_build_lines, values, _bounded(limit)))
 
     async def build(self, build_id: int) -> BuildDetail | None:
-        """Return all about one Build, or None when there is none of this id."""
         return await self._database.run(partial(_build_detail, _id(build_id)))
 
     async def request(self, request_id: int) -> RequestLine | None:
-        """Return one Request, or None when there is none of this id."""
-
         def read(connection: Connection) -> RequestLine | None:
             row = connection.execute(_REQUEST, {"key": _id(request_id)}).one_or_none()
             return _request_line(row) if row is not None else None
@@ -125,7 +120,6 @@ class SqlPages:
         return await self._database.run(read)
 
     async def events(self, after: int, limit: int = 200) -> Sequence[EventLine]:
-        """Return at most ``limit`` events with a ``seq`` above ``after``, oldest first."""
         return await self._database.run(
             lambda connection: [
                 EventLine(*row) for row in connection.execute(_EVENTS, {"after": _id(after), "most": _bounded(limit)})
@@ -133,7 +127,6 @@ class SqlPages:
         )
 
     async def health(self) -> Health:
-        """Check that the database answers."""
         return await self._database.run(
             lambda connection: Health(
                 str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())

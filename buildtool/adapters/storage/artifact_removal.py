@@ -36,17 +36,14 @@ class ArtifactRemoval:
     _locks: KeyedLocks = field(factory=KeyedLocks, init=False)
 
     async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
-        """Return those of the files that are not there with their size. Raises StorageUnavailable if unknown."""
         return await self.store.absent(files)
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
-        """Move a finished upload to its digest, durably. Raises BadUpload, StorageUnavailable."""
         async with self._locks.held(digest):
             self.orphans.pop(digest, None)
             await self.store.publish(build_id, epoch, digest, size)
 
     async def discard(self, build_id: int, epoch: int) -> None:
-        """Remove what an Attempt uploaded, if anything."""
         await self.store.discard(build_id, epoch)
 
     async def remove_orphan(self, digest: str) -> bool:

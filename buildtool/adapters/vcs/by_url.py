@@ -22,15 +22,12 @@ class Resolvers:
     svn: SourceResolver
 
     async def resolve(self, url: str, ref: str) -> str:
-        """Return the full id of ``ref``. Raises UnknownRef, RepositoryUnreachable."""
         return await self._of(url).resolve(url, ref)
 
     async def acceptable(self, url: str, commit: str, revrange: str) -> tuple[str, ...]:
-        """Return the revisions that ``revrange`` accepts, nearest first. Raises UsageError, UnknownRef."""
         return await self._of(url).acceptable(url, commit, revrange)
 
     async def pin(self, url: str, commit: str) -> None:
-        """Keep ``commit`` whatever happens at the origin."""
         await self._of(url).pin(url, commit)
 
     def _of(self, url: str) -> SourceResolver:
@@ -45,5 +42,4 @@ class Checkouts:
     svn: Sources
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
-        """Return a directory that holds exactly ``commit``. Raises UnknownRef, RepositoryUnreachable, MachineFault."""
         return await (self.svn if is_svn(url) else self.git).checkout(url, commit, slot, copy)

@@ -155,7 +155,6 @@ class TerminalConsole(SilentConsole):
         self._refresh.clock = timers
 
     def say(self, line: str) -> None:
-        """Show one line."""
         self._console.print(Text(printable(line, LINE_LIMIT)), soft_wrap=True)
 
     def log(self, data: bytes) -> None:

@@ -339,22 +339,19 @@ class OutputPlace:
 
 @define
 class FilePlace:
-    """The requester's ``Place`` on this machine's disk."""
+    """The requester's ``Destination`` on this machine's disk."""
 
     place: OutputPlace
     executor: Executor
 
     async def choose(self, name: str) -> str:
-        """Return where an artifact of this name goes. Raises UsageError."""
         self.place.check(name)
         return str(self.place.path(name))
 
     async def occupied(self, path: str) -> bool:
-        """Return whether there is a file."""
         return await self.executor.run(Path(path).exists)
 
     async def holds(self, path: str, size: int, digest: str) -> bool:
-        """Return whether the file is there with these bytes."""
         return await self.executor.run(partial(_holds, Path(path), size, digest))
 
 
