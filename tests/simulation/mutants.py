@@ -509,14 +509,21 @@ def file_not_synced() -> Sequence[Change]:
 
 @_mutant("what a build server has finished is synced before it is offered")
 def spool_not_synced() -> Sequence[Change]:
-    original = SimulatedDisk.sync
+    original, keep, keeping = SimulatedDisk.sync, spool._keep, list[SimulatedDisk]()
+
+    def unsynced_keep(disk: SimulatedDisk, *rest: Any) -> list[str]:
+        keeping.append(disk)
+        try:
+            return keep(disk, *rest)
+        finally:
+            keeping.remove(disk)
 
     def sync(self: SimulatedDisk, file: int) -> None:
-        if "/spool/" not in str(self._handles[file].path):
+        if self not in keeping:
             original(self, file)
 
     return [
-        (spool, "_sync", lambda disk, path: None),
+        (spool, "_keep", unsynced_keep),
         (SimulatedDisk, "sync", sync),
         (SimulatedDisk, "sync_directory", _no_spool_names(SimulatedDisk.sync_directory)),
     ]

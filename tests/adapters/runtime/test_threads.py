@@ -1,17 +1,21 @@
-"""Blocking functions run in threads, at most so many at once, and whoever asked gets what came of each."""
+"""Blocking functions run in threads, at most so many at once, and whoever asked gets what came of each.
+
+Helpers are given to one at a time, kept for the next, and idle when they are given back.
+"""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import cast
 
+import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import TestCase
 
-from buildtool.adapters.runtime.threads import SLICE, Threads
+from buildtool.adapters.runtime.threads import SLICE, HelperPools, Threads
 from buildtool.errors import Unavailable
 
 
@@ -95,3 +99,32 @@ class InThreads(TestCase):
         gate.set()
         assert threads.stop(20.0) is True
         await running
+
+
+def test_threads_are_kept_for_the_next_and_nobody_shares_them() -> None:
+    helpers = HelperPools(1)
+    with helpers.help() as first, helpers.help() as second:
+        one, other = first.submit(threading.current_thread).result(), second.submit(threading.current_thread).result()
+    assert one is not other
+    with helpers.help() as third:
+        assert third.submit(threading.current_thread).result() in {one, other}
+
+
+def test_nothing_runs_on_after_whoever_was_helped_has_failed() -> None:
+    helpers, begun, go, ended = HelperPools(1), threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait()
+        ended.set()
+
+    def fail() -> None:
+        with helpers.help() as threads:
+            threads.submit(work)
+            begun.wait()
+            go.set()
+            raise ValueError("it failed")
+
+    with pytest.raises(ValueError, match="it failed"):
+        fail()
+    assert ended.is_set()
