@@ -32,7 +32,7 @@ def test_all_that_is_fed_is_read_in_order_and_the_source_rests_above_the_mark(
     steps: list[bytes | str], how: str
 ) -> None:
     tap, fed, read = Tap(), b"", b""
-    reader = BodyReader(tap, lambda: HIGH)
+    reader = BodyReader(lambda: tap, lambda: HIGH)
     results: list[object] = []
 
     async def consume() -> None:
