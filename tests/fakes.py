@@ -225,7 +225,7 @@ class FakeOrders:
 class FakeMetaserver:
     """A metaserver as requesters see it: ``connect`` makes ``ports.MetaserverClient`` objects.
 
-    ``answers`` are what submissions get, one after another: a Told, or an error to raise. Sending a client id again
+    ``answers`` are what submissions get in turn: a RequestStatus, or an error to raise. Sending a client id again
     gets the same answer. ``move`` tells all followers; ``lose`` ends all connections.
     """
 

@@ -92,7 +92,7 @@ class Batches(Generic[K, T]):
     """A ``SingleFlight`` whose act is told everything that those who share a run ask about."""
 
     def __init__(self) -> None:
-        self._rounds: SingleFlight[T] = SingleFlight()
+        self._flights: SingleFlight[T] = SingleFlight()
         self._asked: dict[str, list[frozenset[K]]] = {}
 
     async def ask(self, key: str, items: Iterable[K], act: Callable[[frozenset[K]], Awaitable[T]]) -> T:
@@ -105,7 +105,7 @@ class Batches(Generic[K, T]):
             return await act(frozenset().union(*self._asked.pop(key, [])))
 
         try:
-            return await self._rounds.share(key, run)
+            return await self._flights.share(key, run)
         finally:
             # Whoever left before the run began asks nothing any more.
             left = self._asked.get(key, [])

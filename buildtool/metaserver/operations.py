@@ -52,7 +52,7 @@ class OperatorService:
     def handlers(self) -> Handlers:
         """What operators may ask for."""
         return {
-            operator.AskFarmStatus: self.standing,
+            operator.AskFarmStatus: self.farm_status,
             operator.PauseServer: self.pause,
             operator.ResumeServer: self.resume,
             operator.ForgetServer: self.forget_server,
@@ -66,7 +66,7 @@ class OperatorService:
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def standing(self, _by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
+    async def farm_status(self, _by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
         """Return the status of the farm, as far as that is known while the database cannot be read."""
         return await self.farm.read(draining=bool(self._draining))
 

@@ -102,7 +102,7 @@ async def until_closed(client: MetaserverClient, changed: Signal, goes_on: Calla
 class LogShower:
     """A display of the log of each Attempt, one after another, while the Request is followed."""
 
-    story: FollowedRequest
+    followed: FollowedRequest
     downloads: Downloads
     console: Console
     timers: IReactorTime
@@ -113,7 +113,7 @@ class LogShower:
 
     async def finish(self, showing: Deferred[None]) -> None:
         """Wait for the rest of the log, not longer than ``LOG_LAST``."""
-        self.story.changed.notify()
+        self.followed.changed.notify()
         late = self.timers.callLater(LOG_LAST, showing.cancel)
         try:
             await showing
@@ -126,14 +126,14 @@ class LogShower:
     async def _show_all(self) -> None:
         shown = ""
         while True:
-            url = self.story.told.log_url
+            url = self.followed.told.log_url
             if url and url != shown:
                 shown = url
                 await self._show(url)
-            elif not waits(self.story.told):
+            elif not waits(self.followed.told):
                 return
             else:
-                await self.story.changed.wait()
+                await self.followed.changed.wait()
 
     async def _show(self, url: str) -> None:
         """Show one log from its beginning until it is finished, or another Attempt has taken over."""
@@ -143,9 +143,9 @@ class LogShower:
                 data, finished = await self.downloads.log(url, offset, LOG_WAIT)
             except (Unavailable, NotFound) as error:
                 vain += 1
-                if not waits(self.story.told) and (isinstance(error, NotFound) or vain > 2):  # noqa: PLR2004
+                if not waits(self.followed.told) and (isinstance(error, NotFound) or vain > 2):  # noqa: PLR2004
                     return
-                if self.story.told.log_url != url:
+                if self.followed.told.log_url != url:
                     return
                 await deferLater(self.timers, tries.next_delay())
                 continue
@@ -156,5 +156,5 @@ class LogShower:
             vain = 0
             self.console.log(data)
             offset += len(data)
-            if finished or (not data and self.story.told.log_url != url):
+            if finished or (not data and self.followed.told.log_url != url):
                 return

@@ -75,29 +75,29 @@ class Requester:
     def told(self) -> RequestStatus | None:
         return self._story.told if self._story is not None else None
 
-    async def ask(self, wish: RequestPlan) -> RequestResult:
+    async def ask(self, plan: RequestPlan) -> RequestResult:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
         try:
             began = self.timers.seconds()
-            told = await self._sent(wish.submit, RequestStatus)
+            told = await self._sent(plan.submit, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
             self._story = FollowedRequest(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
-                self._say(how_to_go_on(told, wish.submit.email, self.program))
-                if wish.foreground:
+                self._say(how_to_go_on(told, plan.submit.email, self.program))
+                if plan.foreground:
                     told = await self._follow(self._story)
                     changes.sum_up()
             if told.answer not in ("hit", "known-failure") and not waits(told):
                 self._say(ended(told))
-            return await self._fetched(told, milliseconds, download=wish.download)
+            return await self._fetched(told, milliseconds, download=plan.download)
         finally:
             self._disconnect()
 
-    async def ask_together(self, wishes: Sequence[RequestPlan]) -> list[RequestResult]:
+    async def ask_together(self, plans: Sequence[RequestPlan]) -> list[RequestResult]:
         """Ask for several builds at once, wait and fetch as wished. Raises BuildToolError when none is taken."""
-        submits = [wish.submit for wish in wishes]
+        submits = [plan.submit for plan in plans]
         try:
             began = self.timers.seconds()
             answered_all = await self._sent(SubmitTogether(tuple(submits)), RequestStatuses)
@@ -107,12 +107,12 @@ class Requester:
             self._say(answered_together(submits, watch.told, milliseconds, self.program))
             if watch.goes_on():
                 self.console.say(f"mail will go to {submits[0].email} when all have ended")
-            if wishes[0].foreground:
+            if plans[0].foreground:
                 await self._hear_all(watch)
                 changes.sum_up()
             results = [
-                await self._fetched(told, milliseconds, download=wish.download)
-                for told, wish in zip(watch.told, wishes, strict=True)
+                await self._fetched(told, milliseconds, download=plan.download)
+                for told, plan in zip(watch.told, plans, strict=True)
             ]
             self._say(table(submits, results))
             return results
@@ -178,18 +178,18 @@ class Requester:
 
     # --- following --------------------------------------------------------------------------------------
 
-    async def _follow(self, story: FollowedRequest) -> RequestStatus:
+    async def _follow(self, followed: FollowedRequest) -> RequestStatus:
         """Wait for the end of the Request and return it. Raises Unavailable after ``PATIENCE``."""
-        shower = LogShower(story, self.downloads, self.console, self.timers)
+        shower = LogShower(followed, self.downloads, self.console, self.timers)
         showing = shower.start()
-        self.console.state(story.told)
+        self.console.state(followed.told)
         try:
-            await self._hear_all(story)
+            await self._hear_all(followed)
             await shower.finish(showing)
         finally:
             showing.addErrback(lambda failure: failure.trap(CancelledError) and None)
             showing.cancel()
-        return story.told
+        return followed.told
 
     async def _hear_all(self, watched: FollowedRequest | RequestWatch) -> None:
         """Hear of what waits until all of it has ended, over as many connections as it takes."""

@@ -15,7 +15,7 @@ from buildtool.metaserver.farm_status import WAITING_SHOWN, FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
-from buildtool.programs.metaserver.operator_commands import standing_lines
+from buildtool.programs.metaserver.operator_commands import status_lines
 from buildtool.project import Project, Recipe
 from buildtool.protocol.codec import decode, encode
 from buildtool.protocol.operator import (
@@ -124,7 +124,7 @@ class OperatorCase(SynchronousTestCase):
         return found
 
     def standing(self) -> FarmStatus:
-        told = self.done(self.service.standing(ANN, AskFarmStatus()))
+        told = self.done(self.service.farm_status(ANN, AskFarmStatus()))
         assert decode(FarmStatus, encode(told)) == told
         return told
 
@@ -158,7 +158,7 @@ class StandingTests(OperatorCase):
         told = self.standing()
         assert (told.servers_connected, told.mail_unsent) == (1, None)
         assert told.problems == ("the database cannot be read: database or disk is full",)
-        assert "how much mail is left is not known" in standing_lines(told)[0]
+        assert "how much mail is left is not known" in status_lines(told)[0]
         self.troubles.lines = (f"{full_disk()}; nothing is accepted any more",)
         assert self.standing().problems == self.troubles.lines, "it is told once"
 

@@ -86,16 +86,16 @@ class Metaserver:
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)
         gateway = Gateway(life, silence=world.lease)
-        shelving = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
+        removal = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, life
+            gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, life
         )
-        broker = self.broker = Broker(state, store, clock, life, shelving, effects, Stopwatch(world.seed))
+        broker = self.broker = Broker(state, store, clock, life, removal, effects, Stopwatch(world.seed))
         explainer = Explainer(state, store, status_reader)
         requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
         troubles = BuildProblems(broker, life)
         build_servers = BuildServerService(
-            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
+            configuration, broker, removal, tickets, gateway.connections, troubles.unkept
         )
 
         async def gone(artifact: Artifact, why: str) -> None:
@@ -103,7 +103,7 @@ class Metaserver:
 
         async def damaged(digest: str, what: str) -> None:
             try:
-                if not await shelving.quarantine(digest):
+                if not await removal.quarantine(digest):
                     return
             except BuildToolError:
                 pass  # it is not given out, whether or not it can be moved
@@ -121,7 +121,7 @@ class Metaserver:
         await artifacts.start(keep=state.attempts)
         for left in [left for left in await logs.unfinished() if not lives(*left)]:
             effects.finish_log(*left)
-        self._patrol(OrphanSweep(database, shelving, gone), ArtifactScrub(database, shelving, damaged))
+        self._task(OrphanSweep(database, removal, gone), ArtifactScrub(database, removal, damaged))
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
@@ -129,15 +129,15 @@ class Metaserver:
         mailer.startService()
         self.serving = True
 
-    def _patrol(self, sweep: OrphanSweep, scrub: ArtifactScrub) -> None:
+    def _task(self, sweep: OrphanSweep, scrub: ArtifactScrub) -> None:
         """Look after the files, as the entry point's housekeeping does."""
         for name, round_, delay in (
             ("the sweep", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
         ):
-            patrol = PeriodicTask(name, self.life, round_)
-            self.parts.append(patrol)
-            patrol.start(delay)
+            task = PeriodicTask(name, self.life, round_)
+            self.parts.append(task)
+            task.start(delay)
 
     def _mailer(self, outbox: SqlOutboxStore) -> Mailer:
         world, settings = self.world, self.world.settings

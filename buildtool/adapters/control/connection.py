@@ -49,7 +49,7 @@ class House(Protocol):
     def heard(self, connection: Guarded) -> None:
         """Record that something came from a connection."""
 
-    def stands(self, connection: Guarded, standing: ConnectionState) -> None:
+    def stands(self, connection: Guarded, state: ConnectionState) -> None:
         """Record what a connection is doing."""
 
     def holds(self, connection: Guarded) -> None:
@@ -185,12 +185,12 @@ class Guarded(PlainBroker):
         if self._house is None:
             return
         if not self.known:
-            standing = ConnectionState.STRANGER
+            state = ConnectionState.STRANGER
         elif self._stall is not None:
-            standing = ConnectionState.BUSY
+            state = ConnectionState.BUSY
         else:
-            standing = ConnectionState.WAITS if self._patient or self._calls else ConnectionState.IDLE
-        self._house.stands(self, standing)
+            state = ConnectionState.WAITS if self._patient or self._calls else ConnectionState.IDLE
+        self._house.stands(self, state)
 
     def _account(self) -> None:
         """Have the memory counted, and read on or do not, as what is under way asks for."""

@@ -66,8 +66,8 @@ class GuardedFactory(Factory):
     def heard(self, connection: Guarded) -> None:
         self._connections.heard(connection, self._clock.seconds())
 
-    def stands(self, connection: Guarded, standing: ConnectionState) -> None:
-        self._connections.stands(connection, standing, self._clock.seconds())
+    def stands(self, connection: Guarded, state: ConnectionState) -> None:
+        self._connections.stands(connection, state, self._clock.seconds())
 
     def left(self, connection: Guarded) -> None:
         """Forget a connection, and the memory that it took."""

@@ -277,7 +277,7 @@ class HttpAnswer:
         """Return the body, to be iterated over once; raises ResponseFailed when it breaks off."""
         receiver = self._receiver = _Receiver(self._watch)
         self._response.deliverBody(cast(IProtocol, receiver))
-        return receiver.inlet
+        return receiver.reader
 
     async def body(self, limit: int, *, cut: bool = False) -> bytes:
         """Return the body. Of one longer than ``limit`` bytes return the beginning if ``cut``, else raise BadUpload."""
@@ -296,29 +296,29 @@ class HttpAnswer:
         """End the connection unless the body has come to its end, after which it serves the next request."""
         if self._receiver is None:
             self._receiver = _Receiver(self._watch)
-            self._receiver.inlet.end()
+            self._receiver.reader.end()
             self._response.deliverBody(cast(IProtocol, self._receiver))
         self._receiver.cut()
 
 
 class _Receiver(Protocol):
-    """Feeds a response's body to an Inlet."""
+    """Feeds a response's body to a BodyReader."""
 
     def __init__(self, watch: StallWatch) -> None:
         self._watch = watch
         self._over = False
-        self.inlet = BodyReader(lambda: cast(Source, self.transport) if self.transport is not None else None)
+        self.reader = BodyReader(lambda: cast(Source, self.transport) if self.transport is not None else None)
 
     def dataReceived(self, data: bytes) -> None:
         self._watch.progress()
-        self.inlet.feed(data)
+        self.reader.feed(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._over = True
         if reason.check(ResponseDone):
-            self.inlet.end()
+            self.reader.end()
         else:
-            self.inlet.fail(cast(Exception, reason.value))
+            self.reader.fail(cast(Exception, reason.value))
 
     def cut(self) -> None:
         if not self._over and self.transport is not None:

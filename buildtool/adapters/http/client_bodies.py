@@ -57,7 +57,7 @@ class FileBody:
         self._descriptor = descriptor
         self._position = offset
         self._end = size
-        self._outlet = BodyWriter()
+        self._writer = BodyWriter()
         self._written: Deferred[None] | None = None
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
@@ -66,13 +66,13 @@ class FileBody:
         return written
 
     def pauseProducing(self) -> None:
-        self._outlet.pauseProducing()
+        self._writer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._outlet.resumeProducing()
+        self._writer.resumeProducing()
 
     def stopProducing(self) -> None:
-        self._outlet.stopProducing()
+        self._writer.stopProducing()
         if self._written is None:
             self._written = Deferred()
             self._close(None)
@@ -83,12 +83,12 @@ class FileBody:
             piece = await self._executor.run(partial(os.pread, self._descriptor, size, self._position))
             if not piece:
                 raise BadUpload("the file became shorter while it was sent")
-            if not await self._outlet.ready():
+            if not await self._writer.ready():
                 return
             self._position += len(piece)
             self.flowing()
             consumer.write(piece)
-        if await self._outlet.ready():
+        if await self._writer.ready():
             self.sent()
             self._tell(None)
 

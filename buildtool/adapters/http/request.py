@@ -46,7 +46,7 @@ class RequestChannel(Protocol):
     def site(self) -> RequestSite:
         """The site that the connection was made to."""
 
-    def stands(self, standing: ConnectionState) -> None:
+    def stands(self, state: ConnectionState) -> None:
         """Record what the peer is doing now."""
 
     def linger(self) -> None:
@@ -221,8 +221,8 @@ class StreamingRequest(http.Request):
 
     async def _copy(self, content: Content) -> bool:
         """Send a content, reading the next piece while the last one is on its way; False when it came to nothing."""
-        outlet = BodyWriter()
-        self.registerProducer(outlet, True)
+        writer = BodyWriter()
+        self.registerProducer(writer, True)
         watch = StallWatch(self.site.reactor, self.site.limits.stall, self.abort)
         position, end = content.start, content.end
         pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
@@ -230,14 +230,14 @@ class StreamingRequest(http.Request):
         try:
             while position < end:
                 piece = await pending
-                if not piece or not await outlet.ready():
+                if not piece or not await writer.ready():
                     return False
                 position += len(piece)
                 pending = _reading(content, position, min(end, position + self.site.part(PIECE)))
                 self.write(piece)
                 watch.progress()
                 self.busy()
-            return await outlet.ready()
+            return await writer.ready()
         except BuildToolError as error:
             _log.warn("an answer was cut off: {error}", error=str(error))
             return False

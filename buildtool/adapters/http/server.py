@@ -69,8 +69,8 @@ class StreamingChannel(http.HTTPChannel):
         super().connectionMade()
         self.transport.bufferSize = PIECE
 
-    def stands(self, standing: ConnectionState) -> None:
-        self.site.admitting.stands(self, standing, self.site.reactor.seconds())
+    def stands(self, state: ConnectionState) -> None:
+        self.site.admitting.stands(self, state, self.site.reactor.seconds())
 
     def dataReceived(self, data: bytes) -> None:
         """Read what came; unlike in Twisted's, not every byte prolongs the time-out: see ``HttpLimits.idle``."""

@@ -72,7 +72,7 @@ class HealthCheck:
             if not any(other != line and other.startswith(line) for other in lines)
         )
 
-    async def round_(self, _patrol: PeriodicTask) -> float:
+    async def round_(self, _task: PeriodicTask) -> float:
         """Check everything; return the seconds until the next check."""
         self.looked = HealthState((*await self._database(), *await self._disk()))
         self._tell(frozenset(self.problems()))

@@ -59,7 +59,7 @@ class OrphanSweep:
     """A sweep over all files and all rows, a few at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
-    shelving: ArtifactRemoval
+    removal: ArtifactRemoval
     gone: Gone
     _empty: bool = field(default=False, init=False)
     _strange: str = field(default="", init=False)
@@ -69,34 +69,34 @@ class OrphanSweep:
         said = "artifacts/ is empty, though there are artifacts: is its disk mounted? nothing is withdrawn for that"
         return tuple(line for line in (said if self._empty else "", self._strange) if line)
 
-    async def round_(self, patrol: PeriodicTask) -> float:
+    async def round_(self, task: PeriodicTask) -> float:
         """Run one sweep; return the seconds until the next. Raises StorageUnavailable, CancelledError."""
-        seen = await self._files(patrol)
-        await self._rows(patrol, anything=seen)
+        seen = await self._files(task)
+        await self._rows(task, anything=seen)
         return EVERY
 
-    async def _files(self, patrol: PeriodicTask) -> bool:
+    async def _files(self, task: PeriodicTask) -> bool:
         """Look for files without rows; say whether there was any file at all."""
-        orphans, still, due, unnamed, count = self.shelving.orphans, set[str](), list[str](), 0, 0
-        for directory in await self._names(self.shelving.directory / "artifacts"):
+        orphans, still, due, unnamed, count = self.removal.orphans, set[str](), list[str](), 0, 0
+        for directory in await self._names(self.removal.directory / "artifacts"):
             digests = [
                 name.removesuffix(".zip")
-                for name in await self._names(self.shelving.directory / "artifacts" / directory)
+                for name in await self._names(self.removal.directory / "artifacts" / directory)
                 if name.endswith(".zip") and DIGEST.fullmatch(name[:-4]) and name.startswith(directory)
             ]
             count += len(digests)
             for start in range(0, len(digests), AT_ONCE):
-                found = await self._look(patrol, digests[start : start + AT_ONCE])
+                found = await self._look(task, digests[start : start + AT_ONCE])
                 unnamed += len(found)
                 still |= found & orphans.keys()
-                due += [digest for digest in sorted(found) if self._is_old(patrol, digest)]
-                await patrol.rest(PAUSE)
+                due += [digest for digest in sorted(found) if self._is_old(task, digest)]
+                await task.rest(PAUSE)
         for digest in orphans.keys() - still:
             orphans.pop(digest, None)
-        await self._delete(patrol, due, unnamed, count)
+        await self._delete(task, due, unnamed, count)
         return count > 0
 
-    async def _delete(self, patrol: PeriodicTask, due: Sequence[str], unnamed: int, count: int) -> None:
+    async def _delete(self, task: PeriodicTask, due: Sequence[str], unnamed: int, count: int) -> None:
         """Delete what no row named for long enough, unless no row names most of what is there."""
         self._strange = ""
         if due and 2 * unnamed > count:
@@ -107,15 +107,15 @@ class OrphanSweep:
             )
             return
         for number, digest in enumerate(due, 1):
-            if await self.shelving.remove_orphan(digest):
+            if await self.removal.remove_orphan(digest):
                 log.warn("artifact file {digest} is deleted: no row named it for an hour", digest=digest)
             if number % AT_ONCE == 0:
-                await patrol.rest(PAUSE)
+                await task.rest(PAUSE)
 
-    async def _look(self, patrol: PeriodicTask, digests: Sequence[str]) -> set[str]:
+    async def _look(self, task: PeriodicTask, digests: Sequence[str]) -> set[str]:
         """Look at a few files; return those that are without a row, of which not more are remembered than may be."""
-        orphans = self.shelving.orphans
-        now = patrol.timers.seconds()
+        orphans = self.removal.orphans
+        now = task.timers.seconds()
         for digest in digests:  # before the rows are asked: who publishes meanwhile takes it out again
             if digest in orphans or len(orphans) < ORPHANS_MOST:
                 orphans.setdefault(digest, now)
@@ -124,11 +124,11 @@ class OrphanSweep:
             orphans.pop(digest, None)
         return set(digests) - known
 
-    def _is_old(self, patrol: PeriodicTask, digest: str) -> bool:
-        since = self.shelving.orphans.get(digest)
-        return since is not None and patrol.timers.seconds() - since >= GRACE
+    def _is_old(self, task: PeriodicTask, digest: str) -> bool:
+        since = self.removal.orphans.get(digest)
+        return since is not None and task.timers.seconds() - since >= GRACE
 
-    async def _rows(self, patrol: PeriodicTask, *, anything: bool) -> None:
+    async def _rows(self, task: PeriodicTask, *, anything: bool) -> None:
         """Withdraw what has no file. If there is no file at all, a disk is more likely to be missing."""
         after, self._empty = 0, False
         while found := await self.database.run(partial(_given_out, after)):
@@ -140,18 +140,18 @@ class OrphanSweep:
                 log.error("artifact {id} ({digest}) has no file", id=artifact.id, digest=artifact.digest)
                 await self.gone(artifact, "its file is absent or has another size")
             after = found[-1].id
-            await patrol.rest(PAUSE)
+            await task.rest(PAUSE)
 
     async def _absent(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
         """Return those that are not there. Raises StorageUnavailable where the disk cannot say so."""
-        absent = await self.shelving.absent([(artifact.digest, artifact.size) for artifact in artifacts])
+        absent = await self.removal.absent([(artifact.digest, artifact.size) for artifact in artifacts])
         missed = [artifact for artifact in artifacts if (artifact.digest, artifact.size) in absent]
-        await on_disk(self.shelving.executor, "look at the artifacts", partial(self._check_disk, missed))
+        await on_disk(self.removal.executor, "look at the artifacts", partial(self._check_disk, missed))
         return missed
 
     def _check_disk(self, missed: Sequence[Artifact]) -> None:
         """Raise OSError where what was not there may be back in a moment."""
-        disk, directory = self.shelving.disk, self.shelving.directory
+        disk, directory = self.removal.disk, self.removal.directory
         if missed and not disk.names(directory / "artifacts"):
             raise OSError(errno.ENODEV, "artifacts/ has become empty: is its disk mounted?")
         for digest in (artifact.digest for artifact in missed if DIGEST.fullmatch(artifact.digest)):
@@ -160,11 +160,11 @@ class OrphanSweep:
     async def _names(self, directory: Path) -> list[str]:
         def read() -> list[str]:
             try:
-                return sorted(self.shelving.disk.names(directory))
+                return sorted(self.removal.disk.names(directory))
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
-        return await on_disk(self.shelving.executor, "look at the artifacts", read)
+        return await on_disk(self.removal.executor, "look at the artifacts", read)
 
 
 def _known(digests: Sequence[str], connection: Connection) -> set[str]:

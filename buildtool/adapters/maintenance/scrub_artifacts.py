@@ -66,41 +66,41 @@ class ArtifactScrub:
     """The reader of all artifacts, a piece at a time. ``round_`` is what a ``PeriodicTask`` does."""
 
     database: Database
-    shelving: ArtifactRemoval
+    removal: ArtifactRemoval
     damaged: Damaged
     _after: int | None = field(default=None, init=False)
 
-    async def round_(self, patrol: PeriodicTask) -> float:
+    async def round_(self, task: PeriodicTask) -> float:
         """Read all that are left of a round. Raises StorageUnavailable, CancelledError."""
-        began = patrol.timers.seconds()
+        began = task.timers.seconds()
         if self._after is None:
             self._after = await self._run(self._noted, "see how far the artifacts were read")
         speed = rate(*await self.database.run(_all))
         while found := await self.database.run(partial(_next, self._after)):
             for key, digest in found:
-                await self._read(patrol, digest, speed)
+                await self._read(task, digest, speed)
                 self._after = key
             await self._run(partial(self._note, self._after), "note how far the artifacts were read")
         self._after = 0
         await self._run(partial(self._note, 0), "note how far the artifacts were read")
-        return max(60.0, began + REST - patrol.timers.seconds())
+        return max(60.0, began + REST - task.timers.seconds())
 
-    async def _read(self, patrol: PeriodicTask, digest: str, speed: float) -> None:
+    async def _read(self, task: PeriodicTask, digest: str, speed: float) -> None:
         """Read one artifact, and tell when it is damaged; one that is not there is the sweep's to find."""
         if not DIGEST.fullmatch(digest):
             return
-        await patrol.rest(OVERHEAD / speed)
-        disk, path = self.shelving.disk, stored_path(self.shelving.directory, digest)
+        await task.rest(OVERHEAD / speed)
+        disk, path = self.removal.disk, stored_path(self.removal.directory, digest)
         try:
-            file = await self.shelving.executor.run(partial(disk.open, path, OpenMode.READ))
+            file = await self.removal.executor.run(partial(disk.open, path, OpenMode.READ))
         except OSError:
             return
         hasher, position = hashlib.sha256(), 0
         try:
-            while piece := await self.shelving.executor.run(partial(disk.pread, file, PIECE, position)):
+            while piece := await self.removal.executor.run(partial(disk.pread, file, PIECE, position)):
                 hasher.update(piece)
                 position += len(piece)
-                await patrol.rest(len(piece) / speed)
+                await task.rest(len(piece) / speed)
             what = "" if hasher.hexdigest() == digest else "its bytes differ from their digest"
         except OSError as error:
             what = f"it cannot be read: {error.strerror}" if error.errno == errno.EIO else ""
@@ -110,23 +110,23 @@ class ArtifactScrub:
             await self.damaged(digest, what)
 
     async def _run(self, act: Callable[[], int], purpose: str) -> int:
-        return await on_disk(self.shelving.executor, purpose, act)
+        return await on_disk(self.removal.executor, purpose, act)
 
     # --- below: run in threads -------------------------------------------------------------------------
 
     def _noted(self) -> int:
         """Return after which artifact to go on; 0 to begin anew."""
-        disk = self.shelving.disk
+        disk = self.removal.disk
         try:
-            return max(0, int(json.loads(read_whole(disk, self.shelving.directory / "scrub", 100))["after"]))
+            return max(0, int(json.loads(read_whole(disk, self.removal.directory / "scrub", 100))["after"]))
         except FileNotFoundError:
             return 0
         except (ValueError, TypeError, LookupError):
             return 0  # half written: it costs reading some once more
 
     def _note(self, after: int) -> int:
-        disk = self.shelving.disk
-        with opened(disk, self.shelving.directory / "scrub", OpenMode.EMPTY) as file:
+        disk = self.removal.disk
+        with opened(disk, self.removal.directory / "scrub", OpenMode.EMPTY) as file:
             disk.append(file, json.dumps({"after": after}).encode() + b"\n")
         return after
 

@@ -34,17 +34,17 @@ class LogScrub:
     logs: LogReader
     executor: Executor
 
-    async def round_(self, patrol: PeriodicTask) -> float:
+    async def round_(self, task: PeriodicTask) -> float:
         """Read all finished logs. Raises StorageUnavailable, CancelledError."""
-        began = patrol.timers.seconds()
+        began = task.timers.seconds()
         names, size = await on_disk(self.executor, "look at the logs", self._finished)
         speed = rate(len(names), size)
         for name in names:
-            await patrol.rest(OVERHEAD / speed)
-            await self._read(patrol, name, speed)
-        return max(60.0, began + REST - patrol.timers.seconds())
+            await task.rest(OVERHEAD / speed)
+            await self._read(task, name, speed)
+        return max(60.0, began + REST - task.timers.seconds())
 
-    async def _read(self, patrol: PeriodicTask, name: str, speed: float) -> None:
+    async def _read(self, task: PeriodicTask, name: str, speed: float) -> None:
         found = _FINISHED.fullmatch(name)
         if found is None:
             return
@@ -56,7 +56,7 @@ class LogScrub:
                 if not piece:
                     raise Damaged(f"it ends at byte {position} of {length}")  # noqa: TRY301 - as the store would say it
                 position += len(piece)
-                await patrol.rest(len(piece) / speed)
+                await task.rest(len(piece) / speed)
         except NotFound:
             return
         except StorageUnavailable as error:

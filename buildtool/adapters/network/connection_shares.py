@@ -49,12 +49,12 @@ class ConnectionState(IntEnum):
 class _Network:
     """The connections of one network by standing, each with when it was last heard, the longest silent first."""
 
-    by_standing: tuple[OrderedDict[object, float], ...] = field(
+    by_state: tuple[OrderedDict[object, float], ...] = field(
         factory=lambda: tuple(OrderedDict() for _ in ConnectionState), init=False
     )
 
     def __len__(self) -> int:
-        return sum(map(len, self.by_standing))
+        return sum(map(len, self.by_state))
 
 
 class ConnectionShares(Generic[C]):
@@ -100,24 +100,24 @@ class ConnectionShares(Generic[C]):
         """Count a newcomer, who is a stranger."""
         self._put(connection, network, ConnectionState.STRANGER, now)
 
-    def stands(self, connection: C, standing: ConnectionState, now: float) -> None:
+    def stands(self, connection: C, state: ConnectionState, now: float) -> None:
         """Record what a connection is doing from now on; ignore one that is not counted."""
         place = self._places.get(connection)
         if place is None:
             return
         network, before = place
-        there = self._networks[network].by_standing
-        if before is not standing:
+        there = self._networks[network].by_state
+        if before is not state:
             del there[before][connection]
-            self._places[connection] = network, standing
-        there[standing][connection] = now
-        there[standing].move_to_end(connection)
+            self._places[connection] = network, state
+        there[state][connection] = now
+        there[state].move_to_end(connection)
 
     def heard(self, connection: C, now: float) -> None:
         """Record that a connection was sent or read just now; ignore one that is not counted."""
         place = self._places.get(connection)
         if place is not None:
-            group = self._networks[place[0]].by_standing[place[1]]
+            group = self._networks[place[0]].by_state[place[1]]
             group[connection] = now
             group.move_to_end(connection)
 
@@ -128,17 +128,17 @@ class ConnectionShares(Generic[C]):
         self._take(connection)
         return True
 
-    def _put(self, connection: C, network: str, standing: ConnectionState, now: float) -> None:
-        self._places[connection] = network, standing
+    def _put(self, connection: C, network: str, state: ConnectionState, now: float) -> None:
+        self._places[connection] = network, state
         there = self._networks.get(network)
         if there is None:
             there = self._networks[network] = _Network()
-        there.by_standing[standing][connection] = now
+        there.by_state[state][connection] = now
 
     def _take(self, connection: C) -> None:
-        network, standing = self._places.pop(connection)
+        network, state = self._places.pop(connection)
         there = self._networks[network]
-        del there.by_standing[standing][connection]
+        del there.by_state[state][connection]
         if not there:
             del self._networks[network]
 
@@ -151,7 +151,7 @@ class ConnectionShares(Generic[C]):
                     return found  # type: ignore[return-value] # it was put there
         # All are busy: only who has clearly more than their share makes room, so that two do not take turns.
         if largest and self.of(largest[0]) > self.of(network) + 1:
-            for group in self._networks[largest[0]].by_standing:
+            for group in self._networks[largest[0]].by_state:
                 if group:
                     return next(iter(group))  # type: ignore[return-value] # it was put there
         return None
@@ -159,7 +159,7 @@ class ConnectionShares(Generic[C]):
 
 def _idle(there: _Network, now: float) -> object | None:
     """Return a stranger who is silent for a while, else one that wants nothing, else any stranger."""
-    strangers, idle = there.by_standing[ConnectionState.STRANGER], there.by_standing[ConnectionState.IDLE]
+    strangers, idle = there.by_state[ConnectionState.STRANGER], there.by_state[ConnectionState.IDLE]
     for group, since in ((strangers, now - FRESH), (idle, now), (strangers, now)):
         found = _silent(group, since)
         if found is not None:
@@ -168,7 +168,7 @@ def _idle(there: _Network, now: float) -> object | None:
 
 
 def _stalled(there: _Network, now: float) -> object | None:
-    return _silent(there.by_standing[ConnectionState.BUSY], now - STALLED)
+    return _silent(there.by_state[ConnectionState.BUSY], now - STALLED)
 
 
 def _silent(group: OrderedDict[object, float], since: float) -> object | None:

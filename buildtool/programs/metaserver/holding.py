@@ -46,7 +46,7 @@ class StateHold:
         damaged = f"{self.database.name} is damaged: {damage}{MEND}" if damage else ""
         return tuple(line for line in (gone, damaged, self.notice) if line)
 
-    async def round_(self, _patrol: PeriodicTask) -> float:
+    async def round_(self, _task: PeriodicTask) -> float:
         """Check the directory, and ask the program to stop if it stays away or another process took over.
 
         Returns the seconds until the next check.

@@ -39,7 +39,7 @@ Send = Callable[[ArtifactGone], Awaitable[object]]
 
 @define(eq=False)
 class Housekeeping:
-    """The upkeep of the state directory ``directory``. ``shelving`` guards the artifact files for all who publish.
+    """The upkeep of the state directory ``directory``. ``removal`` guards the artifact files for all who publish.
 
     ``begin`` before anything is served, ``stop`` before the database is closed.
     """
@@ -50,7 +50,7 @@ class Housekeeping:
     logs: LogReader
     executor: Executor
     timers: IReactorTime
-    shelving: ArtifactRemoval = field(init=False)
+    removal: ArtifactRemoval = field(init=False)
     conditions: HealthCheck = field(init=False)
     _store: BrokerStore | None = field(default=None, init=False)
     _send: Send | None = field(default=None, init=False)
@@ -59,7 +59,7 @@ class Housekeeping:
     _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.shelving = ArtifactRemoval(self.directory, self.artifacts, self.executor)
+        self.removal = ArtifactRemoval(self.directory, self.artifacts, self.executor)
         self.conditions = HealthCheck(self.directory, self.database, self.executor)
 
     def begin(
@@ -70,29 +70,29 @@ class Housekeeping:
         ``finish_logs`` compresses what could not be when its Attempt ended: the disk was full, or the end in doubt.
         """
 
-        async def finish(_patrol: PeriodicTask) -> float:
+        async def finish(_task: PeriodicTask) -> float:
             await finish_logs()
             return FINISH_EVERY
 
         self._store, self._send = store, send
-        sweep = OrphanSweep(self.database, self.shelving, self._gone)
-        scrub = ArtifactScrub(self.database, self.shelving, self.damaged)
+        sweep = OrphanSweep(self.database, self.removal, self._gone)
+        scrub = ArtifactScrub(self.database, self.removal, self.damaged)
         self.conditions.sources = (*sources, sweep.problems)
-        self._look = self.patrol("the look at how things stand", self.conditions.round_)
+        self._look = self.task("the look at how things stand", self.conditions.round_)
         for name, round_, delay in (
             ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),
             ("finishing logs", finish, FINISH_EVERY),
             ("the scrubber of logs", LogScrub(self.directory, self.logs, self.executor).round_, SCRUB_AFTER),
         ):
-            self.patrol(name, round_, delay)
+            self.task(name, round_, delay)
 
-    def patrol(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> PeriodicTask:
+    def task(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> PeriodicTask:
         """Run ``round_`` periodically, first in ``delay`` seconds, until ``stop``; it returns the seconds to wait."""
-        patrol = PeriodicTask(name, self.timers, round_)
-        self._patrols.append(patrol)
-        patrol.start(delay)
-        return patrol
+        task = PeriodicTask(name, self.timers, round_)
+        self._patrols.append(task)
+        task.start(delay)
+        return task
 
     async def stop(self) -> None:
         """Stop all periodic tasks, and wait for withdrawals that go on."""
@@ -118,7 +118,7 @@ class Housekeeping:
         Nothing happens to one that is sound by now.
         """
         try:
-            moved = await self.shelving.quarantine(digest)
+            moved = await self.removal.quarantine(digest)
         except BuildToolError as error:
             log.error("artifact {digest} is damaged and stays where it is: {error}", digest=digest, error=error)
             moved = True  # it is not given out, whether or not it can be moved

@@ -175,7 +175,7 @@ def _silent(error: BaseException | None) -> bool:
 async def _said(there: Session, act: AttrsInstance | None, *, as_json: bool) -> None:
     if act is None:
         standing = await there.ask(AskFarmStatus(), FarmStatus)
-        say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, standing_lines(standing))))
+        say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, status_lines(standing))))
         return
     acted = await there.ask(act, ActionResult)
     say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
@@ -188,7 +188,7 @@ def _turns(told: ReactorTurns) -> str:
     return f"turns of the reactor in the last minutes: {within}; pauses for garbage up to {told.pause_max_ms:g}"
 
 
-def standing_lines(told: FarmStatus) -> list[str]:
+def status_lines(told: FarmStatus) -> list[str]:
     """Return the status of the farm, for people."""
     connected = f"{told.servers_connected} of {_count(told.servers_known, 'build server is', 'build servers are')}"
     counts = (

@@ -170,11 +170,11 @@ class Metaserver:
         tickets = TicketOffice(configuration, clock, stored.keys)
         gateway = Gateway(timers, silence=float(settings.lease))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
-        shelving = keeping.shelving
+        removal = keeping.removal
         effects = EffectPerformer(
-            gateway.connections, gateway.followers, mailer, logs, shelving, status_reader, tickets, timers
+            gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
         )
-        broker = Broker(state, store, clock, timers, shelving, effects)
+        broker = Broker(state, store, clock, timers, removal, effects)
         closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, status_reader), self._timed()
@@ -183,10 +183,10 @@ class Metaserver:
         )
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
-            configuration, broker, shelving, tickets, gateway.connections, troubles.unkept
+            configuration, broker, removal, tickets, gateway.connections, troubles.unkept
         )
         farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
-        operators = OperatorService(configuration, broker, store, history, shelving, clock, farm)
+        operators = OperatorService(configuration, broker, store, history, removal, clock, farm)
 
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) in state.attempts
@@ -232,15 +232,15 @@ class Metaserver:
                 if left not in broker.state.attempts:
                     effects.finish_log(*left)
 
-        async def look(_patrol: PeriodicTask) -> float:
+        async def look(_task: PeriodicTask) -> float:
             troubles.look()
             return LOOK_EVERY
 
         await finish_logs()
         await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
-        keeping.patrol("the look whose the state directory is", stored.holding.round_)
-        keeping.patrol("the look through the open builds", look)
+        keeping.task("the look whose the state directory is", stored.holding.round_)
+        keeping.task("the look through the open builds", look)
         self._refusals.watch()
         self._closing.add("the look at descriptors", self._refusals.stop)
         mail = self._mailer.problems if self._mailer is not None else tuple

@@ -157,9 +157,9 @@ class PagesSite(Site):
         self.admitting.arrived(made, network, self.now())
         return made
 
-    def stands(self, channel: _Channel, standing: ConnectionState) -> None:
+    def stands(self, channel: _Channel, state: ConnectionState) -> None:
         """Record what a visitor does."""
-        self.admitting.stands(channel, standing, self.now())
+        self.admitting.stands(channel, state, self.now())
 
     def log(self, request: http.Request) -> None:
         """Log nothing."""

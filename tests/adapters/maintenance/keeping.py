@@ -33,7 +33,7 @@ class KeepingCase(SynchronousTestCase):
         self.addCleanup(lambda: run(self.database.close()))
         self.store = SqlBrokerStore(self.database)
         self.artifacts = ArtifactStore(self.state, Inline())
-        self.shelving = ArtifactRemoval(self.state, self.artifacts, Inline())
+        self.removal = ArtifactRemoval(self.state, self.artifacts, Inline())
         self.withdrawn: list[tuple[int, str]] = []
 
     async def gone(self, artifact: Artifact, why: str) -> None:
@@ -41,12 +41,12 @@ class KeepingCase(SynchronousTestCase):
         self.withdrawn.append((artifact.id, why))
         await self.store.commit([evolve(artifact, withdrawn=why)], (), states.NOW)
 
-    def patrol(self, round_: Round) -> PeriodicTask:
+    def task(self, round_: Round) -> PeriodicTask:
         """Begin at once, and end with the test."""
-        patrol = PeriodicTask("a test", self.clock, round_)
-        patrol.start(0.0)
-        self.addCleanup(lambda: run(patrol.stop()))
-        return patrol
+        task = PeriodicTask("a test", self.clock, round_)
+        task.start(0.0)
+        self.addCleanup(lambda: run(task.stop()))
+        return task
 
     def pass_time(self, seconds: float, step: float = 1.0) -> None:
         """Let time pass, a step at a time."""

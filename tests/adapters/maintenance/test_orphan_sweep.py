@@ -26,11 +26,11 @@ from tests.support.inline import run
 class TestSweep(KeepingCase):
     def setUp(self) -> None:
         super().setUp()
-        self.sweep = OrphanSweep(self.database, self.shelving, self.gone)
+        self.sweep = OrphanSweep(self.database, self.removal, self.gone)
 
     def sweeps(self, seconds: float) -> None:
         """Sweep for some time."""
-        self.patrol(self.sweep.round_)
+        self.task(self.sweep.round_)
         self.pass_time(seconds, 5.0)
 
     def test_what_is_in_order_stays_as_it_is(self) -> None:
@@ -83,7 +83,7 @@ class TestSweep(KeepingCase):
         data = b"published right before a crash"
         digest = self.orphan(data)
         self.sweeps(GRACE - EVERY)
-        run(self.shelving.publish(9, 1, digest, len(data)))
+        run(self.removal.publish(9, 1, digest, len(data)))
         self.pass_time(GRACE - EVERY, 5.0)
         assert stored(self.state, digest).exists()
         self.pass_time(4 * EVERY, 5.0)
@@ -92,9 +92,9 @@ class TestSweep(KeepingCase):
     def test_a_file_that_is_published_while_it_is_about_to_be_deleted_stays(self) -> None:
         data = b"published right before a crash"
         digest = self.orphan(data)
-        self.shelving.orphans[digest] = -GRACE
-        removing = self.shelving.remove_orphan(digest)
-        run(self.shelving.publish(9, 1, digest, len(data)))
+        self.removal.orphans[digest] = -GRACE
+        removing = self.removal.remove_orphan(digest)
+        run(self.removal.publish(9, 1, digest, len(data)))
         assert run(removing) is False
         assert stored(self.state, digest).exists()
 
@@ -128,18 +128,18 @@ class TestSweep(KeepingCase):
 
         disk = Dying()
         artifacts = ArtifactStore(self.state, Inline(), disk)
-        self.sweep.shelving = ArtifactRemoval(self.state, artifacts, Inline(), disk)
+        self.sweep.removal = ArtifactRemoval(self.state, artifacts, Inline(), disk)
         self.sweeps(2 * EVERY)
         assert self.withdrawn == []
 
         class Unmounted(OrphanSweep):
-            async def _files(self, patrol: PeriodicTask) -> bool:
-                found = await super()._files(patrol)
-                shutil.rmtree(self.shelving.directory / "artifacts")
-                (self.shelving.directory / "artifacts").mkdir()
+            async def _files(self, task: PeriodicTask) -> bool:
+                found = await super()._files(task)
+                shutil.rmtree(self.removal.directory / "artifacts")
+                (self.removal.directory / "artifacts").mkdir()
                 return found
 
-        self.sweep = Unmounted(self.database, self.shelving, self.gone)
+        self.sweep = Unmounted(self.database, self.removal, self.gone)
         self.sweeps(EVERY)
         assert self.withdrawn == []
 
@@ -171,25 +171,25 @@ class TestSweep(KeepingCase):
         assert [number for number, _ in self.withdrawn] == [1]
 
     def test_it_stops_in_the_middle_of_a_pause(self) -> None:
-        patrol = self.patrol(self.sweep.round_)
+        task = self.task(self.sweep.round_)
         self.clock.advance(0)
-        run(patrol.stop())
+        run(task.stop())
         assert self.clock.getDelayedCalls() == []
 
 
 class TestQuarantine(KeepingCase):
     def test_a_damaged_file_goes_to_quarantine_and_a_sound_one_stays(self) -> None:
-        assert run(self.shelving.quarantine(DIGEST)) is False
+        assert run(self.removal.quarantine(DIGEST)) is False
         states.soil(stored(self.state))
-        assert run(self.shelving.quarantine(DIGEST)) is True
-        assert run(self.shelving.absent([(DIGEST, len(states.BYTES))]))
+        assert run(self.removal.quarantine(DIGEST)) is True
+        assert run(self.removal.absent([(DIGEST, len(states.BYTES))]))
         assert (self.state / "quarantine" / f"{DIGEST}.zip").exists()
 
     def test_a_second_one_of_the_same_digest_takes_another_name(self) -> None:
         for _ in range(2):
             states.put(self.artifacts, 1, states.BYTES)
             states.soil(stored(self.state))
-            assert run(self.shelving.quarantine(DIGEST)) is True
+            assert run(self.removal.quarantine(DIGEST)) is True
         names = sorted(path.name for path in (self.state / "quarantine").iterdir())
         assert names == [f"{DIGEST}.zip", f"{DIGEST}.zip.2"]
 

@@ -39,7 +39,7 @@ class FindingTests(KeepingCase):
 
 class RemovingTests(KeepingCase):
     def named(self, said: bool) -> "Deferred[bool]":
-        return Deferred.fromCoroutine(self.shelving.remove_unless(DIGEST, lambda: self._say(said)))
+        return Deferred.fromCoroutine(self.removal.remove_unless(DIGEST, lambda: self._say(said)))
 
     @staticmethod
     async def _say(said: bool) -> bool:
@@ -61,8 +61,8 @@ class RemovingTests(KeepingCase):
         async def ask() -> bool:
             return await asked
 
-        removing = Deferred.fromCoroutine(self.shelving.remove_unless(DIGEST, ask))
-        publishing = Deferred.fromCoroutine(self.shelving.publish(77, 1, DIGEST, stored(self.state).stat().st_size))
+        removing = Deferred.fromCoroutine(self.removal.remove_unless(DIGEST, ask))
+        publishing = Deferred.fromCoroutine(self.removal.publish(77, 1, DIGEST, stored(self.state).stat().st_size))
         self.assertNoResult(publishing)
         asked.callback(False)
         assert self.successResultOf(removing) is True

@@ -26,7 +26,7 @@ class TestScrub(KeepingCase):
     def setUp(self) -> None:
         super().setUp()
         self.told: list[tuple[str, str]] = []
-        self.scrub = ArtifactScrub(self.database, self.shelving, self.damaged)
+        self.scrub = ArtifactScrub(self.database, self.removal, self.damaged)
 
     async def damaged(self, digest: str, what: str) -> None:
         self.told.append((digest, what))
@@ -37,7 +37,7 @@ class TestScrub(KeepingCase):
         return [states.put(self.artifacts, number, data) for number, data in enumerate(contents, 2)]
 
     def test_sound_artifacts_are_read_again_every_day_and_nothing_is_said(self) -> None:
-        self.patrol(self.scrub.round_)
+        self.task(self.scrub.round_)
         self.pass_time(3 * REST, 60.0)
         assert self.told == []
 
@@ -45,7 +45,7 @@ class TestScrub(KeepingCase):
         digests = self.make(b"x" * (3 * PIECE + 5), b"y" * PIECE, b"")
         soil(stored(self.state, digests[0]), 2 * PIECE + 1)
         soil(stored(self.state, digests[1]), 0)
-        self.patrol(self.scrub.round_)
+        self.task(self.scrub.round_)
         self.pass_time(60)
         assert self.told == [(digest, "its bytes differ from their digest") for digest in digests[:2]]
 
@@ -53,7 +53,7 @@ class TestScrub(KeepingCase):
         size = 40 * PIECE
         (digest,) = self.make(b"z" * size)
         soil(stored(self.state, digest))
-        self.patrol(self.scrub.round_)
+        self.task(self.scrub.round_)
         self.pass_time(size / SLOWEST, 0.25)
         assert self.told == []
         self.pass_time(5, 0.25)
@@ -64,28 +64,28 @@ class TestScrub(KeepingCase):
         digests = self.make(b"first", b"second")
         for digest in digests:
             soil(stored(self.state, digest))
-        patrol = self.patrol(self.scrub.round_)
+        task = self.task(self.scrub.round_)
         while not self.told:
             self.clock.advance(0.1)
-        run(patrol.stop())
+        run(task.stop())
         noted = json.loads((self.state / "scrub").read_text())["after"]
         assert noted in (1, 2)
-        again = ArtifactScrub(self.database, self.shelving, self.damaged)
+        again = ArtifactScrub(self.database, self.removal, self.damaged)
         self.told.clear()
         (self.state / "scrub").write_text('{"after": 2}')
-        self.patrol(again.round_)
+        self.task(again.round_)
         self.pass_time(10)
         assert [digest for digest, _ in self.told] == digests[1:]
 
     def test_a_note_that_cannot_be_read_begins_a_new_round(self) -> None:
         soil(stored(self.state))
         (self.state / "scrub").write_bytes(b'{"aft')
-        self.patrol(self.scrub.round_)
+        self.task(self.scrub.round_)
         self.pass_time(10)
         assert [digest for digest, _ in self.told] == [DIGEST]
 
     def test_what_is_withdrawn_or_not_there_is_left_to_others(self) -> None:
         stored(self.state).unlink()
-        self.patrol(self.scrub.round_)
+        self.task(self.scrub.round_)
         self.pass_time(60)
         assert self.told == []

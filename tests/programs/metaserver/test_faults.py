@@ -65,7 +65,7 @@ class World:
         run(logs.start())
         self.keeping = Housekeeping(self.state, self.database, self.artifacts, logs, Inline(), self.clock)
         self.keeping.conditions.low = 0
-        self.broker = Broker(State(POLICIES), store, self.wall, self.clock, self.keeping.shelving, Performed())
+        self.broker = Broker(State(POLICIES), store, self.wall, self.clock, self.keeping.removal, Performed())
         run(self.broker.start())
         self.keeping.begin(store, self.broker.send, self.finish_logs, (self.broker.problems,))
         self.pass_time(1)
@@ -302,8 +302,8 @@ def test_a_rotten_log_is_quarantined_and_told_too_and_a_sound_one_stays(tmp_path
 
 def look(world: World, low: int = 0) -> tuple[str, ...]:
     looking = HealthCheck(world.state, world.database, Inline(), low=low)
-    patrol: Any = None
-    run(looking.round_(patrol))
+    task: Any = None
+    run(looking.round_(task))
     return looking.problems()
 
 
@@ -326,8 +326,8 @@ def test_one_trouble_that_is_told_with_and_without_its_consequence_is_one_proble
 
 def test_trouble_is_looked_at_more_often_so_that_its_end_is_soon_told(world: World) -> None:
     looking = HealthCheck(world.state, world.database, Inline(), low=0)
-    patrol: Any = None
-    assert run(looking.round_(patrol)) == health.EVERY
+    task: Any = None
+    assert run(looking.round_(task)) == health.EVERY
     looking.sources = [lambda: ["mail waits"]]
-    assert run(looking.round_(patrol)) == health.TROUBLED_EVERY
+    assert run(looking.round_(task)) == health.TROUBLED_EVERY
     assert looking.problems() == ("mail waits",)

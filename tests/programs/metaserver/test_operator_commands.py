@@ -19,7 +19,7 @@ from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
 from buildtool.programs.metaserver.main import COMMAND_LINE, main
-from buildtool.programs.metaserver.operator_commands import _asked, standing_lines
+from buildtool.programs.metaserver.operator_commands import _asked, status_lines
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -108,7 +108,7 @@ def test_how_everything_stands_is_told_in_lines_with_the_counts_of_what_is_left_
         turns=ReactorTurns(1_000, 0.05, 2.5, 31.0, 44.0, 12.5),
     )
     within = "half within 0.05 ms, 99 % 2.5, 99.9 % 31, the longest 44"
-    assert standing_lines(told) == [
+    assert status_lines(told) == [
         "2 builds run, 5 wait; 3 requests wait; 2 of 9 build servers are connected; 1 mail is to be sent, 0 refused",
         "draining: no build is started any more, and it ends once none runs",
         f"turns of the reactor in the last minutes: {within}; pauses for garbage up to 12.5",
