@@ -113,8 +113,7 @@ def _keep(disk: Disk, place: Path, message: bytes, artifact: Path | None) -> lis
     try:
         make_directories(disk, place)
         if artifact is not None:
-            with opened(disk, artifact, OpenMode.READ) as file:
-                disk.sync(file)
+            _sync(disk, artifact)
             _clear(disk, place)
             disk.link(artifact, place / ARTIFACT)
         write_whole(disk, place / _FRESH, message)
@@ -139,6 +138,11 @@ def _clear(disk: Disk, place: Path) -> None:
         disk.unlink(place / name)
     if left:
         disk.sync_directory(place)
+
+
+def _sync(disk: Disk, path: Path) -> None:
+    with opened(disk, path, OpenMode.READ) as file:
+        disk.sync(file)
 
 
 def _entries(disk: Disk, directory: Path) -> tuple[list[Spooled], list[str]]:
