@@ -9,17 +9,6 @@ ALLOWED = Exceptions(
     classes=frozenset({}),
     tests=frozenset(
         {
-            "buildtool/adapters/maintenance/evidence.py",
-            "buildtool/adapters/maintenance/finding.py",
-            "buildtool/adapters/maintenance/fsck_database.py",
-            "buildtool/adapters/maintenance/fsck_files.py",
-            "buildtool/adapters/maintenance/fsck_lifecycle.py",
-            "buildtool/adapters/maintenance/health.py",
-            "buildtool/adapters/maintenance/scrub_logs.py",
-            "buildtool/adapters/storage/artifact_removal.py",
-            "buildtool/adapters/storage/directory_lock.py",
-            "buildtool/adapters/storage/partial_download.py",
-            "buildtool/adapters/storage/quarantine.py",
             "buildtool/concurrency/keyed_lock.py",
             "buildtool/configuration/current.py",
             "buildtool/configuration/description.py",
