@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.base import ReactorBase
@@ -60,7 +59,7 @@ from buildtool.programs.common.program import (
     run,
     software,
 )
-from buildtool.programs.common.subcommands import Subcommand, Subcommands, host_flag, number
+from buildtool.programs.common.subcommands import How, Subcommand, Subcommands, host_flag, number, switch, valued
 from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
@@ -237,43 +236,26 @@ async def _told_to_leave(server: BuildServer, stop: StopRequest, drain: StopRequ
 # --- the command line ------------------------------------------------------------------------------------
 
 
-_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "--name": {"default": "", "help": "what the farm knows this machine as (default: its host name)"},
-    "--max-builds": {
-        "type": number(1, MOST_BUILDS), "default": 1, "metavar": "N", "help": "builds at once (default 1)"
-    },
-    "--platforms": {
-        "metavar": "NAMES",
-        "help": "offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples",
-    },
-    "--no-cross": {"dest": "cross", "action": "store_false", "help": "look for no cross compilers"},
-    "--toolchains": {
-        "type": Path, "metavar": "FILE", "help": "a TOML file of toolchains that are not found by themselves"
-    },
-    "--host": {"type": host_flag, "help": "where the metaserver is (default: host of the configuration)"},
-    "--port": {
-        "type": number(1, 65535), "default": 0, "help": "its control port (default: pb_port of the configuration)"
-    },
-    "--time-limit": {
-        "type": number(1, 10**7), "metavar": "S", "help": "seconds that one build may take here (default: any)"
-    },
-    "--admin": {
-        "default": "",
-        "metavar": "TEXT",
-        "help": "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing",
-    },
-    "--maxdelay": {
-        "type": number(1, 86400), "default": 300, "metavar": "S", "help": "most seconds between logins (default 300)"
-    },
-    "--maxretries": {
-        "type": number(1, 10**6), "metavar": "N", "help": "end when N logins in a row failed (default: never)"
-    },
-    "--keepalive": {
-        "type": number(1, 3600),
-        "default": int(KEEPALIVE),
-        "metavar": "S",
-        "help": f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
-    },
+_OPTIONS: Mapping[str, How] = {
+    "--name": valued("what the farm knows this machine as (default: its host name)", default=""),
+    "--max-builds": valued("builds at once (default 1)", "N", number(1, MOST_BUILDS), default=1),
+    "--platforms": valued(
+        "offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples", "NAMES"
+    ),
+    "--no-cross": switch("look for no cross compilers", "cross"),
+    "--toolchains": valued("a TOML file of toolchains that are not found by themselves", "FILE", Path),
+    "--host": valued("where the metaserver is (default: host of the configuration)", None, host_flag),
+    "--port": valued("its control port (default: pb_port of the configuration)", None, number(1, 65535), default=0),
+    "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
+    "--admin": valued(
+        "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT", default=""
+    ),
+    "--maxdelay": valued("most seconds between logins (default 300)", "S", number(1, 86400), default=300),
+    "--maxretries": valued("end when N logins in a row failed (default: never)", "N", number(1, 10**6)),
+    "--keepalive": valued(
+        f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
+        "S", number(1, 3600), default=int(KEEPALIVE),
+    ),
 }  # fmt: skip
 
 COMMAND_LINE: Subcommands[int] = Subcommands(
@@ -282,27 +264,20 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     "finishes them first.",
     (
         Subcommand(
-            "serve",
-            "take builds until it is told to stop",
-            "bin/buildserver.py --config farm/config.py --name attic --max-builds 2",
-            _serve,
-            options=tuple(_OPTIONS),
+            "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
+            _serve, options=tuple(_OPTIONS),
         ),
         Subcommand(
-            "show-info",
-            "say what this machine offers when it is started so, and end",
-            "bin/buildserver.py show-info --platforms ppc",
-            _show_info,
-            options=(*_OPTIONS, "--json"),
+            "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
+            _show_info, options=(*_OPTIONS, "--json"),
         ),
     ),
-    {**_OPTIONS, "--json": {"action": "store_true", "help": "print it as JSON"}},
-    EXIT_CODES
-    | {
+    _OPTIONS,
+    EXIT_CODES | {
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
         EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",
     },
-)
+)  # fmt: skip
 """Everything that can be said to the program."""
 
 main = COMMAND_LINE.main

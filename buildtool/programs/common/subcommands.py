@@ -27,13 +27,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMMON: Mapping[str, Mapping[str, Any]] = {
-    "--config": {
-        "type": Path,
-        "metavar": "FILE",
-        "help": "the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)",
-    },
-    "--verbose": {"action": "store_true", "help": "log what the libraries say too"},
+How = Mapping[str, Any]
+"""What ``add_argument`` takes for an option, besides its name."""
+
+
+def valued(words: str, metavar: str | None = None, read: Callable[[str], object] = str, **how: object) -> How:
+    """Describe an option with a value, which ``read`` turns into what it stands for; ``how`` is argparse's."""
+    return {"help": words, "metavar": metavar, "type": read, **how}
+
+
+def switch(words: str, off: str = "") -> How:
+    """Describe an option without a value: it is set where it is said, or ``off`` names what it switches off."""
+    return {"help": words, "action": "store_false", "dest": off} if off else {"help": words, "action": "store_true"}
+
+
+COMMON: Mapping[str, How] = {
+    "--config": valued("the configuration (default: $BUILDTOOL_CONFIG, else the checkout's)", "FILE", Path),
+    "--verbose": switch("log what the libraries say too"),
+    "--json": switch("answer with one line of JSON, for programs"),
 }
 """Options that several programs have."""
 
@@ -68,7 +79,7 @@ class CommandParser(argparse.ArgumentParser):
 
 @frozen
 class Subcommand(Generic[T]):
-    """One thing that a program does: ``run`` does it with what was said.
+    """One thing that a program does: ``run`` does it with what was said. ``example`` is what to type after the program.
 
     ``argument`` names the word after the command, which ``read`` turns into ``target``, and ``words`` what else may
     follow that is no option. ``options`` are names of options of its ``Subcommands``.
@@ -104,14 +115,15 @@ class Subcommands(Generic[T]):
     program: str
     description: str
     commands: tuple[Subcommand[T], ...]
-    own_options: Mapping[str, Mapping[str, Any]]
+    own_options: Mapping[str, How]
     codes: Mapping[Any, str]
-    everywhere: tuple[str, ...] = tuple(COMMON)
+    everywhere: tuple[str, ...] = ("--config", "--verbose")
 
     @property
-    def options(self) -> Mapping[str, Mapping[str, Any]]:
+    def options(self) -> Mapping[str, How]:
         """What ``add_argument`` takes for each option that some command has."""
-        return {**{name: COMMON[name] for name in self.everywhere if name in COMMON}, **self.own_options}
+        known = {**COMMON, **self.own_options}
+        return {name: known[name] for one in self.commands for name in (*self.everywhere, *one.options)}
 
     def main(self: Subcommands[int], words: Sequence[str] | None = None) -> int:
         """Run the command that was said, and return the exit code."""
@@ -186,7 +198,7 @@ class Subcommands(Generic[T]):
             prog=f"{self.program} {command.name}" if said else self.program,
             usage=f"%(prog)s {'' if said else '[COMMAND] '}[options] {command.usage}".rstrip(),
             description=command.help if said else self.description,
-            epilog=f"{listed}example:\n  {command.example}\n\nexit codes:\n{codes}\n",
+            epilog=f"{listed}example:\n  bin/{self.program} {command.example}\n\nexit codes:\n{codes}\n",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

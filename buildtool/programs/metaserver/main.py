@@ -23,7 +23,7 @@ from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
-from buildtool.programs.common.subcommands import Subcommand, Subcommands
+from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.mail import send_test_mail
@@ -150,46 +150,29 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     "The broker: takes requests, answers from the cache, gives builds to build servers, sends the mail.",
     (
         Subcommand(
-            "serve",
-            "take requests and give out builds, until it is told to stop",
-            "bin/metaserver --config /etc/buildtool/config.py --web",
-            _serve,
-            options=("--web", "--restored", "--accept-new-database"),
+            "serve", "take requests and give out builds, until it is told to stop",
+            "--config /etc/buildtool/config.py --web", _serve, options=("--web", "--restored", "--accept-new-database"),
         ),
         Subcommand(
-            "check-config",
-            "validate the configuration, and say what was understood",
-            "bin/metaserver check-config --config /etc/buildtool/config.py",
-            _check_config,
-            options=("--json",),
+            "check-config", "validate the configuration, and say what was understood",
+            "check-config --config /etc/buildtool/config.py", _check_config, options=("--json",),
         ),
         Subcommand(
-            "mail-test",
-            "send one mail to ADDRESS now, and say how it went",
-            "bin/metaserver mail-test you@example.org",
-            _mail_test,
-            "ADDRESS",
-            options=("--json",),
+            "mail-test", "send one mail to ADDRESS now, and say how it went", "mail-test you@example.org",
+            _mail_test, "ADDRESS", options=("--json",),
         ),
         *offline_commands.COMMANDS,
         *operator_commands.COMMANDS,
     ),
     {
-        "--web": {"action": "store_true", "help": "serve the pages too, on web_port"},
-        "--restored": {
-            "action": "store_true",
-            "help": "this state directory comes from a snapshot of a machine",
-        },
-        "--accept-new-database": {
-            "action": "store_true",
-            "help": "start with an empty database beside files of an earlier one",
-        },
-        "--json": {"action": "store_true", "help": "answer with one line of JSON, for programs"},
+        "--web": switch("serve the pages too, on web_port"),
+        "--restored": switch("this state directory comes from a snapshot of a machine"),
+        "--accept-new-database": switch("start with an empty database beside files of an earlier one"),
         **offline_commands.OPTIONS,
         **operator_commands.OPTIONS,
     },
     offline_commands.METASERVER_CODES,
-)
+)  # fmt: skip
 """Everything that can be said to the program."""
 
 main = COMMAND_LINE.main

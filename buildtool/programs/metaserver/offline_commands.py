@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from buildtool.errors import StorageUnavailable
 from buildtool.model.text import size_words
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
-from buildtool.programs.common.subcommands import Subcommand
+from buildtool.programs.common.subcommands import How, Subcommand, switch
 
 T = TypeVar("T")
 
@@ -72,29 +72,19 @@ def _settings(said: argparse.Namespace) -> Settings:
     return load_settings(said.config, secrets=False)
 
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "--repair": {"action": "store_true", "help": "mend what can be mended safely"},
-}
+OPTIONS: Mapping[str, How] = {"--repair": switch("mend what can be mended safely")}
 """The options of the commands below, beside ``--json``."""
 
 COMMANDS = (
     Subcommand(
-        "fsck",
-        "look for damage in the state directory, and explain it",
-        "bin/metaserver fsck --repair",
-        _fsck,
-        options=("--repair", "--json"),
+        "fsck", "look for damage in the state directory, and explain it", "fsck --repair",
+        _fsck, options=("--repair", "--json"),
     ),
     Subcommand(
-        "backup",
-        "copy the state directory to DIR, also while it is used",
-        "bin/metaserver backup /backup/2026-11-20",
-        _backup,
-        "DIR",
-        Path,
-        ("--json",),
+        "backup", "copy the state directory to DIR, also while it is used", "backup /backup/2026-11-20",
+        _backup, "DIR", Path, ("--json",),
     ),
-)
+)  # fmt: skip
 """What can be done with a state directory."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import Subcommand, number
+from buildtool.programs.common.subcommands import How, Subcommand, number, valued
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -45,9 +45,9 @@ PROGRAM = "metaserver"
 
 _BUILD = number(1, 10**18 - 1, "is no build: say its number")
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "--reason": {"metavar": "TEXT", "help": "why; whoever is concerned is told, on pages and by mail"},
-    "--mail": {"metavar": "ADDRESS", "help": "mail ADDRESS when it is done"},
+OPTIONS: Mapping[str, How] = {
+    "--reason": valued("why; whoever is concerned is told, on pages and by mail", "TEXT"),
+    "--mail": valued("mail ADDRESS when it is done", "ADDRESS"),
 }
 """The options of the commands below, beside ``--json``."""
 
@@ -74,8 +74,9 @@ def _command(
 ) -> Subcommand[int]:
     """Return the command that asks for the act that ``make`` makes of what was said."""
     read = _BUILD if argument == "BUILD" else str
-    known = f"bin/metaserver {name} {example}".rstrip()
-    return Subcommand(name, words, known, partial(_operate, make), argument, read, (*options, "--json"))
+    return Subcommand(
+        name, words, f"{name} {example}".rstrip(), partial(_operate, make), argument, read, (*options, "--json")
+    )
 
 
 _WHY = ("--reason",)
@@ -83,63 +84,38 @@ _WHY = ("--reason",)
 COMMANDS = (
     _command("status", "say how everything stands", "--json", None),
     _command(
-        "pause",
-        "give a build server nothing more until it is resumed",
-        'attic --reason "its disk is being replaced"',
-        lambda said: PauseServer(said.target, said.reason or ""),
-        "SERVER",
-        _WHY,
+        "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
+        lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
     ),
     _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
     _command(
-        "forget",
-        "know a build server no more that does not come back",
-        "attic",
-        lambda said: ForgetServer(said.target),
-        "SERVER",
+        "forget", "know a build server no more that does not come back", "attic",
+        lambda said: ForgetServer(said.target), "SERVER",
     ),
     _command(
-        "abort",
-        "end an open build; who waits for it is mailed",
-        '17 --reason "the branch was pushed by mistake"',
-        lambda said: AbortBuild(said.target, said.reason or ""),
-        "BUILD",
-        _WHY,
+        "abort", "end an open build; who waits for it is mailed", '17 --reason "the branch was pushed by mistake"',
+        lambda said: AbortBuild(said.target, said.reason or ""), "BUILD", _WHY,
     ),
     _command(
-        "rebuild",
-        "build again what a build built",
-        "17 --mail anna@example.org",
-        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)),
-        "BUILD",
-        ("--mail",),
+        "rebuild", "build again what a build built", "17 --mail anna@example.org",
+        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)), "BUILD", ("--mail",),
     ),
     _command(
-        "purge",
-        "give out an artifact (id or SHA-256) no more, and delete it",
+        "purge", "give out an artifact (id or SHA-256) no more, and delete it",
         '12 --reason "made with a broken compiler"',
-        lambda said: PurgeArtifact(said.target, said.reason or ""),
-        "ARTIFACT",
-        _WHY,
+        lambda said: PurgeArtifact(said.target, said.reason or ""), "ARTIFACT", _WHY,
     ),
     _command(
-        "purge-built-by",
-        "do so with everything that a build server made",
-        'attic --reason "it was broken into"',
-        lambda said: PurgeBuiltBy(said.target, said.reason or ""),
-        "SERVER",
-        _WHY,
+        "purge-built-by", "do so with everything that a build server made", 'attic --reason "it was broken into"',
+        lambda said: PurgeBuiltBy(said.target, said.reason or ""), "SERVER", _WHY,
     ),
     _command(
-        "forget-failure",
-        "have a failed build tried when asked for",
-        "17",
-        lambda said: ForgetFailure(said.target),
-        "BUILD",
+        "forget-failure", "have a failed build tried when asked for", "17",
+        lambda said: ForgetFailure(said.target), "BUILD",
     ),
     _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
     _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
-)
+)  # fmt: skip
 """What the metaserver that runs can be asked for."""
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from buildtool.errors import ConfigurationError
 from buildtool.model.options import Kind, Option
 from buildtool.model.project_options import TOOL_OPTIONS
-from buildtool.programs.common.subcommands import COMMON, host_flag, number
+from buildtool.programs.common.subcommands import COMMON, How, host_flag, number, switch, valued
 from buildtool.project.definition import Project
 
 _METAVAR_LIMIT = 45
@@ -40,40 +39,29 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-EVERYWHERE: Mapping[str, Mapping[str, Any]] = {
-    "--config": {"action": _Once, **COMMON["--config"]},
-    "--project": {"action": _Once, "metavar": "NAME", "help": "which project, when the configuration has several"},
-    "--host": {
-        "action": _Once,
-        "type": host_flag,
-        "metavar": "HOST",
-        "help": "where the metaserver is (default: host of the configuration)",
-    },
-    "--port": {
-        "action": _Once,
-        "type": number(1, 65535, "is not a port: say a number from 1 to 65535"),
-        "metavar": "PORT",
-        "help": "its control port (default: pb_port of the configuration)",
-    },
-    "--json": {"action": "store_true", "help": "print one JSON object, and nothing else, on standard output"},
-}
+_PORT = number(1, 65535, "is not a port: say a number from 1 to 65535")
+
+EVERYWHERE: Mapping[str, How] = {
+    "--config": {**COMMON["--config"], "action": _Once},
+    "--project": valued("which project, when the configuration has several", "NAME", action=_Once),
+    "--host": valued(
+        "where the metaserver is (default: host of the configuration)", "HOST", host_flag, action=_Once
+    ),
+    "--port": valued("its control port (default: pb_port of the configuration)", "PORT", _PORT, action=_Once),
+    "--json": switch("print one JSON object, and nothing else, on standard output"),
+}  # fmt: skip
 """The options that go with every command."""
 
-ASKING: Mapping[str, Mapping[str, Any]] = {
-    "--output": {
-        "action": _Once,
-        "metavar": "FILE|DIR",
-        "help": "where the artifact goes (default: its own name, here)",
-    },
-    "--no-download": {"dest": "download", "action": "store_false", "help": "only say where the artifact is"},
-    "--foreground": {"action": "store_true", "help": "wait for the end, show state and log, fetch the artifact"},
-    "--wait": {"dest": "foreground", "action": "store_true", "help": "the same"},
-    "--force": {"action": "store_true", "help": "build even if there is an artifact, or if it failed before"},
-    "--native": {
-        "action": "store_true",
-        "help": "only accept a binary that was built on a machine of that platform itself, not cross-compiled",
-    },
-}
+ASKING: Mapping[str, How] = {
+    "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR", action=_Once),
+    "--no-download": switch("only say where the artifact is", "download"),
+    "--foreground": switch("wait for the end, show state and log, fetch the artifact"),
+    "--wait": {**switch("the same"), "dest": "foreground"},
+    "--force": switch("build even if there is an artifact, or if it failed before"),
+    "--native": switch(
+        "only accept a binary that was built on a machine of that platform itself, not cross-compiled"
+    ),
+}  # fmt: skip
 """The options of what is asked for."""
 
 

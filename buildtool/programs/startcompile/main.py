@@ -154,52 +154,27 @@ COMMAND_LINE: Subcommands[Work] = Subcommands(
     "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
     (
         Subcommand(
-            "ask",
-            "ask for a binary",
-            "bin/startcompile.py --revision v1.2 --arch powerpc --foreground anna@example.org",
-            _ask,
-            options=_ASKING,
-            words="EMAIL",
+            "ask", "ask for a binary", "--revision v1.2 --arch powerpc --foreground anna@example.org",
+            _ask, options=_ASKING, words="EMAIL",
         ),
         Subcommand(
-            "matrix",
-            "ask for several at once: in each line of FILE options, added to those given",
-            "bin/startcompile.py matrix builds.txt --foreground anna@example.org",
-            _ask,
-            "FILE",
-            Path,
-            _ASKING,
-            "EMAIL",
+            "matrix", "ask for several at once: in each line of FILE options, added to those given",
+            "matrix builds.txt --foreground anna@example.org", _ask, "FILE", Path, _ASKING, "EMAIL",
         ),
         Subcommand(
-            "explain",
-            "ask for nothing: say what would be answered, and why",
-            "bin/startcompile.py explain --arch powerpc",
-            _explain,
-            options=_ASKING,
-            words="[EMAIL]",
+            "explain", "ask for nothing: say what would be answered, and why", "explain --arch powerpc",
+            _explain, options=_ASKING, words="[EMAIL]",
         ),
+        Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(
-            "why",
-            "say why a request waits, and until when",
-            "bin/startcompile.py why 12-abcdef",
-            _why,
-            "ID",
-            read_request_id,
-        ),
-        Subcommand(
-            "cancel",
-            "end a request; ID was told when it was accepted",
-            "bin/startcompile.py cancel 12-abcdef",
-            _cancel,
-            "ID",
-            read_request_id,
+            "cancel", "end a request; ID was told when it was accepted", "cancel 12-abcdef",
+            _cancel, "ID", read_request_id,
         ),
     ),
     {**EVERYWHERE, **ASKING},
     MEANINGS,
     tuple(EVERYWHERE),
-)
+)  # fmt: skip
 """Everything that can be said to the program."""
 
 

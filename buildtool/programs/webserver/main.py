@@ -20,7 +20,7 @@ from buildtool.model.addresses import at_port
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import Subcommand, Subcommands, number
+from buildtool.programs.common.subcommands import Subcommand, Subcommands, number, valued
 from buildtool.programs.webserver.site import StateReader, web_site
 
 PROGRAM = "webserver"
@@ -74,26 +74,17 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     "start bin/metaserver first.",
     (
         Subcommand(
-            "serve",
-            "serve the pages until it is told to stop",
-            "bin/webserver --config /etc/buildtool/config.py --port 8080",
-            _serve,
-            options=("--port",),
+            "serve", "serve the pages until it is told to stop", "--config /etc/buildtool/config.py --port 8080",
+            _serve, options=("--port",),
         ),
         Subcommand(
-            "check-config",
-            "read the configuration, say what was understood, and end",
-            "bin/webserver check-config --config /etc/buildtool/config.py",
-            _check_config,
-            options=("--port", "--json"),
+            "check-config", "read the configuration, say what was understood, and end",
+            "check-config --config /etc/buildtool/config.py", _check_config, options=("--port", "--json"),
         ),
     ),
-    {
-        "--port": {"type": _PORT, "metavar": "N", "help": "listen on this port (default: the configured web_port)"},
-        "--json": {"action": "store_true", "help": "print it as JSON"},
-    },
+    {"--port": valued("listen on this port (default: the configured web_port)", "N", _PORT)},
     EXIT_CODES,
-)
+)  # fmt: skip
 """Everything that can be said to the program."""
 
 main = COMMAND_LINE.main
