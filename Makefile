@@ -10,7 +10,7 @@ LAUNCHERS = $(wildcard bin/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
-.PHONY: quick long
+.PHONY: quick long branches
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -71,6 +71,10 @@ docs: dev  ## render the manuals into build/docs; a warning or a link that leads
 
 coverage: dev  ## say which branches no test takes (ARGS="tests/model" takes those; all take as long as `make test`)
 	$(DEV) -m pytest -q -n auto --dist loadgroup --cov --cov-report=term $(or $(ARGS),tests)
+
+branches: dev  ## check that `make quick` takes 80 % of the branches of each pure part, and say how many
+	$(DEV) -m pytest --lane quick -n auto -q --cov --cov-report=json:build/branches.json $(ARGS)
+	$(DEV) -m tests.support.branches build/branches.json
 
 changes: dev  ## show what changes.d/ adds to CHANGES.rst; a release does it: .venv-dev/bin/towncrier build --version X.Y.Z
 	@.venv-dev/bin/towncrier build --draft --version next

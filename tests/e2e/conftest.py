@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from tests.e2e.control import Control
 from tests.support.packages import require
 
 
-@pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    """A farm with a mail server and a metaserver; build servers are the test's to start."""
+@contextmanager
+def farm(directory: Path) -> Iterator[Control]:
+    """Make a farm, stop it at the end, and look at what its programs said."""
     require("git", "git")
     require("gcc", "gcc")
-    made = Control(tmp_path)
+    made = Control(directory)
     programs = made.farm.programs
     try:
         yield made
@@ -25,6 +26,21 @@ def control(tmp_path: Path) -> Iterator[Control]:
         print("\n".join(said), file=sys.stderr)
         for program in programs:
             assert not any("Traceback" in line or "a defect of" in line for line in program.lines), program.lines
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    """A farm none of whose programs is started."""
+    with farm(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """One with a metaserver, for all tests of a module that leave nothing behind at it: a start takes two seconds."""
+    with farm(tmp_path_factory.mktemp("standing")) as made:
+        made.farm.start_metaserver()
+        yield made
 
 
 @pytest.fixture

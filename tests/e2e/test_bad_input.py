@@ -15,6 +15,9 @@ from tests.support.packages import require_that
 
 USAGE = 2
 
+STANDING = pytest.mark.xdist_group("standing")  # one metaserver for all of them
+PROGRAMS = ("metaserver", "webserver", "buildserver.py", "startcompile.py")
+
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
@@ -36,26 +39,28 @@ USAGE = 2
         (["--source=elsewhere", "ann@example.org"], "elsewhere"),
     ],
 )
-def test_a_wrong_command_line_is_a_usage_error_in_one_line(control: Control, arguments: list[str], named: str) -> None:
-    control.farm.start_metaserver()
-    assert named in control.refused(*arguments, code=USAGE)
+@STANDING
+def test_a_wrong_command_line_is_a_usage_error_in_one_line(standing: Control, arguments: list[str], named: str) -> None:
+    assert named in standing.refused(*arguments, code=USAGE)
 
 
-@pytest.mark.parametrize("program", ["metaserver", "webserver", "buildserver.py", "startcompile.py"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_an_unknown_option_is_one_line_in_every_program(control: Control, program: str) -> None:
     line = failed_start(control, program, "--confog=x", code=USAGE)
     assert line == f"{program}: unknown option --confog (did you mean --config?)"
 
 
-def test_an_unknown_ref_is_an_error_at_once_and_never_silently_the_newest(running: Control) -> None:
-    line = running.refused("--revision=no-such-branch", "ann@example.org", code=8)
+@STANDING
+def test_an_unknown_ref_is_an_error_at_once_and_never_silently_the_newest(standing: Control) -> None:
+    line = standing.refused("--revision=no-such-branch", "ann@example.org", code=8)
     assert "no-such-branch" in line
-    line = running.refused(f"--revision={'0' * 40}", "ann@example.org", code=8)
+    line = standing.refused(f"--revision={'0' * 40}", "ann@example.org", code=8)
     assert "0" * 40 in line
 
 
-def test_an_unreachable_repository_is_named(running: Control) -> None:
-    line = running.refused("--source=nowhere", "ann@example.org", code=8)
+@STANDING
+def test_an_unreachable_repository_is_named(standing: Control) -> None:
+    line = standing.refused("--source=nowhere", "ann@example.org", code=8)
     assert "no-such-repository.git" in line
 
 
@@ -73,30 +78,36 @@ def test_a_metaserver_whose_port_is_taken_names_port_and_setting(control: Contro
     assert "pb_port" in line
 
 
-def test_two_metaservers_cannot_share_a_state_directory(control: Control) -> None:
-    control.farm.start_metaserver()
-    assert "one metaserver at a time" in failed_start(control, "metaserver", code=1)
+@STANDING
+def test_two_metaservers_cannot_share_a_state_directory(standing: Control) -> None:
+    assert "one metaserver at a time" in failed_start(standing, "metaserver", code=1)
+
+
+WRONG = {
+    "projects = [": "config.py",
+    "pb_prot = 1\nprojects = []": "pb_port",
+    "public_url = 5\nprojects = []": "public_url",
+    "1 / 0": "division by zero",
+    "projects = [load('missing.py')]": "missing.py",
+}
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("program", "text"),
     [
-        ("projects = [", "config.py"),
-        ("pb_prot = 1\nprojects = []", "pb_port"),
-        ("public_url = 5\nprojects = []", "public_url"),
-        ("1 / 0", "division by zero"),
-        ("projects = [load('missing.py')]", "missing.py"),
+        pytest.param(program, text, marks=[] if number % len(PROGRAMS) == place else pytest.mark.long)
+        for place, program in enumerate(PROGRAMS)
+        for number, text in enumerate(WRONG)
     ],
 )
-@pytest.mark.parametrize("program", ["metaserver", "webserver", "buildserver.py", "startcompile.py"])
 def test_a_wrong_configuration_stops_every_program_in_one_line(
-    control: Control, tmp_path: Path, program: str, text: str, named: str
+    control: Control, tmp_path: Path, program: str, text: str
 ) -> None:
+    """Each mistake with one program, and each program with one; `make long` has all of both."""
     config = tmp_path / "config.py"
     config.write_text(text)
     arguments = ["ann@example.org"] if program == "startcompile.py" else []
-    line = failed_start(control, program, *arguments, config=config, code=2)
-    assert named in line
+    assert WRONG[text] in failed_start(control, program, *arguments, config=config, code=2)
 
 
 def test_a_configuration_that_is_not_there_is_named(control: Control, tmp_path: Path) -> None:

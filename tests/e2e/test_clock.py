@@ -12,6 +12,7 @@ from tests.support.packages import require_that
 LIBRARIES = tuple(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
+pytestmark = pytest.mark.long  # whenever such a program looks at the clock, the library reads a file
 MAIN = "import sys; from buildtool.programs.metaserver.main import main; sys.argv = ['metaserver']; sys.exit(main())"
 """What bin/metaserver does, but for executing itself anew, which the library does not see its environment in."""
 
