@@ -23,6 +23,7 @@ QUICK = (
     "tests/configuration",
     "tests/metaserver",
     "tests/model",
+    "tests/ports",
     "tests/project",
     "tests/protocol",
     "tests/requester",

@@ -148,5 +148,6 @@ class FakeLogs:
         return FakeExtent(len(self.logs[key]), key not in self.growing)
 
     async def read(self, build_id: int, epoch: int, start: int, size: int) -> bytes:
+        await self.state(build_id, epoch)
         self.longest_read = max(self.longest_read, size)
         return b"" if start >= self.gone_from else self.logs[build_id, epoch][start : start + size]
