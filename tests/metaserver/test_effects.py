@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,13 +11,15 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.effects import TELL_AGAIN, EffectPerformer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.model.incarnations import Keys
-from buildtool.model.records import Request, RequestState
-from buildtool.protocol.messages import RequestStatus
-from buildtool.scheduling.effects import RequestMoved
+from buildtool.model.records import AttemptEnd, Request, RequestState
+from buildtool.protocol.messages import AbortOrder, RequestStatus
+from buildtool.scheduling.effects import Abort, Fence, MailWritten, RequestMoved
 from buildtool.scheduling.state.state import State
 from tests.metaserver.test_build_servers import settings
 from tests.scheduling.worlds import POLICIES, submitted
+from tests.support.logs import listening
 from tests.support.memory import MemoryStore, full_disk
+from tests.support.outbox import attempt
 
 
 @define
@@ -86,3 +88,66 @@ class TellingTests(SynchronousTestCase):
         self.move(self.request)
         self.successResultOf(Deferred.fromCoroutine(self.performer.settle()))
         assert not self.clock.getDelayedCalls()
+
+
+class Around:
+    """Build servers, mailer, logs and files that note what they are asked to do; ``problem`` is what a log answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.problem: Exception | None = None
+
+    def fence(self, *which: object) -> None:
+        self.asked.append(("fence", *which))
+
+    def abort(self, *which: object) -> None:
+        self.asked.append(("abort", *which))
+
+    def nudge(self) -> None:
+        self.asked.append(("nudge",))
+
+    async def finish(self, *which: object) -> None:
+        self.asked.append(("finish", *which))
+        if self.problem is not None:
+            raise self.problem
+
+    async def discard(self, *which: object) -> None:
+        self.asked.append(("discard", *which))
+
+
+class PerformingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.around = Around()
+        everybody = cast("Any", self.around)
+        self.performer = EffectPerformer(
+            everybody, Followers(there=False), everybody, everybody, everybody, everybody, everybody, Clock()
+        )
+
+    def test_each_effect_reaches_whom_it_is_for(self) -> None:
+        for effect in (Fence("anna", 3), Abort("anna", 4, 12, 1, "cancelled"), MailWritten()):
+            self.performer.perform(effect)
+        assert self.around.asked == [
+            ("fence", "anna", 3),
+            ("abort", "anna", 4, AbortOrder(12, 1, "cancelled")),
+            ("nudge",),
+        ]
+
+    def test_an_attempt_s_log_is_finished_and_only_what_it_uploaded_in_vain_thrown_away(self) -> None:
+        self.performer.attempt_ended(attempt())
+        assert self.around.asked == [("finish", 12, 1)]
+        self.performer.attempt_ended(attempt(2, end=AttemptEnd.FAILED, reason="exit code 2"))
+        assert self.around.asked[1:] == [("finish", 12, 2), ("discard", 12, 2)]
+
+    def test_what_fails_in_the_background_is_one_line_and_holds_up_nothing(self) -> None:
+        for problem, line in (
+            (full_disk(), "finishing the log of build 12, epoch 1: database or disk is full"),
+            (CancelledError(), "finishing the log of build 12, epoch 1: broken off"),
+        ):
+            self.around.problem = problem
+            with listening() as said:
+                self.performer.finish_log(12, 1)
+            assert said == [line]
+        self.around.problem = ValueError("a defect")
+        self.performer.finish_log(12, 1)
+        assert len(self.flushLoggedErrors(ValueError)) == 1
+        self.successResultOf(Deferred.fromCoroutine(self.performer.settle()))
