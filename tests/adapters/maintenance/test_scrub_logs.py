@@ -13,7 +13,7 @@ class LogScrubTests(KeepingCase):
     def scrub(self) -> list[str]:
         """Let all logs be read; return which are in quarantine."""
         logs = LogStore(self.state, Inline())
-        self.patrol(LogScrub(self.state, logs, Inline()).round_)
+        self.task(LogScrub(self.state, logs, Inline()).round_)
         self.pass_time(60.0)
         there = self.state / "quarantine"
         return sorted(path.name for path in there.iterdir()) if there.exists() else []
