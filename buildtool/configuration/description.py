@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
 from buildtool.model.addresses import at_port
-from buildtool.model.options import Option, canonical, shown
+from buildtool.model.options import Option, canonical, shown, written
 from buildtool.project.definition import Project
 
 
@@ -62,7 +62,7 @@ def _described(project: Project) -> str:
 
 
 def _default_words(option: Option) -> str:
-    return "" if option.default is None else f" (default {option.format(option.default) or 'empty'})"
+    return "" if option.default is None else f" (default {written(option.default) or 'empty'})"
 
 
 def _mail_words(mail: MailSettings | None) -> str:

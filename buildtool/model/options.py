@@ -137,10 +137,6 @@ class Option:
             case Kind.CHOICE | Kind.STRING:
                 return self.check(text)
 
-    def format(self, value: Value) -> str:
-        """Return the text that ``parse`` turns back into ``value``."""
-        return written(value)
-
     def describe(self) -> dict[str, object]:
         """Return the description as plain JSON data (for ``--json``, forms, and the digest)."""
         return {

@@ -127,8 +127,8 @@ class ProjectOptions:
             value = other.check(said)
             if values[name] != value:
                 raise UsageError(
-                    f"{option.flag}={option.format(values[option.name])} needs {other.flag}={other.format(value)}, "
-                    f"but it is {other.format(values[name])}"
+                    f"{option.flag}={written(values[option.name])} needs {other.flag}={written(value)}, "
+                    f"but it is {written(values[name])}"
                 )
 
 

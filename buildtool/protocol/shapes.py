@@ -31,8 +31,8 @@ from buildtool.protocol.shape import (
     ShapeError,
     Whole,
     shown,
+    text_shape,
 )
-from buildtool.protocol.text_shapes import text_shape
 
 __all__ = ["shape_of"]
 

@@ -29,7 +29,7 @@ from buildtool.protocol.messages import (
     RequestStatus,
     Submit,
 )
-from buildtool.protocol.text_shapes import text_shape
+from buildtool.protocol.shape import text_shape
 from tests import messages
 
 CLASSES: dict[str, type[attrs.AttrsInstance]] = {

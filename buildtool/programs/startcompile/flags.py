@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 
 from buildtool.errors import ConfigurationError
-from buildtool.model.options import Kind, Option
+from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS
 from buildtool.programs.common.subcommands import COMMON, How, host_flag, number, switch, valued
 from buildtool.project.definition import Project
@@ -84,7 +84,7 @@ def _add_all(group: argparse._ArgumentGroup, options: Iterable[Option], *, patte
         wordy = option.help and (not patterns or metavar.startswith("{"))
         said = option.help if wordy else f"{option.help}: {option.accepts()}" if option.help else option.accepts()
         if option.default not in (None, "", ()):
-            said += f" (default: {option.format(option.default)})"
+            said += f" (default: {written(option.default)})"
         said = said.replace("%", "%%")
         try:
             if option.kind is Kind.BOOL:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import BuildToolError, ConfigurationError, UsageError
-from buildtool.model.options import Kind, choice, flag, number, text, words
+from buildtool.model.options import Kind, choice, flag, number, text, words, written
 from buildtool.model.project_options import RESERVED, ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.programs.startcompile.command_line import Arguments, BuildArguments, check_platform, parse
@@ -269,7 +269,7 @@ def test_whatever_a_project_describes_can_be_said_and_comes_out_as_it_was_meant(
         if option.default is None and option.name not in values:
             values[option.name] = data.draw(strategies.accepted_values(option))
     by_name = {option.name: option for option in options.compile}
-    arguments = [f"{by_name[name].flag}={by_name[name].format(value)}" for name, value in values.items()]
+    arguments = [f"{by_name[name].flag}={written(value)}" for name, value in values.items()]
     _, found = parse(COMMAND_LINE, [*arguments, ANNA], lambda path: settings(project(options)))
     assert [one.compile for one in found.asked] == [values]
 
