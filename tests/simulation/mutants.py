@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
-from buildtool.scheduling.events import AttemptEnded, AttemptEvent
+from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Submitted, Tick
 from buildtool.scheduling.servers import leases, quarantine, sessions
 from buildtool.scheduling.state import hits
 from buildtool.scheduling.state.lease_table import LeaseTable
@@ -51,17 +51,26 @@ Change = tuple[object, str, object]
 
 @frozen
 class Mutant:
-    """One guard that is off. ``changes`` are made while a world runs."""
+    """One guard that is off. ``changes`` are made while a world runs.
+
+    ``circumstances`` are changes of the world itself, in which the guard matters more often than usual; a world that
+    shall be sound without the mutant has them too.
+    """
 
     name: str
     guard: str
     changes: Callable[[], Sequence[Change]]
+    circumstances: Sequence[Change] = ()
+
+
+def switched(mutant: Mutant) -> AbstractContextManager[None]:
+    """Run with the mutant's guard off."""
+    return changed((*mutant.circumstances, *mutant.changes()))
 
 
 @contextmanager
-def switched(mutant: Mutant) -> Iterator[None]:
-    """Run with the mutant's guard off."""
-    changes = mutant.changes()
+def changed(changes: Sequence[Change]) -> Iterator[None]:
+    """Run with these changes."""
     before = [(owner, name, owner.__dict__[name]) for owner, name, _ in changes]
     for owner, name, instead in changes:
         setattr(owner, name, instead)
@@ -75,9 +84,11 @@ def switched(mutant: Mutant) -> Iterator[None]:
 MUTANTS: list[Mutant] = []
 
 
-def _mutant(guard: str) -> Callable[[Callable[[], Sequence[Change]]], Callable[[], Sequence[Change]]]:
+def _mutant(
+    guard: str, *circumstances: Change
+) -> Callable[[Callable[[], Sequence[Change]]], Callable[[], Sequence[Change]]]:
     def add(changes: Callable[[], Sequence[Change]]) -> Callable[[], Sequence[Change]]:
-        MUTANTS.append(Mutant(changes.__name__.replace("_", "-"), guard, changes))
+        MUTANTS.append(Mutant(changes.__name__.replace("_", "-"), guard, changes, circumstances))
         return changes
 
     return add
@@ -128,9 +139,31 @@ def file_not_looked_for() -> Sequence[Change]:
     return [(BatchDecider, "_without_files", lambda self, entry, now: ([], True))]
 
 
-@_mutant("a hit that was found is looked for again once its shelf has changed")
-def old_hit_believed() -> Sequence[Change]:
-    return [(hits, "_is_same", lambda look, demand, shelves: look[0] is demand)]
+_SEND = Broker.send
+
+
+async def _asked_for_as_it_arrives(self: Broker, event: Any) -> Any:
+    """Send an event; with an artifact that arrives comes, in the same batch, somebody who asks for just that."""
+    waiting = self.state.waiters(event.build_id) if isinstance(event, Delivered) else ()
+    if not waiting:
+        return await _SEND(self, event)
+    Deferred.fromCoroutine(_SEND(self, Tick())).addErrback(lambda _: None)  # while it is committed the others gather
+    delivered = Deferred.fromCoroutine(_SEND(self, event))
+    twin = Submitted(f"{event.build_id:024x}{event.epoch:08x}", "", "", waiting[0].demand)
+    Deferred.fromCoroutine(_SEND(self, twin)).addErrback(lambda _: None)
+    return await delivered
+
+
+@_mutant(
+    "where no hit was found it is looked for again once a shelf has changed", (Broker, "send", _asked_for_as_it_arrives)
+)
+def old_miss_believed() -> Sequence[Change]:
+    original = hits._is_same
+
+    def is_same(look: Any, demand: Any, shelves: Any) -> bool:
+        return original(look, demand, shelves) or (look[0] is demand and look[2] is None)
+
+    return [(hits, "_is_same", is_same)]
 
 
 # --- who builds what --------------------------------------------------------------------------------------
