@@ -7,6 +7,7 @@ proves that the stores know nothing of SQLite.
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,7 @@ import pytest
 from sqlalchemy import URL, Connection, create_engine, delete, exc, text
 from sqlalchemy.pool import NullPool, QueuePool
 
+from buildtool.adapters.processes.environment import die_with_parent
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.schema import metadata
@@ -69,16 +71,8 @@ def _serving(programs: Path, directory: Path) -> Iterator[None]:
         nobody = pwd.getpwnam("nobody")
         os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         as_account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
-    make = [
-        "initdb",
-        "--no-sync",
-        "--auth=trust",
-        "--username=tests",
-        "--encoding=UTF8",
-        "--locale=C",
-        f"--pgdata={data}",
-    ]
-    subprocess.run([programs / make[0], *make[1:]], check=True, capture_output=True, cwd=directory, **as_account)
+    make = ("--no-sync", "--auth=trust", "--username=tests", "--encoding=UTF8", "--locale=C", f"--pgdata={data}")
+    subprocess.run([programs / "initdb", *make], check=True, capture_output=True, cwd=directory, **as_account)
     words = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
     log = (directory / "log").open("w")
     server = subprocess.Popen(
@@ -86,13 +80,14 @@ def _serving(programs: Path, directory: Path) -> Iterator[None]:
         cwd=directory,
         stdout=log,
         stderr=log,
+        preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - tests that are killed leave no server
         **as_account,
     )
     try:
         _await(server, directory)
         yield
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGQUIT)  # at once, whoever is connected
         server.wait(_PATIENCE)
         log.close()
 
