@@ -162,7 +162,7 @@ class AttemptRun:
             self._log.warn("slot {slot} was not cleaned: {why}", slot=self._work.slot, why=str(error))
 
     def _end_of(self, error: BaseException) -> Stopped:
-        """Say whose failure it was."""
+        """Return the end, by whose failure it was."""
         if self._stopped is not None:
             return self._stopped
         if isinstance(error, Stopped):

@@ -182,7 +182,7 @@ class Delivery:
             self.way.sending.release()
 
     async def _tell(self) -> None:
-        """Say how it ended. This is not broken off: whether it was heard would not be known."""
+        """Report how the Attempt ended. This is not broken off: whether it was heard would not be known."""
         end, link = self.kept.end, self.way.link
         try:
             answer = await link.tell(end, Ok)
@@ -246,7 +246,7 @@ class DeliveryQueue:
         self._settled = Signal()
 
     def __contains__(self, key: Key) -> bool:
-        """Say whether the end of an Attempt is here."""
+        """Return whether the end of an Attempt is here."""
         return key in self._deliveries
 
     def held(self) -> tuple[Held, ...]:

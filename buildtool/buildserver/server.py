@@ -217,7 +217,7 @@ class BuildServer:
         saying.addErrback(lambda failure: log.failure("a defect while saying that it drains", failure))
 
     async def _say_draining(self, welcome: Welcome) -> None:
-        """Tell the metaserver of this Session that no more orders are taken, until it has heard."""
+        """Report to this Session's metaserver, until it answers, that no more orders are taken."""
         while self._welcome is welcome and self._draining:
             try:
                 await self._link.tell(Draining(self._draining), Ok)

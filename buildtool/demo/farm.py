@@ -164,7 +164,7 @@ def _show_logs(farm: LocalFarm) -> None:
 
 
 def _stop_at_signals() -> None:
-    """Have the first signal that ends programs stop the farm in order, and ignore further ones meanwhile."""
+    """Make the first signal that ends programs stop the farm in order, and ignore further ones meanwhile."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for number in _SIGNALS:

@@ -268,7 +268,7 @@ class Broker:
             raise
 
     def _tell_late(self) -> None:
-        """Tell those who follow a Request that it has ended, if the commit of which nobody knew took effect.
+        """Notify followers of an ended Request after a commit whose outcome was unknown turns out to have succeeded.
 
         Whatever else it asked for is repeated: an abort by the answer to a heartbeat, an order after its Lease.
         """

@@ -264,7 +264,7 @@ class OperatorService:
         return int(await self.files.remove_unless(digest, named))
 
     async def _send(self, event: events.Event) -> bool:
-        """Send an act; say whether it changed anything."""
+        """Send an act; return whether it changed anything."""
         answer: answers.Answer = await self.broker.send(event)
         return not (isinstance(answer, answers.Acknowledged) and answer.stale)
 

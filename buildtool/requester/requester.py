@@ -192,7 +192,7 @@ class Requester:
         return followed.told
 
     async def _hear_all(self, watched: FollowedRequest | RequestWatch) -> None:
-        """Hear of what waits until all of it has ended, over as many connections as it takes."""
+        """Follow what waits until all of it has ended, over as many connections as it takes."""
         tries, lost_at = _RETRY.begin(), self.timers.seconds()
         while watched.goes_on():
             try:

@@ -167,7 +167,7 @@ def _new_build(context: DecisionContext, request: Request) -> Build:
 
 
 def _wait_for(context: DecisionContext, request: Request, build: Build, joined: JoinReason) -> Request:
-    """Let a Request wait for an open Build. Who asked before its place was given brings their own place along."""
+    """Add a Request to an open Build. Who asked before its place was given brings their own place along."""
     if request.id < build.place:
         build = evolve(build, place=request.id)
         context.state.put(build)

@@ -251,7 +251,7 @@ class BuildServerLink(Service):
             session.broker.drop("the heartbeats ended by a defect of this program")
 
     async def _beat(self, session: Session, orders: Orders) -> None:
-        """Say regularly that this build server lives and what it holds; drop a connection that does not answer."""
+        """Send heartbeats with what this build server holds; drop a connection that does not answer."""
         every = max(min(self._keepalive, self._lease / 4), SOONEST)
         while True:
             await deferLater(self._clock, every)

@@ -78,7 +78,7 @@ class _FollowerEndpoint(RemoteEndpoint):
     _moved: Callable[[RequestStatus], None]
 
     async def remote_moved(self, told: RequestStatus) -> Ok:
-        """Hear how a Request stands."""
+        """Take a new status of a Request."""
         self._moved(told)
         return Ok()
 

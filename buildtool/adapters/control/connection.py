@@ -193,7 +193,7 @@ class Guarded(PlainBroker):
         self._house.stands(self, state)
 
     def _account(self) -> None:
-        """Have the memory counted, and read on or do not, as what is under way asks for."""
+        """Count the memory, and read on or pause, as what is under way asks for."""
         if self._house is not None and not self.disconnected:
             self._house.holds(self)
         if not (self.why or self.disconnected):
@@ -251,7 +251,7 @@ class Guarded(PlainBroker):
         return bool(self.incoming) and self._listens()
 
     def _listens(self) -> bool:
-        """Say whether more of the peer is looked at; one call, however large, may always wait for its answer."""
+        """Return whether more of the peer is looked at; one call, however large, may always wait for its answer."""
         if self._stall is not None or self._calls >= self.limits.calls or self.why or self.disconnected:
             return False
         return not self._calls or self._waiting < self.limits.waiting

@@ -166,7 +166,7 @@ def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStrea
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Have an address for a socket whose path may be too long for one."""
+    """Yield an address for a socket whose path may be too long for one."""
     if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return

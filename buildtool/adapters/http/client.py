@@ -194,7 +194,7 @@ def _told(url: str, error: Exception, *, expired: bool) -> Exception:
 
 
 def _is_called_off(error: Exception) -> bool:
-    """Say whether a request failed because somebody cancelled it, as Twisted's client tells it in several ways."""
+    """Return whether a request failed because somebody cancelled it, as Twisted's client tells it in several ways."""
     reasons: Sequence[Failure] = getattr(error, "reasons", ())
     return isinstance(error, CancelledError) or any(one.check(CancelledError) for one in reasons)
 

@@ -218,7 +218,7 @@ class Mailer(Service):
         return min(self._pace.sweep, max(1.0, next_due - self._wall.wall()))
 
     async def _follow_clock(self) -> None:
-        """Let what waits for a time wait no longer because the clock was set, now or while nobody looked."""
+        """Shift what waits for a time by a step of the clock, so that none waits longer for it."""
         now = self._wall.wall()
         apart = now - self._clock.seconds()
         stepped = apart - self._apart if self._apart is not None else 0.0

@@ -174,7 +174,7 @@ class Backup:
         return count
 
     def _linked_to(self, source: Path, target: Path) -> bool:
-        """Link a file that never changes; say whether that was possible. Raises FileNotFoundError."""
+        """Link a file that never changes; return whether that was possible. Raises FileNotFoundError."""
         try:
             self.link(source, target)
         except FileNotFoundError:

@@ -112,7 +112,7 @@ class Fsck:
             await database.close()
 
     async def _mended(self, database: SqliteDatabase, finding: Finding) -> bool:
-        """Mend a finding in a transaction of its own; say whether that could be done."""
+        """Mend a finding in a transaction of its own; return whether that could be done."""
         if finding.repair is None:
             return False
         try:
@@ -169,7 +169,7 @@ def _unreadable(error: StorageUnavailable) -> Finding:
 
 
 def _is_damage(error: StorageUnavailable, path: Path) -> bool:
-    """Say whether the file is empty or SQLite calls it damaged, rather than locked, missing or unreadable just now."""
+    """Return whether the file is empty or SQLite calls it damaged, rather than locked, missing or unreadable."""
     cause = error.__cause__
     emptied = path.exists() and not path.stat().st_size
     return emptied or type(getattr(cause, "orig", cause)) is sqlite3.DatabaseError

@@ -309,7 +309,7 @@ class StateFiles:
 
 
 def _sound(path: Path, digest: str) -> bool:
-    """Say whether a file has the bytes of its name: then it is the row that is wrong, and another may name the file."""
+    """Return whether a file has the bytes of its name: then the row is wrong, and another may name the file."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and digest_of(path) == digest
     except OSError:

@@ -76,7 +76,7 @@ class OrphanSweep:
         return EVERY
 
     async def _files(self, task: PeriodicTask) -> bool:
-        """Look for files without rows; say whether there was any file at all."""
+        """Look for files without rows; return whether there was any file at all."""
         orphans, still, due, unnamed, count = self.removal.orphans, set[str](), list[str](), 0, 0
         for directory in await self._names(self.removal.directory / "artifacts"):
             digests = [

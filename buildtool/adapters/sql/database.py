@@ -132,7 +132,7 @@ class Database:
         return f"was taken over {who}: this metaserver writes nothing more"
 
     def _drop(self, connection: Connection) -> None:
-        """Let a connection go that had an error: the next transaction begins with a fresh one."""
+        """Drop a connection that had an error: the next transaction begins with a fresh one."""
         self._own.__dict__.clear()
         self._connections.remove(connection)
         connection.close()

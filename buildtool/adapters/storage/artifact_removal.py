@@ -57,7 +57,7 @@ class ArtifactRemoval:
         return True
 
     async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
-        """Delete the file of a digest unless ``named()`` says that it is needed; say whether there was one.
+        """Delete the file of a digest unless ``named()`` says that it is needed; return whether there was one.
 
         Nothing is published under that digest meanwhile. Raises StorageUnavailable.
         """
@@ -68,7 +68,7 @@ class ArtifactRemoval:
             return await on_disk(self.executor, "remove an artifact", partial(self._remove, digest))
 
     async def quarantine(self, digest: str) -> bool:
-        """Move a file away if its bytes do not have its digest; say whether it was so. Raises StorageUnavailable.
+        """Move a file away if its bytes do not have its digest; return whether it was so. Raises StorageUnavailable.
 
         It is read again here: meanwhile a sound one may have come in its place.
         """

@@ -240,7 +240,7 @@ def _look(disk: Disk, paths: Iterable[Path]) -> list[FileStamp | None]:
 
 
 def _resumable(disk: Disk, path: Path) -> bool:
-    """Say whether an upload may go on. With a second name it was published, and a crash brought the first one back."""
+    """Return whether an upload may go on. With a second name it was published, and a crash brought the first back."""
     try:
         status = disk.look(path)
     except FileNotFoundError:  # discarded in this moment

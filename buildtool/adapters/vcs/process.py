@@ -113,7 +113,7 @@ def _exit_code(process: subprocess.Popen[bytes], patience: float) -> int:
 
 
 def _has_ended(process: subprocess.Popen[bytes], patience: float) -> bool:
-    """Wait so many seconds for the end of a process; say whether it came. Its exit code is still to be taken."""
+    """Wait so many seconds for the end of a process; return whether it came. Its exit code is still to be taken."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # no Linux, or an old kernel: then it is looked for again and again

@@ -92,7 +92,7 @@ def _unseen_file() -> BinaryIO:
 
 
 def _taken_over() -> bool:
-    """Take the environment that ``_start_anew`` has handed over; say whether it has."""
+    """Take the environment that ``_start_anew`` has handed over; return whether it has."""
     number = os.environ.pop(HANDED, "")
     try:
         with open(int(number), "rb") as file:  # noqa: PTH123 - a descriptor

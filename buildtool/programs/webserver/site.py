@@ -57,7 +57,7 @@ class _SmallRequest(Request):
     _received = 0
 
     def gotLength(self, length: int | None) -> None:
-        """Have the body in memory, however long it says it is: files for long ones may not be made here."""
+        """Keep the body in memory, however long it says it is: files for long ones may not be made here."""
         super().gotLength(0)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:

@@ -63,7 +63,7 @@ def make_git_dir(path: Path, commit: str, url: str) -> None:
 
 
 def _clear(path: Path, kept: Container[str]) -> None:
-    """See to it that there is a directory, and in it at most directories and files of these names, all our own."""
+    """Make a directory that holds at most directories and files of these names, all our own."""
     try:
         found = path.lstat()
     except FileNotFoundError:

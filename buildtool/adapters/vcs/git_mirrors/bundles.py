@@ -228,7 +228,7 @@ def _cuts(mirror: Mirror) -> list[tuple[str, str]]:
 
 
 def _is_there(bundle: Bundle) -> bool:
-    """Say whether the file is there (blocking); what it holds, whoever fetches it compares with the digest."""
+    """Return whether the file is there (blocking); what it holds, whoever fetches it compares with the digest."""
     try:
         return bundle.path.stat().st_size == bundle.size
     except OSError:

@@ -175,7 +175,7 @@ class Origins:
                 return answer
 
     def _answers(self, mirror: Mirror) -> bool:
-        """Say (blocking) whether the origin answers at all: one that does not says nothing about the mirror."""
+        """Return (blocking) whether the origin answers at all: one that does not says nothing about the mirror."""
         arguments = ("ls-remote", "--quiet", "--end-of-options", "origin", "HEAD")
         try:
             return self.command.run(arguments, git_dir=NOWHERE, url=mirror.url, limit=LIST_LIMIT).code == 0
@@ -255,7 +255,7 @@ class Origins:
 
 
 def _is_shallow(path: Path) -> bool:
-    """Say whether the history of a mirror is cut off somewhere; git refuses to lengthen one that is not."""
+    """Return whether the history of a mirror is cut off somewhere; git refuses to lengthen one that is not."""
     try:
         return (path / "shallow").stat().st_size > 0
     except OSError:

@@ -74,7 +74,7 @@ class _Salvage:
         return {name: one for name, one in refs.items() if len(one) == self._digits}
 
     def _bring_packs(self) -> bool:
-        """Bring the packs that can be read to their ends, whatever their indexes are like; say whether some cannot."""
+        """Bring the packs that can be read to their ends, whatever their indexes say; return whether some cannot."""
         damaged = False
         for pack in sorted((self._old / "objects" / "pack").glob("*.pack")):
             if not pack.is_file():

@@ -121,7 +121,7 @@ class Worktrees:
         return path
 
     def _open_up(self) -> None:
-        """See to it (blocking) that the directories are there that a build may have closed or replaced."""
+        """Make (blocking) the directories that a build may have closed or replaced."""
         try:
             self._see_to(self._directory.parent, self._directory, self._mirror.directory)
             for one in (self._directory, self._mirror.directory):
@@ -130,7 +130,7 @@ class Worktrees:
             raise MachineFault(f"cannot use {error.filename or self._directory}: {error.strerror}") from error
 
     def _see_to(self, *directories: Path) -> None:
-        """See to it that directories that several slots use are there. Raises OSError."""
+        """Make the directories that several slots use. Raises OSError."""
         with self._making:  # or what one checkout has just made would be taken for what a build left
             for one in directories:
                 _real(one)
@@ -249,7 +249,7 @@ class Worktrees:
         return found
 
     def _directory_for(self, place: _Place) -> dict[bytes, int]:
-        """See to it that the place is a directory of its own, and return the sizes of what may be in it."""
+        """Make the place a directory of its own, and return the sizes of what may be in it."""
         known = self._trees.of(place.path)
         self._trees.forget(place.path)
         if not place.inside:
@@ -276,7 +276,7 @@ class _Contents:
 
 
 def _write_shallow(mirror: Path, git_dir: Path, reader: ObjectReader) -> None:
-    """Say in a git directory where the history of a shallow origin ends: where parents are missing indeed."""
+    """Write into a git directory where the history of a shallow origin ends: where parents are missing indeed."""
     try:
         said = plain_bytes(mirror / "shallow").split()
     except OSError:
@@ -288,7 +288,7 @@ def _write_shallow(mirror: Path, git_dir: Path, reader: ObjectReader) -> None:
 
 
 def _real(path: Path) -> None:
-    """See to it that there is a directory that can be used, and not a link to one. Raises OSError."""
+    """Make a directory that can be used, and is no link to one. Raises OSError."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

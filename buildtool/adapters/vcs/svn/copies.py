@@ -150,7 +150,7 @@ def _need(answer: ProcessOutput) -> ProcessOutput:
 
 
 def _expose(top: Path, since: int) -> None:
-    """See to it that svn finds whatever was done to a copy since its clock showed ``since``. Raises OSError.
+    """Make sure that svn finds whatever was done to a copy since its clock showed ``since``. Raises OSError.
 
     svn believes a file to be unchanged that has its old size and time, and where a build put a symbolic link in the
     place of a versioned directory, svn would follow it and clean what is there. So files that were touched in any way
