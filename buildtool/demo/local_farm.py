@@ -25,10 +25,10 @@ from attrs import define, field
 from buildtool.errors import BuildToolError
 
 PATIENCE = 60.0
+"""Seconds after which a program that says nothing of what is expected is believed to be stuck."""
 
 BUILD_PATIENCE = 5 * PATIENCE
 """Seconds that a whole build may take, on a machine that does much else."""
-"""Seconds after which a program that says nothing of what is expected is believed to be stuck."""
 
 _TRIES = 3
 _PORT_NAMES = ("BUILDTOOL_PB_PORT", "BUILDTOOL_TRANSFER_PORT", "BUILDTOOL_WEB_PORT")
