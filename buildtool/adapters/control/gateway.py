@@ -135,10 +135,12 @@ class Handshake(RemoteEndpoint):
         theirs = codec.protocol_of(data)
         if theirs != PROTOCOL_VERSION:
             older = "the metaserver" if theirs > PROTOCOL_VERSION else "buildtool on the side that connects"
-            raise ProtocolMismatch(
+            wrong = (
                 f"the metaserver ({SOFTWARE}) speaks protocol {PROTOCOL_VERSION}, the other side speaks {theirs}: "
                 f"update {older}"
             )
+            self._broker.complaints.say(f"{self._broker.peer} is refused: {wrong}")
+            raise ProtocolMismatch(wrong)
         return super().read(name, data)
 
     def write(self, answer: Any) -> object:  # noqa: ANN401 - as the base class has it

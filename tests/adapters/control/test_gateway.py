@@ -308,8 +308,9 @@ def test_an_answer_that_does_not_come_in_time_is_unavailable() -> None:
 def test_another_version_is_refused_with_both_numbers_and_who_should_update(theirs: int, update: str) -> None:
     farm = Farm()
     said = f"{WHERE}.*protocol {PROTOCOL_VERSION}, the other side speaks {theirs}: {update}"
-    with pytest.raises(ProtocolMismatch, match=said):
+    with listening() as lines, pytest.raises(ProtocolMismatch, match=said):
         farm.result(greet(farm.ends, WHERE, "requester", farm.clock, protocol=theirs))  # type: ignore[arg-type]
+    assert any("is refused: " in line and update in line for line in lines)  # the operator reads it too
 
 
 def test_a_role_that_there_is_not_is_refused() -> None:
