@@ -235,7 +235,7 @@ class VcsProgram:
                 if plain_bytes(path) == content:
                     return
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(exist_ok=True)
                 for one in (path, fresh):
                     remove_tree(one)
                 fresh.write_bytes(content)

@@ -148,7 +148,7 @@ class Bundles:
         name = hashlib.sha256(f"{mirror.url}\n{commit}".encode()).hexdigest()[:32]
         target, base = self._directory / f"{name}.bundle", self._directory / f"{name}.new"
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(exist_ok=True)
             self._check_room(mirror)
             packed = self._pack(mirror, base, [one for one, name in refs if not name.startswith("refs/shallow/")])
             header = BUNDLE_HEADERS[digits] + "".join(f"{one} {name}\n" for one, name in refs) + "\n"

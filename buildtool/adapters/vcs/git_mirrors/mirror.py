@@ -278,7 +278,7 @@ class MirrorKeeper:
         """Return an empty repository that is to become the mirror."""
         new = mirror.path.with_name(f"{mirror.path.name}.new")
         remove_tree(new)
-        new.parent.mkdir(parents=True, exist_ok=True)
+        new.parent.mkdir(exist_ok=True)  # and no more: a state directory that was moved away comes back to its place
         form = "sha256" if digits == SHA256_DIGITS else "sha1"
         arguments = ("init", "--quiet", "--bare", "--template=", f"--object-format={form}", str(new))
         need(self._command.run(arguments), MachineFault, f"cannot make the mirror {mirror.path}: ")
