@@ -28,7 +28,7 @@ COMMITS = {
     "v5.4.7": "4795d943285c6617d2f810c7eb32e0977846b023",
 }
 
-pytestmark = pytest.mark.xdist_group("lua")  # the sources are downloaded once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("lua")]  # the sources are downloaded once
 
 
 PROJECT = load_settings(ROOT / "examples/lua/farm.py", secrets=False).project("lua")

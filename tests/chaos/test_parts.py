@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -206,6 +207,8 @@ def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives in a directory of the run."""
     (tmp_path / "slots").mkdir()
     with subprocess.Popen(["sleep", "300"], env={"HOME": f"{tmp_path}/slots/slot-0/home"}) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # a moment after the program was replaced
+            time.sleep(0.01)
         yield process
         process.kill()
 

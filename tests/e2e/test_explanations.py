@@ -2,6 +2,8 @@
 
 import urllib.request
 
+import pytest
+
 from tests.e2e.control import Control
 
 
@@ -39,6 +41,7 @@ def test_a_miss_names_the_nearest_artifact_and_each_property_that_differs(runnin
     assert "libc_version ≤ 2.5; the best is" in str(said["nearest_server"])
 
 
+@pytest.mark.long
 def test_why_says_that_the_server_is_busy_and_promises_nothing_once_that_takes_longer_than_ever(
     running: Control,
 ) -> None:

@@ -3,6 +3,8 @@
 import signal
 import urllib.request
 
+import pytest
+
 from tests.e2e.control import Control
 
 BROKEN = "#include <stdio.h>\nint main(void) { return nonsense; }\n"
@@ -35,6 +37,7 @@ def test_a_failure_is_final_at_once_where_nobody_can_confirm_it(running: Control
     assert failed["epoch"] == 1
 
 
+@pytest.mark.long
 def test_a_machine_fault_is_tried_elsewhere(running: Control) -> None:
     running.control("broken-anna").touch()
     running.close_gate("anna")
@@ -48,6 +51,7 @@ def test_a_machine_fault_is_tried_elsewhere(running: Control) -> None:
     assert running.ask("--no-download", "ann@example.org")["artifact"]["server"] == "bert"
 
 
+@pytest.mark.long
 def test_three_broken_machines_make_a_build_unbuildable_and_the_mail_lists_them(running: Control) -> None:
     for name in ("anna", "bert", "carl"):
         running.control(f"broken-{name}").touch()
@@ -59,6 +63,7 @@ def test_three_broken_machines_make_a_build_unbuildable_and_the_mail_lists_them(
     assert all(name in body for name in ("anna", "bert", "carl"))
 
 
+@pytest.mark.long
 def test_a_refusal_sends_the_build_elsewhere(running: Control) -> None:
     running.control("refuse-anna").write_text("not before midnight")
     running.server("anna")
@@ -68,6 +73,7 @@ def test_a_refusal_sends_the_build_elsewhere(running: Control) -> None:
     assert running.ask("--no-download", "ann@example.org")["artifact"]["server"] == "bert"
 
 
+@pytest.mark.long
 def test_a_build_whose_server_is_killed_is_built_elsewhere(control: Control) -> None:
     control.farm.extra["BUILDTOOL_LEASE"] = "8"
     control.farm.start_mail()
@@ -112,6 +118,7 @@ def test_a_killed_metaserver_keeps_queue_and_unsent_mail(running: Control) -> No
     again.wait_for("mail for bob@example.org")
 
 
+@pytest.mark.long
 def test_mail_waits_for_a_mail_server_that_is_away(control: Control) -> None:
     mailbox = control.farm.start_mail()
     control.farm.start_metaserver()

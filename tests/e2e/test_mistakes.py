@@ -60,6 +60,7 @@ def test_a_recipe_that_raises_ends_at_once_with_its_line_and_costs_the_machines_
     assert any("NameError" in body and str(LINE) in body for body in mails)
 
 
+@pytest.mark.long
 def test_a_submodule_whose_commit_was_never_pushed_ends_at_once_and_is_built_once_it_is(mistaken: Control) -> None:
     """Three such commits quarantined a machine; pushing the submodule makes no new commit here."""
     library = mistaken.directory / "library"
@@ -119,6 +120,7 @@ def wait_until_packing(control: Control, name: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_build_that_is_cancelled_while_it_is_packed_frees_its_slot(mistaken: Control) -> None:
     """Two hundred gigabytes of nothing would take hours to compress."""
     mistaken.server("anna")
@@ -130,6 +132,7 @@ def test_a_build_that_is_cancelled_while_it_is_packed_frees_its_slot(mistaken: C
     assert not packing(mistaken, "anna")
 
 
+@pytest.mark.long
 def test_a_machine_that_is_taken_back_while_it_packs_is_free_at_once(mistaken: Control) -> None:
     anna = mistaken.server("anna")
     mistaken.ask("--project=well", "--mistake=long", "ann@example.org")
@@ -139,6 +142,7 @@ def test_a_machine_that_is_taken_back_while_it_packs_is_free_at_once(mistaken: C
     assert not packing(mistaken, "anna")
 
 
+@pytest.mark.long
 def test_a_deliverable_that_takes_longer_than_the_donor_allows_is_over_their_limit(mistaken: Control) -> None:
     """And once the limit has gone, whoever waits is built for at once."""
     anna = mistaken.server("anna", "--time-limit", "3")
@@ -152,6 +156,7 @@ def test_a_deliverable_that_takes_longer_than_the_donor_allows_is_over_their_lim
     mistaken.ask("--cancel", asked["cancel_id"])
 
 
+@pytest.mark.long
 def test_a_tool_that_only_a_recipe_names_is_found_and_one_that_nobody_names_is_refused(
     mistaken: Control, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ import pytest
 from tests.e2e.control import CONFIG, Control
 from tests.support.packages import require
 
+pytestmark = pytest.mark.long
+
 # 64-bit atomics are instructions on most processors; 32-bit PowerPC has none, and GCC calls a library of its own.
 COUNTER = """\
 #include <stdio.h>

@@ -91,6 +91,7 @@ def test_the_running_metaserver_does_what_the_operator_says(running: Control) ->
     assert running.ask("carl@example.org")["answer"] == "dispatched"
 
 
+@pytest.mark.long
 def test_a_metaserver_that_drains_finishes_what_runs_and_ends_by_itself(running: Control) -> None:
     anna, build_id = begin(running)
     assert "(now 1)" in operate(running, "--drain")
@@ -107,6 +108,7 @@ def test_a_metaserver_that_drains_finishes_what_runs_and_ends_by_itself(running:
     assert "start it with bin/metaserver" in said
 
 
+@pytest.mark.long
 def test_sighup_takes_another_configuration_over_whole_or_not_at_all(control: Control) -> None:
     config = control.directory / "farm.py"
     own = f"exec(open({str(CONFIG)!r}).read())\n"
@@ -181,6 +183,7 @@ def uploading(farm: Control, build_id: int) -> socket.socket:
     return sending
 
 
+@pytest.mark.long
 def test_the_metaserver_ends_in_time_whatever_is_connected(control: Control) -> None:
     """A build server that reads nothing, a follower, a log that is waited for, an upload, a mail server that hangs."""
     with deaf() as mail_port, ExitStack() as open_:

@@ -5,6 +5,8 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from buildtool.protocol.messages import AskHealth
 from tests.e2e.control import Control
 from tests.e2e.test_operator import operate, standing
@@ -16,6 +18,7 @@ SILENT = 450
 HONEST = 30
 
 
+@pytest.mark.long
 def test_two_machines_of_one_name_leave_each_other_alone(running: Control, tmp_path: Path) -> None:
     """The first goes on building, the second says once what to do, the operator is told, and later it gets in."""
     running.close_gate("anna")

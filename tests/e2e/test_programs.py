@@ -8,10 +8,13 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.control import CONFIG, Control
 from tests.e2e.test_bad_input import run_program
 
 
+@pytest.mark.long
 def test_two_demos_at_once_both_keep_their_promises(tmp_path: Path) -> None:
     root = CONFIG.parent.parent.parent
     words = [sys.executable, "-m", "buildtool.demo.demo", "--directory"]

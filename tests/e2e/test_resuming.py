@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
 
@@ -57,6 +59,7 @@ def test_what_was_finished_without_a_metaserver_is_delivered_to_the_next_one(run
     assert spool(running, "anna") == []
 
 
+@pytest.mark.long
 def test_a_build_server_that_is_killed_after_the_build_ended_delivers_when_it_is_started_again(
     running: Control,
 ) -> None:
@@ -86,6 +89,7 @@ def test_a_build_server_that_drains_finishes_what_it_has_and_takes_no_more(runni
     delivered(running, build_id)
 
 
+@pytest.mark.long
 def test_a_build_server_without_a_metaserver_ends_its_builds_when_told_to_and_tells_it_later(running: Control) -> None:
     """What it gives back costs nobody anything: the next one to start is told first."""
     anna, build_id = begin(running)
@@ -101,6 +105,7 @@ def test_a_build_server_without_a_metaserver_ends_its_builds_when_told_to_and_te
     assert (done["build_id"], spool(running, "anna")) == (build_id, [])
 
 
+@pytest.mark.long
 def test_a_build_server_that_is_killed_while_it_builds_is_believed_until_it_comes_back(running: Control) -> None:
     """Its new login names nothing that it has, so nobody waits for the lease: somebody else builds it at once."""
     anna, build_id = begin(running)

@@ -3,6 +3,8 @@
 import shutil
 import socket
 
+import pytest
+
 from tests.e2e.control import Control
 from tests.e2e.test_requests import run_program
 
@@ -14,6 +16,7 @@ def overwrite(control: Control) -> None:
     control.git("gc", "--quiet", "--prune=now")
 
 
+@pytest.mark.long
 def test_a_commit_that_was_overwritten_while_it_waited_is_built(running: Control) -> None:
     lost = running.commit(**{"main.c": running.source("lost")})
     assert running.ask("ann@example.org")["answer"] == "queued"
@@ -49,6 +52,7 @@ def test_a_commit_that_is_nowhere_any_more_fails_at_once_and_says_what_to_do(run
     assert "push it again" in " ".join(text.split())
 
 
+@pytest.mark.long
 def test_a_mirror_that_is_damaged_under_a_running_metaserver_is_made_anew_and_said_once(running: Control) -> None:
     metaserver = running.farm.programs[1]
     running.server("anna")
@@ -65,6 +69,7 @@ def test_a_mirror_that_is_damaged_under_a_running_metaserver_is_made_anew_and_sa
     assert len([line for line in metaserver.lines if "is damaged, and made anew" in line]) == 1
 
 
+@pytest.mark.long
 def test_git_describes_a_commit_alike_wherever_it_came_from(running: Control) -> None:
     script = "set -e\n{ echo '#!/bin/cat'; git describe --long --always; } >program\ncat program\n"
     running.git("tag", "--annotate", "--message", "one", "v1.0")
@@ -83,6 +88,7 @@ def test_git_describes_a_commit_alike_wherever_it_came_from(running: Control) ->
     assert f"v1.0-1-g{lost[:7]}" in run_program(one)
 
 
+@pytest.mark.long
 def test_a_build_that_is_cancelled_while_an_origin_does_not_answer_frees_its_slot(running: Control) -> None:
     """A git:// server that says nothing is waited for half an hour by those who want something of it."""
     running.server("anna")

@@ -76,6 +76,7 @@ def test_a_second_metaserver_is_refused_although_the_lock_was_removed(running: C
     assert running.ask("ann@example.org")["state"] == "waiting"
 
 
+@pytest.mark.long
 def test_nothing_is_accepted_into_a_directory_that_was_moved_and_all_is_well_when_it_is_back(running: Control) -> None:
     accepted = running.ask("ann@example.org")
     state, aside = state_of(running), running.directory / "aside"
@@ -103,6 +104,7 @@ def test_a_directory_that_was_deleted_or_replaced_takes_nothing_and_ends_the_met
     assert not state.exists(), "it makes nothing in its place"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_start_beside_artifacts_whose_database_is_lost_is_refused_unless_it_is_meant(
     running: Control, *, emptied: bool
@@ -127,6 +129,7 @@ def test_a_start_beside_artifacts_whose_database_is_lost_is_refused_unless_it_is
     assert len(list((state / "artifacts").rglob("*.zip"))) == 1
 
 
+@pytest.mark.long
 def test_an_old_cancel_id_fits_no_request_of_a_restored_backup_but_its_own(running: Control) -> None:
     """Numbers that were given after the backup are given again; what was asked for before it can be taken back."""
     farm = running.farm
@@ -215,6 +218,7 @@ def configured(control: Control, *changes: tuple[str, str]) -> None:
     metaserver(control).wait_for("the configuration was read again")
 
 
+@pytest.mark.long
 def test_a_configuration_that_moved_on_ends_what_nobody_can_build_and_blames_no_build_server(running: Control) -> None:
     farm = running.farm
     farm.config = farm.directory / "config.py"
@@ -240,6 +244,7 @@ def test_a_configuration_that_moved_on_ends_what_nobody_can_build_and_blames_no_
     assert health(running)["problems"] == []
 
 
+@pytest.mark.long
 def test_what_keeps_an_artifact_from_being_kept_is_told_and_its_slot_builds_something_else(apart: Control) -> None:
     """One that does not fit into the eight megabytes of artifacts/."""
     apart.server("anna")
@@ -276,6 +281,7 @@ def test_a_missing_key_and_a_missing_git_are_told(running: Control) -> None:
     assert any("git is not in PATH" in line for line in problems)
 
 
+@pytest.mark.long
 def test_a_damaged_database_is_told_while_the_metaserver_runs(running: Control) -> None:
     running.ask("ann@example.org")
     database = state_of(running) / "buildtool.sqlite"

@@ -60,6 +60,7 @@ def farm(tmp_path: Path) -> LocalFarm:
     return LocalFarm(tmp_path / "farm", config)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this system has no /proc")
 def test_the_same_artifact_comes_from_any_locale_and_no_build_sees_its_build_servers_environment(
     farm: LocalFarm, tmp_path: Path

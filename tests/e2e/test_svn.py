@@ -22,6 +22,7 @@ def origin(control: Control, tmp_path: Path) -> SvnOrigin:
     return made
 
 
+@pytest.mark.long
 def test_revisions_of_subversion_are_built_hit_near_enough_or_unknown(origin: SvnOrigin, running: Control) -> None:
     running.server("anna")
     one = running.farm.directory / "one.zip"

@@ -51,7 +51,7 @@ class Left:
         return self.farm.directory / "metaserver"
 
 
-@pytest.fixture(params=RELEASES)
+@pytest.fixture(params=[pytest.param(name, marks=[] if name in OLDER else pytest.mark.long) for name in RELEASES])
 def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Left]:
     require("git", "git")
     require_that(present=os.uname().sysname == "Linux", what="loopback has one address here", remedy="use Linux")
