@@ -8,6 +8,9 @@ MAKE_ENVIRONMENT = command -v $(PYTHON) >/dev/null || \
   $(PYTHON) .ci/venv.py
 LAUNCHERS = $(wildcard bin/*)
 
+# Tests and demos start programs by the hundred, and each would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
 .PHONY: quick long branches
