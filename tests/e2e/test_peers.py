@@ -41,6 +41,7 @@ def test_two_machines_of_one_name_leave_each_other_alone(running: Control, tmp_p
     assert not [line for line in said if any(secret in line for secret in secrets)]
 
 
+@pytest.mark.long
 def test_a_name_is_forgotten_when_its_machine_has_gone_and_not_before(running: Control) -> None:
     anna = running.server("anna")
     refused = operate(running, "--forget", "anna", code=1)

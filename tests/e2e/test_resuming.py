@@ -49,6 +49,7 @@ def test_a_build_goes_on_while_the_metaserver_is_started_again(running: Control)
     assert not any("begins" in line for line in anna.lines if f"{build_id}.2" in line)
 
 
+@pytest.mark.long
 def test_what_was_finished_without_a_metaserver_is_delivered_to_the_next_one(running: Control) -> None:
     anna, build_id = begin(running)
     kill_metaserver(running)

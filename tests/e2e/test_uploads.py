@@ -3,6 +3,8 @@
 import http.client
 import time
 
+import pytest
+
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from tests.adapters.http.transfers import digest_of
 from tests.e2e.control import Control
@@ -30,6 +32,7 @@ def transfer(farm: Control, method: str, build_id: int, body: bytes = b"") -> tu
         connection.close()
 
 
+@pytest.mark.long
 def test_an_upload_goes_on_where_it_stopped_after_the_metaserver_was_killed(running: Control) -> None:
     running.close_gate("anna")
     anna = running.server("anna", "--maxdelay", "1")

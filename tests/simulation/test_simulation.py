@@ -2,6 +2,8 @@
 
 import secrets
 
+import pytest
+
 from tests.simulation.driver import Summary, command, simulate
 from tests.simulation.faults import KINDS
 
@@ -30,6 +32,7 @@ def test_fresh_seeds_violate_nothing_and_come_to_rest() -> None:
     _assert_sound(simulate(range(first, first + FRESH)))
 
 
+@pytest.mark.long
 def test_a_seed_gives_the_same_trace_in_every_process() -> None:
     """Also where sets of texts have another order, which only the hash seed decides, and other worlds came before."""
     seeds = range(1_000, 1_002)

@@ -210,7 +210,7 @@ class Copies(RuleBasedStateMachine):
 
 
 TestCopies = Copies.TestCase
-TestCopies.settings = settings(max_examples=examples(15), stateful_step_count=8, deadline=None)
+TestCopies.settings = settings(max_examples=examples(6, long=45), stateful_step_count=8, deadline=None)
 
 
 # --- what was made by earlier versions ----------------------------------------------------------------------

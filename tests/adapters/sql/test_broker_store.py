@@ -170,7 +170,7 @@ def test_whatever_is_committed_is_read_back_after_a_restart(shared: Files, kind:
 
     @given(KINDS[kind], KINDS[kind])
     @settings(
-        max_examples=examples(40),
+        max_examples=examples(20, long=120),
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
     )
     def check(old: Any, new: Any) -> None:
@@ -314,7 +314,7 @@ def test_history_that_nobody_needs_is_removed_now_and_then(files: Files, monkeyp
 
 
 @given(st.data())
-@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20, long=120), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_exactly_what_is_open_is_loaded(shared: Files, data: st.DataObject) -> None:
     """Whatever the history, and with the next free numbers behind all that was ever given."""
     shared.empty()
