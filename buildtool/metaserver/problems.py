@@ -116,7 +116,7 @@ class BuildProblems:
         before = self._unkept.get(attempt.key)
         since = before.since if before is not None else self.timers.seconds()
         self._unkept[attempt.key] = _Unkept(since, reason, attempt.server)
-        if attempt.key not in self.broker.state.slots.unkept.get(attempt.server, ()):
+        if not self.broker.state.slots.is_unkept(attempt):
             await self.broker.send(ArtifactUnkept(attempt.server, attempt.session, build_id, epoch, reason))
 
     def look(self) -> None:

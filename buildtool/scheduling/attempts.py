@@ -89,9 +89,12 @@ def accepted(context: DecisionContext, event: AttemptAccepted) -> Acknowledged:
 
 
 def unkept(context: DecisionContext, event: ArtifactUnkept) -> Acknowledged:
-    """Release the slot of a finished Attempt that waits for nothing but room at the metaserver."""
+    """Release the slot of a finished Attempt that waits for nothing but room at the metaserver.
+
+    One that is missing takes none: it says so again once it is believed to be there.
+    """
     attempt = current(context, event)
-    if attempt is None or attempt.key in context.state.slots.unkept.get(event.server, ()):
+    if attempt is None or attempt.state is AttemptState.MISSING or context.state.slots.is_unkept(attempt):
         return Acknowledged(stale=attempt is None)
     context.state.slots.note_unkept(attempt)
     context.happened("artifact-unkept", f"attempt/{event.build_id}.{event.epoch}", event.reason)

@@ -174,6 +174,9 @@ class TestBroker:
             "build": 1 + max((row.id for row in self.all(Build)), default=0),
             "artifact": 1 + max((row.id for row in self.all(Artifact)), default=0),
         }
+        for name, keys in self.state.slots.unkept.items():  # in no row: whoever has such an artifact says so again
+            state.slots.unkept[name] = dict(keys)
+            state.slots.note(name)
         return state
 
     def moves(self, request_id: int) -> list[Request]:

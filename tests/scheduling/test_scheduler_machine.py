@@ -46,6 +46,7 @@ from buildtool.scheduling.dispatching import capable_elsewhere, may_take
 from buildtool.scheduling.effects import Dispatch, MailWritten, RequestMoved
 from buildtool.scheduling.events import (
     ArtifactGone,
+    ArtifactUnkept,
     AskedWhy,
     AttemptAccepted,
     AttemptEnded,
@@ -125,6 +126,8 @@ VERDICTS: dict[str, type[Answer]] = {
     "queued": Queued,
     "known-failure": KnownFailure,
 }
+
+HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -344,6 +347,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert self.row(Build, attempt.build_id).state is BuildState.SUCCEEDED
             (made,) = [row for row in self.broker.all(Artifact) if (row.build_id, row.epoch) == attempt.key]
             assert (made.platform, made.kind) == (attempt.platform, attempt.kind)
+
+    @precondition(lambda self: self.reachable(*AttemptState))
+    @rule(data=st.data(), commit=COMMITS)
+    def find_no_room(self, data: st.DataObject, commit: bool) -> None:
+        """An artifact that the metaserver has no place for releases the slot that its Attempt has, and no other."""
+        attempt = data.draw(st.sampled_from(self.reachable(*AttemptState)))
+        self.send(ArtifactUnkept(attempt.server, attempt.session, *attempt.key, "no space left"), commit=commit)
 
     @precondition(lambda self: self.reachable(AttemptState.OFFERED, AttemptState.BUILDING))
     @rule(data=st.data(), commit=COMMITS)
@@ -822,7 +832,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert name not in build.failed_on
         refusal = state.refusals.get((build.id, name))
         assert refusal is None or refusal.until <= self.broker.now
-        assert state.slots.load_of(name) <= state.servers[name].capability.max_builds
+        held = {
+            row.key
+            for row in self.attempts(*AttemptState)
+            if row.server == name and row.state is not AttemptState.MISSING
+        }
+        most = state.servers[name].capability.max_builds
+        assert len(held) - min(len(held & state.slots.unkept.get(name, {}).keys()), most) <= most
         assert state.servers[name].takes
         if build.id in state.builds:
             offer = state.groups.verdict(state.builds[build.id], state.servers[name])

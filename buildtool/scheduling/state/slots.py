@@ -58,17 +58,28 @@ class ServerSlots:
         else:
             self.free.pop(name, None)
 
+    def is_unkept(self, attempt: Attempt) -> bool:
+        """Return whether the slot of an Attempt counts as free, since its artifact waits for room."""
+        return attempt.key in self.unkept.get(attempt.server, ())
+
     def note_unkept(self, attempt: Attempt) -> None:
         """Count the slot of a live Attempt as free: it is finished, and waits for room to keep its artifact."""
-        self.unkept.setdefault(attempt.server, {})[attempt.key] = None
-        self.note(attempt.server)
-        self._journal.add(partial(self.forget_unkept, attempt))
+        self._release(attempt)
+        self._journal.add(partial(self._take_back, attempt))
 
     def forget_unkept(self, attempt: Attempt) -> None:
         """Count the slot of an Attempt as taken again, if it was counted as free."""
-        if attempt.key in self.unkept.get(attempt.server, ()):
-            drop(self.unkept, attempt.server, attempt.key)
-            self.note(attempt.server)
+        if self.is_unkept(attempt):
+            self._take_back(attempt)
+            self._journal.add(partial(self._release, attempt))
+
+    def _release(self, attempt: Attempt) -> None:
+        self.unkept.setdefault(attempt.server, {})[attempt.key] = None
+        self.note(attempt.server)
+
+    def _take_back(self, attempt: Attempt) -> None:
+        drop(self.unkept, attempt.server, attempt.key)
+        self.note(attempt.server)
 
     def hold(self, *, held: bool) -> None:
         """Stop the start of Builds while ``held``, or allow it again."""

@@ -6,7 +6,7 @@ from buildtool.model.records import Attempt, AttemptEnd, AttemptState, BuildStat
 from buildtool.model.servers import Held, HeldState, Verdict
 from buildtool.scheduling.answers import HeldVerdicts, Queued
 from buildtool.scheduling.effects import Fence
-from buildtool.scheduling.events import AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
+from buildtool.scheduling.events import ArtifactUnkept, AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, OVERDUE
 from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
 from tests.scheduling.farm import Farm
@@ -76,6 +76,30 @@ def test_an_attempt_that_its_server_is_silent_about_goes_missing_though_the_conn
     assert farm.running_on(first) == "anna"
     assert farm.attempt(*dropped.key).state is AttemptState.MISSING
     assert farm.running_on(second) == ""
+
+
+def test_an_artifact_that_finds_no_room_releases_its_slot() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    attempt, second, third = farm.accept("anna"), farm.ask(spec(1)), farm.ask(spec(2))
+    farm.send(ArtifactUnkept("anna", attempt.session, *attempt.key, "no space left"))
+    assert (farm.running_on(second), farm.running_on(third)) == ("anna", "")
+
+
+def test_an_artifact_of_a_missing_attempt_that_finds_no_room_releases_no_slot_since_it_has_none() -> None:
+    farm = Farm()
+    farm.login("anna")
+    farm.ask(spec(0))
+    attempt, second, third = farm.accept("anna"), farm.ask(spec(1)), farm.ask(spec(2))
+    farm.silent.add("anna")
+    for _ in range(5):
+        farm.pass_time(15.0)
+        farm.heartbeat("anna")
+    assert farm.attempt(*attempt.key).state is AttemptState.MISSING
+    assert farm.running_on(second) == "anna"
+    farm.send(ArtifactUnkept("anna", attempt.session, *attempt.key, "no space left"))
+    assert farm.running_on(third) == ""
 
 
 def test_a_heartbeat_lets_every_lease_that_it_names_begin_anew() -> None:
