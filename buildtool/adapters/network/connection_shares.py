@@ -79,10 +79,6 @@ class ConnectionShares(Generic[C]):
         found = self._networks.get(network)
         return len(found) if found is not None else 0
 
-    def network(self, connection: C) -> str:
-        """Return the network of a connection."""
-        return self._places[connection][0]
-
     def make_room(self, network: str, now: float) -> C | None:
         """Return which connection a newcomer from ``network`` takes the place of, None if there is room. Raises NoRoom.
 
