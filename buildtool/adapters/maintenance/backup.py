@@ -25,10 +25,9 @@ from attrs import define, field, frozen
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.sqlite import SqliteDatabase, copy_database, older_revision
 from buildtool.adapters.storage.artifacts import DIGEST, stored_path
+from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.filesystem import storage_unavailable, sync_directory
 from buildtool.errors import StorageUnavailable, UsageError
-
-DATABASE = "buildtool.sqlite"
 
 Link = Callable[[Path, Path], None]
 """Makes a hard link, as ``os.link``."""

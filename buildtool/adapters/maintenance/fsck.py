@@ -22,12 +22,11 @@ from buildtool.adapters.maintenance.fsck_files import Progress, StateFiles, sile
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import schema
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.errors import ConflictingRow, StorageUnavailable
 from buildtool.model.text import one_line
 
 T = TypeVar("T")
-
-DATABASE = "buildtool.sqlite"
 
 HOPELESS = frozenset({"database-unreadable", "database-damaged", "table-missing"})
 """Where rows are not to be believed, so nothing else is looked at or mended."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Index, Row, Table, delete, select, update
 
 from buildtool.adapters.maintenance.finding import Finding, Repair
 from buildtool.adapters.sql import rows, schema
+from buildtool.adapters.storage.directory_lock import DATABASE
 
 MESSAGES = 100
 """The most that SQLite is asked to tell of one damaged database."""
@@ -39,11 +40,10 @@ def integrity(connection: Connection) -> list[Finding]:
 
 
 def _of_sqlite(message: str) -> Finding:
-    where = "buildtool.sqlite"
     if _STALE_INDEX.search(message):
         return Finding(
             "index-stale",
-            f"{where} ({message})",
+            f"{DATABASE} ({message})",
             "an index does not have what its table has",
             "rows are overlooked",
             "--repair makes the indexes anew",
@@ -51,7 +51,7 @@ def _of_sqlite(message: str) -> Finding:
         )
     return Finding(
         "database-damaged",
-        f"{where} ({message})",
+        f"{DATABASE} ({message})",
         "SQLite finds the file damaged",
         "rows may be lost or wrong",
         "restore a backup; what was asked for since then is asked for again",

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from attrs import asdict, define
 
 from buildtool.adapters.maintenance.backup import Backup, BackupContents
-from buildtool.adapters.maintenance.fsck import DATABASE, Fsck, FsckReport
+from buildtool.adapters.maintenance.fsck import Fsck, FsckReport
 from buildtool.adapters.sql.sqlite import there_is
-from buildtool.adapters.storage.directory_lock import DirectoryLock
+from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import StorageUnavailable
 from buildtool.model.text import size_words

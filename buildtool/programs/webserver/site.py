@@ -20,6 +20,7 @@ from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.ports.common import Clock
@@ -184,7 +185,7 @@ class StateReader:
 
     def __init__(self, reactor: ReactorBase, state_dir: Path) -> None:
         self._threads = Threads(reactor, 1, "pages"), Threads(reactor, LOG_READERS, "logs")
-        self._database = SqliteDatabase.reading(state_dir / "buildtool.sqlite", self._threads[0])
+        self._database = SqliteDatabase.reading(state_dir / DATABASE, self._threads[0])
         self.pages = SqlPages(self._database)
         self.logs = LogStore(state_dir, self._threads[1])  # never started: that would write
 
