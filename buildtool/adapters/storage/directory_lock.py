@@ -46,8 +46,9 @@ def holder(directory: Path) -> str:
 
 def _in_database(path: Path) -> str:
     """Return who took the last term of a database, as far as it can be read."""
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=1.0)) as asked:
+        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as asked:
             row = asked.execute("SELECT holder FROM tenure").fetchone()
     except sqlite3.Error:
         return ""

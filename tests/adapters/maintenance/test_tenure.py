@@ -301,8 +301,11 @@ def test_nothing_is_committed_into_a_file_that_is_no_longer_at_its_path(tmp_path
 # --- locks and lost databases -----------------------------------------------------------------------------
 
 
-def test_a_directory_whose_lock_file_was_removed_is_locked_all_the_same_and_who_has_it_is_said(tmp_path: Path) -> None:
-    state = tmp_path / "state"
+@pytest.mark.parametrize("name", [b"state", b"\xfc#"])
+def test_a_directory_whose_lock_file_was_removed_is_locked_all_the_same_and_who_has_it_is_said(
+    tmp_path: Path, name: bytes
+) -> None:
+    state = tmp_path / os.fsdecode(name)
     with DirectoryLock(state, "metaserver"):
         running = start(state)
         (state / "lock").unlink()
