@@ -7,7 +7,7 @@
   class or module.
 - An error of ours that a function raises itself is named in the docstring of function or class, or one of its bases is.
 
-A property is described as the attribute that it looks like ("The number of ..."), and asked for units and errors only.
+A property is described as the attribute that it looks like ("The number of ..."), so its docstring begins with no verb.
 """
 
 import ast
@@ -110,11 +110,13 @@ def _beginning(one: Documented) -> Iterator[str]:
     if isinstance(one.node, ast.ClassDef):
         if one.word not in ARTICLES:
             yield f"begins with {one.word}, not with an article and what the class is"
-    elif not _is_property(one.node):
-        if one.word not in VERBS:
-            yield f"begins with {one.word}, no verb of tests/support/docstrings.py"
-        elif not re.match(r"\w+,? ", one.text) or one.text.split()[1].strip(".,:;") in PRONOUNS:
-            yield f"says {one.word}, but not what"
+    elif _is_property(one.node):
+        if one.word in {*VERBS, "See"}:
+            yield f"begins with {one.word}, not with what the property is"
+    elif one.word not in VERBS:
+        yield f"begins with {one.word}, no verb of tests/support/docstrings.py"
+    elif not re.match(r"\w+,? ", one.text) or one.text.split()[1].strip(".,:;") in PRONOUNS:
+        yield f"says {one.word}, but not what"
 
 
 def _unnamed(one: Documented) -> Iterator[str]:

@@ -20,6 +20,14 @@ WRONG = {
     "a result without a unit": ('def size() -> int: "Return how much there is."', "has no unit for size"),
     "a float without a unit": ('def f() -> float: "Return what is left."', "has no unit for f"),
     "a field without a unit": ('class A:\n "A limit."\n size: int = 1', "A: has no unit for size"),
+    "a property that does something": (
+        'class A:\n "A thing."\n @property\n def b(self): "Return b."',
+        "A.b: begins with Return",
+    ),
+    "a property that is described elsewhere": (
+        'class A:\n "A thing."\n @property\n def b(self): "See B."',
+        "A.b: begins with See",
+    ),
     "a property without a unit": (
         'class A:\n "A file."\n @property\n def size(self) -> int: "The size."',
         "has no unit",

@@ -85,7 +85,6 @@ class Direct:
 
     @property
     def returncode(self) -> int | None:
-        """See Child."""
         return self._process.returncode
 
     @property

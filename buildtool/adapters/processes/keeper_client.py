@@ -231,7 +231,7 @@ class Keeper:
 
 
 class KeptCommand:
-    """A command that has a keeper; implements ``children.Child``."""
+    """A command that has a keeper; implements ``child.Child``."""
 
     def __init__(self, keeper: Keeper, first: bytes, give_back: Callable[[Keeper], None]) -> None:
         """``first`` is the keeper's first line. Raises what the start of the command raised."""
