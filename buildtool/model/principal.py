@@ -25,7 +25,7 @@ class Principal:
     """The caller of a service.
 
     ``name`` is what the connection proves, or under which a build server has registered; else it is empty. ``address``
-    is the network that the connection comes from (``hosts.network_of``), ``connection`` its number, and ``session`` the
+    is the network that the connection comes from (``network_of``), ``connection`` its number, and ``session`` the
     number of a build server's Session; what is not known is empty or 0.
     """
 

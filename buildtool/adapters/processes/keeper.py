@@ -8,9 +8,9 @@ keeper is free for another command then. Nothing is ever reaped in the build ser
 
 A keeper ends everything when its connection to the build server closes: a build server that was killed leaves nothing
 behind. If a keeper is killed, its orphans fall to the nursery, which kills them. Each command bears a mark that is
-inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``groups.mark_for``).
+inherited and that no daemon takes off, for the case that nursery and keeper are killed as well (``mark_for``).
 
-Runs in an interpreter of its own with the standard library alone; ``reaping`` is the other side of the connections.
+Runs in an interpreter of its own with the standard library alone; ``keeper_client`` is at the other end of connections.
 To the nursery goes one message per keeper, with the keeper's end of a connection. To the keeper go headers (HEADER):
 ORDER with the length of the JSON that follows and the descriptor for the output, SIGNAL with the number of the command
 that is meant, times 256, plus the signal's. From the keeper come lines: ``started PID KEEPER`` or ``failed ERRNO

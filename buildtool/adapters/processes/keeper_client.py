@@ -39,7 +39,7 @@ class Keepers:
     _log = Logger()
 
     def __init__(self, mark: int) -> None:
-        """Raises OSError where there can be no keepers. ``mark`` is what all commands bear (``groups.mark_for``)."""
+        """Raises OSError where there can be no keepers. ``mark`` is what all commands bear (``mark_for``)."""
         if not sys.platform.startswith("linux") or not procfs.WORKS:
             raise OSError("this system has no subreapers")
         self._mark = mark

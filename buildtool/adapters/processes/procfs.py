@@ -63,7 +63,7 @@ def descendants(*roots: int) -> list[SeenProcess]:
 
 
 def mark_of(pid: int) -> int | None:
-    """Return the mark that a process was given (see ``groups.mark_for``), None if it has none."""
+    """Return the mark that a process was given (see ``mark_for``), None if it has none."""
     limits = _read(f"{PROC}/{pid}/limits") or b""
     for line in limits.splitlines():
         if line.startswith(_MARK_LINE):

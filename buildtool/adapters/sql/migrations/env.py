@@ -1,4 +1,4 @@
-"""Run by Alembic; ``adapters/sql/database.py`` hands the connection over, with its transaction begun."""
+"""Run by Alembic; ``adapters/sql/upgrade.py`` hands the connection over, with its transaction begun."""
 
 from alembic import context
 

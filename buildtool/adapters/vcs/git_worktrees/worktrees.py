@@ -263,7 +263,7 @@ class Worktrees:
 
 @frozen
 class _Contents:
-    """What the files of one commit hold: blobs as they are, and what git made of some. Implements ``Contents``."""
+    """What the files of one commit hold: blobs as they are, and what git made of some. Implements ``ContentSource``."""
 
     reader: ObjectReader
     conversions: Conversions
