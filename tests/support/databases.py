@@ -48,7 +48,7 @@ _SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "o
 def postgresql() -> Iterator[Path]:
     """The directory with the socket of a PostgreSQL server that runs until the tests end."""
     there = find_spec("psycopg") is not None
-    require_that(present=there, what="psycopg is not installed", remedy="make venv")
+    require_that(present=there, what="psycopg is not installed", remedy="make dev")
     programs = _programs()
     require_that(present=programs is not None, what="PostgreSQL is not installed", remedy="apt-get install postgresql")
     assert programs is not None
