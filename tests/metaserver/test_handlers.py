@@ -1,4 +1,4 @@
-"""The tables of handlers: each message goes to what takes it, from whoever calls, and no call is without a handler."""
+"""The tables of handlers: each message or event goes to what takes it, and none is without a handler."""
 
 import typing
 from typing import Any
@@ -12,6 +12,9 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
+from buildtool.scheduling.decide import ANSWERS
+from buildtool.scheduling.decision import DecisionContext
+from buildtool.scheduling.events import Event
 from tests import fakes
 
 SERVICES: list[tuple[type[Any], type[ServiceEndpoint]]] = [
@@ -42,3 +45,10 @@ def test_each_handler_takes_who_calls_and_the_message_that_it_stands_for(service
     for message, handler in handlers_of(service).items():
         hints = list(typing.get_type_hints(handler).values())
         assert hints[:2] == [Principal, message]
+
+
+def test_each_event_is_decided_by_what_takes_it() -> None:
+    assert set(ANSWERS) == set(typing.get_args(Event))
+    for event, decides in ANSWERS.items():
+        hints = list(typing.get_type_hints(decides).values())
+        assert hints[:2] == [DecisionContext, event]
