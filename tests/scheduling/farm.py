@@ -223,3 +223,10 @@ class Farm:
         answer = self.send(event)
         assert isinstance(answer, Acknowledged)
         return answer
+
+
+def begun() -> tuple[Farm, NewRequest, Attempt]:
+    """Return a farm, what was asked for there, and the Attempt with which its one server, anna, has begun."""
+    farm = Farm()
+    farm.login("anna")
+    return farm, farm.ask(), farm.accept("anna")

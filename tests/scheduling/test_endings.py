@@ -5,7 +5,7 @@ from buildtool.model.servers import Held, Verdict
 from buildtool.scheduling.answers import Cancelled, Dispatched, JoinedBuild, Queued
 from buildtool.scheduling.effects import Fence, RequestMoved
 from buildtool.scheduling.events import AttemptAccepted, AttemptEnded, Disconnected, Tick
-from tests.scheduling.farm import Farm
+from tests.scheduling.farm import Farm, begun
 from tests.scheduling.worlds import POLICY, machine, spec, submitted
 
 CANCELLED, SATISFIED, WAITING = RequestState.CANCELLED, RequestState.SATISFIED, RequestState.WAITING
@@ -131,10 +131,7 @@ def test_a_build_has_started_when_a_server_first_took_it_not_when_it_was_offered
 
 
 def test_reports_of_an_older_epoch_are_stale() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    old = farm.accept("anna")
+    farm, asked, old = begun()
     farm.end("anna", AttemptEnd.RETURNED)
     farm.pass_time(POLICY.lost_ttl)
     assert farm.running_on(asked) == "anna"
@@ -178,10 +175,7 @@ def test_the_same_delivery_twice_is_taken_once() -> None:
 
 
 def test_a_second_login_fences_the_first_and_its_attempts_are_lost() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.login("bert")
     farm.login("anna")
     assert [effect for effect in farm.broker.told if isinstance(effect, Fence)] == [Fence("anna", 1)]
@@ -209,10 +203,7 @@ def test_a_server_that_is_gone_is_given_nothing() -> None:
 
 
 def test_contact_lost_while_aborting_blames_nobody() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.cancel(asked)
     farm.lose("anna")
     assert farm.attempt(*attempt.key).end is AttemptEnd.ABORTED
@@ -240,10 +231,7 @@ def test_a_restart_keeps_the_queue_and_what_was_running() -> None:
 
 
 def test_an_attempt_that_its_server_does_not_bring_back_after_a_restart_can_deliver_no_more() -> None:
-    farm = Farm()
-    farm.login("anna")
-    farm.ask()
-    attempt = farm.accept("anna")
+    farm, _, attempt = begun()
     farm.broker.crash()
     assert farm.note(farm.delivery(attempt)).stale
     farm.login("anna")

@@ -9,7 +9,7 @@ from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import ArtifactUnkept, AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, OVERDUE
 from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
-from tests.scheduling.farm import Farm
+from tests.scheduling.farm import Farm, begun
 from tests.scheduling.worlds import POLICY, machine, spec
 
 SATISFIED, FAILED, WAITING = RequestState.SATISFIED, RequestState.FAILED, RequestState.WAITING
@@ -38,10 +38,7 @@ def test_a_lost_connection_ends_nothing_and_who_comes_back_in_time_goes_on() -> 
 
 
 def test_what_is_finished_meanwhile_is_to_be_delivered() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.logout("anna")
     assert farm.login("anna", held=[holding(attempt, HeldState.DONE)]) == {attempt.key: Verdict.DELIVER}
     farm.deliver("anna")
@@ -49,10 +46,7 @@ def test_what_is_finished_meanwhile_is_to_be_delivered() -> None:
 
 
 def test_an_attempt_that_is_not_heard_of_for_a_term_is_missing_and_its_build_goes_to_somebody_else() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.login("bert")
     farm.lose("anna")
     assert farm.attempt(*attempt.key).state is AttemptState.MISSING
@@ -103,19 +97,13 @@ def test_an_artifact_of_a_missing_attempt_that_finds_no_room_releases_no_slot_si
 
 
 def test_a_heartbeat_lets_every_lease_that_it_names_begin_anew() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    farm.accept("anna")
+    farm, asked, _ = begun()
     farm.pass_time(20 * LEASE)
     assert farm.running_on(asked) == "anna"
 
 
 def test_a_heartbeat_of_an_older_session_renews_nothing() -> None:
-    farm = Farm()
-    farm.login("anna")
-    farm.ask()
-    attempt = farm.accept("anna")
+    farm, _, attempt = begun()
     farm.login("anna", held=[holding(attempt)])
     assert farm.send(HeldReported("anna", 1, (holding(attempt),))) == HeldVerdicts(stale=True)
 
@@ -124,10 +112,7 @@ def test_a_heartbeat_of_an_older_session_renews_nothing() -> None:
 
 
 def test_who_comes_back_before_the_build_went_elsewhere_goes_on_at_the_same_epoch_and_nothing_was_its_fault() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.lose("anna")
     assert (farm.build_of(asked).state, farm.server("anna").strikes) == (BuildState.QUEUED, 1)
     assert farm.login("anna", held=[holding(attempt)]) == {attempt.key: Verdict.GO_ON}
@@ -152,10 +137,7 @@ def test_a_quarantine_that_a_missed_lease_led_to_is_lifted_on_return() -> None:
 
 
 def test_a_late_success_closes_the_build_and_aborts_the_newer_attempt() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    late = farm.accept("anna")
+    farm, asked, late = begun()
     farm.login("bert")
     farm.lose("anna")
     newer = farm.accept("bert")
@@ -167,10 +149,7 @@ def test_a_late_success_closes_the_build_and_aborts_the_newer_attempt() -> None:
 
 
 def test_a_late_success_counts_also_while_the_build_waits_again() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    late = farm.accept("anna")
+    farm, asked, late = begun()
     farm.login("bert")
     farm.lose("anna")
     farm.end("bert", AttemptEnd.REFUSED)
@@ -181,10 +160,7 @@ def test_a_late_success_counts_also_while_the_build_waits_again() -> None:
 
 
 def test_a_late_failure_is_only_written_down() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    late = farm.accept("anna")
+    farm, asked, late = begun()
     farm.login("bert")
     farm.lose("anna")
     assert farm.login("anna", held=[holding(late, HeldState.ENDED)]) == {late.key: Verdict.DROP}
@@ -194,10 +170,7 @@ def test_a_late_failure_is_only_written_down() -> None:
 
 
 def test_a_late_failure_of_a_build_that_went_to_nobody_else_counts() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    late = farm.accept("anna")
+    farm, asked, late = begun()
     farm.lose("anna")
     assert farm.login("anna", held=[holding(late, HeldState.ENDED)]) == {late.key: Verdict.DELIVER}
     farm.end("anna", AttemptEnd.FAILED, "cc: error", farm.attempt(*late.key))
@@ -205,10 +178,7 @@ def test_a_late_failure_of_a_build_that_went_to_nobody_else_counts() -> None:
 
 
 def test_who_still_builds_what_somebody_else_has_by_now_is_told_to_drop_it() -> None:
-    farm = Farm()
-    farm.login("anna")
-    farm.ask()
-    late = farm.accept("anna")
+    farm, _, late = begun()
     farm.login("bert")
     farm.lose("anna")
     assert farm.login("anna", held=[holding(late)]) == {late.key: Verdict.DROP}
@@ -216,10 +186,7 @@ def test_who_still_builds_what_somebody_else_has_by_now_is_told_to_drop_it() -> 
 
 
 def test_what_a_server_does_not_bring_back_is_lost() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.login("bert")
     farm.logout("anna")
     farm.login("anna")
@@ -228,10 +195,7 @@ def test_what_a_server_does_not_bring_back_is_lost() -> None:
 
 
 def test_what_nobody_waits_for_any_more_is_to_be_dropped() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.logout("anna")
     farm.cancel(asked)
     assert farm.login("anna", held=[holding(attempt)]) == {attempt.key: Verdict.DROP}
@@ -241,19 +205,13 @@ def test_what_nobody_waits_for_any_more_is_to_be_dropped() -> None:
 
 
 def test_an_abort_that_got_lost_is_repeated_by_the_answer_to_a_heartbeat() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.cancel(asked)
     assert farm.heartbeat("anna", holding(attempt)) == {attempt.key: Verdict.DROP}
 
 
 def test_nobody_can_bring_back_what_is_somebody_elses() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.login("bert")
     assert farm.login("bert", held=[holding(attempt, HeldState.DONE)]) == {attempt.key: Verdict.DROP}
     assert farm.note(Delivered("bert", 2, *attempt.key, "d" * 64, "c" * 64, 1, "a.zip", 1.0)).stale
@@ -261,10 +219,7 @@ def test_nobody_can_bring_back_what_is_somebody_elses() -> None:
 
 
 def test_the_newest_login_fences_the_older_one_and_takes_over_what_it_brings() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     assert farm.login("anna", held=[holding(attempt)]) == {attempt.key: Verdict.GO_ON}
     assert Fence("anna", 1) in farm.broker.told
     old = AttemptEnded("anna", 1, *attempt.key, AttemptEnd.FAILED, "from the older session")
@@ -305,10 +260,7 @@ def test_what_a_server_brings_back_is_building_though_its_acceptance_got_lost_an
 
 
 def test_after_a_restart_every_lease_gets_a_fresh_full_term() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.silent.add("anna")
     farm.pass_time(LEASE - 1.0)
     farm.broker.crash()
@@ -320,10 +272,7 @@ def test_after_a_restart_every_lease_gets_a_fresh_full_term() -> None:
 
 
 def test_who_does_not_come_back_after_a_restart_is_missing_after_a_term() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    farm.accept("anna")
+    farm, asked, _ = begun()
     farm.broker.crash()
     farm.login("bert")
     farm.pass_time(LEASE)
@@ -331,10 +280,7 @@ def test_who_does_not_come_back_after_a_restart_is_missing_after_a_term() -> Non
 
 
 def test_a_missing_attempt_comes_back_across_a_restart() -> None:
-    farm = Farm()
-    farm.login("anna")
-    asked = farm.ask()
-    attempt = farm.accept("anna")
+    farm, asked, attempt = begun()
     farm.lose("anna")
     farm.broker.crash()
     assert farm.login("anna", held=[holding(attempt)]) == {attempt.key: Verdict.GO_ON}

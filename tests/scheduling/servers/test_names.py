@@ -15,7 +15,7 @@ from buildtool.scheduling.events import Disconnected, Registered, Restarted, Ser
 from buildtool.scheduling.servers.names import AWAY, IDLE_BYTES, KNOWN, SETTLED, USED_LONGER
 from buildtool.scheduling.state.lease_table import LEASE
 from buildtool.scheduling.state.tables import NAMES_KEPT
-from tests.scheduling.farm import Farm
+from tests.scheduling.farm import Farm, begun
 from tests.scheduling.worlds import machine
 
 DAY = 86_400.0
@@ -100,10 +100,7 @@ def test_where_all_are_connected_one_that_was_never_given_anything_makes_room_an
 
 
 def test_what_an_operator_keeps_or_what_may_still_bring_a_build_is_never_forgotten() -> None:
-    farm = Farm()
-    farm.login("anna")
-    farm.ask()
-    farm.accept("anna")
+    farm, _, _ = begun()
     farm.logout("anna")
     farm.login("bert")
     farm.logout("bert", clean=True)
@@ -155,10 +152,7 @@ def test_the_operator_forgets_a_name_that_is_not_connected_and_that_is_written_d
 
 
 def test_what_a_forgotten_server_built_stays() -> None:
-    farm = Farm()
-    farm.login("anna")
-    farm.ask()
-    farm.accept("anna")
+    farm, _, _ = begun()
     artifact = farm.deliver("anna")
     farm.logout("anna", clean=True)
     farm.send(ServerForgotten("anna"))
