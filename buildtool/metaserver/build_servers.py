@@ -131,7 +131,7 @@ class BuildServerService:
             case NameLimitReached():
                 raise errors.Overloaded(
                     f"{answer.known} build servers are known and connected or in use, which is the most: try again "
-                    "later, or have the operator forget some (bin/metaserver --forget SERVER)"
+                    "later, or have the operator forget some (bin/metaserver forget SERVER)"
                 )
             case _:
                 raise errors.InternalError("the metaserver answered a login with something else")

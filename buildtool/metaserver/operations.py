@@ -122,13 +122,13 @@ class OperatorService:
             where = f" from {server.origin}" if server.origin else ""
             raise StillThere(
                 f"build server {server.name} is connected{where} and would be known again at once: stop it there "
-                f"first, or have it given nothing more (--pause {server.name})"
+                f"first, or have it given nothing more (pause {server.name})"
             )
         if builds:
             numbers = ", ".join(map(str, builds[:NAMES_SHOWN]))
             raise StillThere(
                 f"build server {server.name} may still bring what it was building ({numbers}): wait until it is "
-                "missed, or end these builds first (--abort BUILD)"
+                "missed, or end these builds first (abort BUILD)"
             )
         changed = await self._send(events.ServerForgotten(server.name, by.name))
         words = f"build server {server.name} is forgotten; what it built stays"

@@ -67,7 +67,7 @@ _OF_STATE = {
 class RequestResult:
     """The result of a request. ``path`` is where the artifact lies, "" when it was not fetched; ``error`` why not.
 
-    ``explanation`` is the answer to ``--explain`` or ``--why``.
+    ``explanation`` is the answer to ``explain`` or ``why``.
     """
 
     exit: ExitCode
@@ -116,7 +116,7 @@ def as_json(result: RequestResult) -> dict[str, object]:
         return found
     artifact = _artifact(told.artifact)
     plain = attrs.asdict(told, recurse=False) | {"why": list(told.why), "artifact": artifact}
-    del plain["token"]  # the second half of what --cancel takes: said once
+    del plain["token"]  # the second half of what cancel takes: said once
     return plain | found | {"cancel_id": request_id_words(told)}
 
 

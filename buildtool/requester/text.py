@@ -14,7 +14,7 @@ clean = one_line
 
 
 def request_id_words(told: RequestStatus) -> str:
-    """Return what ``--cancel`` takes: the Request's number and the token that proves that it is one's own."""
+    """Return what ``cancel`` takes: the Request's number and the token that proves that it is one's own."""
     return f"{told.request_id}-{clean(told.token)}"
 
 
@@ -70,7 +70,7 @@ def how_to_go_on(told: RequestStatus, email: str, program: str) -> list[str]:
 def where_to_look(told: RequestStatus, program: str) -> list[str]:
     """Return where a Request that waits can be looked at, and the command that cancels it."""
     page = [f"page: {clean(told.page_url)}"] if told.page_url else []
-    return [*page, f"cancel with: {program} --cancel {request_id_words(told)}"]
+    return [*page, f"cancel with: {program} cancel {request_id_words(told)}"]
 
 
 def moved(before: RequestStatus, now: RequestStatus) -> list[str]:

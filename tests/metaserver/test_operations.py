@@ -201,11 +201,11 @@ class ServerTests(OperatorCase):
         self.ask(0)
         said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
         assert "is connected and would be known again at once: stop it there first, or" in said
-        assert "--pause anna" in said
+        assert "(pause anna)" in said
         self.done(self.broker.send(Disconnected("anna", 1, "gone")))
         said = self.refused(self.service.forget_server(ANN, ForgetServer("anna")), StillThere)
         assert "may still bring what it was building (1): wait until it is missed, or" in said
-        assert "--abort BUILD" in said
+        assert "(abort BUILD)" in said
         self.login("bert")
         self.done(self.broker.send(Disconnected("bert", 1, "gone", clean=True)))
         assert self.done(self.service.forget_server(ANN, ForgetServer("bert"))).changed

@@ -151,10 +151,10 @@ def test_each_of_several_is_told_with_its_id_the_answer_why_and_the_command_that
         "request 11 (size=16): queued as build 17: no build server can take it now",
         "  anna: is busy",
         f"  page: {queued.page_url}",
-        f"  cancel with: bin/startcompile.py --cancel {ids[0]}",
+        f"  cancel with: bin/startcompile.py cancel {ids[0]}",
         f"request 12 (size=32): {lines.answered(running, 0.0)[0]}",
         f"  page: {running.page_url}",
-        f"  cancel with: bin/startcompile.py --cancel {ids[1]}",
+        f"  cancel with: bin/startcompile.py cancel {ids[1]}",
         "request 13 (size=64): hit: found in 0 ms",
     ]  # fmt: skip
     (results,) = found
@@ -208,7 +208,7 @@ def test_who_has_to_wait_is_told_how_it_stands_that_mail_comes_and_how_to_cancel
     assert it.console.said[-3:] == [
         "mail will go to anna@mail.example",
         "page: http://127.0.0.1:8080/build/17",
-        "cancel with: bin/startcompile.py --cancel 12-abcdef",
+        "cancel with: bin/startcompile.py cancel 12-abcdef",
     ]
 
 

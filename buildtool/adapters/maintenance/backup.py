@@ -1,4 +1,4 @@
-"""``--backup``: a copy of the state directory that a metaserver can be started on, made while one may be running.
+"""``backup``: a copy of the state directory that a metaserver can be started on, made while one may be running.
 
 The database is copied first, as one moment of it; after that, files are only added to what it names, or withdrawn.
 What an artifact row of the copy names is in the copy: where the file went meanwhile, the row is withdrawn there.
@@ -66,7 +66,7 @@ class Backup:
         try:
             self._check()
         except OSError as error:
-            raise UsageError(f"--backup: {error.filename} cannot be looked at: {error.strerror}") from error
+            raise UsageError(f"backup: {error.filename} cannot be looked at: {error.strerror}") from error
         reading = SqliteDatabase.reading(self.source / DATABASE, Inline(), older=True)
         try:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one
@@ -85,13 +85,13 @@ class Backup:
     def _check(self) -> None:
         target, source = self.target.resolve(), self.source.resolve()
         if target.is_relative_to(source):
-            raise UsageError(f"--backup: {self.target} lies inside the state directory: name a place outside of it")
+            raise UsageError(f"backup: {self.target} lies inside the state directory: name a place outside of it")
         if not target.parent.is_dir():
-            raise UsageError(f"--backup: {target.parent} is no directory: make it first")
+            raise UsageError(f"backup: {target.parent} is no directory: make it first")
         if self.target.is_symlink() or (target.exists() and not target.is_dir()):
-            raise UsageError(f"--backup: {self.target} is no directory: name a new one")
+            raise UsageError(f"backup: {self.target} is no directory: name a new one")
         if target.exists() and any(target.iterdir()):
-            raise UsageError(f"--backup: {self.target} is not empty: each backup is a directory of its own")
+            raise UsageError(f"backup: {self.target} is not empty: each backup is a directory of its own")
 
     def _copy(self, staging: Path) -> BackupContents:
         staging.mkdir(mode=0o700)

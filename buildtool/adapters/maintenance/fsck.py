@@ -1,4 +1,4 @@
-"""``--fsck``: everything in the state directory is looked at, and what is wrong is explained in one line each.
+"""``fsck``: everything in the state directory is looked at, and what is wrong is explained in one line each.
 
 Two kinds of looking: at the database (``fsck_database`` for its own soundness, ``fsck_lifecycle`` for what rows say of
 each other) and at the files (``fsck_files``). Mending runs in transactions of its own and never throws away a byte that
@@ -163,7 +163,7 @@ def _unreadable(error: StorageUnavailable) -> Finding:
         DATABASE,
         str(error),
         "the metaserver cannot start",
-        "restore a backup (bin/metaserver --backup makes them); nothing else was looked at",
+        "restore a backup (bin/metaserver backup makes them); nothing else was looked at",
     )
 
 

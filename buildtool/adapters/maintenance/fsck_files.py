@@ -205,7 +205,7 @@ class StateFiles:
 
     def _withdraw(self, row: Row, what: str, connection: Connection) -> None:
         table = schema.artifacts
-        connection.execute(update(table).where(table.c.id == row.id).values(withdrawn=f"--fsck: {what}"))
+        connection.execute(update(table).where(table.c.id == row.id).values(withdrawn=f"fsck: {what}"))
         path = stored_path(self.directory, row.digest)
         if DIGEST.fullmatch(row.digest) and (path.exists() or path.is_symlink()) and not _sound(path, row.digest):
             move(self.directory, path)

@@ -71,7 +71,7 @@ def _merge(other: int, kept: int, now: float, connection: Connection) -> None:
 
 def _close(build_id: int, reason: str, now: float, connection: Connection) -> None:
     """Close a Build that nobody waits for, and end what goes on for it."""
-    changed = {"state": BuildState.CANCELLED.value, "ended_at": now, "reason": f"--fsck: {reason}"}
+    changed = {"state": BuildState.CANCELLED.value, "ended_at": now, "reason": f"fsck: {reason}"}
     connection.execute(update(builds).where(builds.c.id == build_id).values(**changed))
     going_on = select(attempts.c.epoch).where(attempts.c.build_id == build_id, attempts.c.state.in_(LIVE))
     for epoch in connection.execute(going_on).scalars().all():
@@ -84,7 +84,7 @@ def _end_attempt(build_id: int, epoch: int, now: float, connection: Connection) 
         "state": AttemptState.ENDED.value,
         "end": AttemptEnd.ABORTED.value,
         "ended_at": now,
-        "reason": "--fsck: its build does not know of it",
+        "reason": "fsck: its build does not know of it",
     }
     connection.execute(update(attempts).where(attempts.c.build_id == build_id, attempts.c.epoch == epoch).values(ended))
 

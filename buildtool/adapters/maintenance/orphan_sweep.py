@@ -103,7 +103,7 @@ class OrphanSweep:
             whose = "1 file" if count == 1 else f"{count} files"
             self._strange = (
                 f"no row names {unnamed} of the {whose} in artifacts/, so none is deleted: is this the right database? "
-                "restore a backup of it, or have bin/metaserver --fsck --repair move them to quarantine/"
+                "restore a backup of it, or have bin/metaserver fsck --repair move them to quarantine/"
             )
             return
         for number, digest in enumerate(due, 1):

@@ -18,7 +18,7 @@ from buildtool.ports.common import Executor
 
 T = TypeVar("T")
 
-MEND = "; restore a backup, unless bin/metaserver --fsck --repair mends it"
+MEND = "; restore a backup, unless bin/metaserver fsck --repair mends it"
 """What is said of a database that is damaged."""
 
 

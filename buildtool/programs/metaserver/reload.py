@@ -34,7 +34,7 @@ PATIENCE = 30.0
 
 
 def reread(old: Settings) -> Settings:
-    """Return the configuration as its file is now, checked as ``--check-config`` does. Raises ConfigurationError."""
+    """Return the configuration as its file is now, checked as ``check-config`` does. Raises ConfigurationError."""
     settings = load_settings(old.path)
     check_projects(settings)
     moved = [name for name in FIXED if getattr(old, name) != getattr(settings, name)]

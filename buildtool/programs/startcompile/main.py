@@ -265,7 +265,7 @@ def _report(
     if not isinstance(lost, OutputUnread):
         complain(f"{PROGRAM}: {lost}")
         for waiting in (result.told for result in results if result.told is not None and waits(result.told)):
-            complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; --cancel takes it back")
+            complain(f"{PROGRAM}: request {request_id_words(waiting)} goes on; the command cancel takes it back")
     return int(code or (ExitCode.UNREAD if isinstance(lost, OutputUnread) else ExitCode.INTERNAL))
 
 

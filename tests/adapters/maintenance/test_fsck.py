@@ -310,7 +310,7 @@ def test_a_damaged_artifact_is_kept_in_quarantine_and_its_row_withdrawn(state: P
     assert (state / "quarantine" / f"{DIGEST}.zip").read_bytes() == spoiled
     with opened(state) as connection:
         (why,) = connection.execute("SELECT withdrawn FROM artifacts").fetchone()
-    assert why.startswith("--fsck: the bytes of artifacts/")
+    assert why.startswith("fsck: the bytes of artifacts/")
 
 
 NAMES = [b"\xff\xfe.zip", b"\x1b]0;pwned\x07\x1b[2J", "\u202egnp.\u2028\x9b31m".encode(), b"two\nlines"]

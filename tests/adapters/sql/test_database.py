@@ -134,7 +134,7 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_named_with_what_to_do(path: Path) -> None:
     path.write_text("this is no database, whatever its name says\n" * 100)
-    words = "cannot be used: file is not a database; restore a backup, unless bin/metaserver --fsck --repair mends it"
+    words = "cannot be used: file is not a database; restore a backup, unless bin/metaserver fsck --repair mends it"
     with pytest.raises(StorageUnavailable, match=words):
         run(SqliteDatabase.open(path, Inline()))
     with pytest.raises(StorageUnavailable, match=words):

@@ -155,7 +155,7 @@ def test_a_terminal_shows_state_lines_and_a_bar_and_is_left_clean() -> None:
 
 def test_what_can_be_copied_is_one_line_on_however_narrow_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """What is printed beside a live display is not broken by it either."""
-    command = "cancel with: bin/startcompile.py --cancel 12-0123456789abcdef0123456789abcdef0123456789abcdef"
+    command = "cancel with: bin/startcompile.py cancel 12-0123456789abcdef0123456789abcdef0123456789abcdef"
     clock, screen = Clock(), io.StringIO()
     console = TerminalConsole(clock, RichConsole(file=screen, force_terminal=True, width=40, highlight=False))
     console.state(messages.waiting())
@@ -251,7 +251,7 @@ def test_a_request_whose_answer_could_not_be_printed_can_still_be_taken_back(
     said = capsys.readouterr().err
     assert code == ExitCode.INTERNAL
     assert "standard output cannot be written, and not everything was printed: No space left on device" in said
-    assert "request 12-abcdef goes on; --cancel takes it back" in said
+    assert "request 12-abcdef goes on; the command cancel takes it back" in said
 
 
 def test_what_nobody_reads_to_its_end_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> None:
