@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from buildtool.errors import BuildFailed, BuildToolError, MachineFault, RecipeMistake
+from buildtool.model.text import quoted
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def ask_url(whom: str, mapping: Callable[[str], str], source: str) -> str:
     """
     url: object = ask(whom, partial(mapping, source))
     if not isinstance(url, str) or not url:
-        raise RecipeMistake(f"{whom} answered {url!r}, not a URL{at(defined(mapping))}")
+        raise RecipeMistake(f"{whom} answered {quoted(url)} for {quoted(source)}, not a URL{at(defined(mapping))}")
     return url
 
 

@@ -202,7 +202,7 @@ class TakingOrders(Case):
             f"broken of paint raised NameError: name 'undefined_name' is not defined ({__file__}:{line})": place(
                 checkers=(broken,)
             ),
-            f"path_to_url of paint answered '', not a URL ({__file__}:{mute.__code__.co_firstlineno})": place(
+            f"path_to_url of paint answered '' for '', not a URL ({__file__}:{mute.__code__.co_firstlineno})": place(
                 of=project(path_to_url=mute)
             ),
         }

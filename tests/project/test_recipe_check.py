@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,6 +193,23 @@ def test_what_a_recipe_says_itself_is_no_mistake() -> None:
     check_recipes([made(wants)], thorough=True)
     with pytest.raises(ConfigurationError, match="answers the same question differently"):
         check_recipes([made(moody)], thorough=True)
+
+
+def test_a_mapping_that_answers_with_no_url_is_named_with_its_line_whatever_it_answers() -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise OSError
+
+    for answer, said in (None, "None"), (Mute(), "a Mute that cannot be written"):
+
+        def astray(_source: str, answer: object = answer) -> object:
+            return answer
+
+        with pytest.raises(ConfigurationError) as caught:
+            check_recipes([evolve(made(good), path_to_url=astray)])  # type: ignore[arg-type] # what people write
+        line = astray.__code__.co_firstlineno
+        words = f"project one: its path_to_url answered {said} for '', not a URL ({__file__}:{line})"
+        assert str(caught.value) == words
 
 
 def test_checkers_are_tried_but_not_held_to_what_this_machine_has() -> None:
