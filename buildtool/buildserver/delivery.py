@@ -77,8 +77,7 @@ class _Way:
 class Delivery:
     """One end on its way. ``log`` and ``tickets`` are not there any more when the program was started anew.
 
-    ``aborted`` says why its artifact is not wanted, or is empty. ``step`` is what is being waited for, as far as it may
-    be broken off; ``nap`` the pause before the next try.
+    ``aborted`` says why its artifact is not wanted, or is empty; ``nap`` ends the pause before the next try.
     """
 
     kept: Spooled

@@ -116,7 +116,7 @@ class Obstacle:
 
 
 class CommandEnd(Protocol):
-    """The end of a command; its process group is gone. ``adapters.processes.Ended`` says what the fields mean."""
+    """The end of a command; its process group is gone. ``CommandResult`` in adapters/processes has the fields."""
 
     @property
     def code(self) -> int | None: ...

@@ -25,9 +25,9 @@ class Limits:
 
     ``most`` is in bytes of UTF-8 for each text of the field as it is understood, ``sent`` in bytes of JSON (without the
     quotation marks) as it is sent: so much less that each answer fits into one message, whatever peers have made.
-    ``members`` and ``members_sent`` count the members of its collection; ``whole`` bounds all of a collection that is
-    sent, as ``codec.size_of`` counts. ``kept`` is set for what a person or a program wrote, which is cut to fit when it
-    is sent: ``start`` or ``end``, whichever of the two is kept.
+    ``members`` and ``members_sent`` count the members of its collection; ``whole`` is in bytes of JSON for all of a
+    collection that is sent. ``kept`` is set for what a person or a program wrote, which is cut to fit when it is sent:
+    ``start`` or ``end``, whichever of the two is kept.
     """
 
     most: int = 4 * 1024

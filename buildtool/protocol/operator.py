@@ -1,6 +1,6 @@
 """What the operator's programs and the running metaserver say to each other over its local socket.
 
-The same rules as for ``protocol``: frozen values of plain fields, encoded and checked by ``wire``.
+The same rules as for ``messages``: frozen values of plain fields, encoded and checked by ``codec``.
 """
 
 from __future__ import annotations

@@ -68,12 +68,12 @@ class Requester:
     place: Destination
     timers: IReactorTime
     program: str = "bin/startcompile.py"
-    _story: FollowedRequest | None = field(default=None, init=False)
+    _followed: FollowedRequest | None = field(default=None, init=False)
     _client: MetaserverClient | None = field(default=None, init=False)
 
     @property
     def told(self) -> RequestStatus | None:
-        return self._story.told if self._story is not None else None
+        return self._followed.told if self._followed is not None else None
 
     async def ask(self, plan: RequestPlan) -> RequestResult:
         """Ask, and wait and fetch as wished. Raises BuildToolError when nothing was accepted."""
@@ -82,12 +82,12 @@ class Requester:
             told = await self._sent(plan.submit, RequestStatus)
             milliseconds = (self.timers.seconds() - began) * 1_000
             changes = ChangeLines(self.console, self.timers)
-            self._story = FollowedRequest(told, self.console, changes)
+            self._followed = FollowedRequest(told, self.console, changes)
             self._say(answered(told, milliseconds))
             if waits(told):
                 self._say(how_to_go_on(told, plan.submit.email, self.program))
                 if plan.foreground:
-                    told = await self._follow(self._story)
+                    told = await self._follow(self._followed)
                     changes.sum_up()
             if told.answer not in ("hit", "known-failure") and not waits(told):
                 self._say(ended(told))

@@ -55,7 +55,7 @@ class Housekeeping:
     _store: BrokerStore | None = field(default=None, init=False)
     _send: Send | None = field(default=None, init=False)
     _look: PeriodicTask = field(init=False)
-    _patrols: list[PeriodicTask] = field(factory=list, init=False)
+    _tasks: list[PeriodicTask] = field(factory=list, init=False)
     _withdrawing: set[Deferred[None]] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -90,14 +90,14 @@ class Housekeeping:
     def task(self, name: str, round_: Callable[[PeriodicTask], Awaitable[float]], delay: float = 0.0) -> PeriodicTask:
         """Run ``round_`` periodically, first in ``delay`` seconds, until ``stop``; it returns the seconds to wait."""
         task = PeriodicTask(name, self.timers, round_)
-        self._patrols.append(task)
+        self._tasks.append(task)
         task.start(delay)
         return task
 
     async def stop(self) -> None:
         """Stop all periodic tasks, and wait for withdrawals that go on."""
-        while self._patrols:
-            await self._patrols.pop().stop()
+        while self._tasks:
+            await self._tasks.pop().stop()
         for withdrawing in tuple(self._withdrawing):
             await withdrawing
 
