@@ -12,10 +12,8 @@ from pathlib import Path
 
 from buildtool.configuration.file import at_home
 from buildtool.errors import ConfigurationError, UsageError
-from buildtool.model.addresses import valid_address, valid_bind, valid_host, valid_url
+from buildtool.model.addresses import PORTS, valid_address, valid_bind, valid_host, valid_url
 from buildtool.model.text import quoted
-
-PORTS = range(1, 65536)
 
 
 def valid_port(_instance: object, attribute: object, value: int) -> None:

@@ -20,7 +20,6 @@ from buildtool.configuration.file import Execution, find_config, projects_of
 from buildtool.configuration.mail_settings import MailSettings, read_mail
 from buildtool.configuration.places import (
     PLACES,
-    PORTS,
     check_port,
     is_within,
     read_bind,
@@ -31,7 +30,7 @@ from buildtool.configuration.places import (
     valid_port,
 )
 from buildtool.errors import ConfigurationError, UnknownProject
-from buildtool.model.addresses import in_url, is_address
+from buildtool.model.addresses import in_url, is_address, is_port
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
@@ -190,7 +189,7 @@ def _overrides() -> dict[str, object]:
         if not said:
             continue
         if name.endswith("port"):
-            if not (is_within(said, PORTS)):
+            if not is_port(said):
                 raise ConfigurationError(
                     f"${variable} = {quoted(said)} is not usable: a port is a number from 1 to 65535"
                 )

@@ -19,6 +19,7 @@ from types import FrameType
 
 from buildtool.demo.local_farm import FarmError, LocalFarm, free_ports, import_sources, is_free
 from buildtool.demo.narrator import ROOT, step
+from buildtool.model.addresses import is_port
 from buildtool.model.text import one_line
 from buildtool.programs.common.output import complain, say
 
@@ -86,7 +87,7 @@ def choose_ports(environment: Mapping[str, str]) -> tuple[dict[str, int], list[s
     others = iter(free_ports(len(PORTS)))
     for variable, (what, usual) in PORTS.items():
         said = environment.get(variable, "")
-        if said and not (said.isascii() and said.isdigit() and 1 <= int(said[:6]) <= 65_535):  # noqa: PLR2004 - of TCP
+        if said and not is_port(said):
             raise FarmError(f"${variable} = {one_line(said)[:40]!r} is no port: it is a number from 1 to 65535")
         port = int(said) if said else usual
         if port in ports.values() or not is_free(port):

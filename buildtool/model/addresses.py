@@ -107,6 +107,11 @@ def is_address(host: str) -> bool:
     return True
 
 
+def is_port(text: str) -> bool:
+    """Return whether this is the number of a port."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) in PORTS
+
+
 def ascii_name(text: str) -> str:
     """Return a name in lower case, in ASCII (IDNA), without a dot at its end; what is no name is left as it is."""
     try:
@@ -195,7 +200,7 @@ def _address6(said: str) -> str:
         inner, colon, behind = said.partition(":")
         behind = colon + behind
     if behind:
-        number = behind[1:] if behind.startswith(":") and _is_port(behind[1:]) else ""
+        number = behind[1:] if behind.startswith(":") and is_port(behind[1:]) else ""
         why = "a port is no part of it" if number or behind == ":" else f"{behind!r} is no part of it"
         raise _Wrong(why, _meant(inner), number)
     bare, percent, scope = inner.partition("%")
@@ -210,10 +215,6 @@ def _address6(said: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return f"{address}%{scope}" if percent else str(address)
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) in PORTS
 
 
 def _address4(numbers: list[str]) -> str:
@@ -258,7 +259,7 @@ def _url(text: object) -> str:
     if not _PATH.match(path):
         raise _Wrong("behind the machine's name belongs nothing but a plain path")
     port = re.search(r":([0-9]*)\Z", place) if place.count(":") == 1 or "]" in place else None
-    if port is not None and not _is_port(port[1]):
+    if port is not None and not is_port(port[1]):
         raise _Wrong("a port is a number from 1 to 65535")
     name = place if port is None else place[: port.start()]
     try:

@@ -32,7 +32,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named_with_its_variable(taken
         choose_ports({"BUILDTOOL_WEB_PORT": str(taken)})
 
 
-@pytest.mark.parametrize("said", ["0", "65536", "80a0", "-1", "\N{SUPERSCRIPT TWO}"])
+@pytest.mark.parametrize("said", ["0", "65536", "0080801", "80a0", "-1", "\N{SUPERSCRIPT TWO}"])
 def test_what_is_no_port_is_refused(said: str) -> None:
     with pytest.raises(FarmError, match=r"^\$BUILDTOOL_PB_PORT = .* is no port"):
         choose_ports({"BUILDTOOL_PB_PORT": said})
