@@ -53,7 +53,7 @@ def demonstrate(name: str, description: str, config: Path, show: Callable[[Path]
         (ROOT / ".demo").mkdir(exist_ok=True)
         directory = Path(tempfile.mkdtemp(prefix="run-", dir=ROOT / ".demo"))
     try:
-        show(directory.resolve())
+        show(directory := directory.resolve())
     except FarmError as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
