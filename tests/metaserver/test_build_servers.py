@@ -175,7 +175,7 @@ class RegisteringTests(SynchronousTestCase):
         state.load(Server(f"s{number}", 1, machine(), True, now, now, used_at=now) for number in range(KNOWN))
         said = str(self.failureResultOf(self.register("one-more", machine()), Overloaded).value)
         assert str(KNOWN) in said
-        assert "--forget" in said
+        assert "bin/metaserver forget SERVER" in said
         self.successResultOf(Deferred.fromCoroutine(self.world.broker.send(Disconnected("s7", 1, "gone"))))
         assert self.successResultOf(self.register("s7", machine())).session == 2
         assert len(state.servers) == KNOWN
