@@ -92,7 +92,8 @@ class Liar:
                 held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
                 if rng.random() < 0.5:
                     held = tuple(Held(*key) for key in self.orders)
-                welcome = await session.call("register", Register(self.name, capability, held), Welcome, _Ear(self))
+                register = Register(self.name, capability, held, instance=f"the directory of {self.name}")
+                welcome = await session.call("register", register, Welcome, _Ear(self))
             except BuildToolError:
                 await self.life.pause(rng.uniform(5.0, 60.0))
                 continue
