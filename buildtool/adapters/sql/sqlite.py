@@ -29,6 +29,8 @@ from buildtool.ports.common import Executor
 PATIENCE = 5.0
 """Seconds that a statement waits for a lock that somebody else holds (a backup, an operator's sqlite3)."""
 
+_DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
 
 class SqliteDatabase(Database):
     """One database file. Made by ``open`` (the metaserver) or ``reading`` (all others)."""
@@ -96,7 +98,7 @@ class SqliteDatabase(Database):
     def _damage(self, problem: BaseException | None) -> str:
         problem = getattr(problem, "orig", problem)
         code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest of the bits tell details
-        return str(problem) if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) else ""
+        return str(problem) if code in _DAMAGE else ""
 
 
 def there_is(path: Path) -> bool:
@@ -137,18 +139,21 @@ def copy_database(source: Path, target: Path) -> None:
     target.chmod(0o600)
 
 
-def older_revision(path: Path) -> str:
-    """Return which revision a database has that ``open`` would upgrade, or "" for any other. Raises StorageUnavailable.
+def older_revision(path: Path, patience: float = PATIENCE) -> str:
+    """Return which revision a database has that ``open`` would upgrade, or "" for any other.
 
-    One that cannot be read is not this function's to complain of.
+    A lock is waited for ``patience`` seconds. Raises StorageUnavailable where it is not known: what is damaged, or no
+    database of ours, is not upgraded.
     """
     if not there_is(path):
         return ""
     try:
-        with closing(driver(path)) as asked:
+        with closing(driver(path, "rw", patience)) as asked:
             row = asked.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.DatabaseError:
-        return ""
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_ERROR, *_DAMAGE):
+            return ""
+        raise StorageUnavailable(f"{path} cannot be used: {error}") from error
     return row[0] if row and row[0] != REVISION and is_known(row[0]) else ""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from buildtool.adapters.maintenance.backup import keep_before_upgrade
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.sql.sqlite import SqliteDatabase, older_revision
 from buildtool.adapters.sql.upgrade import migrate
 from buildtool.errors import StorageUnavailable
 from tests.adapters.sql.test_migrations import SERVER, raw, stamp
@@ -58,6 +58,15 @@ def test_nothing_is_kept_of_a_database_that_is_not_upgraded(tmp_path: Path, what
             stamp(path, "0999")
     assert keep_before_upgrade(tmp_path) is None
     assert not list(tmp_path.glob("*-*.sqlite"))
+
+
+def test_one_that_cannot_be_read_for_now_is_not_taken_for_one_that_needs_no_copy(older: Path) -> None:
+    with closing(sqlite3.connect(older / DATABASE, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match=r"buildtool\.sqlite cannot be used: database is locked"):
+            older_revision(older / DATABASE, patience=0.0)
+    assert older_revision(older / DATABASE, patience=0.0) == "0001"
 
 
 def test_where_no_copy_can_be_kept_it_is_said_and_the_database_is_as_it_was(older: Path) -> None:
