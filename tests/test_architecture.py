@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.docstrings import docstring_violations
-from tests.support.exceptions import ALLOWED
 from tests.support.house_map import PICTURE, House, picture, read_picture, stale, survey
 from tests.support.layers import violations
-from tests.support.sizes import Exceptions, size_violations
+from tests.support.sizes import size_violations
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -256,7 +255,7 @@ def test_the_link_to_the_pages_is_not_read_twice(tmp_path: Path) -> None:
 
 
 def test_rooms_modules_and_classes_are_small_have_names_of_their_own_and_tests_that_are_found() -> None:
-    assert size_violations(ROOT, ALLOWED) == []
+    assert size_violations(ROOT) == []
 
 
 METHODS = "class Wide:\n" + "".join(f"    def f{number}(self): ...\n" for number in range(21))
@@ -266,17 +265,14 @@ TOO_MUCH = {
         {f"buildtool/model/{chr(97 + number)}.py": "" for number in range(15)}
         | {f"tests/model/test_{chr(97 + number)}.py": "" for number in range(15)},
         "buildtool/model has 15 modules",
-        Exceptions({"buildtool/model": 15}, {}, {}, frozenset(), frozenset()),
     ),
     "a module": (
         {"web/a.py": "x = 1\n" * 401, "tests/web/test_a.py": ""},
         "web/a.py has 401 lines",
-        Exceptions({}, {"web/a.py": 401}, {}, frozenset(), frozenset()),
     ),
     "a class": (
         {"buildtool/model/a.py": METHODS, "tests/model/test_a.py": ""},
         "buildtool.model.a.Wide has 21 methods",
-        Exceptions({}, {}, {"buildtool.model.a.Wide": 21}, frozenset(), frozenset()),
     ),
     "a name": (
         {
@@ -285,34 +281,19 @@ TOO_MUCH = {
             "tests/model/test_a.py": "",
         },
         "Same is a class in buildtool/model/a.py, web/b.py",
-        Exceptions({}, {}, {}, frozenset({"Same"}), frozenset()),
     ),
     "a test": (
         {"buildtool/model/a.py": '"""Tested by tests/model/test_other.py."""\n'},
         "buildtool/model/a.py has no test",
-        Exceptions({}, {}, {}, frozenset(), frozenset({"buildtool/model/a.py"})),
     ),
 }
 
 
 @pytest.mark.parametrize("what", TOO_MUCH)
-def test_what_is_too_large_shared_or_without_a_test_is_said_unless_it_is_an_exception(
-    tmp_path: Path, what: str
-) -> None:
-    files, said, allowed = TOO_MUCH[what]
-    write(tmp_path, files)
-    found = size_violations(tmp_path)
-    assert len(found) == 1, found
-    assert found[0].startswith(said)
-    assert size_violations(tmp_path, allowed) == []
-
-
-@pytest.mark.parametrize("what", TOO_MUCH)
-def test_an_exception_that_is_not_needed_any_more_is_said(tmp_path: Path, what: str) -> None:
-    _, _, allowed = TOO_MUCH[what]
-    found = size_violations(write(tmp_path, {"buildtool/__init__.py": ""}), allowed)
-    assert len(found) == 1, found
-    assert "exception" in found[0]
+def test_what_is_too_large_shared_or_without_a_test_is_said(tmp_path: Path, what: str) -> None:
+    files, said = TOO_MUCH[what]
+    (found,) = size_violations(write(tmp_path, files))
+    assert found.startswith(said)
 
 
 # --- docstrings --------------------------------------------------------------------------------------------------
