@@ -177,8 +177,6 @@ async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReacto
     try:
         connecting: Deferred[Guarded] = endpoint.connect(_Factory(clock))  # type: ignore[assignment]
         return await connecting.addTimeout(within, clock)
-    except error.ConnectingCancelledError as problem:
-        raise defer.CancelledError from problem  # endpoints have a word of their own for it
     except (defer.TimeoutError, error.TimeoutError) as problem:
         raise Unavailable(f"no metaserver answers at {where}: no connection within {within:g} s") from problem
     except error.DNSLookupError as problem:

@@ -30,6 +30,7 @@ from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.control.gateway import Handshake, ServiceEndpoint
 from buildtool.adapters.control.limits import PEER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
+from buildtool.adapters.network.endpoints import Cancellable
 from buildtool.errors import ConfigurationError, NotRunning, StorageUnavailable, Unauthorised
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import Handlers
@@ -161,7 +162,7 @@ def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStrea
     if not stat.S_ISSOCK(status.st_mode):
         raise NotRunning(f"no metaserver runs with {directory}: {path} is no socket")
     with _short(path) as address:
-        yield UNIXClientEndpoint(reactor, address)
+        yield Cancellable(UNIXClientEndpoint(reactor, address))
 
 
 @contextmanager

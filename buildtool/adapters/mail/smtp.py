@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet import defer, ssl
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IHandshakeListener, IReactorTCP, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.mail import smtp
@@ -97,8 +97,6 @@ class SmtpDelivery:
             raise MailServerTrouble(
                 f"{self._name}: no such name, or no answer from DNS: check mail.host in config.py"
             ) from error
-        except ConnectingCancelledError as error:
-            raise defer.CancelledError from error
         except ConnectError as error:
             raise MailServerTrouble(
                 f"{self._name} cannot be reached ({_unreachable(error)}): check that it runs, and mail.host and "

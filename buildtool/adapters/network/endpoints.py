@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import socket
 
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from zope.interface import implementer
 
 from buildtool.model.addresses import network_of
 
-__all__ = ["address_of", "has_ended", "keep_alive", "machine_at", "network_at", "no_delay"]
+__all__ = ["Cancellable", "address_of", "has_ended", "keep_alive", "machine_at", "network_at", "no_delay"]
 
 CONNECTING = 30.0
 """Seconds that connecting to one address may take."""
@@ -35,7 +38,31 @@ class _Named(HostnameEndpoint):
 
 def machine_at(reactor: object, host: str, port: int, timeout: float = CONNECTING) -> IStreamClientEndpoint:
     """Return the endpoint of a port of ``host`` (see ``valid_host``); connecting may take ``timeout`` seconds."""
-    return _Named(reactor, host, port, timeout=timeout)
+    return Cancellable(_Named(reactor, host, port, timeout=timeout))
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class Cancellable:
+    """An endpoint of which connecting, when it is cancelled, ends as everything else that is cancelled.
+
+    Twisted's endpoints have words of their own for it, and another one while a name is looked up, which to
+    ``addTimeout`` are no time-out, and to whoever called it off a reason to try again.
+    """
+
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Return a Deferred of the protocol that is connected."""
+        connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
+
+        def cancel(waiting: Deferred[IProtocol]) -> None:
+            waiting.errback(CancelledError())
+            connecting.cancel()
+
+        waiting: Deferred[IProtocol] = Deferred(cancel)
+        connecting.addBoth(lambda result: None if waiting.called else waiting.callback(result))
+        return waiting
 
 
 def address_of(address: object) -> str:

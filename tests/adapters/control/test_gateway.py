@@ -10,10 +10,9 @@ import pytest
 from attrs import define, evolve, field
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.spread import pb
 from twisted.trial.unittest import TestCase
 
@@ -21,6 +20,7 @@ from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLi
 from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, RequesterEndpoint, anybody
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
+from buildtool.adapters.network.endpoints import machine_at
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -69,6 +69,7 @@ from tests.adapters.control.wires import Wires
 from tests.fakes import FakeBuildServerService, FakeOrders, FakeRequestService
 from tests.support.failures import LoggedFailures
 from tests.support.logs import listening
+from tests.support.ports import full_port
 
 WHERE = "farm.example:23432"
 DONE = Done(17, 1, messages.DIGEST, messages.DIGEST, 5, "a.zip", 1.5, "")
@@ -354,24 +355,6 @@ def test_why_there_is_no_connection_is_said_in_one_line(problem: Exception, word
     farm = Farm()
     with pytest.raises(Unavailable, match=f"no metaserver answers at {WHERE}: .*{words}"):
         farm.result(connect_requester(Endpoint(problem), WHERE, farm.clock))  # type: ignore[arg-type]
-
-
-def test_connecting_does_not_take_for_ever() -> None:
-    farm = Farm()
-    waiting = Deferred.fromCoroutine(connect_requester(Endpoint(Deferred()), WHERE, farm.clock))  # type: ignore[arg-type]
-    farm.clock.advance(11)
-    with pytest.raises(Unavailable, match="no connection within 10 s"):
-        farm.ends.outcome(waiting)
-
-
-def test_connecting_that_is_broken_off_ends_as_whatever_else_is_broken_off() -> None:
-    """An interrupted program, or a build server that stops while it tries to log in, has no defect."""
-    reactor = MemoryReactorClock()
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", 23432)
-    waiting = Deferred.fromCoroutine(connect_requester(endpoint, WHERE, reactor))
-    waiting.cancel()
-    with pytest.raises(CancelledError):
-        Farm().ends.outcome(waiting)
 
 
 class _Says(Protocol):
@@ -936,7 +919,7 @@ class OverTcp(TestCase):
         self.addCleanup(port.stopListening)
         number = port.getHost().port
         where = f"127.0.0.1:{number}"
-        endpoint = HostnameEndpoint(reactor, "127.0.0.1", number)
+        endpoint = machine_at(reactor, "127.0.0.1", number)
 
         client = await connect_requester(endpoint, where, reactor)
         self.assertEqual(await client.ask(messages.submit(), RequestStatus), messages.waiting())
@@ -972,13 +955,30 @@ class OverTcp(TestCase):
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Protocol))
         number = port.getHost().port
         await port.stopListening()
-        endpoint = HostnameEndpoint(reactor, "127.0.0.1", number)
+        endpoint = machine_at(reactor, "127.0.0.1", number)
         try:
             await connect_requester(endpoint, f"127.0.0.1:{number}", reactor)
         except Unavailable as problem:
             self.assertIn("nothing listens there", str(problem))
         else:
             self.fail("there was a connection to nobody")
+
+    async def test_connecting_does_not_take_for_ever(self) -> None:
+        from twisted.internet import reactor
+
+        with full_port() as number, pytest.raises(Unavailable, match="no connection within 0"):
+            await connect_requester(machine_at(reactor, "127.0.0.1", number), WHERE, reactor, within=0.2)
+
+    async def test_connecting_that_is_broken_off_ends_as_whatever_else_is_broken_off(self) -> None:
+        """An interrupted program, or a build server that stops while it tries to log in, has no defect."""
+        from twisted.internet import reactor
+
+        with full_port() as number:
+            connecting = connect_requester(machine_at(reactor, "127.0.0.1", number), WHERE, reactor)
+            waiting = Deferred.fromCoroutine(connecting)
+            waiting.cancel()
+            with pytest.raises(CancelledError):
+                await waiting
 
 
 def test_a_capability_of_the_largest_size_that_is_sent_passes_the_guard() -> None:

@@ -2,10 +2,13 @@
 
 from typing import cast
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.endpoints import TCP6ServerEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import URI
 
@@ -13,6 +16,7 @@ from buildtool.adapters.http.client import SiteEndpoints
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.errors import Unavailable
 from buildtool.model.addresses import in_url, valid_host
+from tests.support.ports import full_port
 
 
 class Reaching(TestCase):
@@ -41,6 +45,23 @@ class Reaching(TestCase):
         ):
             protocol = cast(Protocol, await endpoint.connect(Factory.forProtocol(Protocol)))
             ITCPTransport(protocol.transport).abortConnection()
+
+    async def test_connecting_that_is_called_off_or_takes_too_long_is_told_as_that_whatever_it_was_at(self) -> None:
+        """It looks up a name first, even that of an address, and then waits for whoever listens."""
+        from twisted.internet import reactor
+
+        with full_port() as number:
+            for turns in range(10):
+                connecting = machine_at(reactor, "127.0.0.1", number).connect(Factory.forProtocol(Protocol))
+                for _ in range(turns):
+                    await deferLater(reactor, 0)
+                connecting.cancel()
+                with self.assertRaises(CancelledError):
+                    await connecting
+            for seconds in (0.0, 0.2):
+                connecting = machine_at(reactor, "127.0.0.1", number).connect(Factory.forProtocol(Protocol))
+                with self.assertRaises(TooLate):
+                    await connecting.addTimeout(seconds, reactor)
 
     def test_a_name_that_no_certificate_has_is_refused_in_one_line_where_one_is_needed(self) -> None:
         from twisted.internet import reactor
