@@ -13,7 +13,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
-from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Unavailable
+from buildtool.errors import BadOffset, BuildFailed, BuildToolError, TooLong, Unavailable
 from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
@@ -31,6 +31,7 @@ T = TypeVar("T")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PLATFORM = canonical({"os": "linux", "arch": "x86_64"})
 BASE = "http://metaserver.example"
+LOG_LIMIT = 1_000_000
 
 
 @frozen
@@ -175,7 +176,10 @@ class FakeWorkshop:
 
 @define
 class FakeUploads:
-    """A transfer port: logs by offset, and what was uploaded; ``errors`` and ``log_errors`` come first."""
+    """A transfer port: logs by offset, and what was uploaded; ``errors`` and ``log_errors`` come first.
+
+    A log may have ``log_limit`` bytes, as its ticket says.
+    """
 
     logs: dict[str, bytearray] = field(factory=dict)
     appended: list[tuple[int, int]] = field(factory=list)
@@ -185,6 +189,7 @@ class FakeUploads:
     log_tickets: list[str] = field(factory=list)
     held: Deferred[None] | None = None
     slow: Deferred[None] | None = None
+    log_limit: int = LOG_LIMIT
 
     @property
     def log(self) -> bytes:
@@ -198,9 +203,12 @@ class FakeUploads:
         if self.log_errors:
             raise self.log_errors.pop(0)
         log = self.logs.setdefault(url, bytearray())
-        if offset != len(log):
+        if offset > len(log):
             raise BadOffset("not there yet", len(log))
-        log += data
+        fresh = data[len(log) - offset :]
+        if fresh and len(log) + len(fresh) > self.log_limit:
+            raise TooLong(f"the log would have more than {self.log_limit} bytes")
+        log += fresh
         self.appended.append((offset, len(data)))
         return len(log)
 
@@ -338,7 +346,7 @@ class Place:
 
     def connect(self, session: int = 1, verdicts: Sequence[HeldVerdict] = ()) -> None:
         self.link.away = False
-        self.server.connected(Welcome(session, BASE, 10_000_000, 1_000_000, 60.0, tuple(verdicts)))
+        self.server.connected(Welcome(session, BASE, 10_000_000, LOG_LIMIT, 60.0, tuple(verdicts)))
 
     def lose(self, reason: str = "connection lost") -> None:
         """The connection is lost, the transfer port too."""

@@ -182,11 +182,6 @@ class LogPipe:
             piece = bytes(self._pending[:WINDOW])
             try:
                 length = await self._send(self._offset, piece)
-            except BadOffset as error:
-                # An answer was lost on its way: the bytes are there. Anything else cannot be mended.
-                if not self._offset < error.length <= self._offset + len(self._pending):
-                    raise
-                length = error.length
             except (Unavailable, BadTicket, StorageUnavailable):
                 # Unless somebody waits for it.
                 await self._nap.wait_at_most(tries.next_delay(), self._clock)

@@ -9,41 +9,24 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.buildserver.log_upload import BATCH, PATIENCE, TAIL, WINDOW, LogPipe, Ring, clean
-from buildtool.errors import BadOffset, BadUpload, BuildToolError, Unavailable
+from buildtool.errors import BadUpload, Unavailable
 from buildtool.protocol.messages import LOG_TAIL_LIMIT
-
-
-class Receiver:
-    """The other end: keeps what arrives; ``errors`` come first; ``hold`` makes it slow; ``lossy`` loses answers."""
-
-    def __init__(self) -> None:
-        self.got = bytearray()
-        self.pieces: list[int] = []
-        self.errors: list[BuildToolError] = []
-        self.hold: Deferred[None] | None = None
-        self.lose_answer = False
-
-    async def __call__(self, offset: int, data: bytes) -> int:
-        if self.hold is not None:
-            await self.hold
-        if self.errors:
-            raise self.errors.pop(0)
-        if offset != len(self.got):
-            raise BadOffset("elsewhere", len(self.got))
-        self.got += data
-        self.pieces.append(len(data))
-        if self.lose_answer:
-            self.lose_answer = False
-            raise Unavailable("the connection was lost before it answered")
-        return len(self.got)
+from tests.fakes_build import FakeUploads
 
 
 class Pipes(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.receiver = Clock(), Receiver()
+        self.clock, self.receiver = Clock(), FakeUploads(log_limit=16 * 1024 * 1024)
 
     def pipe(self, limit: int = 16 * 1024 * 1024) -> LogPipe:
-        return LogPipe(self.clock, self.receiver, limit)
+        return LogPipe(self.clock, self.append, limit)
+
+    async def append(self, offset: int, data: bytes) -> int:
+        return await self.receiver.append_log("", "", offset, data)
+
+    @property
+    def pieces(self) -> list[int]:
+        return [size for _, size in self.receiver.appended]
 
     def closed(self, pipe: LogPipe, seconds: float = 2 * PATIENCE) -> bool:
         flushing = Deferred.fromCoroutine(pipe.flush())
@@ -57,32 +40,32 @@ class Pipes(SynchronousTestCase):
         pipe = self.pipe()
         for word in (b"one ", b"two ", b"three"):
             self.successResultOf(Deferred.fromCoroutine(pipe.write(word)))
-        assert self.receiver.pieces == []
+        assert self.pieces == []
         self.clock.advance(0.25)
-        assert bytes(self.receiver.got) == b"one two three"
-        assert self.receiver.pieces == [13]
+        assert self.receiver.log == b"one two three"
+        assert self.pieces == [13]
         assert self.closed(pipe)
 
     def test_a_full_batch_waits_for_nothing(self) -> None:
         pipe = self.pipe()
         Deferred.fromCoroutine(pipe.write(b"x" * BATCH))
-        assert self.receiver.pieces == [BATCH]
+        assert self.pieces == [BATCH]
 
     def test_a_slow_metaserver_holds_the_command_up(self) -> None:
         """Beyond the window the writer waits, until the metaserver has taken something."""
-        pipe, self.receiver.hold = self.pipe(), Deferred()
+        pipe, self.receiver.held = self.pipe(), Deferred()
         self.successResultOf(Deferred.fromCoroutine(pipe.write(b"x" * WINDOW)))
         writing = Deferred.fromCoroutine(pipe.write(b"y"))
         self.assertNoResult(writing)
-        self.receiver.hold.callback(None)
+        self.receiver.held.callback(None)
         self.successResultOf(writing)
         assert self.closed(pipe)
-        assert bytes(self.receiver.got) == b"x" * WINDOW + b"y"
+        assert self.receiver.log == b"x" * WINDOW + b"y"
 
     def test_a_dead_link_does_not_hold_the_command_for_ever(self) -> None:
         """After PATIENCE seconds it goes on, in bounded memory; what did not fit is missing, and said to be."""
         pipe = self.pipe()
-        self.receiver.errors = [Unavailable("away")] * 20
+        self.receiver.log_errors = [Unavailable("away")] * 20
         writing = Deferred.fromCoroutine(pipe.write(b"x" * (WINDOW + 1)))
         self.assertNoResult(writing)
         self.clock.pump([0.25] * int(PATIENCE * 4 + 4))
@@ -90,15 +73,15 @@ class Pipes(SynchronousTestCase):
         for _ in range(100):
             self.successResultOf(Deferred.fromCoroutine(pipe.write(b"y" * BATCH)))
         assert len(pipe._pending) <= WINDOW + BATCH
-        self.receiver.errors = []
+        self.receiver.log_errors = []
         self.clock.pump([0.25] * 40)
         assert self.closed(pipe)
         omitted = 100 * BATCH - TAIL
-        assert bytes(self.receiver.got).endswith(b"\n[... %d bytes omitted ...]\n" % omitted + b"y" * TAIL)
+        assert self.receiver.log.endswith(b"\n[... %d bytes omitted ...]\n" % omitted + b"y" * TAIL)
 
     def test_closing_gives_a_dead_link_up(self) -> None:
         pipe = self.pipe()
-        self.receiver.hold = Deferred()
+        self.receiver.held = Deferred()
         Deferred.fromCoroutine(pipe.write(b"x"))
         assert not self.closed(pipe)
 
@@ -106,17 +89,17 @@ class Pipes(SynchronousTestCase):
         """Its end is there once, with the line about what is missing, and at once: it waits for no further try."""
         pipe = self.pipe(4 * 1024)
         Deferred.fromCoroutine(pipe.write(b"x" * 10_000))
-        self.receiver.errors = [Unavailable("away")] * 1000
+        self.receiver.log_errors = [Unavailable("away")] * 1000
         flushing = Deferred.fromCoroutine(pipe.flush())
         self.clock.pump([0.25] * int(4 * PATIENCE + 4))
         assert self.successResultOf(flushing) is False
         assert not pipe.over
-        assert not self.receiver.got
+        assert not self.receiver.log
         assert pipe._ring.kept() == b"", "what waits is in memory once"
-        self.receiver.errors = []
+        self.receiver.log_errors = []
         assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is True
         missing = 10_000 - (4 * 1024 - 100)
-        assert bytes(self.receiver.got).count(b"\n[... %d bytes omitted ...]\n" % missing) == 1
+        assert self.receiver.log.count(b"\n[... %d bytes omitted ...]\n" % missing) == 1
         assert self.clock.getDelayedCalls() == []
 
     def test_flushing_what_was_abandoned_says_that_it_did_not_arrive(self) -> None:
@@ -126,38 +109,46 @@ class Pipes(SynchronousTestCase):
         assert self.successResultOf(Deferred.fromCoroutine(pipe.flush())) is False
 
     def test_a_lost_answer_does_not_repeat_bytes(self) -> None:
-        pipe = self.pipe()
-        self.receiver.lose_answer = True
+        lost: list[int] = []
+
+        async def append(offset: int, data: bytes) -> int:
+            length = await self.append(offset, data)
+            if not lost:
+                lost.append(length)
+                raise Unavailable("the connection was lost before it answered")
+            return length
+
+        pipe = LogPipe(self.clock, append, 1_000)
         Deferred.fromCoroutine(pipe.write(b"once only"))
         assert self.closed(pipe)
-        assert bytes(self.receiver.got) == b"once only"
+        assert self.receiver.log == b"once only"
 
     def test_a_log_that_is_not_wanted_does_not_stop_the_build(self) -> None:
         pipe = self.pipe()
-        self.receiver.errors = [BadUpload("no")]
+        self.receiver.log_errors = [BadUpload("no")]
         Deferred.fromCoroutine(pipe.write(b"x" * BATCH))
         self.successResultOf(Deferred.fromCoroutine(pipe.write(b"y" * 10 * WINDOW)))
         assert not self.closed(pipe)
         assert pipe.last().endswith("yyy")
 
     def test_nothing_is_sent_after_it_was_abandoned(self) -> None:
-        pipe, self.receiver.hold = self.pipe(), Deferred()
+        pipe, self.receiver.held = self.pipe(), Deferred()
         writing = Deferred.fromCoroutine(pipe.write(b"x" * 2 * WINDOW))
         pipe.abandon()
         self.successResultOf(writing)
         assert self.clock.getDelayedCalls() == []
-        assert bytes(self.receiver.got) == b""
+        assert self.receiver.log == b""
 
     @given(st.lists(st.binary(max_size=3000), max_size=30), st.integers(500, 20_000))
     def test_whatever_is_written_arrives_in_order_and_within_the_limit(self, parts: list[bytes], limit: int) -> None:
         """What arrives is all of it, or a head and a tail of it around a line that counts what is missing."""
-        self.clock, self.receiver = Clock(), Receiver()
+        self.clock, self.receiver = Clock(), FakeUploads(log_limit=16 * 1024 * 1024)
         pipe, whole = self.pipe(limit), b"".join(parts)
         for part in parts:
             Deferred.fromCoroutine(pipe.write(part))
             self.clock.advance(0.1)
         assert self.closed(pipe)
-        got = bytes(self.receiver.got)
+        got = self.receiver.log
         assert len(got) <= limit
         if got != whole:
             found = re.search(rb"\n\[\.\.\. (\d+) bytes omitted \.\.\.\]\n", got)
@@ -181,7 +172,7 @@ def test_a_ring_keeps_the_end_and_counts_the_rest(parts: list[bytes], size: int)
 @given(st.binary(max_size=40_000))
 def test_the_end_of_a_log_is_clean_text_of_bounded_size(data: bytes) -> None:
     """Any bytes at all make text that can be mailed, shown, and sent in a message."""
-    pipe = LogPipe(Clock(), Receiver(), 10**6)
+    pipe = LogPipe(Clock(), lambda offset, data: FakeUploads().append_log("", "", offset, data), 10**6)
     pipe._last.add(data)
     text = pipe.last()
     assert len(text.encode()) <= LOG_TAIL_LIMIT

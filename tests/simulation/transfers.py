@@ -124,19 +124,28 @@ class Transfers:
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, whole: bool = True
     ) -> HttpResponse:
-        network, there = self._network, "meta"
         host = await self._reached()
         answered: Deferred[HttpResponse | None] = Deferred()
         spoken = Spoken(method, url, headers)
-        life = host.life
         serving = Deferred.fromCoroutine(self._serve(host.factory.routes, spoken))
         serving.addCallback(lambda answer: None if answered.called else answered.callback(answer))
         serving.addErrback(lambda failure: None if answered.called else answered.errback(failure))
-        cut = self._network.rng.randrange(PIECES) if not whole else PIECES
+        try:
+            answer = await self._talked(spoken, body, host.life, answered, whole=whole)
+        except BaseException:
+            spoken.broken()  # called off, or lost
+            raise
+        return answer
+
+    async def _talked(
+        self, spoken: Spoken, body: bytes, life: Life, answered: Deferred[HttpResponse | None], *, whole: bool
+    ) -> HttpResponse:
+        """Send a body, of which the connection may lose the end, and return the answer. Raises Unavailable."""
+        network, there = self._network, "meta"
+        cut = network.rng.randrange(PIECES) if not whole else PIECES
         step = max(1, -(-len(body) // PIECES))
         for number in range(PIECES):
             if number == cut:
-                spoken.broken()
                 raise Unavailable("the connection was lost: try again")
             piece = body[number * step : (number + 1) * step]
             if piece:
@@ -150,7 +159,6 @@ class Transfers:
         answer = await answered
         await self._life.pause(network.delay(there, self._here))
         if answer is None:
-            spoken.broken()
             raise Unavailable("did nothing for too long: try again")
         return answer
 
@@ -182,6 +190,8 @@ class SimulatedUploads(Transfers):
 
     async def upload(self, url: str, ticket: str, path: str, digest: str, size: int) -> None:
         data = self._read(path)
+        if len(data) != size:
+            raise BadUpload(f"{path} has {len(data)} bytes, not {size}: it has changed since it was packed")
         headers = {"Authorization": f"Ticket {ticket}", "Upload-Digest": digest, "Upload-Length": str(size)}
         offset = 0
         for again in (True, True, False):

@@ -47,7 +47,7 @@ class Cancellable:
     """An endpoint of which connecting, when it is cancelled, ends as everything else that is cancelled.
 
     Twisted's endpoints have words of their own for it, and another one while a name is looked up, which to
-    ``addTimeout`` are no time-out, and to whoever called it off a reason to try again.
+    ``addTimeout`` are no time-out, and to a caller that cancelled them a reason to try again.
     """
 
     endpoint: IStreamClientEndpoint

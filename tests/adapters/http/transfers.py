@@ -22,6 +22,7 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.errors import NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
+from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import Bundle
 
 KEY = bytes(range(32))
@@ -94,13 +95,18 @@ class TransferCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.state = Path(self.mktemp())
-        self.threads = Threads(reactor, 4, "transfers")
-        self.addCleanup(self.threads.stop)
+        self.threads = self.pool()
         self.corrupt: list[str] = []
         self.ended: set[tuple[int, int]] = set()
         self.client = TransferClient(reactor, self.threads, self.patience)
         await self.listen()
         self.addCleanup(self.client.close)
+
+    def pool(self) -> Executor:
+        """Return what everything that touches files runs in."""
+        threads = Threads(reactor, 4, "transfers")
+        self.addCleanup(threads.stop)
+        return threads
 
     async def listen(self) -> None:
         """Start, as after a start of the program: only what is on disk is known."""
