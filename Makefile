@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 DEV = .venv-dev/bin/python
 MAKE_ENVIRONMENT = command -v $(PYTHON) >/dev/null || \
   { echo "$(PYTHON) is not there: Python 3.11 or newer is needed (PYTHON=... says which)" >&2; exit 1; }; \
-  $(PYTHON) .ci/venv.py
+  $(PYTHON) -S .ci/venv.py
 LAUNCHERS = $(wildcard bin/*)
 
 # Tests and demos start programs by the hundred, and each would compile all of its modules anew.

@@ -5,10 +5,13 @@ target runs this.  Two runs at once are safe: the second waits for the first and
 The stamp holds a digest of what the environment was made from: a changed lock is always seen.
 """
 
+import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036 - this very check is what tells the newcomer
     sys.exit("Python %d.%d is too old: 3.11 or newer is needed (PYTHON=... says which)" % sys.version_info[:2])
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as long as nothing is begun, Ctrl-C ends this without a word
 
 import fcntl
 import hashlib
@@ -18,7 +21,9 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE_FROM = {".venv": ("metaserver", "buildserver", "requester"), ".venv-dev": ("dev",)}
@@ -30,8 +35,15 @@ LOOK = 0.2
 LINE = 2.0
 """Seconds between two lines about it where no terminal is."""
 
+GRACE = 5.0
+"""Seconds that a step which is broken off has to end by itself, and to take away what it made elsewhere."""
+
 MOST = 1_000_000
 """Bytes of pip's output that are looked at."""
+
+
+class BrokenOff(Exception):
+    """Ctrl-C, or another signal that ends programs, whose number it has."""
 
 
 class Environment:
@@ -47,6 +59,7 @@ class Environment:
         self.locked = set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
         self.fingerprint = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}\n{text}".encode()).hexdigest()
         self.stamp = self.place / "made-from"
+        self.signals: list[int] = []
         self._told = (time.monotonic(), "")
 
     def current(self) -> bool:
@@ -62,14 +75,25 @@ class Environment:
         """How much room it takes, in MiB."""
         return sum(path.lstat().st_blocks for path in self.place.rglob("*")) // 2048
 
+    def heed_signals(self) -> None:
+        """Break off in order, between two looks, when a signal comes that would end the program and nothing else."""
+
+        def came(number: int, _frame: FrameType | None) -> None:
+            self.signals.append(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, came)
+
     def make(self) -> None:
         """Install what is locked and take out what is not, in what is there unless another Python made that.
 
-        The stamp comes last, so that half an environment is never current.  Raises CalledProcessError.
+        The stamp comes last, so that half an environment is never current: what lacks it was broken off, at whatever
+        point, and is made anew.  Raises CalledProcessError, BrokenOff.
         """
-        self.stamp.unlink(missing_ok=True)
-        if not self.python.exists() or not self.packages.exists():
+        if not self.stamp.exists() or not self.python.exists() or not self.packages.exists():
             self._run(sys.executable, "-m", "venv", "--clear", str(self.place))
+        self.stamp.unlink(missing_ok=True)
         pip = (str(self.python), "-m", "pip", "--disable-pip-version-check")
         # Programs may run under an account that cannot write here; the tools compile what they use of themselves.
         compiled = "--compile" if self.name == ".venv" else "--no-compile"
@@ -94,14 +118,27 @@ class Environment:
     def _run(self, *command: str) -> None:
         """Run one step and tell how far it is; what it printed is in the error when it fails."""
         with tempfile.TemporaryFile() as log:
-            with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
+            # In a session of its own Ctrl-C does not reach it, nor what it starts, but only this program.
+            with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True) as process:
                 while process.poll() is None:
+                    if self.signals:
+                        _end(process)
+                        raise BrokenOff(self.signals[0])
                     time.sleep(LOOK)
                     said = os.pread(log.fileno(), MOST, 0).decode(errors="replace")
                     self.tell(how_far(said, len(self.locked), len(self.installed() & self.locked)))
             if process.returncode:
                 log.seek(0)
                 raise subprocess.CalledProcessError(process.returncode, command, log.read().decode(errors="replace"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a step and whatever it started."""
+    os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def how_far(said: str, wanted: int, installed: int) -> str:
@@ -116,7 +153,7 @@ def how_far(said: str, wanted: int, installed: int) -> str:
 
 
 def main(name: str) -> int:
-    """Return 0 when the environment is ready, 1 when a step failed (that step has said why)."""
+    """Return 0 when the environment is ready, 1 when a step failed (that step has said why), 130 after Ctrl-C."""
     environment = Environment(name)
     if environment.current():
         return 0
@@ -125,12 +162,16 @@ def main(name: str) -> int:
         if environment.current():
             return 0
         began = time.monotonic()
+        environment.heed_signals()
         environment.tell(f"is made now, with {PURPOSES[name]}: {len(environment.locked)} packages", last=True)
         try:
             environment.make()
         except subprocess.CalledProcessError as error:
             print(f"\n{error.stdout}making {name} failed at: {' '.join(error.cmd)}", file=sys.stderr)
             return 1
+        except BrokenOff as broken:
+            environment.tell("broken off; it is made anew the next time", last=True)
+            return 128 + int(broken.args[0])
     took = f"{environment.size()} MiB, {time.monotonic() - began:.0f} s"
     environment.tell(f"is ready: {len(environment.locked)} packages, {took}", last=True)
     return 0

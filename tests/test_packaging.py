@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -141,3 +142,48 @@ def test_the_lock_of_a_program_is_part_of_that_of_everything(program: str) -> No
 )
 def test_whoever_waits_for_an_environment_is_told_how_far_it_is(said: str, told: str) -> None:
     assert runpy.run_path(str(ROOT / ".ci" / "venv.py"))["how_far"](said, 9, 4) == told
+
+
+@pytest.fixture
+def environments(tmp_path: Path) -> Path:
+    """A checkout with nothing but what makes environments; `.venv-dev` has no packages there."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "venv.py", tmp_path / ".ci")
+    (tmp_path / "requirements-dev.txt").touch()
+    return tmp_path / ".ci" / "venv.py"
+
+
+@pytest.mark.parametrize("moment", ["at once", "is made now"])
+def test_an_environment_that_ctrl_c_breaks_off_says_so_in_one_line_at_most_and_leaves_nothing_running(
+    environments: Path, moment: str
+) -> None:
+    words = [sys.executable, str(environments), ".venv-dev"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as making:
+        assert making.stdout is not None
+        if moment != "at once":
+            assert moment in making.stdout.readline()
+        os.killpg(making.pid, signal.SIGINT)
+        said = making.stdout.read()  # to its end, which is that of the last process that has it
+    assert said.splitlines() == [] if moment == "at once" else [".venv-dev: broken off; it is made anew the next time"]
+    assert making.returncode in (130, -signal.SIGINT)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(making.pid, 0)
+
+
+@pytest.mark.parametrize(("stamped", "anew"), [(True, False), (False, True)])
+def test_an_environment_without_its_stamp_is_made_anew_since_it_may_lack_anything(
+    environments: Path, stamped: bool, anew: bool
+) -> None:
+    environment = runpy.run_path(str(environments))["Environment"](".venv-dev")
+    environment.packages.mkdir(parents=True)
+    environment.python.parent.mkdir()
+    environment.python.symlink_to(sys.executable)
+    if stamped:
+        environment.stamp.write_text("of other locks")
+    steps: list[tuple[str, ...]] = []
+    environment._run = lambda *words: steps.append(words)
+    environment.make()
+    assert any("venv" in words for words in steps) is anew
+    assert environment.current()
