@@ -224,7 +224,7 @@ class BuildServer:
             except Unavailable:
                 return  # the next Session is told
             except BuildToolError as error:
-                log.warn("the metaserver does not hear of draining: {why}", why=str(error))
+                log.warn("the metaserver could not be told of draining: {why}", why=str(error))
                 if not isinstance(error, StorageUnavailable):
                     return
                 await deferLater(self._tools.clock, _TELL_AGAIN, lambda: None)

@@ -141,7 +141,7 @@ def what_to_type(config: Path) -> Iterator[str]:
     for words, what in (
         (f"{request} --foreground you@example.org", "a build"),
         (f"{request} you@example.org", "the same again: a hit"),
-        ("bin/metaserver status", "how everything stands"),
+        ("bin/metaserver status", "the status of the farm"),
         ("bin/metaserver --help", "what else it can be told"),
     ):
         yield f"  {words:<75} # {what}"

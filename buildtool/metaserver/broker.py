@@ -343,4 +343,4 @@ def _guarded(act: Callable[..., None], argument: object) -> None:
     try:
         act(argument)
     except Exception:  # noqa: BLE001 - one act that fails must not keep the others from being done
-        log.failure("an act failed: {what}", what=type(argument).__name__)
+        log.failure("an effect failed: {what}", what=type(argument).__name__)

@@ -1,4 +1,4 @@
-"""What an operator asks for: how everything stands, and acts that are events like all others, with who did them."""
+"""What an operator asks for: the status of the farm, and acts that are events like all others, with who did them."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class Guarded(PlainBroker):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
-    # --- how it stands ----------------------------------------------------------------------------------
+    # --- its state --------------------------------------------------------------------------------------
 
     @property
     def patient(self) -> int:

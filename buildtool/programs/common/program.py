@@ -187,7 +187,7 @@ def whole(program: str, act: Callable[[], int]) -> int:
 
 
 Main = Callable[[ReactorBase, StopRequest], Coroutine[Any, Any, int]]
-"""A program: given the reactor and its Stop, it returns its exit code, or raises a BuildToolError."""
+"""A program: given the reactor and its StopRequest, it returns its exit code, or raises a BuildToolError."""
 
 
 def monotonic_reactor() -> ReactorBase:

@@ -1,4 +1,4 @@
-"""What the metaserver does for its state directory while it serves: sweep, scrubber, and how things stand."""
+"""What the metaserver does for its state directory while it serves: sweep, scrubber and health check."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Housekeeping:
         sweep = OrphanSweep(self.database, self.removal, self._gone)
         scrub = ArtifactScrub(self.database, self.removal, self.damaged)
         self.conditions.sources = (*sources, sweep.problems)
-        self._look = self.task("the look at how things stand", self.conditions.round_)
+        self._look = self.task("the health check", self.conditions.round_)
         for name, round_, delay in (
             ("the sweep of artifacts", sweep.round_, SWEEP_AFTER),
             ("the scrubber", scrub.round_, SCRUB_AFTER),

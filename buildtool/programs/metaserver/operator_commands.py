@@ -82,14 +82,14 @@ def _command(
 _WHY = ("--reason",)
 
 COMMANDS = (
-    _command("status", "say how everything stands", "--json", None),
+    _command("status", "show the status of the farm", "--json", None),
     _command(
         "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
         lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
     ),
     _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
     _command(
-        "forget", "know a build server no more that does not come back", "attic",
+        "forget", "forget a build server that does not come back", "attic",
         lambda said: ForgetServer(said.target), "SERVER",
     ),
     _command(

@@ -239,15 +239,15 @@ class Metaserver:
         await finish_logs()
         await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
-        keeping.task("the look whose the state directory is", stored.holding.round_)
-        keeping.task("the look through the open builds", look)
+        keeping.task("the check who holds the state directory", stored.holding.round_)
+        keeping.task("the check of open builds", look)
         self._refusals.watch()
-        self._closing.add("the look at descriptors", self._refusals.stop)
+        self._closing.add("the watch for refused connections", self._refusals.stop)
         mail = self._mailer.problems if self._mailer is not None else tuple
         own = (stored.holding.problems, broker.problems, mail)
         others = (troubles.problems, servers.problems, self._refusals.problems)
         keeping.begin(broker.store, broker.send, finish_logs, (*own, *others))
-        self._closing.add("the look after files and rows", keeping.stop)
+        self._closing.add("the upkeep of files and rows", keeping.stop)
 
     def _timed(self) -> Callable[[], ReactorTurns]:
         """Take the time of the reactor's turns; return what tells how long they were."""
@@ -291,8 +291,8 @@ class Metaserver:
             if reason:
                 self.ask_stop(reason)
 
-        self._look(look, DRAINED_LOOK, timers, "the look whether it is drained")
-        self._look(MemoryTrim().look, MEMORY_LOOK, timers, "the look after free memory")
+        self._look(look, DRAINED_LOOK, timers, "the check whether it is drained")
+        self._look(MemoryTrim().look, MEMORY_LOOK, timers, "the release of free memory")
 
     def _look(self, look: Callable[[], object], seconds: float, timers: IReactorTime, what: str) -> None:
         looking = LoopingCall(look)
