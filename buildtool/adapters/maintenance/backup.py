@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -217,6 +217,9 @@ def keep_before_upgrade(directory: Path) -> Path | None:
         raise storage_unavailable(f"keep a copy of {directory / DATABASE} before it is upgraded", error) from error
     except sqlite3.Error as error:
         raise StorageUnavailable(f"{directory / DATABASE} cannot be copied before it is upgraded: {error}") from error
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
     return kept
 
 

@@ -75,3 +75,4 @@ def test_where_no_copy_can_be_kept_it_is_said_and_the_database_is_as_it_was(olde
     with pytest.raises(StorageUnavailable, match=r"cannot keep a copy of .*buildtool\.sqlite before it is upgraded: "):
         keep_before_upgrade(older)
     assert rows(older / DATABASE) == before
+    assert not list(older.glob(".*")), "half a copy takes room that there may be none of"
