@@ -1,7 +1,4 @@
-"""One tree of errors. The message of each is the one line that a person reads; the docstring says what it means.
-
-Tested by tests/buildserver/test_blame.py, where each has its place.
-"""
+"""One tree of errors. The message of each is the one line that a person reads; the docstring says what it means."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not.
-
-Tested by tests/buildserver/test_server.py.
-"""
+"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not."""
 
 from __future__ import annotations
 

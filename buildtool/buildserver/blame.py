@@ -1,7 +1,4 @@
-"""Whose failure it was: one table by the type of what was raised, not by where; and how the end of a command is judged.
-
-Tested by tests/buildserver/test_blame.py, and for commands by tests/buildserver/test_server.py.
-"""
+"""Whose failure it was: a table by the type of what was raised, not by where; and how a command's end is judged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether this machine takes an order: what its own configuration says, and what the project's functions answer.
-
-Tested by tests/buildserver/test_server.py.
-"""
+"""Whether this machine takes an order: what its own configuration says, and what the project's functions answer."""
 
 from __future__ import annotations
 

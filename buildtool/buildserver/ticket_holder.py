@@ -1,7 +1,4 @@
-"""The tickets of one Attempt: renewed where the metaserver does not take them any more.
-
-Tested by tests/buildserver/test_server.py.
-"""
+"""The tickets of one Attempt: renewed where the metaserver does not take them any more."""
 
 from __future__ import annotations
 

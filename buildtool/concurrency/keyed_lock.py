@@ -1,7 +1,4 @@
-"""One lock per key, kept only while somebody holds or wants it.
-
-Tested by tests/adapters/storage/test_logs.py and tests/adapters/storage/test_artifacts.py.
-"""
+"""One lock per key, kept only while somebody holds or wants it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer.
-
-Tested by tests/concurrency/test_fair_queue.py.
-"""
+"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,1 @@
-"""Reading ``config.py`` into frozen settings, with one located line for whatever is wrong in it.
-
-Tested by tests/configuration/test_settings.py and, for a reload, tests/programs/metaserver/test_reload.py.
-"""
+"""Reading ``config.py`` into frozen settings, with one located line for whatever is wrong in it."""

@@ -1,7 +1,4 @@
-"""Batches of events: how many are taken, what their decisions look at, and deciding them within a slice of time.
-
-Tested by tests/metaserver/test_broker.py.
-"""
+"""Batches of events: how many are taken, what their decisions look at, and deciding them within a slice of time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a submission demands: its options understood, its source mapped to a URL, its revision resolved.
-
-Tested by tests/metaserver/test_requests.py.
-"""
+"""What a submission demands: its options understood, its source mapped to a URL, its revision resolved."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What people are told when they ask why: made from what the scheduler explains and what the database has.
-
-Tested by tests/e2e/test_explanations.py and tests/metaserver/test_requests.py.
-"""
+"""What people are told when they ask why: made from what the scheduler explains and what the database has."""
 
 from __future__ import annotations
 

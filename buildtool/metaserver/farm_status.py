@@ -1,7 +1,4 @@
-"""How everything stands, for the operator: counts that are exact, and lists that are bounded.
-
-Tested by tests/metaserver/test_operations.py.
-"""
+"""How everything stands, for the operator: counts that are exact, and lists that are bounded."""
 
 from __future__ import annotations
 

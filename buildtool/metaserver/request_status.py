@@ -1,7 +1,4 @@
-"""How a Request stands, for people: the one place where rows become ``RequestStatus``.
-
-Tested by tests/metaserver/test_requests.py.
-"""
+"""How a Request stands, for people: the one place where rows become ``RequestStatus``."""
 
 from __future__ import annotations
 

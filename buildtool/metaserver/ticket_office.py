@@ -1,7 +1,4 @@
-"""Tickets for the transfer port, with which build servers send logs and artifacts and fetch commits.
-
-Tested by tests/metaserver/test_build_servers.py.
-"""
+"""Tickets for the transfer port, with which build servers send logs and artifacts and fetch commits."""
 
 from __future__ import annotations
 

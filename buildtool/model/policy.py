@@ -1,7 +1,4 @@
-"""How long things are remembered, how often they are tried, and when a machine or a Build is given up.
-
-The test is tests/scheduling/test_failures.py.
-"""
+"""How long things are remembered, how often they are tried, and when a machine or a Build is given up."""
 
 from __future__ import annotations
 

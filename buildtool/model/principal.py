@@ -1,7 +1,4 @@
-"""Who calls: made where a connection is known, and the first argument of every method of a service.
-
-Tested by tests/adapters/control/test_gateway.py and tests/metaserver/test_handlers.py.
-"""
+"""Who calls: made where a connection is known, and the first argument of every method of a service."""
 
 from __future__ import annotations
 

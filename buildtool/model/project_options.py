@@ -1,7 +1,4 @@
-"""All options of a project: its properties, its compile options, and those that every project takes.
-
-The test is tests/model/test_options.py.
-"""
+"""All options of a project: its properties, its compile options, and those that every project takes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Build servers: what they announce, what they hold of Attempts, and their state. Times are wall time in seconds.
-
-The test is tests/model/test_matching.py.
-"""
+"""Build servers: what they announce, what they hold of Attempts, and their state. Times are wall time in seconds."""
 
 from __future__ import annotations
 

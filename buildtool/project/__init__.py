@@ -1,7 +1,4 @@
-"""What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself.
-
-Tested by tests/project/test_recipe.py and tests/project/test_recipe_check.py.
-"""
+"""What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself."""
 
 from buildtool.errors import MachineFault
 from buildtool.model.options import Kind, Option, choice, flag, number, text, words

@@ -1,7 +1,4 @@
-"""What each message is called as over the control port, by who may call: the same table for both ends.
-
-The test is tests/protocol/test_transcripts.py.
-"""
+"""What each message is called as over the control port, by who may call: the same table for both ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The version of the protocol, and the message that every connection begins with.
-
-The test is tests/protocol/test_transcripts.py.
-"""
+"""The version of the protocol, and the message that every connection begins with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What ``shapes`` makes of each annotation, what is said where a value does not fit, and how sizes are counted.
-
-The test is tests/protocol/test_codec.py.
-"""
+"""What ``shapes`` makes of each annotation, what is said where a value does not fit, and how sizes are counted."""
 
 from __future__ import annotations
 

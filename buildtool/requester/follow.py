@@ -1,7 +1,4 @@
-"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections.
-
-Tested by tests/requester/test_requester.py.
-"""
+"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections."""
 
 from __future__ import annotations
 

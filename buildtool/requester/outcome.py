@@ -1,7 +1,4 @@
-"""How a request ends for the program that made it: exit codes, and what ``--json`` prints.
-
-Tested by tests/requester/test_requester.py and tests/requester/test_matrix.py.
-"""
+"""How a request ends for the program that made it: exit codes, and what ``--json`` prints."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Answers: what the sender of an event is told, once the decision is committed.
-
-The test is tests/scheduling/test_scheduler_machine.py.
-"""
+"""Answers: what the sender of an event is told, once the decision is committed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst).
-
-The test is tests/scheduling/test_endings.py.
-"""
+"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What cancels a Build: its requesters, an artifact that satisfies them all, or the operator.
-
-The test is tests/scheduling/test_endings.py.
-"""
+"""What cancels a Build: its requesters, an artifact that satisfies them all, or the operator."""
 
 from __future__ import annotations
 

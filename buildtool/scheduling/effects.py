@@ -1,7 +1,4 @@
-"""Effects: acts asked for, performed only after the commit.
-
-The test is tests/scheduling/test_scheduler_machine.py.
-"""
+"""Effects: acts asked for, performed only after the commit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Events: facts that reached the broker, and what is asked of it.
-
-The test is tests/scheduling/test_scheduler_machine.py.
-"""
+"""Events: facts that reached the broker, and what is asked of it."""
 
 from __future__ import annotations
 

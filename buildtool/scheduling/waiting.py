@@ -1,7 +1,4 @@
-"""Why a Build waits, and when it may start: computed when somebody asks, or when there is nothing left to wait for.
-
-The test is tests/scheduling/test_explain.py.
-"""
+"""Why a Build waits, and when it may start: computed when somebody asks, or when there is nothing left to wait for."""
 
 from __future__ import annotations
 

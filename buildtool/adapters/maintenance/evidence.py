@@ -1,7 +1,4 @@
-"""What says that a state directory was in use, though its database says nothing: a start would forget all of it.
-
-Tested by tests/adapters/maintenance/test_tenure.py.
-"""
+"""What says that a state directory was in use, though its database says nothing: a start would forget all of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is wrong with something stored: found by ``fsck``, shown as one line.
-
-Tested by tests/adapters/maintenance/test_fsck.py.
-"""
+"""What is wrong with something stored: found by ``fsck``, shown as one line."""
 
 from __future__ import annotations
 

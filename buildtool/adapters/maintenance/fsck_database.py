@@ -1,7 +1,4 @@
-"""Whether the database itself is sound: its pages and indexes, its references, and values that can be read.
-
-Tested by tests/adapters/maintenance/test_fsck.py.
-"""
+"""Whether the database itself is sound: its pages and indexes, its references, and values that can be read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether the files of the state directory are those that the rows name, byte for byte.
-
-Tested by tests/adapters/maintenance/test_fsck.py.
-"""
+"""Whether the files of the state directory are those that the rows name, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What keeps the metaserver from its work, or needs the operator: looked at twice a minute, told on ``/health``.
-
-Tested by tests/programs/metaserver/test_faults.py.
-"""
+"""What keeps the metaserver from its work, or needs the operator: looked at twice a minute, told on ``/health``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The outbox, as the mailer reads and marks it: each call is one transaction. Times are wall time in seconds.
-
-Tested by tests/adapters/sql/test_broker_store.py.
-"""
+"""The outbox, as the mailer reads and marks it: each call is one transaction. Times are wall time in seconds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How each value is read out of its table.
-
-Tested by tests/adapters/sql/test_broker_store.py.
-"""
+"""How each value is read out of its table."""
 
 from __future__ import annotations
 

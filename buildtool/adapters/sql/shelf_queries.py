@@ -1,7 +1,4 @@
-"""What stands on shelves, and what is like it: the reading that each decision about a demand begins with.
-
-Tested by tests/adapters/sql/test_broker_store.py.
-"""
+"""What stands on shelves, and what is like it: the reading that each decision about a demand begins with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which revision of the tables a database has, and how it comes to the one of this program.
-
-Tested by tests/adapters/sql/test_migrations.py.
-"""
+"""Which revision of the tables a database has, and how it comes to the one of this program."""
 
 from __future__ import annotations
 

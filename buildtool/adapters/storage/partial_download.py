@@ -1,7 +1,4 @@
-"""A file that is being fetched, beside the place where it will be: resumable, verified, renamed when it is whole.
-
-Tested by tests/adapters/http/test_transfer_client.py.
-"""
+"""A file that is being fetched, beside the place where it will be: resumable, verified, renamed when it is whole."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``quarantine/``: where files go that are damaged or belong to nobody, for a person to look at and delete.
-
-Tested by tests/adapters/maintenance/test_scrub_artifacts.py.
-"""
+"""``quarantine/``: where files go that are damaged or belong to nobody, for a person to look at and delete."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What each Attempt has uploaded so far, ``incoming/<build>-<epoch>``, added to by one connection at a time.
-
-Tested by tests/adapters/storage/test_artifacts.py.
-"""
+"""What each Attempt has uploaded so far, ``incoming/<build>-<epoch>``, added to by one connection at a time."""
 
 from __future__ import annotations
 

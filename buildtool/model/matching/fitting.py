@@ -1,7 +1,4 @@
-"""Which build server can build what, and with which of its offers.
-
-The test is tests/model/test_matching.py.
-"""
+"""Which build server can build what, and with which of its offers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Why not: what is wanted held against what there is, the reasons for every no, and their words.
-
-The test is tests/model/test_matching.py.
-"""
+"""Why not: what is wanted held against what there is, the reasons for every no, and their words."""
 
 from __future__ import annotations
 

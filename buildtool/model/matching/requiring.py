@@ -1,7 +1,4 @@
-"""What a request requires of the platform and of the machine, from what was said and what is here.
-
-The test is tests/model/test_matching.py.
-"""
+"""What a request requires of the platform and of the machine, from what was said and what is here."""
 
 from __future__ import annotations
 

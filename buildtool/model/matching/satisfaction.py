@@ -1,7 +1,4 @@
-"""Which artifact satisfies which demand, and which Build will.
-
-The test is tests/model/test_matching.py.
-"""
+"""Which artifact satisfies which demand, and which Build will."""
 
 from __future__ import annotations
 

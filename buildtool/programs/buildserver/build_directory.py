@@ -1,7 +1,4 @@
-"""The directory of one build server: where what lies in it, and that it is this process's alone.
-
-Covered by tests/programs/buildserver/test_main.py.
-"""
+"""The directory of one build server: where what lies in it, and that it is this process's alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What ``bin/buildserver.py show-info`` prints: what this machine offers, for people and for programs.
-
-Covered by tests/programs/buildserver/test_main.py.
-"""
+"""What ``bin/buildserver.py show-info`` prints: what this machine offers, for people and for programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Starts a program of a checkout, for ``bin/``, in the environment that ``make venv`` made.
 
-Needs nothing but the standard library, and a Python of any age: it may be the system's. Covered by
-tests/programs/common/test_accounts.py.
+Needs nothing but the standard library, and a Python of any age: it may be the system's.
 """
 
 import os

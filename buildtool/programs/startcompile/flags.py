@@ -1,7 +1,4 @@
-"""The flags of startcompile.py: its own, and one for each option that the project describes.
-
-Covered by tests/programs/startcompile/test_command_line.py.
-"""
+"""The flags of startcompile.py: its own, and one for each option that the project describes."""
 
 from __future__ import annotations
 

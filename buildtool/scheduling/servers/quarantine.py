@@ -1,7 +1,4 @@
-"""When a machine is quarantined: after breaking builds in a row, for longer each time; and what ends that.
-
-The test is tests/scheduling/test_failures.py.
-"""
+"""When a machine is quarantined: after breaking builds in a row, for longer each time; and what ends that."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Build servers come and go: logins, lost connections, and owners who are told.
-
-The test is tests/scheduling/servers/test_leases.py.
-"""
+"""Build servers come and go: logins, lost connections, and owners who are told."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How long a Build takes, from earlier ones: medians by project, platform and server, the most alike first.
-
-The test is tests/scheduling/test_explain.py.
-"""
+"""How long a Build takes, from earlier ones: medians by project, platform and server, the most alike first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What changed since the last commit: the rows to be written, and how each change is taken back.
-
-The test is tests/scheduling/test_scheduler_machine.py.
-"""
+"""What changed since the last commit: the rows to be written, and how each change is taken back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the configured projects say of scheduling: their policies, and how their properties compare.
-
-The test is tests/scheduling/test_scheduler_machine.py.
-"""
+"""What the configured projects say of scheduling: their policies, and how their properties compare."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The slots of build servers: which Attempts take them, and who has one free.
-
-The test is tests/scheduling/test_order.py.
-"""
+"""The slots of build servers: which Attempts take them, and who has one free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,1 @@
-"""Subversion: revisions, working copies, and one svn process at a time.
-
-Tested by tests/adapters/vcs/svn/test_svn.py.
-"""
+"""Subversion: revisions, working copies, and one svn process at a time."""
