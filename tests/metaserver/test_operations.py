@@ -1,9 +1,9 @@
 """What an operator asks for: what is shown, what each act changes, and what is said where nothing can be done."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,19 +48,6 @@ CLIENT = "c" * 32
 
 
 @define
-class Files(MemoryFiles):
-    """``ports.ArtifactRemoval`` too: ``removed`` are the digests whose files went."""
-
-    removed: list[str] = field(factory=list)
-
-    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
-        if await named():
-            return False
-        self.removed.append(digest)
-        return True
-
-
-@define
 class History:
     """``ports.OperatorStore`` over what a MemoryStore holds."""
 
@@ -92,7 +79,7 @@ class OperatorCase(SynchronousTestCase):
     """A service over a broker, and in-memory stores."""
 
     def setUp(self) -> None:
-        self.store, self.files, self.wall = MemoryStore(), Files(), WallClock()
+        self.store, self.files, self.wall = MemoryStore(), MemoryFiles(), WallClock()
         self.broker = Broker(State(POLICIES), self.store, self.wall, Clock(), self.files, Performed())
         self.history, self.troubles = History(self.store), Troubles()
         self.done(self.broker.start())

@@ -1,12 +1,13 @@
 """In-memory stand-ins for what the metaserver's shell talks to, behind the same ports as the real ones."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buildtool.errors import StorageUnavailable
+from buildtool.adapters.storage.artifacts import DIGEST
+from buildtool.errors import BadUpload, StorageUnavailable, WrongDigest
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -121,30 +122,58 @@ class MemoryStore:
 
 @define
 class MemoryFiles:
-    """Implements ``ports.ArtifactFiles``: every digest is there but those ``missing``."""
+    """Implements ``ports.ArtifactFiles`` and ``ArtifactRemover``: every digest is there but those ``missing``.
+
+    ``uploads`` are digest and size of what was sent, by build and epoch; ``removed`` the digests whose files went.
+    ``trouble`` is raised while it is set.
+    """
 
     missing: set[str] = field(factory=set)
     asked: list[str] = field(factory=list)
-    published: list[tuple[int, int, str, int]] = field(factory=list)
-    discarded: list[tuple[int, int]] = field(factory=list)
+    uploads: dict[tuple[int, int], tuple[str, int]] = field(factory=dict)
+    sizes: dict[str, int] = field(factory=dict)
+    removed: list[str] = field(factory=list)
     questions: int = 0
-    problem: Exception | None = None
     trouble: Exception | None = None
 
     async def absent(self, files: Collection[tuple[str, int]]) -> frozenset[tuple[str, int]]:
         self.questions += 1
-        if self.trouble is not None:
-            raise self.trouble
+        self._check()
         self.asked += [digest for digest, _ in files]
-        return frozenset(one for one in files if one[0] in self.missing)
+        return frozenset(one for one in files if not self._has(*one))
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
-        if self.problem is not None:
-            raise self.problem
-        self.published.append((build_id, epoch, digest, size))
+        self._check()
+        sent = self.uploads.pop((build_id, epoch), None)
+        if sent == (digest, size):
+            self.missing.discard(digest)
+            self.sizes[digest] = size
+        elif not self._has(digest, size):
+            if sent is not None and sent[1] == size:
+                raise WrongDigest("other bytes were sent")
+            raise BadUpload("it was not sent whole")
 
     async def discard(self, build_id: int, epoch: int) -> None:
-        self.discarded.append((build_id, epoch))
+        self._check()
+        self.uploads.pop((build_id, epoch), None)
+
+    async def remove_unless(self, digest: str, named: Callable[[], Awaitable[bool]]) -> bool:
+        if await named():
+            return False
+        self._check()
+        if digest in self.missing:
+            return False
+        self.missing.add(digest)
+        self.removed.append(digest)
+        return True
+
+    def _check(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _has(self, digest: str, size: int) -> bool:
+        known = digest not in self.missing and DIGEST.fullmatch(digest) is not None
+        return known and self.sizes.get(digest, size) == size
 
 
 @define
