@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
+from buildtool.adapters.processes.command import Cause, CommandResult
+from buildtool.adapters.storage.archive import Packed
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
@@ -19,7 +22,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import standard
 from buildtool.model.servers import HeldVerdict, Offer, OfferKind
-from buildtool.ports.buildserver import Halt, Obstacle, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import Halt, Obstacle, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, ClientChecker, Project
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
@@ -34,47 +37,74 @@ BASE = "http://metaserver.example"
 LOG_LIMIT = 1_000_000
 
 
-@frozen
-class Exit:
-    """How a fake command ends, as ``ports.CommandEnd`` says it."""
-
-    code: int | None = 0
-    cause: str = "exited"
-    seconds: float = 1.0
-    detail: str = "exited with code 0"
-    killed_from_outside: bool = False
-    obstacle: Obstacle | None = None
-
-    @property
-    def succeeded(self) -> bool:
-        return self.cause == "exited" and self.code == 0
+def ending(
+    code: int | None = 0,
+    cause: Cause = "exited",
+    seconds: float = 1.0,
+    detail: str = "exited with code 0",
+    obstacle: Obstacle | None = None,
+    signal: int | None = None,
+) -> CommandResult:
+    """Return how a command ends: of itself and well, where nothing else is said."""
+    return CommandResult(code, signal, cause, seconds, detail, obstacle)
 
 
-FAILED = Exit(code=2, detail="exited with code 2")
+FAILED = ending(code=2, detail="exited with code 2")
 
 
 class FakeCommand:
-    """A command that runs until the test ends it; ``stopped`` is why it was told to go."""
+    """A command that says ``output`` and runs until ``end``; ``stopped`` is why it was told to go.
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], limits: tuple[float, float]) -> None:
+    Whoever takes its output is waited for before its end is told; if they fail, that is its end.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        limits: tuple[float, float],
+        on_output: Callable[[bytes], Awaitable[None]],
+        output: bytes = b"",
+    ) -> None:
+        if not argv or not argv[0] or min(limits) <= 0:
+            raise ValueError("a command has a program, and limits that are more than nothing")
         self.argv = tuple(argv)
         self.environment = dict(environment)
         self.time_limit, self.silence_limit = limits
-        self.ended: Deferred[Exit] = Deferred()
+        self.ended: Deferred[CommandResult] = Deferred(lambda _: self.stop("cancelled"))
         self.stopped: list[str] = []
+        self._how: CommandResult | Failure | None = None
+        self._taken = False
+        saying = _awaited(on_output(output)) if output else _nothing()
+        Deferred.fromCoroutine(saying).addErrback(self._failed).addCallback(self._was_taken)
 
     def stop(self, reason: str) -> None:
-        self.stopped.append(reason)
+        if not self.ended.called:
+            self.stopped.append(reason)
 
-    def end(self, how: Exit | None = None) -> None:
-        self.ended.callback(Exit() if how is None else how)
+    def end(self, how: CommandResult | None = None) -> None:
+        """End in this way, or in the way in which it has ended before."""
+        self._how = self._how or how or ending()
+        self._tell()
+
+    def _failed(self, failure: Failure) -> None:
+        self._how = failure
+        self.stop("its output was not taken")
+
+    def _was_taken(self, _: None) -> None:
+        self._taken = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._how is not None and self._taken and not self.ended.called:
+            self.ended.callback(self._how)
 
 
 @define
 class FakeCommands:
     """Starts commands that end as ``script`` says, in order; what it does not name runs until the test ends it."""
 
-    script: list[Exit] = field(factory=list)
+    script: list[CommandResult] = field(factory=list)
     output: bytes = b""
     started: list[FakeCommand] = field(factory=list)
     consumers: list[Callable[[bytes], Awaitable[None]]] = field(factory=list)
@@ -89,18 +119,22 @@ class FakeCommands:
         time_limit: float,
         silence_limit: float,
     ) -> FakeCommand:
-        command = FakeCommand(argv, environment, (time_limit, silence_limit))
+        end = self.script.pop(0) if self.script else None
+        output = b"" if end is not None and end.cause == "not started" else self.output
+        command = FakeCommand(argv, environment, (time_limit, silence_limit), on_output, output)
         self.started.append(command)
         self.consumers.append(on_output)
-        if self.output:
-            Deferred.fromCoroutine(_awaited(on_output(self.output)))
-        if self.script:
-            command.end(self.script.pop(0))
+        if end is not None:
+            command.end(end)
         return command
 
 
 async def _awaited(result: Awaitable[None]) -> None:
     await result
+
+
+async def _nothing() -> None:
+    """A command that says nothing is waited for by nobody."""
 
 
 @define
@@ -122,11 +156,7 @@ class FakeSources:
         return Path(f"/sources/slot-{slot}")
 
 
-@frozen
-class FakePacked:
-    size: int = 1000
-    digest: str = "d" * 64
-    content_digest: str = "c" * 64
+PACKED = Packed(1000, "d" * 64, "c" * 64, ())
 
 
 @define
@@ -152,17 +182,17 @@ class FakeWorkshop:
     async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         return self.packed_arches
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         if self.packing is not None:
             await self.packing
             halt.check()
         if self.pack_error is not None:
             raise self.pack_error
-        if FakePacked().size > limit:
+        if PACKED.size > limit:
             raise BuildFailed(f"the artifact has more than the {limit} bytes that are allowed")
         self.packed.append(tuple(names))
         self.halts.append(halt)
-        return FakePacked()
+        return PACKED
 
     async def clear(self, slot: int, halt: Halt) -> None:
         halt.check()
@@ -366,7 +396,7 @@ would be ended in an order in which no program ever ends them, and say so in wha
 def place(
     *,
     max_builds: int = 1,
-    script: list[Exit] | None = None,
+    script: list[CommandResult] | None = None,
     of: Project | None = None,
     checkers: tuple[ClientChecker, ...] = (),
     time_limit: float | None = None,

@@ -40,7 +40,7 @@ from buildtool.ports.buildserver import Obstacle
 from buildtool.project.definition import Checked
 from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 from buildtool.protocol.messages import AbortOrder, Accepted, Done, Ended, Ok, Order, Welcome
-from tests.fakes_build import BASE, COMMIT, FAILED, Exit, Place, order, place, project, yes
+from tests.fakes_build import BASE, COMMIT, FAILED, Place, ending, order, place, project, yes
 from tests.support.logs import listening
 
 
@@ -95,7 +95,7 @@ class Case(SynchronousTestCase):
 class TakingOrders(Case):
     def test_an_order_becomes_an_uploaded_artifact(self) -> None:
         """Sources are checked out, the commands run, the deliverables are packed, uploaded, and told."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         assert self.take(at) == Accepted(1, 1)
         at.pass_time()
         (done,) = at.link.told
@@ -109,7 +109,7 @@ class TakingOrders(Case):
 
     def test_commands_get_a_minimal_environment(self) -> None:
         """Nothing of the donor's own environment but the search path reaches a recipe's commands."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         self.take(at)
         assert at.commands.started[0].environment == {
             "PATH": "/usr/bin", "HOME": "/slots/0/home", "TMPDIR": "/slots/0/tmp", "LANG": "C.UTF-8", "TZ": "UTC",
@@ -229,7 +229,7 @@ class WhoseFailure(Case):
         assert at.uploads.log.decode() == told.log_tail
 
     def test_a_missing_deliverable_is_the_projects_failure(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.workshop.pack_error = DeliverableMissing("promised program, did not deliver")
         self.take(at)
         assert (self.end(at).end, at.link.told[0]) == (AttemptEnd.FAILED, at.link.told[0])
@@ -237,7 +237,7 @@ class WhoseFailure(Case):
 
     def test_a_deliverable_that_cannot_be_packed_is_the_projects_failure(self) -> None:
         """A link out of the tree, or a line feed in a name, is there on every machine: none of them is to blame."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.workshop.pack_error = BadArchive("'program' cannot be packed: it is a link that leads out of the tree")
         self.take(at)
         told = self.end(at)
@@ -245,7 +245,7 @@ class WhoseFailure(Case):
 
     def test_programs_for_another_architecture_alone_are_the_projects_failure(self) -> None:
         """A recipe that forgets the cross compiler makes programs that run, but not where they are to."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.workshop.packed_arches = frozenset({"s390x"})
         self.take(at)
         told = self.end(at)
@@ -256,11 +256,11 @@ class WhoseFailure(Case):
         """The table of docs/integrator.rst: what is the project's, what is the machine's."""
         missing = "cannot start 'make': no such program in PATH=/usr/bin"
         cases = {
-            Exit(None, "time limit", 9, "ran longer than its limit of 9 s"): AttemptEnd.FAILED,
-            Exit(None, "silence limit", 9, "wrote nothing for 9 s"): AttemptEnd.FAILED,
-            Exit(None, "exited", 9, "was ended by SIGKILL", killed_from_outside=True): AttemptEnd.LIMITED,
-            Exit(None, "exited", 9, "was ended by SIGSEGV"): AttemptEnd.FAILED,
-            Exit(None, "not started", 0, missing): AttemptEnd.BROKEN,
+            ending(None, "time limit", 9, "ran longer than its limit of 9 s"): AttemptEnd.FAILED,
+            ending(None, "silence limit", 9, "wrote nothing for 9 s"): AttemptEnd.FAILED,
+            ending(None, "exited", 9, "was ended by SIGKILL", signal=9): AttemptEnd.LIMITED,
+            ending(None, "exited", 9, "was ended by SIGSEGV"): AttemptEnd.FAILED,
+            ending(None, "not started", 0, missing): AttemptEnd.BROKEN,
         }
         for how, whose in cases.items():
             at = place(script=[how])
@@ -293,13 +293,13 @@ class WhoseFailure(Case):
         ]
         for program, number, where, whose in cases:
             places = tuple(Path("/srv") / place for place in where)
-            end = Exit(None, "not started", 0, "'its directory' is a name", obstacle=Obstacle(number, places))
+            end = ending(None, "not started", 0, "'its directory' is a name", obstacle=Obstacle(number, places))
             with pytest.raises(Stopped) as raised:
                 judge_start(Command([program]), end, Path("/srv/tree"))
             assert raised.value.end is whose, (program, number, where)
 
     def test_the_reason_is_told_however_long_the_words_are_that_cannot_be_passed_on(self) -> None:
-        end = Exit(None, "not started", 0, "cannot start 'cc': too long", obstacle=Obstacle(errno.E2BIG))
+        end = ending(None, "not started", 0, "cannot start 'cc': too long", obstacle=Obstacle(errno.E2BIG))
         with pytest.raises(Stopped) as raised:
             judge_start(Command(["cc", "a" * 200_000]), end, Path("/srv/tree"))
         assert brief(raised.value.reason).endswith("...: cannot start 'cc': too long")
@@ -308,16 +308,16 @@ class WhoseFailure(Case):
         """The build made nothing, so ``./check`` is not there: that says nothing about the machine."""
         missing = Obstacle(errno.ENOENT, (Path("tree/check"),))
         at = place(
-            script=[Exit(), Exit(None, "not started", 0, "cannot start './check': no such file", obstacle=missing)]
+            script=[ending(), ending(None, "not started", 0, "cannot start './check': no such file", obstacle=missing)]
         )
         self.take(at)
         assert self.end(at).end is AttemptEnd.FAILED
 
     def test_the_donors_limit_is_the_machines_when_it_is_the_nearer(self) -> None:
         """Both limits count all commands of a build together."""
-        over = Exit(None, "time limit", 50, "ran longer than its limit")
+        over = ending(None, "time limit", 50, "ran longer than its limit")
         for donor, whose in ((60.0, AttemptEnd.LIMITED), (9000.0, AttemptEnd.FAILED)):
-            at = place(script=[Exit(seconds=10), over], time_limit=donor, of=project(time_limit=100.0))
+            at = place(script=[ending(seconds=10), over], time_limit=donor, of=project(time_limit=100.0))
             self.take(at)
             assert self.end(at).end is whose
             assert f"the build took longer than {min(donor, 100.0):g} s" in self.end(at).reason
@@ -436,7 +436,7 @@ class WhoseFailure(Case):
             def asks(wanted: Wanted, role: str = role) -> Plan:
                 return Plan([Command([wanted.tools[role]])], ["program"])
 
-            at = place(of=project(recipe=Recipe(3, asks)), script=[Exit()])
+            at = place(of=project(recipe=Recipe(3, asks)), script=[ending()])
             self.take(at)
             at.pass_time()
             (told,) = at.link.told
@@ -459,7 +459,7 @@ class WhoseFailure(Case):
         assert at.server.running == 0
 
     def test_an_artifact_over_the_limit_is_the_projects_failure(self) -> None:
-        at = place(script=[Exit(), Exit()], of=project(artifact_limit=999))
+        at = place(script=[ending(), ending()], of=project(artifact_limit=999))
         self.take(at)
         assert self.end(at).end is AttemptEnd.FAILED
         assert self.end(at).reason == "the artifact has more than the 999 bytes that are allowed"
@@ -470,7 +470,7 @@ class WhoseFailure(Case):
             (30.0, AttemptEnd.LIMITED, "packing: the build took longer than 30 s (the limit of this machine's owner)"),
             (None, AttemptEnd.FAILED, "packing: the build took longer than 100 s (the project's time limit)"),
         ):
-            at = place(script=[Exit(seconds=20), Exit()], time_limit=donor, of=project(time_limit=100.0))
+            at = place(script=[ending(seconds=20), ending()], time_limit=donor, of=project(time_limit=100.0))
             at.workshop.packing = Deferred()
             self.take(at)
             at.pass_time(100.0)
@@ -480,7 +480,7 @@ class WhoseFailure(Case):
             assert (told.end, told.reason) == (whose, said)
 
     def test_an_attempt_that_is_stopped_while_it_packs_ends_as_soon_as_that_has_noticed(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.workshop.packing = Deferred()
         self.take(at)
         self.successResultOf(Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "nobody waits"))))
@@ -493,7 +493,7 @@ class WhoseFailure(Case):
         at = place()
         self.take(at)
         leaving = Deferred.fromCoroutine(at.server.hand_back("SIGTERM"))
-        at.commands.started[0].end(Exit(None, "stopped", 1.0, "stopped"))
+        at.commands.started[0].end(ending(None, "stopped", 1.0, "stopped"))
         at.pass_time()
         self.successResultOf(leaving)
         assert at.workshop.cleared == []
@@ -502,7 +502,7 @@ class WhoseFailure(Case):
 class Uploading(Case):
     def test_an_upload_is_tried_again(self) -> None:
         """Lost connections and bytes that arrived wrong are tried again; an expired ticket is renewed first."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [Unavailable("reset"), BadTicket("expired"), BadUpload("wrong digest")]
         self.take(at)
         at.pass_time(20)
@@ -512,7 +512,7 @@ class Uploading(Case):
     def test_an_upload_is_tried_for_as_long_as_it_takes(self) -> None:
         """A transfer port that is away, or a disk that is full there, costs hours perhaps, but not the artifact."""
         for error in (Unavailable("reset"), StorageUnavailable("the disk is full")):
-            at = place(script=[Exit(), Exit()])
+            at = place(script=[ending(), ending()])
             at.uploads.errors = [error] * 1000
             self.take(at)
             at.pass_time(7200, 5)
@@ -524,7 +524,7 @@ class Uploading(Case):
     def test_a_defect_while_delivering_is_logged_and_the_next_try_is_made(self) -> None:
         """Only what is meant to end it ends it: people wait for what was built."""
         for where in ("uploads", "link"):
-            at = place(script=[Exit(), Exit()])
+            at = place(script=[ending(), ending()])
             broken: list[Exception] = [ValueError("not foreseen"), LookupError("nor this"), CancelledError()]
             getattr(at, where).errors = broken
             self.take(at)
@@ -534,7 +534,7 @@ class Uploading(Case):
             assert len(self.flushLoggedErrors()) == 3
 
     def test_an_upload_that_always_arrives_wrong_is_the_machines_failure(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [BadUpload("wrong digest")] * 1000
         self.take(at)
         told = self.end(at, 60)
@@ -544,20 +544,20 @@ class Uploading(Case):
     def test_an_upload_is_offered_again_with_its_end(self) -> None:
         """A metaserver that could not publish it may have thrown it away, or says so itself."""
         for error in (StorageUnavailable("disk full"), BadUpload("nothing was uploaded: send the file")):
-            at = place(script=[Exit(), Exit()])
+            at = place(script=[ending(), ending()])
             at.link.errors = [error]
             self.take(at)
             at.pass_time(10)
             assert (len(at.uploads.uploaded), [type(told) for told in at.link.told]) == (2, [Done])
 
     def test_what_the_metaserver_finds_too_long_is_the_projects_failure(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [TooLong("at most 5 bytes")]
         self.take(at)
         assert self.end(at).end is AttemptEnd.FAILED
 
     def test_the_end_is_told_again_while_the_metaserver_cannot_store_it(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.link.errors = [StorageUnavailable("disk full"), StorageUnavailable("disk full")]
         self.take(at)
         at.pass_time(10)
@@ -567,7 +567,7 @@ class Uploading(Case):
         """A broken upload that shows only at publishing is the machine's failure, not silence."""
         cases: tuple[list[BuildToolError], ...] = ([BadUpload("wrong digest")] * WRONG, [UsageError("a wrong name")])
         for errors in cases:
-            at = place(script=[Exit(), Exit()])
+            at = place(script=[ending(), ending()])
             at.link.errors = list(errors)
             self.take(at)
             told = self.end(at, 60)
@@ -583,7 +583,7 @@ class Stopping(Case):
         at.pass_time()
         assert at.commands.started[0].stopped == ["nobody waits"]
         assert (at.link.told, at.server.running) == ([], 1)
-        at.commands.started[0].end(Exit(None, "stopped", 1, "nobody waits"))
+        at.commands.started[0].end(ending(None, "stopped", 1, "nobody waits"))
         told = self.end(at)
         assert (told.end, told.reason, at.server.running) == (AttemptEnd.ABORTED, "nobody waits", 0)
 
@@ -597,7 +597,7 @@ class Stopping(Case):
         assert at.commands.started == []
 
     def test_an_abort_during_an_upload_breaks_it_off(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [Unavailable("reset")] * 1000
         self.take(at)
         Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "enough")))
@@ -622,10 +622,10 @@ class Stopping(Case):
         self.take(at, order(2))
         leaving = Deferred.fromCoroutine(at.server.hand_back("the owner needs the machine"))
         assert self.declined(at, order(3)) == "the owner needs the machine"
-        at.commands.started[0].end(Exit(None, "stopped", 1, ""))
+        at.commands.started[0].end(ending(None, "stopped", 1, ""))
         at.pass_time()
         self.assertNoResult(leaving)
-        at.commands.started[1].end(Exit(None, "stopped", 1, ""))
+        at.commands.started[1].end(ending(None, "stopped", 1, ""))
         at.pass_time()
         self.successResultOf(leaving)
         assert {told.end for told in at.link.told if isinstance(told, Ended)} == {AttemptEnd.RETURNED}
@@ -661,7 +661,7 @@ def keys(at: Place) -> dict[tuple[int, int], HeldState]:
 
 BUILDING, DONE, ENDED = HeldState.BUILDING, HeldState.DONE, HeldState.ENDED
 GO_ON, DELIVER, DROP = Verdict.GO_ON, Verdict.DELIVER, Verdict.DROP
-STOPPED = Exit(None, "stopped", 1, "")
+STOPPED = ending(None, "stopped", 1, "")
 
 
 class WithoutTheMetaserver(Case):
@@ -673,7 +673,7 @@ class WithoutTheMetaserver(Case):
         assert keys(at) == {(1, 1): BUILDING}
         at.pass_time(100)
         at.connect(2, [HeldVerdict(1, 1, GO_ON)])
-        at.commands.script = [Exit()]
+        at.commands.script = [ending()]
         at.commands.started[0].end()
         at.pass_time()
         assert [type(told) for told in at.link.told] == [Done]
@@ -686,7 +686,7 @@ class WithoutTheMetaserver(Case):
         self.take(at, order(1))
         self.take(at, order(2))
         at.lose()
-        at.commands.script = [Exit()]
+        at.commands.script = [ending()]
         at.commands.started[0].end()
         at.commands.started[1].end(FAILED)
         at.pass_time(3600, 10)
@@ -700,7 +700,7 @@ class WithoutTheMetaserver(Case):
 
     def test_an_end_is_on_disk_before_it_is_offered(self) -> None:
         """While the disk still writes, the Attempt builds as far as anybody hears, and keeps its slot."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.spool.hold = Deferred()
         self.take(at)
         at.pass_time()
@@ -750,7 +750,7 @@ class WithoutTheMetaserver(Case):
         self.take(before, order(1))
         self.take(before, order(2))
         before.lose()
-        before.commands.script = [Exit()]
+        before.commands.script = [ending()]
         before.commands.started[0].end()
         before.commands.started[1].end(FAILED)
         before.pass_time()
@@ -765,7 +765,7 @@ class WithoutTheMetaserver(Case):
 
     def test_a_metaserver_that_dies_before_it_answers_is_offered_all_of_it_again(self) -> None:
         """The one that is started again may have lost the bytes of the upload."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.link.errors = [Unavailable("no answer to 'done'")]
         self.take(at)
         at.lose()
@@ -847,7 +847,7 @@ class WithoutTheMetaserver(Case):
         self.take(at)
 
     def test_a_full_disk_makes_an_artifact_the_machines_failure_and_keeps_no_end_back(self) -> None:
-        for script, end in (([Exit(), Exit()], AttemptEnd.BROKEN), ([FAILED], AttemptEnd.FAILED)):
+        for script, end in (([ending(), ending()], AttemptEnd.BROKEN), ([FAILED], AttemptEnd.FAILED)):
             at = place(script=script)
             at.spool.error = MachineFault("the disk is full")
             self.take(at)
@@ -861,7 +861,7 @@ class WithoutTheMetaserver(Case):
             self.take(at, order(1))
             self.take(at, order(2))
             at.link.errors = [StorageUnavailable("the disk is full")] * 5
-            at.commands.script = [Exit()]
+            at.commands.script = [ending()]
             at.commands.started[0].end()
             assert self.declined(at, order(3)) == (
                 "too much waits here until the metaserver takes it: "
@@ -895,7 +895,7 @@ class Verdicts(Case):
             assert at.spool.kept == {}
 
     def test_a_dropped_artifact_is_deleted_and_not_delivered(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.lose()
         at.server.connected(Welcome(2, BASE, 10_000_000, 1_000_000, 60.0))
         at.link.away = True
@@ -907,7 +907,7 @@ class Verdicts(Case):
         assert (at.link.told, at.spool.kept, keys(at)) == ([], {}, {})
 
     def test_an_upload_that_is_dropped_is_broken_off(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.slow = Deferred()
         self.take(at)
         at.server.judged([HeldVerdict(1, 1, DROP)])
@@ -916,7 +916,7 @@ class Verdicts(Case):
 
     def test_what_is_to_be_delivered_is_tried_at_once(self) -> None:
         """Whatever pause the last failure has made."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [Unavailable("reset")] * 1000
         self.take(at)
         at.pass_time(16)
@@ -925,7 +925,7 @@ class Verdicts(Case):
         assert isinstance(at.link.told[0], Done)
 
     def test_a_new_session_ends_every_pause(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.errors = [Unavailable("reset")] * 1000
         self.take(at)
         at.pass_time(16)
@@ -945,7 +945,7 @@ class Verdicts(Case):
         assert at.spool.kept == {}
 
     def test_an_abort_that_crosses_the_end_is_told_instead_of_the_artifact(self) -> None:
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.spool.hold = Deferred()
         self.take(at)
         assert self.successResultOf(Deferred.fromCoroutine(at.server.abort(AbortOrder(1, 1, "enough")))) == Ok()
@@ -967,7 +967,7 @@ class Leaving(Case):
         assert self.declined(at, order(2)) == "the owner wants the machine at noon"
         assert at.commands.started[0].stopped == []
         at.uploads.errors = [Unavailable("reset")]
-        at.commands.script = [Exit()]
+        at.commands.script = [ending()]
         at.commands.started[0].end()
         self.assertNoResult(draining)
         at.pass_time()
@@ -1018,7 +1018,7 @@ class Leaving(Case):
         self.take(at, order(1))
         self.take(at, order(2))
         at.lose()
-        at.commands.script = [Exit()]
+        at.commands.script = [ending()]
         at.commands.started[0].end()
         at.pass_time()
         leaving = Deferred.fromCoroutine(at.server.hand_back("bye"))
@@ -1033,7 +1033,7 @@ class Leaving(Case):
 
     def test_what_is_not_taken_in_time_stays_on_disk(self) -> None:
         """A program that is told to stop waits for an upload, but not for ever; nothing of it goes on after that."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.slow = Deferred()
         self.take(at)
         leaving = Deferred.fromCoroutine(at.server.hand_back("bye"))

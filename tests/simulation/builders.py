@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.runtime.threads import Inline
+from buildtool.adapters.storage.archive import Packed
 from buildtool.adapters.storage.filesystem import Disk, OpenMode, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.buildserver.attempt import AttemptTools
@@ -24,7 +26,7 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
-from buildtool.ports.buildserver import Halt, Orders, PackedFile, SlotPlace, SourceCopy, Spooled
+from buildtool.ports.buildserver import Halt, Obstacle, Orders, SlotPlace, SourceCopy, Spooled
 from buildtool.ports.common import Executor
 from buildtool.protocol.messages import (
     AbortOrder,
@@ -36,7 +38,7 @@ from buildtool.protocol.messages import (
     Register,
     Welcome,
 )
-from tests.fakes_build import Exit
+from tests.fakes_build import FakeCommand, ending
 from tests.simulation import projects
 from tests.simulation.clock import Life
 from tests.simulation.machine import Machine
@@ -49,32 +51,24 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 KILL_AFTER = 5.0
+NO_MAKE = Obstacle(errno.ENOENT, (Path("/usr/bin/make"),))
 
 
-@frozen
-class Packed:
-    size: int
-    digest: str
-    content_digest: str
-
-
-class Making:
+class Making(FakeCommand):
     """``ports.RunningCommand``: ends after its time, or soon after it is told to."""
 
-    def __init__(self, life: Life, seconds: float, end: Exit) -> None:
-        self.ended: Deferred[Exit] = Deferred()
+    def __init__(self, life: Life, *command: Any) -> None:
         self._life = life
         self._began = life.seconds()
-        life.callLater(seconds, self._end, end)
+        super().__init__(*command)
 
     def stop(self, reason: str) -> None:
-        spent = self._life.seconds() - self._began
-        end = Exit(code=None, cause="stopped", seconds=spent, detail=f"stopped: {reason}")
-        self._life.callLater(KILL_AFTER * 0.5, self._end, end)
-
-    def _end(self, end: Exit) -> None:
-        if not self.ended.called:
-            self.ended.callback(end)
+        if not self.stopped:
+            seconds = self._life.seconds() - self._began + KILL_AFTER * 0.5
+            self._life.callLater(
+                KILL_AFTER * 0.5, self.end, ending(code=None, cause="stopped", seconds=seconds, detail=reason)
+            )
+        super().stop(reason)
 
 
 @define(eq=False)
@@ -101,20 +95,21 @@ class Workbench:
         truth = self.world.truths.of(revision, colour)
         seconds = truth.seconds * self.builder.slowness
         self.made[cwd] = (revision, colour)
-        output, end = f"making {colour} of {revision[:8]}\n", Exit(seconds=seconds)
+        output, end = f"making {colour} of {revision[:8]}\n", ending(seconds=seconds)
         if faults.on and rng.random() < self.builder.trouble:
             seconds *= rng.random()
             kind = rng.randrange(3)
             if kind == 0:
-                end = Exit(code=137, seconds=seconds, detail="exited with code 137", killed_from_outside=True)
+                end = ending(code=137, seconds=seconds, detail="exited with code 137")
             elif kind == 1:
-                output, end = output + "out of paper\n", Exit(code=1, seconds=seconds, detail="exited with code 1")
+                output, end = output + "out of paper\n", ending(code=1, seconds=seconds, detail="exited with code 1")
             else:
-                end = Exit(code=None, cause="not started", seconds=0.0, detail="cannot start 'make': no such program")
+                output, seconds = "", 0.0
+                end = ending(None, "not started", 0.0, "cannot start 'make': no such program", NO_MAKE)
         elif truth.fails:
-            end = Exit(code=2, seconds=seconds, detail="exited with code 2")
-        making = Making(self.life, seconds, end)
-        Deferred.fromCoroutine(_said(on_output, output.encode()))
+            end = ending(code=2, seconds=seconds, detail="exited with code 2")
+        making = Making(self.life, argv, environment, (time_limit, silence_limit), on_output, output.encode())
+        self.life.callLater(seconds, making.end, end)
         return making
 
     async def checkout(self, url: str, commit: str, slot: int, copy: SourceCopy | None = None) -> Path:
@@ -130,7 +125,7 @@ class Workbench:
     async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
         return frozenset()
 
-    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> PackedFile:
+    async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         revision, colour = self.made[root]
         await self.life.pause(0.2)
         halt.check()
@@ -144,7 +139,7 @@ class Workbench:
             raise MachineFault(f"cannot pack: {error.strerror}") from error
         digest = hashlib.sha256(data).hexdigest()
         self.world.watch.packed(self.builder.name, digest, revision, colour)
-        return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest())
+        return Packed(len(data), digest, hashlib.sha256(data[:40]).hexdigest(), ())
 
     async def clear(self, slot: int, halt: Halt) -> None:
         await self.life.pause(0.01)
@@ -167,10 +162,6 @@ class Workbench:
         if data is None:
             raise BadUpload(f"{path} cannot be read")
         return data
-
-
-async def _said(on_output: Callable[[bytes], Awaitable[None]], output: bytes) -> None:
-    await on_output(output)
 
 
 @define(eq=False)
