@@ -1,4 +1,7 @@
-"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not."""
+"""One Attempt on a build server, from the checked-out source to the packed artifact, and whose fault it is if not.
+
+Tested by tests/buildserver/test_server.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whose failure it was: a table by the type of what was raised, not by where; and how a command's end is judged."""
+"""Whose failure it was: one table by the type of what was raised, not by where; and how the end of a command is judged.
+
+Tested by tests/buildserver/test_blame.py, and for commands by tests/buildserver/test_server.py.
+"""
 
 from __future__ import annotations
 

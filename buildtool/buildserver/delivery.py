@@ -3,6 +3,8 @@
 Being offered is the rest of the log, the artifact's bytes, and the message that says how the Attempt ended. Whatever of
 that does not get through now is tried again, for as long as it takes: only the metaserver's own word ends it, that it
 has taken the end, that it never will, or that nobody wants it any more.
+
+Tested by tests/buildserver/test_server.py.
 """
 
 from __future__ import annotations

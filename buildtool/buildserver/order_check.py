@@ -1,4 +1,7 @@
-"""Whether this machine takes an order: what its own configuration says, and what the project's functions answer."""
+"""Whether this machine takes an order: what its own configuration says, and what the project's functions answer.
+
+Tested by tests/buildserver/test_server.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The tickets of one Attempt: renewed where the metaserver does not take them any more."""
+"""The tickets of one Attempt: renewed where the metaserver does not take them any more.
+
+Tested by tests/buildserver/test_server.py.
+"""
 
 from __future__ import annotations
 

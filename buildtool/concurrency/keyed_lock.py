@@ -1,4 +1,7 @@
-"""One lock per key, kept only while somebody holds or wants it."""
+"""One lock per key, kept only while somebody holds or wants it.
+
+Tested by tests/adapters/storage/test_logs.py and tests/adapters/storage/test_artifacts.py.
+"""
 
 from __future__ import annotations
 

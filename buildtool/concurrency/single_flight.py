@@ -1,4 +1,7 @@
-"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer."""
+"""Sharing one slow act among all who ask for it, without ever giving anybody a stale answer.
+
+Tested by tests/concurrency/test_fair_queue.py.
+"""
 
 from __future__ import annotations
 

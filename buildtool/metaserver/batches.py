@@ -1,4 +1,7 @@
-"""Batches of events: how many are taken, what their decisions look at, and deciding them within a slice of time."""
+"""Batches of events: how many are taken, what their decisions look at, and deciding them within a slice of time.
+
+Tested by tests/metaserver/test_broker.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a submission demands: its options understood, its source mapped to a URL, its revision resolved."""
+"""What a submission demands: its options understood, its source mapped to a URL, its revision resolved.
+
+Tested by tests/metaserver/test_requests.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What people are told when they ask why: made from what the scheduler explains and what the database has."""
+"""What people are told when they ask why: made from what the scheduler explains and what the database has.
+
+Tested by tests/e2e/test_explanations.py and tests/metaserver/test_requests.py.
+"""
 
 from __future__ import annotations
 

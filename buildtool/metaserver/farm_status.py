@@ -1,4 +1,7 @@
-"""How everything stands, for the operator: counts that are exact, and lists that are bounded."""
+"""How everything stands, for the operator: counts that are exact, and lists that are bounded.
+
+Tested by tests/metaserver/test_operations.py.
+"""
 
 from __future__ import annotations
 

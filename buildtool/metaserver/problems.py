@@ -1,6 +1,8 @@
 """What the operator should know: machines that share a name or do not stay, and builds that are not delivered.
 
 Of builds also what begins again and again, and what nobody can build since its project is not configured.
+
+Tested by tests/metaserver/test_build_servers.py and tests/metaserver/test_broker.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How a Request stands, for people: the one place where rows become ``RequestStatus``."""
+"""How a Request stands, for people: the one place where rows become ``RequestStatus``.
+
+Tested by tests/metaserver/test_requests.py.
+"""
 
 from __future__ import annotations
 

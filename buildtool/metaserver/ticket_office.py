@@ -1,4 +1,7 @@
-"""Tickets for the transfer port, with which build servers send logs and artifacts and fetch commits."""
+"""Tickets for the transfer port, with which build servers send logs and artifacts and fetch commits.
+
+Tested by tests/metaserver/test_build_servers.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How long things are remembered, how often they are tried, and when a machine or a Build is given up."""
+"""How long things are remembered, how often they are tried, and when a machine or a Build is given up.
+
+The test is tests/scheduling/test_failures.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who calls: made where a connection is known, and the first argument of every method of a service."""
+"""Who calls: made where a connection is known, and the first argument of every method of a service.
+
+Tested by tests/adapters/control/test_gateway.py and tests/metaserver/test_handlers.py.
+"""
 
 from __future__ import annotations
 

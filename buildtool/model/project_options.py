@@ -1,4 +1,7 @@
-"""All options of a project: its properties, its compile options, and those that every project takes."""
+"""All options of a project: its properties, its compile options, and those that every project takes.
+
+The test is tests/model/test_options.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Frozen values: what is asked, built, stored and offered. Times are wall time in seconds.
 
-docs/architecture.rst lists the words.
+docs/architecture.rst lists the words. The test is tests/model/test_keys.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Build servers: what they announce, what they hold of Attempts, and their state. Times are wall time in seconds."""
+"""Build servers: what they announce, what they hold of Attempts, and their state. Times are wall time in seconds.
+
+The test is tests/model/test_matching.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself."""
+"""What an integrator's ``config.py`` imports: descriptions of options, recipes, and the Project itself.
+
+Tested by tests/project/test_recipe.py and tests/project/test_recipe_check.py.
+"""
 
 from buildtool.errors import MachineFault
 from buildtool.model.options import Kind, Option, choice, flag, number, text, words

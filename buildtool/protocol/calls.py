@@ -1,4 +1,7 @@
-"""What each message is called as over the control port, by who may call: the same table for both ends."""
+"""What each message is called as over the control port, by who may call: the same table for both ends.
+
+The test is tests/protocol/test_transcripts.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The version of the protocol, and the message that every connection begins with."""
+"""The version of the protocol, and the message that every connection begins with.
+
+The test is tests/protocol/test_transcripts.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """How much one field of a message may hold, as the ``metadata`` of the attrs field says it.
 
 The keys of the metadata are the names of ``Limits``; a field without metadata has the defaults.
+
+The test is tests/protocol/test_codec.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What ``shapes`` makes of each annotation, what is said where a value does not fit, and how sizes are counted."""
+"""What ``shapes`` makes of each annotation, what is said where a value does not fit, and how sizes are counted.
+
+The test is tests/protocol/test_codec.py.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ As plain data a value is a dictionary with its class's name under ``type`` and o
 float, bool, None and lists only. A decoder takes what it knows and nothing else for it (a bool is no int, a text no
 longer than its limit). Names that it does not know are of a later minor version and ignored; a field that is absent has
 its default, and one without a default may not be.
+
+The test is tests/protocol/test_codec.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections."""
+"""Waiting in the foreground: how the request stands, and its log, both until the end and over lost connections.
+
+Tested by tests/requester/test_requester.py.
+"""
 
 from __future__ import annotations
 

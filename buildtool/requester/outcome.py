@@ -1,4 +1,7 @@
-"""How a request ends for the program that made it: exit codes, and what ``--json`` prints."""
+"""How a request ends for the program that made it: exit codes, and what ``--json`` prints.
+
+Tested by tests/requester/test_requester.py and tests/requester/test_matrix.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Answers: what the sender of an event is told, once the decision is committed."""
+"""Answers: what the sender of an event is told, once the decision is committed.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

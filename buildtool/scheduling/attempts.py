@@ -1,4 +1,7 @@
-"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst)."""
+"""What the end of an Attempt means: for its Build, its Requests, and its server (docs/integrator.rst).
+
+The test is tests/scheduling/test_endings.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What cancels a Build: its requesters, an artifact that satisfies them all, or the operator."""
+"""What cancels a Build: its requesters, an artifact that satisfies them all, or the operator.
+
+The test is tests/scheduling/test_endings.py.
+"""
 
 from __future__ import annotations
 

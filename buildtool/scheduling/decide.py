@@ -2,6 +2,8 @@
 
 The state is changed in memory; the caller commits ``state.journal.rows()`` and only then tells anybody, or takes the
 decision back with ``state.journal.rollback()``.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations

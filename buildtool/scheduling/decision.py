@@ -2,6 +2,8 @@
 
 Here stand the steps that every decision is made of: ending a Request and writing its mail, ending a Build, telling
 followers. What leads to them is in ``admission``, ``dispatching``, ``attempts`` and ``cancelling``.
+
+The test is tests/scheduling/test_endings.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A Build is given to the best idle capable server: native before cross before emulated, then the least loaded, then the
 one with more processors. A server that has a free slot takes, of all that it can build, what was admitted first.
+
+The test is tests/scheduling/test_order.py.
 """
 
 from __future__ import annotations

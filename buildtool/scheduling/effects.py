@@ -1,4 +1,7 @@
-"""Effects: acts asked for, performed only after the commit."""
+"""Effects: acts asked for, performed only after the commit.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Events: facts that reached the broker, and what is asked of it."""
+"""Events: facts that reached the broker, and what is asked of it.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """What the metaserver decides first at a restart, and when its clock was set: whatever waits for a time is put right.
 
 ``metaserver/broker.py`` loads what is open from the database and sends Restarted before anything else.
+
+The test is tests/scheduling/servers/test_leases.py.
 """
 
 from __future__ import annotations

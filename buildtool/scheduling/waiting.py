@@ -1,4 +1,7 @@
-"""Why a Build waits, and when it may start: computed when somebody asks, or when there is nothing left to wait for."""
+"""Why a Build waits, and when it may start: computed when somebody asks, or when there is nothing left to wait for.
+
+The test is tests/scheduling/test_explain.py.
+"""
 
 from __future__ import annotations
 

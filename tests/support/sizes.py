@@ -1,10 +1,10 @@
 """How large rooms, modules and classes may be, that a public class has a name of its own, and where tests stand."""
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from tests.support.checkout import Checkout, Module, read_checkout
 
@@ -18,15 +18,15 @@ METHODS = 20
 """The most methods and properties in one class."""
 
 
-def size_violations(root: Path, covered: Mapping[str, str] = MappingProxyType({})) -> list[str]:
-    """Return one sentence for each breach of these rules in the checkout at `root`; `covered` is like COVERED."""
+def size_violations(root: Path) -> list[str]:
+    """Return one sentence for each breach of these rules in the checkout at `root`."""
     checkout = read_checkout(root)
     return [
         *_over(_folders(checkout), MODULES, "modules"),
         *_over({m.path: m.lines for m in checkout.modules.values()}, LINES, "lines"),
         *_over(_classes(checkout), METHODS, "methods"),
         *_shared_names(checkout),
-        *_without_test(checkout, root, covered),
+        *_without_test(checkout, root),
     ]
 
 
@@ -70,25 +70,17 @@ def _shared_names(checkout: Checkout) -> Iterator[str]:
             yield f"{name} is a class in {', '.join(paths)}: give each public class a name of its own"
 
 
-def _without_test(checkout: Checkout, root: Path, covered: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is said of modules without a test at the mirrored path that `covered` has no test of."""
-    used = set()
+def _without_test(checkout: Checkout, root: Path) -> Iterator[str]:
+    """Yield what is said of modules without a test at the mirrored path, of which no docstring names one."""
+    packages = {one.folder: ast.get_docstring(one.tree) or "" for one in checkout.modules.values() if one.is_package}
     for module in checkout.modules.values():
-        path = Path(module.path.removeprefix("buildtool/"))
-        mirrored = (root / "tests" / path.with_name(f"test_{path.name}")).is_file()
-        if mirrored or module.is_package or module.group in {"bin", "root"} or "/migrations/" in module.path:
+        if module.is_package or module.group in {"bin", "root"} or "/migrations/" in module.path:
             continue
-        rows = {module.path, f"{module.folder}/"} & covered.keys()
-        used |= rows
-        if not any((root / "tests" / name).is_file() for row in rows for name in covered[row].split()):
+        path = Path(module.path.removeprefix("buildtool/"))
+        mirrored = root / "tests" / path.with_name(f"test_{path.name}")
+        named = re.findall(r"tests/[\w/]+\.py", f"{ast.get_docstring(module.tree)} {packages.get(module.folder)}")
+        if not mirrored.is_file() and not any((root / name).is_file() for name in named):
             yield (
-                f"{module.path} has no test: it stands at the mirrored path, or tests/support/covered.py "
-                "says for the module or its folder which test covers it"
+                f"{module.path} has no test: it stands at the mirrored path, or the docstring of the module or "
+                "of its package names the test that covers it"
             )
-    yield from (f"{row} in tests/support/covered.py is no module without a test" for row in covered.keys() - used)
-    names = {name for row in covered.values() for name in row.split()}
-    yield from (
-        f"tests/{name} in tests/support/covered.py is not there"
-        for name in sorted(names)
-        if not (root / "tests" / name).is_file()
-    )

@@ -1,1 +1,4 @@
-"""HTTP with bodies as streams: the transfer port, its client, and the server of the pages."""
+"""HTTP with bodies as streams: the transfer port, its client, and the server of the pages.
+
+Tested by tests/adapters/http/test_transfer_site.py and tests/adapters/http/test_transfer_client.py.
+"""

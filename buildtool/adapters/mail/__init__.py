@@ -1,1 +1,4 @@
-"""Mails: what they say, when they go out, and SMTP."""
+"""Mails: what they say, when they go out, and SMTP.
+
+Tested by tests/adapters/mail/test_text.py and tests/adapters/mail/test_mailer.py.
+"""

@@ -1,4 +1,7 @@
-"""What says that a state directory was in use, though its database says nothing: a start would forget all of it."""
+"""What says that a state directory was in use, though its database says nothing: a start would forget all of it.
+
+Tested by tests/adapters/maintenance/test_tenure.py.
+"""
 
 from __future__ import annotations
 

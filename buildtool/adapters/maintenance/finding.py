@@ -1,4 +1,7 @@
-"""What is wrong with something stored: found by ``fsck``, shown as one line."""
+"""What is wrong with something stored: found by ``fsck``, shown as one line.
+
+Tested by tests/adapters/maintenance/test_fsck.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether the database itself is sound: its pages and indexes, its references, and values that can be read."""
+"""Whether the database itself is sound: its pages and indexes, its references, and values that can be read.
+
+Tested by tests/adapters/maintenance/test_fsck.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether the files of the state directory are those that the rows name, byte for byte."""
+"""Whether the files of the state directory are those that the rows name, byte for byte.
+
+Tested by tests/adapters/maintenance/test_fsck.py.
+"""
 
 from __future__ import annotations
 

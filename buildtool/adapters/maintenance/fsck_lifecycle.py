@@ -1,6 +1,8 @@
 """Whether the rows say together what the lifecycles allow: invariants that no single row shows.
 
 Each check returns its findings by ``now``, wall time in seconds.
+
+Tested by tests/adapters/maintenance/test_fsck.py.
 """
 
 from __future__ import annotations

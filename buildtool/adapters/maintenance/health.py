@@ -1,4 +1,7 @@
-"""What keeps the metaserver from its work, or needs the operator: looked at twice a minute, told on ``/health``."""
+"""What keeps the metaserver from its work, or needs the operator: looked at twice a minute, told on ``/health``.
+
+Tested by tests/programs/metaserver/test_faults.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The scrubber of finished logs: each is read to its end, slowly, and one that cannot be is moved to quarantine.
 
 Nothing is built again for a log; its page says from then on that there is none. The end of it is in the database.
+
+Tested by tests/adapters/maintenance/test_scrub_artifacts.py.
 """
 
 from __future__ import annotations

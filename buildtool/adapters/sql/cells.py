@@ -1,4 +1,7 @@
-"""How each value is written into its table."""
+"""How each value is written into its table.
+
+Tested by tests/adapters/sql/test_broker_store.py.
+"""
 
 from __future__ import annotations
 

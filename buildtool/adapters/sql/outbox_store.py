@@ -1,4 +1,7 @@
-"""The outbox, as the mailer reads and marks it: each call is one transaction. Times are wall time in seconds."""
+"""The outbox, as the mailer reads and marks it: each call is one transaction. Times are wall time in seconds.
+
+Tested by tests/adapters/sql/test_broker_store.py.
+"""
 
 from __future__ import annotations
 

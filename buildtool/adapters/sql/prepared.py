@@ -4,6 +4,8 @@ SQLAlchemy finds out for each execution which text a statement has and what is t
 several times as long as SQLite needs to run it. Here that is done once; the driver gets the values as they are, so
 these statements have no columns whose values differ from what the driver takes and gives (flags read back as numbers).
 ``bench-results/kept-2026-11-26-statements.jsonl`` has what that is worth, ``tests/benchmarks/statements.py`` takes it.
+
+Tested by tests/adapters/sql/test_broker_store.py.
 """
 
 from __future__ import annotations

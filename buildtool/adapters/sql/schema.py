@@ -3,6 +3,8 @@
 Canonical values and lists are canonical JSON text, enums their values, times seconds of wall time as floats. Lists
 are read newest first by id, so the indexes that serve them end in the id; what is open is found by partial indexes
 whose size does not depend on history.
+
+Tested by tests/adapters/sql/test_migrations.py.
 """
 
 from __future__ import annotations

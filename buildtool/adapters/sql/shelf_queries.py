@@ -1,4 +1,7 @@
-"""What stands on shelves, and what is like it: the reading that each decision about a demand begins with."""
+"""What stands on shelves, and what is like it: the reading that each decision about a demand begins with.
+
+Tested by tests/adapters/sql/test_broker_store.py.
+"""
 
 from __future__ import annotations
 

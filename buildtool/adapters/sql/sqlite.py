@@ -2,6 +2,8 @@
 
 The metaserver's connection is the only one that writes: one thread, WAL, synchronous FULL, so that what a commit
 returned from survives a loss of power. Anybody else reads (``SqliteDatabase.reading``), and may do so at the same time.
+
+Tested by tests/adapters/sql/test_database.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which revision of the tables a database has, and how it comes to the one of this program."""
+"""Which revision of the tables a database has, and how it comes to the one of this program.
+
+Tested by tests/adapters/sql/test_migrations.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Artifact files are published, taken away and put into quarantine one at a time for each digest.
 
 So what looks after the files behind everybody's back never takes one that is just being published again.
+
+Tested by tests/adapters/maintenance/test_purging.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 What is locked is the directory itself, whatever its name is and whatever becomes of the files in it; the file ``lock``
 says who holds it.
+
+Tested by tests/adapters/maintenance/test_tenure.py.
 """
 
 from __future__ import annotations

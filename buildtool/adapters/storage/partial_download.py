@@ -1,4 +1,7 @@
-"""A file that is being fetched, beside the place where it will be: resumable, verified, renamed when it is whole."""
+"""A file that is being fetched, beside the place where it will be: resumable, verified, renamed when it is whole.
+
+Tested by tests/adapters/http/test_transfer_client.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``quarantine/``: where files go that are damaged or belong to nobody, for a person to look at and delete."""
+"""``quarantine/``: where files go that are damaged or belong to nobody, for a person to look at and delete.
+
+Tested by tests/adapters/maintenance/test_scrub_artifacts.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What each Attempt has uploaded so far, ``incoming/<build>-<epoch>``, added to by one connection at a time."""
+"""What each Attempt has uploaded so far, ``incoming/<build>-<epoch>``, added to by one connection at a time.
+
+Tested by tests/adapters/storage/test_artifacts.py.
+"""
 
 from __future__ import annotations
 

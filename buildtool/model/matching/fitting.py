@@ -1,4 +1,7 @@
-"""Which build server can build what, and with which of its offers."""
+"""Which build server can build what, and with which of its offers.
+
+The test is tests/model/test_matching.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Why not: what is wanted held against what there is, the reasons for every no, and their words."""
+"""Why not: what is wanted held against what there is, the reasons for every no, and their words.
+
+The test is tests/model/test_matching.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a request requires of the platform and of the machine, from what was said and what is here."""
+"""What a request requires of the platform and of the machine, from what was said and what is here.
+
+The test is tests/model/test_matching.py.
+"""
 
 from __future__ import annotations
 

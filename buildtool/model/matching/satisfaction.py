@@ -1,4 +1,7 @@
-"""Which artifact satisfies which demand, and which Build will."""
+"""Which artifact satisfies which demand, and which Build will.
+
+The test is tests/model/test_matching.py.
+"""
 
 from __future__ import annotations
 

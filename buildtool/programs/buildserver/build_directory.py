@@ -1,4 +1,7 @@
-"""The directory of one build server: where what lies in it, and that it is this process's alone."""
+"""The directory of one build server: where what lies in it, and that it is this process's alone.
+
+Covered by tests/programs/buildserver/test_main.py.
+"""
 
 from __future__ import annotations
 

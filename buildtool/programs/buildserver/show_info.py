@@ -1,4 +1,7 @@
-"""What ``bin/buildserver.py show-info`` prints: what this machine offers, for people and for programs."""
+"""What ``bin/buildserver.py show-info`` prints: what this machine offers, for people and for programs.
+
+Covered by tests/programs/buildserver/test_main.py.
+"""
 
 from __future__ import annotations
 

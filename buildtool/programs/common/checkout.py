@@ -1,6 +1,7 @@
 """Starts a program of a checkout, for ``bin/``, in the environment that ``make venv`` made.
 
-Needs nothing but the standard library, and a Python of any age: it may be the system's.
+Needs nothing but the standard library, and a Python of any age: it may be the system's. Covered by
+tests/programs/common/test_accounts.py.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""The flags of startcompile.py: its own, and one for each option that the project describes."""
+"""The flags of startcompile.py: its own, and one for each option that the project describes.
+
+Covered by tests/programs/startcompile/test_command_line.py.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""``bin/webserver``: the pages, in a process of their own."""
+"""``bin/webserver``: the pages, in a process of their own.
+
+Tested by tests/web/test_webserver.py.
+"""

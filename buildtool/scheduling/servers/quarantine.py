@@ -1,4 +1,7 @@
-"""When a machine is quarantined: after breaking builds in a row, for longer each time; and what ends that."""
+"""When a machine is quarantined: after breaking builds in a row, for longer each time; and what ends that.
+
+The test is tests/scheduling/test_failures.py.
+"""
 
 from __future__ import annotations
 

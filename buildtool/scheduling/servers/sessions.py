@@ -1,4 +1,7 @@
-"""Build servers come and go: logins, lost connections, and owners who are told."""
+"""Build servers come and go: logins, lost connections, and owners who are told.
+
+The test is tests/scheduling/servers/test_leases.py.
+"""
 
 from __future__ import annotations
 

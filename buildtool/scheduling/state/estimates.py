@@ -1,4 +1,7 @@
-"""How long a Build takes, from earlier ones: medians by project, platform and server, the most alike first."""
+"""How long a Build takes, from earlier ones: medians by project, platform and server, the most alike first.
+
+The test is tests/scheduling/test_explain.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What changed since the last commit: the rows to be written, and how each change is taken back."""
+"""What changed since the last commit: the rows to be written, and how each change is taken back.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Until when each Attempt is believed alive (docs/adr/0009-leases.md).
 
 Leases are not in the database: after a start each is given a fresh full term.
+
+The test is tests/scheduling/servers/test_leases.py.
 """
 
 from __future__ import annotations

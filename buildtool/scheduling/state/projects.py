@@ -1,4 +1,7 @@
-"""What the configured projects say of scheduling: their policies, and how their properties compare."""
+"""What the configured projects say of scheduling: their policies, and how their properties compare.
+
+The test is tests/scheduling/test_scheduler_machine.py.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ Builds are grouped by *demand class*: all that decides who can build them. Wheth
 for a class and not once for a Build, so that a decision costs as much behind fifty thousand queued Builds as behind
 ten. Within a class the order is that of admission; a server takes the first over all classes that it can build,
 which is FIFO among Builds that compete for at least one common server.
+
+The test is tests/scheduling/test_order.py.
 """
 
 from __future__ import annotations

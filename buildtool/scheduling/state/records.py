@@ -1,6 +1,8 @@
 """The open records and what is found by them: every change of one goes through ``put``, which keeps the indexes.
 
 A finished Request, Build or Attempt leaves with the change that ended it.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations

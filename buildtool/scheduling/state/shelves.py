@@ -1,6 +1,8 @@
 """Shelves: finished artifacts and remembered failures, loaded when an event needs them, dropped when they are many.
 
 Neither memory nor the start depend on history: what is not here is in the database.
+
+The test is tests/scheduling/state/test_hits.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The slots of build servers: which Attempts take them, and who has one free."""
+"""The slots of build servers: which Attempts take them, and who has one free.
+
+The test is tests/scheduling/test_order.py.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The database is the truth; this is rebuilt from it at the start. Every change is in the ``journal``, which has the rows
 to be committed, and can take them back.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The open records by key: what every other part of the state looks at. They are changed by ``records`` only.
 
 Beside them what is remembered of names of build servers, of which nothing is in the database.
+
+The test is tests/scheduling/test_scheduler_machine.py.
 """
 
 from __future__ import annotations
