@@ -200,7 +200,8 @@ class BuildServerConnections:
     async def silence(self, server: str, session: int) -> float:
         """Ask a build server whether it is there; return for how many seconds nothing was heard of it, 0 if it answers.
 
-        However many want to know at the same time, it is asked once. Infinity when it has no connection any more.
+        However many want to know, it is asked once, and once more for those that come meanwhile. Infinity when it has
+        no connection any more.
         """
         connection = self._connections.get((server, session))
         if connection is None:

@@ -50,7 +50,6 @@ from buildtool.requester.text import how_to_go_on, request_id_words, waits
 
 PROGRAM = "startcompile.py"
 
-_HASHED = 1024 * 1024
 _ANY_WRITE = 0o222
 
 
@@ -334,10 +333,7 @@ def _holds(path: Path, size: int, digest: str) -> bool:
     try:
         if path.stat().st_size != size:
             return False
-        hasher = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(_HASHED):
-                hasher.update(block)
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except OSError:
         return False
-    return hasher.hexdigest() == digest
