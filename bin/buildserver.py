@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Start a build server from a checkout, in the environment that `make venv` made."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # in place of bin/, whose files are not modules
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # not bin/, whose files are no modules
 
 from buildtool.programs.common.checkout import start
 
