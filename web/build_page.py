@@ -30,9 +30,6 @@ from .views import (
     WaitRow,
 )
 
-ATTEMPTS_SHOWN = 60
-"""The newest Attempts of a Build that its page shows; a build that no machine takes for days has more."""
-
 _ROW = 38
 _TEXT = 13
 _BAR = 20
@@ -43,10 +40,10 @@ _THIN = 0.4
 def build_page(detail: BuildDetail, urls: Urls, now: float, why: Explanation | None = None) -> BuildPage:
     """Return all about one Build; ``why`` is the metaserver's own explanation of one that waits."""
     build = detail.build
-    shown = detail.attempts[-ATTEMPTS_SHOWN:]
+    shown = detail.attempts
     left = shown[0].epoch - 1 if shown else 0  # they are numbered from 1 on, and not all of them may be in detail
     more = detail.request_count - len(detail.requests)
-    tail = _telling(build, detail.attempts)
+    tail = _telling(build, shown)
     return BuildPage(
         id=build.id,
         url=urls.build(build.id),

@@ -13,6 +13,12 @@ from buildtool.protocol.messages import Explanation
 
 # --- what the pages read --------------------------------------------------------------------------------
 
+REQUESTS_SHOWN = 100
+"""How many of a Build's Requests its page has: the first."""
+
+ATTEMPTS_SHOWN = 50
+"""How many of a Build's Attempts its page has: the newest; one that no machine takes for days has more."""
+
 
 @frozen
 class Overview:

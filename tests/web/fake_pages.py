@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from buildtool.errors import NotFound, StorageUnavailable
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
 from buildtool.model.servers import Server
 from buildtool.ports.pages import (
+    ATTEMPTS_SHOWN,
+    REQUESTS_SHOWN,
     BuildDetail,
     BuildLine,
     EventLine,
@@ -21,6 +23,8 @@ from buildtool.ports.pages import (
 
 NOW = 1_790_000_000.0
 """The wall time of every test."""
+
+IN_A_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
 
 
 class FixedClock:
@@ -46,17 +50,19 @@ class FakePages:
         if self.broken is not None:
             raise self.broken
 
-    def _running(self, server: str) -> tuple[RunningBuild, ...]:
+    def _running(self) -> list[RunningBuild]:
+        """Everything that takes a slot, oldest first."""
         made = {build.id: build for build in self.builds_made}
-        open_ones = [it for it in self.attempts if it.state is not AttemptState.ENDED and it.build_id in made]
-        return tuple(RunningBuild(it, made[it.build_id]) for it in open_ones if it.server == server)
+        open_ones = [it for it in self.attempts if it.state in IN_A_SLOT and it.build_id in made]
+        in_order = sorted(open_ones, key=lambda it: (it.offered_at, it.build_id))
+        return [RunningBuild(evolve(it, log_tail=""), made[it.build_id]) for it in in_order]
 
     def _artifact(self, build: Build) -> Artifact | None:
         return next((it for it in self.artifacts if it.id == build.artifact_id), None)
 
     def _line(self, build: Build) -> BuildLine:
-        own = [it for it in self.attempts if it.build_id == build.id]
-        chosen = [it for it in own if it.epoch == build.deciding_epoch] or own
+        epoch = build.epoch if build.deciding_epoch is None else build.deciding_epoch
+        chosen = [evolve(it, log_tail="") for it in self.attempts if (it.build_id, it.epoch) == (build.id, epoch)]
         asked = sum(it.build_id == build.id for it in self.requests)
         return BuildLine(build, chosen[-1] if chosen else None, self._artifact(build), asked)
 
@@ -65,26 +71,28 @@ class FakePages:
         states = Counter(build.state for build in self.builds_made)
         connected = [server for server in self.servers if server.connected]
         queued = [build for build in self.builds_made if build.state is BuildState.QUEUED]
+        given_out = [it for it in self.artifacts if not it.withdrawn]
         return Overview(
             builds={state: states[state] for state in BuildState},
             requests_waiting=sum(it.state is RequestState.WAITING for it in self.requests),
             servers_connected=len(connected),
             servers_known=len(self.servers),
             slots=sum(server.capability.max_builds for server in connected),
-            running=sum(len(self._running(server.name)) for server in connected),
-            artifacts=len(self.artifacts),
-            artifact_bytes=sum(it.size for it in self.artifacts),
+            running=len(self._running()),
+            artifacts=len(given_out),
+            artifact_bytes=sum(it.size for it in given_out),
             mails_unsent=0,
             mails_refused=len(self.mail_errors),
-            oldest_queued=min(queued, key=lambda build: build.created_at, default=None),
+            oldest_queued=min(queued, key=lambda build: build.place, default=None),
             last_event=0,
         )
 
     async def build_servers(self, *, skip: int = 0, limit: int = 50, name: str = "") -> Sequence[ServerLine]:
         self._check()
         wanted = [it for it in self.servers if name in ("", it.name)]
-        shown = sorted(wanted, key=lambda it: (not it.connected, it.name))[skip : skip + limit]
-        return [ServerLine(it, self._running(it.name)) for it in shown]
+        shown = sorted(wanted, key=lambda it: (not it.connected, it.name))[max(skip, 0) :][:limit]
+        running = self._running()
+        return [ServerLine(it, tuple(one for one in running if one.attempt.server == it.name)) for it in shown]
 
     async def builds(
         self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None
@@ -97,16 +105,17 @@ class FakePages:
             and project in (None, build.spec.project)
             and state in (None, build.state)
         ]
-        return [self._line(build) for build in wanted[:limit]]
+        return [self._line(build) for build in wanted[: max(limit, 0)]]
 
     async def build(self, build_id: int) -> BuildDetail | None:
         self._check()
         for build in self.builds_made:
             if build.id == build_id:
-                asked = [it for it in self.requests if it.build_id == build_id]
-                lines = tuple(RequestLine(it, self.mail_errors.get(it.id, "")) for it in asked[:20])
-                attempts = tuple(it for it in self.attempts if it.build_id == build_id)
-                return BuildDetail(build, attempts, lines, len(asked), self._artifact(build))
+                asked = sorted((it for it in self.requests if it.build_id == build_id), key=lambda it: it.id)
+                lines = tuple(RequestLine(it, self.mail_errors.get(it.id, "")) for it in asked[:REQUESTS_SHOWN])
+                attempts = sorted((it for it in self.attempts if it.build_id == build_id), key=lambda it: it.epoch)
+                newest = tuple(attempts[-ATTEMPTS_SHOWN:])
+                return BuildDetail(build, newest, lines, len(asked), self._artifact(build))
         return None
 
     async def request(self, request_id: int) -> RequestLine | None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildtool.model.records import Attempt, AttemptEnd, Build, BuildState, RequestState
+from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN
 from buildtool.web import presenters
 from buildtool.web.build_page import build_page, deciding_epoch, timeline
 from buildtool.web.urls import Urls
@@ -59,17 +60,17 @@ def test_a_failure_shows_the_end_of_the_log_that_decided_it() -> None:
 
 def test_requests_that_are_not_shown_are_counted() -> None:
     made = build(1, BuildState.QUEUED, 10)
-    asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(25)]
+    asked = [request(number, made, "a@example.org", RequestState.WAITING) for number in range(REQUESTS_SHOWN + 5)]
     page = build_page(detail(1, FakePages(builds_made=[made], requests=asked)), URLS, NOW)
-    assert (len(page.requests), page.more_requests) == (20, "and 5 more requests.")
+    assert (len(page.requests), page.more_requests) == (REQUESTS_SHOWN, "and 5 more requests.")
 
 
 def test_a_build_that_was_tried_very_often_shows_its_newest_attempts() -> None:
     made = build(1, BuildState.QUEUED, 10_000)
     tried = [attempt(1, epoch, "elm", 10_000 - epoch, AttemptEnd.REFUSED, 1) for epoch in range(1, 100)]
     page = build_page(detail(1, FakePages(builds_made=[made], attempts=tried)), URLS, NOW)
-    assert [row.epoch for row in page.attempts] == list(range(40, 100))
-    assert page.earlier == "39 earlier attempts not shown."
+    assert [row.epoch for row in page.attempts] == list(range(100 - ATTEMPTS_SHOWN, 100))
+    assert page.earlier == "49 earlier attempts not shown."
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ from buildtool.adapters.sql.schema import artifacts, attempts, builds, events, o
 from buildtool.concurrency.bounded_cache import remembering, weight
 from buildtool.model.records import AttemptState, BuildState
 from buildtool.ports.pages import (
+    ATTEMPTS_SHOWN,
+    REQUESTS_SHOWN,
     BuildDetail,
     BuildLine,
     EventLine,
@@ -45,12 +47,6 @@ from buildtool.ports.pages import (
 
 TOTALS_AGE = 15.0
 """Seconds that the figures over all history are kept before they are counted again."""
-
-REQUESTS_SHOWN = 100
-"""How many of a Build's Requests its page has."""
-
-ATTEMPTS_SHOWN = 50
-"""How many of a Build's Attempts its page has: the newest."""
 
 RUNNING_SHOWN = 1_000
 """How much of what runs is read for one page of build servers: the oldest."""

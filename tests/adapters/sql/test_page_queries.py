@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Engine, event
 from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
-from buildtool.adapters.sql.page_queries import ATTEMPTS_SHOWN, REQUESTS_SHOWN, TOTALS_AGE, SqlPages
+from buildtool.adapters.sql.page_queries import TOTALS_AGE, SqlPages
 from buildtool.adapters.sql.schema import REVISION
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.errors import StorageUnavailable
 from buildtool.model.records import AttemptState, AuditEvent, Build, BuildState, RequestState, Row
-from buildtool.ports.pages import BuildLine, Pages, RunningBuild
+from buildtool.ports.pages import ATTEMPTS_SHOWN, REQUESTS_SHOWN, BuildLine, Pages, RunningBuild
 from tests.adapters.sql.test_broker_store import ARTIFACT, ATTEMPT, BUILD, MAIL, REFUSAL, REQUEST, SERVER
 from tests.support.databases import KINDS, Opened, database_of
 from tests.support.inline import run
