@@ -15,6 +15,7 @@ from buildtool.model.options import Kind, Option, written
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.properties import Property, Role
+from buildtool.model.text import quoted
 from buildtool.project.definition import Checked, Project
 from buildtool.project.recipe import Plan, PlatformTools, Wanted
 from buildtool.project.user_errors import ask, ask_url, at, defined
@@ -237,7 +238,7 @@ def _try_recipe(project: Project, question: RecipeQuestion, within: Within) -> N
             return  # it says itself that there is nothing to be had, here or at all
     where = f"{at(defined(plan))} ({question.words})"
     if not isinstance(answers[0], Plan):
-        raise ConfigurationError(f"{whom} answered {answers[0]!r}, not a Plan{where}")
+        raise ConfigurationError(f"{whom} answered {quoted(answers[0])}, not a Plan{where}")
     if answers[0] != answers[1]:
         raise ConfigurationError(f"{whom} answers the same question differently{where}")
 
@@ -268,4 +269,4 @@ def _try_checkers(project: Project, within: Within) -> None:
         except (MachineFault, BuildFailed, MemoryError):
             continue
         if said is not None and not isinstance(said, str):
-            raise ConfigurationError(f"{whom} answered {said!r}, neither None nor a reason{at(defined(checker))}")
+            raise ConfigurationError(f"{whom} answered {quoted(said)}, neither None nor a reason{at(defined(checker))}")

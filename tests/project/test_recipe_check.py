@@ -1,7 +1,8 @@
 """What --check-config finds in recipes without building anything, and that it names the line of theirs."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -195,11 +196,14 @@ def test_what_a_recipe_says_itself_is_no_mistake() -> None:
         check_recipes([made(moody)], thorough=True)
 
 
-def test_a_mapping_that_answers_with_no_url_is_named_with_its_line_whatever_it_answers() -> None:
-    class Mute:
-        def __repr__(self) -> str:
-            raise OSError
+class Mute:
+    """What even Python cannot write."""
 
+    def __repr__(self) -> str:
+        raise OSError
+
+
+def test_a_mapping_that_answers_with_no_url_is_named_with_its_line_whatever_it_answers() -> None:
     for answer, said in (None, "None"), (Mute(), "a Mute that cannot be written"):
 
         def astray(_source: str, answer: object = answer) -> object:
@@ -210,6 +214,46 @@ def test_a_mapping_that_answers_with_no_url_is_named_with_its_line_whatever_it_a
         line = astray.__code__.co_firstlineno
         words = f"project one: its path_to_url answered {said} for '', not a URL ({__file__}:{line})"
         assert str(caught.value) == words
+
+
+def test_a_mapping_that_raises_is_named_with_the_line_that_did() -> None:
+    def astray(source: str) -> str:
+        return {"lib": "git://lib"}[source]
+
+    with pytest.raises(ConfigurationError) as caught:
+        check_recipes([evolve(made(good), path_to_url=astray)])
+    line = astray.__code__.co_firstlineno + 1
+    assert str(caught.value) == f"project one: its path_to_url raised KeyError: '' ({__file__}:{line})"
+
+
+def test_what_stands_around_a_question_is_told_who_is_asked_and_may_end_it() -> None:
+    def yes(_: Checked) -> str | None:
+        return None
+
+    told: list[str] = []
+
+    @contextmanager
+    def within(whom: str) -> Iterator[None]:
+        yield
+        told.append(whom.removesuffix(")").rpartition(" (")[0].removeprefix("project one: its "))
+        if told[-1] == ends:
+            raise ConfigurationError(f"{told[-1]} took too long")
+
+    project = made(good, choice("one", ["x"]), client_checkers=[yes])
+    for ends in ("recipe", "path_to_url", "checker yes"):
+        with pytest.raises(ConfigurationError, match=f"^{ends} took too long$"):
+            check_recipes([project], thorough=True, within=within)
+    ends = "nobody"
+    told.clear()
+    check_recipes([project], thorough=True, within=within)
+    assert told[-2:] == ["path_to_url", "checker yes"]
+    assert set(told[:-2]) == {"recipe"}
+
+
+def test_what_is_no_answer_is_told_whatever_it_is() -> None:
+    for broken in (made(lambda _: Mute()), made(good, client_checkers=[lambda _: Mute()])):
+        with pytest.raises(ConfigurationError, match="answered a Mute that cannot be written, "):
+            check_recipes([broken], thorough=True)
 
 
 def test_checkers_are_tried_but_not_held_to_what_this_machine_has() -> None:
