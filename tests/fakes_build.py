@@ -206,7 +206,7 @@ class FakeWorkshop:
 
 @define
 class FakeUploads:
-    """A transfer port: logs by offset, and what was uploaded; ``errors`` and ``log_errors`` come first.
+    """A transfer port: logs by offset, what was uploaded and fetched; ``errors`` and ``log_errors`` come first.
 
     A log may have ``log_limit`` bytes, as its ticket says.
     """
@@ -214,6 +214,7 @@ class FakeUploads:
     logs: dict[str, bytearray] = field(factory=dict)
     appended: list[tuple[int, int]] = field(factory=list)
     uploaded: list[tuple[str, str, str]] = field(factory=list)
+    fetched: list[tuple[str, str, Path]] = field(factory=list)
     errors: list[BuildToolError] = field(factory=list)
     log_errors: list[BuildToolError] = field(factory=list)
     log_tickets: list[str] = field(factory=list)
@@ -249,6 +250,9 @@ class FakeUploads:
             raise self.errors.pop(0)
         self.uploaded.append((url, ticket, path))
 
+    async def fetch_copy(self, url: str, ticket: str, path: Path) -> None:
+        self.fetched.append((url, ticket, path))
+
 
 @define
 class FakeLink:
@@ -263,6 +267,7 @@ class FakeLink:
     drained: list[str] = field(factory=list)
     away: bool = False
     stale: bool = False
+    source_ticket: str = ""
     when_told: Callable[[], None] = lambda: None
 
     async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
@@ -277,7 +282,8 @@ class FakeLink:
             case RenewTickets():
                 self._check()
                 self.renewed += 1
-                return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}")
+                source = self.source_ticket if message.source else ""
+                return Tickets(f"log-ticket-{self.renewed}", f"artifact-ticket-{self.renewed}", source)
             case Draining(reason):
                 self._check()
                 self.drained.append(reason)
@@ -301,11 +307,12 @@ class FakeLink:
 class FakeSpool:
     """A spool in memory, which outlives a build server; ``error`` is what the disk says to everything new.
 
-    ``hold`` makes keeping wait, ``slow`` deleting.
+    ``stuck`` is what it says to deleting. ``hold`` makes keeping wait, ``slow`` deleting.
     """
 
     kept: dict[tuple[int, int], Spooled] = field(factory=dict)
     error: BuildToolError | None = None
+    stuck: BuildToolError | None = None
     hold: Deferred[None] | None = None
     slow: Deferred[None] | None = None
 
@@ -324,6 +331,8 @@ class FakeSpool:
     async def drop(self, build_id: int, epoch: int) -> None:
         if self.slow is not None:
             await self.slow
+        if self.stuck is not None:
+            raise self.stuck
         self.kept.pop((build_id, epoch), None)
 
 
@@ -413,8 +422,9 @@ def place(
     clock, link, uploads = Clock(), FakeLink(), FakeUploads()
     sources, commands, workshop = FakeSources(), FakeCommands(list(script or [])), FakeWorkshop()
     tools = AttemptTools(
-        sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"}, server="one", time_limit=time_limit
-    )
+        sources, commands, workshop, uploads, clock, {"PATH": "/usr/bin"},
+        server="one", time_limit=time_limit, copies=uploads,
+    )  # fmt: skip
     offered = ServerOffer({made.name: made}, [Offer(PLATFORM, OfferKind.NATIVE, (("CC", "gcc"),))], max_builds)
     spool = FakeSpool() if spool is None else spool
     deliveries = DeliveryQueue(spool, link, uploads, clock, room)

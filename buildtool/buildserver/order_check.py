@@ -19,6 +19,7 @@ from buildtool.errors import BuildFailed, Declined, MachineFault, ProjectMistake
 from buildtool.model.names import is_revision
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Offer
+from buildtool.model.text import quoted
 from buildtool.ports.common import Executor
 from buildtool.project.definition import Checked, Project
 from buildtool.project.user_errors import ask, ask_url, at, defined
@@ -135,4 +136,5 @@ class ProjectQuestions:
             except (MachineFault, BuildFailed, MemoryError) as error:
                 raise Declined(brief(str(error)) or f"{name} of {project.name} says no") from error
             if reason is not None:
-                raise Declined(brief(str(reason)) or f"{name} of {project.name} says no")
+                said = reason if isinstance(reason, str) else quoted(reason)
+                raise Declined(brief(said) or f"{name} of {project.name} says no")

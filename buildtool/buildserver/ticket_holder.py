@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from buildtool.errors import BadTicket, DecodeError, NotFound
+from buildtool.errors import BadTicket, NotFound
 from buildtool.ports.buildserver import MetaserverLink
 from buildtool.protocol.messages import RenewTickets, Tickets
 
@@ -40,10 +40,7 @@ class TicketHolder:
 
     async def for_source(self) -> str:
         """Return a ticket for the metaserver's own copy of the commit. Raises NotFound where it gives none."""
-        try:
-            tickets = await self._link.tell(evolve(self._wanted, source=True), Tickets)
-        except DecodeError as error:
-            raise NotFound("the metaserver is too old to give out what it has of a commit") from error
+        tickets = await self._link.tell(evolve(self._wanted, source=True), Tickets)
         if not tickets.source_ticket:
             raise NotFound("the metaserver gives out nothing of the commit")
         return tickets.source_ticket

@@ -26,6 +26,7 @@ from buildtool.errors import (
     Declined,
     DeliverableMissing,
     MachineFault,
+    NotFound,
     RepositoryUnreachable,
     StorageUnavailable,
     TooLong,
@@ -211,6 +212,30 @@ class TakingOrders(Case):
             assert (self.end(at).end, self.end(at).reason) == (AttemptEnd.MISTAKEN, reason)
             assert at.sources.asked == []
         assert self.declined(place(of=project(path_to_url=astray))) == "list index out of range"
+
+    def test_a_client_checker_that_answers_with_no_text_declines_with_whatever_it_is(self) -> None:
+        class Mute:
+            def __str__(self) -> str:
+                raise OSError
+
+            __repr__ = __str__
+
+        for answer, said in ((True, "True"), (Mute(), "a Mute that cannot be written"), ("", "odd of paint says no")):
+
+            def odd(checked: Checked, answer: object = answer) -> object:
+                return answer
+
+            assert self.declined(place(checkers=(odd,))) == said  # type: ignore[arg-type] # what people write
+
+    def test_a_commit_that_the_origin_does_not_give_out_is_fetched_from_the_metaserver_if_it_has_it(self) -> None:
+        at = place()
+        self.take(at)
+        copy = at.sources.copy
+        assert copy is not None
+        self.failureResultOf(Deferred.fromCoroutine(copy(Path("copy"))), NotFound)
+        at.link.source_ticket = "source-ticket"
+        self.successResultOf(Deferred.fromCoroutine(copy(Path("copy"))))
+        assert at.uploads.fetched == [(f"{BASE}/sources/1/1", "source-ticket", Path("copy"))]
 
     def test_nothing_is_taken_without_a_session(self) -> None:
         at = place()
@@ -853,6 +878,21 @@ class WithoutTheMetaserver(Case):
             self.take(at)
             assert self.end(at).end is end
             assert at.server.running == 0
+
+    def test_a_disk_that_fails_later_keeps_no_end_back_and_is_told_in_a_line(self) -> None:
+        """Where an artifact turns out not to be wanted, and where what was delivered is to be deleted."""
+        at = place(script=[Exit(), Exit()])
+        at.uploads.slow, at.uploads.errors = Deferred(), [TooLong("at most 5 bytes")]
+        self.take(at)
+        at.pass_time()
+        at.spool.error = at.spool.stuck = MachineFault("the disk is full")
+        with listening() as said:
+            at.uploads.slow.callback(None)
+            assert self.end(at).end is AttemptEnd.FAILED
+        assert "the end of build 1 is not kept: the disk is full" in said
+        assert "what was delivered is not deleted: the disk is full" in said
+        assert keys(at) == {}
+        self.take(at, order(2))
 
     def test_no_more_is_begun_when_too_much_waits_for_the_metaserver(self) -> None:
         """By number and by size; what runs already is finished and kept all the same."""
