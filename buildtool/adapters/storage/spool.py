@@ -8,7 +8,6 @@ with a message is whole. One without was being kept, or dropped, when the machin
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,7 +30,8 @@ from buildtool.adapters.storage.filesystem import (
 from buildtool.errors import DecodeError, MachineFault
 from buildtool.ports.buildserver import Spooled
 from buildtool.ports.common import Executor
-from buildtool.protocol.codec import decode, encode
+from buildtool.protocol.codec import decode, text_of
+from buildtool.protocol.json_text import TextBounds, parsed
 from buildtool.protocol.messages import Done, Ended
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ ARTIFACT = "artifact.zip"
 END = "end.json"
 
 _FRESH = f"{END}.new"
+_END_BOUNDS = TextBounds(1_000)
 _END_LIMIT = 256 * 1024  # a log's tail of 16 KiB, each byte of it six in JSON at the most, and room to spare
 
 
@@ -63,10 +64,9 @@ class Spool:
         It has to be on the same file system. Raises MachineFault when the disk does not let it; then ``artifact`` is
         where it was, and what was kept before is kept, unless that was another artifact.
         """
-        message = json.dumps(encode(end)).encode()
         place = self.path(end.build_id, end.epoch)
         purpose = f"keep the end of build {end.build_id} in {self._directory}"
-        self._tell(await self._do(purpose, partial(_keep, self._disk, place, message, artifact)))
+        self._tell(await self._do(purpose, partial(_keep, self._disk, place, text_of(end), artifact)))
         return Spooled(end, place / ARTIFACT if artifact is not None else None)
 
     async def entries(self) -> Sequence[Spooled]:
@@ -204,7 +204,7 @@ def _message(data: bytes) -> Done | Ended:
     if len(data) > _END_LIMIT:
         raise _NotWhole(f"its {END} is damaged")
     try:
-        end: Done | Ended = decode(Done | Ended, json.loads(data))
-    except (DecodeError, ValueError, RecursionError) as error:
+        end: Done | Ended = decode(Done | Ended, parsed(data, _END_BOUNDS))
+    except DecodeError as error:
         raise _NotWhole(f"its {END} is damaged") from error
     return end

@@ -261,6 +261,8 @@ def test_a_name_that_cannot_be_removed_afterwards_does_not_make_it_unkept() -> N
         ("end.json", b"", "damaged"),
         ("end.json", b"[" * 100_000, "damaged"),
         ("end.json", b'{"type": "Done"}', "damaged"),
+        ("end.json", json.dumps(encode(DONE)).encode()[:-1] + b', "epoch": 2}', "damaged"),
+        ("end.json", json.dumps(encode(DONE)).encode()[:-1] + b', "new": ' + b"[" * 40 + b"]" * 40 + b"}", "damaged"),
         ("end.json", b"\xff\xff", "damaged"),
         ("end.json", json.dumps(encode(DONE)).encode() + b" " * 300_000, "damaged"),
         ("end.json", json.dumps({"type": "Ok", "stale": False}).encode(), "damaged"),
