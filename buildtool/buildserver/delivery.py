@@ -54,8 +54,8 @@ class SpoolLimits:
 
 
 @define(eq=False)
-class _Way:
-    """What all deliveries have in common: where ends are kept, whom they are told, and the Session, if there is one."""
+class _Shared:
+    """The things that all deliveries share: where ends are kept, whom they are told, and the Session, if any."""
 
     spool: SpoolFiles
     link: MetaserverLink
@@ -82,7 +82,7 @@ class Delivery:
 
     kept: Spooled
     tickets: TicketHolder
-    way: _Way
+    shared: _Shared
     log: LogPipe | None = None
     patience: float = PATIENCE
     taken: bool = field(default=False, init=False)
@@ -110,7 +110,7 @@ class Delivery:
     async def see_off(self) -> None:
         """Offer the end until it is taken, or nothing is to be offered any more."""
         try:
-            while not (self.taken or self.way.stopped):
+            while not (self.taken or self.shared.stopped):
                 await self._try()
         finally:
             if self.log is not None:
@@ -120,10 +120,10 @@ class Delivery:
         """Try once to have it taken; then wait before the next try."""
         if self.aborted and isinstance(self.kept.end, Done):
             await self._end_otherwise(AttemptEnd.ABORTED, self.aborted)
-        if self.way.welcome is None:
+        if self.shared.welcome is None:
             self._say_why("there is no connection to the metaserver")
         try:
-            welcome = await self._breakable(self.way.session())
+            welcome = await self._breakable(self.shared.session())
             await self._breakable(self._send_log(welcome))
             await self._breakable(self._send_artifact(welcome))
             await self._tell()
@@ -132,7 +132,7 @@ class Delivery:
         except (errors.Unavailable, errors.StorageUnavailable, errors.BadUpload, errors.BadTicket) as error:
             await self._put_off(str(error))
         except Exception as error:  # noqa: BLE001 - a defect must not end it: people wait for this build
-            if isinstance(error, CancelledError) and (self.taken or self.aborted or self.way.stopped):
+            if isinstance(error, CancelledError) and (self.taken or self.aborted or self.shared.stopped):
                 return
             log.failure("a defect while delivering {key}", key=self.key)
             await self._put_off(f"a defect: {type(error).__name__}: {error}")
@@ -140,7 +140,7 @@ class Delivery:
     async def _put_off(self, why: str) -> None:
         self._say_why(why)
         try:
-            await self._breakable(self.nap.wait_at_most(self._tries.next_delay(), self.way.clock))
+            await self._breakable(self.nap.wait_at_most(self._tries.next_delay(), self.shared.clock))
         except CancelledError:
             return  # the next round looks what has happened
 
@@ -155,7 +155,7 @@ class Delivery:
         if self.log is None:
             return
         arrived = await self.log.flush(self.patience)
-        if not (arrived or self.log.over) and self.way.welcome is not welcome:
+        if not (arrived or self.log.over) and self.shared.welcome is not welcome:
             raise errors.Unavailable("the connection was lost while the log was sent")
         self.log.abandon()
         self.log = None
@@ -165,8 +165,8 @@ class Delivery:
         end, path = self.kept.end, self.kept.artifact
         if not isinstance(end, Done) or path is None:
             return
-        url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self.way.uploads.upload
-        await self.way.sending.acquire()
+        url, send = f"{welcome.transfer_url}/uploads/{end.build_id}/{end.epoch}", self.shared.uploads.upload
+        await self.shared.sending.acquire()
         try:
             await self.tickets.using(lambda own: send(url, own.artifact_ticket, str(path), end.digest, end.size))
         except errors.TooLong as error:
@@ -178,11 +178,11 @@ class Delivery:
                 raise
             raise Stopped(AttemptEnd.BROKEN, f"the artifact cannot be uploaded: {error}") from error
         finally:
-            self.way.sending.release()
+            self.shared.sending.release()
 
     async def _tell(self) -> None:
         """Report how the Attempt ended. This is not broken off: whether it was heard would not be known."""
-        end, link = self.kept.end, self.way.link
+        end, link = self.kept.end, self.shared.link
         try:
             answer = await link.tell(end, Ok)
         except (errors.Unavailable, errors.StorageUnavailable):
@@ -210,14 +210,14 @@ class Delivery:
         instead = _instead(self.kept.end, end, reason)
         log.warn("build {build}: {why}", build=instead.build_id, why=instead.reason)
         try:
-            self.kept = await self.way.spool.keep(instead)
+            self.kept = await self.shared.spool.keep(instead)
         except errors.MachineFault as error:
             log.error("the end of build {build} is not kept: {why}", build=instead.build_id, why=str(error))
             self.kept = Spooled(instead)
 
     async def _breakable(self, step: Coroutine[Any, Any, T]) -> T:
         """Do something that ``interrupt`` may break off in the middle. Raises CancelledError then."""
-        if self.taken or self.way.stopped:
+        if self.taken or self.shared.stopped:
             step.close()
             raise CancelledError
         self._step = Deferred.fromCoroutine(step)
@@ -239,7 +239,7 @@ class DeliveryQueue:
         clock: IReactorTime,
         room: SpoolLimits | None = None,
     ) -> None:
-        self._way = _Way(spool, link, uploads, clock)
+        self._shared = _Shared(spool, link, uploads, clock)
         self._room = room or SpoolLimits()
         self._deliveries: dict[Key, Delivery] = {}
         self._settled = Signal()
@@ -270,22 +270,22 @@ class DeliveryQueue:
 
     async def restore(self) -> None:
         """Take up what an earlier run of this program could not deliver. Raises MachineFault."""
-        entries = await self._way.spool.entries()
+        entries = await self._shared.spool.entries()
         if entries:
             log.info("finished builds of an earlier run that wait to be delivered: {count}", count=len(entries))
         for kept in entries:
-            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._way.link, None)
-            self.offer(Delivery(kept, tickets, self._way))
+            tickets = TicketHolder(kept.end.build_id, kept.end.epoch, self._shared.link, None)
+            self.offer(Delivery(kept, tickets, self._shared))
 
     async def keep(self, finished: FinishedBuild) -> Delivery:
         """Return what can be offered, once it is on disk. Raises nothing: what the disk refuses is the machine's."""
         end = finished.end
         try:
-            kept = await self._way.spool.keep(end, finished.artifact)
+            kept = await self._shared.spool.keep(end, finished.artifact)
         except errors.MachineFault as error:
             log.error("the end of build {build} is not kept on disk: {why}", build=end.build_id, why=str(error))
             kept = Spooled(_instead(end, AttemptEnd.BROKEN, f"the artifact cannot be kept: {error}"))
-        return Delivery(kept, finished.tickets, self._way, finished.log, finished.patience)
+        return Delivery(kept, finished.tickets, self._shared, finished.log, finished.patience)
 
     def offer(self, delivery: Delivery) -> None:
         """Start to offer an end, which goes on until it is taken."""
@@ -298,7 +298,7 @@ class DeliveryQueue:
         if not delivery.taken:
             return
         try:
-            await self._way.spool.drop(*delivery.key)
+            await self._shared.spool.drop(*delivery.key)
         except errors.MachineFault as error:
             log.warn("what was delivered is not deleted: {why}", why=str(error))
         del self._deliveries[delivery.key]
@@ -309,14 +309,14 @@ class DeliveryQueue:
 
     def connected(self, welcome: Welcome) -> None:
         """Offer everything: a Session is open."""
-        self._way.welcome = welcome
-        self._way.opened.notify()
+        self._shared.welcome = welcome
+        self._shared.opened.notify()
         for delivery in list(self._deliveries.values()):
             delivery.wake()
 
     def disconnected(self) -> None:
         """Stop offering until the next Session: this one is over."""
-        self._way.welcome = None
+        self._shared.welcome = None
 
     def judged(self, judged: HeldVerdict) -> None:
         """Take the metaserver's verdict on an end that is here."""
@@ -347,7 +347,7 @@ class DeliveryQueue:
 
     def stop(self) -> None:
         """Offer nothing more; what was not taken stays on disk."""
-        self._way.stopped = True
+        self._shared.stopped = True
         for delivery in list(self._deliveries.values()):
             delivery.interrupt()
 

@@ -47,7 +47,7 @@ class PeriodicTask:
             await running
 
     def hasten(self) -> None:
-        """Start the next round as soon as none is running; rounds that rest cannot be hastened."""
+        """Start the next round as soon as none is running. Not for rounds that rest: that would be cut short, too."""
         self._hastened = True
         self._woken.notify()
 

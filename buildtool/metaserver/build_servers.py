@@ -68,7 +68,7 @@ class BuildServerService:
     tickets: TicketOffice
     servers: BuildServers
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
-    _comings: LoginHistory = field(factory=LoginHistory, init=False)
+    _logins: LoginHistory = field(factory=LoginHistory, init=False)
 
     @property
     def handlers(self) -> Handlers:
@@ -100,7 +100,7 @@ class BuildServerService:
         capability = _useful(message.server, capability)
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
         answer = await self._open(events.Registered(message.server, capability, message.held, instance, by.address))
-        self._comings.opened(message.server, self.broker.timers.seconds())
+        self._logins.opened(message.server, self.broker.timers.seconds())
         on = sum(one.verdict is not Verdict.DROP for one in answer.verdicts)
         with_what = f"; builds that it has: {len(message.held)}, that go on: {on}" if message.held else ""
         words = {"name": message.server, "session": answer.session, "with_what": with_what}
@@ -138,7 +138,7 @@ class BuildServerService:
 
     def _taken(self, event: events.Registered, held: NameHeld) -> errors.NameTaken:
         now, wall = self.broker.timers.seconds(), self.broker.clock.wall()
-        if self._comings.refused(event.server, now):
+        if self._logins.refused(event.server, now):
             log.warn(
                 "build server {name}: another machine wants that name, from {other}; it has it from {where} since {at}",
                 name=event.server,
@@ -160,7 +160,7 @@ class BuildServerService:
 
     def problems(self) -> tuple[str, ...]:
         """Return which names two machines share, and which do not stay, one line each."""
-        return self._comings.problems(self.broker.timers.seconds())
+        return self._logins.problems(self.broker.timers.seconds())
 
     async def disconnected(self, by: Principal, message: ConnectionEnded) -> messages.Ok:
         """Record that the connection of a Session ended. Raises StorageUnavailable."""

@@ -20,7 +20,7 @@ LOG_TAIL_LIMIT = 16 * 1024
 """Most bytes of a log's end that travel in a message and are kept in the database."""
 
 PLATFORM_SENT = 2_000
-"""Most bytes of an artifact's platform in an answer, as ``codec.size_of`` counts."""
+"""Most bytes of JSON of an artifact's platform in an answer."""
 
 
 # --- requester -> metaserver ---------------------------------------------------------------------------
@@ -345,14 +345,14 @@ class Done(_OfAttempt):
 
 @frozen
 class RenewTickets(_OfAttempt):
-    """A question for fresh tickets for an Attempt; with ``source``, for one for its commit too."""
+    """A question for fresh tickets once the old ones have expired; with ``source``, for one for the commit too."""
 
     source: bool = False
 
 
 @frozen
 class Tickets:
-    """A set of fresh tickets; ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>``."""
+    """A set of tickets; ``source_ticket``, if asked for, is for ``/sources/<build>/<epoch>`` below the transfer URL."""
 
     log_ticket: str = field(metadata={"most": 400})
     artifact_ticket: str = field(metadata={"most": 400})

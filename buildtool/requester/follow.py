@@ -52,7 +52,7 @@ class ChangeLines:
             self.console.say(line)
 
     def sum_up(self, before: float | None = None) -> None:
-        """Return how many lines were left out since a time no later than ``before``, or at all."""
+        """Show how many lines were left out since a time no later than ``before`` (monotonic), or at all."""
         for left in self._rates.left_out(self.timers.seconds() if before is None else before):
             self.console.say(f"{left.count:,} more changes were not shown")
 

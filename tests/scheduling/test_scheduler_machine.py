@@ -127,8 +127,6 @@ VERDICTS: dict[str, type[Answer]] = {
     "known-failure": KnownFailure,
 }
 
-HOLDS_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
-
 
 class SchedulerMachine(RuleBasedStateMachine):
     """Requesters, build servers and a database that may refuse, in every order."""

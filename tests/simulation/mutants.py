@@ -575,7 +575,7 @@ def spool_dropped_too_early() -> Sequence[Change]:
     original = Delivery._tell
 
     async def tell(self: Delivery) -> None:
-        await self.way.spool.drop(*self.key)
+        await self.shared.spool.drop(*self.key)
         await original(self)
 
     return [(Delivery, "_tell", tell)]
