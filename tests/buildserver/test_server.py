@@ -230,11 +230,14 @@ class TakingOrders(Case):
     def test_a_commit_that_the_origin_does_not_give_out_is_fetched_from_the_metaserver_if_it_has_it(self) -> None:
         at = place()
         self.take(at)
-        copy = at.sources.copy
-        assert copy is not None
-        self.failureResultOf(Deferred.fromCoroutine(copy(Path("copy"))), NotFound)
+
+        async def fetch() -> None:
+            assert at.sources.copy is not None
+            await at.sources.copy(Path("copy"))
+
+        self.failureResultOf(Deferred.fromCoroutine(fetch()), NotFound)
         at.link.source_ticket = "source-ticket"
-        self.successResultOf(Deferred.fromCoroutine(copy(Path("copy"))))
+        self.successResultOf(Deferred.fromCoroutine(fetch()))
         assert at.uploads.fetched == [(f"{BASE}/sources/1/1", "source-ticket", Path("copy"))]
 
     def test_nothing_is_taken_without_a_session(self) -> None:
@@ -881,7 +884,7 @@ class WithoutTheMetaserver(Case):
 
     def test_a_disk_that_fails_later_keeps_no_end_back_and_is_told_in_a_line(self) -> None:
         """Where an artifact turns out not to be wanted, and where what was delivered is to be deleted."""
-        at = place(script=[Exit(), Exit()])
+        at = place(script=[ending(), ending()])
         at.uploads.slow, at.uploads.errors = Deferred(), [TooLong("at most 5 bytes")]
         self.take(at)
         at.pass_time()
