@@ -2,7 +2,7 @@
 
 Of builds also what begins again and again, and what nobody can build since its project is not configured.
 
-Tested by tests/metaserver/test_build_servers.py and tests/metaserver/test_broker.py.
+What is said of logins is tested by tests/metaserver/test_build_servers.py.
 """
 
 from __future__ import annotations
