@@ -199,6 +199,7 @@ class SimulatedCommands(CommandsContract, TestCase):
         return self.succeeds()
 
 
+@pytest.mark.world
 class FakedCommands(CommandsContract, TestCase):
     """What the build server's tests run, which end it: here as soon as it is told to go."""
 
