@@ -18,9 +18,11 @@ from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.vcs.git.command import NOWHERE, GitCommand
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.process import ProcessOutput, TimedOut
+from buildtool.adapters.vcs.svn.command import SvnCommand
 from buildtool.concurrency.asker import Asker, working_for
-from buildtool.errors import GitMissing, RepositoryUnreachable, Unavailable, UnknownRef, UsageError
+from buildtool.errors import GitMissing, MachineFault, RepositoryUnreachable, Unavailable, UnknownRef, UsageError
 from tests.adapters.vcs.git_mirrors.mirrors import Mirrored
+from tests.support.packages import require
 
 T = TypeVar("T")
 
@@ -173,3 +175,20 @@ def test_what_a_git_started_and_does_not_end_when_told_to_is_ended_with_it(tmp_p
         assert os.read(reading, 1) == b""
     finally:
         os.close(reading)
+
+
+@pytest.mark.parametrize("program", ["git", "svn"])
+def test_a_state_directory_that_was_moved_away_is_told_in_one_line_and_not_made_anew(
+    program: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "state" / "own"
+    if program == "git":
+        act = partial(GitCommand(place / "gitconfig").run, ["version"])
+    else:
+        require("svn", "subversion")
+        act = partial(SvnCommand(place).run, ["info"], cwd=tmp_path)
+    with pytest.raises(MachineFault) as caught:
+        act()
+    assert str(caught.value).startswith(f"cannot write {place}/")
+    assert str(caught.value).endswith(": No such file or directory")
+    assert not list(tmp_path.iterdir()), "it could not be moved back to where it was"
