@@ -94,6 +94,15 @@ class Environment:
         if not self.stamp.exists() or not self.python.exists() or not self.packages.exists():
             self._run(sys.executable, "-m", "venv", "--clear", str(self.place))
         self.stamp.unlink(missing_ok=True)
+        try:
+            self._install()
+        except subprocess.CalledProcessError as error:
+            if error.returncode > 0:  # pip ended by itself, so that what is there is whole, though not what is wanted
+                self.stamp.touch()
+            raise
+        self.stamp.write_text(self.fingerprint)
+
+    def _install(self) -> None:
         pip = (str(self.python), "-m", "pip", "--disable-pip-version-check")
         # Programs may run under an account that cannot write here; the tools compile what they use of themselves.
         compiled = "--compile" if self.name == ".venv" else "--no-compile"
@@ -102,7 +111,6 @@ class Environment:
         surplus = self.installed() - self.locked - {"pip"}
         if surplus:
             self._run(*pip, "uninstall", "--yes", *sorted(surplus))
-        self.stamp.write_text(self.fingerprint)
 
     def tell(self, words: str, *, last: bool = False) -> None:
         """Print how far it is: on a terminal over what was told before, elsewhere in a line now and then."""
@@ -120,13 +128,13 @@ class Environment:
         with tempfile.TemporaryFile() as log:
             # In a session of its own Ctrl-C does not reach it, nor what it starts, but only this program.
             with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True) as process:
-                while process.poll() is None:
-                    if self.signals:
-                        _end(process)
-                        raise BrokenOff(self.signals[0])
+                while process.poll() is None and not self.signals:
                     time.sleep(LOOK)
                     said = os.pread(log.fileno(), MOST, 0).decode(errors="replace")
                     self.tell(how_far(said, len(self.locked), len(self.installed() & self.locked)))
+                if self.signals:
+                    _end(process)
+                    raise BrokenOff(self.signals[0])
             if process.returncode:
                 log.seek(0)
                 raise subprocess.CalledProcessError(process.returncode, command, log.read().decode(errors="replace"))
@@ -134,7 +142,8 @@ class Environment:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a step and whatever it started."""
-    os.killpg(process.pid, signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
     with suppress(ProcessLookupError):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,18 +173,45 @@ def test_an_environment_that_ctrl_c_breaks_off_says_so_in_one_line_at_most_and_l
         os.killpg(making.pid, 0)
 
 
-@pytest.mark.parametrize(("stamped", "anew"), [(True, False), (False, True)])
+@pytest.mark.parametrize(("left", "anew"), [("by a make that succeeded", False), ("by no more than a venv", True)])
 def test_an_environment_without_its_stamp_is_made_anew_since_it_may_lack_anything(
-    environments: Path, stamped: bool, anew: bool
+    environments: Path, left: str, anew: bool
 ) -> None:
-    environment = runpy.run_path(str(environments))["Environment"](".venv-dev")
-    environment.packages.mkdir(parents=True)
-    environment.python.parent.mkdir()
-    environment.python.symlink_to(sys.executable)
-    if stamped:
+    environment = there_is_one(environments)
+    if left == "by a make that succeeded":
         environment.stamp.write_text("of other locks")
     steps: list[tuple[str, ...]] = []
     environment._run = lambda *words: steps.append(words)
     environment.make()
     assert any("venv" in words for words in steps) is anew
     assert environment.current()
+
+
+@pytest.mark.parametrize(("code", "anew"), [(1, False), (-9, True)])
+def test_an_environment_of_which_pip_says_that_it_cannot_be_made_now_stays_as_it_was(
+    environments: Path, code: int, anew: bool
+) -> None:
+    """Where there is no network, say; where pip was killed nobody knows what is there."""
+    environment = there_is_one(environments)
+    environment.stamp.write_text("of other locks")
+    steps: list[tuple[str, ...]] = []
+
+    def fail(*words: str) -> None:
+        steps.append(words)
+        if "pip" in words:
+            raise subprocess.CalledProcessError(code, words)
+
+    environment._run = fail
+    for _ in range(2):
+        with pytest.raises(subprocess.CalledProcessError):
+            environment.make()
+        assert not environment.current()
+    assert any("venv" in words for words in steps) is anew
+
+
+def there_is_one(environments: Path) -> Any:
+    environment = runpy.run_path(str(environments))["Environment"](".venv-dev")
+    environment.packages.mkdir(parents=True)
+    environment.python.parent.mkdir()
+    environment.python.symlink_to(sys.executable)
+    return environment
