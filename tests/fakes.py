@@ -1,13 +1,15 @@
 """Fakes of the ports that requesters and the control connection use: real behaviour, in memory."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import attrs
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
-from buildtool.errors import BuildToolError, NotFound, Unauthorised
+from buildtool.concurrency.signal import Signal
+from buildtool.errors import BadOffset, BuildToolError, NotFound, Unauthorised, Unavailable
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
@@ -226,14 +228,14 @@ class FakeMetaserver:
     """A metaserver as requesters see it: ``connect`` makes ``ports.MetaserverClient`` objects.
 
     ``answers`` are what submissions get in turn: a RequestStatus, or an error to raise. Sending a client id again
-    gets the same answer. ``move`` tells all followers; ``lose`` ends all connections.
+    gets the same answer. ``requests`` are how they stand; ``move`` tells all followers; ``lose`` ends all connections.
     """
 
     answers: list[RequestStatus | BuildToolError] = field(factory=list)
     refuse: list[BuildToolError] = field(factory=list)
     submitted: list[Submit] = field(factory=list)
     clients: list["FakeClient"] = field(factory=list)
-    now: RequestStatus | None = None
+    requests: dict[int, RequestStatus] = field(factory=dict)
     known: dict[str, RequestStatus] = field(factory=dict)
 
     async def connect(self) -> "FakeClient":
@@ -244,14 +246,32 @@ class FakeMetaserver:
         return client
 
     def move(self, told: RequestStatus) -> None:
-        self.now = told
+        self.requests[told.request_id] = told
         for client in self.clients:
-            if client.moved is not None and not client.ended:
-                client.moved(told)
+            client.hear(told)
 
     def lose(self) -> None:
         for client in list(self.clients):
             client.close()
+
+    def status(self, request_id: int, token: str) -> RequestStatus:
+        """Return how a Request stands. Raises NotFound, Unauthorised."""
+        told = self.requests.get(request_id)
+        if told is None:
+            raise NotFound(f"there is no request {request_id}")
+        if token != told.token:
+            raise Unauthorised(f"that is not the token of request {request_id}")
+        return told
+
+    def submit(self, message: Submit) -> RequestStatus:
+        self.submitted.append(message)
+        known = self.known.get(message.client_id)
+        answer = self.answers.pop(0) if known is None else known
+        if isinstance(answer, BuildToolError):
+            raise answer
+        self.known[message.client_id] = answer
+        self.requests.setdefault(answer.request_id, answer)
+        return answer
 
 
 @define(eq=False)
@@ -259,56 +279,54 @@ class FakeClient:
     """``ports.MetaserverClient`` of a FakeMetaserver."""
 
     metaserver: FakeMetaserver
-    moved: Callable[[RequestStatus], None] | None = None
+    followed: dict[int, Callable[[RequestStatus], None]] = field(factory=dict)
     ended: bool = False
     waiting: list[Deferred[str]] = field(factory=list)
 
     async def ask(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
+        self._check()
         answer = self._answer(message)
         assert isinstance(answer, expected)
         return answer
 
+    def _check(self) -> None:
+        if self.ended:
+            raise Unavailable("the connection to the metaserver is gone")
+
     def _answer(self, message: attrs.AttrsInstance) -> attrs.AttrsInstance:
+        there = self.metaserver
         match message:
             case Submit():
-                return self._submit(message)
+                return there.submit(message)
             case SubmitTogether(items):
-                return RequestStatuses(tuple([self._submit(item) for item in items]))
+                return RequestStatuses(tuple([there.submit(item) for item in items]))
             case Cancel(request_id, token):
-                told = evolve(self._status(request_id, token), state="cancelled")
-                self.metaserver.move(told)
+                told = evolve(there.status(request_id, token), state="cancelled")
+                there.move(told)
                 return told
             case AskStatus(request_id, token):
-                return self._status(request_id, token)
+                return there.status(request_id, token)
             case AskExplain():
                 return explanation("queued", project=message.project)
             case AskWhy(request_id, token):
-                self._status(request_id, token)
+                there.status(request_id, token)
                 return explanation("queued", build_id=17)
         raise AssertionError(f"no requester asks {message}")
 
-    def _submit(self, message: Submit) -> RequestStatus:
-        self.metaserver.submitted.append(message)
-        known = self.metaserver.known.get(message.client_id)
-        answer = self.metaserver.answers.pop(0) if known is None else known
-        if isinstance(answer, BuildToolError):
-            raise answer
-        self.metaserver.known[message.client_id] = answer
-        self.metaserver.now = self.metaserver.now or answer
-        return answer
-
-    def _status(self, request_id: int, token: str) -> RequestStatus:
-        told = self.metaserver.now
-        if told is None or request_id != told.request_id:
-            raise NotFound(f"there is no request {request_id}")
-        if token != told.token:
-            raise Unauthorised(f"that is not the token of request {request_id}")
-        return told
-
     async def follow(self, message: Follow, moved: Callable[[RequestStatus], None]) -> RequestStatus:
-        told = self._status(message.request_id, message.token)
-        self.moved = moved
+        self._check()
+        told = self.metaserver.status(message.request_id, message.token)
+        if told.state == "waiting":
+            self.followed[message.request_id] = moved
         return told
+
+    def hear(self, told: RequestStatus) -> None:
+        """Hear of a Request until its end, if it is followed."""
+        moved = self.followed.get(told.request_id)
+        if told.state != "waiting":
+            self.followed.pop(told.request_id, None)
+        if moved is not None and not self.ended:
+            moved(told)
 
     def closed(self) -> Deferred[str]:
         if self.ended:
@@ -326,33 +344,42 @@ class FakeClient:
 
 @define
 class FakeDownloads:
-    """``ports.Downloads``: ``logs`` by URL, delivered whole; ``fetched`` are the files that were asked for."""
+    """``ports.Downloads``: ``logs`` by URL, which may ``grow``; ``fetched`` are the files that were asked for."""
 
+    clock: IReactorTime
     logs: dict[str, bytes] = field(factory=dict)
     unfinished: set[str] = field(factory=set)
     fetched: list[tuple[str, str]] = field(factory=list)
     failing: list[BuildToolError] = field(factory=list)
     log_failing: list[BuildToolError] = field(factory=list)
     parts: int = 3
+    _grown: Signal = field(factory=Signal)
 
     async def fetch(self, url: str, path: str, size: int, digest: str, progress: Callable[[int], None]) -> None:
         if self.failing:
             raise self.failing.pop(0)
-        for received in _steps(size, self.parts):
-            progress(received)
+        for part in range(self.parts + 1):
+            progress(size * part // self.parts)
         self.fetched.append((url, path))
+
+    def grow(self, url: str, data: bytes, *, finished: bool = False) -> None:
+        """Append to a log, which is finished by that or not."""
+        self.logs[url] = self.logs.get(url, b"") + data
+        (self.unfinished.discard if finished else self.unfinished.add)(url)
+        self._grown.notify()
 
     async def log(self, url: str, offset: int, wait: float) -> tuple[bytes, bool]:
         if self.log_failing:
             raise self.log_failing.pop(0)
-        data = self.logs.get(url)
-        if data is None:
-            raise NotFound("there is no such log")
-        if offset >= len(data) and url in self.unfinished:
-            waiting: Deferred[tuple[bytes, bool]] = Deferred()
-            return await waiting  # until it is cancelled: nothing more comes
-        return data[offset:], url not in self.unfinished
-
-
-def _steps(size: int, parts: int) -> Iterable[int]:
-    return [size * part // parts for part in range(1, parts + 1)]
+        until = self.clock.seconds() + int(wait)
+        while True:
+            data = self.logs.get(url)
+            if data is None and not int(wait):
+                raise NotFound("there is no such log")
+            there, finished = data or b"", data is not None and url not in self.unfinished
+            if offset > len(there):
+                raise BadOffset("there is nothing", len(there))
+            left = until - self.clock.seconds()
+            if offset < len(there) or finished or left <= 0:
+                return there[offset:], finished
+            await self._grown.wait_at_most(left, self.clock)

@@ -80,12 +80,13 @@ class Errand:
 
     metaserver: FakeMetaserver
     clock: Clock = field(factory=Clock)
-    downloads: FakeDownloads = field(factory=FakeDownloads)
+    downloads: FakeDownloads = field(init=False)
     console: Recorder = field(factory=Recorder)
     place: FakePlace = field(factory=FakePlace)
     requester: Requester = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.downloads = FakeDownloads(self.clock)
         self.requester = Requester(
             self.metaserver.connect, self.downloads, self.console, self.place, self.clock, "bin/startcompile.py"
         )
@@ -309,7 +310,7 @@ def test_a_lost_connection_is_made_again_and_what_happened_meanwhile_is_heard() 
     it.metaserver.refuse = [Unavailable("nothing listens there")]
     it.metaserver.lose()
     assert it.console.said[-1] == "the metaserver is away (the connection was lost); trying again in 0.5 s"
-    it.metaserver.now = messages.told(answer="dispatched", build_id=17)
+    it.metaserver.move(messages.told(answer="dispatched", build_id=17))
     it.clock.advance(0.5)
     assert "nothing listens there" in it.console.said[-1]
     it.clock.advance(1)
@@ -336,7 +337,7 @@ def test_a_log_that_is_away_or_not_there_yet_is_asked_for_again() -> None:
     for _ in range(10):
         it.clock.advance(1)
     assert len(it.console.logged) == 0
-    it.downloads.logs = {LOG: b"late\n"}
+    it.downloads.grow(LOG, b"late\n", finished=True)
     for _ in range(10):
         it.clock.advance(1)
     assert it.console.logged == b"late\n"
@@ -427,7 +428,7 @@ def cancel(it: Errand, message: Cancel) -> Any:
 
 
 def test_a_request_is_cancelled_by_its_id_and_token() -> None:
-    it = Errand(FakeMetaserver(now=messages.waiting()))
+    it = Errand(FakeMetaserver(requests={12: messages.waiting()}))
     assert cancel(it, Cancel(12, "abcdef")).exit is ExitCode.OK
     assert it.console.said == ["request 12 is cancelled"]
     assert cancel(it, Cancel(12, "wrong")).check(Unauthorised)

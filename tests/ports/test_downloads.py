@@ -1,0 +1,137 @@
+"""``Downloads``: the transfer port's client and the requester's fake follow logs, and tell of artifacts, alike.
+
+The fake writes no files: what is done with those is in tests/adapters/http/test_transfer_client.py.
+"""
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from buildtool.errors import BadOffset, NotFound
+from buildtool.ports.requester import Downloads
+from tests.adapters.http.transfers import TransferCase, digest_of, reactor
+from tests.fakes import FakeDownloads
+
+if TYPE_CHECKING:
+    Base = TestCase
+else:
+    Base = object
+
+DATA = b"an artifact" * 1_000
+Answer = tuple[bytes, bool]
+
+
+class DownloadsContract(Base):
+    """What holds of both."""
+
+    timeout = 20
+    downloads: Downloads
+    log_url = "http://metaserver.example/logs/7/1"
+    artifact_url = "http://metaserver.example/artifacts/x/y"
+
+    async def grow(self, data: bytes) -> None:
+        """Append to the log."""
+        raise NotImplementedError
+
+    async def finish(self) -> None:
+        """Let nothing more be appended."""
+        raise NotImplementedError
+
+    def log(self, offset: int, wait: float = 0.0) -> Coroutine[Any, Any, Answer]:
+        return self.downloads.log(self.log_url, offset, wait)
+
+    async def asked(self, offset: int) -> Deferred[Answer]:
+        """Return the answer to a question that has arrived and waits."""
+        waiting = Deferred.fromCoroutine(self.log(offset, 15.0))
+        for _ in range(30):
+            await deferLater(reactor, 0.002)
+        assert not waiting.called
+        return waiting
+
+    async def test_what_there_is_comes_at_once_from_anywhere_and_with_it_whether_that_is_all(self) -> None:
+        await self.grow(b"a\xff\nb")
+        for wait in (0.0, 15.0):
+            assert await self.log(0, wait) == (b"a\xff\nb", False)
+            assert await self.log(3, wait) == (b"b", False)
+        assert await self.log(4) == (b"", False)
+        await self.finish()
+        for wait in (0.0, 15.0):
+            assert await self.log(3, wait) == (b"b", True)
+            assert await self.log(4, wait) == (b"", True)
+
+    async def test_whoever_waits_hears_of_more_and_of_the_end_as_soon_as_there_is_any(self) -> None:
+        await self.grow(b"begin")
+        waiting = await self.asked(5)
+        await self.grow(b" and go on")
+        assert await waiting == (b" and go on", False)
+        waiting = await self.asked(15)
+        await self.finish()
+        assert await waiting == (b"", True)
+
+    async def test_a_log_that_has_not_begun_is_waited_for_and_otherwise_not_found(self) -> None:
+        with pytest.raises(NotFound):
+            await self.log(0)
+        waiting = await self.asked(0)
+        await self.grow(b"begin")
+        assert await waiting == (b"begin", False)
+
+    async def test_whoever_has_waited_long_enough_is_answered_with_nothing(self) -> None:
+        assert await self.log(0, 1.0) == (b"", False)
+
+    async def test_nothing_is_behind_the_end(self) -> None:
+        await self.grow(b"begin")
+        for wait in (0.0, 15.0):
+            with pytest.raises(BadOffset) as caught:
+                await self.log(9, wait)
+            assert caught.value.length == 5
+
+    async def test_a_question_that_is_called_off_ends_as_called_off(self) -> None:
+        await self.grow(b"begin")
+        waiting = await self.asked(5)
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            await waiting
+
+    async def test_what_has_come_of_an_artifact_is_told_from_nothing_to_all_of_it(self) -> None:
+        seen: list[int] = []
+        path = str(Path(self.mktemp()).absolute())
+        await self.downloads.fetch(self.artifact_url, path, len(DATA), digest_of(DATA), seen.append)
+        assert seen == sorted(seen)
+        assert (seen[0], seen[-1]) == (0, len(DATA))
+
+
+@pytest.mark.world
+class OverHttp(DownloadsContract, TransferCase):
+    """The real client, over TCP."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.downloads = self.client
+        self.log_url = f"{self.base}/logs/7/1"
+        self.artifact_url = f"{self.base}/artifacts/{await self.publish(DATA)}/x.zip"
+        self.length = 0
+
+    async def grow(self, data: bytes) -> None:
+        self.length = await self.logs.append(7, 1, self.length, data, 1_000)
+
+    async def finish(self) -> None:
+        await self.logs.finish(7, 1)
+
+
+@pytest.mark.world
+class Faked(DownloadsContract, TestCase):
+    """What the requester's tests have."""
+
+    def setUp(self) -> None:
+        self.downloads = self.fake = FakeDownloads(reactor)
+
+    async def grow(self, data: bytes) -> None:
+        self.fake.grow(self.log_url, data)
+
+    async def finish(self) -> None:
+        self.fake.grow(self.log_url, b"", finished=True)

@@ -1,0 +1,155 @@
+"""``MetaserverClient``: a connection to a gateway, over wires in memory, and the requester's fake are used alike."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from buildtool.errors import NotFound, Unauthorised, Unavailable
+from buildtool.ports.requester import MetaserverClient
+from buildtool.protocol.messages import AskStatus, Cancel, Follow, RequestStatus
+from tests import messages
+from tests.adapters.control.test_gateway import Farm
+from tests.fakes import FakeMetaserver, FakeRequestService
+
+STANDING = {number: messages.waiting(request_id=number, token="abcdef") for number in (11, 12)}
+
+
+class Metaserver(Protocol):
+    """Requests 11 and 12, which wait, and connections to whoever knows of them."""
+
+    def connect(self) -> MetaserverClient: ...
+
+    def move(self, told: RequestStatus) -> None: ...
+
+    def lose(self) -> None: ...
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any: ...
+
+    def settle(self) -> None: ...
+
+
+class Real:
+    """The real gateway and its client."""
+
+    def __init__(self) -> None:
+        self.farm = Farm(requesters=FakeRequestService(dict(STANDING)))
+
+    def connect(self) -> MetaserverClient:
+        return self.farm.requester()
+
+    def move(self, told: RequestStatus) -> None:
+        self.farm.requesters.answers[told.request_id] = told
+        self.farm.gateway.followers.moved(told)
+        self.settle()
+
+    def lose(self) -> None:
+        self.farm.ends.cut()
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.farm.result(coroutine)
+
+    def settle(self) -> None:
+        self.farm.ends.run()
+
+
+class Fake:
+    """What the requester's tests have."""
+
+    def __init__(self) -> None:
+        self.metaserver = FakeMetaserver(requests=dict(STANDING))
+
+    def connect(self) -> MetaserverClient:
+        client: MetaserverClient = self.do(self.metaserver.connect())
+        return client
+
+    def move(self, told: RequestStatus) -> None:
+        self.metaserver.move(told)
+
+    def lose(self) -> None:
+        self.metaserver.lose()
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        found: list[Any] = []
+        Deferred.fromCoroutine(coroutine).addBoth(found.append)
+        if hasattr(found[0], "raiseException"):
+            found[0].raiseException()
+        return found[0]
+
+    def settle(self) -> None:
+        """Everything is told at once."""
+
+
+@pytest.fixture(params=[Real, Fake])
+def at(request: pytest.FixtureRequest) -> Metaserver:
+    made: Metaserver = request.param()
+    return made
+
+
+def follow(at: Metaserver, client: MetaserverClient, number: int, heard: Callable[[RequestStatus], None]) -> Any:
+    return at.do(client.follow(Follow(number, "abcdef"), heard))
+
+
+def test_a_question_is_answered_or_refused_with_the_error_that_it_was(at: Metaserver) -> None:
+    client = at.connect()
+    assert at.do(client.ask(AskStatus(11, "abcdef"), RequestStatus)) == STANDING[11]
+    with pytest.raises(NotFound):
+        at.do(client.ask(AskStatus(13, "abcdef"), RequestStatus))
+    with pytest.raises(Unauthorised):
+        at.do(client.ask(AskStatus(11, "wrong"), RequestStatus))
+    with pytest.raises(Unauthorised):
+        at.do(client.follow(Follow(11, "wrong"), lambda _: None))
+    assert at.do(client.ask(Cancel(11, "abcdef"), RequestStatus)).state == "cancelled"
+    assert at.do(client.ask(AskStatus(11, "abcdef"), RequestStatus)).state == "cancelled"
+
+
+def test_each_request_that_is_followed_is_heard_of_by_its_own_follower_until_its_end(at: Metaserver) -> None:
+    client, first, second = at.connect(), list[RequestStatus](), list[RequestStatus]()
+    assert follow(at, client, 11, first.append) == STANDING[11]
+    assert follow(at, client, 12, second.append) == STANDING[12]
+    assert (first, second) == ([], []), "how it stands was the answer"
+    moves = [messages.waiting(request_id=11, epoch=2), messages.told(request_id=11)]
+    for told in (*moves, messages.told(request_id=11, reason="late")):
+        at.move(told)
+    assert (first, second) == (moves, [])
+    at.move(messages.waiting(request_id=12, epoch=2))
+    assert len(second) == 1
+
+
+def test_a_request_that_has_ended_is_told_and_not_followed(at: Metaserver) -> None:
+    client, heard = at.connect(), list[RequestStatus]()
+    at.move(messages.told(request_id=11))
+    assert follow(at, client, 11, heard.append).state == "satisfied"
+    at.move(messages.told(request_id=11, reason="late"))
+    assert heard == []
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_once_a_connection_has_ended_nothing_is_asked_or_heard_over_it_and_everybody_knows(
+    at: Metaserver, lost: bool
+) -> None:
+    client, other, heard = at.connect(), at.connect(), list[RequestStatus]()
+    follow(at, client, 11, heard.append)
+    told: list[str] = []
+    for _ in range(2):
+        client.closed().addCallback(told.append)
+    assert told == []
+    if lost:
+        at.lose()
+    for _ in range(2):
+        client.close()
+    for asking in (
+        client.ask(AskStatus(11, "abcdef"), RequestStatus),
+        client.follow(Follow(11, "abcdef"), heard.append),
+    ):
+        with pytest.raises(Unavailable):
+            at.do(asking)
+    at.settle()
+    client.closed().addCallback(told.append)
+    assert len(told) == 3
+    assert all(told)
+    at.move(messages.waiting(request_id=11, epoch=2))
+    assert heard == []
+    if not lost:
+        assert at.do(other.ask(AskStatus(11, "abcdef"), RequestStatus)).epoch == 2, "the other connection goes on"
