@@ -1,4 +1,4 @@
-"""What the pages read, in memory: the fakes that stand in for the database, the log store and the clock."""
+"""What the pages read, in memory: the fakes that stand in for the database and the log store."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,13 +25,6 @@ NOW = 1_790_000_000.0
 """The wall time of every test."""
 
 IN_A_SLOT = (AttemptState.OFFERED, AttemptState.BUILDING, AttemptState.ABORTING)
-
-
-class FixedClock:
-    """A clock that stands still."""
-
-    def wall(self) -> float:
-        return NOW
 
 
 @define

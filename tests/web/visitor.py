@@ -14,7 +14,8 @@ from buildtool.ports.pages import Questions
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
 from buildtool.web.urls import Urls
-from tests.web.fake_pages import FakeLogs, FakePages, FixedClock
+from tests.support.memory import WallClock
+from tests.web.fake_pages import NOW, FakeLogs, FakePages
 
 PUBLIC = "http://farm.example:8080"
 TRANSFER = "http://farm.example:23433"
@@ -45,7 +46,7 @@ class Visitor:
         condition: HealthSource | None = None,
     ) -> None:
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(pages, logs or FakeLogs(), self.urls, FixedClock(), ["testproject", "lua"], questions, condition)
+        app = WebApp(pages, logs or FakeLogs(), self.urls, WallClock(NOW), ["testproject", "lua"], questions, condition)
         self._treq: Any = StubTreq(app.resource())
 
     def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:

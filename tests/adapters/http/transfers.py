@@ -24,19 +24,13 @@ from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import Bundle
+from tests.support.memory import WallClock
 
 KEY = bytes(range(32))
 NOW = 1_000_000
 MAX_BYTES = 64 * 1024 * 1024
 
 reactor: Any = global_reactor
-
-
-class StoppedClock:
-    """Wall time that stands still."""
-
-    def wall(self) -> float:
-        return NOW
 
 
 def digest_of(data: bytes) -> str:
@@ -119,7 +113,7 @@ class TransferCase(TestCase):
             return (build_id, epoch) not in self.ended
 
         broker = Oversight(lives, self.corrupt.append, self.bundle)
-        self.site = TransferSite(reactor, Keys(KEY), StoppedClock(), self.artifacts, self.logs, broker, self.limits)
+        self.site = TransferSite(reactor, Keys(KEY), WallClock(NOW), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.addCleanup(self.unlisten)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor as the_reactor
@@ -19,23 +19,13 @@ from buildtool.configuration.mail_settings import MailSettings
 from buildtool.errors import MailDeferred, MailRefused, MailServerTrouble, UsageError
 from buildtool.model.addresses import valid_address
 from buildtool.ports.metaserver import OutgoingMail
+from tests.support.memory import WallClock
 from tests.support.outbox import WALL, MemoryOutbox, outgoing
 from tests.support.smtp import SmtpServer, parse
 
 reactor: Any = the_reactor
 PACE = MailerLimits()
 SETTINGS = MailSettings("mail.test", 25, "farm@example.org", starttls="never")
-
-
-@frozen
-class WallClock:
-    """Wall time that passes as the monotonic clock does."""
-
-    clock: Clock
-    steps: list[float] = field(factory=list)
-
-    def wall(self) -> float:
-        return WALL + self.clock.seconds() + sum(self.steps)
 
 
 def render(mail: OutgoingMail, now: float) -> tuple[str, str]:
@@ -87,7 +77,7 @@ class MailerCase(SynchronousTestCase):
     ) -> Mailer:
         for mail in mails(*names):
             self.outbox.put(mail)
-        self.wall = WallClock(self.clock)
+        self.wall = WallClock(WALL, self.clock)
         mailer = Mailer(self.outbox, self.clock, self.wall, settings, how, self.post, pace)
         mailer.startService()
         self.addCleanup(lambda: mailer.stopService() if mailer.running else None)
@@ -220,10 +210,10 @@ class TestMailer(MailerCase):
             self.setUp()
             self.post.problem["a@example.org"] = MailDeferred("451 come again")
             mailer = self.start("a")
-            self.wall.steps.append(step)
+            self.wall.now += step
             mailer.nudge()
             self.clock.pump([1.0] * 30)
-            self.wall.steps.append(-step)
+            self.wall.now -= step
             del self.post.problem["a@example.org"]
             self.clock.pump([1.0] * int(PACE.sweep + PACE.retry.first * 4))
             assert self.outbox.done == {"key-a": "sent"}
@@ -237,7 +227,7 @@ class TestMailer(MailerCase):
     def test_a_new_mail_is_sent_at_once_whatever_clock_it_was_written_by(self) -> None:
         mailer = self.start()
         for step in (8 * 86_400.0, -8 * 86_400.0):
-            self.wall.steps.append(step)
+            self.wall.now += step
             self.outbox.put(*mails("a"))
             self.outbox.waiting["key-a"] = (self.wall.wall() - step, self.outbox.waiting["key-a"][1])
             mailer.nudge()
@@ -566,7 +556,7 @@ class TestOverLoopback(TestCase):
         # Its time-outs run on a clock that stands still: mail under way is not to be cut off where a pause passes.
         deliver = SmtpDelivery(settings, reactor, Clock())
         mailer = Mailer(
-            self.outbox, self.clock, WallClock(self.clock), settings, render, deliver, MailerLimits(sweep=3600)
+            self.outbox, self.clock, WallClock(WALL, self.clock), settings, render, deliver, MailerLimits(sweep=3600)
         )
         mailer.startService()
         self.addCleanup(mailer.stopService)
