@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.concurrency.signal import Signal
-from buildtool.errors import BadOffset, BuildToolError, NotFound, Unauthorised, Unavailable
+from buildtool.errors import BadOffset, BuildToolError, Declined, NotFound, Unauthorised, Unavailable
 from buildtool.model.principal import Principal
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
@@ -186,7 +186,10 @@ class FakeBuildServerService:
 
 @define
 class FakeOrders:
-    """``ports.Orders``: takes everything, or raises ``refuse``; ``hold`` keeps answers back until it fires."""
+    """``ports.Orders``: takes everything, or raises ``refuse``; ``hold`` keeps answers back until it fires.
+
+    It ``has`` what it took, and what a test says.
+    """
 
     refuse: Exception | None = None
     hold: Deferred[None] | None = None
@@ -195,19 +198,25 @@ class FakeOrders:
     log: list[str] = field(factory=list)
     has: tuple[Held, ...] = ()
     verdicts: list[HeldVerdict] = field(factory=list)
+    session: int = 0
 
     async def build(self, order: Order) -> Accepted:
+        if not self.session:
+            raise Declined("there is no session yet")
         self.orders.append(order)
         self.log.append(f"build {order.build_id}")
         if self.hold is not None:
             await self.hold
         if self.refuse is not None:
             raise self.refuse
+        taken = Held(order.build_id, order.epoch)
+        if taken not in self.has:
+            self.has += (taken,)
         return Accepted(order.build_id, order.epoch)
 
     async def abort(self, order: AbortOrder) -> Ok:
         self.aborts.append(order)
-        return Ok()
+        return Ok(stale=Held(order.build_id, order.epoch) not in self.has)
 
     def held(self) -> tuple[Held, ...]:
         return self.has
@@ -216,10 +225,12 @@ class FakeOrders:
         self.verdicts += verdicts
 
     def connected(self, welcome: Welcome) -> None:
+        self.session = welcome.session
         self.log.append(f"session {welcome.session}")
         self.verdicts += welcome.verdicts
 
     def disconnected(self, reason: str) -> None:
+        self.session = 0
         self.log.append("disconnected")
 
 

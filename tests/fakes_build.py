@@ -16,7 +16,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
-from buildtool.errors import BadOffset, BuildFailed, BuildToolError, TooLong, Unavailable
+from buildtool.errors import BadOffset, BuildFailed, BuildToolError, Fenced, TooLong, Unavailable
 from buildtool.model.options import canonical, choice
 from buildtool.model.platforms import Value
 from buildtool.model.project_options import ProjectOptions
@@ -258,7 +258,7 @@ class FakeUploads:
 class FakeLink:
     """Records what the metaserver is told; ``errors`` come first. ``away`` is a connection that is lost.
 
-    ``when_told`` is called when an end is told.
+    ``when_told`` is called when an end is told, ``when_lost`` when a connection is lost that was not answered over.
     """
 
     told: list[Done | Ended] = field(factory=list)
@@ -269,6 +269,7 @@ class FakeLink:
     stale: bool = False
     source_ticket: str = ""
     when_told: Callable[[], None] = lambda: None
+    when_lost: Callable[[str], object] = lambda _: None
 
     async def tell(self, message: attrs.AttrsInstance, expected: type[T]) -> T:
         answer = self._answer(message)
@@ -299,8 +300,14 @@ class FakeLink:
     def _check(self) -> None:
         if self.away:
             raise Unavailable("there is no connection to the metaserver")
-        if self.errors:
-            raise self.errors.pop(0)
+        if not self.errors:
+            return
+        error = self.errors.pop(0)
+        if isinstance(error, Unavailable | Fenced):
+            self.away = True
+            self.when_lost(str(error))
+            raise Unavailable(str(error)) from error
+        raise error
 
 
 @define
@@ -431,6 +438,7 @@ def place(
     server = BuildServer(offered, tools, link, deliveries, pool or Immediate())
     built = Place(server, clock, link, uploads, sources, commands, workshop, spool, deliveries)
     link.away = not session
+    link.when_lost = lambda reason: clock.callLater(0, server.disconnected, reason)
     Deferred.fromCoroutine(deliveries.restore())
     if session:
         built.connect(session)
