@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 
 from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.sql import rows, schema
-from buildtool.adapters.sql.cells import build_cells, numbers_text
+from buildtool.adapters.sql.rows import build_cells, numbers_text
 from buildtool.errors import ConflictingRow
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from buildtool.adapters.sql import cells, rows, schema
+from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
@@ -71,14 +71,14 @@ EVENTS_KEPT = 200_000
 TIDY_EVERY = 1_000
 """After how many new events the old ones, and what else has run out, are removed."""
 
-_KINDS: tuple[tuple[type, Table, Callable[[Any], cells.Cells]], ...] = (
-    (Server, schema.servers, cells.server_cells),
-    (Build, schema.builds, cells.build_cells),
-    (Artifact, schema.artifacts, cells.artifact_cells),
-    (Attempt, schema.attempts, cells.attempt_cells),
-    (Refusal, schema.refusals, cells.refusal_cells),
-    (RememberedFailure, schema.failures, cells.failure_cells),
-    (Request, schema.requests, cells.request_cells),
+_KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
+    (Server, schema.servers, rows.server_cells),
+    (Build, schema.builds, rows.build_cells),
+    (Artifact, schema.artifacts, rows.artifact_cells),
+    (Attempt, schema.attempts, rows.attempt_cells),
+    (Refusal, schema.refusals, rows.refusal_cells),
+    (RememberedFailure, schema.failures, rows.failure_cells),
+    (Request, schema.requests, rows.request_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
 
@@ -262,7 +262,7 @@ def _upsert(table: Table, dialect: str, columns: tuple[str, ...]) -> Prepared:
     return Prepared(written, columns)
 
 
-def _write(connection: Connection, table: Table, written: Sequence[cells.Cells]) -> None:
+def _write(connection: Connection, table: Table, written: Sequence[rows.Cells]) -> None:
     _upsert(table, connection.dialect.name, tuple(written[0])).run(connection, *written)
 
 
@@ -310,13 +310,13 @@ def _post(mails: Sequence[Mail], connection: Connection) -> None:
     for chunk in chunks(mail.key for mail in mails):
         for row in connection.execute(_POSTED, {"keys": chunk}):
             there[row.key] = rows.mail_of(row).request_ids
-    changed: dict[str, cells.Cells] = {}
+    changed: dict[str, rows.Cells] = {}
     for mail in mails:
         told = there.get(mail.key, ())
         both = tuple(dict.fromkeys((*told, *mail.request_ids)))
         if mail.key not in there or both != told:
             there[mail.key] = both
-            changed[mail.key] = cells.mail_cells(mail) | {"request_ids": cells.numbers_text(both)}
+            changed[mail.key] = rows.mail_cells(mail) | {"request_ids": rows.numbers_text(both)}
     if changed:
         _write(connection, schema.outbox, list(changed.values()))
 

@@ -1,4 +1,4 @@
-"""How each value is read out of its table.
+"""How each record is written into its table, and read out of it: as a rule each field in the column of its name.
 
 Tested by tests/adapters/sql/test_broker_store.py.
 """
@@ -6,45 +6,49 @@ Tested by tests/adapters/sql/test_broker_store.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from sys import intern
-from typing import Any
+from typing import Any, Generic, TypeVar, get_type_hints
 
+from attrs import fields, frozen
 from sqlalchemy import Row
 
-from buildtool.adapters.sql.cells import TEXTS_KEPT
 from buildtool.concurrency.bounded_cache import remembering, weight_of_json
+from buildtool.model import records
 from buildtool.model.options import Canonical
-from buildtool.model.records import (
-    Artifact,
-    Attempt,
-    AttemptEnd,
-    AttemptState,
-    Build,
-    BuildSpec,
-    BuildState,
-    Demand,
-    JoinReason,
-    Mail,
-    Refusal,
-    RememberedFailure,
-    Request,
-    RequestState,
-    ShelfKey,
-)
-from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
+from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Demand, Mail, Refusal, Request
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, QuickEnum, Server
+
+V = TypeVar("V")
+
+Cells = dict[str, object]
+"""One row on its way into a table, by column."""
+
+TEXTS_KEPT = 2 * 1024 * 1024
+"""In how many bytes texts are remembered with what they stand for; most differ in nothing from those of other rows."""
 
 _ALONE = len('[""]')
 """By how much the JSON text of one commit is longer than the commit; its own revision is always acceptable."""
 
+_REPEATED = frozenset({"project", "source", "revision", "email", "answer", "asker"})
+"""Columns with the same few texts in thousands of rows: each is held once."""
 
-# To look a member up by its value costs the enum's own call several times as much, and a page has hundreds of them.
-_REQUEST_STATE = {member.value: member for member in RequestState}
-_BUILD_STATE = {member.value: member for member in BuildState}
-_ATTEMPT_STATE = {member.value: member for member in AttemptState}
-_ATTEMPT_END = {member.value: member for member in AttemptEnd}
-_OFFER_KIND = {member.value: member for member in OfferKind}
-_JOINED = {member.value: member for member in JoinReason}
+_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode
+
+
+# --- values in columns ----------------------------------------------------------------------------------
+
+
+def _canonical_text(pairs: Canonical) -> str:
+    """Return the JSON text of canonical pairs; the same few stand in most rows."""
+    # Equal is not the same here: True is 1, but not in JSON.
+    return _text_of_pairs(pairs, tuple([type(value) for _, value in pairs]))
+
+
+@remembering(TEXTS_KEPT, lambda text, _pairs, _types: weight_of_json(text))
+def _text_of_pairs(pairs: Canonical, _types: tuple[type, ...]) -> str:
+    return _dump(pairs)
 
 
 @remembering(TEXTS_KEPT, lambda _pairs, text: weight_of_json(text))
@@ -61,201 +65,156 @@ def _canonical(plain: list[list[Any]]) -> Canonical:
 
 
 @remembering(TEXTS_KEPT, lambda _strings, text: weight_of_json(text))
-def strings_of(text: str) -> tuple[str, ...]:
-    """Return a tuple of strings from its JSON text."""
+def _strings_of(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
 
-def _spec(row: Row[Any]) -> BuildSpec:
-    return BuildSpec(
-        project=intern(row.project),
-        source=intern(row.source),
-        revision=intern(row.revision),
-        recipe_version=row.recipe_version,
-        options=canonical_of(row.options),
-        platform=canonical_of(row.platform),
-        machine=canonical_of(row.machine),
-        native=bool(row.native),
+def numbers_text(numbers: Sequence[int]) -> str:
+    """Return the JSON text of several ids."""
+    return _dump(tuple(numbers))
+
+
+def _capability_text(value: Capability) -> str:
+    return _dump(
+        {
+            "offers": [
+                {"platform": offer.platform, "kind": offer.kind.value, "tools": offer.tools} for offer in value.offers
+            ],
+            "machine": value.machine,
+            "skills": [[skill.project, skill.recipe_version, skill.options_digest] for skill in value.skills],
+            "max_builds": value.max_builds,
+            "host_info": value.host_info,
+            "admin": value.admin,
+            "software": value.software,
+        }
     )
 
 
-def _shelf(row: Row[Any]) -> ShelfKey:
-    return ShelfKey(
-        project=row.project,
-        source=row.source,
-        recipe_version=row.recipe_version,
-        options_digest=row.options_digest,
-        revision=row.revision,
+def _capability_of(text: str) -> Capability:
+    plain: Mapping[str, Any] = json.loads(text)
+    offers = tuple(
+        Offer(
+            _canonical(offer["platform"]),
+            OfferKind(offer["kind"]),
+            tuple((name, value) for name, value in offer["tools"]),
+        )
+        for offer in plain["offers"]
     )
+    skills = tuple(ProjectSkill(*skill) for skill in plain["skills"])
+    return Capability(**{**plain, "offers": offers, "machine": _canonical(plain["machine"]), "skills": skills})
 
 
-def request_of(row: Row[Any], spec: BuildSpec | None = None) -> Request:
+# --- records in tables ----------------------------------------------------------------------------------
+
+
+@frozen
+class _Form:
+    """How a value is written into its column and read out of it, as itself where that is None."""
+
+    write: Callable[[Any], object] | None = None
+    read: Callable[[Any], object] | None = None
+
+
+_AS_IS = _Form()
+_ENDS = {None: None} | {end.value: end for end in AttemptEnd}
+
+_FORMS: dict[object, _Form] = {
+    bool: _Form(read=bool),
+    Canonical: _Form(_canonical_text, canonical_of),
+    tuple[str, ...]: _Form(_dump, _strings_of),
+    tuple[int, ...]: _Form(_dump, lambda text: tuple(json.loads(text))),
+    AttemptEnd | None: _Form(lambda end: end and end.value, _ENDS.__getitem__),
+    Capability: _Form(_capability_text, _capability_of),
+}
+
+
+def _form(column: str, hint: object) -> _Form:
+    if isinstance(hint, type) and issubclass(hint, QuickEnum):
+        # To look a member up by its value costs the enum's own call several times as much; a page has hundreds of them.
+        return _Form(attrgetter("value"), {member.value: member for member in hint}.__getitem__)
+    return _Form(read=intern) if column in _REPEATED and hint is str else _FORMS.get(hint, _AS_IS)
+
+
+class _Layout(Generic[V]):
+    """The columns of a record: one for each field, ``named`` otherwise than the field or not at all ("").
+
+    A field that is a record itself has the columns of its own layout among ``inner``. One that has None there is
+    always given to ``read``.
+    """
+
+    def __init__(self, kind: type[V], named: Mapping[str, str] | None = None, **inner: _Layout[Any] | None) -> None:
+        names: Sequence[str] = getattr(kind, "_fields", ()) or [one.name for one in fields(kind)]  # type: ignore[arg-type] # of attrs
+        hints = get_type_hints(kind)
+        columns = {field: (named or {}).get(field, field) for field in names if field not in inner}
+        own = [(field, column, _form(column, hints[field])) for field, column in columns.items() if column]
+        self._kind = kind
+        self._take = attrgetter(*(column for _, column, _ in own))
+        self._reads = [(at, form.read) for at, (*_, form) in enumerate(own) if form.read]
+        self._inner = [(at, inner[field]) for at, field in enumerate(names) if field in inner]
+        self.paths = {column: field for field, column, _ in own}
+        self.writes = {column: form.write for _, column, form in own if form.write}
+        for field, layout in inner.items():
+            if layout is None:
+                self.paths[field] = field
+            else:
+                self.paths |= {column: f"{field}.{path}" for column, path in layout.paths.items()}
+                self.writes |= layout.writes
+        self._give = attrgetter(*self.paths.values())
+
+    def cells(self, value: V) -> Cells:
+        """Return the columns of a record."""
+        cells = dict(zip(self.paths, self._give(value), strict=True))
+        for column, write in self.writes.items():
+            cells[column] = write(cells[column])
+        return cells
+
+    def read(self, row: Row[Any], *inner: object) -> V:
+        """Return the record that a row is; ``inner`` are those in it, where they are known already."""
+        values = [*self._take(row)]
+        for at, read in self._reads:
+            values[at] = read(values[at])
+        for number, (at, layout) in enumerate(self._inner):
+            values.insert(at, layout.read(row) if layout and not inner else inner[number])
+        return self._kind(*values)
+
+
+_SPEC = _Layout(records.BuildSpec)
+_SHELF = _Layout(records.ShelfKey)
+_REQUEST = _Layout(Request, {"group": "group_first"}, demand=_Layout(Demand, spec=_SPEC))
+_BUILD = _Layout(Build, spec=_SPEC, place=None)
+_ATTEMPT = _Layout(Attempt)
+_ARTIFACT = _Layout(Artifact, shelf=_SHELF)
+_FAILURE = _Layout(records.RememberedFailure, shelf=_SHELF)
+_SERVER = _Layout(Server, {"forgotten": ""})
+_REFUSAL = _Layout(Refusal, {"count": "times"})
+_MAIL = _Layout(Mail)
+
+request_cells, build_cells, attempt_cells = _REQUEST.cells, _BUILD.cells, _ATTEMPT.cells
+artifact_cells, failure_cells = _ARTIFACT.cells, _FAILURE.cells
+server_cells, refusal_cells = _SERVER.cells, _REFUSAL.cells
+
+attempt_of, artifact_of, failure_of = _ATTEMPT.read, _ARTIFACT.read, _FAILURE.read
+server_of, refusal_of, mail_of = _SERVER.read, _REFUSAL.read, _MAIL.read
+
+
+def request_of(row: Row[Any], spec: records.BuildSpec | None = None) -> Request:
     """Return the Request that a row of ``requests`` is; ``spec`` is that of its Build if that is known to be the same.
 
     Thousands of them may wait: what many of them have in common is held once.
     """
-    spec = spec or _spec(row)
-    acceptable = (spec.revision,) if len(row.acceptable) == len(spec.revision) + _ALONE else strings_of(row.acceptable)
-    return Request(
-        id=row.id,
-        client_id=row.client_id,
-        body_digest=row.body_digest,
-        email=intern(row.email),
-        demand=Demand(spec, intern(row.ref), row.revrange, acceptable),
-        force=bool(row.force),
-        admitted_at=row.admitted_at,
-        expires_at=row.expires_at,
-        state=_REQUEST_STATE[row.state],
-        build_id=row.build_id,
-        joined=_JOINED[row.joined],
-        artifact_id=row.artifact_id,
-        answer=intern(row.answer),
-        reason=row.reason,
-        ended_at=row.ended_at,
-        group=row.group_first,
-        group_size=row.group_size,
-        group_due=bool(row.group_due),
-        asker=intern(row.asker),
-    )
+    spec = spec or _SPEC.read(row)
+    alone = len(row.acceptable) == len(spec.revision) + _ALONE
+    acceptable = (spec.revision,) if alone else _strings_of(row.acceptable)
+    return _REQUEST.read(row, Demand(spec, intern(row.ref), row.revrange, acceptable))
 
 
 def build_of(row: Row[Any]) -> Build:
     """Return the Build that a row of ``builds`` is."""
     number = row.id
-    return Build(
-        id=number,
-        key=row.key,
-        spec=_spec(row),
-        place=number if row.place == number else row.place,  # held once, as often as not
-        created_at=row.created_at,
-        state=_BUILD_STATE[row.state],
-        epoch=row.epoch,
-        not_before=row.not_before or 0.0,
-        delays=row.delays,
-        broken_on=strings_of(row.broken_on),
-        failed_on=strings_of(row.failed_on),
-        failed_platform=canonical_of(row.failed_platform),
-        failed_kind=_OFFER_KIND[row.failed_kind],
-        forced=bool(row.forced),
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        deciding_epoch=row.deciding_epoch,
-        artifact_id=row.artifact_id,
-        reason=row.reason,
-    )
+    return _BUILD.read(row, _SPEC.read(row), number if row.place == number else row.place)  # held once, mostly
 
 
-def attempt_of(row: Row[Any]) -> Attempt:
-    """Return the Attempt that a row of ``attempts`` is; a query that leaves the end of the log out says ''."""
-    return Attempt(
-        build_id=row.build_id,
-        epoch=row.epoch,
-        server=row.server,
-        session=row.session,
-        platform=canonical_of(row.platform),
-        kind=_OFFER_KIND[row.kind],
-        offered_at=row.offered_at,
-        state=_ATTEMPT_STATE[row.state],
-        accepted_at=row.accepted_at,
-        ended_at=row.ended_at,
-        end=_ATTEMPT_END[row.end] if row.end is not None else None,
-        reason=row.reason,
-        log_tail=row.log_tail,
-        suspected=bool(row.suspected),
-        struck=bool(row.struck),
-    )
-
-
-def artifact_of(row: Row[Any]) -> Artifact:
-    """Return the Artifact that a row of ``artifacts`` is."""
-    return Artifact(
-        id=row.id,
-        shelf=_shelf(row),
-        options=canonical_of(row.options),
-        platform=canonical_of(row.platform),
-        kind=_OFFER_KIND[row.kind],
-        build_id=row.build_id,
-        epoch=row.epoch,
-        server=row.server,
-        digest=row.digest,
-        content_digest=row.content_digest,
-        size=row.size,
-        name=row.name,
-        built_at=row.built_at,
-        seconds=row.seconds,
-        withdrawn=row.withdrawn,
-    )
-
-
-def failure_of(row: Row[Any]) -> RememberedFailure:
-    """Return the remembered failure that a row of ``failures`` is."""
-    return RememberedFailure(
-        build_id=row.build_id,
-        shelf=_shelf(row),
-        platform=canonical_of(row.platform),
-        until=row.until,
-        reason=row.reason,
-        kind=_OFFER_KIND[row.kind],
-    )
-
-
-def server_of(row: Row[Any]) -> Server:
-    """Return the build server that a row of ``servers`` is."""
-    return Server(
-        name=row.name,
-        session=row.session,
-        capability=_capability(json.loads(row.capability)),
-        connected=bool(row.connected),
-        since=row.since,
-        last_seen=row.last_seen,
-        strikes=row.strikes,
-        quarantines=row.quarantines,
-        quarantined_until=row.quarantined_until,
-        quarantine_reason=row.quarantine_reason,
-        missing_since=row.missing_since,
-        missing_told=bool(row.missing_told),
-        paused=row.paused,
-        draining=bool(row.draining),
-        instance=row.instance,
-        origin=row.origin,
-        used_at=row.used_at,
-    )
-
-
-def refusal_of(row: Row[Any]) -> Refusal:
-    """Return the Refusal that a row of ``refusals`` is."""
-    return Refusal(row.build_id, row.server, row.until, row.reason, row.times)
-
-
-def mail_of(row: Row[Any]) -> Mail:
-    """Return the Mail that a row of ``outbox`` is."""
-    return Mail(
-        key=row.key,
-        email=row.email,
-        build_id=row.build_id,
-        request_ids=tuple(json.loads(row.request_ids)),
-        outcome=_REQUEST_STATE[row.outcome],
-        created_at=row.created_at,
-        summary=row.summary,
-        server=row.server,
-        asker=row.asker,
-    )
-
-
-def _capability(plain: Mapping[str, Any]) -> Capability:
-    return Capability(
-        offers=tuple(
-            Offer(
-                _canonical(offer["platform"]),
-                OfferKind(offer["kind"]),
-                tuple((name, value) for name, value in offer["tools"]),
-            )
-            for offer in plain["offers"]
-        ),
-        machine=_canonical(plain["machine"]),
-        skills=tuple(ProjectSkill(*skill) for skill in plain["skills"]),
-        max_builds=plain["max_builds"],
-        host_info=plain["host_info"],
-        admin=plain["admin"],
-        software=plain["software"],
-    )
+def mail_cells(value: Mail) -> Cells:
+    """Return the columns of a Mail that was not tried yet: it is due at once."""
+    untried = {"digest": "", "tries": 0, "next_try": value.created_at}
+    return _MAIL.cells(value) | untried | {"sent_at": None, "refused_at": None, "last_error": ""}
