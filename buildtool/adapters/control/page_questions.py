@@ -26,10 +26,7 @@ log = Logger()
 
 @define(eq=False)
 class MetaserverQuestions:
-    """The ``ports.Questions`` over one connection, made when it is needed and kept.
-
-    It is a ``web.health.HealthSource`` too.
-    """
+    """The ``ports.Questions`` and ``web.health.HealthSource`` over one connection, made when needed and kept."""
 
     endpoint: IStreamClientEndpoint
     where: str

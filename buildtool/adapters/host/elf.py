@@ -27,10 +27,7 @@ _MACHINES: dict[int, tuple[str, ...]] = {
 
 
 def elf_arch(head: bytes) -> str | None:
-    """Return the canonical architecture of the ELF file that begins like this.
-
-    None for what is no ELF file, and for a combination that has no name here (x32, big-endian ARM).
-    """
+    """Return the architecture of the ELF file that begins like this; None for another file, x32 and big-endian ARM."""
     if len(head) < HEAD or not head.startswith(_MAGIC):
         return None
     bits, order = _BITS.get(head[4]), _ORDERS.get(head[5])

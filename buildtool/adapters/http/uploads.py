@@ -21,10 +21,7 @@ from buildtool.model.tickets import TicketKind
 
 @frozen
 class _Promise:
-    """What an upload says of itself: where it goes on, the whole size, and the digest of the whole.
-
-    ``fresh`` (If-None-Match: *) says that it begins at the beginning only if nothing of it is there.
-    """
+    """The size, digest and offset that an upload claims; ``fresh`` (If-None-Match: *): only if nothing is there yet."""
 
     offset: int
     size: int

@@ -127,10 +127,7 @@ class SmtpDelivery:
 
 
 class _Exchange:
-    """One try at one mail: how far it got, and its outcome, which is decided once.
-
-    ``decided`` fires with the outcome or the end of the connection, ``over`` with the end of the connection.
-    """
+    """One try at one mail; ``decided`` fires once with its outcome, ``over`` with the end of the connection."""
 
     def __init__(self, settings: MailSettings, address: str) -> None:
         self.settings = settings

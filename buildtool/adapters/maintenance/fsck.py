@@ -53,10 +53,7 @@ class FsckReport:
 
 @frozen
 class Fsck:
-    """A check of the state directory ``directory``, which no other process may be using. ``now`` is wall time.
-
-    So everything runs in the caller's thread.
-    """
+    """A check of ``directory``, which no other process may use, in the caller's thread. ``now`` is wall time."""
 
     directory: Path
     now: float

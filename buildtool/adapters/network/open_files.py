@@ -31,10 +31,7 @@ LEAST = 4
 
 
 def allow_open(count: int) -> int:
-    """Raise this program's own limit to ``count``, as far as the system lets, and return what it is then.
-
-    A limit that is higher already stays.
-    """
+    """Raise this program's own limit to ``count`` as far as the system lets, never lower it; return what it is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft == resource.RLIM_INFINITY:

@@ -38,10 +38,7 @@ def _is_used(name: str) -> bool:
 
 
 def forbid_inspection() -> None:
-    """Hide memory, environment and descriptors of this process, and of what it forks, from others of this user.
-
-    Linux alone knows this; root may look nevertheless.
-    """
+    """Hide memory, environment and descriptors of this process and its children from all but root (Linux only)."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

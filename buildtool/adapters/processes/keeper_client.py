@@ -60,10 +60,7 @@ class Keepers:
             return None
 
     def start(self, command: CommandLine, outlet: int, _ring: Callable[[], None] | None = None) -> KeptCommand:
-        """Start a command in the care of a keeper; its output goes to the descriptor ``outlet``.
-
-        Raises OSError, ValueError or SubprocessError if it cannot be started.
-        """
+        """Start a command in a keeper's care, writing to ``outlet``. Raises OSError, ValueError or SubprocessError."""
         order = self._order(command)
         try:
             return self._start(order, outlet, self._idle_keeper())

@@ -116,10 +116,7 @@ def there_is(path: Path) -> bool:
 
 
 def driver(path: Path, mode: str = "ro", patience: float = PATIENCE) -> sqlite3.Connection:
-    """Connect without the driver's own idea of transactions; a pool hands connections from thread to thread.
-
-    ``patience`` is in seconds. Raises sqlite3.Error.
-    """
+    """Connect without the driver's own transactions, for any thread; ``patience`` in seconds. Raises sqlite3.Error."""
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
@@ -130,10 +127,7 @@ def driver(path: Path, mode: str = "ro", patience: float = PATIENCE) -> sqlite3.
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy one moment of a database that may be written to meanwhile, without keeping a writer waiting.
-
-    Raises sqlite3.Error, OSError.
-    """
+    """Copy one moment of a database while it may be written, delaying no writer. Raises sqlite3.Error, OSError."""
     with closing(driver(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
     target.chmod(0o600)
@@ -170,10 +164,7 @@ def engine_of(connect: Callable[[], sqlite3.Connection], connections: int, begin
 
 
 def connect_writing(path: Path, patience: float, mode: str = "rwc") -> sqlite3.Connection:
-    """Connect to a file that is written, made when it is not there; ``patience`` is in seconds.
-
-    Raises StorageUnavailable.
-    """
+    """Connect to a file for writing, made if absent; ``patience`` is in seconds. Raises StorageUnavailable."""
     return _prepared(driver(path, mode, patience), partial(_prepare_writing, path))
 
 

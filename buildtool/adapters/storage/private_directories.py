@@ -15,10 +15,7 @@ OTHERS_WRITE = 0o022
 
 
 def make_private(directories: Iterable[Path]) -> list[str]:
-    """Make each directory that is not there, for this account alone; return a line for each that had been open.
-
-    Raises OSError for one that cannot be made.
-    """
+    """Make missing directories for this account alone; return a line for each that was open. Raises OSError."""
     said = []
     for directory in directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -27,10 +24,7 @@ def make_private(directories: Iterable[Path]) -> list[str]:
 
 
 def tighten(directory: Path, forbidden: int) -> list[str]:
-    """Take permissions away from a directory that has them; return the line that says so, or why it could not be.
-
-    A directory that is not there, nor can be, has none.
-    """
+    """Take others' permissions from a directory, if it is there; return the line that says so, or what prevented it."""
     try:
         mode = stat.S_IMODE(directory.stat().st_mode)
         if not mode & forbidden:

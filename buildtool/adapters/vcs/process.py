@@ -160,10 +160,7 @@ def signal_group(pid: int, signum: signal.Signals) -> None:
 
 
 class VcsProgram:
-    """A program of which each run is a process of its own; none outlives this one, as far as they end when told to.
-
-    All methods block and may be called from several threads at once.
-    """
+    """A program whose runs are processes that end with this one where they obey. All methods block, in any thread."""
 
     def __init__(self, name: str, missing: Callable[[str], BuildToolError]) -> None:
         """``missing`` makes the error for a machine on which what was to be run is not installed."""
@@ -225,10 +222,7 @@ class VcsProgram:
             self._running.discard(process.pid)
 
     def write_own(self, path: Path, content: bytes) -> None:
-        """Write a file of settings unless it is ours still: a build could write it, for it runs as the same user.
-
-        Raises MachineFault.
-        """
+        """Write a file of settings unless unchanged: a build, the same user, could alter it. Raises MachineFault."""
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         with self._lock:
             with suppress(OSError):

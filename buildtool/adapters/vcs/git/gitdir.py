@@ -132,10 +132,7 @@ def write_tags(path: Path, tags: Mapping[str, Tag]) -> None:
 
 
 def write_index(path: Path, placed: Iterable[PlacedFile], id_size: int) -> None:
-    """Write the index of a git directory, with ids of ``id_size`` bytes. Raises OSError.
-
-    Files that are not touched afterwards are clean.
-    """
+    """Write a git directory's index, ids of ``id_size`` bytes: untouched files are clean. Raises OSError."""
     fixed = struct.Struct(f">10I{id_size}sH")
     pack, begin = fixed.pack, fixed.size
     parts = [b""]

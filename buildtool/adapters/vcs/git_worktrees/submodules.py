@@ -32,10 +32,7 @@ _UP = re.compile(r"\.\.?(?:/|\Z)")
 
 @frozen
 class Submodule:
-    """A submodule of a commit: its name, its path below the top, its repository, and its own commit.
-
-    ``wanted`` is False for one that its project says is never checked out (``update = none``).
-    """
+    """A submodule: name, path below the top, repository, commit; not ``wanted`` with ``update = none``."""
 
     name: str
     path: bytes

@@ -52,10 +52,7 @@ _ATTEMPTS = 3
 
 @frozen
 class _Place:
-    """What is to be laid out where: a commit of a repository, with the tags that its origin has.
-
-    ``inside`` is the path of a submodule for messages, and "" for the top.
-    """
+    """What to lay out where: a commit of a repository, its origin's tags, and ``inside``, a submodule's path or ""."""
 
     mirror: Mirror
     commit: str

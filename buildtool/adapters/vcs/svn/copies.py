@@ -37,10 +37,7 @@ class _DirtyError(Exception):
 
 
 class SvnSources:
-    """The ``ports.Sources`` below ``directory``, which belongs to this program alone.
-
-    Call it in the reactor's thread.
-    """
+    """The ``ports.Sources`` below ``directory``, this program's alone. Call it in the reactor's thread."""
 
     def __init__(self, command: SvnCommand, directory: Path, pool: Executor) -> None:
         self._command = command
