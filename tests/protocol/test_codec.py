@@ -162,6 +162,15 @@ def test_a_field_that_is_absent_has_its_default_and_one_without_is_missed_by_nam
             assert codec.decode(type(message), without) == expected
 
 
+def test_a_question_what_would_be_answered_says_all_that_a_submission_does_within_the_same_bounds() -> None:
+    """Written twice, since the order of the fields of a text is kept, and those of a common base would come first."""
+    submit, explain = (
+        {one.name: (one.type, one.metadata, one.default) for one in attrs.fields(cls)}
+        for cls in (Submit, protocol.AskExplain)
+    )
+    assert explain == {name: one for name, one in submit.items() if name not in ("client_id", "email")}
+
+
 def test_a_key_that_is_no_limit_is_found_before_any_message_is_sent() -> None:
     with pytest.raises(TypeError, match="mots"):
         limits_of({"mots": 7})

@@ -9,7 +9,7 @@ from buildtool.scheduling.effects import Fence
 from buildtool.scheduling.events import ArtifactUnkept, AttemptEnded, ClockStepped, Delivered, DrainBegun, HeldReported
 from buildtool.scheduling.state.lease_table import LEASE, OVERDUE
 from buildtool.scheduling.state.timers import OWNER_TOLD_AFTER
-from tests.scheduling.farm import Farm, begun
+from tests.scheduling.farm import Farm, NewRequest, begun
 from tests.scheduling.worlds import POLICY, machine, spec
 
 SATISFIED, FAILED, WAITING = RequestState.SATISFIED, RequestState.FAILED, RequestState.WAITING
@@ -17,6 +17,14 @@ SATISFIED, FAILED, WAITING = RequestState.SATISFIED, RequestState.FAILED, Reques
 
 def holding(attempt: Attempt, state: HeldState = HeldState.BUILDING) -> Held:
     return Held(*attempt.key, state)
+
+
+def overtaken() -> tuple[Farm, NewRequest, Attempt]:
+    """Return what ``begun`` does, after anna was lost and the Build went to bert."""
+    farm, asked, late = begun()
+    farm.login("bert")
+    farm.lose("anna")
+    return farm, asked, late
 
 
 # --- contact that is lost -------------------------------------------------------------------------------
@@ -46,9 +54,7 @@ def test_what_is_finished_meanwhile_is_to_be_delivered() -> None:
 
 
 def test_an_attempt_that_is_not_heard_of_for_a_term_is_missing_and_its_build_goes_to_somebody_else() -> None:
-    farm, asked, attempt = begun()
-    farm.login("bert")
-    farm.lose("anna")
+    farm, asked, attempt = overtaken()
     assert farm.attempt(*attempt.key).state is AttemptState.MISSING
     assert farm.running_on(asked) == "bert"
     build = farm.build_of(asked)
@@ -137,9 +143,7 @@ def test_a_quarantine_that_a_missed_lease_led_to_is_lifted_on_return() -> None:
 
 
 def test_a_late_success_closes_the_build_and_aborts_the_newer_attempt() -> None:
-    farm, asked, late = begun()
-    farm.login("bert")
-    farm.lose("anna")
+    farm, asked, late = overtaken()
     newer = farm.accept("bert")
     assert farm.login("anna", held=[holding(late, HeldState.DONE)]) == {late.key: Verdict.DELIVER}
     farm.deliver("anna", farm.attempt(*late.key))
@@ -149,9 +153,7 @@ def test_a_late_success_closes_the_build_and_aborts_the_newer_attempt() -> None:
 
 
 def test_a_late_success_counts_also_while_the_build_waits_again() -> None:
-    farm, asked, late = begun()
-    farm.login("bert")
-    farm.lose("anna")
+    farm, asked, late = overtaken()
     farm.end("bert", AttemptEnd.REFUSED)
     assert farm.build_of(asked).state is BuildState.QUEUED
     farm.login("anna", held=[holding(late, HeldState.DONE)])
@@ -160,9 +162,7 @@ def test_a_late_success_counts_also_while_the_build_waits_again() -> None:
 
 
 def test_a_late_failure_is_only_written_down() -> None:
-    farm, asked, late = begun()
-    farm.login("bert")
-    farm.lose("anna")
+    farm, asked, late = overtaken()
     assert farm.login("anna", held=[holding(late, HeldState.ENDED)]) == {late.key: Verdict.DROP}
     assert farm.running_on(asked) == "bert"
     assert farm.build_of(asked).failed_on == ()
@@ -178,9 +178,7 @@ def test_a_late_failure_of_a_build_that_went_to_nobody_else_counts() -> None:
 
 
 def test_who_still_builds_what_somebody_else_has_by_now_is_told_to_drop_it() -> None:
-    farm, _, late = begun()
-    farm.login("bert")
-    farm.lose("anna")
+    farm, _, late = overtaken()
     assert farm.login("anna", held=[holding(late)]) == {late.key: Verdict.DROP}
     assert farm.note(farm.delivery(farm.attempt(*late.key))).stale
 
