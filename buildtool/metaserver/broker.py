@@ -290,6 +290,8 @@ class Broker:
         try:
             await self._rebuild()
         except BuildToolError as error:
+            self._in_doubt = True
+            self.state.journal.clear()  # what is half done is never committed; it goes when the database can be read
             self._is_troubled(f"nothing can be read: {error}")
             for entry in batch:
                 entry.refuse(StorageUnavailable(f"{NOTHING_ACCEPTED}: {error}"))

@@ -14,7 +14,8 @@ from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from buildtool.model.policy import Policy
 from buildtool.model.records import Artifact, Attempt, AttemptState, Build, BuildState, Request, RequestState
-from buildtool.model.servers import Held, HeldVerdict, Verdict
+from buildtool.model.servers import Held, HeldVerdict, Server, Verdict
+from buildtool.ports.metaserver import Snapshot
 from buildtool.scheduling.answers import Hit, Queued, SessionOpened
 from buildtool.scheduling.effects import Dispatch, RequestMoved
 from buildtool.scheduling.events import CancelRequested, Event, Explain, Registered, Tick
@@ -66,6 +67,18 @@ class World:
 
     def send(self, event: Event) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.broker.send(event))
+
+
+@define
+class Unreadable(MemoryStore):
+    """A store that cannot be read while a test says so."""
+
+    unreadable: bool = False
+
+    async def load(self) -> Snapshot:
+        if self.unreadable:
+            raise full_disk()
+        return await super().load()
 
 
 class BatchTests(SynchronousTestCase):
@@ -170,6 +183,21 @@ class BatchTests(SynchronousTestCase):
         assert isinstance(self.successResultOf(good), Queued)
         assert "anna" not in self.world.broker.state.servers
         assert self.flushLoggedErrors(AttributeError)
+
+    def test_where_nothing_can_be_decided_nor_read_anew_all_are_refused_until_it_can(self) -> None:
+        store = Unreadable()
+        world = World(store)
+        store.unreadable = True
+        broken = world.send(Registered("anna", "no capability at all"))  # type: ignore[arg-type]
+        assert "nothing was accepted" in str(self.failureResultOf(broken, StorageUnavailable).value)
+        assert self.flushLoggedErrors(AttributeError)
+        assert "nothing can be read" in world.broker.problems()[0]
+        self.failureResultOf(world.send(submitted("a")), StorageUnavailable)
+        store.unreadable = False
+        assert isinstance(self.successResultOf(world.send(submitted("a"))), Queued)
+        assert world.broker.problems() == ()
+        assert store.all(Server) == []
+        assert world.broker.state.servers == {}
 
     def test_a_login_is_answered_before_its_first_order_goes_out(self) -> None:
         self.world.send(submitted("a"))

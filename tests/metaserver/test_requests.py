@@ -1,6 +1,7 @@
 """What requesters ask for: what is taken is bounded, whoever asks."""
 
 import weakref
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -18,6 +19,7 @@ from buildtool.errors import (
     NotFound,
     Overloaded,
     RecipeMistake,
+    StorageUnavailable,
     Unauthorised,
     UnknownProject,
     UsageError,
@@ -32,6 +34,7 @@ from buildtool.model.options import canonical, digest_of, text
 from buildtool.model.platforms import Value
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.project_options import ProjectOptions
+from buildtool.model.records import AnsweredRequest
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.model.tickets import cancel_token
 from buildtool.project.definition import Project
@@ -56,7 +59,7 @@ from tests import messages
 from tests.adapters.control.wires import turn
 from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
-from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock
+from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
 ANN = Principal(PrincipalRole.REQUESTER, address="192.0.2.1")
 ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
@@ -375,6 +378,13 @@ class AnswerTests(SynchronousTestCase):
         assert "was used for another request" in self.refused(Conflict, "submit", message)
         assert "32 hex digits" in self.refused(UsageError, "submit", evolve(message, client_id="x"))
 
+    def test_while_the_database_cannot_be_read_nothing_is_accepted_and_that_is_said(self) -> None:
+        self.world.service.store = Forgetful()
+        message = Submit(f"{2:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {})
+        said = self.refused(StorageUnavailable, "submit", message)
+        assert "nothing was accepted" in said
+        assert str(full_disk()) in said
+
     def test_what_is_asked_for_together_is_some_for_one_address_each_with_its_own_id(self) -> None:
         items = [Submit(f"{number:032x}", "paint", "ann@example.org", "", "", "", {}, {}, {}) for number in (7, 8)]
         for wrong in ([], items * TOGETHER, [items[0]] * 2, [items[0], evolve(items[1], email="bob@example.org")]):
@@ -388,6 +398,13 @@ class AnswerTests(SynchronousTestCase):
             assert told.ok == (not many)
             assert told.problems[:PROBLEMS_TOLD] == tuple(f"trouble {n}" for n in range(min(many, PROBLEMS_TOLD)))
             assert told.problems[PROBLEMS_TOLD:] == (("and 2 more",) if many > PROBLEMS_TOLD else ())
+
+
+class Forgetful(MemoryStore):
+    """A store that does not say what was answered."""
+
+    async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
+        raise full_disk()
 
 
 @frozen
