@@ -24,11 +24,17 @@ def make_private(directories: Iterable[Path]) -> list[str]:
 
 
 def tighten(directory: Path, forbidden: int) -> list[str]:
-    """Take others' permissions from a directory, if it is there; return the line that says so, or what prevented it."""
+    """Take others' permissions from a directory, if it is there; return the line that says so, or what prevented it.
+
+    One with the sticky bit stays as it is, like /tmp.
+    """
     try:
-        mode = stat.S_IMODE(directory.stat().st_mode)
-        if not mode & forbidden:
-            return []
+        mode = directory.stat().st_mode
+        if not stat.S_ISDIR(mode) or not mode & forbidden:
+            return []  # a device that is everybody's would be nobody's any more
+        mode = stat.S_IMODE(mode)
+        if mode & stat.S_ISVTX:
+            return [f"{directory} is used by others, too (mode {mode:04o}): name a directory below it"]
         directory.chmod(mode & ~forbidden)
     except (FileNotFoundError, NotADirectoryError):
         return []

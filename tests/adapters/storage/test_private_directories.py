@@ -64,3 +64,15 @@ def test_what_is_not_there_or_belongs_to_somebody_else_is_no_error(tmp_path: Pat
         os.seteuid(0)
     assert len(told) == 1
     assert mode(place) == 0o777
+
+
+def test_what_is_everybody_s_stays_so(tmp_path: Path) -> None:
+    pipe, shared = tmp_path / "pipe", tmp_path / "shared"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    assert tighten(pipe, OTHERS_WRITE) == []
+    assert mode(pipe) == 0o666
+    shared.mkdir()
+    shared.chmod(0o1777)
+    assert tighten(shared, OTHERS_WRITE) == [f"{shared} is used by others, too (mode 1777): name a directory below it"]
+    assert mode(shared) == 0o1777
