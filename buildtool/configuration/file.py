@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from buildtool.errors import BuildToolError, ConfigurationError
@@ -44,10 +46,13 @@ def _existing(path: Path, by: str) -> Path:
         raise ConfigurationError(
             f"{path}: the current directory, beside which this file is ({by}), is not there any more: cd to another one"
         ) from error
-    if absolute.is_dir():
-        raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
-    if not absolute.exists():
-        raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
+    try:
+        if absolute.is_dir():
+            raise ConfigurationError(f"{absolute}: is a directory; {by} must name a configuration file")
+        if not absolute.exists():
+            raise ConfigurationError(f"{absolute}: there is no such configuration file (named by {by})")
+    except OSError as error:  # the name comes last: it may be what is too long, and the line is cut at its end
+        raise ConfigurationError(f"what {by} names cannot be read: {error.strerror}: {absolute}") from error
     return absolute
 
 
@@ -59,6 +64,17 @@ def at_home(path: Path, by: str) -> Path:
         raise ConfigurationError(
             f"{by}: {path} begins with ~, but no home directory is known: set HOME, or say the whole path"
         ) from error
+
+
+@contextlib.contextmanager
+def printing_to_stderr() -> Iterator[None]:
+    """Have what is printed meanwhile, here and by what is started, go to stderr: stdout is for a program's answer."""
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as closing:
+        before = os.dup(1)
+        closing.callback(os.close, before)
+        closing.callback(os.dup2, before, 1)
+        os.dup2(2, 1)
+        yield
 
 
 class Execution:

@@ -88,6 +88,14 @@ def is_within(said: str, numbers: range) -> bool:
 
 def read_directory(path: Path, name: str, value: object) -> Path:
     """Return ``value`` as an absolute path, relative to the configuration file. Raises ConfigurationError."""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
+    said = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    if not isinstance(said, str) or not said or not _is_file_name(said):
         raise ConfigurationError(f"{name} = {quoted(value)} is not usable: it is a path")
-    return path.parent / at_home(Path(value), name)
+    return path.parent / at_home(Path(said), name)
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

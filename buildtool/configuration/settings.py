@@ -16,7 +16,7 @@ from types import ModuleType
 
 from attrs import field, frozen
 
-from buildtool.configuration.file import Execution, find_config, projects_of
+from buildtool.configuration.file import Execution, find_config, printing_to_stderr, projects_of
 from buildtool.configuration.mail_settings import MailSettings, read_mail
 from buildtool.configuration.places import (
     PLACES,
@@ -131,7 +131,8 @@ def load_settings(path: Path | None = None, *, secrets: bool = True) -> Settings
     """
     found, execution = find_config(path), Execution()
     try:
-        return _settings(found, execution.namespace(found), secrets=secrets)
+        with printing_to_stderr():
+            return _settings(found, execution.namespace(found), secrets=secrets)
     except ConfigurationError as error:
         raise execution.located(found, error) from error
 

@@ -244,6 +244,7 @@ WRONG = {
         ": mail: host = 'mail.example:587' is not usable: a port is no part of it; say 'mail.example', and port = 587",
     "state_dir = None": ": state_dir = None is not usable: it is a path",
     "state_dir = 'a\\0b'": ": state_dir = 'a\\x00b' is not usable: it is a path",
+    "state_dir = '\\ud800'": ": state_dir = '\\ud800' is not usable: it is a path",
     "lease = 1": ": lease = 1 is not usable: it is a whole number of seconds from 2 to 3600",
     "lease = 60.0": ": lease = 60.0 is not usable: it is a whole number of seconds from 2 to 3600",
     "build_dir = ''": ": build_dir = '' is not usable: it is a path",
@@ -378,6 +379,20 @@ def test_a_file_that_is_not_there_is_named_with_what_named_it(tmp_path: Path, mo
     monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path))
     with pytest.raises(ConfigurationError, match=r"is a directory; \$BUILDTOOL_CONFIG must name"):
         load_settings()
+
+
+def test_a_name_that_no_file_can_have_is_refused_with_the_reason_before_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^what --config names cannot be read: File name too long: /"):
+        load_settings(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("body", ["print('hello')", "import os; os.write(1, b'hello\\n')"])
+def test_what_a_file_prints_is_no_part_of_a_program_s_answer(
+    tmp_path: Path, body: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    load_settings(write(tmp_path, body))
+    print("the answer", flush=True)
+    assert capfd.readouterr() == ("the answer\n", "hello\n")
 
 
 # --- secrets ----------------------------------------------------------------------------------------------

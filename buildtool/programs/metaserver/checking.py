@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from attrs import define
 
 from buildtool.adapters.processes.environment import die_with_parent
+from buildtool.configuration.file import printing_to_stderr
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.project.recipe_check import Within
 
@@ -130,8 +131,8 @@ def _answer(act: Callable[[Within], object], writing: int, patience: float) -> N
             yield
 
     try:
-        done = act(bounded)
-        sys.stdout.flush()
+        with printing_to_stderr():
+            done = act(bounded)
         tell(done=done)
     except BuildToolError as error:
         tell(error=str(error))

@@ -48,6 +48,11 @@ def test_nothing_that_is_done_there_is_done_here() -> None:
     assert found == []
 
 
+def test_what_it_prints_is_no_part_of_what_is_answered_here(capfd: pytest.CaptureFixture[str]) -> None:
+    apart(lambda _within: print("hello"), FILE)
+    assert capfd.readouterr() == ("", "hello\n")
+
+
 def test_an_error_is_told_as_it_is() -> None:
     def act(_within: Within) -> None:
         raise ConfigurationError("x is y")
