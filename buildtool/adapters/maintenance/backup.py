@@ -66,7 +66,9 @@ class Backup:
         try:
             self._check()
         except OSError as error:
-            raise UsageError(f"backup: {error.filename} cannot be looked at: {error.strerror}") from error
+            raise UsageError(
+                f"backup: {error.filename or self.target} cannot be looked at: {error.strerror}"
+            ) from error
         reading = SqliteDatabase.reading(self.source / DATABASE, Inline(), older=True)
         try:
             await reading.run(lambda _connection: None)  # that it is a database of this version, or of an earlier one

@@ -31,9 +31,23 @@ How = Mapping[str, Any]
 """What ``add_argument`` takes for an option, besides its name."""
 
 
+class Once(argparse.Action):
+    """One that is said once at most: of two values, none may be dropped in silence."""
+
+    _said: object = None
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        if self._said is not None and self._said != values:
+            raise argparse.ArgumentError(self, f"is said twice, as {self._said} and as {values}: choose one")
+        self._said = values
+        setattr(namespace, self.dest, values)
+
+
 def valued(words: str, metavar: str | None = None, read: Callable[[str], object] = str, **how: object) -> How:
     """Describe an option with a value, which ``read`` turns into what it stands for; ``how`` is argparse's."""
-    return {"help": words, "metavar": metavar, "type": read, **how}
+    return {"help": words, "metavar": metavar, "type": read, "action": Once, **how}
 
 
 def switch(words: str, off: str = "") -> How:
@@ -64,6 +78,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         what, _, words = message.removeprefix("argument ").partition("unrecognized arguments: ")
+        what = what.replace("expected one argument", "needs a value")
+        what = what.replace("ignored explicit argument", "takes no value: leave out")
         raise UsageError(self.unknown(words.split()[0]) if words else f"{what} (--help shows an example)")
 
     def unknown(self, word: str) -> str:
@@ -162,7 +178,7 @@ class Subcommands(Generic[T]):
                 rest += [word, *coming]
             elif flag in flags:
                 found.append((flag, flags[flag]))
-                target = _target(flag, flags[flag], value if equals else None, coming)
+                target += _target(flag, flags[flag], value if equals else None, coming)
             elif word.startswith("-"):
                 options.append(flag)
                 valued = flag in known and not equals and not isinstance(known[flag].get("action"), str)
@@ -177,9 +193,12 @@ class Subcommands(Generic[T]):
                 may_follow = False
         if len({said for said, _ in found}) > 1:
             raise UsageError(f"{found[0][0]} and {found[1][0]} are two different things: say one of them")
+        if len(set(target)) > 1:
+            one, other, *_ = dict.fromkeys(target)
+            raise UsageError(f"{found[0][0]} is said twice, as {one[:80]!r} and as {other[:80]!r}: choose one")
         command = found[0][1] if found else self.commands[0]
         self._check_options(command, options, said=bool(found))
-        return command, [*target, *rest], bool(found)
+        return command, [*target[:1], *rest], bool(found)
 
     def _check_options(self, command: Subcommand[T], options: Sequence[str], *, said: bool) -> None:
         """Raise UsageError for an option that goes with other commands only."""

@@ -20,6 +20,7 @@ from buildtool.adapters.control.operator_endpoint import at_control_socket, conn
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
+from buildtool.model.addresses import valid_address
 from buildtool.model.text import duration_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
@@ -47,7 +48,7 @@ _BUILD = number(1, 10**18 - 1, "is no build: say its number")
 
 OPTIONS: Mapping[str, How] = {
     "--reason": valued("why; whoever is concerned is told, on pages and by mail", "TEXT"),
-    "--mail": valued("mail ADDRESS when it is done", "ADDRESS"),
+    "--mail": valued("mail ADDRESS when it is done", "ADDRESS", valid_address),
 }
 """The options of the commands below, beside ``--json``."""
 
@@ -64,6 +65,13 @@ def _operate(make: Callable[[argparse.Namespace], AttrsInstance] | None, said: a
     return run(PROGRAM, ask, verbose=said.verbose)
 
 
+def _name(text: str) -> str:
+    """Return a name or an id that a message can carry, for argparse."""
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no name or id: there is an unprintable character in it")
+    return text
+
+
 def _command(
     name: str,
     words: str,
@@ -73,7 +81,7 @@ def _command(
     options: tuple[str, ...] = (),
 ) -> Subcommand[int]:
     """Return the command that asks for the act that ``make`` makes of what was said."""
-    read = _BUILD if argument == "BUILD" else str
+    read = _BUILD if argument == "BUILD" else _name
     return Subcommand(
         name, words, f"{name} {example}".rstrip(), partial(_operate, make), argument, read, (*options, "--json")
     )

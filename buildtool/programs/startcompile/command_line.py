@@ -34,6 +34,7 @@ from buildtool.protocol.messages import TOGETHER
 T = TypeVar("T")
 
 _REQUEST_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
+_MATRIX_LIMIT = 1024 * 1024
 _HELP = frozenset({"-h", "--help"})
 
 
@@ -234,9 +235,12 @@ def _options_only(parser: CommandParser, rest: list[str]) -> None:
 def _matrix_lines(path: Path) -> list[tuple[int, list[str]]]:
     """Return the lines of a matrix file that say something, as words, with their numbers."""
     try:
-        text = path.read_text()
+        with path.open() as file:
+            text = file.read(_MATRIX_LIMIT + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"matrix: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > _MATRIX_LIMIT:
+        raise UsageError(f"matrix: {path} has more than {_MATRIX_LIMIT} characters: it is no list of options")
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
         try:

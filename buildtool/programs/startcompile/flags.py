@@ -27,33 +27,21 @@ class _Bools(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, [*said, not (option_string or "").startswith("--no-")])
 
 
-class _Once(argparse.Action):
-    """One that is said once at most: of two values, none may be dropped in silence."""
-
-    def __call__(
-        self, _parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
-    ) -> None:
-        before = getattr(namespace, self.dest, None)
-        if before is not None and before != values:
-            raise argparse.ArgumentError(self, f"is said twice, as {before} and as {values}: choose one")
-        setattr(namespace, self.dest, values)
-
-
 _PORT = number(1, 65535, "is not a port: say a number from 1 to 65535")
 
 EVERYWHERE: Mapping[str, How] = {
-    "--config": {**COMMON["--config"], "action": _Once},
-    "--project": valued("which project, when the configuration has several", "NAME", action=_Once),
+    "--config": COMMON["--config"],
+    "--project": valued("which project, when the configuration has several", "NAME"),
     "--host": valued(
-        "where the metaserver is (default: host of the configuration)", "HOST", host_flag, action=_Once
+        "where the metaserver is (default: host of the configuration)", "HOST", host_flag
     ),
-    "--port": valued("its control port (default: pb_port of the configuration)", "PORT", _PORT, action=_Once),
+    "--port": valued("its control port (default: pb_port of the configuration)", "PORT", _PORT),
     "--json": switch("print one JSON object, and nothing else, on standard output"),
 }  # fmt: skip
 """The options that go with every command."""
 
 ASKING: Mapping[str, How] = {
-    "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR", action=_Once),
+    "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR"),
     "--no-download": switch("only say where the artifact is", "download"),
     "--foreground": switch("wait for the end, show state and log, fetch the artifact"),
     "--wait": {**switch("the same"), "dest": "foreground"},

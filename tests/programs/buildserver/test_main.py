@@ -130,7 +130,7 @@ def test_what_is_wrong_with_the_start_is_said_in_one_line(
         (["--port", "65\n536"], "--port: '65\\n536' is not a whole number from 1 to 65535 (--help shows an example)"),
         (["--maxretries", "0"], "--maxretries: '0' is not a whole number from 1 to 1000000 (--help shows an example)"),
         (["--keepalive", "x"], "--keepalive: 'x' is not a whole number from 1 to 3600 (--help shows an example)"),
-        (["--time-limit"], "--time-limit: expected one argument (--help shows an example)"),
+        (["--time-limit"], "--time-limit: needs a value (--help shows an example)"),
         (["--nme", "x"], "unknown option --nme (did you mean --name?)"),
     ],
 )
