@@ -9,8 +9,8 @@ from buildtool.protocol.json_text import TextBounds
 
 __all__ = ["PEER", "REQUESTER", "STRANGER", "ConnectionLimits"]
 
-STRANGER = Bounds(size=4 * 1024)
-"""What one message may be until hello is said."""
+STRANGER = Bounds(size=4 * 1024, items=400)
+"""What one message may be until hello is said. A Hello that names all the capabilities it may has about 250 items."""
 
 REQUESTER = Bounds(size=512 * 1024, texts=TextBounds(20_000))
 """What one message of a requester may be."""

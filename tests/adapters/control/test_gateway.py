@@ -314,6 +314,13 @@ def test_another_version_is_refused_with_both_numbers_and_who_should_update(thei
     assert any("is refused: " in line and update in line for line in lines)  # the operator reads it too
 
 
+def test_a_hello_may_name_as_many_capabilities_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"{number:\N{SNOWMAN}>14}" for number in range(10, 74))
+    monkeypatch.setattr("buildtool.protocol.hello.CAPABILITIES", names)
+    farm = Farm()
+    assert farm.result(greet(farm.ends, WHERE, "requester", farm.clock)).theirs.capabilities == names  # type: ignore[arg-type]
+
+
 def test_a_role_that_there_is_not_is_refused() -> None:
     farm = Farm()
     with pytest.raises(Unauthorised, match="no role 'king'"):
