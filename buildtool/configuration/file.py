@@ -68,7 +68,7 @@ def at_home(path: Path, by: str) -> Path:
 
 @contextlib.contextmanager
 def printing_to_stderr() -> Iterator[None]:
-    """Have what is printed meanwhile, here and by what is started, go to stderr: stdout is for a program's answer."""
+    """Send what is printed meanwhile, here and by what is started, to stderr: stdout is for a program's answer."""
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as closing:
         before = os.dup(1)
         closing.callback(os.close, before)
