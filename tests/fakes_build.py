@@ -174,18 +174,20 @@ class FakeWorkshop:
     hold: Deferred[None] | None = None
 
     async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+        halt.check()
         if self.prepare_error is not None:
             raise self.prepare_error
         top = Path(f"/slots/{slot}")
         return SlotPlace(top / "home", top / "tmp", top / "output")
 
     async def arches(self, archive: Path, halt: Halt) -> frozenset[str]:
+        halt.check()
         return self.packed_arches
 
     async def pack(self, root: Path, names: Sequence[str], output: Path, limit: int, halt: Halt) -> Packed:
         if self.packing is not None:
             await self.packing
-            halt.check()
+        halt.check()
         if self.pack_error is not None:
             raise self.pack_error
         if PACKED.size > limit:

@@ -23,7 +23,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
-from buildtool.errors import BadArchive, BadUpload, BuildToolError, MachineFault
+from buildtool.errors import BadArchive, BadUpload, BuildFailed, BuildToolError, MachineFault
 from buildtool.model.platforms import Value
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.ports.buildserver import Halt, Obstacle, Orders, SlotPlace, SourceCopy, Spooled
@@ -117,6 +117,8 @@ class Workbench:
         return Path(f"/simulated/{self.builder.name}/tree-{slot}")
 
     async def prepare(self, slot: int, halt: Halt) -> SlotPlace:
+        await self.life.pause(0.01)
+        halt.check()
         if self.world.faults.happens("full_disk"):
             raise MachineFault("no space left on device")
         top = self.builder.machine.directory / f"slot-{slot}"
@@ -133,6 +135,8 @@ class Workbench:
             raise BadArchive(f"{colour} paint runs out of the tree")
         stamp = f"{self.builder.name} {self.life.name} {self.world.time.now}"
         data = f"{colour} paint of {revision}, by {stamp}\n".encode() * self.builder.bulk
+        if len(data) > limit:
+            raise BuildFailed(f"the artifact has more than the {limit} bytes that are allowed")
         try:
             await self.builder.machine.executor(self.life).run(partial(self._write, output, data))
         except OSError as error:
@@ -143,6 +147,7 @@ class Workbench:
 
     async def clear(self, slot: int, halt: Halt) -> None:
         await self.life.pause(0.01)
+        halt.check()
 
     async def machine(self) -> Mapping[str, Value]:
         await self.life.pause(0.01)
