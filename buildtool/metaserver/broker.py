@@ -222,7 +222,7 @@ class Broker:
             self.state.journal.rollback()
             log.warn("a batch of {count} events was refused: {error}", count=len(batch), error=error)
             await self._take_alone(batch)
-        except BuildToolError as error:
+        except StorageUnavailable as error:
             self.state.journal.rollback()
             self._is_troubled(f"nothing can be committed: {error}")
             for entry in batch:

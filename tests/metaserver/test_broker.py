@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.concurrency.asker import Asker, working_for
-from buildtool.errors import ConflictingRow, InternalError, StorageUnavailable, Unavailable
+from buildtool.errors import ConflictingRow, IllegalTransition, InternalError, StorageUnavailable, Unavailable
 from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import RETRY, SWEEP, Broker
 from buildtool.model.policy import Policy
@@ -183,6 +183,20 @@ class BatchTests(SynchronousTestCase):
         assert isinstance(self.successResultOf(good), Queued)
         assert "anna" not in self.world.broker.state.servers
         assert self.flushLoggedErrors(AttributeError)
+
+    def test_a_step_that_no_table_allows_is_a_defect_of_one_event_and_no_trouble_of_the_disk(self) -> None:
+        self.successResultOf(self.world.send(submitted("a")))
+        state = self.world.broker.state
+        state.builds[1] = evolve(state.builds[1], state=BuildState.SUCCEEDED)  # memory is not what the database has
+        self.world.store.held = []
+        first = self.world.send(submitted("b", spec(1)))
+        login, good = self.world.send(Registered("anna", machine())), self.world.send(submitted("c", spec(2)))
+        while self.world.store.held:
+            self.world.store.held.pop(0).callback(None)
+        for one, kind in ((first, Queued), (login, SessionOpened), (good, Queued)):
+            assert isinstance(self.successResultOf(one), kind)
+        assert self.world.broker.problems() == ()
+        assert self.flushLoggedErrors(IllegalTransition)
 
     def test_where_nothing_can_be_decided_nor_read_anew_all_are_refused_until_it_can(self) -> None:
         store = Unreadable()
