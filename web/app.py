@@ -32,8 +32,6 @@ from .streaming import send_log
 from .urls import Urls
 from .views import ErrorPage
 
-__all__ = ["WebApp", "make_urls"]
-
 LATEST = 10
 """How many builds the front page lists."""
 

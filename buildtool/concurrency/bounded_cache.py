@@ -7,8 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["BoundedCache", "keep_newest", "remembering", "size_of_text", "weight", "weight_of_json", "weight_of_pairs"]
-
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from attrs import define, field, frozen
 
-__all__ = ["FairShares", "OmittedCount", "RateBudget", "RateLimiter"]
-
 SOURCES_KEPT = 1_000
 """How many sources have a budget of their own at a time; who is not heard of longest begins anew."""
 

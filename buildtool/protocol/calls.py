@@ -12,8 +12,6 @@ import attrs
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 
-__all__ = ["CALLED", "Calls"]
-
 Calls = Mapping[str, type[attrs.AttrsInstance]]
 
 REQUESTER: Calls = {

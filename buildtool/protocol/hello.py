@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-__all__ = ["CAPABILITIES", "PROTOCOL_MINOR", "PROTOCOL_VERSION", "SOFTWARE", "Hello", "hello_of"]
-
 PROTOCOL_VERSION = 3
 """The major version, compared in the first message. It is not raised any more: see ``CAPABILITIES``."""
 

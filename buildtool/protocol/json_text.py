@@ -17,8 +17,6 @@ from attrs import frozen
 
 from buildtool.errors import DecodeError
 
-__all__ = ["TextBounds", "memory_of", "parsed", "size_of_text", "written"]
-
 OBJECT = 80
 """Bytes of memory that a value or a name takes besides its own characters, about."""
 

@@ -13,8 +13,6 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import in_, optional
 
-__all__ = ["SIZE_LIMIT", "Limits", "limits_of"]
-
 SIZE_LIMIT = 600_000
 """Most bytes of one message; Perspective Broker's own limit for a string is 655,360."""
 

@@ -34,8 +34,6 @@ from buildtool.protocol.shape import (
     text_shape,
 )
 
-__all__ = ["shape_of"]
-
 
 @cache
 def shape_of(cls: type) -> Shape:

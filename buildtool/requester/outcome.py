@@ -17,8 +17,6 @@ from buildtool.model.text import one_line
 from buildtool.protocol.messages import Explanation, FoundArtifact, RequestStatus
 from buildtool.requester.text import request_id_words
 
-__all__ = ["ExitCode", "RequestResult", "as_json", "exit_of_error", "exit_of_state"]
-
 
 class ExitCode(enum.IntEnum):
     """The exit codes of ``startcompile.py``; they are part of its interface and never change their meaning."""

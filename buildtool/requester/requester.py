@@ -32,8 +32,6 @@ from buildtool.requester.matrix import RequestWatch, answered_together, news, ta
 from buildtool.requester.outcome import ExitCode, RequestResult, exit_of_state
 from buildtool.requester.text import answered, clean, ended, explained, how_to_go_on, waits
 
-__all__ = ["RequestPlan", "Requester"]
-
 TRIES = 6
 """How often a submission or a download is tried in all, when connections are lost."""
 

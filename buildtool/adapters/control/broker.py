@@ -21,8 +21,6 @@ from buildtool.adapters.control.encoder import Encoded, call_bytes, encoded
 from buildtool.errors import DecodeError
 from buildtool.protocol.json_text import parsed
 
-__all__ = ["PlainBroker"]
-
 _ARGUMENTS = {b"version": 1, b"message": 6, b"answer": 2, b"error": 2, b"decref": 1, b"didNotUnderstand": 1}
 """The commands of Perspective Broker that are understood, and how many arguments each has."""
 

@@ -25,8 +25,6 @@ from buildtool.model.records import AttemptEnd
 from buildtool.ports.metaserver import ConnectionEnded, Handlers
 from buildtool.protocol.messages import AbortOrder, Accepted, Ended, Ok, Order, Refused
 
-__all__ = ["BuildServerConnection", "BuildServerConnections"]
-
 ORDER_TIMEOUT = 30.0
 """Seconds that a build server may take to accept or refuse, its client checkers included."""
 

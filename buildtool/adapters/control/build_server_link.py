@@ -47,8 +47,6 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 
-__all__ = ["BuildServerLink", "LoginPace"]
-
 TOLD_TIMEOUT = 120.0
 """Seconds that the metaserver may take to publish an artifact, which it reads once more when it was restarted."""
 

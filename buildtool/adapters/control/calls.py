@@ -24,8 +24,6 @@ from buildtool.errors import BuildToolError, InternalError, Unavailable, by_code
 from buildtool.protocol import codec
 from buildtool.protocol.messages import Refused
 
-__all__ = ["CALL_TIMEOUT", "RemoteEndpoint", "call", "error_of", "refusal"]
-
 CALL_TIMEOUT = 30.0
 """Seconds that an answer may take, unless the call is one that has to fetch something first."""
 

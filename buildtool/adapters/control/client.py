@@ -36,8 +36,6 @@ from buildtool.protocol.messages import (
 )
 from buildtool.protocol.operator import AskFarmStatus
 
-__all__ = ["Session", "connect_requester", "greet"]
-
 GREETING_TIMEOUT = 10.0
 """Seconds that each of connecting, agreeing on Perspective Broker and saying hello may take."""
 

@@ -30,8 +30,6 @@ from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.concurrency.asker import Asker
 from buildtool.protocol.json_text import memory_of
 
-__all__ = ["Guarded", "House"]
-
 _NAME_LIMIT = 40
 
 _LOOK_AFTER_GONE = 2.0

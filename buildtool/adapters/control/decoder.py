@@ -18,8 +18,6 @@ from twisted.spread.banana import Banana
 
 from buildtool.protocol.json_text import TextBounds
 
-__all__ = ["ITEM_WEIGHT", "Bounds", "Expressions", "Incoming", "ProtocolViolation", "plain"]
-
 PREFIX_LIMIT = 10
 """Most bytes before a type byte: numbers of 70 bits. Everything that we send has fewer."""
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from twisted.spread import pb
 from twisted.spread.banana import SIZE_LIMIT, Banana, BananaError
 
-__all__ = ["Encoded", "call_bytes", "encoded"]
-
 _SYMBOLS: dict[bytes, int] = Banana.outgoingVocabulary
 _DOUBLE = struct.Struct("!d")
 _SMALL = 2**31

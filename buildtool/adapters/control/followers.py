@@ -12,8 +12,6 @@ from buildtool.model.records import RequestState
 from buildtool.protocol import codec
 from buildtool.protocol.messages import RequestStatus
 
-__all__ = ["Follower", "FollowerRegistry"]
-
 
 @define(eq=False)
 class Follower:

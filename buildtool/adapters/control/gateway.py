@@ -46,8 +46,6 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 
-__all__ = ["Gateway", "Handshake", "Identify", "ServiceEndpoint", "anybody"]
-
 ROLE = "metaserver"
 """The metaserver's own role."""
 

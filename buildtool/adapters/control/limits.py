@@ -7,8 +7,6 @@ from attrs import frozen
 from buildtool.adapters.control.decoder import Bounds
 from buildtool.protocol.json_text import TextBounds
 
-__all__ = ["PEER", "REQUESTER", "STRANGER", "ConnectionLimits"]
-
 STRANGER = Bounds(size=4 * 1024, items=400)
 """What one message may be until hello is said. A Hello that names all the capabilities it may has about 250 items."""
 

@@ -20,8 +20,6 @@ from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
 
-__all__ = ["GuardedFactory"]
-
 _log = Logger()
 
 

@@ -37,10 +37,6 @@ from buildtool.ports.metaserver import Handlers
 from buildtool.protocol.calls import OPERATOR, Calls
 from buildtool.protocol.hello import Hello
 
-__all__ = [
-    "ControlPort", "at_control_socket", "connect_operator", "listen_control", "operator_at", "operator_factory",
-]  # fmt: skip
-
 LIMITS = ConnectionLimits(connections=16)
 
 NAME = "control"

@@ -15,8 +15,6 @@ from pathlib import Path, PurePosixPath
 
 from attrs import frozen
 
-__all__ = ["memory_limit", "usable_processors"]
-
 ROOT = Path("/")
 
 _UNLIMITED = 1 << 60

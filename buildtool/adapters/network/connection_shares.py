@@ -15,8 +15,6 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
-__all__ = ["ConnectionShares", "ConnectionState", "MemoryBudget", "NoRoom"]
-
 C = TypeVar("C")
 
 FRESH = 1.0

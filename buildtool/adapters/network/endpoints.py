@@ -15,8 +15,6 @@ from zope.interface import implementer
 
 from buildtool.model.addresses import network_of
 
-__all__ = ["Cancellable", "address_of", "has_ended", "keep_alive", "machine_at", "network_at", "no_delay"]
-
 CONNECTING = 30.0
 """Seconds that connecting to one address may take."""
 

@@ -6,8 +6,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-__all__ = ["ViolationLog"]
-
 
 class ViolationLog:
     """A log of peers that misbehave: at most ``most`` lines in ``period`` seconds, then how many more there were."""

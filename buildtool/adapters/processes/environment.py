@@ -11,8 +11,6 @@ import re
 import signal
 import sys
 
-__all__ = ["die_with_parent", "forbid_inspection", "needed", "passed_on"]
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _NEEDED = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|TERM|PYTHON.*|LD_LIBRARY_PATH|LD_PRELOAD")

@@ -20,8 +20,6 @@ from buildtool.adapters.processes.command import CommandLine
 from buildtool.adapters.processes.environment import needed
 from buildtool.adapters.processes.keeper import HEADER, ORDER, READY, SIGNAL
 
-__all__ = ["Keeper", "Keepers", "KeptCommand"]
-
 PATIENCE = 30.0
 """Seconds that a keeper has to say that its command was started: a machine that takes longer builds nothing."""
 

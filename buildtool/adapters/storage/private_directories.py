@@ -6,8 +6,6 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["OTHERS", "OTHERS_WRITE", "make_private", "tighten"]
-
 OTHERS = 0o077
 """Everything that anybody else may do."""
 

@@ -17,8 +17,6 @@ from buildtool.adapters.processes.environment import forbid_inspection, needed
 from buildtool.adapters.processes.keeper import GIVEN_BACK
 from buildtool.programs.common.output import ready
 
-__all__ = ["begin", "is_ignored"]
-
 WRITTEN_BY_US = 0o022
 """What is written is for nobody else to change, whatever the umask says."""
 

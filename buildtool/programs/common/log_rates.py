@@ -11,8 +11,6 @@ from twisted.logger import LogEvent
 from buildtool.concurrency.rates import OmittedCount, RateBudget, RateLimiter
 from buildtool.model.text import one_line
 
-__all__ = ["LineRates"]
-
 OF_SOURCE = RateBudget(8 * 1024, 100)
 """Bytes of lines of one kind about one build server: at once, and each second after that."""
 

@@ -16,8 +16,6 @@ from typing import TextIO
 from buildtool.errors import OutputLost, OutputUnread
 from buildtool.model.text import block, printable
 
-__all__ = ["complain", "put", "ready", "say"]
-
 LINE_LIMIT = 4_000
 """The longest line on standard error, in characters."""
 

@@ -23,8 +23,6 @@ from buildtool.errors import (
 )
 from buildtool.programs.common.output import complain
 
-__all__ = ["STARTING", "MetaserverConnector", "as_answered"]
-
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
 

@@ -32,8 +32,6 @@ from buildtool.programs.common.output import lost, put
 from buildtool.protocol.messages import RequestStatus
 from buildtool.requester.text import clean, ended, waits
 
-__all__ = ["LogText", "PlainConsole", "SilentConsole", "TerminalConsole"]
-
 LINE_LIMIT = 4_000
 """A line of a log is shown at most this long at once, in characters."""
 
