@@ -70,7 +70,7 @@ def status_page(overview: Overview, latest: Sequence[BuildLine], urls: Urls, now
     oldest = overview.oldest_queued
     waits = f"oldest {words.duration(now - oldest.created_at)}" if oldest else "nothing waits"
     tiles = (
-        Tile("RunningBuild", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
+        Tile("Running", f"{running:,}", f"{overview.running:,} of {words.count(overview.slots, 'slot')} in use",
              urls.builds(state="running")),
         Tile("Queued", f"{queued:,}", waits, urls.builds(state="queued")),
         Tile("Build servers", f"{overview.servers_connected:,}", f"of {overview.servers_known:,} known",

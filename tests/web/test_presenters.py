@@ -75,6 +75,12 @@ def test_the_front_page_says_what_needs_attention() -> None:
     assert lonely.notes[0].text == "No build server is connected. What is queued waits until one connects."
 
 
+def test_the_front_page_counts_what_there_is() -> None:
+    overview = run(farm().overview(NOW))
+    names = [tile.name for tile in presenters.status_page(overview, [], URLS, NOW).tiles]
+    assert names == ["Running", "Queued", "Build servers", "Requests waiting", "Succeeded", "Artifacts"]
+
+
 def test_a_full_farm_with_a_queue_needs_no_attention() -> None:
     overview = evolve(run(farm().overview(NOW)), running=6, mails_refused=0)
     assert presenters.status_page(overview, [], URLS, NOW).notes == ()
