@@ -236,7 +236,8 @@ def _ascii_label(label: str) -> str:
         raise _Wrong("two dots follow each other, or it begins with one")
     found = label
     if not label.isascii():
-        if not all(char == "-" or unicodedata.category(char)[0] in "LMN" for char in label):
+        plain = label.replace("l·l", "ll").replace("l·l", "ll")  # in Catalan (RFC 5892, A.3), also twice in a row
+        if not all(char == "-" or unicodedata.category(char)[0] in "LMN" for char in plain):
             raise _Wrong("in a name are only letters, digits, - and _")
         found = "xn--" + label.encode("punycode").decode("ascii")
     if len(found) > _LABEL_LIMIT:

@@ -115,6 +115,8 @@ def test_a_url_is_read_as_the_library_reads_it(host: str, port: int | None, path
 @given(st.text(st.characters(categories=["Ll"], max_codepoint=0x17F), min_size=1, max_size=20))
 @example("bücher")
 @example("faß")
+@example("col·legi")
+@example("ŀŀl")
 def test_a_name_in_other_letters_becomes_what_the_registries_call_it(label: str) -> None:
     try:
         known = idna.encode(f"{label}.example", uts46=True).decode("ascii")
