@@ -134,7 +134,8 @@ async def _asked(settings: Settings, reactor: ReactorBase, ask: Callable[[Sessio
         with at_control_socket(IReactorUNIX(reactor), settings.state_dir) as endpoint:
             there = await connect_operator(endpoint, str(settings.state_dir), IReactorTime(reactor))
     except NotRunning as error:
-        raise NotRunning(f"{error}; {start}") from error
+        denied = isinstance(error.__cause__, PermissionError)
+        raise NotRunning(f"{error}; {'use the account of the metaserver' if denied else start}") from error
     except Unavailable as error:
         if isinstance(error.__cause__, NobodyListens):  # one that was killed leaves its socket behind
             raise NotRunning(f"no metaserver runs with {settings.state_dir}; {start}") from error

@@ -32,6 +32,7 @@ from buildtool.protocol.operator import (
     ServerStatus,
     WaitingBuildStatus,
 )
+from tests.support.packages import require_that
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -158,6 +159,22 @@ def test_a_metaserver_that_hangs_is_said_to_run_with_the_process_to_kill(tmp_pat
         f"then start it with bin/metaserver --config {re.escape(str(config))}",
         str(problem),
     )
+
+
+def test_who_may_not_look_into_the_state_directory_is_told_to_use_the_account_of_the_metaserver(tmp_path: Path) -> None:
+    require_that(present=os.geteuid() == 0, what="another account is tried", remedy="run the tests as root")
+    config, state = tmp_path / "config.py", tmp_path / "state"
+    config.write_text("state_dir = 'state'\n")
+    settings = load_settings(config, secrets=False)
+    state.mkdir(mode=0o700)
+    os.seteuid(65_534)
+    try:
+        asking = Deferred.fromCoroutine(_asked(settings, cast(ReactorBase, MemoryReactorClock()), never))
+    finally:
+        os.seteuid(0)
+    problem = SynchronousTestCase().failureResultOf(asking, NotRunning).value
+    denied = f"no metaserver can be asked with {state}: Permission denied; use the account of the metaserver"
+    assert str(problem) == denied
 
 
 async def never(_there: object) -> None:
