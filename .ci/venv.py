@@ -187,4 +187,7 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    try:
+        sys.exit(main(sys.argv[1]))
+    except OSError as problem:  # of another account, read-only, full, or no directory
+        sys.exit(f"{sys.argv[1]} cannot be made: {problem.filename or ROOT}: {problem.strerror}")

@@ -154,6 +154,14 @@ def environments(tmp_path: Path) -> Path:
     return tmp_path / ".ci" / "venv.py"
 
 
+def test_an_environment_that_cannot_be_written_is_one_line_that_names_the_place(environments: Path) -> None:
+    place = environments.parents[1] / ".venv-dev.lock"
+    place.mkdir()
+    words = [sys.executable, str(environments), ".venv-dev"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f".venv-dev cannot be made: {place}: Is a directory\n")
+
+
 @pytest.mark.parametrize("moment", ["at once", "is made now"])
 def test_an_environment_that_ctrl_c_breaks_off_says_so_in_one_line_at_most_and_leaves_nothing_running(
     environments: Path, moment: str
