@@ -12,31 +12,13 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Connection,
-    Table,
-    and_,
-    bindparam,
-    column,
-    func,
-    select,
-)
-from sqlalchemy import (
-    Row as SqlRow,
-)
-from sqlalchemy import (
-    values as sql_values,
-)
+from sqlalchemy import Connection, Table, and_, bindparam, column, func, select
+from sqlalchemy import Row as SqlRow
+from sqlalchemy import values as sql_values
 
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.prepared import Prepared
-from buildtool.model.records import (
-    Artifact,
-    RememberedFailure,
-    Shelf,
-    ShelfKey,
-    stocked,
-)
+from buildtool.model.records import Artifact, RememberedFailure, Shelf, ShelfKey, stocked
 
 V = TypeVar("V")
 
