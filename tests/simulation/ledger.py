@@ -95,6 +95,7 @@ class Ledger:
     unkept: set[tuple[int, int]] = field(factory=set)
     asked_at: dict[int, float] = field(factory=dict)
     _before: dict[str, Server] = field(factory=dict)
+    _came_back: defaultdict[str, set[tuple[int, int]]] = field(factory=lambda: defaultdict(set))
     _idle: dict[int, float] = field(factory=dict)
     _ended_at_once: Counter[str] = field(factory=Counter)
     _builds_before: dict[int, Build] = field(factory=dict)
@@ -133,6 +134,7 @@ class Ledger:
         }
         self.trace.say("database", _words(rows, happened))
         self._note_unkept(happened)
+        self._note_back(rows)
         order: tuple[type, ...] = (Server, Artifact, RememberedFailure, Refusal, Build, Attempt, Request, Mail)
         for kind in order:
             for row in rows:
@@ -152,6 +154,19 @@ class Ledger:
             if one.kind == "artifact-unkept":
                 build_id, _, epoch = one.subject.removeprefix("attempt/").partition(".")
                 self.unkept.add((int(build_id), int(epoch)))
+
+    def _note_back(self, rows: Sequence[Any]) -> None:
+        """Note what went missing and came back within one batch: something else may have begun in its place between.
+
+        Of its own row nothing tells, but that its Build is not to go there again.
+        """
+        refused = {(row.build_id, row.server) for row in rows if type(row) is Refusal}
+        self._came_back.clear()
+        for row in rows:
+            if type(row) is Attempt and (row.build_id, row.server) in refused:
+                old = self.attempts.get(row.key)
+                if old is not None and old.state in HOLDS_SLOT and row.state in HOLDS_SLOT:
+                    self._came_back[row.server].add(row.key)
 
     def _put(self, row: Any, now: float) -> None:
         match row:
@@ -230,8 +245,10 @@ class Ledger:
         server = self.servers.get(row.server)
         if old is None and server is not None:  # one that comes back may find its place taken
             most = server.capability.max_builds
-            waits = [self.attempts[key] for key in self.unkept if self.attempts[key].server == row.server]
-            taken = self.slots[row.server] - min(most, sum(one.state in HOLDS_SLOT for one in waits))
+            waits = {key for key in self.unkept if self.attempts[key].server == row.server} | self._came_back[
+                row.server
+            ]
+            taken = self.slots[row.server] - min(most, sum(self.attempts[key].state in HOLDS_SLOT for key in waits))
             self._check(taken <= most, f"{row.server} has {taken} of {most} slots")
 
     def _check_start(self, row: Attempt, now: float) -> None:
