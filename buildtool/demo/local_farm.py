@@ -168,6 +168,7 @@ class LocalFarm:
             "BUILDTOOL_CONFIG": str(self.config),
             "BUILDTOOL_HOST": "127.0.0.1",
             "BUILDTOOL_STATE_DIR": str(self.directory / "metaserver"),
+            "BUILDTOOL_BUILD_DIR": str(self.directory / "buildserver"),
             **{name: str(port) for name, port in self.ports.items()},
             **self.extra,
             **more,

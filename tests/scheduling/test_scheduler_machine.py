@@ -906,4 +906,4 @@ def _answered(answer: Answer) -> tuple[Answer, ...]:
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=examples(100), stateful_step_count=50, deadline=None)
+TestScheduler.settings = settings(max_examples=examples(75), stateful_step_count=50, deadline=None)

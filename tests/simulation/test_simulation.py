@@ -10,7 +10,7 @@ from tests.simulation.faults import KINDS
 FIXED = (0, 1, 3, 6, 18)
 """In these worlds every kind of fault happens."""
 
-FRESH = 4
+FRESH = 3
 """So many more with every change; `make long` and `make simulate` have a thousand."""
 
 

@@ -108,3 +108,26 @@ def test_a_seed_gives_one_order_and_another_seed_another(tmp_path: Path) -> None
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
     assert len(orders[0]) == 51
+
+
+GROUP = """
+import os
+import pytest
+
+pytestmark = pytest.mark.xdist_group("one")
+
+@pytest.mark.parametrize("number", range(12))
+def test_one_of_a_group(number):
+    with open(os.environ["WORKERS"], "a") as file:
+        file.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
+"""
+
+
+def test_the_tests_of_a_group_run_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes seconds to make is made once; a pytest that pytest-xdist does not fit ran them anywhere."""
+    monkeypatch.setenv("WORKERS", str(tmp_path / "workers"))
+    done = run(tmp_path, GROUP, "-n", "3", "--dist", "loadgroup")
+    assert done.returncode == 0, done.stdout
+    workers = (tmp_path / "workers").read_text().split()
+    assert len(workers) == 12
+    assert len(set(workers)) == 1
