@@ -16,7 +16,7 @@ from tests.simulation.driver import ROOT
 from tests.simulation.mutants import MUTANTS, Mutant, changed, switched
 from tests.simulation.world import World
 
-SEEDS_MOST = 100
+SEEDS_MOST = 200
 """How many seeds are tried before a mutant counts as not found."""
 
 
