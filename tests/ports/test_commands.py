@@ -1,5 +1,6 @@
 """``Commands``: processes, what the simulation has in their place, and the build server's fake begin and end alike."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ LONG = 600.0
 reactor: Any = global_reactor
 
 
-class CommandsContract(Base):
+class CommandsContract(ABC, Base):
     """What holds of every command. Whatever runs says something first."""
 
     timeout = 20
@@ -37,21 +38,21 @@ class CommandsContract(Base):
     def setUp(self) -> None:
         self.heard: list[bytes] = []
 
+    @abstractmethod
     def succeeds(self) -> list[str]:
         """Return the words of a command that succeeds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fails(self) -> list[str]:
         """Return the words of one that exits with code 2."""
-        raise NotImplementedError
 
+    @abstractmethod
     def goes_on(self) -> list[str]:
         """Return the words of one that runs until it is told to go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_not_there(self) -> list[str]:
         """Return the words of one that cannot be started."""
-        raise NotImplementedError
 
     async def hear(self, output: bytes) -> None:
         self.heard.append(output)

@@ -3,6 +3,7 @@
 The fake writes no files: what is done with those is in tests/adapters/http/test_transfer_client.py.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ DATA = b"an artifact" * 1_000
 Answer = tuple[bytes, bool]
 
 
-class DownloadsContract(Base):
+class DownloadsContract(ABC, Base):
     """What holds of both."""
 
     timeout = 20
@@ -34,13 +35,13 @@ class DownloadsContract(Base):
     log_url = "http://metaserver.example/logs/7/1"
     artifact_url = "http://metaserver.example/artifacts/x/y"
 
+    @abstractmethod
     async def grow(self, data: bytes) -> None:
         """Append to the log."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def finish(self) -> None:
         """Let nothing more be appended."""
-        raise NotImplementedError
 
     def log(self, offset: int, wait: float = 0.0) -> Coroutine[Any, Any, Answer]:
         return self.downloads.log(self.log_url, offset, wait)

@@ -4,6 +4,7 @@ The first two talk to one and the same port. The fake keeps logs as that does; o
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,16 +35,16 @@ else:
 LIMIT = 1_000
 
 
-class AppendingLogs(Base):
+class AppendingLogs(ABC, Base):
     """What holds of logs, whoever appends."""
 
     uploads: Uploads
     log_ticket = ticket(TicketKind.LOG, max_bytes=LIMIT)
     log_url = "http://metaserver.example/logs/7/1"
 
+    @abstractmethod
     async def log(self) -> bytes:
         """Return what has arrived."""
-        raise NotImplementedError
 
     def append(self, offset: int, data: bytes) -> Awaitable[int]:
         return self.uploads.append_log(self.log_url, self.log_ticket, offset, data)
@@ -192,9 +193,9 @@ class SendingArtifacts(AppendingLogs):
         await self.send(data)
         await self.published(data)
 
+    @abstractmethod
     async def gone(self) -> None:
         """Let nobody listen any more."""
-        raise NotImplementedError
 
     async def test_while_nobody_listens_everything_is_unavailable(self) -> None:
         await self.gone()
