@@ -48,9 +48,9 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
     others = []
     for name in chosen:
         how = line.options[name]
-        value = data.draw(taken(["x", "pause", "it is broken", "status", "cancel", "5"], how.get("type", str)))
+        value = data.draw(taken(["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h"], how.get("type", str)))
         joined = data.draw(st.booleans())
-        valueless = isinstance(how.get("action"), str)
+        valueless = how.get("action") in {"store_true", "store_false"}
         others.append([name] if valueless else [f"{name}={value}"] if joined else [name, value])
     joined = data.draw(st.booleans())
     older = [f"{one.flag}={target[0]}"] if target and joined else [one.flag, *target]
