@@ -175,7 +175,9 @@ def test_an_environment_that_ctrl_c_breaks_off_says_so_in_one_line_at_most_and_l
             assert moment in making.stdout.readline()
         os.killpg(making.pid, signal.SIGINT)
         said = making.stdout.read()  # to its end, which is that of the last process that has it
-    assert said.splitlines() == [] if moment == "at once" else [".venv-dev: broken off; it is made anew the next time"]
+    told = [".venv-dev: broken off; it is made anew the next time"]
+    # "At once" it mostly has not begun, and says nothing; on a busy machine it may have.
+    assert said.splitlines() in ([told, []] if moment == "at once" else [told])
     assert making.returncode in (130, -signal.SIGINT)
     with pytest.raises(ProcessLookupError):
         os.killpg(making.pid, 0)

@@ -48,7 +48,11 @@ def test_every_old_flag_does_what_its_command_does(data: st.DataObject) -> None:
     others = []
     for name in chosen:
         how = line.options[name]
-        value = data.draw(taken(["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h"], how.get("type", str)))
+        value = data.draw(
+            taken(
+                ["x", "pause", "it is broken", "status", "cancel", "5", "anna@example.org", "24h"], how.get("type", str)
+            )
+        )
         joined = data.draw(st.booleans())
         valueless = how.get("action") in {"store_true", "store_false"}
         others.append([name] if valueless else [f"{name}={value}"] if joined else [name, value])
