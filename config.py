@@ -20,6 +20,18 @@ host = "127.0.0.1"
 # that you trust.                                                                            [BUILDTOOL_BIND]
 # bind = "0.0.0.0"
 
+# Who is believed without a key: "nobody" (which it is when left out), whoever is on this machine ("loopback"), or
+# "everybody" who can connect, by plain TCP. Everybody else joins with the line that `bin/metaserver invite NAME`
+# prints, and speaks TLS. A proxy on this machine makes all who come through it look as if they were here: then say
+# "nobody".                                                                               [BUILDTOOL_TRUSTED]
+trusted = "loopback"
+
+# Under which other names or addresses the metaserver is reached: they stand in its certificate.
+# tls_names = ["farm.example.org"]
+
+# Who may do what, where it is to be otherwise than the manual's table says, by role and act.
+# rights = {"requester": {"have builds made anew": "nobody"}}
+
 # The control port, for short messages from requesters and build servers.                 [BUILDTOOL_PB_PORT]
 pb_port = 23432
 

@@ -59,6 +59,10 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"/artifacts/([0-9a-f]{64})/([^/]*)": ("/artifacts/", "a", "/"),
     r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})": ("/sources/", "/sources/1", "1/"),
     r"(artifact|log|source)((?:\.(?:0|[1-9][0-9]{0,17})){4})\Z": ("log", ".0", ".10", "log.0"),
+    # Keys and invitations.
+    r"authority-([1-9][0-9]{0,5})\.pem": ("authority-", "1", ".pem"),
+    r"(?P<where>[^/\s]+)/sha256:(?P<pin>[^/\s]+)/(?P<token>[A-Za-z0-9_-]{20,100})\Z": ("a", "/sha256:", "a/sha256:a/"),
+    r"(?P<host>\[[^\]\s]*\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})\Z": ("[", "a:", "a", "[a]:"),
     # Names.
     r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}": NAME,
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z": NAME,

@@ -11,8 +11,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -29,8 +31,9 @@ from buildtool.configuration.places import (
     read_transfer_url,
     valid_port,
 )
-from buildtool.errors import ConfigurationError, UnknownProject
-from buildtool.model.addresses import in_url, is_address, is_port
+from buildtool.errors import ConfigurationError, UnknownProject, UsageError
+from buildtool.model.access.rights import RIGHTS, Rights
+from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
@@ -46,6 +49,7 @@ ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_STATE_DIR": "state_dir",
     "BUILDTOOL_BUILD_DIR": "build_dir",
     "BUILDTOOL_LEASE": "lease",
+    "BUILDTOOL_TRUSTED": "trusted",
     "BUILDTOOL_MAIL_HOST": "mail.host",
     "BUILDTOOL_MAIL_PORT": "mail.port",
     "BUILDTOOL_MAIL_SENDER": "mail.sender",
@@ -54,9 +58,10 @@ ENVIRONMENT: dict[str, str] = {
 
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
+TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "lease", "names_kept", "mail", "projects"}
+     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights"}
 )  # fmt: skip
 
 
@@ -74,6 +79,52 @@ def _names_kept(_instance: object, _attribute: object, value: int) -> None:
         )
 
 
+class Trusted(Enum):
+    """The peers that are believed without a key: none, those on this machine, or all that can connect."""
+
+    NOBODY = "nobody"
+    LOOPBACK = "loopback"
+    EVERYBODY = "everybody"
+
+
+def _trusted(value: object) -> Trusted:
+    for one in Trusted:
+        if value in (one, one.value):
+            return one
+    raise ConfigurationError(
+        f"trusted = {quoted(value)} is not usable: it says who is believed without a key, "
+        "and is 'nobody', 'loopback' or 'everybody'"
+    )
+
+
+def _needs_keys(trusted: Trusted, bind: str) -> bool:
+    if trusted is Trusted.LOOPBACK:
+        return not is_loopback(bind)
+    return trusted is Trusted.NOBODY
+
+
+def _rights(value: object) -> Rights:
+    if isinstance(value, Rights):
+        return value
+    if not isinstance(value, dict) or not all(isinstance(acts, dict) for acts in value.values()):
+        raise ConfigurationError(
+            f"rights = {quoted(value)} is not usable: it is a dictionary such as "
+            '{"requester": {"have builds made anew": "nothing"}}'
+        )
+    try:
+        return RIGHTS.with_changes(value)
+    except UsageError as error:
+        raise ConfigurationError(f"rights = …: {error}") from error
+
+
+def _tls_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple) or len(value) > TLS_NAMES:
+        raise ConfigurationError(
+            f"tls_names = {quoted(value)} is not usable: it is a list of at most {TLS_NAMES} hosts"
+        )
+    return tuple(read_host(one, "tls_names =") for one in value)
+
+
 @frozen
 class Settings:
     """The settings of one deployment. ``path`` is the file they were read from.
@@ -81,7 +132,8 @@ class Settings:
     ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
     ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
     many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
-    the name of a build server is remembered that never built anything.
+    the name of a build server is remembered that never built anything. ``trusted`` says who is believed without a key,
+    ``tls_names`` under which other hosts the metaserver is reached, and ``rights`` who may do what.
     """
 
     path: Path
@@ -98,6 +150,9 @@ class Settings:
     projects: tuple[Project, ...]
     lease: int = field(default=60, validator=_lease)
     names_kept: int = field(default=7, validator=_names_kept)
+    trusted: Trusted = field(default=Trusted.NOBODY, converter=_trusted)
+    tls_names: tuple[str, ...] = field(default=(), converter=_tls_names)
+    rights: Rights = field(default=RIGHTS, converter=_rights)
 
     def __attrs_post_init__(self) -> None:
         ports: dict[int, str] = {}
@@ -110,6 +165,20 @@ class Settings:
             if project.name in names:
                 raise ConfigurationError(f"projects: two are named {project.name!r}")
             names.add(project.name)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether who connects needs a key, so that TLS is spoken: not where all are trusted who can connect."""
+        return _needs_keys(self.trusted, self.bind)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names and addresses under which the metaserver is reached, for its certificate."""
+        urls = (urlsplit(url).hostname or "" for url in (self.public_url, self.transfer_url))
+        anywhere = ("0.0.0.0", "::")  # noqa: S104 - compared only
+        return tuple(
+            dict.fromkeys(one for one in (self.host, self.bind, *urls, *self.tls_names) if one and one not in anywhere)
+        )
 
     def project(self, name: str) -> Project:
         """Return the project of that name. Raises UnknownProject, which lists those that there are."""
@@ -147,26 +216,34 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
     host = read_host(given.get("host", "127.0.0.1"))
     web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
-    for name, value in (("web_port", web_port), ("transfer_port", transfer_port)):
+    pb_port = given.get("pb_port", 23432)
+    for name, value in (("web_port", web_port), ("transfer_port", transfer_port), ("pb_port", pb_port)):
         check_port(name, value)  # before they are part of a URL, which would be blamed
     state_dir = read_directory(path, "state_dir", given.get("state_dir", "var/metaserver"))
     build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
     _check_apart(state_dir, build_dir)
+    bind, trusted = given.get("bind", _default_bind(host)), _trusted(given.get("trusted", Trusted.NOBODY))
+    own_transfers = f"http://{in_url(host)}:{transfer_port}"
+    if isinstance(bind, str) and _needs_keys(trusted, read_bind(bind)):
+        own_transfers = f"https://{in_url(host)}:{pb_port}"
     return Settings(
         path=path,
         host=host,
-        bind=given.get("bind", _default_bind(host)),
-        pb_port=given.get("pb_port", 23432),  # type: ignore[arg-type] # validated by Settings
+        bind=bind,
+        pb_port=pb_port,  # type: ignore[arg-type] # validated by Settings
         transfer_port=transfer_port,  # type: ignore[arg-type] # validated by Settings
         web_port=web_port,  # type: ignore[arg-type] # validated by Settings
         public_url=given.get("public_url", f"http://{in_url(host)}:{web_port}"),
-        transfer_url=given.get("transfer_url", f"http://{in_url(host)}:{transfer_port}"),
+        transfer_url=given.get("transfer_url", own_transfers),
         state_dir=state_dir,
         build_dir=build_dir,
         mail=mail,
         projects=projects_of(given.get("projects", [])),
         lease=given.get("lease", 60),  # type: ignore[arg-type] # validated by Settings
         names_kept=given.get("names_kept", 7),  # type: ignore[arg-type] # validated by Settings
+        trusted=trusted,
+        tls_names=given.get("tls_names", ()),
+        rights=given.get("rights", {}),
     )
 
 

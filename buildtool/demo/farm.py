@@ -104,6 +104,7 @@ def configuration(directory: Path, ports: Mapping[str, int]) -> str:
     return f'''"""Written by `make farm` at each start: what to change stands in {ROOT}/config.py, or in variables."""
 
 host = "127.0.0.1"
+trusted = "loopback"
 pb_port = {ports["BUILDTOOL_PB_PORT"]}
 transfer_port = {ports["BUILDTOOL_TRANSFER_PORT"]}
 web_port = {ports["BUILDTOOL_WEB_PORT"]}

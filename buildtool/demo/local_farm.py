@@ -167,6 +167,7 @@ class LocalFarm:
             "PYTHONUNBUFFERED": "1",
             "BUILDTOOL_CONFIG": str(self.config),
             "BUILDTOOL_HOST": "127.0.0.1",
+            "BUILDTOOL_TRUSTED": "loopback",
             "BUILDTOOL_STATE_DIR": str(self.directory / "metaserver"),
             "BUILDTOOL_BUILD_DIR": str(self.directory / "buildserver"),
             **{name: str(port) for name, port in self.ports.items()},

@@ -107,6 +107,11 @@ def is_address(host: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an address (as valid_host returns it) is this machine's own, which no other can reach."""
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
 def is_port(text: str) -> bool:
     """Return whether this is the number of a port."""
     return text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text) in PORTS

@@ -11,11 +11,18 @@ from attrs import frozen
 
 
 class PrincipalRole(Enum):
-    """The role of a caller: ``STRANGER`` has not said hello yet; the values of the others are their names in Hello."""
+    """The role of a caller; the values are their names in Hello.
+
+    A ``STRANGER`` has not said hello yet. Who is ``JOINING`` has no key yet, and who is ``RENEWING`` one whose
+    certificate may have expired: neither may do anything else.
+    """
 
     STRANGER = ""
+    JOINING = "joining"
+    RENEWING = "renewing"
     REQUESTER = "requester"
     BUILD_SERVER = "build server"
+    OBSERVER = "observer"
     OPERATOR = "operator"
     PAGES = "pages"
 
@@ -26,7 +33,8 @@ class Principal:
 
     ``name`` is what the connection proves, or under which a build server has registered; else it is empty. ``address``
     is the network that the connection comes from (``network_of``), ``connection`` its number, and ``session`` the
-    number of a build server's Session; what is not known is empty or 0.
+    number of a build server's Session. ``key`` (``key_id``) is the one that the connection proves to have, and
+    ``owner`` the e-mail address that belongs to it. What is not known is empty or 0.
     """
 
     role: PrincipalRole
@@ -34,3 +42,5 @@ class Principal:
     address: str = ""
     connection: int = 0
     session: int = 0
+    key: str = ""
+    owner: str = ""

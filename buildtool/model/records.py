@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
+from buildtool.model.access.identities import Account
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.servers import OfferKind, QuickEnum, Server
 
@@ -359,7 +360,7 @@ class AnsweredRequest:
     answer: str
 
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Account
 """What a decision writes: each value is the whole row of its kind and key."""
 
 SHELF_MOST = 100

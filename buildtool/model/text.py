@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from functools import lru_cache
 
 __all__ = ["LINE_LIMIT", "block", "duration_words", "log_line", "one_line", "printable", "quoted", "size_words"]
+
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999, after which there is no datetime."""
 
 LINE_LIMIT = 1_000
 """The longest line made of a text from elsewhere, in characters, unless a caller says otherwise."""
@@ -109,6 +113,11 @@ def duration_words(seconds: float) -> str:
     if seconds < 2 * hour:
         return f"{round(seconds / minute)} min"
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
+
+
+def moment_words(when: float) -> str:
+    """Return a moment of wall time (seconds) in UTC, to the minute."""
+    return datetime.fromtimestamp(min(max(when, 0.0), _LAST_SECOND), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def size_words(count: int) -> str:

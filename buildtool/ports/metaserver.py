@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.errors import BuildToolError
+from buildtool.model.access.identities import Account
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
     AnsweredRequest,
@@ -54,6 +55,9 @@ class BrokerStore(Protocol):
 
     async def load(self) -> Snapshot:
         """Return everything that is open."""
+
+    async def accounts(self) -> Sequence[Account]:
+        """Return all Identities and Invitations."""
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""
@@ -201,6 +205,32 @@ Handler = Callable[[Principal, Any], Awaitable[Any]]
 
 Handlers = Mapping[type[attrs.AttrsInstance], Handler]
 """What a service can be asked, each message with its handler: the same for every way in."""
+
+
+@frozen
+class Signed:
+    """A certificate (PEM) that was made for a key (``key_id``), and when it expires (wall time in seconds)."""
+
+    key: str
+    certificate: str
+    expires: float
+
+
+class CertificateSigner(Protocol):
+    """The farm's authority: it signs for keys. ``fingerprint`` identifies its own."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The ``key_id`` of the authority that signs now."""
+
+    def authorities(self) -> tuple[str, ...]:
+        """Return the certificates of all authorities to believe (PEM), the one that signs now first."""
+
+    def sign(self, request: str, name: str, now: float) -> Signed:
+        """Return a certificate for the key of a request (PKCS #10, PEM). Raises UsageError for one that is none."""
+
+    def renew(self, certificate: str, name: str, now: float) -> Signed:
+        """Return the next certificate for the key of a certificate that was made here (PEM)."""
 
 
 @frozen

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from buildtool.protocol import enrolment as e
 from buildtool.protocol import messages as m
 from buildtool.protocol import operator as o
 
@@ -30,8 +31,15 @@ OPERATOR: Calls = {
     "standing": o.AskFarmStatus, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
     "abort": o.AbortBuild, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure, "purge": o.PurgeArtifact,
     "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
+    "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne,
 }  # fmt: skip
 """What an operator may call at the metaserver."""
+
+JOINING: Calls = {"join": e.Join}
+"""What whoever has no key may call at the metaserver."""
+
+RENEWING: Calls = {"renewkey": e.Renew}
+"""What whoever has a key may call at the metaserver about it, also where its certificate has expired."""
 
 ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}
 """What the metaserver may call at a build server."""
@@ -40,6 +48,8 @@ NEWS: Calls = {"moved": m.RequestStatus}
 """What the metaserver may call at whoever follows a Request."""
 
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
-    message: name for calls in (REQUESTER, BUILD_SERVER, OPERATOR, ORDERS, NEWS) for name, message in calls.items()
+    message: name
+    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, JOINING, RENEWING, ORDERS, NEWS)
+    for name, message in calls.items()
 }
 """What each message is called as."""

@@ -23,7 +23,7 @@ SOFTWARE = "buildtool"
 
 @frozen
 class Hello:
-    """The first message of every connection, each way: who is there (``requester``, ``build server``, ``operator``).
+    """The first message of every connection, each way: who is there, as a value of ``PrincipalRole``.
 
     The metaserver answers with its own. ``protocol`` and ``minor`` are the version.
     """

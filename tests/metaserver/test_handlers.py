@@ -7,6 +7,7 @@ import pytest
 
 from buildtool.adapters.control.gateway import BuildServerEndpoint, RequesterEndpoint, ServiceEndpoint
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
+from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
@@ -20,7 +21,6 @@ from tests import fakes
 SERVICES: list[tuple[type[Any], type[ServiceEndpoint]]] = [
     (RequestService, RequesterEndpoint),
     (BuildServerService, BuildServerEndpoint),
-    (OperatorService, OperatorEndpoint),
     (fakes.FakeRequestService, RequesterEndpoint),
     (fakes.FakeBuildServerService, BuildServerEndpoint),
 ]
@@ -38,6 +38,12 @@ def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
 ) -> None:
     passed = {message for name, message in endpoint.takes.items() if not hasattr(endpoint, f"remote_{name}")}
     assert passed <= set(handlers_of(service))
+
+
+def test_each_call_of_an_operator_has_a_handler_in_one_service() -> None:
+    ours, accounts = set(handlers_of(OperatorService)), set(object.__new__(AccountService).operating)
+    assert not ours & accounts
+    assert set(OperatorEndpoint.takes.values()) == ours | accounts
 
 
 @pytest.mark.parametrize("service", [RequestService, BuildServerService, OperatorService])

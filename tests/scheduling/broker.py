@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
+from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
     AnsweredRequest,
@@ -46,7 +47,7 @@ R = TypeVar("R", Request, Build, Attempt, Server, Refusal, Artifact, RememberedF
 OPEN_BUILD = (BuildState.QUEUED, BuildState.RUNNING)
 
 
-def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
+def key_of(row: Row) -> tuple[str, object]:  # noqa: C901, PLR0911 - one line a kind
     """Return what identifies a row in the database."""
     match row:
         case Attempt():
@@ -65,6 +66,10 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: PLR0911 - one line a kind
             raise AssertionError("it is no row, but stands for a change of many")
         case Request() | Build() | Artifact():
             return type(row).__name__, row.id
+        case Identity():
+            return "Identity", row.key
+        case Invitation():
+            return "Invitation", row.token
 
 
 def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:

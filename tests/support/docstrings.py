@@ -24,12 +24,12 @@ from tests.support.checkout import Checkout, Module, read_checkout
 VERBS = frozenset(
     (
         "Accept Add Admit Answer Append Apply Ask Build Call Cancel Check Clear Close Collect Compare Compose"
-        " Compress Connect Convert Copy Count Create Decide Decode Delay Delete Deliver Describe Drop Empty Encode"
-        " End Expire Export Fail Fetch Fill Find Finish Follow Forget Format Hide Hold Ignore Import Install Join"
-        " Keep Kill Limit List Listen Load Lock Log Make Mark Match Measure Merge Migrate Move Offer Open"
+        " Compress Confirm Connect Convert Copy Count Create Decide Decode Delay Delete Deliver Describe Drop Empty"
+        " Encode End Expire Export Fail Fetch Fill Find Finish Follow Forget Format Hide Hold Ignore Import Install"
+        " Join Keep Kill Limit List Listen Load Lock Log Make Mark Match Measure Merge Migrate Move Offer Open"
         " Order Pack Parse Pause Perform Pick Pin Prepare Print Publish Put Raise Read Receive Record Refuse"
         " Register Reject Release Remember Remove Rename Render Renew Repair Replace Report Resolve Restart"
-        " Restore Resume Retry Return Roll Run Save Schedule Select Send Serve Set Show Signal Skip Sort Split"
+        " Restore Resume Retry Return Revoke Roll Run Save Schedule Select Send Serve Set Show Signal Skip Sort Split"
         " Start Stop Store Submit Sync Take Try Undo Unlock Unpack Update Use Validate Verify Wait Wake Write"
         " Yield"
     ).split()

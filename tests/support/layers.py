@@ -9,6 +9,7 @@ from tests.support.checkout import Import, Module, place, read_checkout, room
 ROOMS = frozenset(
     {
         ("control", "network"),
+        ("control", "tls"),
         ("host", "processes"),
         ("host", "storage"),
         ("http", "network"),
@@ -18,6 +19,8 @@ ROOMS = frozenset(
         ("maintenance", "runtime"),
         ("maintenance", "sql"),
         ("maintenance", "storage"),
+        ("tls", "network"),
+        ("tls", "storage"),
         ("vcs", "processes"),
         ("vcs", "runtime"),
         ("vcs", "storage"),

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.storage.artifacts import DIGEST
 from buildtool.errors import BadUpload, StorageUnavailable, WrongDigest
+from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -66,6 +67,9 @@ class MemoryStore:
             1 + max((row.id for row in self.all(Artifact)), default=0),
             beat=beat_of(self.rows),
         )
+
+    async def accounts(self) -> Sequence[Identity | Invitation]:
+        return [*self.all(Identity), *self.all(Invitation)]
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = set(client_ids)

@@ -158,10 +158,13 @@ class BuildServerConnections:
         connection.unwatch()
         reason = connection.goodbye or connection.broker.why or "the connection was lost"
         with working_for(connection.broker.asker):  # in its place behind what it sent before
-            self._tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye)))
+            self.service.tell_ended(principal, ConnectionEnded(reason, bool(connection.goodbye)))
 
-    def _tell_ended(self, principal: Principal, ended: ConnectionEnded) -> None:
-        self.service.background(self.service.insist(principal, ended, f"that {principal.name} left", lambda: True))
+    def dismiss(self, key: str, why: str) -> None:
+        """Take the connection of the build server with this key for one that has said good-bye."""
+        for connection in self._connections.values():
+            if connection.broker.key == key:
+                connection.goodbye = why
 
     def close(self) -> None:
         """Stop telling the service anything."""
@@ -181,7 +184,7 @@ class BuildServerConnections:
             # Its login was refused for a commit that took effect all the same, or the service has not yet taken in
             # that it left: it would be given orders for ever.
             principal = Principal(PrincipalRole.BUILD_SERVER, server, session=session)
-            self._tell_ended(principal, ConnectionEnded("there is no connection to it", clean=False))
+            self.service.tell_ended(principal, ConnectionEnded("there is no connection to it", clean=False))
 
     def abort(self, server: str, session: int, order: AbortOrder) -> None:
 
@@ -284,6 +287,10 @@ class ServiceCalls:
                 await pause
             finally:
                 self._pauses.discard(pause)
+
+    def tell_ended(self, principal: Principal, ended: ConnectionEnded) -> None:
+        """Deliver, until it is stored, that the connection of a build server has ended."""
+        self.background(self.insist(principal, ended, f"that {principal.name} left", lambda: True))
 
     def background(self, act: Coroutine[Any, Any, None]) -> None:
         """Run what no caller waits for; a defect in it goes to the log."""

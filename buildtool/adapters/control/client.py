@@ -11,6 +11,7 @@ from typing import ClassVar, TypeVar
 
 import attrs
 from attrs import define
+from OpenSSL import SSL
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -20,6 +21,7 @@ from twisted.spread import pb
 from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, call, decoded, error_of
 from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.adapters.tls.words import tls_words
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
 from buildtool.protocol import codec
 from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
@@ -51,6 +53,8 @@ PATIENCE: Mapping[type[attrs.AttrsInstance], float] = {
 The metaserver may have to mirror a large repository before it answers a submission, and to delete many files when an
 operator purges what a build server made in a year.
 """
+
+_KEY = "or one that serves nobody without a key, by TLS: join it first"
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -192,9 +196,11 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
     try:
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
-        raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs") from problem
+        raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs, {_KEY}") from problem
+    except SSL.Error as problem:
+        raise Unavailable(tls_words(problem)) from problem
     except error.ConnectionClosed as problem:
-        raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left") from problem
+        raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left, {_KEY}") from problem
 
 
 async def _hello(broker: Guarded, hello: Hello, clock: IReactorTime, within: float) -> object:

@@ -91,6 +91,7 @@ class Guarded(PlainBroker):
         self.known = is_client
         self.peer = self.why = ""
         self.asker = Asker()
+        self.key = ""
         self.capabilities: frozenset[str] = frozenset()
         self.heard_at = clock.seconds()
         self._house = house

@@ -3,9 +3,8 @@
 A new connection may only call ``hello`` of its ``Handshake``, which returns the ``RemoteEndpoint`` for its role.
 Endpoints turn plain data into messages and pass them to a service's handlers, each with the ``Principal`` who calls.
 
-TLS and identity plug in at two places: the listening endpoint (``ssl:`` in place of ``tcp:``) carries the bytes, and
 ``identify`` returns who the peer is from its transport (whose certificate is there) and its Hello. ``anybody`` is the
-default for plain TCP inside a trusted network: every role for everybody, under any name.
+default for plain TCP where everybody is trusted: every role for everybody, under any name.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from buildtool.adapters.control.build_server_connections import SILENCE, BuildSe
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.control.followers import Follower, FollowerRegistry
-from buildtool.adapters.control.limits import PEER, REQUESTER, ConnectionLimits
+from buildtool.adapters.control.limits import JOINER, PEER, REQUESTER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
 from buildtool.errors import ProtocolMismatch, Unauthorised, UsageError
 from buildtool.model.principal import Principal, PrincipalRole
@@ -46,17 +45,19 @@ from buildtool.protocol.messages import (
     Welcome,
 )
 
+NONE: Handlers = {}
+
 ROLE = "metaserver"
 """The metaserver's own role."""
 
 FOLLOWED = TOGETHER
 """Most Requests that one connection may follow."""
 
-Identify = Callable[[Principal, object, Hello], Principal]
+Identify = Callable[[Principal, object, Hello], Awaitable[Principal]]
 """Returns who a peer is, from who it was before hello, its transport and its Hello. Raises Unauthorised."""
 
 
-def anybody(stranger: Principal, _transport: object, hello: Hello) -> Principal:
+async def anybody(stranger: Principal, _transport: object, hello: Hello) -> Principal:
     """Return a peer as what it says that it is. Raises Unauthorised for a role that there is not."""
     for role in (PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER):
         if hello.role == role.value:
@@ -88,21 +89,37 @@ class Gateway:
         self._limits = limits
         self._factory: GuardedFactory | None = None
 
-    def factory(self, requesters: Handlers, build_servers: Handlers) -> GuardedFactory:
-        """Return what listens on the control port; the handlers answer requesters and build servers."""
+    def factory(self, requesters: Handlers, build_servers: Handlers, keys: Handlers = NONE) -> GuardedFactory:
+        """Return what listens on the control port; the handlers answer requesters, build servers, and about keys."""
         self.connections.service.handlers = build_servers
 
         def enter(principal: Principal, broker: Guarded) -> RemoteEndpoint:
-            if principal.role is PrincipalRole.BUILD_SERVER:
-                broker.admit(PEER)
-                return BuildServerEndpoint(principal, build_servers, broker, self.connections)
-            broker.admit(REQUESTER)
-            return RequesterEndpoint(principal, requesters, broker, self.followers)
+            match principal.role:
+                case PrincipalRole.BUILD_SERVER:
+                    broker.admit(PEER)
+                    return BuildServerEndpoint(principal, build_servers, broker, self.connections)
+                case PrincipalRole.REQUESTER:
+                    broker.admit(REQUESTER)
+                    return RequesterEndpoint(principal, requesters, broker, self.followers)
+                case PrincipalRole.JOINING:
+                    broker.admit(JOINER)
+                    return JoiningEndpoint(principal, keys)
+                case PrincipalRole.RENEWING:
+                    broker.admit(JOINER)
+                    return RenewingEndpoint(principal, keys)
+                case _:
+                    raise Unauthorised(f"the role {principal.role.value!r} is not for this port")
 
         self._factory = GuardedFactory(
             lambda broker: Handshake(broker, self._identify, enter), self._clock, self._limits
         )
         return self._factory
+
+    def end_key(self, key: str, why: str) -> None:
+        """End all connections of a key at once, as if they had said good-bye: what they build goes elsewhere."""
+        self.connections.dismiss(key, why)
+        if self._factory is not None:
+            self._factory.end_key(key, why)
 
     def close(self) -> None:
         """End all connections. No service is told: the metaserver ends, and no Session is lost by that."""
@@ -151,7 +168,11 @@ class Handshake(RemoteEndpoint):
         if broker.known:
             raise UsageError("hello was said already")
         stranger = Principal(PrincipalRole.STRANGER, address=broker.asker.address, connection=broker.asker.connection)
-        endpoint = self._enter(self._identify(stranger, broker.transport, hello), broker)
+        principal = await self._identify(stranger, broker.transport, hello)
+        if broker.known:
+            raise UsageError("hello was said twice at once")
+        broker.key = principal.key
+        endpoint = self._enter(principal, broker)
         broker.capabilities = frozenset(hello.capabilities)
         return endpoint, codec.text_of(hello_of(ROLE))
 
@@ -171,6 +192,18 @@ class ServiceEndpoint(RemoteEndpoint):
         if hasattr(self, f"remote_{name}"):
             return super().handler(name)
         return partial(self.handlers[self.takes[name]], self.principal)
+
+
+class JoiningEndpoint(ServiceEndpoint):
+    """The one call of a peer that has no key yet."""
+
+    takes: ClassVar[Calls] = calls.JOINING
+
+
+class RenewingEndpoint(ServiceEndpoint):
+    """The one call of a key whose certificate may have expired."""
+
+    takes: ClassVar[Calls] = calls.RENEWING
 
 
 @define(eq=False)

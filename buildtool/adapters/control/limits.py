@@ -10,6 +10,9 @@ from buildtool.protocol.json_text import TextBounds
 STRANGER = Bounds(size=4 * 1024, items=400)
 """What one message may be until hello is said. A Hello that names all the capabilities it may has about 250 items."""
 
+JOINER = Bounds(size=16 * 1024, texts=TextBounds(100))
+"""What one message of somebody may be who has no key, or has it renewed."""
+
 REQUESTER = Bounds(size=512 * 1024, texts=TextBounds(20_000))
 """What one message of a requester may be."""
 

@@ -84,6 +84,11 @@ class GuardedFactory(Factory):
         connection.drop(why)
         self.left(connection)
 
+    def end_key(self, key: str, why: str) -> None:
+        """End all connections of a key at once."""
+        for connection in [one for one in self._connections if one.key == key]:
+            self._end(connection, why)
+
     def close(self, why: str) -> None:
         """End all connections, each when everything is written."""
         if len(self._connections):

@@ -60,7 +60,7 @@ def operator_factory(handlers: Handlers, clock: IReactorTime) -> GuardedFactory:
     return GuardedFactory(lambda broker: Handshake(broker, identify, enter), clock, LIMITS)
 
 
-def identify(stranger: Principal, transport: object, hello: Hello) -> Principal:
+async def identify(stranger: Principal, transport: object, hello: Hello) -> Principal:
     """Return the operator at the other end of a local socket. Raises Unauthorised for any other role or user."""
     if hello.role != PrincipalRole.OPERATOR.value:
         raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {PrincipalRole.OPERATOR.value!r}")

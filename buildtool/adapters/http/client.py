@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -17,7 +17,13 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
@@ -97,14 +103,19 @@ class HttpTimeouts:
     answer: float = 120.0
 
 
+FarmTls = Callable[[str, int], IOpenSSLClientConnectionCreator | None]
+"""Returns how to speak TLS to a host's port that is the farm's own, and None for others, checked as any site is."""
+
+
 @implementer(IAgentEndpointFactory)
 class SiteEndpoints:
     """The endpoints that URLs lead to."""
 
-    def __init__(self, reactor: IReactorTime, timeout: float) -> None:
-        """``timeout`` is in seconds."""
+    def __init__(self, reactor: IReactorTime, timeout: float, farm: FarmTls | None = None) -> None:
+        """``timeout`` is in seconds; ``farm`` says how to speak to what is the farm's own."""
         self._reactor = reactor
         self._timeout = timeout
+        self._farm = farm
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Return the endpoint of a site. Raises Unavailable where its certificate could not be checked."""
@@ -112,6 +123,9 @@ class SiteEndpoints:
         endpoint = machine_at(self._reactor, host, uri.port, self._timeout)
         if uri.scheme != b"https":
             return endpoint
+        own = self._farm(host, uri.port) if self._farm is not None else None
+        if own is not None:
+            return wrapClientTLS(own, endpoint)
         try:
             return wrapClientTLS(BrowserLikePolicyForHTTPS().creatorForNetloc(uri.host, uri.port), endpoint)
         except (UnicodeError, ValueError) as error:
@@ -121,12 +135,14 @@ class SiteEndpoints:
 class HttpClient:
     """An HTTP client that keeps its connections for a while."""
 
-    def __init__(self, reactor: IReactorTime, patience: HttpTimeouts) -> None:
+    def __init__(self, reactor: IReactorTime, patience: HttpTimeouts, farm: FarmTls | None = None) -> None:
+        """``farm`` says how to speak to what is the farm's own."""
         self._reactor = reactor
         self._patience = patience
+        self._farm = farm
         self._pool = HTTPConnectionPool(reactor)
         self._pool.cachedConnectionTimeout = 30  # less than the server waits, so that it is seldom the one to close
-        self._agent = Agent.usingEndpointFactory(reactor, SiteEndpoints(reactor, patience.connect), self._pool)
+        self._agent = Agent.usingEndpointFactory(reactor, SiteEndpoints(reactor, patience.connect, farm), self._pool)
 
     async def close(self) -> None:
         """Close the connections that are kept open."""
@@ -163,7 +179,7 @@ class HttpClient:
         watch = StallWatch(self._reactor, patience.connect + patience.answer + wait, stalled)
         agent, own = self._agent, None
         if isinstance(body, FileBody):
-            own = _OwnConnection(self._reactor, patience.connect)
+            own = _OwnConnection(self._reactor, patience.connect, self._farm)
             agent = Agent.usingEndpointFactory(self._reactor, own)
             body.flowing = partial(watch.again, patience.stall)
             body.sent = partial(watch.again, patience.answer)
@@ -207,8 +223,8 @@ class _OwnConnection:
     rest to be written, which it never is, and would keep the connection for ever.
     """
 
-    def __init__(self, reactor: IReactorTime, patience: float) -> None:
-        self._sites = SiteEndpoints(reactor, patience)
+    def __init__(self, reactor: IReactorTime, patience: float, farm: FarmTls | None) -> None:
+        self._sites = SiteEndpoints(reactor, patience, farm)
         self._transports: list[Connection] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:

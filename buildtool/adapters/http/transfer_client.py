@@ -16,7 +16,7 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from buildtool.adapters.http.client import TEXT_LIMIT, HttpClient, HttpTimeouts, site
+from buildtool.adapters.http.client import TEXT_LIMIT, FarmTls, HttpClient, HttpTimeouts, site
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.storage.filesystem import storage_unavailable
 from buildtool.adapters.storage.partial_download import PartialDownload
@@ -45,12 +45,18 @@ RESUMES = 3
 
 
 class TransferClient:
-    """A client of transfer ports. ``executor`` runs what touches files."""
+    """A client of transfer ports. ``executor`` runs what touches files; ``farm`` says how to speak to the own farm."""
 
-    def __init__(self, reactor: IReactorTime, executor: Executor, patience: HttpTimeouts | None = None) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        executor: Executor,
+        patience: HttpTimeouts | None = None,
+        farm: FarmTls | None = None,
+    ) -> None:
         self._executor = executor
         self._clock = reactor
-        self._asker = HttpClient(reactor, patience or HttpTimeouts())
+        self._asker = HttpClient(reactor, patience or HttpTimeouts(), farm)
 
     async def close(self) -> None:
         """Close the connections that are kept open."""

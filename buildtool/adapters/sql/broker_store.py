@@ -32,6 +32,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
+from buildtool.model.access.identities import Account, Identity, Invitation
 from buildtool.model.records import (
     AnsweredRequest,
     Artifact,
@@ -79,6 +80,8 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
     (Refusal, schema.refusals, rows.refusal_cells),
     (RememberedFailure, schema.failures, rows.failure_cells),
     (Request, schema.requests, rows.request_cells),
+    (Identity, schema.identities, rows.identity_cells),
+    (Invitation, schema.invitations, rows.invitation_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
 
@@ -93,6 +96,15 @@ class SqlBrokerStore:
     async def load(self) -> Snapshot:
         """Return everything that is open. What this reads does not grow with history."""
         return await self._database.run(_load)
+
+    async def accounts(self) -> Sequence[Account]:
+        def read(connection: Connection) -> list[Account]:
+            return [
+                *map(rows.identity_of, connection.execute(select(schema.identities))),
+                *map(rows.invitation_of, connection.execute(select(schema.invitations))),
+            ]
+
+        return await self._database.run(read)
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = tuple(dict.fromkeys(client_ids))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from operator import attrgetter
 from sys import intern
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -16,9 +17,10 @@ from sqlalchemy import Row
 
 from buildtool.concurrency.bounded_cache import remembering, weight_of_json
 from buildtool.model import records
+from buildtool.model.access.identities import Identity, Invitation, Scope
 from buildtool.model.options import Canonical
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Demand, Mail, Refusal, Request
-from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, QuickEnum, Server
+from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 
 V = TypeVar("V")
 
@@ -104,6 +106,11 @@ def _capability_of(text: str) -> Capability:
     return Capability(**{**plain, "offers": offers, "machine": _canonical(plain["machine"]), "skills": skills})
 
 
+def _limits_of(text: str) -> Scope:
+    kept = json.loads(text)
+    return Scope(tuple(kept["projects"]), tuple(kept["platforms"]))
+
+
 # --- records in tables ----------------------------------------------------------------------------------
 
 
@@ -125,11 +132,12 @@ _FORMS: dict[object, _Form] = {
     tuple[int, ...]: _Form(_dump, lambda text: tuple(json.loads(text))),
     AttemptEnd | None: _Form(lambda end: end and end.value, _ENDS.__getitem__),
     Capability: _Form(_capability_text, _capability_of),
+    Scope: _Form(lambda limits: _dump({"projects": limits.projects, "platforms": limits.platforms}), _limits_of),
 }
 
 
 def _form(column: str, hint: object) -> _Form:
-    if isinstance(hint, type) and issubclass(hint, QuickEnum):
+    if isinstance(hint, type) and issubclass(hint, Enum):
         # To look a member up by its value costs the enum's own call several times as much; a page has hundreds of them.
         return _Form(attrgetter("value"), {member.value: member for member in hint}.__getitem__)
     return _Form(read=intern) if column in _REPEATED and hint is str else _FORMS.get(hint, _AS_IS)
@@ -188,13 +196,17 @@ _FAILURE = _Layout(records.RememberedFailure, shelf=_SHELF)
 _SERVER = _Layout(Server, {"forgotten": ""})
 _REFUSAL = _Layout(Refusal, {"count": "times"})
 _MAIL = _Layout(Mail)
+_IDENTITY = _Layout(Identity, {"by": "invited_by"})
+_INVITATION = _Layout(Invitation, {"by": "invited_by"})
 
 request_cells, build_cells, attempt_cells = _REQUEST.cells, _BUILD.cells, _ATTEMPT.cells
 artifact_cells, failure_cells = _ARTIFACT.cells, _FAILURE.cells
 server_cells, refusal_cells = _SERVER.cells, _REFUSAL.cells
+identity_cells, invitation_cells = _IDENTITY.cells, _INVITATION.cells
 
 attempt_of, artifact_of, failure_of = _ATTEMPT.read, _ARTIFACT.read, _FAILURE.read
 server_of, refusal_of, mail_of = _SERVER.read, _REFUSAL.read, _MAIL.read
+identity_of, invitation_of = _IDENTITY.read, _INVITATION.read
 
 
 def request_of(row: Row[Any], spec: records.BuildSpec | None = None) -> Request:

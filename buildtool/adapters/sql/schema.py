@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -300,6 +300,40 @@ incarnations = Table(
     _number("first_build"),
     _time("began"),
     _text("reason"),
+)
+
+# The keys of machines and people, and who is invited to show one; see model/access/identities.py.
+identities = Table(
+    "identities",
+    metadata,
+    Column("key", Text, primary_key=True, nullable=False),
+    _text("name"),
+    _text("role"),
+    _text("state"),
+    _time("since"),
+    _text("certificate"),
+    _time("expires"),
+    _text("owner"),
+    _text("invited_by"),
+    _text("reason"),
+    _text("limits"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("token", Text, primary_key=True, nullable=False),
+    _text("name"),
+    _text("role"),
+    _time("made"),
+    _time("expires"),
+    _text("life"),
+    _text("owner"),
+    _text("invited_by"),
+    _text("key"),
+    _text("void"),
+    _flag("replaces"),
+    _text("limits"),
 )
 
 # One row: who may write, and where the directory lay when they began.

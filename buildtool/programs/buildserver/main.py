@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
@@ -28,6 +30,7 @@ from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.instance import load_instance
 from buildtool.adapters.storage.spool import Spool
+from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.vcs.by_url import Checkouts
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees
@@ -37,6 +40,7 @@ from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue
 from buildtool.buildserver.order_check import ServerOffer
 from buildtool.buildserver.server import BuildServer
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, UsageError
 from buildtool.model.addresses import at_port
@@ -48,6 +52,7 @@ from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
 from buildtool.programs.buildserver.platforms import survey_platforms
 from buildtool.programs.buildserver.show_info import as_json, as_text
+from buildtool.programs.common.joining import FarmEndpoint, join, said_join_line
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import (
     EXIT_CODES,
@@ -73,9 +78,13 @@ THREADS_GRACE = 5.0
 """Seconds in which threads have to end what they do when the program ends; all that matters was waited for by then."""
 
 
-def _found(said: argparse.Namespace, settings: Settings) -> tuple[str, BuildDirectory, AnnouncedCapability]:
+def _found(
+    said: argparse.Namespace, settings: Settings, own: OwnIdentity | None = None
+) -> tuple[str, BuildDirectory, AnnouncedCapability]:
     """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
-    name = said.name or socket.gethostname()
+    if own is not None and said.name not in ("", own.name):
+        raise UsageError(f"--name {said.name!r} is not usable: this machine has joined as {own.name}")
+    name = own.name if own is not None else said.name or socket.gethostname()
     if not is_server_name(name):
         raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
     place = BuildDirectory(settings.build_dir / name)
@@ -101,11 +110,29 @@ def _show_info(said: argparse.Namespace) -> int:
 
 def _serve(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
-    name, place, found = _found(said, settings)
     need_projects(settings)
-    with place.lock():
-        program = _Program(settings, name, place, found, said, load_instance(place.top))
-        return run(PROGRAM, partial(_served, program), verbose=said.verbose)
+    store = CredentialStore(settings.build_dir / "identity")
+    line = said_join_line(said.join)
+    if line is None:
+        program = _program(said, settings, store, store.load())
+        with program.place.lock():
+            return run(PROGRAM, partial(_served, program), verbose=said.verbose)
+
+    async def joined(reactor: ReactorBase, stop: StopRequest) -> int:
+        own = await join(reactor, line, store)
+        log.info(
+            "joined {where} as {name}; its key is in {place}", where=line.where, name=own.name, place=store.directory
+        )
+        program = _program(said, settings, store, own)
+        with program.place.lock():
+            return await _served(program, reactor, stop)
+
+    return run(PROGRAM, joined, verbose=said.verbose)
+
+
+def _program(said: argparse.Namespace, settings: Settings, store: CredentialStore, own: OwnIdentity | None) -> _Program:
+    name, place, found = _found(said, settings, own)
+    return _Program(settings, name, place, found, said, store, own)
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -118,7 +145,8 @@ class _Program:
     place: BuildDirectory
     found: AnnouncedCapability
     said: argparse.Namespace
-    instance: str = field(repr=False)
+    store: CredentialStore
+    own: OwnIdentity | None
 
 
 def _sources(place: BuildDirectory, pool: Executor, closing: ExitStack) -> Checkouts:
@@ -139,6 +167,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             "machine; give the build server an account of its own"
         )
     place.close_to_others()
+    instance = load_instance(place.top)
     with ExitStack() as closing:
         pool = Threads(reactor, THREADS, "build server")
         closing.callback(pool.stop, THREADS_GRACE)
@@ -150,11 +179,12 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         processes = Processes(reactor, keepers)
-        transfers = TransferClient(reactor, pool)
+        farm, endpoint, where = _farm(program, reactor)
+        transfers = TransferClient(reactor, pool, farm=None if farm is None else farm.transfers)
         machine = Machine(place.slots)
 
         def register() -> Register:
-            return Register(program.name, found.capability(changing(machine)), instance=program.instance)
+            return Register(program.name, found.capability(changing(machine)), instance=instance)
 
         errors: list[BuildToolError] = []
 
@@ -162,10 +192,9 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             errors.append(error)
             stop.ask(str(error))
 
-        host, port = said.host or settings.host, said.port or settings.pb_port
         link = BuildServerLink(
-            machine_at(reactor, host, port),
-            at_port(host, port),
+            endpoint,
+            where,
             register,
             reactor,
             final=final,
@@ -184,13 +213,16 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
         )
-        offered = ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds)
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
-        server = BuildServer(offered, tools, link, deliveries, pool)
+        server = BuildServer(_offer(settings, found), tools, link, deliveries, pool)
         await deliveries.restore()
         drain_signals.clear(place.stamp)
         drain = StopRequest()
         closing.callback(drain_signals.watch(reactor, place.stamp, drain))
+        renewal = None
+        if farm is not None:
+            renewal = PeriodicTask("the renewal of the certificate", reactor, lambda _task: farm.keep_fresh(time.time))
+            renewal.start(0.0)
         link.orders = server
         link.startService()
         try:
@@ -198,6 +230,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
+            if renewal is not None:
+                await renewal.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
             await link.stopService()
@@ -205,6 +239,19 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
     if errors:
         return refuse(PROGRAM, errors[0])
     return EXIT_OK
+
+
+def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:
+    return ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds)
+
+
+def _farm(program: _Program, reactor: ReactorBase) -> tuple[FarmEndpoint | None, IStreamClientEndpoint, str]:
+    """Return the farm that was joined, if one was, what connects to the metaserver, and its address for people."""
+    if program.own is not None:
+        farm = FarmEndpoint(reactor, program.store, program.own)
+        return farm, farm, farm.where
+    host, port = program.said.host or program.settings.host, program.said.port or program.settings.pb_port
+    return None, machine_at(reactor, host, port), at_port(host, port)
 
 
 async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
@@ -246,6 +293,10 @@ _OPTIONS: Mapping[str, How] = {
     "--toolchains": valued("a TOML file of toolchains that are not found by themselves", "FILE", Path),
     "--host": valued("where the metaserver is (default: host of the configuration)", None, host_flag),
     "--port": valued("its control port (default: pb_port of the configuration)", None, number(1, 65535), default=0),
+    "--join": valued(
+        "join a farm with the line of an invitation, then serve: the line, a file with it, or - for standard input "
+        "(default: $BUILDTOOL_JOIN)", "LINE",
+    ),
     "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT", default=""

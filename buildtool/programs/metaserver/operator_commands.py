@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from attrs import AttrsInstance, asdict
+from attrs import AttrsInstance, asdict, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.internet.error import ConnectionRefusedError as NobodyListens
@@ -21,10 +21,11 @@ from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.errors import NotRunning, Unavailable
 from buildtool.model.addresses import valid_address
-from buildtool.model.text import duration_words, printable
+from buildtool.model.text import duration_words, moment_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import How, Subcommand, number, valued
+from buildtool.programs.common.subcommands import How, Subcommand, number, switch, valued
+from buildtool.protocol.enrolment import AskIdentities, Identities, InvitationLine, InviteOne, RevokeOne
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -44,22 +45,28 @@ from buildtool.protocol.operator import (
 
 PROGRAM = "metaserver"
 
+A = TypeVar("A", bound=AttrsInstance)
+
 _BUILD = number(1, 10**18 - 1, "is no build: say its number")
 
-OPTIONS: Mapping[str, How] = {
-    "--reason": valued("why; whoever is concerned is told, on pages and by mail", "TEXT"),
-    "--mail": valued("mail ADDRESS when it is done", "ADDRESS", valid_address),
-}
-"""The options of the commands below, beside ``--json``."""
+
+@frozen
+class _Answer(Generic[A]):
+    """What an act is answered with, and how that is told to people, line by line."""
+
+    kind: type[A]
+    lines: Callable[[A], Iterable[str]]
 
 
-def _operate(make: Callable[[argparse.Namespace], AttrsInstance] | None, said: argparse.Namespace) -> int:
+def _operate(
+    make: Callable[[argparse.Namespace], AttrsInstance], answer: _Answer[Any], said: argparse.Namespace
+) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
     settings = load_settings(said.config, secrets=False)
-    act = make(said) if make is not None else None
+    act = make(said)
 
     async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:
-        await _asked(settings, reactor, lambda there: _said(there, act, as_json=said.json))
+        await _asked(settings, reactor, lambda there: _said(there, act, answer, as_json=said.json))
         return EXIT_OK
 
     return run(PROGRAM, ask, verbose=said.verbose)
@@ -76,55 +83,70 @@ def _command(
     name: str,
     words: str,
     example: str,
-    make: Callable[[argparse.Namespace], AttrsInstance] | None,
+    make: Callable[[argparse.Namespace], AttrsInstance],
     argument: str = "",
     options: tuple[str, ...] = (),
+    answer: _Answer[Any] | None = None,
 ) -> Subcommand[int]:
     """Return the command that asks for the act that ``make`` makes of what was said."""
     read = _BUILD if argument == "BUILD" else _name
-    return Subcommand(
-        name, words, f"{name} {example}".rstrip(), partial(_operate, make), argument, read, (*options, "--json")
-    )
+    run_ = partial(_operate, make, answer or _ACTED)
+    return Subcommand(name, words, f"{name} {example}".rstrip(), run_, argument, read, (*options, "--json"))
 
 
 _WHY = ("--reason",)
+_ACTED = _Answer(ActionResult, lambda told: told.words)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
-COMMANDS = (
-    _command("status", "show the status of the farm", "--json", None),
-    _command(
-        "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
-        lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
-    ),
-    _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
-    _command(
-        "forget", "forget a build server that does not come back", "attic",
-        lambda said: ForgetServer(said.target), "SERVER",
-    ),
-    _command(
-        "abort", "end an open build; who waits for it is mailed", '17 --reason "the branch was pushed by mistake"',
-        lambda said: AbortBuild(said.target, said.reason or ""), "BUILD", _WHY,
-    ),
-    _command(
-        "rebuild", "build again what a build built", "17 --mail anna@example.org",
-        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)), "BUILD", ("--mail",),
-    ),
-    _command(
-        "purge", "give out an artifact (id or SHA-256) no more, and delete it",
-        '12 --reason "made with a broken compiler"',
-        lambda said: PurgeArtifact(said.target, said.reason or ""), "ARTIFACT", _WHY,
-    ),
-    _command(
-        "purge-built-by", "do so with everything that a build server made", 'attic --reason "it was broken into"',
-        lambda said: PurgeBuiltBy(said.target, said.reason or ""), "SERVER", _WHY,
-    ),
-    _command(
-        "forget-failure", "have a failed build tried when asked for", "17",
-        lambda said: ForgetFailure(said.target), "BUILD",
-    ),
-    _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
-    _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
-)  # fmt: skip
-"""What the metaserver that runs can be asked for."""
+
+def _lasts(text: str) -> float:
+    """Return seconds for a text such as 24h. Raises ArgumentTypeError."""
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not (digits.isascii() and digits.isdigit() and len(digits) < 8):  # noqa: PLR2004
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no time: say 30m, 24h or 7d")
+    return int(digits) * _UNITS[unit]
+
+
+OPTIONS: Mapping[str, How] = {
+    "--reason": valued("why; whoever is concerned is told, on pages and by mail", "TEXT"),
+    "--mail": valued("mail ADDRESS when it is done", "ADDRESS", valid_address),
+    "--role": valued("what it is invited as: build-server (default), requester, observer or operator", "ROLE"),
+    "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
+    "--expires": valued("how long the invitation holds, such as 30m, 24h (default) or 7d", "TIME", _lasts),
+    "--replace": switch("a machine that has this name was reinstalled: its new key takes the place of the old one"),
+    "--project": valued("limit it to this project; may be repeated", "NAME", action="append"),
+    "--platform": valued("limit it to this platform; may be repeated", "NAME", action="append"),
+}
+"""The options of the commands below, beside ``--json``."""
+
+
+def _invitation(said: argparse.Namespace) -> InviteOne:
+    role = (said.role or "build-server").replace("-", " ")
+    lasts = 86_400.0 if said.expires is None else said.expires
+    return InviteOne(
+        said.target, role, lasts, said.owner or "", said.replace, tuple(said.project or ()), tuple(said.platform or ())
+    )
+
+
+def identity_lines(told: Identities) -> list[str]:
+    """Return who has a key and who is invited, a line each, for people."""
+    if not told.found:
+        return ["nobody has a key and nobody is invited: bin/metaserver invite NAME invites"]
+    rows = [
+        (
+            one.name,
+            one.role,
+            one.state,
+            one.key[:16] or "-",
+            f"until {moment_words(one.expires)}",
+            one.owner,
+            one.reason,
+        )
+        for one in told.found
+    ]
+    widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]
+    found = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*found, "there are more: --json with --after NAME"] if told.more else found
 
 
 async def _asked(settings: Settings, reactor: ReactorBase, ask: Callable[[Session], Coroutine[Any, Any, None]]) -> None:
@@ -157,13 +179,9 @@ def _silent(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def _said(there: Session, act: AttrsInstance | None, *, as_json: bool) -> None:
-    if act is None:
-        standing = await there.ask(AskFarmStatus(), FarmStatus)
-        say(json.dumps(asdict(standing)) if as_json else "\n".join(map(printable, status_lines(standing))))
-        return
-    acted = await there.ask(act, ActionResult)
-    say(json.dumps(asdict(acted)) if as_json else "\n".join(map(printable, acted.words)))
+async def _said(there: Session, act: AttrsInstance, answer: _Answer[A], *, as_json: bool) -> None:
+    told = await there.ask(act, answer.kind)
+    say(json.dumps(asdict(told)) if as_json else "\n".join(map(printable, answer.lines(told))))
 
 
 def _turns(told: ReactorTurns) -> str:
@@ -228,3 +246,58 @@ def _more(count: int) -> list[str]:
 
 def _count(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
+
+
+COMMANDS = (
+    _command(
+        "status", "show the status of the farm", "--json", lambda _said: AskFarmStatus(),
+        answer=_Answer(FarmStatus, status_lines),
+    ),
+    _command(
+        "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
+        lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
+    ),
+    _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
+    _command(
+        "forget", "forget a build server that does not come back", "attic",
+        lambda said: ForgetServer(said.target), "SERVER",
+    ),
+    _command(
+        "abort", "end an open build; who waits for it is mailed", '17 --reason "the branch was pushed by mistake"',
+        lambda said: AbortBuild(said.target, said.reason or ""), "BUILD", _WHY,
+    ),
+    _command(
+        "rebuild", "build again what a build built", "17 --mail anna@example.org",
+        lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)), "BUILD", ("--mail",),
+    ),
+    _command(
+        "purge", "give out an artifact (id or SHA-256) no more, and delete it",
+        '12 --reason "made with a broken compiler"',
+        lambda said: PurgeArtifact(said.target, said.reason or ""), "ARTIFACT", _WHY,
+    ),
+    _command(
+        "purge-built-by", "do so with everything that a build server made", 'attic --reason "it was broken into"',
+        lambda said: PurgeBuiltBy(said.target, said.reason or ""), "SERVER", _WHY,
+    ),
+    _command(
+        "forget-failure", "have a failed build tried when asked for", "17",
+        lambda said: ForgetFailure(said.target), "BUILD",
+    ),
+    _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
+    _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
+    _command(
+        "invite", "print the line with which a machine or a person joins, once",
+        "attic --owner anna@example.org", _invitation, "NAME",
+        ("--role", "--owner", "--expires", "--replace", "--project", "--platform"),
+        _Answer(InvitationLine, lambda told: (told.line,)),
+    ),
+    _command(
+        "list", "show who has a key, and who is invited", "--json", lambda _said: AskIdentities(),
+        answer=_Answer(Identities, identity_lines),
+    ),
+    _command(
+        "revoke", "let whoever has this name in no more: its connection ends at once, its key never comes back",
+        'attic --reason "it was sold"', lambda said: RevokeOne(said.target, said.reason or ""), "NAME", _WHY,
+    ),
+)  # fmt: skip
+"""What the metaserver that runs can be asked for."""

@@ -30,6 +30,7 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
+from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
 from buildtool.adapters.vcs.by_url import Resolvers
 from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
@@ -39,6 +40,7 @@ from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
 from buildtool.errors import NotFound
+from buildtool.metaserver.authorised import authorised
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.demands import source_url
@@ -50,12 +52,15 @@ from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.rights import Rights
 from buildtool.model.policy import Policy
-from buildtool.ports.metaserver import Bundle
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import BrokerStore, Bundle, Handlers
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
+from buildtool.programs.metaserver.identities import FarmIdentities, identify_by, open_identities
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
@@ -114,6 +119,7 @@ class Metaserver:
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
     _mailer: Mailer | None = field(default=None, init=False)
     _holding: StateHold | None = field(default=None, init=False)
+    _ended: Callable[[str, str], None] = field(default=lambda _key, _why: None, init=False)
 
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
@@ -168,7 +174,8 @@ class Metaserver:
         state = _state(settings, stored.keys.incarnations.current)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets = TicketOffice(configuration, clock, stored.keys)
-        gateway = Gateway(timers, silence=float(settings.lease))
+        identities = await self._identities(store, stored.keys.incarnations.current, clock, timers)
+        gateway = Gateway(timers, silence=float(settings.lease), identify=identify_by(identities, clock))
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         removal = keeping.removal
         effects = EffectPerformer(
@@ -199,8 +206,9 @@ class Metaserver:
         oversight = Oversight(lives, keeping.corrupt, packed(requests, bundles), troubles.unkept)
         site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
         closing.add("the connections of the transfer port", site.disconnect)
-        self._listen(site, settings.transfer_port, "transfer_port")
-        self._listen(gateway.factory(requests.handlers, build_servers.handlers), settings.pb_port, "pb_port")
+        keys = identities.keys if identities is not None else {}
+        services = (requests.handlers, build_servers.handlers, keys)
+        self._serve(gateway, identities, [authorised(one, self._rights) for one in services], site, keeping)
         show = self._show(stored, requests) if self.pages else None
 
         async def apply(settings: Settings) -> None:
@@ -213,8 +221,42 @@ class Metaserver:
             troubles.look()
 
         self._reloading = ConfigurationReload(configuration, apply, self._pool(1, "the configuration"), timers)
-        self._operate(operators, timers)
+        self._operate(operators, identities, timers)
         mailer.startService()
+
+    def _rights(self) -> Rights:
+        """Return the table of rights that holds now."""
+        return self.configuration.settings.rights
+
+    async def _identities(
+        self, store: BrokerStore, life: str, clock: Clock, timers: IReactorTime
+    ) -> FarmIdentities | None:
+        """Return who is known by key, or None where everybody is trusted who can connect."""
+        if not self.configuration.settings.needs_keys:
+            return None
+
+        def ended(key: str, why: str) -> None:
+            self._ended(key, why)
+
+        return await open_identities(self.configuration, store, life, clock, timers, ended)
+
+    def _serve(
+        self,
+        gateway: Gateway,
+        identities: FarmIdentities | None,
+        services: Sequence[Handlers],
+        site: TransferSite,
+        keeping: Housekeeping,
+    ) -> None:
+        """Listen for build servers, requesters and transfers: by TLS all on one port where keys say who is there."""
+        settings, control = self.configuration.settings, gateway.factory(*services)
+        if identities is None:
+            self._listen(site, settings.transfer_port, "transfer_port")
+            self._listen(control, settings.pb_port, "pb_port")
+        else:
+            self._ended = gateway.end_key
+            keeping.task("the renewal of the certificate", identities.look)
+            self._listen(identities.listener({CONTROL: control, ANY_HTTP: site}), settings.pb_port, "pb_port")
 
     async def _look_after(
         self,
@@ -279,9 +321,10 @@ class Metaserver:
 
         return show
 
-    def _operate(self, operators: OperatorService, timers: IReactorTime) -> None:
+    def _operate(self, operators: OperatorService, identities: FarmIdentities | None, timers: IReactorTime) -> None:
         """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
-        factory = operator_factory(operators.handlers, timers)
+        handlers = {**operators.handlers, **(identities.accounts.operating if identities is not None else {})}
+        factory = operator_factory(authorised(handlers, self._rights), timers)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))

@@ -23,11 +23,13 @@ from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import BuildToolError, OutputLost, OutputUnread, UsageError
+from buildtool.model.access.join_line import JoinLine
 from buildtool.model.addresses import at_port
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
+from buildtool.programs.common.joining import farm_at, join, read_line, store_for
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run, whole
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
@@ -83,12 +85,16 @@ class _Errand:
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
         said, timers = self.said, IReactorTime(reactor)
-        files = Threads(reactor, 1, "files")
-        downloads = TransferClient(timers, files)
-        console = _console(said, timers)
+        if isinstance(said.target, JoinLine):
+            return await _joined(reactor, said.target, wants_json=said.json)
         host, port = said.host or said.settings.host, said.port or said.settings.pb_port
+        farm = await farm_at(reactor, host, port)
+        files = Threads(reactor, 1, "files")
+        downloads = TransferClient(timers, files, farm=None if farm is None else farm.transfers)
+        console = _console(said, timers)
 
-        connect = MetaserverConnector(machine_at(reactor, host, port), at_port(host, port), timers)
+        endpoint = machine_at(reactor, host, port) if farm is None else farm
+        connect = MetaserverConnector(endpoint, at_port(host, port), timers)
         place = FilePlace(OutputPlace(said.output), files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
         working = Deferred.fromCoroutine(self.work(requester))
@@ -142,6 +148,24 @@ def _cancel(said: Arguments) -> Work:
     return lambda requester: requester.cancel(Cancel(*said.target))
 
 
+def _join(_said: Arguments) -> Work:
+    """Return nothing to ask a metaserver as somebody: who joins is nobody there yet, see ``_Errand.run``."""
+
+    async def nothing(_requester: Requester) -> list[RequestResult]:
+        return []
+
+    return nothing
+
+
+async def _joined(reactor: ReactorBase, line: JoinLine, *, wants_json: bool) -> int:
+    """Join a farm, and print as who. Raises what ``join`` does."""
+    store = store_for(line.addresses[0])
+    own = await join(reactor, line, store)
+    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
+    say(json.dumps(told) if wants_json else f"joined {line.where} as {own.name}; your key is in {store.directory}")
+    return int(ExitCode.OK)
+
+
 def _why(said: Arguments) -> Work:
     return lambda requester: requester.why(AskWhy(*said.target))
 
@@ -163,6 +187,10 @@ COMMAND_LINE: Subcommands[Work] = Subcommands(
         Subcommand(
             "explain", "ask for nothing: say what would be answered, and why", "explain --arch powerpc",
             _explain, options=_ASKING, words="[EMAIL]",
+        ),
+        Subcommand(
+            "join", "join a farm with the line of an invitation (or a file with it, or -), once on each machine",
+            "join invitation.txt", _join, "LINE", read_line,
         ),
         Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(

@@ -1,0 +1,156 @@
+"""What OpenSSL is told: TLS 1.2 and later with forward secrecy, who is believed, and which protocol is spoken.
+
+The system's policy for other programs does not count here: what is allowed is said in full.
+
+Tested by tests/adapters/tls/test_one_port.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from attrs import define, field
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from buildtool.adapters.tls.certificates import Identified, key_id
+from buildtool.errors import InternalError
+
+__all__ = ["ANY_HTTP", "CONTROL", "ClientTls", "ServerTls"]
+
+CONTROL = b"buildtool/3"
+"""The name of Perspective Broker as we speak it, for ALPN (RFC 7301)."""
+
+ANY_HTTP = b"http/1.1"
+"""The name of HTTP; a peer that names nothing speaks it too."""
+
+CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+"""The suites of TLS 1.2, in OpenSSL's words: forward secrecy and authenticated encryption. TLS 1.3 has no others."""
+
+NOT_YET_VALID, EXPIRED = 9, 10
+"""OpenSSL's numbers for a certificate whose time has not come, or is over (X509_V_ERR_…)."""
+
+_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_TICKET
+"""No session is resumed: each connection shows its certificate anew, so that a revoked key is always noticed."""
+
+
+class UnknownProtocol(SSL.Error):
+    """A peer names only protocols that are not spoken here."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@define(eq=False)
+class ServerTls:
+    """The certificates that a port shows and believes by TLS. They can be changed; connections that there are go on.
+
+    ``identity`` is shown with ``chain``, the certificates that lead on from it to the authority. ``believed`` are the
+    authorities whose certificates clients may show, which they need not. ``protocols`` are the names of ALPN.
+    """
+
+    identity: Identified
+    chain: Sequence[x509.Certificate]
+    believed: Sequence[x509.Certificate] = ()
+    protocols: Sequence[bytes] = (CONTROL, ANY_HTTP)
+    _context: SSL.Context = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.take(self.identity, self.chain, self.believed)
+
+    def take(
+        self, identity: Identified, chain: Sequence[x509.Certificate], believed: Sequence[x509.Certificate]
+    ) -> None:
+        """Show another certificate, and believe others, from the next connection on. Raises ValueError, in words."""
+        context = _context(believed)
+        _show(context, identity, chain)
+        context.set_verify(SSL.VERIFY_PEER, _pass_expired)
+        for one in believed:
+            context.add_client_ca(one)
+        context.set_alpn_select_callback(self._select)
+        self._context, self.identity, self.chain, self.believed = context, identity, chain, believed
+
+    def serverConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return OpenSSL's part of a new connection."""
+        return SSL.Connection(self._context, None)
+
+    def _select(self, _connection: SSL.Connection, named: list[bytes]) -> bytes:
+        for name in self.protocols:
+            if name in named:
+                return name
+        # Twisted reads OpenSSL's errors as triples.
+        raise UnknownProtocol([("", "", f"it speaks none of {', '.join(one.decode() for one in self.protocols)}")])
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@define(eq=False)
+class ClientTls:
+    """A way to connect by TLS: which authorities are believed, and what is shown.
+
+    ``believed`` are the authorities; with none of them ``pinned`` says which key the authority must have (``key_id``).
+    ``identity`` is shown where there is one. ``any_time`` lets a certificate pass whose time has not come or is over:
+    the own clock may be wrong. ``protocol`` is the name for ALPN, and ``name`` is sent so that a proxy can tell farms
+    apart (SNI).
+    """
+
+    believed: Sequence[x509.Certificate]
+    identity: Identified | None = None
+    any_time: bool = False
+    protocol: bytes = CONTROL
+    name: str = ""
+    _context: SSL.Context = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        context = _context(self.believed)
+        if self.identity is not None:
+            _show(context, self.identity, ())
+        context.set_verify(SSL.VERIFY_PEER, _pass_times if self.any_time else _pass_none)
+        context.set_alpn_protos([self.protocol])
+        self._context = context
+
+    def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return OpenSSL's part of a new connection."""
+        connection = SSL.Connection(self._context, None)
+        if self.name:
+            connection.set_tlsext_host_name(self.name.encode("ascii"))
+        return connection
+
+
+Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+
+
+def _pass_none(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, ok: int) -> bool:
+    return bool(ok)
+
+
+def _pass_expired(_connection: SSL.Connection, _certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+    """Let a client pass whose own certificate has expired, and only that: what it may call then is decided later."""
+    return bool(ok) or (error == EXPIRED and depth == 0)
+
+
+def _pass_times(_connection: SSL.Connection, _certificate: crypto.X509, error: int, _depth: int, ok: int) -> bool:
+    return bool(ok) or error in (EXPIRED, NOT_YET_VALID)
+
+
+def _context(believed: Sequence[x509.Certificate]) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(CIPHERS)
+    context.set_options(_OPTIONS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    store = context.get_cert_store()
+    if believed and store is None:
+        raise InternalError("OpenSSL gave a context without a store of authorities")
+    for one in believed:
+        store.add_cert(crypto.X509.from_cryptography(one))  # type: ignore[union-attr] # see above
+    return context
+
+
+def _show(context: SSL.Context, identity: Identified, chain: Iterable[x509.Certificate]) -> None:
+    if key_id(identity.key) != key_id(identity.certificate):
+        raise ValueError("the certificate is not of this private key")
+    context.use_certificate(identity.certificate)
+    context.use_privatekey(identity.key)
+    for one in chain:
+        context.add_extra_chain_cert(one)

@@ -1,0 +1,165 @@
+"""Several protocols on one port that speaks TLS: which one is spoken is agreed on in the handshake (ALPN).
+
+Nothing of a protocol is made before the handshake is over: Perspective Broker's server speaks first. Until then a
+connection has a place among those of its network and a few seconds. Whoever does not speak TLS at all is told in one
+line of plain HTTP, which people see in a browser and in what other programs print.
+"""
+
+# Much of Twisted's TLS carries no annotations, so calling it is no mistake of this module.
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buildtool.adapters.network.connection_shares import ConnectionShares, NoRoom
+from buildtool.adapters.network.endpoints import address_of, network_at
+from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
+
+__all__ = ["OnePort", "listening"]
+
+HANDSHAKE = 10.0
+"""Seconds that a peer has for its handshake."""
+
+MOST = 400
+"""Connections that may be in the middle of a handshake."""
+
+_RECORD = 22
+"""The first byte of a handshake in TLS."""
+
+_PLAIN = b"this port speaks TLS: use https://, or --use-tls\n"
+PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_PLAIN), _PLAIN)
+)
+
+
+class OnePort(Factory):
+    """A factory of connections that become one of ``spoken`` (by the name in ALPN) once their handshake is over."""
+
+    noisy = False
+
+    def __init__(
+        self, spoken: Mapping[bytes, IProtocolFactory], clock: IReactorTime, complaints: ViolationLog, most: int = MOST
+    ) -> None:
+        self.spoken = spoken
+        self.clock = clock
+        self.complaints = complaints
+        self.beginning: ConnectionShares[_Beginning] = ConnectionShares(most)
+
+    def buildProtocol(self, addr: IAddress | None) -> _Beginning | None:
+        """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
+        network, now = network_at(addr), self.clock.seconds()
+        try:
+            other = self.beginning.make_room(network, now)
+        except NoRoom as full:
+            self.complaints.say(f"connection with {address_of(addr)} not taken: {full}")
+            return None
+        if other is not None:
+            other.drop("it made room for somebody else")
+        made = _Beginning(self, addr)
+        self.beginning.arrived(made, network, now)
+        return made
+
+    def doStart(self) -> None:
+        """Start what is spoken."""
+        for factory in self.spoken.values():
+            factory.doStart()
+
+    def doStop(self) -> None:
+        """Stop what is spoken."""
+        for factory in self.spoken.values():
+            factory.doStop()
+
+
+@implementer(IHandshakeListener)
+class _Beginning(Protocol):
+    """A connection whose handshake may not be over; afterwards all goes to the protocol that was agreed on."""
+
+    transport: TLSMemoryBIOProtocol
+
+    def __init__(self, port: OnePort, address: IAddress | None) -> None:
+        self.factory = port
+        self._port = port
+        self._address = address
+        self._spoken: IProtocol | None = None
+        self._late: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """Give the peer a few seconds."""
+        self._late = self._port.clock.callLater(HANDSHAKE, self.drop, f"made no TLS handshake within {HANDSHAKE:g} s")
+
+    def handshakeCompleted(self) -> None:
+        """Make the protocol that was agreed on, and hand over to it."""
+        self._leave()
+        name = self.transport.negotiatedProtocol or ANY_HTTP
+        made = self._port.spoken[name].buildProtocol(self._address)  # type: ignore[arg-type]
+        if made is None:
+            self.transport.loseConnection()
+            return
+        self._spoken = made
+        made.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand over what came."""
+        if self._spoken is not None:
+            self._spoken.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Hand over the end, or log once in a while why there was no beginning."""
+        if self._spoken is not None:
+            self._spoken.connectionLost(reason)
+        elif self._leave():
+            self._complain(reason.getErrorMessage())
+
+    def drop(self, why: str) -> None:
+        """End a connection that has not begun."""
+        self._leave()
+        self._complain(why)
+        self.transport.abortConnection()
+
+    def _leave(self) -> bool:
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        self._late = None
+        return self._port.beginning.left(self)
+
+    def _complain(self, why: str) -> None:
+        self._port.complaints.say(f"connection with {address_of(self._address)} ended before it began: {why}")
+
+
+class _PlainSpokenToo(TLSMemoryBIOProtocol):
+    """TLS over a transport, for a peer that may not know that TLS is spoken here."""
+
+    _heard = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt, unless the first byte says that this is no TLS."""
+        if not self._heard and data[:1] != bytes((_RECORD,)):
+            if self.transport is not None:
+                self.transport.write(PLAIN)
+                self.transport.loseConnection()
+            return
+        self._heard = True
+        super().dataReceived(data)
+
+
+def listening(tls: ServerTls, port: OnePort) -> TLSMemoryBIOFactory:
+    """Return the factory to listen with on a TCP port."""
+    made = TLSMemoryBIOFactory(tls, isClient=False, wrappedFactory=port)
+    made.protocol = _PlainSpokenToo
+    return made

@@ -1,0 +1,68 @@
+"""The farm's authority as what signs for those who join: requests in, certificates out, all as PEM.
+
+Tested by tests/adapters/control/test_gateway_identities.py.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from buildtool.adapters.tls.authority import Authority
+from buildtool.adapters.tls.certificates import (
+    CERTIFICATE_LIFE,
+    Key,
+    PublicKey,
+    certificate_request,
+    certificate_text,
+    key_id,
+    life_of,
+    public_bytes,
+    public_key,
+)
+from buildtool.errors import UsageError
+from buildtool.ports.metaserver import Signed
+
+__all__ = ["FarmSigner", "request_text"]
+
+
+@define(eq=False)
+class FarmSigner:
+    """The ``ports.CertificateSigner`` of an Authority; what it signs holds for ``life`` seconds."""
+
+    authority: Authority
+    life: float = CERTIFICATE_LIFE
+
+    @property
+    def fingerprint(self) -> str:
+        """The ``key_id`` of the authority that signs now."""
+        return self.authority.fingerprint
+
+    def authorities(self) -> tuple[str, ...]:
+        return tuple(certificate_text([one]).decode("ascii") for one in self.authority.believed)
+
+    def sign(self, request: str, name: str, now: float) -> Signed:
+        try:
+            found = x509.load_pem_x509_csr(request.encode("ascii"))
+            if not found.is_signature_valid:
+                raise ValueError("it is not signed by the key that it is for")  # noqa: TRY301 - told as the others are
+            key = public_key(public_bytes(found.public_key()))  # type: ignore[arg-type] # whether it is one of ours is looked at
+        except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as error:
+            raise UsageError(
+                f"the request for a certificate is none: {str(error)[:200] or 'it cannot be read'}"
+            ) from error
+        return self._signed(key, name, now)
+
+    def renew(self, certificate: str, name: str, now: float) -> Signed:
+        found = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+        return self._signed(public_key(public_bytes(found.public_key())), name, now)  # type: ignore[arg-type] # it was signed here
+
+    def _signed(self, key: PublicKey, name: str, now: float) -> Signed:
+        made = self.authority.sign(key, name, now, self.life)
+        return Signed(key_id(made), certificate_text([made]).decode("ascii"), life_of(made)[1])
+
+
+def request_text(key: Key, name: str) -> str:
+    """Return a request (PKCS #10, PEM) for a certificate of this key, signed by it."""
+    return certificate_request(key, name).decode("ascii")

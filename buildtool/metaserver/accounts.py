@@ -1,0 +1,255 @@
+"""Who is known: invites, lets join, confirms, renews and revokes, one act after the other.
+
+The decisions are in ``model.access.enrolment``. Here they are committed, taken over and told, in this order. The book
+is in memory, so that who somebody is costs no question to the database.
+
+Tested by tests/adapters/control/test_gateway_identities.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from buildtool import errors
+from buildtool.model.access import enrolment
+from buildtool.model.access.enrolment import Book, Change, Invite
+from buildtool.model.access.identities import Identity, KeyState, Scope, token_digest
+from buildtool.model.access.join_line import JoinLine
+from buildtool.model.addresses import valid_address
+from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import AuditEvent
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import BrokerStore, CertificateSigner, Handlers, Signed
+from buildtool.protocol import enrolment as messages
+from buildtool.protocol.operator import ActionResult
+
+log = Logger()
+
+DAY = 86_400.0
+LONGEST = 366 * DAY
+"""Seconds that an invitation may last at most."""
+
+_ROLES = {role.value: role for role in enrolment.INVITED_ROLES}
+
+
+@define(eq=False)
+class AccountService:
+    """A service over the identities of a metaserver whose incarnation is ``life``. Made by ``open_accounts``.
+
+    ``addresses`` returns where others reach the metaserver, for invitations. ``ended`` is called with a key that was
+    revoked, and why: it closes the connections that have it. A key that is away for ``rejoin_within`` seconds after
+    its certificate has expired does not come back. ``new_token`` makes the secret of an invitation.
+    """
+
+    store: BrokerStore
+    clock: Clock
+    signer: CertificateSigner
+    life: str
+    addresses: Callable[[], Sequence[tuple[str, int]]]
+    ended: Callable[[str, str], None]
+    rejoin_within: float
+    new_token: Callable[[], str]
+    book: Book = field(factory=Book)
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+    _in_doubt: bool = field(default=False, init=False)
+
+    @property
+    def joining(self) -> Handlers:
+        """What a peer without a key may ask."""
+        return {messages.Join: self.join}
+
+    @property
+    def keeping(self) -> Handlers:
+        """What the holder of a key may ask about it, also where its certificate has expired."""
+        return {messages.Renew: self.renew}
+
+    @property
+    def operating(self) -> Handlers:
+        """What an operator may ask."""
+        return {
+            messages.InviteOne: self.invite,
+            messages.AskIdentities: self.identities,
+            messages.RevokeOne: self.revoke,
+        }
+
+    # --- who is there -------------------------------------------------------------------------------------
+
+    async def known(self, key: str) -> Identity:
+        """Return whose key it is, which is confirmed by being used. Raises Unauthorised, StorageUnavailable."""
+        if not self._in_doubt:
+            identity = enrolment.known(self.book, key)
+            if identity.state is KeyState.ACTIVE:
+                return identity
+        async with self._one_act():
+            change = enrolment.confirmed(self.book, key, self.clock.wall())
+            await self._commit(change)
+        self._end_revoked(change)
+        return enrolment.known(self.book, key)
+
+    async def join(self, by: Principal, message: messages.Join) -> messages.Credentials:
+        """Join the key of a request to the farm. Raises UsageError, Unauthorised, StorageUnavailable."""
+        token, now = token_digest(message.token), self.clock.wall()
+        invitation = self.book.invitations.get(token)
+        signed = self.signer.sign(message.request, invitation.name if invitation is not None else "", now)
+        async with self._one_act():
+            identity = await self._joined(by, token, signed, now)
+        log.info(
+            "{name} joined as {role} from {address}, with key {key}",
+            name=identity.name, role=identity.role.value, address=by.address or "here", key=identity.key[:16],
+        )  # fmt: skip
+        return self._credentials(identity)
+
+    async def _joined(self, by: Principal, token: str, signed: Signed, now: float) -> Identity:
+        try:
+            identity, change = enrolment.joined(
+                self.book, token, signed.key, signed.certificate, signed.expires, self.life, now
+            )
+        except errors.Unauthorised:
+            told = enrolment.refused_twice(self.book, token, signed.key)
+            if told is not None:
+                log.warn("{what}: {name} {detail}", what=told.kind, name=told.subject, detail=told.detail)
+                await self.store.commit((), (told,), now)
+            raise
+        await self._commit(change)
+        return identity
+
+    async def renew(self, by: Principal, _message: messages.Renew) -> messages.Credentials:
+        """Make the next certificate of the caller's key. Raises Unauthorised, StorageUnavailable."""
+        now = self.clock.wall()
+        async with self._one_act():
+            identity = enrolment.known(self.book, by.key)
+            signed = self.signer.renew(identity.certificate, identity.name, now)
+            change = enrolment.renewed(self.book, by.key, signed.certificate, signed.expires, self.rejoin_within, now)
+            await self._commit(change)
+        return self._credentials(enrolment.known(self.book, by.key))
+
+    def _credentials(self, identity: Identity) -> messages.Credentials:
+        return messages.Credentials(
+            identity.name, identity.role.value, identity.certificate, identity.expires, self.signer.authorities(),
+            identity.owner,
+        )  # fmt: skip
+
+    # --- operator -----------------------------------------------------------------------------------------
+
+    async def invite(self, by: Principal, message: messages.InviteOne) -> messages.InvitationLine:
+        """Return the line that joins. Raises UsageError for what cannot be, StorageUnavailable."""
+        asked = _understood(message)
+        token, now = self.new_token(), self.clock.wall()
+        async with self._one_act():
+            change = enrolment.invited(self.book, asked, token_digest(token), self.life, by.name, now)
+            await self._commit(change)
+        line = JoinLine(tuple(self.addresses()), self.signer.fingerprint, token)
+        return messages.InvitationLine(str(line), now + asked.lasts)
+
+    async def revoke(self, by: Principal, message: messages.RevokeOne) -> ActionResult:
+        """Revoke every key of a name: its connections end at once, and it never comes back. Raises NotFound."""
+        async with self._one_act():
+            change = enrolment.revoked(self.book, message.name, message.reason, by.name, self.clock.wall())
+            await self._commit(change)
+        gone = self._end_revoked(change)
+        keys = "1 key" if gone == 1 else f"{gone} keys"
+        words = f"{message.name} is revoked ({keys}): it is no longer connected, and its key never comes back"
+        return ActionResult((words if gone else f"the invitation of {message.name} is void",), count=len(change.rows))
+
+    async def identities(self, _by: Principal, message: messages.AskIdentities) -> messages.Identities:
+        """Return who is known and who is invited, by name."""
+        found = [
+            messages.ListedIdentity(
+                one.name,
+                one.role.value,
+                one.state.value,
+                one.key,
+                one.since,
+                one.expires,
+                one.owner,
+                one.by,
+                one.reason,
+            )
+            for one in self.book.keys.values()
+            if one.name > message.after
+        ]
+        found += [
+            messages.ListedIdentity(
+                one.name,
+                one.role.value,
+                "void" if one.void else "invited",
+                "",
+                one.made,
+                one.expires,
+                one.owner,
+                one.by,
+                one.void,
+            )
+            for one in self.book.invitations.values()
+            if not one.key and one.name > message.after and one.expires > self.clock.wall()
+        ]
+        found.sort(key=lambda one: (one.name, one.since))
+        page = found[: messages.LISTED]
+        while len(page) < len(found) and page and page[-1].name == found[len(page)].name:
+            page.pop()  # all of one name stand on one page, since the next begins after a name
+        return messages.Identities(tuple(page), more=len(page) < len(found))
+
+    # --- committed, taken over, told ------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _one_act(self) -> AsyncIterator[None]:
+        """Hold off all other acts; after a commit of which it is not known whether it took effect, read anew."""
+        await self._lock.acquire()
+        try:
+            if self._in_doubt:
+                fresh = Book()
+                fresh.take(await self.store.accounts())
+                self.book, self._in_doubt = fresh, False
+            yield
+        finally:
+            self._lock.release()
+
+    async def _commit(self, change: Change) -> None:
+        if change.rows or change.happened:
+            self._in_doubt = True
+            await self.store.commit(change.rows, change.happened, self.clock.wall())
+            self._in_doubt = False
+            self.book.take(change.rows)
+
+    def _end_revoked(self, change: Change) -> int:
+        gone = [row for row in change.rows if isinstance(row, Identity) and row.state is KeyState.REVOKED]
+        for one in gone:
+            self.ended(one.key, f"the key of {one.name} was revoked: {one.reason}")
+        return len(gone)
+
+
+async def open_accounts(service: AccountService) -> AccountService:
+    """Return the service with all that the database has; invitations of an earlier life are void from now on."""
+    snapshot = await service.store.accounts()
+    service.book.take(snapshot)
+    void = enrolment.void_all(service.book, service.life)
+    if void:
+        now = service.clock.wall()
+        told = AuditEvent("invitations-void", "restored", f"{len(void)} made before the metaserver was restored")
+        await service.store.commit(void, (told,), now)
+        service.book.take(void)
+    return service
+
+
+def _understood(message: messages.InviteOne) -> Invite:
+    """Return what is asked for. Raises UsageError, which says what would be right."""
+    if not is_server_name(message.name):
+        raise errors.UsageError(f"{message.name[:80]!r} is no name: {SERVER_NAME_WORDS}")
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise errors.UsageError(f"there is no role {message.role[:40]!r}: there are {', '.join(_ROLES)}")
+    if not (math.isfinite(message.lasts) and 1 <= message.lasts <= LONGEST):
+        raise errors.UsageError("an invitation lasts from one second to a year")
+    owner = valid_address(message.owner) if message.owner else ""
+    if role is PrincipalRole.REQUESTER and not owner:
+        raise errors.UsageError("a requester is invited with an e-mail address (--owner): builds are theirs by it")
+    return Invite(
+        message.name, role, message.lasts, owner, message.replaces, Scope(message.projects, message.platforms)
+    )

@@ -1,0 +1,1 @@
+"""Who is there and what they may do: identities by key, invitations, and the table of rights."""

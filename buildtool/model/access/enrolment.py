@@ -1,0 +1,232 @@
+"""What happens to identities and invitations, decided on values: who may join, is confirmed, renewed, revoked.
+
+Each decision is a function of the book, what is asked and the time. It returns the rows to write and what happened, and
+changes nothing: the caller commits, then has the book ``take`` the rows, and only then tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, evolve, field, frozen
+
+from buildtool.errors import NotFound, Unauthorised, UsageError
+from buildtool.model.access.identities import UNLIMITED, Account, Identity, Invitation, KeyState, Scope
+from buildtool.model.principal import PrincipalRole
+from buildtool.model.records import AuditEvent
+
+INVITED_ROLES = (
+    PrincipalRole.BUILD_SERVER, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR,
+)  # fmt: skip
+"""What somebody can be invited as."""
+
+ASK = "ask the operator for a new line (bin/metaserver invite NAME)"
+"""What is to be done about an invitation that cannot be used."""
+
+
+@define(eq=False)
+class Book:
+    """All identities by key and name, and all invitations by token."""
+
+    keys: dict[str, Identity] = field(factory=dict)
+    invitations: dict[str, Invitation] = field(factory=dict)
+    _active: dict[tuple[PrincipalRole, str], str] = field(factory=dict, init=False)
+    """The key that stands for a name now."""
+
+    def take(self, rows: Iterable[Account]) -> None:
+        """Take rows that were written."""
+        for row in rows:
+            if isinstance(row, Invitation):
+                self.invitations[row.token] = row
+                continue
+            self.keys[row.key] = row
+            place = (row.role, row.name)
+            if row.state is KeyState.ACTIVE:
+                self._active[place] = row.key
+            elif self._active.get(place) == row.key:
+                del self._active[place]
+
+    def holder(self, role: PrincipalRole, name: str) -> Identity | None:
+        """Return the identity that has a name now, or None."""
+        key = self._active.get((role, name))
+        return None if key is None else self.keys[key]
+
+    def named(self, name: str) -> tuple[Identity, ...]:
+        """Return the keys that have a name and are not revoked, in whatever role."""
+        return tuple(one for one in self.keys.values() if one.name == name and one.state is not KeyState.REVOKED)
+
+
+@frozen
+class Change:
+    """A decision: the rows to write, and what is to be recorded of it."""
+
+    rows: tuple[Account, ...]
+    happened: tuple[AuditEvent, ...]
+
+
+@frozen
+class Invite:
+    """An operator's description of a peer that is to join; ``lasts`` is in seconds."""
+
+    name: str
+    role: PrincipalRole
+    lasts: float
+    owner: str = ""
+    replaces: bool = False
+    limits: Scope = UNLIMITED
+
+
+def invited(book: Book, asked: Invite, token: str, life: str, by: str, now: float) -> Change:
+    """Return an invitation at ``now`` (wall time); ``token`` is the digest of the secret that will be shown.
+
+    An older invitation for the same name that was not used is void. Raises UsageError for a taken name.
+    """
+    if asked.role not in INVITED_ROLES:
+        raise UsageError(f"nobody can be invited as {asked.role.value}: {', '.join(r.value for r in INVITED_ROLES)}")
+    holder = book.holder(asked.role, asked.name)
+    if holder is not None and not asked.replaces:
+        raise UsageError(
+            f"the name {asked.name} is taken: a {asked.role.value} with key {holder.key[:16]} has it; "
+            "choose another, or say --replace if that machine is to get a new key"
+        )
+    older = tuple(
+        evolve(one, void="a newer invitation for this name was made")
+        for one in book.invitations.values()
+        if (one.name, one.role) == (asked.name, asked.role) and not one.key and not one.void and one.expires > now
+    )
+    fresh = Invitation(
+        token,
+        asked.name,
+        asked.role,
+        now,
+        now + asked.lasts,
+        life,
+        asked.owner,
+        by,
+        "",
+        "",
+        asked.replaces,
+        asked.limits,
+    )
+    return Change((*older, fresh), (AuditEvent("invited", asked.name, f"as {asked.role.value} by {by}"),))
+
+
+def joined(
+    book: Book, token: str, key: str, certificate: str, expires: float, life: str, now: float
+) -> tuple[Identity, Change]:
+    """Return who a key becomes that is shown with an invitation, and what that changes: nothing if it was shown before.
+
+    ``token`` is the digest of what was shown, ``certificate`` what was made for the key in case it may join, until
+    ``expires``; ``life`` is the metaserver's; times are wall time. Raises Unauthorised, whose text says what to do.
+    """
+    invitation = book.invitations.get(token)
+    if invitation is None:
+        raise Unauthorised(f"this metaserver made no such invitation: {ASK}")
+    known_key = book.keys.get(key)
+    if known_key is not None and known_key.state is KeyState.REVOKED:
+        raise Unauthorised("this key was revoked and never comes back: remove it, and join with a new invitation")
+    if invitation.key == key and known_key is not None and known_key.expires > now:
+        return known_key, Change((), ())
+    if invitation.key and invitation.key != key:
+        raise Unauthorised(f"this invitation was used already, with another key: {ASK}")
+    if invitation.void:
+        raise Unauthorised(f"this invitation is void, since {invitation.void}: {ASK}")
+    if invitation.life != life:
+        raise Unauthorised(f"this invitation is from before the metaserver was restored from a backup: {ASK}")
+    if invitation.expires <= now:
+        raise Unauthorised(f"this invitation has expired: {ASK}")
+    if known_key is not None and invitation.key != key:
+        raise Unauthorised(
+            f"this key is {known_key.name}'s already: remove it to join anew, or go on without an invitation"
+        )
+    holder = book.holder(invitation.role, invitation.name)
+    if holder is not None and not invitation.replaces:
+        raise Unauthorised(f"the name {invitation.name} was taken meanwhile: {ASK}")
+    identity = Identity(
+        key, invitation.name, invitation.role, KeyState.SHOWN, now, certificate, expires,
+        invitation.owner, invitation.by, limits=invitation.limits,
+    )  # fmt: skip
+    told = AuditEvent("joined", invitation.name, f"as {invitation.role.value} with key {key[:16]}")
+    return identity, Change((evolve(invitation, key=key), identity), (told,))
+
+
+def refused_twice(book: Book, token: str, key: str) -> AuditEvent | None:
+    """Return what is to be recorded when an invitation is shown again with another key, else None."""
+    invitation = book.invitations.get(token)
+    if invitation is None or not invitation.key or invitation.key == key:
+        return None
+    return AuditEvent("invitation-shown-twice", invitation.name, f"with key {key[:16]}, after {invitation.key[:16]}")
+
+
+def confirmed(book: Book, key: str, now: float) -> Change:
+    """Confirm a key at its first use, ``now`` (wall time); the key that had its name before is revoked.
+
+    Raises Unauthorised.
+    """
+    identity = _usable(book, key)
+    if identity.state is KeyState.ACTIVE:
+        return Change((), ())
+    rows: list[Account] = []
+    happened = [AuditEvent("confirmed", identity.name, f"key {key[:16]}")]
+    holder = book.holder(identity.role, identity.name)
+    if holder is not None:
+        if not any(one.key == key and one.replaces for one in book.invitations.values()):
+            raise Unauthorised(f"the name {identity.name} was taken meanwhile: {ASK}")
+        rows.append(_revoked(holder, "its name has a new key", now))
+        happened.append(AuditEvent("revoked", holder.name, f"key {holder.key[:16]}: its name has a new key"))
+    return Change((*rows, evolve(identity, state=KeyState.ACTIVE, since=now)), tuple(happened))
+
+
+def known(book: Book, key: str) -> Identity:
+    """Return whose key it is. Raises Unauthorised for one that is unknown or revoked."""
+    return _usable(book, key)
+
+
+def renewed(book: Book, key: str, certificate: str, expires: float, rejoin_within: float, now: float) -> Change:
+    """Renew a key by its next certificate. Raises Unauthorised for one that was away for ``rejoin_within`` seconds."""
+    identity = _usable(book, key)
+    if now - identity.expires > rejoin_within:
+        days = int(rejoin_within // 86_400)
+        raise Unauthorised(f"this key was not used for more than {days} days: {ASK}")
+    return Change((evolve(identity, certificate=certificate, expires=expires),), ())
+
+
+def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
+    """Revoke every key of a name, and what invites to it, at ``now`` (wall time).
+
+    Raises NotFound, which names those that are known.
+    """
+    keys = book.named(name)
+    open_ = tuple(
+        evolve(one, void=f"it was revoked by {by}")
+        for one in book.invitations.values()
+        if one.name == name and not one.void and not one.key and one.expires > now
+    )
+    if not keys and not open_:
+        there = sorted({one.name for one in book.keys.values() if one.state is not KeyState.REVOKED})
+        raise NotFound(f"no key has the name {name!r}; known: {', '.join(there[:20]) or 'none'}")
+    why = reason or f"by {by}"
+    told = tuple(AuditEvent("revoked", one.name, f"key {one.key[:16]} by {by}: {why}") for one in keys)
+    return Change((*(_revoked(one, why, now) for one in keys), *open_), told)
+
+
+def _usable(book: Book, key: str) -> Identity:
+    identity = book.keys.get(key)
+    if identity is None:
+        raise Unauthorised(f"this metaserver does not know the key {key[:16]}: {ASK}")
+    if identity.state is KeyState.REVOKED:
+        raise Unauthorised(f"the key of {identity.name} was revoked: {identity.reason}; {ASK}")
+    return identity
+
+
+def _revoked(identity: Identity, reason: str, now: float) -> Identity:
+    return evolve(identity, state=KeyState.REVOKED, reason=reason, since=now)
+
+
+def void_all(book: Book, life: str) -> Sequence[Invitation]:
+    """Return the invitations that were made in other lives of the metaserver than ``life``, void from now on."""
+    return [
+        evolve(one, void="the metaserver was restored from a backup after it was made")
+        for one in book.invitations.values()
+        if one.life != life and not one.key and not one.void
+    ]

@@ -1,0 +1,190 @@
+"""How a program joins a farm with the line of an invitation, and connects as who it is from then on.
+
+Tested by tests/e2e/test_identities.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import define
+from OpenSSL import SSL
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from buildtool.adapters.control.client import Session, greet
+from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls
+from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
+from buildtool.adapters.tls.pinning import pinned_authority
+from buildtool.adapters.tls.signer import request_text
+from buildtool.errors import Unavailable, UsageError
+from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
+from buildtool.model.addresses import at_port
+from buildtool.model.principal import PrincipalRole
+from buildtool.protocol.enrolment import Credentials, Join, Renew
+
+log = Logger()
+
+LOOK_EVERY = 3_600.0
+"""Seconds between two looks whether a certificate is to be renewed, at most."""
+
+__all__ = ["FarmEndpoint", "join", "renew"]
+
+
+def said_join_line(said: str | None) -> JoinLine | None:
+    """Return the line of an invitation that was said: itself, in a file, on standard input, or in ``$BUILDTOOL_JOIN``.
+
+    None where nothing was said. Raises UsageError.
+    """
+    text = said or os.environ.pop("BUILDTOOL_JOIN", "")
+    return read_line(text) if text else None
+
+
+def read_line(text: str) -> JoinLine:
+    """Return the line of an invitation: itself, in a file, or for ``-`` on standard input. Raises UsageError."""
+    if text == "-":
+        text = sys.stdin.readline(LINE_LIMIT)
+    elif "/sha256:" not in text:
+        try:
+            text = Path(text).read_text(encoding="utf-8", errors="replace")[: LINE_LIMIT + 1]
+        except OSError as error:
+            raise UsageError(f"--join {text[:80]!r} is neither a line of an invitation nor a file with one") from error
+    return read_join_line(text)
+
+
+def store_for(address: tuple[str, int]) -> CredentialStore:
+    """Return where a person's key for a metaserver is kept, below ``$XDG_CONFIG_HOME``. Raises UsageError."""
+    return CredentialStore(_people() / f"{address[0].replace(':', '_').replace('%', '_')}_{address[1]}")
+
+
+def _people() -> Path:
+    try:
+        top = os.environ.get("XDG_CONFIG_HOME", "") or Path.home() / ".config"
+    except RuntimeError as error:
+        raise UsageError("this account has no home directory to keep a key in: set $XDG_CONFIG_HOME") from error
+    return Path(top) / "buildtool" / "metaservers"
+
+
+async def farm_at(reactor: ReactorBase, host: str, port: int) -> FarmEndpoint | None:
+    """Return how to connect to a metaserver as who has joined it, with a certificate that holds; None for a stranger.
+
+    Raises what ``renew`` does.
+    """
+    try:
+        places = sorted(_people().iterdir())
+    except (OSError, UsageError):
+        return None
+    for place in places:
+        store = CredentialStore(place)
+        own = store.load()
+        if own is not None and (host, port) in own.addresses:
+            farm = FarmEndpoint(reactor, store, own)
+            await farm.keep_fresh(time.time)
+            return farm
+    return None
+
+
+async def join(reactor: ReactorBase, line: JoinLine, store: CredentialStore) -> OwnIdentity:
+    """Join the farm of an invitation, at the first of its addresses that answers; keep and return who this side is.
+
+    Raises Unauthorised, which says what is wrong with the invitation, Unavailable, ConfigurationError.
+    """
+    key, timers = store.key(), IReactorTime(reactor)
+    problem = Unavailable("the line to join with names no address")
+    for host, port in line.addresses:
+        where, endpoint = at_port(host, port), machine_at(reactor, host, port)
+        try:
+            authority = await pinned_authority(endpoint, where, line.fingerprint, timers)
+            session = await _greeted(endpoint, where, PrincipalRole.JOINING, ClientTls([authority]), timers)
+        except Unavailable as error:
+            problem = error
+            continue
+        try:
+            told = await session.ask(Join(line.token, request_text(key, "joining")), Credentials)
+        finally:
+            session.close()
+        return store.keep(told, line.addresses)
+    raise problem
+
+
+async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) -> OwnIdentity:
+    """Return the next certificate of the own key, once it is kept. Raises Unauthorised, Unavailable."""
+    timers = IReactorTime(reactor)
+    problem = Unavailable("no address of the metaserver is known")
+    for host, port in own.addresses:
+        where = at_port(host, port)
+        try:
+            tls = own.tls(any_time=True)
+            session = await _greeted(machine_at(reactor, host, port), where, PrincipalRole.RENEWING, tls, timers)
+        except Unavailable as error:
+            problem = error
+            continue
+        try:
+            told = await session.ask(Renew(), Credentials)
+        finally:
+            session.close()
+        return store.keep(told, own.addresses)
+    raise problem
+
+
+async def _greeted(
+    endpoint: IStreamClientEndpoint, where: str, role: PrincipalRole, tls: ClientTls, timers: IReactorTime
+) -> Session:
+    return await greet(wrapClientTLS(tls, endpoint), where, role.value, timers)
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class FarmEndpoint:
+    """The endpoint of a metaserver that speaks TLS: each connection shows the certificate that ``own`` has by then.
+
+    Of several addresses the next is tried where one does not answer. ``keep_fresh`` renews the certificate.
+    """
+
+    reactor: ReactorBase
+    store: CredentialStore
+    own: OwnIdentity
+
+    @property
+    def where(self) -> str:
+        """Where the metaserver is, for messages."""
+        return " or ".join(at_port(host, port) for host, port in self.own.addresses)
+
+    def transfers(self, host: str, port: int) -> ClientTls | None:
+        """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
+        return self.own.tls(ANY_HTTP) if any(host == one for one, _ in self.own.addresses) else None
+
+    async def keep_fresh(self, now: Callable[[], float]) -> float:
+        """Renew the certificate where it is time; return in how many seconds to look again."""
+        due = self.own.identified.renew_at() - now()
+        if due > 0:
+            return min(due, LOOK_EVERY)
+        self.own = await renew(self.reactor, self.store, self.own)
+        log.info("the key of {name} has its next certificate", name=self.own.name)
+        return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - now()))
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to the first address that answers."""
+        return Deferred.fromCoroutine(self._connected(protocolFactory, self.own.addresses))
+
+    async def _connected(self, factory: IProtocolFactory, addresses: Sequence[tuple[str, int]]) -> IProtocol:
+        connecting: Deferred[IProtocol] = fail(Unavailable("no address of the metaserver is known"))
+        for host, port in addresses:
+            connecting.addErrback(lambda _failure: None)
+            connecting = wrapClientTLS(self.own.tls(), machine_at(self.reactor, host, port)).connect(factory)
+            try:
+                return await connecting
+            except SSL.Error:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next address is tried
+                connecting = fail(error)
+        return await connecting

@@ -1,0 +1,36 @@
+"""Which act of the table of rights each message is.
+
+The test is tests/metaserver/test_authorised.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from buildtool.model.access.rights import Act
+from buildtool.protocol import enrolment as e
+from buildtool.protocol import messages as m
+from buildtool.protocol import operator as o
+
+__all__ = ["ACT_OF"]
+
+ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
+    m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.SUBMIT,
+    m.Cancel: Act.CANCEL,
+    m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
+    m.AskBuild: Act.SEE_BUILD,
+    m.AskHealth: Act.SEE_FARM, o.AskFarmStatus: Act.SEE_FARM,
+    m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
+    m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,
+    o.PauseServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,
+    o.ForgetServer: Act.FORGET_SERVER,
+    o.AbortBuild: Act.ABORT,
+    o.RebuildBuild: Act.REBUILD,
+    o.ForgetFailure: Act.FORGET_FAILURE,
+    o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,
+    o.Drain: Act.DRAIN,
+    e.Join: Act.JOIN, e.Renew: Act.RENEW,
+    e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,
+}  # fmt: skip

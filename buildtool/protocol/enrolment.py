@@ -1,0 +1,108 @@
+"""What is said to become somebody, to stay it, and about who is known: joining, renewing, inviting, revoking.
+
+The same rules as for ``messages``. Certificates are PEM, requests for one (PKCS #10) too. Times are wall time, in
+seconds.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+PEM = 8_000
+"""Most bytes of a certificate or a request for one."""
+
+AUTHORITIES = 8
+"""Most authorities that are believed at once."""
+
+LISTED = 1_000
+"""Most identities in one answer."""
+
+
+# --- whoever joins, or renews -> metaserver ---------------------------------------------------------------------
+
+
+@frozen
+class Join:
+    """An act: become who the token invites, with the key that ``request`` is for and is signed by."""
+
+    token: str = field(metadata={"most": 100})
+    request: str = field(metadata={"most": PEM})
+
+
+@frozen
+class Renew:
+    """An act: get the next certificate for the key of this connection."""
+
+
+@frozen
+class Credentials:
+    """An answer: who a key is, its certificate until ``expires``, and the authorities to believe (PEM)."""
+
+    name: str = field(metadata={"most": 100})
+    role: str = field(metadata={"most": 40})
+    certificate: str = field(metadata={"most": PEM, "sent": PEM})
+    expires: float
+    authorities: tuple[str, ...] = field(metadata={"most": PEM, "members": AUTHORITIES})
+    owner: str = field(default="", metadata={"most": 400})
+
+
+# --- operator -> metaserver -------------------------------------------------------------------------------------
+
+
+@frozen
+class InviteOne:
+    """An act: invite a machine or person under a name, in a role, for so many seconds."""
+
+    name: str = field(metadata={"most": 100})
+    role: str = field(metadata={"most": 40})
+    lasts: float
+    owner: str = field(default="", metadata={"most": 400})
+    replaces: bool = False
+    projects: tuple[str, ...] = field(default=(), metadata={"most": 80, "members": 100})
+    platforms: tuple[str, ...] = field(default=(), metadata={"most": 200, "members": 100})
+
+
+@frozen
+class InvitationLine:
+    """An answer: the line that joins, and when it expires."""
+
+    line: str = field(metadata={"most": 2_000, "sent": 2_000})
+    expires: float
+
+
+@frozen
+class AskIdentities:
+    """A question: who is known and who is invited, from the name ``after`` on."""
+
+    after: str = field(default="", metadata={"most": 100})
+
+
+@frozen
+class ListedIdentity:
+    """One that is known or invited. ``state`` is ``invited``, ``shown``, ``active``, ``revoked`` or ``void``."""
+
+    name: str = field(metadata={"most": 100, "sent": 100})
+    role: str = field(metadata={"most": 40, "sent": 40})
+    state: str = field(metadata={"most": 40, "sent": 40})
+    key: str = field(metadata={"most": 64, "sent": 64})
+    since: float
+    expires: float
+    owner: str = field(default="", metadata={"sent": 100, "kept": "start"})
+    by: str = field(default="", metadata={"sent": 60, "kept": "start"})
+    reason: str = field(default="", metadata={"sent": 100, "kept": "start"})
+
+
+@frozen
+class Identities:
+    """An answer: who is known and who is invited, by name; ``more`` says that there are further ones."""
+
+    found: tuple[ListedIdentity, ...] = field(metadata={"members": LISTED})
+    more: bool = False
+
+
+@frozen
+class RevokeOne:
+    """An act: revoke every key of a name, and what invites to it."""
+
+    name: str = field(metadata={"most": 100})
+    reason: str = field(default="", metadata={"kept": "start"})

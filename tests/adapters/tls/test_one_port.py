@@ -1,0 +1,177 @@
+"""One port that speaks TLS: ALPN's name says what is spoken, with real sockets and OpenSSL's own client."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.adapters.tls.certificates import (
+    Identified,
+    client_certificate,
+    cross_signed,
+    key_id,
+    new_authority,
+    new_key,
+    server_certificate,
+)
+from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
+from buildtool.adapters.tls.one_port import OnePort, listening
+
+HOUR = 3600.0
+
+
+class Speaks(Protocol):
+    """A server that speaks first: its own name, and who is there."""
+
+    def connectionMade(self) -> None:
+        peer = self.transport.getPeerCertificate()  # type: ignore[union-attr]
+        who = key_id(peer.to_cryptography()) if peer is not None else "nobody"
+        self.transport.write(f"{self.factory.name} {who}".encode())  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]
+
+
+class Speaking(Factory):
+    protocol = Speaks
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Listens(Protocol):
+    """A client that collects what comes until the end."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.ended: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reason.check(SSL.Error):
+            self.ended.errback(reason)
+        else:
+            self.ended.callback(self.heard)
+
+
+class OnePortTests(TestCase):
+    timeout = 20
+
+    async def _listen(self, tls: ServerTls) -> int:
+        from twisted.internet import reactor
+
+        clock = IReactorTime(reactor)
+        self.port = OnePort({CONTROL: Speaking("control"), ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock))
+        made = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(listening(tls, self.port))
+        self.addCleanup(made.stopListening)
+        return int(made.getHost().port)
+
+    async def _ask(self, number: int, tls: ClientTls | None) -> bytes:
+        from twisted.internet import reactor
+
+        endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", number)
+        if tls is not None:
+            endpoint = wrapClientTLS(tls, endpoint)
+        listens = Listens()
+        factory = Factory.forProtocol(lambda: listens)
+        protocol = await endpoint.connect(factory)
+        if tls is None:
+            protocol.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+        return await listens.ended
+
+    def setUp(self) -> None:
+        now = time.time()
+        self.authority = new_authority("farm", now)
+        key = new_key()
+        self.shown = Identified(key, server_certificate(self.authority, key.public_key(), ["127.0.0.1"], now))
+        self.root = self.authority.certificate
+        self.tls = ServerTls(self.shown, [self.root], [self.root])
+
+    def _client(self, authority: Identified, now: float, life: float = HOUR) -> Identified:
+        key = new_key()
+        return Identified(key, client_certificate(authority, key.public_key(), "anna", now, life))
+
+    async def test_a_peer_that_names_the_control_protocol_gets_it_and_any_other_gets_http(self) -> None:
+        number = await self._listen(self.tls)
+        self.assertEqual(await self._ask(number, ClientTls([self.root])), b"control nobody")
+        self.assertEqual(await self._ask(number, ClientTls([self.root], protocol=ANY_HTTP)), b"http nobody")
+
+    async def test_a_peer_that_names_only_another_protocol_is_refused(self) -> None:
+        number = await self._listen(self.tls)
+        with self.assertRaises(SSL.Error):
+            await self._ask(number, ClientTls([self.root], protocol=b"h2"))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_the_key_of_a_client_is_known_whatever_its_certificate(self) -> None:
+        number = await self._listen(self.tls)
+        anna = self._client(self.authority, time.time())
+        self.assertEqual(await self._ask(number, ClientTls([self.root], anna)), f"control {key_id(anna.key)}".encode())
+
+    async def test_an_expired_certificate_of_a_client_passes_and_one_of_another_farm_does_not(self) -> None:
+        number = await self._listen(self.tls)
+        late = self._client(self.authority, time.time() - 2 * HOUR)
+        self.assertEqual(await self._ask(number, ClientTls([self.root], late)), f"control {key_id(late.key)}".encode())
+        strange = self._client(new_authority("farm", time.time()), time.time())
+        with self.assertRaises(SSL.Error):
+            await self._ask(number, ClientTls([self.root], strange))
+
+    async def test_a_certificate_whose_time_has_not_come_and_a_server_s_own_do_not_pass_as_a_client_s(self) -> None:
+        number = await self._listen(self.tls)
+        for wrong in (self._client(self.authority, time.time() + 2 * HOUR), self.shown):
+            with self.assertRaises(SSL.Error):
+                await self._ask(number, ClientTls([self.root], wrong))
+
+    async def test_a_client_does_not_believe_another_authority_nor_a_client_that_plays_the_server(self) -> None:
+        number = await self._listen(self.tls)
+        with self.assertRaises(SSL.Error):
+            await self._ask(number, ClientTls([new_authority("farm", time.time()).certificate]))
+        self.tls.take(self._client(self.authority, time.time()), [self.root], [self.root])
+        with self.assertRaises(SSL.Error):
+            await self._ask(number, ClientTls([self.root]))
+
+    async def test_one_whose_clock_is_wrong_is_let_through_where_it_says_so(self) -> None:
+        key = new_key()
+        for when in (time.time() + 2 * HOUR, time.time() - 2 * HOUR):
+            certificate = server_certificate(self.authority, key.public_key(), ["127.0.0.1"], when, HOUR)
+            number = await self._listen(ServerTls(Identified(key, certificate), [self.root], [self.root]))
+            with self.assertRaises(SSL.Error):
+                await self._ask(number, ClientTls([self.root]))
+            self.assertEqual(await self._ask(number, ClientTls([self.root], any_time=True)), b"control nobody")
+
+    async def test_who_believes_an_old_authority_believes_the_new_one_that_it_signed(self) -> None:
+        now = time.time()
+        new, key = new_authority("farm anew", now), new_key()
+        shown = Identified(key, server_certificate(new, key.public_key(), [], now))
+        bridge = cross_signed(new.certificate, self.authority, now, HOUR)
+        number = await self._listen(ServerTls(shown, [bridge, new.certificate], [self.root, new.certificate]))
+        for believed in (self.root, new.certificate):
+            for authority in (self.authority, new):
+                anna = self._client(authority, now)
+                told = await self._ask(number, ClientTls([believed], anna))
+                self.assertEqual(told, f"control {key_id(anna.key)}".encode())
+
+    async def test_another_certificate_is_shown_from_the_next_connection_on(self) -> None:
+        number = await self._listen(self.tls)
+        other = new_authority("other farm", time.time())
+        key = new_key()
+        shown = Identified(key, server_certificate(other, key.public_key(), [], time.time()))
+        self.tls.take(shown, [other.certificate], [other.certificate])
+        self.assertEqual(await self._ask(number, ClientTls([other.certificate])), b"control nobody")
+
+    async def test_a_peer_that_speaks_no_tls_is_told_so_in_one_line(self) -> None:
+        number = await self._listen(self.tls)
+        self.assertIn(b"this port speaks TLS: use https://", await self._ask(number, None))
+        self.assertEqual(len(self.port.beginning), 0)
+
+    def test_a_certificate_of_another_key_is_not_taken(self) -> None:
+        with self.assertRaisesRegex(ValueError, "not of this private key"):
+            ServerTls(Identified(new_key(), self.shown.certificate), [])

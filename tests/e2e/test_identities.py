@@ -1,0 +1,104 @@
+"""Real programs that know each other by keys: invited with one line, serving over TLS, revoked within a second."""
+
+import json
+import re
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from buildtool.demo.local_farm import Program
+from tests.e2e.control import Control
+from tests.e2e.test_operator import operate
+
+
+@pytest.fixture
+def keyed(control: Control) -> Control:
+    """A farm whose metaserver believes nobody without a key, though everybody is on this machine."""
+    control.farm.extra |= {"BUILDTOOL_TRUSTED": "nobody", "XDG_CONFIG_HOME": str(control.directory / "home")}
+    control.farm.start_metaserver()
+    return control
+
+
+def program(farm: Control, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(farm.farm.root / "bin" / words[0]), *words[1:]],
+        env=farm.farm.environment(**environment),
+        cwd=farm.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def joined(farm: Control, name: str, *words: str) -> Program:
+    """Invite a machine, have it join, and return its build server."""
+    line = operate(farm, "invite", name, *words)
+    return farm.server(name, "--join", line)
+
+
+def test_a_machine_and_a_person_join_with_a_line_each_and_a_build_is_delivered(keyed: Control) -> None:
+    joined(keyed, "anna", "--owner", "anna@example.org")
+    line = operate(keyed, "invite", "ben", "--role", "requester", "--owner", "ben@example.org")
+    (keyed.directory / "line").write_text(line + "\n")
+    told = program(keyed, "startcompile.py", "join", str(keyed.directory / "line"), "--json")
+    assert json.loads(told.stdout)["name"] == "ben"
+    done = keyed.ask("ben@example.org", "--foreground")
+    assert done["build_state"] == "succeeded", done
+    listed = json.loads(operate(keyed, "list", "--json"))["found"]
+    assert [(one["name"], one["role"], one["state"]) for one in listed] == [
+        ("anna", "build server", "active"),
+        ("ben", "requester", "active"),
+    ]
+    for kept in (keyed.directory / "farm").rglob("*.pem"):
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600, kept
+
+
+def test_a_machine_that_has_joined_needs_no_argument_at_its_next_start(keyed: Control) -> None:
+    anna = joined(keyed, "anna")
+    assert anna.stop() == 0
+    again = keyed.farm.start(
+        "again",
+        [str(keyed.farm.root / "bin" / "buildserver.py")],
+        BUILDTOOL_BUILD_DIR=str(keyed.farm.directory / "build-anna"),
+    )
+    again.wait_for("registered at 127.0.0.1:.*")
+
+
+def test_who_is_revoked_is_gone_within_a_second_and_is_told_so(keyed: Control) -> None:
+    anna = joined(keyed, "anna")
+    assert operate(keyed, "revoke", "anna", "--reason", "it was sold").startswith("anna is revoked (1 key)")
+    began = time.monotonic()
+    while json.loads(operate(keyed, "status", "--json"))["servers_connected"]:
+        assert time.monotonic() - began < 5
+    anna.wait_for("the key of anna was revoked: it was sold")
+    assert operate(keyed, "revoke", "nobody", code=1).startswith(
+        "metaserver: no key has the name 'nobody'; known: none"
+    )
+
+
+def test_a_line_that_was_used_and_a_stranger_are_told_what_to_do(keyed: Control) -> None:
+    line = operate(keyed, "invite", "anna")
+    keyed.farm.start_build_server("anna", "--join", line)
+    other = program(
+        keyed, "buildserver.py", "--join", line, "--maxretries", "1",
+        BUILDTOOL_BUILD_DIR=str(keyed.directory / "other"),
+    )  # fmt: skip
+    assert other.returncode != 0
+    assert re.search(r"used already, with another key: ask the operator for a new line", other.stderr), other.stderr
+    stranger = program(keyed, "startcompile.py", "ben@example.org")
+    assert stranger.returncode != 0
+    assert "join" in stranger.stderr
+    assert stranger.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["", "x", "farm:1/sha256:12/abc", "/nowhere/at/all"])
+def test_what_is_no_line_is_told_in_one_line(control: Control, line: str, tmp_path: Path) -> None:
+    done = program(control, "startcompile.py", "join", line, XDG_CONFIG_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir()) or not (tmp_path / "buildtool").exists()
