@@ -21,8 +21,8 @@ from twisted.spread import pb
 from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, call, decoded, error_of
 from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.words import tls_words
-from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unavailable
+from buildtool.adapters.tls.words import JOIN, tls_words
+from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
 from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello, hello_of
@@ -159,7 +159,7 @@ async def greet(
     """
     broker = await _connected(endpoint, where, clock, within)
     try:
-        await _speaking(broker, clock, within)
+        await _speaking(broker, where, clock, within)
         answer = await _hello(broker, hello_of(role, protocol), clock, within)
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
@@ -191,8 +191,8 @@ async def _connected(endpoint: IStreamClientEndpoint, where: str, clock: IReacto
         raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
 
 
-async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None:
-    """Wait until both sides have agreed to speak Perspective Broker. Raises Unavailable."""
+async def _speaking(broker: Guarded, where: str, clock: IReactorTime, within: float) -> None:
+    """Wait until both sides have agreed to speak Perspective Broker. Raises Unavailable, Unauthorised."""
     try:
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
@@ -200,6 +200,10 @@ async def _speaking(broker: Guarded, clock: IReactorTime, within: float) -> None
     except SSL.Error as problem:
         raise Unavailable(tls_words(problem)) from problem
     except error.ConnectionClosed as problem:
+        if broker.meets_tls:
+            raise Unauthorised(f"the metaserver at {where} speaks TLS, and serves nobody without a key: {JOIN}") from (
+                problem
+            )
         raise Unavailable(f"{broker.why}, as a metaserver does that has no descriptor left, {_KEY}") from problem
 
 

@@ -27,6 +27,7 @@ from buildtool.adapters.network.connection_shares import ConnectionState
 from buildtool.adapters.network.endpoints import address_of, has_ended, keep_alive, network_at, no_delay
 from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.adapters.tls.words import speaks_tls
 from buildtool.concurrency.asker import Asker
 from buildtool.protocol.json_text import memory_of
 
@@ -69,7 +70,8 @@ class Guarded(PlainBroker):
 
     ``peer`` is the other side's address for people, ``why`` the reason for which it ended, ``capabilities`` are those
     that the peer named in its hello, and ``heard_at`` is when it was heard of last, in seconds of ``clock``. A client's
-    side trusts its server no more than the other way round, but waits for no hello.
+    side trusts its server no more than the other way round, but waits for no hello; ``meets_tls`` is whether the server
+    waited for TLS.
     """
 
     factory: Any
@@ -102,6 +104,7 @@ class Guarded(PlainBroker):
         self._patient = 0
         self._calls = self._waiting = self._unread = 0
         self._working = False
+        self.meets_tls = False
 
     # --- its life ---------------------------------------------------------------------------------------
 
@@ -203,6 +206,10 @@ class Guarded(PlainBroker):
     def dataReceived(self, chunk: bytes) -> None:
         """Take what arrived, as far as bounds allow."""
         if self.why or self.disconnected:
+            return
+        if self.isClient and not self.currentDialect and not self.incoming and speaks_tls(chunk):
+            self.meets_tls = True
+            self.transport.abortConnection()
             return
         self.heard_at = self._silence.since = self.clock.seconds()
         if self._house is not None:

@@ -29,11 +29,18 @@ from buildtool.adapters.network.connection_shares import ConnectionShares, NoRoo
 from buildtool.adapters.network.endpoints import address_of, network_at
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
+from buildtool.adapters.tls.words import ALERT_RECORD
 
 __all__ = ["OnePort", "listening"]
 
 HANDSHAKE = 10.0
 """Seconds that a peer has for its handshake."""
+
+SILENT = 1.0
+"""Seconds after which a peer that has said nothing is looked at; at the second look it is told that TLS is spoken here.
+
+Twice, since timers come first after a long turn of the reactor: what had arrived is read between the two looks.
+"""
 
 MOST = 400
 """Connections that may be in the middle of a handshake."""
@@ -46,6 +53,10 @@ PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_PLAIN), _PLAIN)
 )
+
+
+ALERT = bytes((ALERT_RECORD, 3, 3, 0, 2, 2, 40))
+"""What a peer is told that waits for this side to speak first: a record of TLS that says that no handshake came."""
 
 
 class OnePort(Factory):
@@ -90,7 +101,7 @@ class OnePort(Factory):
 class _Beginning(Protocol):
     """A connection whose handshake may not be over; afterwards all goes to the protocol that was agreed on."""
 
-    transport: TLSMemoryBIOProtocol
+    transport: _PlainSpokenToo
 
     def __init__(self, port: OnePort, address: IAddress | None) -> None:
         self.factory = port
@@ -101,7 +112,20 @@ class _Beginning(Protocol):
 
     def connectionMade(self) -> None:
         """Give the peer a few seconds."""
-        self._late = self._port.clock.callLater(HANDSHAKE, self.drop, f"made no TLS handshake within {HANDSHAKE:g} s")
+        self._late = self._port.clock.callLater(SILENT, self._look, SILENT)
+
+    def _look(self, since: float) -> None:
+        """Tell a peer that says nothing at all what is spoken here; give one that has begun the rest of its time."""
+        clock = self._port.clock
+        if self.transport.heard:
+            late = f"made no TLS handshake within {HANDSHAKE:g} s"
+            self._late = clock.callLater(HANDSHAKE - since, self.drop, late)
+        elif since < 2 * SILENT:
+            self._late = clock.callLater(SILENT, self._look, since + SILENT)
+        else:
+            self._leave()
+            self._complain(f"said nothing within {since:g} s")
+            self.transport.say_plainly(ALERT)
 
     def handshakeCompleted(self) -> None:
         """Make the protocol that was agreed on, and hand over to it."""
@@ -145,17 +169,22 @@ class _Beginning(Protocol):
 class _PlainSpokenToo(TLSMemoryBIOProtocol):
     """TLS over a transport, for a peer that may not know that TLS is spoken here."""
 
-    _heard = False
+    heard = False
+    """Whether the peer has begun to speak TLS."""
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt, unless the first byte says that this is no TLS."""
-        if not self._heard and data[:1] != bytes((_RECORD,)):
-            if self.transport is not None:
-                self.transport.write(PLAIN)
-                self.transport.loseConnection()
+        if not self.heard and data[:1] != bytes((_RECORD,)):
+            self.say_plainly(PLAIN)
             return
-        self._heard = True
+        self.heard = True
         super().dataReceived(data)
+
+    def say_plainly(self, words: bytes) -> None:
+        """Send what is not encrypted, and end the connection."""
+        if self.transport is not None:
+            self.transport.write(words)
+            self.transport.loseConnection()
 
 
 def listening(tls: ServerTls, port: OnePort) -> TLSMemoryBIOFactory:

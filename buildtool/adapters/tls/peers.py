@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define, evolve, frozen
 
 from buildtool.adapters.tls.certificates import key_id, life_of
+from buildtool.adapters.tls.words import JOIN
 from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity
 from buildtool.model.principal import Principal, PrincipalRole
@@ -17,8 +18,6 @@ from buildtool.ports.common import Clock
 from buildtool.protocol.hello import Hello
 
 __all__ = ["KeyHolders", "PeerKey", "peer_key"]
-
-JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
 
 @frozen

@@ -67,7 +67,7 @@ class _Looks(Protocol):
     def handshakeCompleted(self) -> None:
         """Take the chain."""
         chain = self.transport.getHandle().get_peer_cert_chain() or []
-        self.transport.abortConnection()
+        self.transport.loseConnection()  # in order: a connection that breaks off would be a warning there
         if not self.shown.called:
             self.shown.callback([one.to_cryptography() for one in chain])
 

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 
-__all__ = ["tls_words"]
+__all__ = ["ALERT_RECORD", "JOIN", "speaks_tls", "tls_words"]
+
+ALERT_RECORD = 21
+"""The first byte of a record of TLS that says what is wrong (RFC 8446, section 5.1); the version follows, from 3 on."""
+
+JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
 _WORDS = (
     (
@@ -33,3 +38,8 @@ def tls_words(error: SSL.Error) -> str:
         if part in reasons:
             return words
     return f"TLS failed: {reasons or type(error).__name__}"
+
+
+def speaks_tls(first: bytes) -> bool:
+    """Return whether the first bytes of a peer are those of one that waited for a handshake of TLS in vain."""
+    return first[:1] == bytes((ALERT_RECORD,)) and first[1:2] in (b"", b"\3")

@@ -21,6 +21,7 @@ from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, RequesterEndpoint, anybody
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.tls.one_port import ALERT
 from buildtool.errors import (
     BuildToolError,
     Conflict,
@@ -395,6 +396,13 @@ def test_what_is_no_metaserver_is_said_to_be_none(words: bytes, why: str) -> Non
     farm.ends.advance(11)
     with pytest.raises(Unavailable, match=f"{WHERE} is not a metaserver, or not its control port: .*{why}"):
         farm.ends.outcome(waiting)
+
+
+def test_a_port_that_waits_for_tls_is_said_to_need_a_key() -> None:
+    farm = Farm()
+    farm.ends.server = Factory.forProtocol(type("Says", (_Says,), {"words": ALERT}))  # type: ignore[assignment]
+    with pytest.raises(Unauthorised, match=rf"^the metaserver at {WHERE} speaks TLS, .*: join first, with the line"):
+        farm.result(connect_requester(farm.ends, WHERE, farm.clock))  # type: ignore[arg-type]
 
 
 # --- build servers ----------------------------------------------------------------------------------------

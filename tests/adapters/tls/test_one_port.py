@@ -10,6 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -24,7 +26,7 @@ from buildtool.adapters.tls.certificates import (
     server_certificate,
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
-from buildtool.adapters.tls.one_port import OnePort, listening
+from buildtool.adapters.tls.one_port import ALERT, OnePort, listening
 
 HOUR = 3600.0
 
@@ -75,7 +77,7 @@ class OnePortTests(TestCase):
         self.addCleanup(made.stopListening)
         return int(made.getHost().port)
 
-    async def _ask(self, number: int, tls: ClientTls | None) -> bytes:
+    async def _ask(self, number: int, tls: ClientTls | None, says: bytes = b"GET / HTTP/1.1\r\n\r\n") -> bytes:
         from twisted.internet import reactor
 
         endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", number)
@@ -85,7 +87,7 @@ class OnePortTests(TestCase):
         factory = Factory.forProtocol(lambda: listens)
         protocol = await endpoint.connect(factory)
         if tls is None:
-            protocol.transport.write(b"GET / HTTP/1.1\r\n\r\n")
+            protocol.transport.write(says)
         return await listens.ended
 
     def setUp(self) -> None:
@@ -171,6 +173,25 @@ class OnePortTests(TestCase):
         number = await self._listen(self.tls)
         self.assertIn(b"this port speaks TLS: use https://", await self._ask(number, None))
         self.assertEqual(len(self.port.beginning), 0)
+
+    async def test_a_peer_that_waits_for_the_server_to_speak_is_told_within_seconds_that_tls_is_spoken(self) -> None:
+        number, began = await self._listen(self.tls), time.monotonic()
+        self.assertEqual(await self._ask(number, None, says=b""), ALERT)
+        self.assertTrue(1.5 < time.monotonic() - began < 5)
+        self.assertEqual(len(self.port.beginning), 0)
+
+    def test_who_spoke_while_the_program_was_busy_is_not_taken_for_silent(self) -> None:
+        clock = Clock()
+        port = OnePort({ANY_HTTP: Speaking("http")}, clock, ViolationLog(clock))
+        factory, there = listening(self.tls, port), StringTransport()
+        made = factory.buildProtocol(None)
+        made.makeConnection(there)
+        clock.advance(2.5)  # one long turn: what arrived meanwhile is read after it
+        made.dataReceived(b"\x16\x03\x01")
+        clock.advance(2)
+        self.assertEqual((there.value(), there.disconnecting), (b"", False))
+        clock.advance(10)
+        self.assertTrue(there.disconnected or there.disconnecting)
 
     def test_a_certificate_of_another_key_is_not_taken(self) -> None:
         with self.assertRaisesRegex(ValueError, "not of this private key"):
