@@ -37,6 +37,9 @@ __all__ = ["pinned_authority"]
 WITHIN = 10.0
 """Seconds that the handshake may take."""
 
+LEAVING = 1.0
+"""Seconds that the peer has to end the connection in its turn."""
+
 
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
@@ -63,6 +66,7 @@ class _Looks(Protocol):
 
     def __init__(self) -> None:
         self.shown: Deferred[list[x509.Certificate]] = Deferred()
+        self.ended: Deferred[None] = Deferred()
 
     def handshakeCompleted(self) -> None:
         """Take the chain."""
@@ -75,7 +79,8 @@ class _Looks(Protocol):
         """Ignore what is said."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report an end that came first."""
+        """Report the end, also where it came first."""
+        self.ended.callback(None)
         if not self.shown.called:
             self.shown.errback(reason)
 
@@ -91,6 +96,8 @@ async def pinned_authority(
     try:
         await wrapClientTLS(_BelievesAnything(), endpoint).connect(Factory.forProtocol(lambda: looks))
         chain = await looks.shown.addTimeout(WITHIN, clock)
+        looks.ended.addTimeout(LEAVING, clock).addErrback(lambda _late: looks.transport.abortConnection())
+        await looks.ended
     except (SSL.Error, error.ConnectionClosed) as problem:
         raise Unavailable(f"what answers at {where} does not speak TLS as a metaserver does") from problem
     except defer.TimeoutError as problem:
