@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev farm demo sources demo-lua test bench simulate mutants chaos check docs coverage changes map format lock clean distclean
-.PHONY: quick long branches
+.PHONY: quick long branches fuzz
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -42,9 +42,10 @@ quick: dev  ## the tests of the pure parts: 30 s, no process, no socket, no wait
 test: dev  ## the tests of everything that a change can break, on all processors
 	$(DEV) -m pytest --lane test -n auto --dist loadgroup $(ARGS)
 
-long: dev  ## what takes minutes: real toolchains, chaos, each property harder, SEEDS=1000 worlds, all mutants (MUTANTS=no)
+long: dev  ## what takes minutes: real toolchains, chaos, each property harder, SEEDS=1000 worlds, all mutants (MUTANTS=no), FUZZ=60 s
 	$(DEV) -m pytest --lane long -n auto --dist loadgroup $(ARGS)
 	$(DEV) -m tests.simulation --seeds $(or $(SEEDS),1000)
+	$(DEV) -m tests.fuzz --seconds $(or $(FUZZ),60)
 	$(if $(filter no,$(MUTANTS)),,$(DEV) -m tests.simulation.hunting)
 
 bench: dev  ## take the figures of docs/performance.rst, into bench-results/ (ARGS="hits upload" takes what begins so)
@@ -55,6 +56,9 @@ simulate: dev  ## the farm on a virtual clock under every fault: SEEDS=100 world
 
 mutants: dev  ## switch one guard off at a time and say which seed of the simulation notices (ARGS="NAME" takes one)
 	@$(DEV) -m tests.simulation.hunting $(ARGS)
+
+fuzz: dev  ## look for input that does harm, for MINUTES=10 (ARGS="TARGET --keep" takes one, and keeps what is new)
+	@$(DEV) -m tests.fuzz --minutes $(or $(MINUTES),10) $(ARGS)
 
 chaos: dev  ## kill, freeze and cut off real programs for MINUTES=3 (SEED=n): every request still ends once
 	@$(DEV) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

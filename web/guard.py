@@ -23,7 +23,8 @@ class RootResource(Resource):
     """The root resource: puts the security headers on every answer, and makes every request one that routes can read.
 
     The Host header plays no part in any answer, so none reaches the routes, which refuse odd ones in ways of their own.
-    A path that is no text is a path where nothing is; one wrong method is like another.
+    A path that is no text is a path where nothing is, a header that is none is not there; one wrong method is like
+    another.
     """
 
     isLeaf = True
@@ -36,6 +37,9 @@ class RootResource(Resource):
         """Return what the routes say."""
         for name, value in SECURITY_HEADERS.items():
             request.setHeader(name, value)
+        for header, values in tuple(request.requestHeaders.getAllRawHeaders()):
+            if not all(map(_is_text, values)):
+                request.requestHeaders.removeHeader(header)
         request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
         if request.method not in (b"GET", b"HEAD"):
             request.method = b"POST"
@@ -45,9 +49,9 @@ class RootResource(Resource):
         return said
 
 
-def _is_text(path: bytes) -> bool:
+def _is_text(said: bytes) -> bool:
     try:
-        path.decode()
+        said.decode()
     except UnicodeDecodeError:
         return False
     return True

@@ -57,6 +57,13 @@ def test_what_does_not_exist_is_a_404_page(visitor: Visitor, path: str) -> None:
     assert visitor.visit(path.encode(), "HEAD").status == 404
 
 
+def test_a_header_that_is_no_text_is_not_there() -> None:
+    """And no defect: strangers would fill the log with its tracebacks."""
+    visitor = Visitor(farm(), logs())
+    seen = visitor.visit("/logs/3", headers={"Range": b"bytes=0-\xb9"})  # type: ignore[dict-item]
+    assert (seen.status, seen.body) == (200, visitor.visit("/logs/3").body)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "X" * 50])
 def test_a_wrong_method_is_answered_with_those_that_are_right(visitor: Visitor, method: str) -> None:
     for path in (*HTML_PAGES, *OTHER_PAGES):

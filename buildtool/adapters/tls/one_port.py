@@ -42,6 +42,12 @@ SILENT = 1.0
 Twice, since timers come first after a long turn of the reactor: what had arrived is read between the two looks.
 """
 
+FAREWELL = 5.0
+"""Seconds that a peer has to end TLS on its side once we have; OpenSSL would wait for that for ever."""
+
+UNREAD = 60.0
+"""Seconds after that for what was written and is not read yet."""
+
 MOST = 400
 """Connections that may be in the middle of a handshake."""
 
@@ -167,10 +173,11 @@ class _Beginning(Protocol):
 
 
 class _PlainSpokenToo(TLSMemoryBIOProtocol):
-    """TLS over a transport, for a peer that may not know that TLS is spoken here."""
+    """TLS over a transport, for a peer that may not know that TLS is spoken here, and may not end it with us."""
 
     heard = False
     """Whether the peer has begun to speak TLS."""
+    _ending: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt, unless the first byte says that this is no TLS."""
@@ -186,9 +193,32 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
             self.transport.write(words)
             self.transport.loseConnection()
 
+    def loseConnection(self) -> None:
+        """End TLS, and then the connection, whatever the peer does about it."""
+        super().loseConnection()
+        if self.connected and self._ending is None:
+            self._ending = self._clock.callLater(FAREWELL, self._end)
+
+    def _end(self) -> None:
+        """End the connection once what was written is sent, or in a while."""
+        if self.transport is not None:
+            self._ending = self._clock.callLater(UNREAD, self.abortConnection)
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Wait for nothing more."""
+        if self._ending is not None and self._ending.active():
+            self._ending.cancel()
+        super().connectionLost(reason)
+
+    @property
+    def _clock(self) -> IReactorTime:
+        port: OnePort = self.factory.wrappedFactory
+        return port.clock
+
 
 def listening(tls: ServerTls, port: OnePort) -> TLSMemoryBIOFactory:
     """Return the factory to listen with on a TCP port."""
-    made = TLSMemoryBIOFactory(tls, isClient=False, wrappedFactory=port)
+    made = TLSMemoryBIOFactory(tls, isClient=False, wrappedFactory=port, clock=port.clock)
     made.protocol = _PlainSpokenToo
     return made

@@ -48,7 +48,7 @@ class FarmSigner:
             if not found.is_signature_valid:
                 raise ValueError("it is not signed by the key that it is for")  # noqa: TRY301 - told as the others are
             key = public_key(public_bytes(found.public_key()))  # type: ignore[arg-type] # whether it is one of ours is looked at
-        except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise UsageError(
                 f"the request for a certificate is none: {str(error)[:200] or 'it cannot be read'}"
             ) from error

@@ -1,0 +1,144 @@
+"""Targets that read a text or bytes and answer at once."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Mapping
+from email.header import decode_header, make_header
+from email.message import Message
+
+import attrs
+from cryptography import x509
+
+from buildtool.adapters.control.decoder import Expressions, ProtocolViolation, plain
+from buildtool.adapters.control.limits import PEER, STRANGER
+from buildtool.adapters.mail.message import compose
+from buildtool.adapters.tls.certificates import PublicKey, client_certificate
+from buildtool.adapters.tls.signer import FarmSigner
+from buildtool.errors import BadTicket, DecodeError, EncodeError, UsageError
+from buildtool.model.access.join_line import read_join_line
+from buildtool.model.addresses import valid_address
+from buildtool.model.tickets import read, sign
+from buildtool.protocol import calls, codec
+from buildtool.protocol import enrolment as enrolment_messages
+from buildtool.protocol.hello import Hello
+from buildtool.protocol.http_headers import asked_span, has_copy, is_unchanged
+from buildtool.protocol.json_text import TextBounds, parsed
+from tests.fuzz.keys import NOW, authority
+from tests.fuzz.target import expect
+
+KEY = bytes(range(32))
+_TEXTS = TextBounds(20_000)
+_MESSAGES: tuple[type[attrs.AttrsInstance], ...] = (Hello, *calls.CALLED)
+
+
+def pb_decoder(data: bytes) -> None:
+    """Cut bytes into expressions, in pieces and at once: both ways the same, and never more than the bounds say."""
+    step = 1 + data[0] if data else 1
+    for bounds in (STRANGER, PEER):
+        whole, pieces = _cut(data[1:], len(data) + 1), _cut(data[1:], step)
+        expect(repr(whole) == repr(pieces), "the same bytes in other pieces are something else")
+        reader = Expressions(bounds)
+        try:
+            for expression in reader.feed(data[1:]):
+                plain(expression, lambda number: ("reference", number))
+        except ProtocolViolation:
+            continue
+        expect(reader.held <= 80 * (len(data) + 64), "more memory is counted than bytes can have brought")
+
+
+def _cut(data: bytes, step: int) -> object:
+    reader, done = Expressions(STRANGER), []
+    try:
+        for at in range(0, len(data), step):
+            done += reader.feed(data[at : at + step])
+    except ProtocolViolation as breach:
+        return (str(breach),)
+    return done, reader.held
+
+
+def wire_codec(data: bytes) -> None:
+    """Read a text as each message: what is understood reads back the same once it is written."""
+    found = parsed(data[1:], _TEXTS)
+    cls = _MESSAGES[data[0] % len(_MESSAGES)] if data else Hello
+    if type(found) is dict and data[0] < len(_MESSAGES):
+        found = {**found, "type": cls.__name__}
+    codec.protocol_of(found) if cls is Hello else None
+    message = codec.decode(cls, found)
+    try:
+        text = codec.text_of(message)
+    except EncodeError:  # what is understood may be longer than what may be sent
+        return
+    again = codec.decode(cls, parsed(text, TextBounds(100_000)))
+    expect(codec.text_of(again) == text, "a message that was understood reads back as another")
+
+
+def tickets(data: bytes) -> None:
+    """Read a ticket: one that holds is one that this key signed, to the letter."""
+    text = data.decode("latin-1")
+    expect(sign(read(text, KEY, NOW), KEY) == text, "a ticket that nobody signed holds")
+
+
+def ranges(data: bytes) -> None:
+    """Read Range, If-None-Match and If-Range: whatever is asked for lies within what there is."""
+    size, _, header = data.partition(b" ")
+    length = int.from_bytes(size[:5], "big")
+    text = header.decode("latin-1")
+    span = asked_span(text, length)
+    expect(span is None or 0 <= span.start <= span.end <= length, f"{span}")
+    expect(span is None or not span.partial or span.start < span.end, f"{span}")
+    expect(not has_copy(text, "0" * 64) or "0" * 64 in text or "*" in text, "an unnamed copy is believed")
+    is_unchanged(text, "0" * 64)
+
+
+def join_lines(data: bytes) -> None:
+    """Read a line to join with: what is understood reads back the same, and its token is in no error."""
+    line = read_join_line(data.decode("utf-8", "surrogateescape"))
+    expect(read_join_line(str(line)) == line, "a line that was understood reads back as another")
+
+
+def join_door(data: bytes) -> None:
+    """Take Join as it comes over the wire, and sign what it asks for: only a key that has signed its request."""
+    message = codec.decode(enrolment_messages.Join, {"type": "Join", "token": "t", "request": data.decode("latin-1")})
+    signed = FarmSigner(_Signs()).sign(message.request, "anna", NOW)  # type: ignore[arg-type]
+    expect("BEGIN CERTIFICATE" in signed.certificate and len(signed.key) == 64, "something else was signed")
+
+
+class _Signs:
+    """What joining needs of an Authority, with a key in memory."""
+
+    def sign(self, key: PublicKey, name: str, now: float, life: float) -> x509.Certificate:
+        return client_certificate(authority(), key, name, now, life)
+
+
+def mails(data: bytes) -> None:
+    """Compose a mail of a stranger's words: its headers are ours, each once, and its subject reads back the same."""
+    address, subject, body = ([*data.split(b"\x00", 2), b"", b"", b""])[:3]
+    words = [part.decode("utf-8", "replace") for part in (address, subject, body)]
+    written = compose("farm@example.org", *words, key="k", now=NOW)
+    message = email.message_from_bytes(written)
+    names = sorted(name.lower() for name in message)
+    expect(names == HEADERS, f"the headers are {names}")
+    expect(_unfolded(message, "to") == valid_address(words[0]), "it goes to somebody else")
+    subject_read = str(make_header(decode_header(message["subject"]))).replace("\n ", " ")
+    expect(subject_read.split() == words[1].split(), "the subject reads back as another")
+
+
+HEADERS = sorted(
+    "from to subject date message-id auto-submitted content-type content-transfer-encoding mime-version".split()
+)
+
+
+def _unfolded(message: Message, name: str) -> str:
+    return "".join(str(message[name]).splitlines())
+
+
+ALLOWED: Mapping[str, tuple[type[Exception], ...]] = {
+    "wire_codec": (DecodeError,),
+    "tickets": (BadTicket,),
+    "join_lines": (UsageError,),
+    "join_door": (UsageError, DecodeError),
+    "mails": (UsageError, ValueError),
+}
+"""What each may raise."""
