@@ -62,6 +62,13 @@ lease = 60
 # this setting refuse a file that has it.)
 # names_kept = 7
 
+# How much everybody may have: for a caller, from one address, from one network; see docs/operator.rst, "Limits".
+# limits = {"requests_an_hour": 100, "connections": (20, 200, None)}
+
+# Mail addresses and domains that mail goes to without a confirmation, and those that may get a key by mail.
+# confirmed = ("@example.org",)
+# logins = ("@example.org", "ann@example.net")
+
 # How everybody who waits is told. None: nobody is mailed; what would be sent is kept, and sent when there is a mail
 # server here. The password never stands here but in a file of its own (readable by the metaserver only) or in an
 # environment variable; if that is missing or empty, the metaserver does not start. `starttls` is "never",

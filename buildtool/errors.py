@@ -277,6 +277,20 @@ class Overloaded(BuildToolError):
     code = "overloaded"
 
 
+class LimitReached(Overloaded):
+    """A caller has had as much as it may have for now. The message says of what, and when to try again.
+
+    ``again`` is in how many seconds that is.
+    """
+
+    code = "limit-reached"
+
+    def __init__(self, message: str = "", again: float = 0.0) -> None:
+        """``again`` is in seconds."""
+        super().__init__(message)
+        self.again = again
+
+
 class Fenced(BuildToolError):
     """A newer login of the same build server stands: this Session is over."""
 

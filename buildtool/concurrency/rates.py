@@ -5,6 +5,8 @@ Time is an argument, in seconds of any clock that does not go back; what is coun
 
 from __future__ import annotations
 
+import math
+
 from attrs import define, field, frozen
 
 SOURCES_KEPT = 1_000
@@ -70,10 +72,22 @@ class FairShares:
         left = self._budget.at_once if account is None else account.filled(self._budget, now)
         return left >= 1.0 + beside
 
-    def take(self, who: str, now: float) -> None:
-        """Take one into account, also where there was no room for it."""
+    def wait(self, who: str, now: float, cost: float = 1.0) -> float:
+        """Return in how many seconds there is room for ``cost`` of ``who``: 0 at once, infinity if never.
+
+        What costs more than the whole budget has room when all of it is left.
+        """
+        account = self._accounts.get(who)
+        left = self._budget.at_once if account is None else account.filled(self._budget, now)
+        missing = min(cost, self._budget.at_once) - left
+        if missing <= 0.0:
+            return 0.0
+        return missing / self._budget.per_second if self._budget.per_second else math.inf
+
+    def take(self, who: str, now: float, cost: float = 1.0) -> None:
+        """Take one into account, or ``cost`` of it, also where there was no room for it; a negative cost gives back."""
         account = self._accounts.pop(who, None) or _Account(self._budget.at_once, now)
-        account.left = account.filled(self._budget, now) - 1.0
+        account.left = min(self._budget.at_once, account.filled(self._budget, now) - cost)
         self._accounts[who] = account  # the newest stands last
         if len(self._accounts) > SHARES_KEPT:
             del self._accounts[next(iter(self._accounts))]

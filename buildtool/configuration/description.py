@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
+
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
+from buildtool.model.access.ceilings import NO_CEILINGS
 from buildtool.model.addresses import at_port
 from buildtool.model.options import Option, canonical, shown, written
 from buildtool.project.definition import Project
@@ -21,6 +24,7 @@ def describe(settings: Settings) -> list[str]:
         f"builds          {settings.build_dir}",
         f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
+        *_admission(settings),
     ]
     for project in settings.projects:
         lines.append(f"project         {project.name}, recipe {project.recipe.version}" + _described(project))
@@ -52,9 +56,21 @@ def as_object(settings: Settings) -> dict[str, object]:
         "build_dir": str(settings.build_dir),
         "lease": settings.lease,
         "names_kept": settings.names_kept,
+        "confirmed": str(settings.confirmed),
+        "logins": str(settings.logins),
+        "limits": attrs.asdict(settings.limits),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
         "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],
     }
+
+
+def _admission(settings: Settings) -> list[str]:
+    """Return how much each may have, and whose mail addresses are believed, if keys say who is there."""
+    limited = settings.limits != NO_CEILINGS
+    limits = [f"limit           {line}" for line in settings.limits.lines()] if limited else ["limits          none"]
+    if not settings.needs_keys:
+        return limits
+    return [f"confirmed       {settings.confirmed}", f"logins          {settings.logins}", *limits]
 
 
 def _described(project: Project) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from buildtool.configuration.admission_settings import read_limits, read_mail_domains
 from buildtool.configuration.file import Execution, find_config, printing_to_stderr, projects_of
 from buildtool.configuration.mail_settings import MailSettings, read_mail
 from buildtool.configuration.places import (
@@ -32,6 +33,8 @@ from buildtool.configuration.places import (
     valid_port,
 )
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
+from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
+from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
 from buildtool.model.text import quoted
@@ -61,7 +64,8 @@ _DAYS = range(1, 3651)
 TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights"}
+     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits",
+     "confirmed", "logins"}
 )  # fmt: skip
 
 
@@ -133,7 +137,8 @@ class Settings:
     ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
     many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
     the name of a build server is remembered that never built anything. ``trusted`` says who is believed without a key,
-    ``tls_names`` under which other hosts the metaserver is reached, and ``rights`` who may do what.
+    ``tls_names`` under which other hosts the metaserver is reached, ``rights`` who may do what, ``limits`` how much.
+    Mail to ``confirmed`` addresses needs no confirmation; who has one among ``logins`` gets a key by mail.
     """
 
     path: Path
@@ -153,6 +158,9 @@ class Settings:
     trusted: Trusted = field(default=Trusted.NOBODY, converter=_trusted)
     tls_names: tuple[str, ...] = field(default=(), converter=_tls_names)
     rights: Rights = field(default=RIGHTS, converter=_rights)
+    limits: Ceilings = NO_CEILINGS
+    confirmed: MailDomains = NOBODY_KNOWN
+    logins: MailDomains = ANYBODY
 
     def __attrs_post_init__(self) -> None:
         ports: dict[int, str] = {}
@@ -224,7 +232,8 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     _check_apart(state_dir, build_dir)
     bind, trusted = given.get("bind", _default_bind(host)), _trusted(given.get("trusted", Trusted.NOBODY))
     own_transfers = f"http://{in_url(host)}:{transfer_port}"
-    if isinstance(bind, str) and _needs_keys(trusted, read_bind(bind)):
+    needs_keys = isinstance(bind, str) and _needs_keys(trusted, read_bind(bind))
+    if needs_keys:
         own_transfers = f"https://{in_url(host)}:{pb_port}"
     return Settings(
         path=path,
@@ -244,6 +253,9 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         trusted=trusted,
         tls_names=given.get("tls_names", ()),
         rights=given.get("rights", {}),
+        limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
+        confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
+        logins=read_mail_domains("logins", given.get("logins", ("*",))),
     )
 
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildtool import errors
+from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.model.access import enrolment
 from buildtool.model.access.enrolment import Book, Change, Invite
 from buildtool.model.access.identities import Identity, KeyState, Scope, token_digest
@@ -28,6 +29,7 @@ from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, CertificateSigner, Handlers, Signed
 from buildtool.protocol import enrolment as messages
+from buildtool.protocol.messages import Ok
 from buildtool.protocol.operator import ActionResult
 
 log = Logger()
@@ -57,6 +59,7 @@ class AccountService:
     rejoin_within: float
     new_token: Callable[[], str]
     book: Book = field(factory=Book)
+    codes: MailedCodes | None = None
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
     _in_doubt: bool = field(default=False, init=False)
 
@@ -68,7 +71,7 @@ class AccountService:
     @property
     def keeping(self) -> Handlers:
         """What the holder of a key may ask about it, also where its certificate has expired."""
-        return {messages.Renew: self.renew}
+        return {messages.Renew: self.renew, messages.Leave: self.leave}
 
     @property
     def operating(self) -> Handlers:
@@ -96,10 +99,16 @@ class AccountService:
     async def join(self, by: Principal, message: messages.Join) -> messages.Credentials:
         """Join the key of a request to the farm. Raises UsageError, Unauthorised, StorageUnavailable."""
         token, now = token_digest(message.token), self.clock.wall()
+        used = token in self.book.invitations
+        mailed = await self.codes.invitation(by, message.token, used=used) if self.codes is not None else None
+        if mailed is not None and not used:
+            self.book.take((mailed,))  # it becomes a row when it is used
         invitation = self.book.invitations.get(token)
         signed = self.signer.sign(message.request, invitation.name if invitation is not None else "", now)
         async with self._one_act():
             identity = await self._joined(by, token, signed, now)
+        if self.codes is not None:
+            await self.codes.used(token)
         log.info(
             "{name} joined as {role} from {address}, with key {key}",
             name=identity.name, role=identity.role.value, address=by.address or "here", key=identity.key[:16],
@@ -129,6 +138,14 @@ class AccountService:
             change = enrolment.renewed(self.book, by.key, signed.certificate, signed.expires, self.rejoin_within, now)
             await self._commit(change)
         return self._credentials(enrolment.known(self.book, by.key))
+
+    async def leave(self, by: Principal, _message: messages.Leave) -> Ok:
+        """Revoke the caller's own key: its connections end, this one too. Raises Unauthorised, StorageUnavailable."""
+        async with self._one_act():
+            change = enrolment.left(self.book, by.key, self.clock.wall())
+            await self._commit(change)
+        self._end_revoked(change)
+        return Ok()
 
     def _credentials(self, identity: Identity) -> messages.Credentials:
         return messages.Credentials(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from attrs import define, field
+from attrs import Factory, define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -13,6 +13,7 @@ from buildtool import errors
 from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
@@ -67,6 +68,7 @@ class RequestService:
     wanted_limit: int = WANTED_LIMIT
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], messages.ReactorTurns | None] = lambda: None
+    admittance: Admittance = field(default=Factory(lambda self: Admittance(self.broker), takes_self=True))
     _demands: DemandReader = field(init=False)
     _gate: Gate = field(init=False)
     """Of questions: what one reads from the database keeps a commit waiting at most once."""
@@ -92,7 +94,7 @@ class RequestService:
     async def submit(self, by: Principal, message: messages.Submit) -> messages.RequestStatus:
         """Accept a Request; the same message again gets the same answer.
 
-        Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, StorageUnavailable.
+        Raises UsageError, UnknownRef, RepositoryUnreachable, Conflict, Overloaded, LimitReached, StorageUnavailable.
         """
         items, digests = (self._demands.without_excess(message),), (body_digest(message),)
         del message  # while it waits only what is needed of it takes memory
@@ -129,6 +131,7 @@ class RequestService:
             if all(item.client_id in known for item in items):
                 pairs = [(known[item.client_id], digest) for item, digest in zip(items, digests, strict=True)]
                 return tuple([await self._repeated(one.request_id, same=one.body_digest == d) for one, d in pairs])
+        self.admittance.submission(by, items[0].email, len(items))
         resolved: dict[tuple[str, str, str], tuple[str, ...]] = {}
         submitted = []
         urls = []
@@ -146,8 +149,15 @@ class RequestService:
             # Meanwhile another configuration was taken over: what was understood by the old one, nobody would build.
             return await self._submit(by, items, digests)
         self._check_room(submitted)
-        event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
-        answer = await self.broker.send(event)
+        email = submitted[0].email
+        with self.admittance.places(by, email, len(submitted)):
+            held = await self.admittance.must_wait(by, email)
+            if held:
+                submitted = [evolve(one, held=True) for one in submitted]
+            event = submitted[0] if len(submitted) == 1 else SubmittedTogether(tuple(submitted))
+            answer = await self.broker.send(event)
+        if held and self.admittance.believes(by, email):
+            await self.admittance.release(email)  # it was confirmed meanwhile
         together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)
         return await self._statuses(together, urls)
 
@@ -200,20 +210,22 @@ class RequestService:
         self._check_token(message.request_id, message.token)
         return await self.status_reader.read(await self._request(message.request_id))
 
-    async def explain(self, _by: Principal, message: messages.AskExplain) -> messages.Explanation:
+    async def explain(self, by: Principal, message: messages.AskExplain) -> messages.Explanation:
         """Return what a submission would be answered, without making it.
 
-        Raises UsageError, UnknownRef, RepositoryUnreachable.
+        Raises UsageError, UnknownRef, RepositoryUnreachable, LimitReached.
         """
+        self.admittance.explanation(by)
         project = self.configuration.settings.project(message.project)
         message = self._demands.without_excess(message)
         demand = await self._demands.read(project, source_url(project, message.source), message, {})
         answer = await self.broker.send(Explain(demand, message.force))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
-    async def why(self, _by: Principal, message: messages.AskWhy) -> messages.Explanation:
-        """Return why a Request waits. Raises NotFound, Unauthorised."""
+    async def why(self, by: Principal, message: messages.AskWhy) -> messages.Explanation:
+        """Return why a Request waits. Raises NotFound, Unauthorised, LimitReached."""
         self._check_token(message.request_id, message.token)
+        self.admittance.explanation(by)
         request = await self._request(message.request_id)
         if request.state is not RequestState.WAITING or request.build_id is None:
             return await self.explainer.ended(request)
@@ -240,7 +252,7 @@ class RequestService:
             case answers.Dispatched() | answers.Queued():
                 self._pin(url, answer.build.spec.revision)
                 return await self.status_reader.read(answer.request)
-            case answers.JoinedBuild() | answers.KnownFailure():
+            case answers.JoinedBuild() | answers.KnownFailure() | answers.Unconfirmed():
                 return await self.status_reader.read(answer.request)
             case answers.RepeatedSubmission():
                 return await self._repeated(answer.request_id, same=True)

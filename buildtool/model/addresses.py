@@ -19,6 +19,9 @@ from buildtool.model.text import quoted
 NAME_LIMIT = 253
 """The longest name of a machine, in characters (RFC 1035, less the length of the root)."""
 
+WIDE_FOUR, WIDE_SIX = 24, 56
+"""How many bits of an address name the network that one customer of a provider has, of IPv4 and IPv6."""
+
 SIX_NETWORK = 64
 """Bits of an IPv6 address that name a network: whoever has one address has all of the rest."""
 
@@ -137,6 +140,23 @@ def network_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, SIX_NETWORK), strict=False))
+
+
+@lru_cache(4_096)
+def wide_network_of(network: str) -> str:
+    """Return the /24 or /56 around an address or a ``network_of``; "" for this machine itself, and what is no address.
+
+    One customer of a provider has so many addresses. What connects from this machine may be a proxy, which stands for
+    all who come through it.
+    """
+    try:
+        found = ipaddress.ip_network(network.partition("%")[0], strict=False)
+    except ValueError:
+        return ""
+    if found.is_loopback:
+        return ""
+    wide = WIDE_FOUR if found.version == 4 else WIDE_SIX  # noqa: PLR2004 - the versions of IP
+    return str(found.supernet(new_prefix=wide)) if found.prefixlen > wide else str(found)
 
 
 # --- hosts ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from buildtool.model.access.identities import Account
+from buildtool.model.access.confirmation import UNCONFIRMED, Known
 from buildtool.model.options import Canonical, digest_of
 from buildtool.model.servers import OfferKind, QuickEnum, Server
 
@@ -181,6 +181,11 @@ class Request:
     group_due: bool = False
     asker: str = ""
 
+    @property
+    def held(self) -> bool:
+        """Whether it waits, or waited to its end, until its e-mail address is confirmed."""
+        return self.answer == UNCONFIRMED
+
 
 @frozen
 class Build:
@@ -310,7 +315,8 @@ class Mail:
     ``key`` identifies address, Build and outcome; the Message-ID is made from it. The body is rendered from the
     database when the mail is sent. A ``summary`` tells of all Requests that were made together; its outcome is that of
     the one that ended last. One about a ``server`` tells its owner that it is missing; it has no Request. ``asker``
-    says against whose share of mails it counts: the network address that the Request came from.
+    says against whose share of mails it counts: the network address that the Request came from. One with a
+    ``purpose`` (``confirmation.LIVES``) tells a code for its address; it has no Request.
     """
 
     key: str
@@ -322,6 +328,7 @@ class Mail:
     summary: bool = False
     server: str = ""
     asker: str = ""
+    purpose: str = ""
 
 
 @frozen
@@ -360,7 +367,7 @@ class AnsweredRequest:
     answer: str
 
 
-Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Account
+Row = Request | Build | Attempt | Server | Refusal | Artifact | RememberedFailure | Mail | Beat | ExpiryShift | Known
 """What a decision writes: each value is the whole row of its kind and key."""
 
 SHELF_MOST = 100

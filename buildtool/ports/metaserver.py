@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.errors import BuildToolError
+from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account
 from buildtool.model.principal import Principal
 from buildtool.model.records import (
@@ -58,6 +59,9 @@ class BrokerStore(Protocol):
 
     async def accounts(self) -> Sequence[Account]:
         """Return all Identities and Invitations."""
+
+    async def addresses(self) -> Sequence[MailAddress]:
+        """Return all mail addresses that a code was mailed to, in the order of when that was last."""
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         """Return what was answered to these client request ids; ids never seen are left out."""

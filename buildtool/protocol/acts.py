@@ -31,6 +31,6 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,
     o.Drain: Act.DRAIN,
-    e.Join: Act.JOIN, e.Renew: Act.RENEW,
+    e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.Renew: Act.RENEW, e.Leave: Act.RENEW,
     e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,
 }  # fmt: skip

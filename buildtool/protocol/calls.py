@@ -35,10 +35,10 @@ OPERATOR: Calls = {
 }  # fmt: skip
 """What an operator may call at the metaserver."""
 
-JOINING: Calls = {"join": e.Join}
+JOINING: Calls = {"join": e.Join, "askcode": e.AskCode, "showcode": e.ShowCode}
 """What whoever has no key may call at the metaserver."""
 
-RENEWING: Calls = {"renewkey": e.Renew}
+RENEWING: Calls = {"renewkey": e.Renew, "leave": e.Leave}
 """What whoever has a key may call at the metaserver about it, also where its certificate has expired."""
 
 ORDERS: Calls = {"build": m.Order, "abort": m.AbortOrder}

@@ -30,6 +30,42 @@ class Join:
 
 
 @frozen
+class AskCode:
+    """A wish for a code by mail, with which its reader can join as a requester who has that address."""
+
+    email: str = field(metadata={"most": 400})
+
+
+@frozen
+class CodeMailed:
+    """An answer: when a code was mailed there, now if it is ``fresh``, and until when it holds."""
+
+    email: str = field(metadata={"most": 400, "sent": 400})
+    mailed_at: float
+    expires: float
+    fresh: bool
+
+
+@frozen
+class ShowCode:
+    """An act: confirm the address that this code was mailed to."""
+
+    code: str = field(metadata={"most": 100})
+
+
+@frozen
+class AddressShown:
+    """An answer: the address that is confirmed."""
+
+    email: str = field(metadata={"most": 400, "sent": 400})
+
+
+@frozen
+class Leave:
+    """An act: revoke the key of this connection, which its holder does not need any more."""
+
+
+@frozen
 class Renew:
     """An act: get the next certificate for the key of this connection."""
 

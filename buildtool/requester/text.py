@@ -32,8 +32,9 @@ def answered(told: RequestStatus, milliseconds: float) -> list[str]:
             f"failed before, in build {told.build_id}: {clean(told.reason)}",
             "nothing was built again; --force does",
         ]
-    if not waits(told):
-        return []  # an old answer, given again: its end is told
+    if not waits(told) or told.build_id is None:
+        # An old answer, given again, whose end is told; or it waits for something else than a build.
+        return [clean(told.reason)] if waits(told) else []
     build = f"build {told.build_id}"
     if told.answer == "joined":
         return [f"joined {build} ({_place(told)})", *_why(told)]

@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 from attrs import evolve
 
+from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.matching.requiring import machine_eased
 from buildtool.model.matching.satisfaction import implies, platform_satisfies
 from buildtool.model.records import (
@@ -25,7 +26,12 @@ from buildtool.scheduling import answers
 from buildtool.scheduling.decision import DecisionContext, disappoint, expire, satisfy
 from buildtool.scheduling.dispatching import start_somewhere, start_waiting
 from buildtool.scheduling.effects import RequestMoved
-from buildtool.scheduling.events import Submitted, SubmittedTogether
+from buildtool.scheduling.events import AddressConfirmed, Submitted, SubmittedTogether
+
+HELD_FOR = 86_400.0
+"""Seconds for which a Request waits until its e-mail address is confirmed."""
+
+HELD_REASON = "waits until its e-mail address is confirmed, by the code that was mailed there"
 
 JOINS_LOOKED_AT = 500
 """How many open Builds on the shelves that would do are looked at for one to join, the nearest revisions first.
@@ -64,12 +70,33 @@ def submit(context: DecisionContext, event: Submitted, group: tuple[int, int] | 
         group_size=group[1] if group is not None else 0,
         asker=event.asker,
     )
-    answer = answer_new(context, request)
+    answer = hold(context, request) if event.held else answer_new(context, request)
     context.state.remember_answer(
         event.client_id, AnsweredRequest(request.id, event.body_digest, answer.request.answer)
     )
     context.happened("request-" + answer.request.answer, f"request/{request.id}", by=event.by)
     return answer
+
+
+def hold(context: DecisionContext, request: Request) -> answers.Unconfirmed:
+    """Take a Request in that waits until its e-mail address is confirmed. It has its own, shorter time for that."""
+    held = evolve(
+        request, answer=UNCONFIRMED, reason=HELD_REASON, expires_at=min(request.expires_at, context.now + HELD_FOR)
+    )
+    context.state.put(held)
+    return answers.Unconfirmed(held)
+
+
+def release(context: DecisionContext, event: AddressConfirmed) -> answers.Acknowledged:
+    """Admit a Request whose e-mail address is confirmed now. Its requester is told only how it ends."""
+    request = context.state.requests.get(event.request_id)
+    if request is None or not request.held:
+        return answers.Acknowledged(stale=True)
+    policy = context.state.projects.policy(request.demand.spec.project)
+    expires = context.now + policy.request_ttl
+    context.happened("request-confirmed", f"request/{request.id}")
+    admit_anew(context, evolve(request, answer="confirmed", reason="", expires_at=expires))
+    return answers.Acknowledged()
 
 
 def admit_anew(context: DecisionContext, anew: Request) -> None:

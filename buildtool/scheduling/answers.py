@@ -58,6 +58,13 @@ class KnownFailure:
 
 
 @frozen
+class Unconfirmed:
+    """The request waits until its e-mail address is confirmed."""
+
+    request: Request
+
+
+@frozen
 class RepeatedSubmission:
     """The same client request id and body came before; the answer given then stands on the request's row."""
 
@@ -181,6 +188,7 @@ Admitted = Hit | Dispatched | JoinedBuild | Queued | KnownFailure
 
 Answer = (
     Admitted
+    | Unconfirmed
     | RepeatedSubmission
     | ConflictingSubmission
     | AnsweredTogether

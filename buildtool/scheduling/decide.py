@@ -20,7 +20,7 @@ from buildtool.scheduling import admission, attempts, cancelling, events, explai
 from buildtool.scheduling.admission import admit_anew
 from buildtool.scheduling.answers import Acknowledged, Answer
 from buildtool.scheduling.attempts import settle_confirmations
-from buildtool.scheduling.decision import DecisionContext, expire
+from buildtool.scheduling.decision import DecisionContext, expire, expire_held
 from buildtool.scheduling.dispatching import fill, start_waiting
 from buildtool.scheduling.effects import Effect
 from buildtool.scheduling.servers import leases, names, quarantine, sessions
@@ -55,7 +55,7 @@ def shelves_needed(state: State, event: events.Event) -> tuple[ShelfKey, ...]:  
     Whatever may end a Build may admit its Requests anew, each with its own revision.
     """
     match event:
-        case events.Submitted() | events.Explain():
+        case events.Submitted() | events.Explain() | events.AddressConfirmed():
             return event.demand.shelves
         case events.SubmittedTogether():
             return tuple(key for item in event.items for key in item.demand.shelves)
@@ -132,9 +132,11 @@ def _on_time(context: DecisionContext, event: events.TimedEvent) -> None:
 
 def _expire(context: DecisionContext, request_id: int) -> None:
     request = context.state.requests.get(request_id)
-    if request is None or request.expires_at > context.now or request.build_id is None:
+    if request is None or request.expires_at > context.now:
         return
-    if context.state.builds[request.build_id].state is BuildState.QUEUED:
+    if request.held:
+        expire_held(context, request)
+    elif request.build_id is not None and context.state.builds[request.build_id].state is BuildState.QUEUED:
         expire(context, request)
 
 
@@ -178,6 +180,7 @@ def _in_order(waiting: list[tuple[Place, Build | Request]]) -> list[Build | Requ
 ANSWERS: Mapping[type[events.Event], Callable[[DecisionContext, Any], Answer]] = {
     events.Submitted: admission.submit,
     events.SubmittedTogether: admission.submit_together,
+    events.AddressConfirmed: admission.release,
     events.CancelRequested: cancelling.cancel,
     events.Registered: sessions.register,
     events.Disconnected: sessions.disconnect,

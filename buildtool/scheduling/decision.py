@@ -108,6 +108,11 @@ def expire(context: DecisionContext, request: Request) -> None:
         close_build(context, build, BuildState.EXPIRED, "every request for it expired")
 
 
+def expire_held(context: DecisionContext, request: Request) -> None:
+    """End a Request whose e-mail address was not confirmed in time: no mail is sent."""
+    disappoint(context, request, RequestState.EXPIRED, "its e-mail address was not confirmed in time")
+
+
 def close_build(context: DecisionContext, build: Build, state: BuildState, reason: str) -> Build:
     """End a Build, whatever else ``build`` changes in its row.
 
@@ -157,6 +162,8 @@ def _end(context: DecisionContext, ended: Request, build_id: int | None) -> None
     context.state.put(ended)
     context.tell(RequestMoved(ended))
     context.happened(f"request-{ended.state.value}", f"request/{ended.id}", ended.reason)
+    if ended.held:
+        return  # its address was never confirmed
     if ended.group is not None:
         for request_id in list(context.state.records.group_open.get(ended.group, ())):
             other = context.state.requests[request_id]

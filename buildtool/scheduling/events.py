@@ -16,7 +16,7 @@ class Submitted:
     """A requester asks for a build; the demand is validated, complete, and its revision resolved.
 
     ``by`` says who did it where that was an operator, as for all that an operator may do: it is written down. ``asker``
-    is the network address that it came from.
+    is the network address that it came from. One that is ``held`` waits until its e-mail address is confirmed.
     """
 
     client_id: str
@@ -26,6 +26,19 @@ class Submitted:
     force: bool = False
     by: str = ""
     asker: str = ""
+    held: bool = False
+
+
+@frozen
+class AddressConfirmed:
+    """The e-mail address of a Request that is held was confirmed: it is admitted now. ``demand`` and ``force`` are its.
+
+    It is one event for each Request, so that the reactor turns between them.
+    """
+
+    request_id: int
+    demand: Demand
+    force: bool = False
 
 
 @frozen
@@ -228,6 +241,7 @@ class Tick:
 Event = (
     Submitted
     | SubmittedTogether
+    | AddressConfirmed
     | CancelRequested
     | Registered
     | HeldReported
@@ -321,7 +335,7 @@ def submissions(event: Event) -> tuple[Submitted, ...]:
 def hits_wanted(event: Event) -> tuple[Demand, ...]:
     """Return what an event may be answered with an artifact for; what is forced never is."""
     match event:
-        case Submitted() | Explain():
+        case Submitted() | Explain() | AddressConfirmed():
             return () if event.force else (event.demand,)
         case SubmittedTogether():
             return tuple(item.demand for item in event.items if not item.force)

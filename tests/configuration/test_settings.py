@@ -13,6 +13,7 @@ from buildtool.configuration.file import CONFIG_VARIABLE, find_config
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projects, load_settings
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
+from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS
 
 PROJECT = """
 from buildtool.project import *
@@ -52,6 +53,42 @@ def wrong(path: Path) -> str:
     assert line.startswith(str(path.parent))
     assert "\n" not in line
     return line.removeprefix(f"{path.parent}/")
+
+
+def test_limits_hold_where_keys_are_needed_or_where_they_are_said_and_the_check_prints_them(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, "")).limits == USUAL_CEILINGS
+    trusting = load_settings(write(tmp_path, "trusted = 'loopback'"))
+    assert trusting.limits == NO_CEILINGS
+    assert "limits          none" in describe(trusting)
+    some = "trusted = 'everybody'\nlimits = {'open_requests': 7, 'connections': (1, 2, None)}"
+    told = describe(load_settings(write(tmp_path, some)))
+    assert "limit           open_requests: 7, any, any" in told
+    assert "limit           connections: 1, 2, any" in told
+    assert "limit           explanations_a_minute: 120, 240, 600" in describe(load_settings(write(tmp_path, "")))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("limits = 5", "it is a dictionary"),
+        ("limits = {'open': 5}", "there is no limit 'open'"),
+        ("limits = {'connections': -1}", "a whole number from 1 on"),
+        ("confirmed = '@example.org'", "it lists addresses and domains"),
+        ("confirmed = ['example.org']", "it lists addresses and domains"),
+        ("logins = [7]", "is no text"),
+    ],
+)
+def test_what_is_wrong_about_limits_and_addresses_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    assert words in wrong(write(tmp_path, text))
+
+
+def test_confirmed_addresses_and_logins_are_addresses_and_domains(tmp_path: Path) -> None:
+    said = load_settings(write(tmp_path, "confirmed = ('@Example.org', 'ann@example.net')\nlogins = ()"))
+    assert said.confirmed.has("ben@example.org")
+    assert not said.confirmed.has("ben@example.net")
+    assert not said.logins.has("ben@example.org")
+    assert load_settings(write(tmp_path, "")).logins.has("ben@example.org")
+    assert "logins          none" in describe(said)
 
 
 # --- what is understood -----------------------------------------------------------------------------------

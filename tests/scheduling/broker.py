@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
+from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.policy import Policy
 from buildtool.model.records import (
@@ -70,6 +71,8 @@ def key_of(row: Row) -> tuple[str, object]:  # noqa: C901, PLR0911 - one line a 
             return "Identity", row.key
         case Invitation():
             return "Invitation", row.token
+        case MailAddress():
+            return "MailAddress", row.email
 
 
 def write(rows: dict[tuple[str, object], Row], changes: Iterable[Row]) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.storage.artifacts import DIGEST
 from buildtool.errors import BadUpload, StorageUnavailable, WrongDigest
+from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.records import (
     AnsweredRequest,
@@ -70,6 +71,9 @@ class MemoryStore:
 
     async def accounts(self) -> Sequence[Identity | Invitation]:
         return [*self.all(Identity), *self.all(Invitation)]
+
+    async def addresses(self) -> Sequence[MailAddress]:
+        return sorted(self.all(MailAddress), key=lambda row: row.mailed_at)
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = set(client_ids)

@@ -171,7 +171,8 @@ class Handshake(RemoteEndpoint):
         principal = await self._identify(stranger, broker.transport, hello)
         if broker.known:
             raise UsageError("hello was said twice at once")
-        broker.key = principal.key
+        if principal.key:
+            broker.factory.proved(broker, principal.key, principal.name)
         endpoint = self._enter(principal, broker)
         broker.capabilities = frozenset(hello.capabilities)
         return endpoint, codec.text_of(hello_of(ROLE))

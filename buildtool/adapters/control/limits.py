@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from buildtool.adapters.control.decoder import Bounds
+from buildtool.model.access.ceilings import Most
 from buildtool.protocol.json_text import TextBounds
 
 STRANGER = Bounds(size=4 * 1024, items=400)
@@ -27,7 +30,8 @@ class ConnectionLimits:
     Of ``connections`` each network has a share, see ``ConnectionShares``. ``stranger_bytes`` and ``hello_time`` bound a
     stranger, ``idle_time`` a requester who neither asks nor waits, ``stall_time`` how long a peer may leave our answers
     unread and ``unread`` how many bytes of them. ``calls`` of one peer run at once, and as many as take ``waiting``
-    bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers.
+    bytes; further ones are not read before. ``held`` bounds the memory of all messages of all peers. ``most`` is how
+    many connections one key, one address and one network have at most.
     """
 
     connections: int = 2_000
@@ -39,3 +43,4 @@ class ConnectionLimits:
     waiting: int = 4 * 1024**2
     unread: int = 8 * 1024**2
     held: int = 64 * 1024**2
+    most: Callable[[], Most] = Most

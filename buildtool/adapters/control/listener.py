@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -19,8 +20,12 @@ from buildtool.adapters.network.endpoints import address_of, network_at
 from buildtool.adapters.network.open_files import room_for
 from buildtool.adapters.network.slices import Slices
 from buildtool.adapters.network.violation_log import ViolationLog
+from buildtool.errors import LimitReached
 
 _log = Logger()
+
+STANDING_AGAIN = 60.0
+"""In how many seconds it is worth to try again where a connection has to end first."""
 
 
 class GuardedFactory(Factory):
@@ -35,7 +40,10 @@ class GuardedFactory(Factory):
         self._clock = clock
         self.limits = limits or ConnectionLimits()
         self.complaints = ViolationLog(clock)
-        self._connections: ConnectionShares[Guarded] = ConnectionShares(room_for(self.limits.connections))
+        self._connections: ConnectionShares[Guarded] = ConnectionShares(
+            room_for(self.limits.connections), self.limits.most
+        )
+        self._of_key: Counter[str] = Counter()
         self._memory: MemoryBudget[Guarded] = MemoryBudget(self.limits.held)
         self.slices = Slices(clock)
 
@@ -67,8 +75,24 @@ class GuardedFactory(Factory):
     def stands(self, connection: Guarded, state: ConnectionState) -> None:
         self._connections.stands(connection, state, self._clock.seconds())
 
+    def proved(self, connection: Guarded, key: str, whose: str) -> None:
+        """Count a connection that proved to have a key, and whose that is. Raises LimitReached."""
+        most = self.limits.most().somebody
+        if most is not None and self._of_key[key] >= most:
+            raise LimitReached(
+                f"the limit of {most:g} connections for {whose} is reached: try again when one of them has ended",
+                STANDING_AGAIN,
+            )
+        if connection in self._connections:
+            connection.key = key
+            self._of_key[key] += 1
+
     def left(self, connection: Guarded) -> None:
         """Forget a connection, and the memory that it took."""
+        if connection.key and connection in self._connections:
+            self._of_key[connection.key] -= 1
+            if not self._of_key[connection.key]:
+                del self._of_key[connection.key]
         self._memory.takes(connection, connection.asker.address, 0)
         self._connections.left(connection)
 

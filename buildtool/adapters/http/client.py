@@ -83,6 +83,7 @@ _ERRORS: Mapping[int, type[BuildToolError]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLong,
     HTTPStatus.UNPROCESSABLE_ENTITY: WrongDigest,
     HTTPStatus.INSUFFICIENT_STORAGE: StorageUnavailable,
+    HTTPStatus.TOO_MANY_REQUESTS: StorageUnavailable,
 }
 
 _ELSEWHERE = (HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED)

@@ -30,19 +30,30 @@ async def _unheard(_build_id: int, _epoch: int, _reason: str) -> None:
     """Nobody is to be told that an artifact cannot be kept."""
 
 
+def _any_number(_build_id: int, _epoch: int) -> None:
+    """Any number of bytes may be stored."""
+
+
+def _uncounted(_build_id: int, _epoch: int, _size: int) -> None:
+    """What is stored is not counted."""
+
+
 @frozen
 class Oversight:
     """The broker, as the transfer port asks and informs it.
 
     ``lives`` says whether an Attempt, by build and epoch, has not ended. ``corrupt`` is called with the digest of an
     artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
-    ``unkept`` is called with an Attempt whose artifact there is no room for, and why.
+    ``unkept`` is called with an Attempt whose artifact there is no room for, and why. ``check_storing`` raises
+    LimitReached for an Attempt whose build server has stored too much, and ``stored`` is called with bytes that came.
     """
 
     lives: Callable[[int, int], bool]
     corrupt: Callable[[str], object]
     bundle: Callable[[int], Awaitable[Bundle]] = _no_bundle
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
+    check_storing: Callable[[int, int], None] = _any_number
+    stored: Callable[[int, int, int], None] = _uncounted
 
 
 class TicketReader:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from buildtool.adapters.http.handling import LIVE, NUMBER, TicketReader, asked_part, length_needed, number
+from buildtool.adapters.http.handling import LIVE, NUMBER, Oversight, TicketReader, asked_part, length_needed, number
 from buildtool.adapters.http.routes import Admission, Headers, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.concurrency.backpressure import BodyReader
@@ -30,8 +30,9 @@ LOG_ANSWER = 1024 * 1024
 class LogHandler:
     """The handler of logs: in from build servers, out to followers."""
 
-    def __init__(self, tickets: TicketReader, logs: LogStore, reactor: IReactorTime) -> None:
+    def __init__(self, tickets: TicketReader, logs: LogStore, reactor: IReactorTime, oversight: Oversight) -> None:
         self._tickets = tickets
+        self._stored = oversight.stored
         self._logs = logs
         self._reactor = reactor
 
@@ -58,6 +59,7 @@ class LogHandler:
             data = b"".join(pieces)
             length = await self._logs.append(build_id, epoch, offset, data, limit)
             offset += len(data)
+            self._stored(build_id, epoch, len(data))
         if length is None:
             length = await self._logs.append(build_id, epoch, offset, b"", limit)
         return HttpResponse(http.OK, f"the log has {length} bytes", (*LIVE, ("Log-Length", str(length))))

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from buildtool.concurrency.backpressure import BodyReader
 from buildtool.errors import BuildToolError
+from buildtool.model.access.ceilings import Most
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -19,7 +20,8 @@ class HttpLimits:
 
     ``stranger``: for the headers of the first request. ``idle``: between requests, for a request's headers, and for
     each ``MIN_PROGRESS`` bytes of a body. ``stall``: for a reader to take something of an answer (kernel buffers make
-    slow readers look idle for a while). ``linger``: how long a refused peer is listened to.
+    slow readers look idle for a while). ``linger``: how long a refused peer is listened to. ``most``: the connections
+    that one address, and one network, have at most.
     """
 
     connections: int = 400
@@ -27,6 +29,7 @@ class HttpLimits:
     idle: float = 60.0
     stall: float = 300.0
     linger: float = 5.0
+    most: Callable[[], Most] = Most
 
 
 class Content(Protocol):

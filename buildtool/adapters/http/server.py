@@ -174,7 +174,7 @@ class StreamingSite(http.HTTPFactory):
         super().__init__(timeout=min(limits.stranger, limits.idle), reactor=reactor)
         self.routes = routes
         self.limits = limits
-        self.admitting: ConnectionShares[StreamingChannel] = ConnectionShares(room_for(limits.connections))
+        self.admitting: ConnectionShares[StreamingChannel] = ConnectionShares(room_for(limits.connections), limits.most)
         self._open: set[StreamingChannel] = set()
         self._empty = Signal()
 

@@ -13,6 +13,7 @@ GET, HEAD    /sources/<build>/<epoch>      with a ticket: the commit of a build 
 
 from __future__ import annotations
 
+import math
 import re
 from functools import partial
 
@@ -33,6 +34,7 @@ from buildtool.errors import (
     BadUpload,
     BuildToolError,
     Damaged,
+    LimitReached,
     NotFound,
     StorageUnavailable,
     Superseded,
@@ -55,6 +57,7 @@ _STATUS: tuple[tuple[type[BuildToolError], int], ...] = (
     (WrongDigest, 422),
     (BadUpload, http.CONFLICT),
     (StorageUnavailable, http.INSUFFICIENT_STORAGE_SPACE),
+    (LimitReached, 429),
     (NotFound, http.NOT_FOUND),
     (Damaged, http.GONE),
 )
@@ -80,7 +83,7 @@ class TransferSite(StreamingSite):
     ) -> None:
         tickets = TicketReader(keys, clock)
         self._uploads = UploadHandler(tickets, artifacts, oversight)
-        self._logs = LogHandler(tickets, logs, reactor)
+        self._logs = LogHandler(tickets, logs, reactor, oversight)
         self._downloads = DownloadHandler(artifacts, oversight.corrupt)
         self._sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
         self._clock = clock
@@ -109,6 +112,8 @@ class TransferSite(StreamingSite):
             headers += (("WWW-Authenticate", "Ticket"),)
         if isinstance(error, BadOffset):
             headers += (("Upload-Offset", str(error.length)),)
+        if isinstance(error, LimitReached):
+            headers += (("Retry-After", str(max(1, math.ceil(error.again)))),)
         return HttpResponse(code, str(error), headers)
 
     def headers(self) -> Headers:

@@ -15,7 +15,7 @@ from buildtool.adapters.http.handling import LIVE, Oversight, TicketReader, leng
 from buildtool.adapters.http.routes import Admission, Handler, HttpRefusal, HttpResponse, IncomingRequest
 from buildtool.adapters.storage.artifacts import DIGEST, ArtifactStore
 from buildtool.concurrency.backpressure import BodyReader
-from buildtool.errors import NotFound, StorageUnavailable, TooLong
+from buildtool.errors import LimitReached, NotFound, StorageUnavailable, TooLong
 from buildtool.model.tickets import TicketKind
 
 
@@ -36,7 +36,7 @@ class UploadHandler:
         self._tickets = tickets
         self._artifacts = artifacts
         self._lives = oversight.lives
-        self._unkept = oversight.unkept
+        self._oversight = oversight
 
     def admit(self, request: IncomingRequest, build_id: int, epoch: int) -> Admission:
         ticket = self._tickets.check(request, TicketKind.ARTIFACT, build_id, epoch)
@@ -57,9 +57,10 @@ class UploadHandler:
     ) -> HttpResponse:
         """Answer, and have it known where there is no room for the artifact."""
         try:
+            self._oversight.check_storing(build_id, epoch)
             return await handle(request, body)
-        except StorageUnavailable as error:
-            await self._unkept(build_id, epoch, str(error))
+        except (StorageUnavailable, LimitReached) as error:
+            await self._oversight.unkept(build_id, epoch, str(error))
             raise
 
     async def _progress(
@@ -95,6 +96,7 @@ class UploadHandler:
                 await upload.verify(promise.digest)
             return _arrived(promise, upload.received.length)
         finally:
+            self._oversight.stored(build_id, epoch, max(0, upload.received.length - promise.offset))
             await upload.close()
 
 

@@ -86,13 +86,20 @@ class MailRates:
         self._by_asker = FairShares(RateBudget(by_asker, by_asker / HOUR))
 
     def parted(self, due: Iterable[OutgoingMail], now: float) -> tuple[list[OutgoingMail], list[OutgoingMail]]:
-        """Return the mails that may go at ``now``, in seconds of the clock, and those that are too many."""
+        """Return the mails that may go at ``now``, in seconds of the clock, and those that are too many.
+
+        Codes are bounded where they are asked for: a person waits for them.
+        """
         to_address, by_asker = Counter[str](), Counter[str]()
         may_go, held = [], []
         for one in due:
             address, asker = one.mail.email, one.mail.asker
             room = bool(one.members) or self._to_address.has_room(address, now, to_address[address])
-            if one.tries or (room and (not asker or self._by_asker.has_room(asker, now, by_asker[asker]))):
+            if (
+                one.tries
+                or one.mail.purpose
+                or (room and (not asker or self._by_asker.has_room(asker, now, by_asker[asker])))
+            ):
                 may_go.append(one)
                 to_address[address] += not one.tries
                 by_asker[asker] += not one.tries
@@ -306,7 +313,8 @@ class Mailer(Service):
         now = self._wall.wall()
         subject, body = self._render(outgoing, now)
         mail = outgoing.mail
-        outcome = {"X-Buildtool-Outcome": "digest" if outgoing.members else mail.outcome.value}
+        told = "digest" if outgoing.members else mail.purpose or mail.outcome.value
+        outcome = {"X-Buildtool-Outcome": told}
         extra = {"X-Buildtool-Server": mail.server} if mail.server else outcome
         if mail.build_id is not None:
             extra["X-Buildtool-Build"] = str(mail.build_id)

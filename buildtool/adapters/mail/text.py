@@ -93,7 +93,7 @@ def render(outgoing: OutgoingMail, links: MailLinks, now: float, defaults: Defau
     if outcome not in _VERB:
         raise InternalError(f"mail {outgoing.mail.key} tells of {outcome.value}, which is no outcome")
     told = _Told(outgoing)
-    body = _template(outcome.value).render(
+    body = template(outcome.value).render(
         headline=wrapped(defanged(f"{_HEADLINE[outcome]}: {told.what}.")),
         facts="\n".join(facts(told.rows())),
         reason=why(told.reason, outcome, "  "),
@@ -129,7 +129,7 @@ def _render_digest(outgoing: OutgoingMail, links: MailLinks, now: float) -> tupl
         members += told or [gone]
     count = len(members)
     what = "1 thing is" if count == 1 else f"{count} things are"
-    body = _template("digest").render(
+    body = template("digest").render(
         headline=wrapped(f"{what} told here at once: so many mails were due that they were put together."),
         members=members,
         prose=wrapped,
@@ -146,7 +146,7 @@ def _render_summary(outgoing: OutgoingMail, links: MailLinks) -> tuple[str, str]
     ready = sum(request.state is RequestState.SATISFIED for request in outgoing.requests)
     project = plain(outgoing.requests[0].demand.spec.project if outgoing.requests else "build farm")
     subject = f"[{project}] {ready} of {len(members)} built"
-    body = _template("summary").render(
+    body = template("summary").render(
         headline=wrapped(f"Of the {len(members)} binaries that you asked for together, {ready} are ready."),
         common=wrapped(f"All of them: {shown(tuple(sorted(common.items())))}.") if common else "",
         members=members,
@@ -162,7 +162,7 @@ def _render_missing(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
     since = server.missing_since if server is not None else 0.0
     heard = since or (server.last_seen if server is not None else 0.0) or outgoing.mail.created_at
     back = server is not None and not since
-    body = _template("missing").render(
+    body = template("missing").render(
         headline=wrapped(f"Your build server {name} is missing: it was last heard of at {at_time(heard)}."),
         back=wrapped(f"It has been heard of again since, or said good-bye ({at_time(heard)}).") if back else "",
         lasted=duration(max(0.0, now - heard)),
@@ -232,7 +232,7 @@ class _Member:
 
 def render_test(address: str, server: str, now: float) -> tuple[str, str]:
     """Return subject and body of the mail by which an operator tries the settings at ``now`` (wall time)."""
-    body = _template("test").render(address=plain(address), server=plain(server), at=at_time(now), prose=wrapped)
+    body = template("test").render(address=plain(address), server=plain(server), at=at_time(now), prose=wrapped)
     return "Test of the build farm's mail", body
 
 
@@ -382,5 +382,6 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return the template of a mail of this kind."""
     return _environment().get_template(f"{name}.txt")

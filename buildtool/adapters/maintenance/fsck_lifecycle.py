@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select, update
 
 from buildtool.adapters.maintenance.finding import Finding
 from buildtool.adapters.sql import rows, schema
 from buildtool.adapters.sql.rows import build_cells, numbers_text
 from buildtool.errors import ConflictingRow
+from buildtool.model.access.confirmation import UNCONFIRMED
 from buildtool.model.records import AttemptEnd, AttemptState, Build, BuildState, JoinReason, RequestState
 
 builds, requests, attempts, outbox = schema.builds, schema.requests, schema.attempts, schema.outbox
@@ -92,8 +93,11 @@ def _end_attempt(build_id: int, epoch: int, now: float, connection: Connection) 
 def waits_for_nothing(connection: Connection, now: float) -> list[Finding]:
     """Find Requests that wait for a Build that is closed or not there: they would wait for ever."""
     opened = exists().where(builds.c.id == requests.c.build_id, builds.c.state.in_(OPEN))
+    held = and_(requests.c.answer == UNCONFIRMED, requests.c.build_id.is_(None))
     lost = (
-        select(requests.c.id, requests.c.build_id).where(requests.c.state == WAITING, ~opened).order_by(requests.c.id)
+        select(requests.c.id, requests.c.build_id)
+        .where(requests.c.state == WAITING, ~opened, ~held)
+        .order_by(requests.c.id)
     )
     there = set(connection.execute(select(builds.c.id).join(requests, requests.c.build_id == builds.c.id)).scalars())
     return [

@@ -4,16 +4,22 @@ A port has room for so many connections. While there is some, everybody is let i
 the place of somebody else: of the network that has the most connections, the one that has been idle for longest. One
 network may so have all the room that nobody else wants, and no number of silent connections keeps others out. Only
 where everybody is busy is a newcomer turned away, unless their network has clearly fewer connections than another.
+
+Who has many addresses of one network (``wide_network_of``) counts as one where room is made. A ceiling may say how many
+connections one address and one network have at most: there a newcomer takes a place among those of their own.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Generic, TypeVar
 
 from attrs import define, field
+
+from buildtool.model.access.ceilings import Most
+from buildtool.model.addresses import wide_network_of
 
 C = TypeVar("C")
 
@@ -58,8 +64,11 @@ class _Network:
 class ConnectionShares(Generic[C]):
     """The connections of one port, of which it has room for ``most``. Times are seconds of any one clock."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, ceiling: Callable[[], Most] = Most) -> None:
+        """``ceiling`` is the most that one address, and one network, may have of them."""
         self.most = most
+        self._ceiling = ceiling
+        self._around: Counter[str] = Counter()
         self._networks: dict[str, _Network] = {}
         self._places: dict[C, tuple[str, ConnectionState]] = {}
 
@@ -82,13 +91,35 @@ class ConnectionShares(Generic[C]):
 
         It is forgotten here at once; the caller closes it.
         """
-        if len(self._places) < self.most:
-            return None
-        found = self._weakest(network, now)
+        found = self._beyond_ceiling(network, now)
+        if found is None:
+            if len(self._places) < self.most:
+                return None
+            found = self._weakest(network, now)
         if found is None:
             raise NoRoom(f"there are {len(self._places)} already, all of them busy")
         self.left(found)
         return found
+
+    def _beyond_ceiling(self, network: str, now: float) -> C | None:
+        """Return which of their own a newcomer takes the place of, where they have as many as may be. Raises NoRoom."""
+        ceiling, wide = self._ceiling(), wide_network_of(network)
+        if not wide:
+            return None
+        for own, count, most, words in (
+            ([network], self.of(network), ceiling.address, f"from {network}"),
+            (None, self._around[wide], ceiling.network, f"from the network {wide}"),
+        ):
+            if most is None or count < most:
+                continue
+            names = own or [one for one in self._networks if wide_network_of(one) == wide]
+            found = self._first(sorted(names, key=self.of, reverse=True), now)
+            if found is None:
+                raise NoRoom(
+                    f"the limit of {most:g} connections {words} is reached: try again when one of them has ended"
+                )
+            return found
+        return None
 
     def arrived(self, connection: C, network: str, now: float) -> None:
         """Count a newcomer, who is a stranger."""
@@ -127,6 +158,7 @@ class ConnectionShares(Generic[C]):
         there = self._networks.get(network)
         if there is None:
             there = self._networks[network] = _Network()
+        self._around[wide_network_of(network)] += 1
         there.by_state[state][connection] = now
 
     def _take(self, connection: C) -> None:
@@ -135,20 +167,39 @@ class ConnectionShares(Generic[C]):
         del there.by_state[state][connection]
         if not there:
             del self._networks[network]
+        wide = wide_network_of(network)
+        self._around[wide] -= 1
+        if not self._around[wide]:
+            del self._around[wide]
 
     def _weakest(self, network: str, now: float) -> C | None:
-        largest = sorted(self._networks, key=self.of, reverse=True)
-        for choose in (_idle, _stalled):
-            for name in largest:
-                found = choose(self._networks[name], now)
-                if found is not None:
-                    return found  # type: ignore[return-value] # it was put there
+        largest = sorted(self._networks, key=self._share, reverse=True)
+        found = self._first(largest, now)
+        if found is not None:
+            return found
         # All are busy: only who has clearly more than their share makes room, so that two do not take turns.
-        if largest and self.of(largest[0]) > self.of(network) + 1:
+        # Among neighbours each address is compared alone.
+        at = int(bool(largest) and wide_network_of(largest[0]) == wide_network_of(network))
+        if largest and self._share(largest[0])[at] > self._share(network)[at] + 1:
             for group in self._networks[largest[0]].by_state:
                 if group:
                     return next(iter(group))  # type: ignore[return-value] # it was put there
         return None
+
+    def _first(self, names: Sequence[str], now: float) -> C | None:
+        """Return the first of these networks' connections that is idle, else one that stalls."""
+        for choose in (_idle, _stalled):
+            for name in names:
+                found = choose(self._networks[name], now)
+                if found is not None:
+                    return found  # type: ignore[return-value] # it was put there
+        return None
+
+    def _share(self, network: str) -> tuple[int, int]:
+        """Return how many connections there are of all that is around a network, and of itself."""
+        wide = wide_network_of(network)
+        own = self.of(network)
+        return (self._around[wide] if wide else own), own
 
 
 def _idle(there: _Network, now: float) -> object | None:

@@ -32,6 +32,7 @@ from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.prepared import Prepared
 from buildtool.adapters.sql.shelf_queries import NEWEST_ID, chunks, shelves_of, similar
 from buildtool.concurrency.rates import RateBudget, RateLimiter
+from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account, Identity, Invitation
 from buildtool.model.records import (
     AnsweredRequest,
@@ -53,6 +54,8 @@ from buildtool.model.servers import Server
 from buildtool.ports.metaserver import Snapshot
 
 V = TypeVar("V")
+
+DAY = 86_400.0
 
 RECENT = 1_000
 """From how many of the newest artifacts durations are learnt at the start."""
@@ -82,6 +85,7 @@ _KINDS: tuple[tuple[type, Table, Callable[[Any], rows.Cells]], ...] = (
     (Request, schema.requests, rows.request_cells),
     (Identity, schema.identities, rows.identity_cells),
     (Invitation, schema.invitations, rows.invitation_cells),
+    (MailAddress, schema.addresses, rows.address_cells),
 )
 """What is written whole by its key, in the order that foreign keys ask for."""
 
@@ -105,6 +109,10 @@ class SqlBrokerStore:
             ]
 
         return await self._database.run(read)
+
+    async def addresses(self) -> Sequence[MailAddress]:
+        wanted = select(schema.addresses).order_by(schema.addresses.c.mailed_at)
+        return await self._database.run(lambda connection: [rows.address_of(row) for row in connection.execute(wanted)])
 
     async def answered(self, client_ids: Iterable[str]) -> Mapping[str, AnsweredRequest]:
         wanted = tuple(dict.fromkeys(client_ids))
@@ -290,6 +298,10 @@ def _commit(changed: Sequence[Row], happened: Sequence[AuditEvent], now: float, 
     for kind, table, cells_of in _KINDS:
         if by_kind.get(kind):
             _write(connection, table, [cells_of(value) for value in by_kind[kind]])
+    if by_kind.get(MailAddress):
+        known = schema.addresses.c
+        gone = and_(known.confirmed_at == 0, known.expires <= now, known.mailed_at <= now - DAY)
+        connection.execute(delete(schema.addresses).where(gone))
     if Beat in by_kind:
         connection.execute(_BEAT, {"at": by_kind[Beat][-1].at})
     if Mail in by_kind:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """The Alembic revision that these tables are; a database that has it is opened without running Alembic."""
 
 metadata = MetaData(
@@ -268,6 +268,7 @@ outbox = Table(
     _flag("summary"),
     _text("server"),
     _text("asker"),
+    _text("purpose"),
     _text("digest"),
     _number("tries"),
     _time("next_try"),
@@ -334,6 +335,16 @@ invitations = Table(
     _text("void"),
     _flag("replaces"),
     _text("limits"),
+)
+
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("email", Text, primary_key=True, nullable=False),
+    _time("mailed_at"),
+    _time("expires"),
+    _text("code"),
+    _time("confirmed_at"),
 )
 
 # One row: who may write, and where the directory lay when they began.

@@ -10,7 +10,7 @@ line of plain HTTP, which people see in a browser and in what other programs pri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -30,6 +30,7 @@ from buildtool.adapters.network.endpoints import address_of, network_at
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.adapters.tls.words import ALERT_RECORD
+from buildtool.errors import LimitReached
 
 __all__ = ["OnePort", "listening"]
 
@@ -65,25 +66,37 @@ ALERT = bytes((ALERT_RECORD, 3, 3, 0, 2, 2, 40))
 """What a peer is told that waits for this side to speak first: a record of TLS that says that no handshake came."""
 
 
+def anybody_may(_network: str) -> None:
+    """Refuse no peer that begins."""
+
+
 class OnePort(Factory):
     """A factory of connections that become one of ``spoken`` (by the name in ALPN) once their handshake is over."""
 
     noisy = False
 
     def __init__(
-        self, spoken: Mapping[bytes, IProtocolFactory], clock: IReactorTime, complaints: ViolationLog, most: int = MOST
+        self,
+        spoken: Mapping[bytes, IProtocolFactory],
+        clock: IReactorTime,
+        complaints: ViolationLog,
+        most: int = MOST,
+        begins: Callable[[str], None] = anybody_may,
     ) -> None:
+        """``begins`` is called with the network of a peer that begins a handshake, and raises LimitReached."""
         self.spoken = spoken
         self.clock = clock
         self.complaints = complaints
+        self.begins = begins
         self.beginning: ConnectionShares[_Beginning] = ConnectionShares(most)
 
     def buildProtocol(self, addr: IAddress | None) -> _Beginning | None:
         """Return the connection's protocol, or None (which closes it) when there is no room for one more."""
         network, now = network_at(addr), self.clock.seconds()
         try:
+            self.begins(network)
             other = self.beginning.make_room(network, now)
-        except NoRoom as full:
+        except (NoRoom, LimitReached) as full:
             self.complaints.say(f"connection with {address_of(addr)} not taken: {full}")
             return None
         if other is not None:
@@ -217,8 +230,17 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         return port.clock
 
 
+class _Listening(TLSMemoryBIOFactory):
+    """What listens with TLS."""
+
+    protocol = _PlainSpokenToo
+
+    def buildProtocol(self, addr: IAddress | None) -> _PlainSpokenToo | None:  # type: ignore[override] # a factory may
+        """Return the connection's protocol, or None (which closes it) where the port takes no more."""
+        spoken = self.wrappedFactory.buildProtocol(addr)
+        return None if spoken is None else self.protocol(self, spoken)
+
+
 def listening(tls: ServerTls, port: OnePort) -> TLSMemoryBIOFactory:
     """Return the factory to listen with on a TCP port."""
-    made = TLSMemoryBIOFactory(tls, isClient=False, wrappedFactory=port, clock=port.clock)
-    made.protocol = _PlainSpokenToo
-    return made
+    return _Listening(tls, isClient=False, wrappedFactory=port, clock=port.clock)

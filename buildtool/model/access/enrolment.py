@@ -210,6 +210,13 @@ def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
     return Change((*(_revoked(one, why, now) for one in keys), *open_), told)
 
 
+def left(book: Book, key: str, now: float) -> Change:
+    """Revoke a key, at wall time ``now``, that its holder does not need any more. Raises Unauthorised."""
+    identity = _usable(book, key)
+    told = AuditEvent("revoked", identity.name, f"key {key[:16]} by its holder")
+    return Change((_revoked(identity, "its holder has logged out", now),), (told,))
+
+
 def _usable(book: Book, key: str) -> Identity:
     identity = book.keys.get(key)
     if identity is None:

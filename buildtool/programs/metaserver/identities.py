@@ -16,7 +16,7 @@ from buildtool.adapters.control.gateway import Identify, anybody
 from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.authority import Authority
 from buildtool.adapters.tls.contexts import ServerTls
-from buildtool.adapters.tls.one_port import OnePort, listening
+from buildtool.adapters.tls.one_port import OnePort, anybody_may, listening
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.concurrency.periodic import PeriodicTask
@@ -52,11 +52,14 @@ class FarmIdentities:
     @property
     def keys(self) -> Handlers:
         """What a peer that joins or renews may ask."""
-        return {**self.accounts.joining, **self.accounts.keeping}
+        codes = self.accounts.codes.handlers if self.accounts.codes is not None else {}
+        return {**self.accounts.joining, **self.accounts.keeping, **codes}
 
-    def listener(self, spoken: Mapping[bytes, IProtocolFactory]) -> IProtocolFactory:
-        """Return what listens with TLS on a port that speaks these protocols."""
-        return listening(self.tls, OnePort(spoken, self.timers, ViolationLog(self.timers)))
+    def listener(
+        self, spoken: Mapping[bytes, IProtocolFactory], begins: Callable[[str], None] = anybody_may
+    ) -> IProtocolFactory:
+        """Return what listens with TLS on a port that speaks these protocols; ``begins`` is asked at each handshake."""
+        return listening(self.tls, OnePort(spoken, self.timers, ViolationLog(self.timers), begins=begins))
 
     async def look(self, _task: PeriodicTask) -> float:
         """Renew the metaserver's certificate where it is time; return in how many seconds to look again."""

@@ -8,6 +8,7 @@ import time
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 
+from buildtool.adapters.mail.codes import render_code
 from buildtool.adapters.mail.mailer import Render
 from buildtool.adapters.mail.message import Deliver, mail_test
 from buildtool.adapters.mail.smtp import SmtpDelivery
@@ -16,17 +17,24 @@ from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.request_status import PublicUrls
+from buildtool.model.access.confirmation import mail_code
 from buildtool.ports.metaserver import OutgoingMail
 
 
 def mailing(
-    settings: Settings, addresses: PublicUrls, reactor: ReactorBase
+    settings: Settings, addresses: PublicUrls, reactor: ReactorBase, secret: bytes
 ) -> tuple[MailSettings | None, Render, Deliver]:
-    """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them."""
+    """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them.
+
+    The codes in mails follow from the metaserver's ``secret``.
+    """
     links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
     defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
 
     def rendered(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
+        if outgoing.mail.purpose:
+            code = mail_code(secret, outgoing.mail.email, outgoing.mail.created_at)
+            return render_code(outgoing.mail, code, settings.public_url, settings.host, settings.pb_port)
         return render(outgoing, links, now, defaults)
 
     return settings.mail, rendered, _delivery(settings, reactor)

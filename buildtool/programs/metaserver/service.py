@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
@@ -14,13 +13,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
 from buildtool.adapters.http.handling import Oversight
+from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer, MailerLimits
 from buildtool.adapters.network.open_files import RefusedConnections
 from buildtool.adapters.runtime.clock import WallClock
-from buildtool.adapters.runtime.fair_pool import FairPool
 from buildtool.adapters.runtime.memory import MemoryTrim
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.runtime.turn_meter import TurnMeter
@@ -31,19 +31,13 @@ from buildtool.adapters.sql.page_queries import SqlPages
 from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
-from buildtool.adapters.vcs.by_url import Resolvers
-from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
-from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
-from buildtool.adapters.vcs.svn.command import SvnCommand
-from buildtool.adapters.vcs.svn.resolver import SvnResolver
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
-from buildtool.errors import NotFound
+from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.authorised import authorised
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
-from buildtool.metaserver.demands import source_url
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.farm_status import FarmStatusReader
@@ -55,18 +49,21 @@ from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.access.rights import Rights
 from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import BrokerStore, Bundle, Handlers
+from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.shutdown import ShutdownList
+from buildtool.programs.metaserver.admission import FarmCeilings, admit
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
 from buildtool.programs.metaserver.identities import FarmIdentities, identify_by, open_identities
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
+from buildtool.programs.metaserver.sources import open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
 from buildtool.programs.webserver.site import web_site
 from buildtool.protocol.messages import ReactorTurns
+from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
 from buildtool.scheduling.state.state import State
 
@@ -75,15 +72,11 @@ log = Logger()
 FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
 
-VCS_THREADS = 4
-"""Threads in which git and svn resolve refs: different repositories at the same time."""
-
 
 MAIL_GRACE = 3.0
 """Seconds that deliveries under way have when the metaserver stops; what is not sent by then is sent after a start."""
 
 THREADS_GRACE = 1.0
-SOURCES_GRACE = 1.0
 """Seconds in which threads have to end what they do when the metaserver stops."""
 
 LOOK_EVERY = 30.0
@@ -114,6 +107,7 @@ class Metaserver:
     beginning: StartOptions = field(factory=StartOptions)
     _closing: ShutdownList = field(init=False)
     _refusals: RefusedConnections = field(init=False)
+    _ceilings: FarmCeilings = field(init=False)
     _reloading: ConfigurationReload | None = field(default=None, init=False)
     _reload_later: bool = field(default=False, init=False)
     _mail_ends: Deferred[None] | None = field(default=None, init=False)
@@ -124,6 +118,7 @@ class Metaserver:
     def __attrs_post_init__(self) -> None:
         timers = IReactorTime(self.reactor)
         self._closing, self._refusals = ShutdownList(timers), RefusedConnections(timers.seconds)
+        self._ceilings = FarmCeilings(timers, Allowances(self.configuration.settings.limits))
 
     async def start(self) -> None:
         """Open the state directory, take up what was open, and listen. Raises BuildToolError; then nothing runs."""
@@ -165,17 +160,22 @@ class Metaserver:
         stored = await open_state(settings.state_dir, self.beginning, timers, closing, self._pool, self.ask_stop)
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
-        resolvers, bundles = await self._sources(settings.state_dir, timers)
+        resolvers, bundles = await open_sources(settings.state_dir, self.reactor, closing)
         addresses = PublicUrls(configuration)
-        outbox, pace = SqlOutboxStore(stored.database), MailerLimits(grace=MAIL_GRACE)
-        self._mailer = mailer = Mailer(outbox, timers, clock, *mailing(settings, addresses, self.reactor), pace)
+        self._mailer = mailer = Mailer(
+            SqlOutboxStore(stored.database),
+            timers,
+            clock,
+            *mailing(settings, addresses, self.reactor, stored.keys.secret),
+            MailerLimits(grace=MAIL_GRACE),
+        )
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets = TicketOffice(configuration, clock, stored.keys)
         identities = await self._identities(store, stored.keys.incarnations.current, clock, timers)
-        gateway = Gateway(timers, silence=float(settings.lease), identify=identify_by(identities, clock))
+        gateway = self._gateway(identities, clock, timers)
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         removal = keeping.removal
         effects = EffectPerformer(
@@ -185,26 +185,29 @@ class Metaserver:
         closing.add("what decisions asked for", effects.settle)
         closing.add("the transaction in flight", broker.stop)
         explainer, turns = Explainer(state, store, status_reader), self._timed()
+        admittance = await admit(configuration, broker, stored.keys, mailer, self._ceilings, identities)
         requests = RequestService(
-            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns
-        )
+            configuration, broker, store, resolvers, status_reader, explainer, keeping.conditions, turns=turns,
+            admittance=admittance,
+        )  # fmt: skip
         troubles, history = BuildProblems(broker, timers), SqlOperatorStore(stored.database)
         build_servers = BuildServerService(
             configuration, broker, removal, tickets, gateway.connections, troubles.unkept
         )
         farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
         operators = OperatorService(configuration, broker, store, history, removal, clock, farm)
-
-        def lives(build_id: int, epoch: int) -> bool:
-            return (build_id, epoch) in state.attempts
-
         await broker.start()
         await artifacts.start(keep=state.attempts)
 
-        await self._look_after(keeping, stored, broker, effects, troubles, build_servers)
+        await self._look_after(keeping, stored, broker, effects, troubles, build_servers, admittance)
         closing.add("the connections of the control port", gateway.close)
-        oversight = Oversight(lives, keeping.corrupt, packed(requests, bundles), troubles.unkept)
-        site = TransferSite(timers, stored.keys, clock, artifacts, logs, oversight)
+        oversight = Oversight(
+            partial(_lives, state), keeping.corrupt, packed(requests, bundles), troubles.unkept,
+            admittance.check_storing, admittance.stored,
+        )  # fmt: skip
+        site = TransferSite(
+            timers, stored.keys, clock, artifacts, logs, oversight, HttpLimits(most=self._ceilings.connections)
+        )
         closing.add("the connections of the transfer port", site.disconnect)
         keys = identities.keys if identities is not None else {}
         services = (requests.handlers, build_servers.handlers, keys)
@@ -212,12 +215,13 @@ class Metaserver:
         show = self._show(stored, requests) if self.pages else None
 
         async def apply(settings: Settings) -> None:
-            mailer.configure(*mailing(settings, addresses, self.reactor))
+            mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys.secret))
             if show is not None:
                 show(settings)
             state.names.kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
             await end_outdated_builds(settings, broker)
+            await admittance.reconfigure(settings.limits)
             troubles.look()
 
         self._reloading = ConfigurationReload(configuration, apply, self._pool(1, "the configuration"), timers)
@@ -227,6 +231,10 @@ class Metaserver:
     def _rights(self) -> Rights:
         """Return the table of rights that holds now."""
         return self.configuration.settings.rights
+
+    def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
+        silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
+        return Gateway(timers, silence=silence, identify=identify_by(identities, clock), limits=bounds)
 
     async def _identities(
         self, store: BrokerStore, life: str, clock: Clock, timers: IReactorTime
@@ -256,7 +264,8 @@ class Metaserver:
         else:
             self._ended = gateway.end_key
             keeping.task("the renewal of the certificate", identities.look)
-            self._listen(identities.listener({CONTROL: control, ANY_HTTP: site}), settings.pb_port, "pb_port")
+            both = identities.listener({CONTROL: control, ANY_HTTP: site}, self._ceilings.handshake)
+            self._listen(both, settings.pb_port, "pb_port")
 
     async def _look_after(
         self,
@@ -266,6 +275,7 @@ class Metaserver:
         effects: EffectPerformer,
         troubles: BuildProblems,
         servers: BuildServerService,
+        admittance: Admittance,
     ) -> None:
         """Finish the logs that an earlier life left, and from now on look after everything that is kept."""
 
@@ -279,6 +289,7 @@ class Metaserver:
             return LOOK_EVERY
 
         await finish_logs()
+        await admittance.settle()
         await end_outdated_builds(self.configuration.settings, broker)
         keeping.conditions.needed = lambda: programs(self.configuration.settings)
         keeping.task("the check who holds the state directory", stored.holding.round_)
@@ -297,16 +308,6 @@ class Metaserver:
         meter.watch(self.reactor)
         self._closing.add("the times of the reactor's turns", meter.stop)
         return meter.told
-
-    async def _sources(self, directory: Path, timers: IReactorTime) -> tuple[Resolvers, Bundles]:
-        threads = Threads(self.reactor, VCS_THREADS, "version control")
-        turns = FairPool(threads, VCS_THREADS)
-        git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
-        self._closing.add("version control", lambda: _end_sources(threads, (git, svn)))
-        bundles = Bundles(git, directory / "bundles", turns, timers)
-        self._closing.add("the packed sources", bundles.stop)
-        await bundles.start()
-        return Resolvers(git, SvnResolver(svn, turns)), bundles
 
     def _show(self, stored: OpenState, requests: RequestService) -> Callable[[Settings], None]:
         """Serve the pages; return what makes them anew by other settings."""
@@ -370,28 +371,9 @@ def _state(settings: Settings, incarnation: str) -> State:
     return State(_policies(settings), float(settings.lease), incarnation, _names_kept(settings))
 
 
+def _lives(state: State, build_id: int, epoch: int) -> bool:
+    return (build_id, epoch) in state.attempts
+
+
 def _names_kept(settings: Settings) -> float:
     return settings.names_kept * DAY
-
-
-async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:
-    """End what asks repositories: TERM, and KILL for what is still there after a moment."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        for source in sources:
-            source.close(signum)
-        if threads.stop(SOURCES_GRACE):
-            return
-    log.warn("cut off: threads for version control are still busy")
-
-
-def packed(requests: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
-    """Return what gives the commit of an open Build as a bundle."""
-
-    async def bundle(build_id: int) -> Bundle:
-        build = requests.broker.state.builds.get(build_id)
-        if build is None:
-            raise NotFound(f"build {build_id} is not open")
-        project = requests.configuration.settings.project(build.spec.project)
-        return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
-
-    return bundle

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterator
 from typing import Generic, TypeVar
+
+from buildtool.model.addresses import wide_network_of
+from buildtool.model.records import Request
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M", bound=Hashable)
@@ -49,6 +53,34 @@ class Index(Generic[K]):
     def items(self) -> Iterator[tuple[K, Collection[int]]]:
         """Return every key with its numbers."""
         return ((key, self.get(key)) for key in self._of)
+
+
+class OpenCounts:
+    """The numbers of open Requests of each e-mail address, each network address, and each network around one."""
+
+    def __init__(self) -> None:
+        self._email: Counter[str] = Counter()
+        self._address: Counter[str] = Counter()
+        self._network: Counter[str] = Counter()
+
+    def follow(self, old: Request | None, new: Request | None) -> None:
+        """Count a Request that is open from now on, or no longer. One that is open goes on being whose it was."""
+        if old is None and new is not None:
+            self._count(new, 1)
+        elif old is not None and new is None:
+            self._count(old, -1)
+
+    def _count(self, one: Request, more: int) -> None:
+        of = ((self._email, one.email), (self._address, one.asker), (self._network, wide_network_of(one.asker)))
+        for counter, key in of:
+            if key:
+                counter[key] += more
+                if not counter[key]:
+                    del counter[key]
+
+    def of(self, email: str, address: str, network: str) -> tuple[int, int, int]:
+        """Return how many there are of each."""
+        return self._email[email], self._address[address], self._network[network]
 
 
 def drop(index: dict[K, dict[M, None]], key: K, member: M) -> None:

@@ -18,7 +18,7 @@ from buildtool.model import lifecycle
 from buildtool.model.records import Attempt, AttemptState, Build, BuildState, Refusal, Request, RequestState, ShelfKey
 from buildtool.model.servers import Server
 from buildtool.scheduling.state.capability_groups import CapabilityGroups
-from buildtool.scheduling.state.index import Index, drop
+from buildtool.scheduling.state.index import Index, OpenCounts, drop
 from buildtool.scheduling.state.journal import Journal
 from buildtool.scheduling.state.lease_table import LeaseTable
 from buildtool.scheduling.state.ready_queue import ReadyQueue
@@ -46,7 +46,8 @@ class Records:
     missing Attempts of a Build. ``refusals_of`` and ``refused_by`` are refusals by Build and by server, ``confirming``
     the Builds whose failure waits to be repeated, ``absent`` the servers that contact was lost with, ``idle_sizes``
     those that are not connected and never built anything, with the bytes that each takes. ``revisions_wanted`` counts
-    the acceptable revisions of all open Requests together, of which each takes memory.
+    the acceptable revisions of all open Requests together, of which each takes memory, and ``open_counts`` the open
+    Requests by who asked.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Records:
         self.absent: dict[str, None] = {}
         self.idle_sizes: dict[str, int] = {}
         self.revisions_wanted = 0
+        self.open_counts = OpenCounts()
         self._tables = tables
         self._journal = journal
         self._timers = timers
@@ -147,6 +149,7 @@ class Records:
             drop(self.group_open, old.group, key)
         if new is not None and new.group is not None:
             self.group_open.setdefault(new.group, {})[key] = None
+        self.open_counts.follow(old, new)
         before = old.demand if old is not None else None
         after = new.demand if new is not None else None
         if before is not after:

@@ -137,11 +137,11 @@ class TimerTable:
             self.due[timer.kind, timer.key] = due
 
 
-def _is_queued(table: TimerTable, request_id: int) -> bool:
-    """Return whether the Build that a Request waits for is queued: a Request does not expire while it is built."""
-    build_id = table.tables.requests[request_id].build_id
-    build = table.tables.builds.get(build_id) if build_id is not None else None
-    return build is not None and build.state is BuildState.QUEUED
+def _may_expire(table: TimerTable, request_id: int) -> bool:
+    """Return whether a Request is held or its Build is queued: it does not expire while it is built."""
+    request = table.tables.requests[request_id]
+    build = table.tables.builds.get(request.build_id) if request.build_id is not None else None
+    return request.held or (build is not None and build.state is BuildState.QUEUED)
 
 
 def _is_free(table: TimerTable, key: RefusalKey) -> bool:
@@ -150,7 +150,7 @@ def _is_free(table: TimerTable, key: RefusalKey) -> bool:
 
 
 RULES: Mapping[TimerKind, TimerRule] = {
-    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, events.RequestExpired, _is_queued),
+    TimerKind.REQUEST: TimerRule(lambda request, _: request.expires_at, events.RequestExpired, _may_expire),
     TimerKind.LEASE: TimerRule(lambda lease, _: lease.until, events.LeaseExpired),
     TimerKind.ABSENCE: TimerRule(
         lambda server, term: server.missing_since + term if server.missing_since else 0.0, events.AbsenceNoticed

@@ -213,6 +213,17 @@ class RefusedUploadTests(TransferCase):
         await self.refused(507, text | {"Content-Length": str(much)})
         assert (await self.ask("HEAD", "/uploads/7/1", text))[0] == 507
 
+    async def test_more_than_a_build_server_may_store_in_a_day(self) -> None:
+        self.beyond.add((7, 1))
+        for method in ("PUT", "HEAD"):
+            said = promise(0, 9, DIGEST) | ({"Content-Length": "9"} if method == "PUT" else {})
+            code, headers, _ = await self.ask(method, "/uploads/7/1", said)
+            assert (code, headers["Retry-After"]) == (429, "91")
+        assert [told[:2] for told in self.told_unkept] == [(7, 1)] * 2
+        self.beyond.clear()
+        assert (await self.upload(b"123456789"))[0] == 201
+        assert self.counted == [(7, 1, 9)]
+
     async def test_a_chunked_body_that_does_not_end(self) -> None:
         headers = {"Transfer-Encoding": "chunked", "Connection": "close", **promise(0, 1000, DIGEST)}
         chunk = b"190\r\n" + b"x" * 400 + b"\r\n"

@@ -19,7 +19,7 @@ from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
-from buildtool.errors import NotFound
+from buildtool.errors import LimitReached, NotFound
 from buildtool.model.incarnations import Keys
 from buildtool.model.tickets import Ticket, TicketKind, sign
 from buildtool.ports.common import Executor
@@ -92,6 +92,9 @@ class TransferCase(TestCase):
         self.threads = self.pool()
         self.corrupt: list[str] = []
         self.ended: set[tuple[int, int]] = set()
+        self.beyond: set[tuple[int, int]] = set()
+        self.counted: list[tuple[int, int, int]] = []
+        self.told_unkept: list[tuple[int, int, str]] = []
         self.client = TransferClient(reactor, self.threads, self.patience)
         await self.listen()
         self.addCleanup(self.client.close)
@@ -112,11 +115,23 @@ class TransferCase(TestCase):
         def lives(build_id: int, epoch: int) -> bool:
             return (build_id, epoch) not in self.ended
 
-        broker = Oversight(lives, self.corrupt.append, self.bundle)
+        def check_storing(build_id: int, epoch: int) -> None:
+            if (build_id, epoch) in self.beyond:
+                raise LimitReached("the limit of 1 GiB stored a day for attic is reached: try again in 2 min", 90.5)
+
+        broker = Oversight(lives, self.corrupt.append, self.bundle, self.unkept, check_storing, self.count)
         self.site = TransferSite(reactor, Keys(KEY), WallClock(NOW), self.artifacts, self.logs, broker, self.limits)
         self.port = reactor.listenTCP(0, self.site, interface="127.0.0.1")
         self.base = f"http://127.0.0.1:{self.port.getHost().port}"
         self.addCleanup(self.unlisten)
+
+    def count(self, build_id: int, epoch: int, size: int) -> None:
+        """Note what was stored."""
+        self.counted.append((build_id, epoch, size))
+
+    async def unkept(self, build_id: int, epoch: int, reason: str) -> None:
+        """Note what could not be kept."""
+        self.told_unkept.append((build_id, epoch, reason))
 
     async def bundle(self, build_id: int) -> Bundle:
         """What the port gives out of a build's commit."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, MemoryBudget, NoRoom
+from buildtool.model.access.ceilings import Most
 from buildtool.model.addresses import network_of
 
 NETWORKS = st.sampled_from(["a", "b", "c"])
@@ -47,6 +48,39 @@ def test_a_stranger_who_has_only_just_come_goes_after_one_who_wants_nothing() ->
     assert port.make_room("a", 100.0) == 1
     port.arrived(4, "a", 100.0)
     assert port.make_room("a", 100.0) == 0
+
+
+def test_a_network_of_many_addresses_counts_as_one_where_room_is_made() -> None:
+    port: ConnectionShares[int] = ConnectionShares(20)
+    for number in range(12):
+        port.arrived(number, f"192.0.2.{number}", 0.0)
+        port.stands(number, ConnectionState.BUSY, 99.0)
+    for number in range(12, 20):
+        port.arrived(number, "203.0.113.1", 0.0)
+        port.stands(number, ConnectionState.BUSY, 99.0)
+    gone = [port.make_room("198.51.100.1", 100.0)]
+    port.arrived(20, "198.51.100.1", 100.0)
+    port.stands(20, ConnectionState.BUSY, 100.0)
+    gone.append(port.make_room("198.51.100.1", 100.0))
+    assert all(one is not None and one < 12 for one in gone), "not who has most of one address"
+
+
+def test_a_ceiling_makes_place_among_those_of_the_own_address_and_network_only() -> None:
+    port: ConnectionShares[int] = ConnectionShares(100, lambda: Most(None, 2, 3))
+    for number, network in enumerate(["192.0.2.1", "192.0.2.1", "192.0.2.2", "203.0.113.1", "127.0.0.1"]):
+        port.arrived(number, network, float(number))
+        port.stands(number, ConnectionState.IDLE, float(number))
+    assert port.make_room("203.0.113.1", 100.0) is None
+    assert port.make_room("127.0.0.1", 100.0) is None
+    assert port.make_room("192.0.2.1", 100.0) == 0
+    port.arrived(5, "192.0.2.9", 100.0)
+    for number in (1, 2, 5):
+        port.stands(number, ConnectionState.WAITS, 100.0)
+    with pytest.raises(NoRoom, match=r"3 connections from the network 192.0.2.0/24 is reached: try again when"):
+        port.make_room("192.0.2.77", 100.0)
+    for number in range(6, 60):
+        assert port.make_room("127.0.0.1", 100.0) is None, "this machine may be a proxy, behind which are all"
+        port.arrived(number, "127.0.0.1", 100.0)
 
 
 def test_one_that_should_read_and_does_not_goes_before_one_that_is_right_to_wait() -> None:

@@ -27,6 +27,7 @@ from buildtool.adapters.tls.certificates import (
 )
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL, ClientTls, ServerTls
 from buildtool.adapters.tls.one_port import ALERT, OnePort, listening
+from buildtool.errors import LimitReached
 
 HOUR = 3600.0
 
@@ -106,6 +107,21 @@ class OnePortTests(TestCase):
         number = await self._listen(self.tls)
         self.assertEqual(await self._ask(number, ClientTls([self.root])), b"control nobody")
         self.assertEqual(await self._ask(number, ClientTls([self.root], protocol=ANY_HTTP)), b"http nobody")
+
+    async def test_a_handshake_that_is_too_many_for_its_network_is_not_begun(self) -> None:
+        number = await self._listen(self.tls)
+        begun: list[str] = []
+
+        def begins(network: str) -> None:
+            begun.append(network)
+            if len(begun) > 1:
+                raise LimitReached("the limit of 1 handshakes a minute is reached: try again in 60 s", 60.0)
+
+        self.port.begins = begins
+        self.assertEqual(await self._ask(number, ClientTls([self.root])), b"control nobody")
+        self.assertEqual(await self._ask(number, ClientTls([self.root])), b"")
+        self.assertEqual(begun, ["127.0.0.1"] * 2)
+        self.assertEqual(len(self.port.beginning), 0)
 
     async def test_a_peer_that_names_only_another_protocol_is_refused(self) -> None:
         number = await self._listen(self.tls)

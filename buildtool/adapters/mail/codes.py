@@ -1,0 +1,33 @@
+"""What a mail with a code says.
+
+Tested by tests/adapters/mail/test_text.py.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from buildtool.adapters.mail.plain_text import at_time, link, plain, wrapped
+from buildtool.adapters.mail.text import template
+from buildtool.model.access.confirmation import LIVES
+from buildtool.model.records import Mail
+
+DEFAULT_PORT = 23432
+"""The control port of a metaserver that has no other."""
+
+
+def render_code(mail: Mail, code: str, pages: str, host: str, port: int) -> tuple[str, str]:
+    """Return subject and body of the mail that tells a code; ``pages`` is the URL of the pages."""
+    address = plain(mail.email)
+    where = "" if port == DEFAULT_PORT else f" --port {port}"
+    body = template("code").render(
+        address=address,
+        code=code,
+        until=at_time(mail.created_at + LIVES[mail.purpose]),
+        asker=plain(mail.asker) or "the metaserver's own machine",
+        confirm=mail.purpose == "confirm",
+        page=link(f"{pages}/confirm/{code}"),
+        command=f"bin/startcompile.py login {shlex.quote(address)} --host {host}{where} --code {code}",
+        prose=wrapped,
+    )
+    return f"[build farm] {'Is this your address?' if mail.purpose == 'confirm' else 'Your code to log in'}", body

@@ -1,0 +1,60 @@
+"""How much everybody may have of a running metaserver, and codes by mail.
+
+Tested by tests/e2e/test_limits.py and tests/e2e/test_login.py.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.access.mailed_codes import MailedCodes, open_codes
+from buildtool.metaserver.broker import Broker
+from buildtool.model.access.ceilings import Counted, Most
+from buildtool.model.addresses import wide_network_of
+from buildtool.model.incarnations import Keys
+from buildtool.ports.metaserver import Notifier
+from buildtool.programs.metaserver.identities import FarmIdentities
+from buildtool.scheduling.allowances import Allowances, Counting
+
+
+@define(eq=False)
+class FarmCeilings:
+    """The limits of a farm, as its ports ask about them."""
+
+    timers: IReactorTime
+    allowances: Allowances
+
+    def connections(self) -> Most:
+        """Return how many connections one key, one address and one network may have."""
+        return self.allowances.ceilings.connections
+
+    def handshake(self, network: str) -> None:
+        """Count a handshake that begins, by the network of its peer. Raises LimitReached."""
+        wide = wide_network_of(network)
+        whom = Counting(address=network if wide else "", network=wide)
+        self.allowances.spend(Counted.HANDSHAKES, whom, self.timers.seconds())
+
+
+async def admit(
+    configuration: CurrentConfiguration, broker: Broker, keys: Keys, mailer: Notifier, ceilings: FarmCeilings,
+    identities: FarmIdentities | None,
+) -> Admittance:  # fmt: skip
+    """Return what is taken of whom; where keys say who is there, codes by mail give keys. Raises StorageUnavailable."""
+    if identities is None:
+        return Admittance(broker, ceilings.allowances)
+    codes = identities.accounts.codes = await open_codes(
+        MailedCodes(
+            configuration,
+            broker.store,
+            broker.clock,
+            ceilings.timers.seconds,
+            mailer,
+            ceilings.allowances,
+            keys.secret,
+            keys.incarnations.current,
+        )
+    )
+    return Admittance(broker, ceilings.allowances, codes)

@@ -1,0 +1,70 @@
+"""Where a running metaserver has sources from: git and Subversion in threads of their own, commits packed.
+
+Tested by tests/e2e/test_sources.py.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from buildtool.adapters.runtime.fair_pool import FairPool
+from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.vcs.by_url import Resolvers
+from buildtool.adapters.vcs.git_mirrors.bundles import Bundles
+from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
+from buildtool.adapters.vcs.svn.command import SvnCommand
+from buildtool.adapters.vcs.svn.resolver import SvnResolver
+from buildtool.errors import NotFound
+from buildtool.metaserver.demands import source_url
+from buildtool.metaserver.requests import RequestService
+from buildtool.ports.metaserver import Bundle
+from buildtool.programs.common.shutdown import ShutdownList
+
+log = Logger()
+
+VCS_THREADS = 4
+"""Threads in which git and svn resolve refs: different repositories at the same time."""
+
+SOURCES_GRACE = 1.0
+"""Seconds in which those threads have to end what they do when the metaserver stops."""
+
+
+async def open_sources(directory: Path, reactor: ReactorBase, closing: ShutdownList) -> tuple[Resolvers, Bundles]:
+    """Return what resolves revisions, and what packs commits, in a state directory; ``closing`` ends them."""
+    threads = Threads(reactor, VCS_THREADS, "version control")
+    turns = FairPool(threads, VCS_THREADS)
+    git, svn = GitMirror(directory / "mirrors", turns), SvnCommand(directory / "subversion")
+    closing.add("version control", lambda: _end_sources(threads, (git, svn)))
+    bundles = Bundles(git, directory / "bundles", turns, IReactorTime(reactor))
+    closing.add("the packed sources", bundles.stop)
+    await bundles.start()
+    return Resolvers(git, SvnResolver(svn, turns)), bundles
+
+
+async def _end_sources(threads: Threads, sources: Sequence[GitMirror | SvnCommand]) -> None:
+    """End what asks repositories: TERM, and KILL for what is still there after a moment."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for source in sources:
+            source.close(signum)
+        if threads.stop(SOURCES_GRACE):
+            return
+    log.warn("cut off: threads for version control are still busy")
+
+
+def packed(requests: RequestService, bundles: Bundles) -> Callable[[int], Awaitable[Bundle]]:
+    """Return what gives the commit of an open Build as a bundle."""
+
+    async def bundle(build_id: int) -> Bundle:
+        build = requests.broker.state.builds.get(build_id)
+        if build is None:
+            raise NotFound(f"build {build_id} is not open")
+        project = requests.configuration.settings.project(build.spec.project)
+        return await bundles.of(source_url(project, build.spec.source), build.spec.revision)
+
+    return bundle
