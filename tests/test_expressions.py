@@ -180,6 +180,7 @@ CHOSEN = {
     "buildtool/demo/local_farm.py: pattern": "the demo looks for its own programs' lines",
     "buildtool/buildserver/blame.py: pattern": "the integrator's, on the build server, over the last 8 KiB of a log",
     "buildtool/project/recipe.py: pattern": "only compiled, to see whether it is one",
+    "buildtool/buildserver/masking.py: words": "the donor's secrets to the letter, at most 256 of 1 KiB",
     "buildtool/model/options.py: self.pattern": "the integrator's, over texts of at most 200 characters",
 }
 """Those that are made while the program runs, and why they need not be here."""

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from buildtool import errors
 from buildtool.buildserver.blame import Stopped, TimeLimit, brief, end_of, judge, judge_start
 from buildtool.buildserver.log_upload import PATIENCE, LogPipe
+from buildtool.buildserver.masking import Masker
 from buildtool.buildserver.ticket_holder import TicketHolder
 from buildtool.concurrency.asker import Asker, working_for
 from buildtool.model.names import ARTIFACT_NAME_LIMIT
@@ -53,7 +54,8 @@ class AttemptTools:
     """The means of every Attempt of a build server.
 
     ``environment`` is what commands have before the recipe adds to it; ``time_limit`` is the donor's own, in seconds of
-    all commands of one build together, or None; ``cpus`` how many processors one build may use.
+    all commands of one build together, or None; ``cpus`` how many processors one build may use. ``secrets`` are masked
+    in what is told of an Attempt.
     """
 
     sources: ports.Sources
@@ -66,6 +68,7 @@ class AttemptTools:
     cpus: int = 1
     time_limit: float | None = None
     copies: ports.SourceCopies | None = None
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @frozen
@@ -114,7 +117,8 @@ class AttemptRun:
         self._work = work
         self._tools = tools
         self._pool = pool
-        self.log = LogPipe(tools.clock, self._append, work.log_limit)
+        self._masker = Masker(tools.secrets)
+        self.log = LogPipe(tools.clock, self._append, work.log_limit, self._masker)
         self._stopped: Stopped | None = None
         self._halt = ports.Halt()
         self._asker = Asker(connection=work.order.build_id)
@@ -147,6 +151,7 @@ class AttemptRun:
             done, artifact = await self._build()
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the metaserver must hear of an end
             stopped = self._end_of(error)
+            stopped = Stopped(stopped.end, self._masker.whole(stopped.reason))
             self.log.note(f"[{stopped.end.value}: {stopped.reason}]")
             ended = Ended(order.build_id, order.epoch, stopped.end, stopped.reason, self.log.last())
             return FinishedBuild(ended, None, self.log, tickets, STOP_PATIENCE if self._stopped else PATIENCE)

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildtool.buildserver.masking import Masker
 from buildtool.concurrency.backoff import Backoff
 from buildtool.concurrency.signal import Signal
 from buildtool.errors import BadOffset, BadTicket, BuildToolError, StorageUnavailable, Unavailable
@@ -66,12 +67,13 @@ class Ring:
 
 
 class LogPipe:
-    """One Attempt's log. ``limit`` bounds all that is sent, in bytes."""
+    """One Attempt's log. ``limit`` bounds all that is sent, in bytes; what ``masker`` knows stands nowhere in it."""
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, send: Send, limit: int) -> None:
+    def __init__(self, clock: IReactorTime, send: Send, limit: int, masker: Masker | None = None) -> None:
         self._clock = clock
+        self._masker = masker or Masker()
         self._send = send
         tail = min(TAIL, limit // 4)
         # The line that says how much is missing takes its room from the head.
@@ -98,6 +100,11 @@ class LogPipe:
 
     async def write(self, data: bytes) -> None:
         """Take output. Returns when there is room for more, at the latest when the metaserver counts as away."""
+        self._take(self._masker.feed(data))
+        while len(self._pending) > WINDOW and not (self._away or self._over):
+            await self._progressed.wait()
+
+    def _take(self, data: bytes) -> None:
         self._last.add(data)
         if self._over:
             return
@@ -109,12 +116,11 @@ class LogPipe:
         if rest:
             self._ring.add(rest)
         self._pump()
-        while len(self._pending) > WINDOW and not (self._away or self._over):
-            await self._progressed.wait()
 
     def note(self, line: str) -> None:
         """Write a line of the build server's own; it waits for nothing."""
-        data = f"{line}\n".encode(errors="replace")
+        self._take(self._masker.end())
+        data = f"{self._masker.whole(line)}\n".encode(errors="replace")
         self._last.add(data)
         if self._over:
             return
@@ -140,6 +146,7 @@ class LogPipe:
         if self._over:
             return False
         if not self._flushing:
+            self._take(self._masker.end())
             self._flushing = True
             tail = self._ring.kept()
             if self._ring.dropped:

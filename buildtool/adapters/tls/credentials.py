@@ -68,6 +68,11 @@ class CredentialStore:
     directory: Path
     disk: Disk = field(factory=RealDisk)
 
+    @property
+    def key_file(self) -> Path:
+        """Where the private key is."""
+        return self.directory / _KEY
+
     def key(self) -> Key:
         """Return the key, which is made and kept when it is not there."""
         path = self.directory / _KEY

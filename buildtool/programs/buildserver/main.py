@@ -51,6 +51,7 @@ from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
 from buildtool.programs.buildserver.platforms import survey_platforms
+from buildtool.programs.buildserver.secret_files import secret_files, secret_values
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.common.joining import FarmEndpoint, join, said_join_line
 from buildtool.programs.common.output import say
@@ -212,6 +213,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             cpus=max(1, usable_processors() // found.max_builds),
             time_limit=None if said.time_limit is None else float(said.time_limit),
             copies=transfers,
+            secrets=secret_values(said.secret_files, program.store.key_file),
         )
         deliveries = DeliveryQueue(Spool(place.spool, pool), link, transfers, reactor)
         server = BuildServer(_offer(settings, found), tools, link, deliveries, pool)
@@ -298,6 +300,9 @@ _OPTIONS: Mapping[str, How] = {
         "(default: $BUILDTOOL_JOIN)", "LINE",
     ),
     "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
+    "--secret-files": valued(
+        "mask the values in these files in the logs of builds", "FILES", secret_files, default=(),
+    ),
     "--admin": valued(
         "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT", default=""
     ),
