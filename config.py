@@ -12,7 +12,9 @@ The variables named in brackets take precedence over what stands here, so that s
 can use one file.
 """
 
-# Where requesters and build servers reach the metaserver: a name or an address.             [BUILDTOOL_HOST]
+# Where requesters and build servers reach the metaserver: a name or an address, or a list of those that are tried in
+# turn. An endpoint string such as "tls:farm.example.org:443:trustRoots=authorities" says port and TLS as well: then
+# `pb_port` is only what the metaserver listens on.                                          [BUILDTOOL_HOST]
 host = "127.0.0.1"
 
 # On which address of its machine the metaserver listens; "0.0.0.0" is all of them. When it is left out: `host` if

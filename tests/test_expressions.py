@@ -125,6 +125,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"submodule\.(.*)\.(path|url|update)\Z": ("submodule.", ".url", ".", ".path"),
     r"\.\.?(?:/|\Z)": (".", "/", "./", "../"),
     r"[/\\]": ("/", "\\", "a"),
+    r"\\(.)": ("\\", "\\\\", "a", "\\a"),
     rb"\\([0-7]{3})": ("\\", "\\0", "\\04", "\\040"),
     r"missing object|[Oo]bject does not exist|\[(?:404|410|422)\]|invalid hash": ("missing objec", "[40", "object"),
     r"^(?:[Ee]rror|batch|fatal|LFS)\b": ("error", "Error", "batch", "e"),

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from attrs import evolve
+
 from buildtool.configuration.file import at_home
 from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, at_ports, read_addresses
 from buildtool.model.addresses import PORTS, valid_address, valid_bind, valid_host, valid_url
 from buildtool.model.text import quoted
 
@@ -30,6 +33,30 @@ def check_port(name: str, value: object) -> None:
 def read_host(value: object, what: str = "host =") -> str:
     """Return where the metaserver is found. Raises ConfigurationError."""
     return _read(partial(valid_host, port="pb_port ="), value, what)
+
+
+def read_metaserver(path: Path, value: object, port: int, what: str = "host =") -> tuple[MetaserverAddress, ...]:
+    """Return the addresses of the metaserver, at ``port`` where they name none. Raises ConfigurationError.
+
+    Files that they name lie beside the configuration file.
+    """
+    try:
+        found = at_ports(read_addresses(value, what, "pb_port ="), port)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+
+    def beside(said: str) -> str:
+        return said and str(path.parent / at_home(Path(said), what))
+
+    return tuple(
+        evolve(
+            one,
+            trust_roots=beside(one.trust_roots),
+            certificate=beside(one.certificate),
+            private_key=beside(one.private_key),
+        )
+        for one in found
+    )
 
 
 def read_mail_host(value: object, what: str = "mail: host =") -> str:
@@ -71,7 +98,6 @@ def _read(read: Callable[[object, str], str], value: object, what: str) -> str:
 
 
 PLACES: Mapping[str, Callable[[object, str], str]] = {
-    "host": read_host,
     "bind": read_bind,
     "public_url": read_public_url,
     "transfer_url": read_transfer_url,

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from buildtool.configuration.admission_settings import read_limits, read_mail_domains
 from buildtool.configuration.file import Execution, find_config, printing_to_stderr, projects_of
@@ -28,6 +28,7 @@ from buildtool.configuration.places import (
     read_bind,
     read_directory,
     read_host,
+    read_metaserver,
     read_public_url,
     read_transfer_url,
     valid_port,
@@ -35,6 +36,7 @@ from buildtool.configuration.places import (
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
 from buildtool.model.text import quoted
@@ -133,7 +135,8 @@ def _tls_names(value: object) -> tuple[str, ...]:
 class Settings:
     """The settings of one deployment. ``path`` is the file they were read from.
 
-    ``host`` is where build servers and requesters find the metaserver, ``bind`` the address it listens on.
+    ``host`` is where build servers and requesters find the metaserver, or the first of the ``addresses`` where they do;
+    ``bind`` is the address it listens on.
     ``state_dir`` is the metaserver's, ``build_dir`` the build server's; neither need exist yet. ``lease`` is for how
     many seconds a build is believed to go on after its build server was last heard of, ``names_kept`` for how many days
     the name of a build server is remembered that never built anything. ``trusted`` says who is believed without a key,
@@ -161,6 +164,9 @@ class Settings:
     limits: Ceilings = NO_CEILINGS
     confirmed: MailDomains = NOBODY_KNOWN
     logins: MailDomains = ANYBODY
+    addresses: tuple[MetaserverAddress, ...] = Factory(
+        lambda self: (MetaserverAddress(self.host, self.pb_port),), takes_self=True
+    )
 
     def __attrs_post_init__(self) -> None:
         ports: dict[int, str] = {}
@@ -183,9 +189,10 @@ class Settings:
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses under which the metaserver is reached, for its certificate."""
         urls = (urlsplit(url).hostname or "" for url in (self.public_url, self.transfer_url))
+        found = (self.host, *(one.host for one in self.addresses))
         anywhere = ("0.0.0.0", "::")  # noqa: S104 - compared only
         return tuple(
-            dict.fromkeys(one for one in (self.host, self.bind, *urls, *self.tls_names) if one and one not in anywhere)
+            dict.fromkeys(one for one in (*found, self.bind, *urls, *self.tls_names) if one and one not in anywhere)
         )
 
     def project(self, name: str) -> Project:
@@ -222,11 +229,12 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     from_environment = _overrides()
     mail = read_mail(path, given.pop("mail", None), from_environment, secrets=secrets)
     given |= {name: value for name, value in from_environment.items() if not name.startswith("mail.")}
-    host = read_host(given.get("host", "127.0.0.1"))
     web_port, transfer_port = given.get("web_port", 8080), given.get("transfer_port", 23433)
     pb_port = given.get("pb_port", 23432)
     for name, value in (("web_port", web_port), ("transfer_port", transfer_port), ("pb_port", pb_port)):
         check_port(name, value)  # before they are part of a URL, which would be blamed
+    addresses = read_metaserver(path, given.get("host", "127.0.0.1"), pb_port)  # type: ignore[arg-type] # see above
+    host = addresses[0].host
     state_dir = read_directory(path, "state_dir", given.get("state_dir", "var/metaserver"))
     build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
     _check_apart(state_dir, build_dir)
@@ -256,6 +264,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
         logins=read_mail_domains("logins", given.get("logins", ("*",))),
+        addresses=addresses,
     )
 
 
@@ -290,6 +299,9 @@ def _overrides() -> dict[str, object]:
                     f"${variable} = {quoted(said)} is not usable: a lease is from 2 to 3600 seconds"
                 )
             found[name] = int(said)
+        elif name == "host":
+            read_metaserver(Path(), said, 1, f"${variable} =")  # so that what is wrong is blamed on the variable
+            found[name] = said
         elif name in PLACES:
             found[name] = PLACES[name](said, f"${variable} =")
         else:

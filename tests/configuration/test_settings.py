@@ -14,6 +14,7 @@ from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.settings import ENVIRONMENT, Settings, check_projects, load_settings
 from buildtool.errors import ConfigurationError, EmptySecret, UnknownProject
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
 
 PROJECT = """
 from buildtool.project import *
@@ -201,6 +202,24 @@ def test_the_environment_takes_precedence(tmp_path: Path, monkeypatch: pytest.Mo
     assert (settings.public_url, settings.transfer_url) == ("http://127.0.0.2:3", "https://127.0.0.2:2")
     assert (settings.state_dir, settings.build_dir) == (Path("/y"), Path("/z"))
     assert settings.mail == MailSettings("mail", 25, "buildtool@localhost")
+
+
+def test_host_may_be_several_addresses_and_endpoint_strings_beside_which_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "host = ['TLS:farm.example.org:443:trustRoots=roots', 'tcp:[2001:db8::1]:1']\npb_port = 7")
+    settings = load_settings(path)
+    roots = str(tmp_path / "roots")
+    assert settings.addresses == (
+        MetaserverAddress("farm.example.org", 443, Speech.TLS, roots),
+        MetaserverAddress("2001:db8::1", 1, Speech.PLAIN),
+    )
+    assert (settings.host, settings.pb_port) == ("farm.example.org", 7)
+    assert {"farm.example.org", "2001:db8::1"} <= set(settings.hosts)
+    monkeypatch.setenv("BUILDTOOL_HOST", "a,b")
+    assert load_settings(path).addresses == (MetaserverAddress("a", 7), MetaserverAddress("b", 7))
+    monkeypatch.setenv("BUILDTOOL_HOST", "tls:a")
+    assert "$BUILDTOOL_HOST = 'tls:a' has no port" in wrong(path)
 
 
 def test_an_override_that_is_no_port_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
+from buildtool.adapters.network.in_turn import InTurn
 from buildtool.concurrency.backoff import Backoff
 from buildtool.errors import (
     BuildToolError,
@@ -117,7 +118,7 @@ class BuildServerLink(Service):
 
     def __init__(
         self,
-        endpoint: IStreamClientEndpoint,
+        endpoint: IStreamClientEndpoint | InTurn,
         where: str,
         register: Callable[[], Register],
         clock: IReactorTime,
@@ -228,7 +229,7 @@ class BuildServerLink(Service):
             session.close()
             raise
         self._session, self._lease = session, welcome.lease
-        self._log.info("registered at {where}, session {session}", where=self._where, session=welcome.session)
+        self._log.info("registered at {where}, session {session}", where=session.where, session=welcome.session)
         beating: Deferred[None] | None = None
         try:
             orders.connected(welcome)

@@ -11,7 +11,6 @@ from typing import ClassVar, TypeVar
 
 import attrs
 from attrs import define
-from OpenSSL import SSL
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -20,8 +19,9 @@ from twisted.spread import pb
 
 from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, call, decoded, error_of
 from buildtool.adapters.control.connection import Guarded
+from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.words import JOIN, tls_words
+from buildtool.adapters.tls.words import JOIN, TLS_ERRORS, tls_words
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
 from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
@@ -145,7 +145,7 @@ class Session:
 
 
 async def greet(
-    endpoint: IStreamClientEndpoint,
+    endpoint: IStreamClientEndpoint | InTurn,
     where: str,
     role: str,
     clock: IReactorTime,
@@ -155,12 +155,33 @@ async def greet(
 ) -> Session:
     """Connect to the metaserver and say hello as ``role``, in ``protocol``; each step may take ``within`` seconds.
 
+    Of several ways the next is tried where nothing answers as a metaserver does.
     Raises Unavailable, ProtocolMismatch, or what the metaserver refused with.
     """
+    if not isinstance(endpoint, InTurn):
+        return await _greeted(Way(where, endpoint), hello_of(role, protocol), clock, within)
+    problems: list[Unavailable] = []
+    for way in endpoint.order():
+        try:
+            session = await _greeted(way, hello_of(role, protocol), clock, within)
+        except Unavailable as problem:
+            problems.append(problem)
+        else:
+            endpoint.was_good(way)
+            return session
+    if len(problems) == 1:
+        raise problems[0]
+    # Whoever waits for one that is being started does so only where nothing else stands in the way.
+    causes = sorted((one.__cause__ for one in problems), key=lambda one: isinstance(one, error.ConnectionRefusedError))
+    raise Unavailable("; ".join(map(str, problems))) from causes[0]
+
+
+async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -> Session:
+    endpoint, where = way.endpoint, way.where
     broker = await _connected(endpoint, where, clock, within)
     try:
         await _speaking(broker, where, clock, within)
-        answer = await _hello(broker, hello_of(role, protocol), clock, within)
+        answer = await _hello(broker, hello, clock, within)
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], pb.RemoteReference):  # noqa: PLR2004
             raise _refusal(answer, where)  # noqa: TRY301 - told apart below from what is no answer
         perspective, theirs = answer[0], codec.decode(Hello, answer[1])
@@ -197,7 +218,7 @@ async def _speaking(broker: Guarded, where: str, clock: IReactorTime, within: fl
         await broker.ready.addTimeout(within, clock)
     except defer.TimeoutError as problem:
         raise Unavailable(f"it said nothing within {within:g} s, nor does a metaserver that hangs, {_KEY}") from problem
-    except SSL.Error as problem:
+    except TLS_ERRORS as problem:
         raise Unavailable(tls_words(problem)) from problem
     except error.ConnectionClosed as problem:
         if broker.meets_tls:
@@ -222,7 +243,7 @@ def _refusal(answer: object, where: str) -> BuildToolError:
 
 
 async def connect_requester(
-    endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
+    endpoint: IStreamClientEndpoint | InTurn, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
 ) -> Session:
     """Return a connection as a requester, ``within`` seconds. Raises Unavailable, ProtocolMismatch, Unauthorised."""
     return await greet(endpoint, where, "requester", clock, within=within)

@@ -6,8 +6,12 @@ Tested by tests/adapters/tls/test_one_port.py.
 from __future__ import annotations
 
 from OpenSSL import SSL
+from service_identity import VerificationError
 
-__all__ = ["ALERT_RECORD", "JOIN", "speaks_tls", "tls_words"]
+__all__ = ["ALERT_RECORD", "JOIN", "TLS_ERRORS", "speaks_tls", "tls_words"]
+
+TLS_ERRORS = (SSL.Error, VerificationError)
+"""With which a connection by TLS ends that was not made."""
 
 ALERT_RECORD = 21
 """The first byte of a record of TLS that says what is wrong (RFC 8446, section 5.1); the version follows, from 3 on."""
@@ -17,7 +21,7 @@ JOIN = "join first, with the line that the operator's `bin/metaserver invite NAM
 _WORDS = (
     (
         "certificate verify failed",
-        "its certificate is not of the farm that was joined here, or this machine's clock is wrong",
+        "its certificate is of no authority that is believed here (join the farm), or this machine's clock is wrong",
     ),
     ("unknown ca", "it does not know the authority that signed this side's certificate: join again"),
     ("bad certificate", "it does not take this side's certificate: this machine's clock may be wrong, or join again"),
@@ -31,8 +35,10 @@ _WORDS = (
 """What is in OpenSSL's reason, and what it means."""
 
 
-def tls_words(error: SSL.Error) -> str:
+def tls_words(error: Exception) -> str:
     """Return why a connection by TLS ended."""
+    if isinstance(error, VerificationError):
+        return "its certificate is not for the host that was said here"
     reasons = " ".join(str(one[-1]) for one in error.args[0]) if error.args and isinstance(error.args[0], list) else ""
     for part, words in _WORDS:
         if part in reasons:

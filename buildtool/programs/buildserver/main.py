@@ -14,7 +14,6 @@ from pathlib import Path
 from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
@@ -22,7 +21,6 @@ from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands, chan
 from buildtool.adapters.host.detectors import Machine, detect_machine
 from buildtool.adapters.host.processors import usable_processors
 from buildtool.adapters.http.transfer_client import TransferClient
-from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.processes.keeper_client import Keepers
 from buildtool.adapters.processes.process_group import mark_for
 from buildtool.adapters.processes.runner import Processes
@@ -43,7 +41,7 @@ from buildtool.buildserver.server import BuildServer
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.settings import Settings, load_settings, need_projects
 from buildtool.errors import BuildToolError, UsageError
-from buildtool.model.addresses import at_port
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.ports.buildserver import Halt, Halted
 from buildtool.ports.common import Executor
@@ -65,7 +63,8 @@ from buildtool.programs.common.program import (
     run,
     software,
 )
-from buildtool.programs.common.subcommands import How, Subcommand, Subcommands, host_flag, number, switch, valued
+from buildtool.programs.common.reaching import Reach, joined_addresses, reach
+from buildtool.programs.common.subcommands import REACHING, How, Subcommand, Subcommands, number, switch, valued
 from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
@@ -133,7 +132,9 @@ def _serve(said: argparse.Namespace) -> int:
 
 def _program(said: argparse.Namespace, settings: Settings, store: CredentialStore, own: OwnIdentity | None) -> _Program:
     name, place, found = _found(said, settings, own)
-    return _Program(settings, name, place, found, said, store, own)
+    configured = settings.addresses if own is None else joined_addresses(own)
+    addresses = addresses_meant(said.host or (), said.port, configured, use_tls=said.use_tls)
+    return _Program(settings, name, place, found, said, addresses, store, own)
 
 
 # --- serving --------------------------------------------------------------------------------------------
@@ -146,6 +147,7 @@ class _Program:
     place: BuildDirectory
     found: AnnouncedCapability
     said: argparse.Namespace
+    addresses: tuple[MetaserverAddress, ...]
     store: CredentialStore
     own: OwnIdentity | None
 
@@ -180,8 +182,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         if keepers is not None:
             closing.callback(keepers.close)
         processes = Processes(reactor, keepers)
-        farm, endpoint, where = _farm(program, reactor)
-        transfers = TransferClient(reactor, pool, farm=None if farm is None else farm.transfers)
+        there = _reach(program, reactor)
+        transfers = TransferClient(reactor, pool, farm=there.transfers)
         machine = Machine(place.slots)
 
         def register() -> Register:
@@ -194,8 +196,8 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             stop.ask(str(error))
 
         link = BuildServerLink(
-            endpoint,
-            where,
+            there.ways,
+            there.where,
             register,
             reactor,
             final=final,
@@ -222,7 +224,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         drain = StopRequest()
         closing.callback(drain_signals.watch(reactor, place.stamp, drain))
         renewal = None
-        if farm is not None:
+        if (farm := there.farm) is not None:
             renewal = PeriodicTask("the renewal of the certificate", reactor, lambda _task: farm.keep_fresh(time.time))
             renewal.start(0.0)
         link.orders = server
@@ -247,13 +249,10 @@ def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:
     return ServerOffer({one.name: one for one in settings.projects}, found.offers, found.max_builds)
 
 
-def _farm(program: _Program, reactor: ReactorBase) -> tuple[FarmEndpoint | None, IStreamClientEndpoint, str]:
-    """Return the farm that was joined, if one was, what connects to the metaserver, and its address for people."""
-    if program.own is not None:
-        farm = FarmEndpoint(reactor, program.store, program.own)
-        return farm, farm, farm.where
-    host, port = program.said.host or program.settings.host, program.said.port or program.settings.pb_port
-    return None, machine_at(reactor, host, port), at_port(host, port)
+def _reach(program: _Program, reactor: ReactorBase) -> Reach:
+    """Return how to reach the metaserver. Raises ConfigurationError."""
+    farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own)
+    return reach(reactor, program.addresses, farm)
 
 
 async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:
@@ -293,8 +292,7 @@ _OPTIONS: Mapping[str, How] = {
     ),
     "--no-cross": switch("look for no cross compilers", "cross"),
     "--toolchains": valued("a TOML file of toolchains that are not found by themselves", "FILE", Path),
-    "--host": valued("where the metaserver is (default: host of the configuration)", None, host_flag),
-    "--port": valued("its control port (default: pb_port of the configuration)", None, number(1, 65535), default=0),
+    **REACHING,
     "--join": valued(
         "join a farm with the line of an invitation, then serve: the line, a file with it, or - for standard input "
         "(default: $BUILDTOOL_JOIN)", "LINE",

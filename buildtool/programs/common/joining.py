@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from attrs import define
-from OpenSSL import SSL
+from attrs import define, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -74,8 +73,10 @@ def _people() -> Path:
     return Path(top) / "buildtool" / "metaservers"
 
 
-async def farm_at(reactor: ReactorBase, host: str, port: int) -> FarmEndpoint | None:
-    """Return how to connect to a metaserver as who has joined it, with a certificate that holds; None for a stranger.
+async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) -> FarmEndpoint | None:
+    """Return who this side is at a metaserver at one of these addresses, with a certificate that holds.
+
+    None is for a stranger.
 
     Raises what ``renew`` does.
     """
@@ -86,7 +87,7 @@ async def farm_at(reactor: ReactorBase, host: str, port: int) -> FarmEndpoint | 
     for place in places:
         store = CredentialStore(place)
         own = store.load()
-        if own is not None and (host, port) in own.addresses:
+        if own is not None and not set(addresses).isdisjoint(own.addresses):
             farm = FarmEndpoint(reactor, store, own)
             await farm.keep_fresh(time.time)
             return farm
@@ -142,22 +143,13 @@ async def _greeted(
     return await greet(wrapClientTLS(tls, endpoint), where, role.value, timers)
 
 
-@implementer(IStreamClientEndpoint)
 @define(eq=False)
 class FarmEndpoint:
-    """The endpoint of a metaserver that speaks TLS: each connection shows the certificate that ``own`` has by then.
-
-    Of several addresses the next is tried where one does not answer. ``keep_fresh`` renews the certificate.
-    """
+    """The identity of this side at a farm that it joined, for as long as it runs. ``keep_fresh`` renews it."""
 
     reactor: ReactorBase
     store: CredentialStore
     own: OwnIdentity
-
-    @property
-    def where(self) -> str:
-        """Where the metaserver is, for messages."""
-        return " or ".join(at_port(host, port) for host, port in self.own.addresses)
 
     def transfers(self, host: str, port: int) -> ClientTls | None:
         """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
@@ -172,19 +164,22 @@ class FarmEndpoint:
         log.info("the key of {name} has its next certificate", name=self.own.name)
         return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - now()))
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect to the first address that answers."""
-        return Deferred.fromCoroutine(self._connected(protocolFactory, self.own.addresses))
+    def with_key(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """Return an endpoint of which each connection speaks TLS and shows the certificate that ``own`` has by then."""
+        return _WithKey(self, endpoint)
 
-    async def _connected(self, factory: IProtocolFactory, addresses: Sequence[tuple[str, int]]) -> IProtocol:
-        connecting: Deferred[IProtocol] = fail(Unavailable("no address of the metaserver is known"))
-        for host, port in addresses:
-            connecting.addErrback(lambda _failure: None)
-            connecting = wrapClientTLS(self.own.tls(), machine_at(self.reactor, host, port)).connect(factory)
-            try:
-                return await connecting
-            except SSL.Error:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it was, the next address is tried
-                connecting = fail(error)
+    async def connected(self, endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> IProtocol:
+        """Return the protocol of a connection to an endpoint that is the farm's."""
+        connecting: Deferred[IProtocol] = wrapClientTLS(self.own.tls(), endpoint).connect(factory)
         return await connecting
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _WithKey:
+    farm: FarmEndpoint
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Return a Deferred of the protocol that is connected."""
+        return Deferred.fromCoroutine(self.farm.connected(self.endpoint, protocolFactory))

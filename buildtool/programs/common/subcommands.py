@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from attrs import frozen
 
 from buildtool.errors import UsageError
-from buildtool.model.addresses import valid_host
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, read_addresses
 from buildtool.model.properties import nearest
 from buildtool.model.text import one_line
 from buildtool.programs.common.output import complain, say
@@ -43,6 +43,16 @@ class Once(argparse.Action):
             raise argparse.ArgumentError(self, f"is said twice, as {self._said} and as {values}: choose one")
         self._said = values
         setattr(namespace, self.dest, values)
+
+
+class Several(argparse.Action):
+    """One that may be said several times: the values, each of which is a tuple, are put together."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        said = values if isinstance(values, tuple) else (values,)
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *said))
 
 
 def valued(words: str, metavar: str | None = None, read: Callable[[str], object] = str, **how: object) -> How:
@@ -97,8 +107,9 @@ class CommandParser(argparse.ArgumentParser):
 class Subcommand(Generic[T]):
     """One thing that a program does: ``run`` does it with what was said. ``example`` is what to type after the program.
 
-    ``argument`` names the word after the command, which ``read`` turns into ``target``, and ``words`` what else may
-    follow that is no option. ``options`` are names of options of its ``Subcommands``.
+    ``argument`` names the word after the command (in brackets where it may be left out), which ``read`` turns into
+    ``target``, and ``words`` what else may follow that is no option. ``options`` are names of options of its
+    ``Subcommands``.
     """
 
     name: str
@@ -225,7 +236,8 @@ class Subcommands(Generic[T]):
         older = [one.flag for one in self.commands[1:]]  # taken out before, and named here for those that come near
         parser.add_argument(*older, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if command.argument:
-            parser.add_argument(TARGET, metavar=command.argument, type=command.read)
+            optional = "?" if command.argument.startswith("[") else None
+            parser.add_argument(TARGET, metavar=command.argument.strip("[]"), type=command.read, nargs=optional)
         for name in (*self.everywhere, *command.options):
             parser.add_argument(name, **self.options[name])
         return parser
@@ -246,7 +258,7 @@ def _target(flag: str, command: Subcommand[T], value: str | None, coming: Iterat
     if value is None:
         (value,) = _next(coming) or [""]
         if not value or (value.startswith("-") and not value[1:2].isdigit()):
-            raise UsageError(f"{flag} needs {command.argument} (--help shows an example)")
+            raise UsageError(f"{flag} needs {command.argument.strip('[]')} (--help shows an example)")
     return [value]
 
 
@@ -255,11 +267,6 @@ def _next(coming: Iterator[str]) -> list[str]:
 
 
 # --- values of options ----------------------------------------------------------------------------------
-
-
-def host_flag(text: str) -> str:
-    """Return the host that ``--host`` says, in its one form, for argparse. Raises UsageError."""
-    return valid_host(text, "--host", "--port")
 
 
 def number(least: int, most: int, wrong: str = "") -> Callable[[str], int]:
@@ -272,3 +279,22 @@ def number(least: int, most: int, wrong: str = "") -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def host_flag(text: str) -> tuple[MetaserverAddress, ...]:
+    """Return the addresses that ``--host`` says, for argparse. Raises UsageError."""
+    return read_addresses(text, "--host", "--port")
+
+
+REACHING: Mapping[str, How] = {
+    "--host": valued(
+        "where the metaserver is, or an endpoint string such as tls:HOST:PORT; may be said several times, and is tried "
+        "in turn (default: host of the configuration)", "HOST", host_flag, action=Several,
+    ),
+    "--port": valued(
+        "its control port (default: pb_port of the configuration)", "PORT",
+        number(1, 65535, "is not a port: say a number from 1 to 65535"), default=0,
+    ),
+    "--use-tls": switch("speak TLS to it, as tls:HOST:PORT does"),
+}  # fmt: skip
+"""The options that say where the metaserver is."""

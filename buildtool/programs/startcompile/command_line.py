@@ -20,6 +20,7 @@ from attrs import frozen
 
 from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, addresses_meant
 from buildtool.model.addresses import valid_address
 from buildtool.model.matching.requiring import platform_required
 from buildtool.model.options import Kind, Option
@@ -53,7 +54,7 @@ class BuildArguments:
 
 @frozen
 class Arguments:
-    """All that the command line said. ``target`` is what its command is about, ``port`` is 0 when not said.
+    """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
 
     ``asked`` is what is asked for: one, or more when options have several values or there is a matrix.
     """
@@ -61,8 +62,8 @@ class Arguments:
     settings: Settings
     target: Any = None
     asked: tuple[BuildArguments, ...] = ()
-    host: str = ""
-    port: int = 0
+    addresses: tuple[MetaserverAddress, ...] = ()
+    chosen: bool = False
     output: str = ""
     download: bool = True
     foreground: bool = False
@@ -107,8 +108,8 @@ def parse(
         settings=settings,
         target=target,
         asked=tuple(asked),
-        host=flags.host or "",
-        port=flags.port or 0,
+        addresses=addresses_meant(flags.host or (), flags.port, settings.addresses, use_tls=flags.use_tls),
+        chosen=bool(flags.host or flags.port or flags.use_tls),
         output=output,
         download=download,
         foreground=getattr(flags, "foreground", False),

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
 from buildtool.adapters.control.client import Session, connect_requester
+from buildtool.adapters.network.in_turn import InTurn
 from buildtool.errors import (
     NOTHING_ACCEPTED,
     BuildToolError,
@@ -35,7 +36,7 @@ _SILENT = 1.0
 class MetaserverConnector:
     """A connector to the metaserver at ``where``: waits for it the first time; later tries have their own time."""
 
-    endpoint: IStreamClientEndpoint
+    endpoint: IStreamClientEndpoint | InTurn
     where: str
     timers: IReactorTime
     _before: bool = False

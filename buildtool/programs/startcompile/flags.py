@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from buildtool.errors import ConfigurationError
 from buildtool.model.options import Kind, Option, written
 from buildtool.model.project_options import TOOL_OPTIONS
-from buildtool.programs.common.subcommands import COMMON, How, host_flag, number, switch, valued
+from buildtool.programs.common.subcommands import COMMON, REACHING, How, switch, valued
 from buildtool.project.definition import Project
 
 _METAVAR_LIMIT = 45
@@ -27,15 +27,10 @@ class _Bools(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, [*said, not (option_string or "").startswith("--no-")])
 
 
-_PORT = number(1, 65535, "is not a port: say a number from 1 to 65535")
-
 EVERYWHERE: Mapping[str, How] = {
     "--config": COMMON["--config"],
     "--project": valued("which project, when the configuration has several", "NAME"),
-    "--host": valued(
-        "where the metaserver is (default: host of the configuration)", "HOST", host_flag
-    ),
-    "--port": valued("its control port (default: pb_port of the configuration)", "PORT", _PORT),
+    **REACHING,
     "--json": switch("print one JSON object, and nothing else, on standard output"),
 }  # fmt: skip
 """The options that go with every command."""

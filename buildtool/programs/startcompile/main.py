@@ -19,19 +19,18 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.host.detectors import DETECTORS, Detected, Machine
 from buildtool.adapters.http.transfer_client import TransferClient
-from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import BuildToolError, OutputLost, OutputUnread, UsageError
 from buildtool.model.access.join_line import JoinLine
-from buildtool.model.addresses import at_port
 from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
-from buildtool.programs.common.joining import farm_at, join, read_line, store_for
+from buildtool.programs.common.joining import farm_at, join, said_join_line, store_for
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run, whole
+from buildtool.programs.common.reaching import Reach, joined_addresses, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.programs.startcompile.command_line import (
     Arguments,
@@ -80,24 +79,23 @@ class _Errand:
     """What is to be done, checked as far as that goes without the metaserver."""
 
     said: Arguments
-    work: Work
+    work: Work | JoinLine
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
         said, timers = self.said, IReactorTime(reactor)
-        if isinstance(said.target, JoinLine):
-            return await _joined(reactor, said.target, wants_json=said.json)
-        host, port = said.host or said.settings.host, said.port or said.settings.pb_port
-        farm = await farm_at(reactor, host, port)
+        if isinstance(self.work, JoinLine):
+            return await _joined(reactor, self.work, wants_json=said.json)
+        work = self.work
+        there = await _reach(reactor, said)
         files = Threads(reactor, 1, "files")
-        downloads = TransferClient(timers, files, farm=None if farm is None else farm.transfers)
+        downloads = TransferClient(timers, files, farm=there.transfers)
         console = _console(said, timers)
 
-        endpoint = machine_at(reactor, host, port) if farm is None else farm
-        connect = MetaserverConnector(endpoint, at_port(host, port), timers)
+        connect = MetaserverConnector(there.ways, there.where, timers)
         place = FilePlace(OutputPlace(said.output), files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
-        working = Deferred.fromCoroutine(self.work(requester))
+        working = Deferred.fromCoroutine(work(requester))
         stopping = Deferred.fromCoroutine(stop.asked())
         stopping.addCallback(lambda _: working.cancel())
         try:
@@ -118,6 +116,19 @@ class _Errand:
         """Return an error in words that say whose it is; the values of compile options were checked here before."""
         asked = self.said.asked
         return as_answered(error, where, [one.flag for one in asked[0].project.options.compile] if asked else ())
+
+
+async def _reach(reactor: ReactorBase, said: Arguments) -> Reach:
+    """Return how to reach the metaserver: where the command line says, or else also where it was when joined.
+
+    Raises ConfigurationError, and what ``farm_at`` does.
+    """
+    addresses = said.addresses
+    farm = await farm_at(reactor, {(one.host, one.port) for one in addresses})
+    if farm is not None and not said.chosen:
+        known = {(one.host, one.port) for one in addresses}
+        addresses += tuple(one for one in joined_addresses(farm.own) if (one.host, one.port) not in known)
+    return reach(reactor, addresses, farm)
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -148,13 +159,15 @@ def _cancel(said: Arguments) -> Work:
     return lambda requester: requester.cancel(Cancel(*said.target))
 
 
-def _join(_said: Arguments) -> Work:
-    """Return nothing to ask a metaserver as somebody: who joins is nobody there yet, see ``_Errand.run``."""
+def _join(said: Arguments) -> JoinLine:
+    """Return the line with which a farm is joined: who joins is nobody there yet, so nothing is asked as somebody.
 
-    async def nothing(_requester: Requester) -> list[RequestResult]:
-        return []
-
-    return nothing
+    Raises UsageError.
+    """
+    line = said_join_line(said.target)
+    if line is None:
+        raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
+    return line
 
 
 async def _joined(reactor: ReactorBase, line: JoinLine, *, wants_json: bool) -> int:
@@ -172,7 +185,7 @@ def _why(said: Arguments) -> Work:
 
 _ASKING = tuple(ASKING)
 
-COMMAND_LINE: Subcommands[Work] = Subcommands(
+COMMAND_LINE: Subcommands[Work | JoinLine] = Subcommands(
     PROGRAM,
     "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
     (
@@ -190,7 +203,7 @@ COMMAND_LINE: Subcommands[Work] = Subcommands(
         ),
         Subcommand(
             "join", "join a farm with the line of an invitation (or a file with it, or -), once on each machine",
-            "join invitation.txt", _join, "LINE", read_line,
+            "join invitation.txt", _join, "[LINE]",
         ),
         Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(

@@ -289,14 +289,27 @@ def test_every_kind_of_option_has_a_flag() -> None:
     assert {option.kind for option in project().options.all()} == set(Kind)
 
 
-@pytest.mark.parametrize("flag", ["--project", "--host", "--config", "--output"])
+@pytest.mark.parametrize("flag", ["--project", "--config", "--output"])
 def test_a_flag_that_takes_one_value_is_not_said_twice_with_two(flag: str) -> None:
     words = refused(f"{flag}=tally {flag}=other {ANNA}")
     assert words.startswith(f"{flag}: is said twice, as tally and as other")
 
 
 def test_the_same_value_may_be_said_twice() -> None:
-    assert said(f"--host=tally --host tally. --project tally --project tally {ANNA}").host == "tally"
+    found = said(f"--host=tally --host tally. --project tally --project tally {ANNA}")
+    assert [one.where for one in found.addresses] == [f"tally:{found.settings.pb_port}"]
+
+
+def test_several_addresses_of_a_metaserver_are_tried_in_the_order_in_which_they_are_said() -> None:
+    found = said(f"--host a,b --host=[::1] --port 7 {ANNA}")
+    assert [one.where for one in found.addresses] == ["a:7", "b:7", "[::1]:7"]
+    found = said(f"--host TLS:a:1,tcp:b:2 {ANNA}")
+    assert [(one.where, one.speech.value) for one in found.addresses] == [("a:1", "tls"), ("b:2", "tcp")]
+
+
+@pytest.mark.parametrize("flags", ["--host tls:a:1 --port 2", "--host tls:a:1 --use-tls", "--host tls:a:1 --host b"])
+def test_an_endpoint_string_is_refused_together_with_what_says_the_same(flags: str) -> None:
+    assert "endpoint string" in refused(f"{flags} {ANNA}")
 
 
 def test_help_names_the_projects_where_there_are_several(capsys: pytest.CaptureFixture[str]) -> None:

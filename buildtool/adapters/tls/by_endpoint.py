@@ -1,0 +1,89 @@
+"""TLS as an endpoint string asks for it: whose certificates are believed, and what this side shows.
+
+Without ``trustRoots`` those are believed that this machine believes anyhow, as a browser does. The host's name has to
+stand in the certificate either way.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+
+from buildtool.adapters.storage.filesystem import RealDisk, read_whole
+from buildtool.adapters.tls.authority import PEM_LIMIT
+from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key
+from buildtool.adapters.tls.contexts import CONTROL
+from buildtool.errors import ConfigurationError
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
+
+__all__ = ["authorities_in", "tls_to"]
+
+MOST_FILES = 200
+"""Most files of a directory of authorities."""
+
+
+def authorities_in(directory: Path) -> tuple[x509.Certificate, ...]:
+    """Return the certificates in the files ``*.pem`` of a directory. Blocks.
+
+    Raises ConfigurationError, which names a file that holds none.
+    """
+    try:
+        paths = sorted(directory.glob("*.pem"))
+        if not paths or len(paths) > MOST_FILES:
+            why = "holds no file *.pem" if not paths else f"holds more than {MOST_FILES} files *.pem"
+            raise ConfigurationError(f"trustRoots={directory} {why if directory.is_dir() else 'is no directory'}")
+        return tuple(one for path in paths for one in _certificates(path))
+    except OSError as error:
+        raise ConfigurationError(f"trustRoots={directory} cannot be read: {error.strerror}") from error
+
+
+def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLClientConnectionCreator:
+    """Return how to speak TLS to an address; ``protocol`` is the name for ALPN. Blocks. Raises ConfigurationError."""
+    trust = platformTrust()
+    if address.trust_roots:
+        believed = authorities_in(Path(address.trust_roots))
+        trust = trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed])
+    try:
+        made: IOpenSSLClientConnectionCreator = optionsForClientTLS(
+            address.host, trustRoot=trust, acceptableProtocols=[protocol], extraCertificateOptions=_shown(address)
+        )
+    except (UnicodeError, ValueError) as error:
+        raise ConfigurationError(f"the certificate of {address.host} could not be checked: {error}") from error
+    return made
+
+
+def _shown(address: MetaserverAddress) -> dict[str, object]:
+    """Return what Twisted takes for the own certificate. Raises ConfigurationError."""
+    if not address.certificate:
+        return {}
+    path = Path(address.certificate)
+    try:
+        own, *others = _certificates(path)
+        path = Path(address.private_key)
+        key = read_key(_read(path))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if key_id(own) != key_id(key):
+        raise ConfigurationError(f"{address.certificate} is not of the key {address.private_key}")
+    return {"certificate": own, "extraCertChain": others, "privateKey": key}
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    try:
+        return read_certificate(_read(path))
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    return read_whole(RealDisk(), path, PEM_LIMIT)

@@ -1,0 +1,75 @@
+"""How a program reaches the metaserver: by which addresses, in plain or by TLS, and with its key where it has one.
+
+Tested by tests/e2e/test_reaching.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.base import ReactorBase
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+
+from buildtool.adapters.network.endpoints import CONNECTING, machine_at
+from buildtool.adapters.network.in_turn import InTurn, Way
+from buildtool.adapters.tls.by_endpoint import tls_to
+from buildtool.adapters.tls.contexts import ANY_HTTP
+from buildtool.adapters.tls.credentials import OwnIdentity
+from buildtool.model.access.metaserver_addresses import MetaserverAddress, Speech
+from buildtool.programs.common.joining import FarmEndpoint
+
+
+@frozen
+class Reach:
+    """The ways to a metaserver, and how to speak to its transfer port.
+
+    ``farm`` has the key with which this side joined, if it has.
+    """
+
+    ways: InTurn
+    farm: FarmEndpoint | None
+    _transfers: dict[str, IOpenSSLClientConnectionCreator]
+
+    @property
+    def where(self) -> str:
+        """Where the metaserver is, for messages."""
+        return self.ways.where
+
+    def transfers(self, host: str, port: int) -> IOpenSSLClientConnectionCreator | None:
+        """Return how to speak TLS to a transfer port, or None where its certificate is checked as any site's."""
+        found = self._transfers.get(host)
+        return found if found is not None or self.farm is None else self.farm.transfers(host, port)
+
+
+def reach(reactor: ReactorBase, addresses: Sequence[MetaserverAddress], farm: FarmEndpoint | None) -> Reach:
+    """Return how to reach the metaserver at these addresses. Blocks where they name files.
+
+    Raises ConfigurationError.
+    """
+    transfers: dict[str, IOpenSSLClientConnectionCreator] = {}
+    ways = []
+    for one in addresses:
+        ways.append(Way(one.where, _endpoint(reactor, one, farm)))
+        if one.is_endpoint and one.speech is Speech.TLS and not _joined(one, farm):
+            transfers[one.host] = tls_to(one, ANY_HTTP)
+    return Reach(InTurn(tuple(ways)), farm, transfers)
+
+
+def joined_addresses(own: OwnIdentity) -> tuple[MetaserverAddress, ...]:
+    """Return where the metaserver was when this side joined."""
+    return tuple(MetaserverAddress(host, port) for host, port in own.addresses)
+
+
+def _endpoint(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint | None) -> IStreamClientEndpoint:
+    machine = machine_at(reactor, address.host, address.port, address.timeout or CONNECTING)
+    if farm is not None and _joined(address, farm):
+        return farm.with_key(machine)
+    return wrapClientTLS(tls_to(address), machine) if address.speech is Speech.TLS else machine
+
+
+def _joined(address: MetaserverAddress, farm: FarmEndpoint | None) -> bool:
+    """Return whether this side shows its own key there: not where another certificate was named, or none is wanted."""
+    said = address.speech is Speech.PLAIN or bool(address.trust_roots or address.certificate)
+    return farm is not None and not said
