@@ -69,6 +69,26 @@ def test_a_machine_that_has_joined_needs_no_argument_at_its_next_start(keyed: Co
     again.wait_for("registered at 127.0.0.1:.*")
 
 
+def test_joining_says_what_it_did_and_what_the_owner_writes_of_the_machine_is_shown(keyed: Control) -> None:
+    anna = joined(keyed, "anna")
+    place = keyed.farm.directory / "build-anna"
+    assert any(f"wrote {place / 'buildserver.toml'}, which is yours to edit" in line for line in anna.lines)
+    assert anna.stop() == 0
+    (place / "info" / "admin").write_text("Ann, room 12\n")
+    (place / "info" / "host").write_text("the old workstation\n")
+    text = (place / "buildserver.toml").read_text()
+    assert f'addresses = ["127.0.0.1:{keyed.farm.ports["BUILDTOOL_PB_PORT"]}"]' in text
+    (place / "buildserver.toml").write_text(text.replace("# max_builds = 1", "max_builds = 3"))
+    told = program(keyed, "buildserver.py", "show-info", "--json", BUILDTOOL_BUILD_DIR=str(place))
+    found = json.loads(told.stdout)
+    assert (found["name"], found["max_builds"], found["admin"]) == ("anna", 3, "Ann, room 12")
+    assert found["host_info"].startswith("the old workstation; ")
+    again = keyed.farm.start("again", [str(keyed.farm.root / "bin" / "buildserver.py")], BUILDTOOL_BUILD_DIR=str(place))
+    again.wait_for("registered at 127.0.0.1:.*")
+    status = json.loads(operate(keyed, "status", "--json"))
+    assert [one["slots"] for one in status["stands"]] == [3]
+
+
 def test_who_is_revoked_is_gone_within_a_second_and_is_told_so(keyed: Control) -> None:
     anna = joined(keyed, "anna")
     assert operate(keyed, "revoke", "anna", "--reason", "it was sold").startswith("anna is revoked (1 key)")

@@ -27,6 +27,7 @@ MOST_SECONDS = 3_600
 """The longest that connecting to one may take."""
 
 _EXAMPLE = "tls:farm.example.org:23432"
+_PLACED = "farm.example.org:23432"
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _NAMES = {
     "host": "host",
@@ -92,6 +93,22 @@ def read_addresses(said: object, what: str, port: str = "") -> tuple[MetaserverA
         raise UsageError(f"{what} has {len(found)} addresses: at most {ADDRESSES} are tried")
     _check_alike(found, what)
     return found
+
+
+def read_placed(said: object, what: str) -> tuple[MetaserverAddress, ...]:
+    """Return addresses that each have a port: ``HOST:PORT`` or an endpoint string, in a list. Raises UsageError."""
+    if not isinstance(said, list) or not all(isinstance(one, str) for one in said) or len(said) > ADDRESSES:
+        raise UsageError(f"{what} {quoted(said)} is not a list of at most {ADDRESSES} texts such as {_PLACED!r}")
+    return tuple(_placed(one.strip(), what) for one in said)
+
+
+def _placed(said: str, what: str) -> MetaserverAddress:
+    if said.partition(":")[0].lower() in _KINDS:
+        return _address(said, what, "")
+    host, colon, port = said.rpartition(":")
+    if not colon or not is_port(port) or (":" in host and not host.startswith("[")):
+        raise UsageError(f"{what} {quoted(said)} is no host with its port: say it like {_PLACED}")
+    return MetaserverAddress(valid_host(host, what), int(port))
 
 
 def addresses_meant(

@@ -26,7 +26,7 @@ _TOOL_NAMES = {"CC": ("gcc", "cc", "clang"), "CXX": ("g++", "c++", "clang++"), "
 class AnnouncedCapability:
     """The part of a capability that stays the same; ``machine`` and ``detected`` are as of the start.
 
-    ``time_limit`` is the owner's for one build, in seconds.
+    ``time_limit`` is the owner's for one build, in seconds, and ``about`` what they say of the machine.
     """
 
     platform: Mapping[str, Value]
@@ -39,6 +39,7 @@ class AnnouncedCapability:
     software: str
     rejected: tuple[RejectedToolchain, ...] = ()
     time_limit: int | None = None
+    about: str = ""
 
     def capability(self, changed: Mapping[str, Value]) -> Capability:
         """Return what is announced now; ``changed`` are the machine properties that were looked at again."""
@@ -59,7 +60,8 @@ class AnnouncedCapability:
         """Return the machine in a few words, for people."""
         names = ("os_release", "arch", "cpu_level", "cc_version")
         words = [str(self.detected[name]) for name in names if self.detected.get(name)]
-        return " ".join([*words, f"{self.detected.get('cpus', '?')} processors"])[:TEXT_LIMIT]
+        machine = " ".join([*words, f"{self.detected.get('cpus', '?')} processors"])
+        return (f"{self.about}; {machine}" if self.about else machine)[:TEXT_LIMIT]
 
 
 def announced(

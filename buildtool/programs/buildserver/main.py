@@ -6,17 +6,16 @@ import argparse
 import os
 import socket
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, race
 from twisted.logger import Logger
 
-from buildtool.adapters.control.build_server_link import KEEPALIVE, BuildServerLink, LoginPace
+from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands, changing
 from buildtool.adapters.host.detectors import Machine, detect_machine
 from buildtool.adapters.host.processors import usable_processors
@@ -48,8 +47,10 @@ from buildtool.ports.common import Executor
 from buildtool.programs.buildserver import drain_signals
 from buildtool.programs.buildserver.build_directory import BuildDirectory
 from buildtool.programs.buildserver.capability import AnnouncedCapability, announced, restricted
+from buildtool.programs.buildserver.options import OPTIONS, completed
+from buildtool.programs.buildserver.owner_file import FILE, load_info, load_owner_file, write_samples
 from buildtool.programs.buildserver.platforms import survey_platforms
-from buildtool.programs.buildserver.secret_files import secret_files, secret_values
+from buildtool.programs.buildserver.secret_files import secret_values
 from buildtool.programs.buildserver.show_info import as_json, as_text
 from buildtool.programs.common.joining import FarmEndpoint, join, said_join_line
 from buildtool.programs.common.output import say
@@ -64,14 +65,13 @@ from buildtool.programs.common.program import (
     software,
 )
 from buildtool.programs.common.reaching import Reach, joined_addresses, reach
-from buildtool.programs.common.subcommands import REACHING, How, Subcommand, Subcommands, number, switch, valued
+from buildtool.programs.common.subcommands import Subcommand, Subcommands
 from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
 log = Logger()
 
 PROGRAM = "buildserver.py"
-MOST_BUILDS = 64
 THREADS = 8
 
 THREADS_GRACE = 5.0
@@ -83,7 +83,11 @@ def _found(
 ) -> tuple[str, BuildDirectory, AnnouncedCapability]:
     """Return this machine's name, its directory and what it offers. Raises UsageError, ConfigurationError."""
     if own is not None and said.name not in ("", own.name):
-        raise UsageError(f"--name {said.name!r} is not usable: this machine has joined as {own.name}")
+        raise UsageError(
+            f"--name {said.name!r} is not usable: this machine has joined as {own.name} (a name may also stand in "
+            f"{settings.build_dir / FILE})"
+        )
+    info = load_info(settings.build_dir)
     name = own.name if own is not None else said.name or socket.gethostname()
     if not is_server_name(name):
         raise UsageError(f"--name {name!r} is not usable: {SERVER_NAME_WORDS}")
@@ -94,16 +98,17 @@ def _found(
         settings.projects,
         detected,
         max_builds=said.max_builds,
-        admin=said.admin,
+        admin=said.admin or info.admin,
         software=software(),
         found=survey,
         time_limit=said.time_limit,
     )
-    return name, place, restricted(everything, choice)
+    return name, place, evolve(restricted(everything, choice), about=info.about)
 
 
 def _show_info(said: argparse.Namespace) -> int:
-    name, _, found = _found(said, load_settings(said.config, secrets=False))
+    settings = load_settings(said.config, secrets=False)
+    name, _, found = _found(completed(said, load_owner_file(settings.build_dir).options), settings)
     say(as_json(name, found) if said.json else as_text(name, found))
     return EXIT_OK
 
@@ -123,6 +128,7 @@ def _serve(said: argparse.Namespace) -> int:
         log.info(
             "joined {where} as {name}; its key is in {place}", where=line.where, name=own.name, place=store.directory
         )
+        _complete(settings.build_dir, own)
         program = _program(said, settings, store, own)
         with program.place.lock():
             return await _served(program, reactor, stop)
@@ -130,9 +136,25 @@ def _serve(said: argparse.Namespace) -> int:
     return run(PROGRAM, joined, verbose=said.verbose)
 
 
+def _complete(build_dir: Path, own: OwnIdentity) -> None:
+    """Write the owner's files that are missing, and log it. Raises ConfigurationError."""
+    written = write_samples(build_dir, own.name, own.addresses)
+    for path in written:
+        log.info("wrote {path}, which is yours to edit", path=path)
+    there = load_owner_file(build_dir)
+    if there.path not in written and there.addresses and set(there.addresses).isdisjoint(joined_addresses(own)):
+        log.warn(
+            "{path} was there and is left as it is, but none of its addresses is one of the invitation: edit it",
+            path=there.path,
+        )
+
+
 def _program(said: argparse.Namespace, settings: Settings, store: CredentialStore, own: OwnIdentity | None) -> _Program:
+    """Return the program as it was said, and as the owner's file completes that. Raises BuildToolError."""
+    owners = load_owner_file(settings.build_dir)
+    said = completed(said, owners.options)
     name, place, found = _found(said, settings, own)
-    configured = settings.addresses if own is None else joined_addresses(own)
+    configured = owners.addresses or (settings.addresses if own is None else joined_addresses(own))
     addresses = addresses_meant(said.host or (), said.port, configured, use_tls=said.use_tls)
     return _Program(settings, name, place, found, said, addresses, store, own)
 
@@ -284,34 +306,6 @@ async def _told_to_leave(server: BuildServer, stop: StopRequest, drain: StopRequ
 # --- the command line ------------------------------------------------------------------------------------
 
 
-_OPTIONS: Mapping[str, How] = {
-    "--name": valued("what the farm knows this machine as (default: its host name)", default=""),
-    "--max-builds": valued("builds at once (default 1)", "N", number(1, MOST_BUILDS), default=1),
-    "--platforms": valued(
-        "offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples", "NAMES"
-    ),
-    "--no-cross": switch("look for no cross compilers", "cross"),
-    "--toolchains": valued("a TOML file of toolchains that are not found by themselves", "FILE", Path),
-    **REACHING,
-    "--join": valued(
-        "join a farm with the line of an invitation, then serve: the line, a file with it, or - for standard input "
-        "(default: $BUILDTOOL_JOIN)", "LINE",
-    ),
-    "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
-    "--secret-files": valued(
-        "mask the values in these files in the logs of builds", "FILES", secret_files, default=(),
-    ),
-    "--admin": valued(
-        "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT", default=""
-    ),
-    "--maxdelay": valued("most seconds between logins (default 300)", "S", number(1, 86400), default=300),
-    "--maxretries": valued("end when N logins in a row failed (default: never)", "N", number(1, 10**6)),
-    "--keepalive": valued(
-        f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})",
-        "S", number(1, 3600), default=int(KEEPALIVE),
-    ),
-}  # fmt: skip
-
 COMMAND_LINE: Subcommands[int] = Subcommands(
     PROGRAM,
     "Offer this machine to a metaserver: take builds, compile, deliver. SIGTERM hands running builds back; SIGHUP "
@@ -319,14 +313,14 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
     (
         Subcommand(
             "serve", "take builds until it is told to stop", "--config farm/config.py --name attic --max-builds 2",
-            _serve, options=tuple(_OPTIONS),
+            _serve, options=tuple(OPTIONS),
         ),
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
-            _show_info, options=(*_OPTIONS, "--json"),
+            _show_info, options=(*OPTIONS, "--json"),
         ),
     ),
-    _OPTIONS,
+    OPTIONS,
     EXIT_CODES | {
         EXIT_UNAVAILABLE: "the metaserver cannot be reached: as many logins failed as --maxretries says",
         EXIT_REFUSED: "refused by the metaserver, which speaks another version of the protocol",

@@ -16,6 +16,8 @@ def as_json(name: str, found: AnnouncedCapability) -> str:
     data = {
         "name": name,
         "software": found.software,
+        "admin": found.admin,
+        "host_info": found.host_info(),
         "max_builds": found.max_builds,
         "time_limit": found.time_limit,
         "offers": [_offer_as_json(offer) for offer in found.offers],
@@ -41,6 +43,8 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
 def as_text(name: str, found: AnnouncedCapability) -> str:
     """Return what is announced, for people."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
+    rows += [("admin", found.admin)] if found.admin else []
+    rows += [("about it", found.about)] if found.about else []
     rows += [] if found.time_limit is None else [("time limit", f"{found.time_limit} s for one build")]
     rows += [(label, _words(value)) for label, value in found.detected.items()]
     for offer in found.offers:

@@ -1,0 +1,63 @@
+"""The options of ``bin/buildserver.py``: said on its command line, or else in the owner's file, or else the default.
+
+Covered by tests/programs/buildserver/test_owner_file.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from buildtool.adapters.control.build_server_link import KEEPALIVE
+from buildtool.programs.buildserver.secret_files import secret_files
+from buildtool.programs.common.subcommands import REACHING, How, number, switch, valued
+
+MOST_BUILDS = 64
+
+OPTIONS: Mapping[str, How] = {
+    "--name": valued("what the farm knows this machine as (default: its host name)"),
+    "--max-builds": valued("builds at once (default 1)", "N", number(1, MOST_BUILDS)),
+    "--platforms": valued(
+        "offer only these, such as native,ppc: kinds (native, cross, emulated), architectures or triples", "NAMES"
+    ),
+    "--no-cross": {**switch("look for no cross compilers", "cross"), "default": None},
+    "--toolchains": valued("a TOML file of toolchains that are not found by themselves", "FILE", Path),
+    **REACHING,
+    "--join": valued(
+        "join a farm with the line of an invitation, then serve: the line, a file with it, or - for standard input "
+        "(default: $BUILDTOOL_JOIN)", "LINE",
+    ),
+    "--time-limit": valued("seconds that one build may take here (default: any)", "S", number(1, 10**7)),
+    "--secret-files": valued("mask the values in these files in the logs of builds", "FILES", secret_files),
+    "--admin": valued(
+        "whom to ask, shown to everybody; an e-mail address is mailed when this machine is missing", "TEXT"
+    ),
+    "--maxdelay": valued("most seconds between logins (default 300)", "S", number(1, 86400)),
+    "--maxretries": valued("end when N logins in a row failed (default: never)", "N", number(1, 10**6)),
+    "--keepalive": valued(
+        f"seconds between heartbeats, at most a quarter of the lease (default {KEEPALIVE:g})", "S", number(1, 3600)
+    ),
+}  # fmt: skip
+"""What ``add_argument`` takes for each."""
+
+DEFAULTS: Mapping[str, object] = {
+    "name": "",
+    "max_builds": 1,
+    "platforms": None,
+    "cross": True,
+    "toolchains": None,
+    "time_limit": None,
+    "secret_files": (),
+    "admin": "",
+    "maxdelay": 300,
+    "maxretries": None,
+    "keepalive": int(KEEPALIVE),
+}
+"""What holds where neither the command line nor the owner's file says anything; None is no limit, or everything."""
+
+
+def completed(said: argparse.Namespace, owners: Mapping[str, object]) -> argparse.Namespace:
+    """Return what was said on the command line, with what the owner's file and then the defaults say of the rest."""
+    spoken = {name: value for name, value in vars(said).items() if value is not None}
+    return argparse.Namespace(**{**vars(said), **DEFAULTS, **owners, **spoken})
