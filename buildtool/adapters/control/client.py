@@ -188,6 +188,8 @@ async def _greeted(way: Way, hello: Hello, clock: IReactorTime, within: float) -
     except (Unavailable, DecodeError) as problem:
         why = broker.why or str(problem)
         broker.leave("this side gave up")
+        if isinstance(problem.__cause__, TLS_ERRORS):
+            raise Unavailable(f"no connection with the metaserver at {where} by TLS: {problem}") from problem.__cause__
         raise Unavailable(f"what answers at {where} is not a metaserver, or not its control port: {why}") from problem
     except BaseException:
         broker.leave("this side gave up")
