@@ -92,7 +92,7 @@ class CredentialStore:
         try:
             text = read_whole(self.disk, path, PEM_LIMIT)
             key = self._read_key()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise storage_unavailable(f"read {path}", error) from error

@@ -140,7 +140,7 @@ def _read(path: Path) -> bytes | None:
     try:
         with path.open("rb") as stream:
             return stream.read(SIZE_LIMIT + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -127,7 +127,10 @@ def test_what_is_wrong_with_the_start_is_said_in_one_line(
     ("wrong", "said"),
     [
         (["--max-builds", "0"], "--max-builds: '0' is not a whole number from 1 to 64 (--help shows an example)"),
-        (["--port", "65\n536"], "--port: '65\\n536' is not a whole number from 1 to 65535 (--help shows an example)"),
+        (
+            ["--port", "65\n536"],
+            "--port: '65\\n536' is not a port: say a number from 1 to 65535 (--help shows an example)",
+        ),
         (["--maxretries", "0"], "--maxretries: '0' is not a whole number from 1 to 1000000 (--help shows an example)"),
         (["--keepalive", "x"], "--keepalive: 'x' is not a whole number from 1 to 3600 (--help shows an example)"),
         (["--time-limit"], "--time-limit: needs a value (--help shows an example)"),
