@@ -37,11 +37,26 @@ trusted = "loopback"
 # The control port, for short messages from requesters and build servers.                 [BUILDTOOL_PB_PORT]
 pb_port = 23432
 
-# The transfer port, for artifacts and logs by HTTP.                                [BUILDTOOL_TRANSFER_PORT]
-transfer_port = 23433
+# The transfer port, for artifacts and logs by HTTP. Where keys are needed the control port has these too, and this
+# port is there only when it is said here.                                          [BUILDTOOL_TRANSFER_PORT]
+# transfer_port = 23433
 
 # The port of the pages.                                                                 [BUILDTOOL_WEB_PORT]
 web_port = 8080
+
+# What each port listens on, in place of `bind`: an address, or "unix:" and a path.
+#                                  [BUILDTOOL_PB_BIND, BUILDTOOL_TRANSFER_BIND, BUILDTOOL_WEB_BIND]
+# pb_bind = "0.0.0.0"
+# transfer_bind = "unix:/run/buildtool/transfers"
+# web_bind = "unix:/run/buildtool/web"
+
+# Which ports speak no TLS though others reach them, of "transfer" and "web".             [BUILDTOOL_PLAIN_PORTS]
+# plain_ports = ["web"]
+
+# An own certificate for browsers, as a public authority gives it: PEM files, which are read again when they change.
+#                                                             [BUILDTOOL_TLS_CERTIFICATE, BUILDTOOL_TLS_KEY]
+# tls_certificate = "/etc/letsencrypt/live/farm.example.org/fullchain.pem"
+# tls_key = "/etc/letsencrypt/live/farm.example.org/privkey.pem"
 
 # What links in mails and on pages begin with, and where artifacts are fetched. Set them when a reverse proxy stands
 # in front; when left out they are made of `host` and the ports. [BUILDTOOL_PUBLIC_URL, BUILDTOOL_TRANSFER_URL]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from buildtool.configuration.mail_settings import MailSettings
+from buildtool.configuration.port_settings import UNIX, Part
 from buildtool.configuration.settings import Settings
 from buildtool.model.access.ceilings import NO_CEILINGS
 from buildtool.model.addresses import at_port
@@ -17,15 +18,17 @@ def describe(settings: Settings) -> list[str]:
     lines = [
         f"configuration   {settings.path}",
         f"metaserver      {settings.host}, listening on {settings.bind}",
-        f"control port    {settings.pb_port}",
-        f"transfer port   {settings.transfer_port}   {settings.transfer_url}",
-        f"web port        {settings.web_port}   {settings.public_url}",
+        f"control port    {_port(settings, Part.CONTROL)}",
+        f"transfer port   {_port(settings, Part.TRANSFER, settings.transfer_url)}",
+        f"web port        {_port(settings, Part.WEB, settings.public_url)}",
         f"state           {settings.state_dir}",
         f"builds          {settings.build_dir}",
         f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
         *_admission(settings),
     ]
+    if settings.own_files is not None:
+        lines.append("certificate     {}, with the key {}".format(*settings.own_files))
     for project in settings.projects:
         lines.append(f"project         {project.name}, recipe {project.recipe.version}" + _described(project))
         lines += [
@@ -47,6 +50,9 @@ def as_object(settings: Settings) -> dict[str, object]:
         "configuration": str(settings.path),
         "host": settings.host,
         "bind": settings.bind,
+        **{f"{part.value}_bind": settings.place(part).bind for part in Part},
+        "tls": [part.value for part in Part if settings.speaks_tls(part)],
+        "tls_certificate": str(settings.own_files[0]) if settings.own_files else None,
         "pb_port": settings.pb_port,
         "transfer_port": settings.transfer_port,
         "web_port": settings.web_port,
@@ -71,6 +77,17 @@ def _admission(settings: Settings) -> list[str]:
     if not settings.needs_keys:
         return limits
     return [f"confirmed       {settings.confirmed}", f"logins          {settings.logins}", *limits]
+
+
+def _port(settings: Settings, part: Part, url: str = "") -> str:
+    """Return where a part listens, and how it is reached, in words."""
+    if part is Part.TRANSFER and settings.needs_keys and not settings.transfer_apart:
+        return f"none of its own   {url}"
+    place = settings.place(part)
+    words = place.bind if place.bind.startswith(UNIX) else str(place.port)
+    if place.bind != settings.bind and not place.bind.startswith(UNIX):
+        words += f" on {place.bind}"
+    return words + (", TLS" if settings.speaks_tls(part) else "") + (f"   {url}" if url else "")
 
 
 def _described(project: Project) -> str:

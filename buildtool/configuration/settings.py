@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,18 @@ from buildtool.configuration.places import (
     read_transfer_url,
     valid_port,
 )
+from buildtool.configuration.port_settings import (
+    ANYWHERE,
+    BINDS,
+    UNIX,
+    Part,
+    Place,
+    check_apart,
+    is_here,
+    read_listening,
+    read_own_files,
+    read_plain,
+)
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
@@ -46,9 +58,15 @@ from buildtool.project.recipe_check import Within, check_recipes, unbounded
 ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_HOST": "host",
     "BUILDTOOL_BIND": "bind",
+    "BUILDTOOL_PB_BIND": "pb_bind",
+    "BUILDTOOL_TRANSFER_BIND": "transfer_bind",
+    "BUILDTOOL_WEB_BIND": "web_bind",
     "BUILDTOOL_PB_PORT": "pb_port",
     "BUILDTOOL_TRANSFER_PORT": "transfer_port",
     "BUILDTOOL_WEB_PORT": "web_port",
+    "BUILDTOOL_PLAIN_PORTS": "plain_ports",
+    "BUILDTOOL_TLS_CERTIFICATE": "tls_certificate",
+    "BUILDTOOL_TLS_KEY": "tls_key",
     "BUILDTOOL_PUBLIC_URL": "public_url",
     "BUILDTOOL_TRANSFER_URL": "transfer_url",
     "BUILDTOOL_STATE_DIR": "state_dir",
@@ -61,13 +79,18 @@ ENVIRONMENT: dict[str, str] = {
 }
 """Environment variables that take precedence over the file, so that several deployments can run from one."""
 
+_READERS: Mapping[str, Callable[[object, str], object]] = {
+    **PLACES,
+    **dict.fromkeys(BINDS, read_listening),
+    "plain_ports": read_plain,
+}
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
 TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits",
-     "confirmed", "logins"}
+     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key"}
 )  # fmt: skip
 
 
@@ -142,6 +165,9 @@ class Settings:
     the name of a build server is remembered that never built anything. ``trusted`` says who is believed without a key,
     ``tls_names`` under which other hosts the metaserver is reached, ``rights`` who may do what, ``limits`` how much.
     Mail to ``confirmed`` addresses needs no confirmation; who has one among ``logins`` gets a key by mail.
+    ``pb_bind`` and its likes are what a part listens on in place of ``bind``, ``plain_ports`` what speaks no TLS
+    wherever that is, ``own_files`` the certificate that browsers are shown, and its key. ``transfer_apart`` is whether
+    transfers have a port of their own.
     """
 
     path: Path
@@ -167,13 +193,20 @@ class Settings:
     addresses: tuple[MetaserverAddress, ...] = Factory(
         lambda self: (MetaserverAddress(self.host, self.pb_port),), takes_self=True
     )
+    pb_bind: str = ""
+    transfer_bind: str = ""
+    web_bind: str = ""
+    plain_ports: tuple[Part, ...] = field(default=(), converter=read_plain)
+    own_files: tuple[Path, Path] | None = None
+    transfer_apart: bool = True
 
     def __attrs_post_init__(self) -> None:
-        ports: dict[int, str] = {}
-        for name in ("pb_port", "transfer_port", "web_port"):
-            other = ports.setdefault(getattr(self, name), name)
-            if other != name:
-                raise ConfigurationError(f"{other} and {name} are both {getattr(self, name)}: each needs its own port")
+        check_apart([self.place(part) for part in Part])
+        if self.speaks_tls(Part.TRANSFER) and not (self.needs_keys or self.own_files):
+            raise ConfigurationError(
+                f"transfer_bind = {self.place(Part.TRANSFER).bind!r} is where others come, and who has no key cannot "
+                'know it there: say trusted = "nobody", an own tls_certificate, or plain_ports = ["transfer"]'
+            )
         names: set[str] = set()
         for project in self.projects:
             if project.name in names:
@@ -183,17 +216,28 @@ class Settings:
     @property
     def needs_keys(self) -> bool:
         """Whether who connects needs a key, so that TLS is spoken: not where all are trusted who can connect."""
-        return _needs_keys(self.trusted, self.bind)
+        return _needs_keys(self.trusted, self.place(Part.CONTROL).bind)
+
+    def place(self, part: Part) -> Place:
+        """Return where a part listens."""
+        bind, port = getattr(self, f"{part.value}_bind") or self.bind, getattr(self, f"{part.value}_port")
+        return Place(part, bind, port)
+
+    def speaks_tls(self, part: Part) -> bool:
+        """Return whether a part speaks TLS where it listens."""
+        if part is Part.CONTROL:
+            return self.needs_keys
+        if part in self.plain_ports or is_here(self.place(part).bind):
+            return False
+        return self.trusted is not Trusted.EVERYBODY or self.own_files is not None
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses under which the metaserver is reached, for its certificate."""
         urls = (urlsplit(url).hostname or "" for url in (self.public_url, self.transfer_url))
-        found = (self.host, *(one.host for one in self.addresses))
-        anywhere = ("0.0.0.0", "::")  # noqa: S104 - compared only
-        return tuple(
-            dict.fromkeys(one for one in (*found, self.bind, *urls, *self.tls_names) if one and one not in anywhere)
-        )
+        binds = (self.bind, *(self.place(part).bind for part in Part))
+        names = (self.host, *(one.host for one in self.addresses), *binds, *urls, *self.tls_names)
+        return tuple(dict.fromkeys(one for one in names if one not in ("", *ANYWHERE) and not one.startswith(UNIX)))
 
     def project(self, name: str) -> Project:
         """Return the project of that name. Raises UnknownProject, which lists those that there are."""
@@ -239,10 +283,11 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
     _check_apart(state_dir, build_dir)
     bind, trusted = given.get("bind", _default_bind(host)), _trusted(given.get("trusted", Trusted.NOBODY))
-    own_transfers = f"http://{in_url(host)}:{transfer_port}"
-    needs_keys = isinstance(bind, str) and _needs_keys(trusted, read_bind(bind))
+    binds = {name: read_listening(given[name], f"{name} =") for name in BINDS if name in given}
+    own_pages, own_transfers = f"http://{in_url(host)}:{web_port}", f"http://{in_url(host)}:{transfer_port}"
+    needs_keys = isinstance(bind, str) and _needs_keys(trusted, binds.get("pb_bind") or read_bind(bind))
     if needs_keys:
-        own_transfers = f"https://{in_url(host)}:{pb_port}"
+        own_pages = own_transfers = f"https://{in_url(host)}:{pb_port}"
     return Settings(
         path=path,
         host=host,
@@ -250,7 +295,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         pb_port=pb_port,  # type: ignore[arg-type] # validated by Settings
         transfer_port=transfer_port,  # type: ignore[arg-type] # validated by Settings
         web_port=web_port,  # type: ignore[arg-type] # validated by Settings
-        public_url=given.get("public_url", f"http://{in_url(host)}:{web_port}"),
+        public_url=given.get("public_url", own_pages),
         transfer_url=given.get("transfer_url", own_transfers),
         state_dir=state_dir,
         build_dir=build_dir,
@@ -265,6 +310,12 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
         logins=read_mail_domains("logins", given.get("logins", ("*",))),
         addresses=addresses,
+        pb_bind=binds.get("pb_bind", ""),
+        transfer_bind=binds.get("transfer_bind", ""),
+        web_bind=binds.get("web_bind", ""),
+        plain_ports=given.get("plain_ports", ()),
+        own_files=read_own_files(path, given.get("tls_certificate"), given.get("tls_key")),
+        transfer_apart="transfer_port" in given or "transfer_bind" in given,
     )
 
 
@@ -302,8 +353,8 @@ def _overrides() -> dict[str, object]:
         elif name == "host":
             read_metaserver(Path(), said, 1, f"${variable} =")  # so that what is wrong is blamed on the variable
             found[name] = said
-        elif name in PLACES:
-            found[name] = PLACES[name](said, f"${variable} =")
+        elif name in _READERS:
+            found[name] = _READERS[name](said, f"${variable} =")
         else:
             found[name] = said
     return found

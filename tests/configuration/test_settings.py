@@ -99,7 +99,7 @@ def test_an_empty_configuration_has_usable_defaults(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, ""))
     assert (settings.host, settings.bind) == ("127.0.0.1", "127.0.0.1")
     assert (settings.pb_port, settings.transfer_port, settings.web_port) == (23432, 23433, 8080)
-    assert (settings.public_url, settings.transfer_url) == ("http://127.0.0.1:8080", "https://127.0.0.1:23432")
+    assert (settings.public_url, settings.transfer_url) == ("https://127.0.0.1:23432",) * 2
     assert settings.state_dir == tmp_path / "var/metaserver"
     assert (settings.mail, settings.projects) == (None, ())
 
@@ -113,8 +113,10 @@ def test_the_checkouts_own_configuration_is_sound() -> None:
 
 
 def test_urls_follow_from_host_and_ports_unless_they_are_said(tmp_path: Path) -> None:
-    said = load_settings(write(tmp_path, "host = '::1'\nweb_port = 81\ntransfer_url = 'https://files.example/x/'"))
-    assert said.public_url == "http://[::1]:81"
+    text = "host = '::1'\npb_port = 443\nweb_port = 81\ntransfer_url = 'https://files.example/x/'\n"
+    said = load_settings(write(tmp_path, text))
+    assert said.public_url == "https://[::1]:443"
+    assert load_settings(write(tmp_path, f"{text}trusted = 'loopback'")).public_url == "http://[::1]:81"
     assert said.transfer_url == "https://files.example/x"
 
 
@@ -199,7 +201,7 @@ def test_the_environment_takes_precedence(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     settings = load_settings(path)
     assert (settings.host, settings.bind, settings.pb_port) == ("127.0.0.2", "127.0.0.2", 2)
-    assert (settings.public_url, settings.transfer_url) == ("http://127.0.0.2:3", "https://127.0.0.2:2")
+    assert (settings.public_url, settings.transfer_url) == ("https://127.0.0.2:2",) * 2
     assert (settings.state_dir, settings.build_dir) == (Path("/y"), Path("/z"))
     assert settings.mail == MailSettings("mail", 25, "buildtool@localhost")
 
@@ -525,7 +527,7 @@ def test_a_recipe_is_tried_when_the_configuration_is_checked(tmp_path: Path, pla
 
 
 def test_what_was_understood_is_described(tmp_path: Path) -> None:
-    settings = load_settings(write(tmp_path, f"web_port = 81\nprojects = [{project(tmp_path)}]"))
+    settings = load_settings(write(tmp_path, f"trusted = 'loopback'\nweb_port = 81\nprojects = [{project(tmp_path)}]"))
     lines = "\n".join(describe(settings))
     for part in (
         str(tmp_path / "config.py"),

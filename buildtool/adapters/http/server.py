@@ -5,7 +5,7 @@ headers are complete; its handler then takes the body in pieces and answers. A r
 peer still sends is thrown away for a short while, so that it can read the answer, and then the connection is cut.
 
 One of Twisted's private names is overridden (``_respondToBadRequestAndDisconnect``): nothing public says what is
-answered to what is no HTTP.
+answered to what is no HTTP. Two are read (``_buffer``, ``_dataBuffer``): nothing public says whether anything waits.
 """
 
 # Much of twisted.web.http carries no annotations, so calling it is no mistake of this module.
@@ -68,6 +68,11 @@ class StreamingChannel(http.HTTPChannel):
         """Read more at once than Twisted usually does: what comes here is mostly long."""
         super().connectionMade()
         self.transport.bufferSize = PIECE
+
+    @property
+    def between_requests(self) -> bool:
+        """Whether nothing of a request is there or unanswered."""
+        return not (self.requests or self.lingering or self._buffer or self._dataBuffer)
 
     def stands(self, state: ConnectionState) -> None:
         self.site.admitting.stands(self, state, self.site.reactor.seconds())

@@ -49,6 +49,8 @@ _LOGS = re.compile(r"/logs/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _SOURCES = re.compile(r"/sources/([1-9][0-9]{0,17})/([0-9]{1,9})")
 _ARTIFACTS = re.compile(r"/artifacts/([0-9a-f]{64})/([^/]*)")
 
+_TRANSFER = re.compile(rb"/(?:uploads|sources|artifacts)(?:/.*)?|/logs/[^/]*/.*", re.DOTALL)
+
 _STATUS: tuple[tuple[type[BuildToolError], int], ...] = (
     (BadTicket, http.UNAUTHORIZED),
     (BadOffset, http.CONFLICT),
@@ -66,6 +68,11 @@ _COMMON: Headers = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "sandbox; default-src 'none'"),
 )
+
+
+def is_transfer(path: bytes) -> bool:
+    """Return whether a path is one of transfers, whether or not there is anything; ``/logs/17`` is a page's."""
+    return _TRANSFER.fullmatch(path) is not None
 
 
 class TransferSite(StreamingSite):

@@ -17,7 +17,7 @@ from attrs import frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = [
@@ -40,6 +40,8 @@ RENEWED_AFTER = 2 / 3
 
 Key = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
+ShownKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+"""The kinds of keys that a certificate that the operator brings may have."""
 
 
 @frozen
@@ -100,7 +102,7 @@ def certificate_request(key: Key, name: str) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
-def key_id(key: Key | x509.Certificate) -> str:
+def key_id(key: ShownKey | x509.Certificate) -> str:
     """Return what identifies a key: the SHA-256 of its SubjectPublicKeyInfo, 64 hex digits (as RFC 7469 pins)."""
     found = key.public_key()
     der = found.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

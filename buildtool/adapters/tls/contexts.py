@@ -8,24 +8,31 @@ Tested by tests/adapters/tls/test_one_port.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from buildtool.adapters.tls.certificates import Identified, key_id
+from buildtool.adapters.tls.certificates import Identified, ShownKey, key_id
 from buildtool.errors import InternalError
 
-__all__ = ["ANY_HTTP", "CONTROL", "ClientTls", "ServerTls"]
+__all__ = ["ANY_HTTP", "CONTROL", "ClientTls", "PortTls", "ServerTls"]
 
 CONTROL = b"buildtool/3"
 """The name of Perspective Broker as we speak it, for ALPN (RFC 7301)."""
 
 ANY_HTTP = b"http/1.1"
 """The name of HTTP; a peer that names nothing speaks it too."""
+
+OF_THE_FARM = b"buildtool"
+"""What the names begin with of which a peer says one that knows the farm by its own authority."""
+
+KNOWS_FARM = b"buildtool-farm"
+"""A name that is never agreed on: with it a peer that speaks HTTP asks to be shown the farm's own certificate."""
 
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """The suites of TLS 1.2, in OpenSSL's words: forward secrecy and authenticated encryption. TLS 1.3 has no others."""
@@ -41,20 +48,37 @@ class UnknownProtocol(SSL.Error):
     """A peer names only protocols that are not spoken here."""
 
 
-@implementer(IOpenSSLServerConnectionCreator)
+class Shown(Protocol):
+    """A certificate with its private key, and the certificates that lead on from it to its authority."""
+
+    @property
+    def key(self) -> ShownKey:
+        """The private key."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The certificate."""
+
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        """The certificates that follow it."""
+
+
 @define(eq=False)
 class ServerTls:
-    """The certificates that a port shows and believes by TLS. They can be changed; connections that there are go on.
+    """The certificates that ports show, and the authorities that they believe; both may be changed while it runs.
 
     ``identity`` is shown with ``chain``, the certificates that lead on from it to the authority. ``believed`` are the
-    authorities whose certificates clients may show, which they need not. ``protocols`` are the names of ALPN.
+    authorities whose certificates clients may show, which they need not. ``own`` is what the operator brought, such as
+    a public authority's certificate, for clients that do not say that they know the farm.
     """
 
     identity: Identified
     chain: Sequence[x509.Certificate]
     believed: Sequence[x509.Certificate] = ()
-    protocols: Sequence[bytes] = (CONTROL, ANY_HTTP)
-    _context: SSL.Context = field(init=False)
+    own: Shown | None = None
+    _farm: SSL.Context = field(init=False)
+    _others: SSL.Context = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.take(self.identity, self.chain, self.believed)
@@ -63,24 +87,43 @@ class ServerTls:
         self, identity: Identified, chain: Sequence[x509.Certificate], believed: Sequence[x509.Certificate]
     ) -> None:
         """Show another certificate, and believe others, from the next connection on. Raises ValueError, in words."""
-        context = _context(believed)
-        _show(context, identity, chain)
-        context.set_verify(SSL.VERIFY_PEER, _pass_expired)
-        for one in believed:
-            context.add_client_ca(one)
-        context.set_alpn_select_callback(self._select)
-        self._context, self.identity, self.chain, self.believed = context, identity, chain, believed
+        self._farm = _server_context(identity.key, identity.certificate, chain, believed)
+        self.identity, self.chain, self.believed = identity, chain, believed
+        self.take_own(self.own)
 
-    def serverConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+    def take_own(self, own: Shown | None) -> None:
+        """Show others another certificate from the next connection on. Raises ValueError, in words."""
+        self._others = self._farm
+        if own is not None:
+            self._others = _server_context(own.key, own.certificate, own.chain, self.believed)
+        self.own = own
+
+    def context(self, named: Iterable[bytes]) -> SSL.Context:
+        """Return what is shown to a client that names these protocols."""
+        return self._farm if any(one.startswith(OF_THE_FARM) for one in named) else self._others
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@frozen(eq=False)
+class PortTls:
+    """The TLS of one port. The factory of its protocols has ``spoken``, names for ALPN, the preferred ones first."""
+
+    shown: ServerTls
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return OpenSSL's part of a new connection."""
-        return SSL.Connection(self._context, None)
+        connection = SSL.Connection(self.shown.context(()), None)
+        connection.set_app_data(protocol)  # as Twisted does
+        return connection
 
-    def _select(self, _connection: SSL.Connection, named: list[bytes]) -> bytes:
-        for name in self.protocols:
-            if name in named:
-                return name
-        # Twisted reads OpenSSL's errors as triples.
-        raise UnknownProtocol([("", "", f"it speaks none of {', '.join(one.decode() for one in self.protocols)}")])
+
+def _select(connection: SSL.Connection, named: list[bytes]) -> bytes:
+    spoken: Sequence[bytes] = connection.get_app_data().factory.spoken
+    for name in spoken:
+        if name in named:
+            return name
+    # Twisted reads OpenSSL's errors as triples.
+    raise UnknownProtocol([("", "", f"it speaks none of {', '.join(one.decode() for one in spoken)}")])
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -104,9 +147,9 @@ class ClientTls:
     def __attrs_post_init__(self) -> None:
         context = _context(self.believed)
         if self.identity is not None:
-            _show(context, self.identity, ())
+            _show(context, self.identity.key, self.identity.certificate, ())
         context.set_verify(SSL.VERIFY_PEER, _pass_times if self.any_time else _pass_none)
-        context.set_alpn_protos([self.protocol])
+        context.set_alpn_protos([self.protocol] if self.protocol == CONTROL else [self.protocol, KNOWS_FARM])
         self._context = context
 
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -147,10 +190,27 @@ def _context(believed: Sequence[x509.Certificate]) -> SSL.Context:
     return context
 
 
-def _show(context: SSL.Context, identity: Identified, chain: Iterable[x509.Certificate]) -> None:
-    if key_id(identity.key) != key_id(identity.certificate):
+def _server_context(
+    key: ShownKey,
+    certificate: x509.Certificate,
+    chain: Iterable[x509.Certificate],
+    believed: Sequence[x509.Certificate],
+) -> SSL.Context:
+    context = _context(believed)
+    _show(context, key, certificate, chain)
+    context.set_verify(SSL.VERIFY_PEER, _pass_expired)
+    for one in believed:
+        context.add_client_ca(one)
+    context.set_alpn_select_callback(_select)
+    return context
+
+
+def _show(
+    context: SSL.Context, key: ShownKey, certificate: x509.Certificate, chain: Iterable[x509.Certificate]
+) -> None:
+    if key_id(key) != key_id(certificate):
         raise ValueError("the certificate is not of this private key")
-    context.use_certificate(identity.certificate)
-    context.use_privatekey(identity.key)
+    context.use_certificate(certificate)
+    context.use_privatekey(key)
     for one in chain:
         context.add_extra_chain_cert(one)

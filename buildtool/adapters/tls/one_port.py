@@ -28,7 +28,8 @@ from zope.interface import implementer
 from buildtool.adapters.network.connection_shares import ConnectionShares, NoRoom
 from buildtool.adapters.network.endpoints import address_of, network_at
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
+from buildtool.adapters.tls.client_hello import named_protocols
+from buildtool.adapters.tls.contexts import ANY_HTTP, PortTls, ServerTls
 from buildtool.adapters.tls.words import ALERT_RECORD
 from buildtool.errors import LimitReached
 
@@ -188,9 +189,14 @@ class _Beginning(Protocol):
 class _PlainSpokenToo(TLSMemoryBIOProtocol):
     """TLS over a transport, for a peer that may not know that TLS is spoken here, and may not end it with us."""
 
+    factory: _Listening
+
     heard = False
     """Whether the peer has begun to speak TLS."""
     _ending: IDelayedCall | None = None
+
+    _hello: bytes | None = b""
+    """What came of the first message; None once it has been looked at."""
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt, unless the first byte says that this is no TLS."""
@@ -198,6 +204,13 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
             self.say_plainly(PLAIN)
             return
         self.heard = True
+        if self._hello is not None:
+            self._hello += data
+            named = named_protocols(self._hello)
+            if named is None:
+                return
+            data, self._hello = self._hello, None
+            self.getHandle().set_context(self.factory.shown.context(named))
         super().dataReceived(data)
 
     def say_plainly(self, words: bytes) -> None:
@@ -231,9 +244,13 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
 
 
 class _Listening(TLSMemoryBIOFactory):
-    """What listens with TLS."""
+    """What listens with TLS; ``shown`` says which certificate a client sees, ``spoken`` are the names for ALPN."""
 
     protocol = _PlainSpokenToo
+
+    def __init__(self, shown: ServerTls, port: OnePort) -> None:
+        super().__init__(PortTls(shown), isClient=False, wrappedFactory=port, clock=port.clock)
+        self.shown, self.spoken = shown, tuple(port.spoken)
 
     def buildProtocol(self, addr: IAddress | None) -> _PlainSpokenToo | None:  # type: ignore[override] # a factory may
         """Return the connection's protocol, or None (which closes it) where the port takes no more."""
@@ -242,5 +259,5 @@ class _Listening(TLSMemoryBIOFactory):
 
 
 def listening(tls: ServerTls, port: OnePort) -> TLSMemoryBIOFactory:
-    """Return the factory to listen with on a TCP port."""
-    return _Listening(tls, isClient=False, wrappedFactory=port, clock=port.clock)
+    """Return the factory to listen with on a port."""
+    return _Listening(tls, port)

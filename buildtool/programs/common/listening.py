@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.tcp import Port
 
+from buildtool.configuration.port_settings import UNIX
 from buildtool.errors import ConfigurationError, PortTaken
 
 BACKLOG = 512
 """Connections that may wait to be accepted: a whole farm that returns after a restart."""
 
+
+MODE = 0o660
+"""The permissions of a socket: its group is a proxy's."""
 
 AT_ONCE = 10
 """Connections that are accepted in one turn of the reactor: each takes time for which all that are there wait."""
@@ -33,8 +38,11 @@ def listen(
 ) -> IListeningPort:
     """Listen on ``bind``:``port``. Raises PortTaken or ConfigurationError naming the port and what set it.
 
-    That is ``flag`` of the command line, or else ``setting``.
+    That is ``flag`` of the command line, or else ``setting``. ``bind`` may be ``unix:`` and a path, where the port does
+    not count.
     """
+    if bind.startswith(UNIX):
+        return _listen_unix(reactor, factory, Path(bind.removeprefix(UNIX)), setting)
     made = _Port(port, factory, BACKLOG, bind, reactor)
     try:
         made.startListening()
@@ -49,3 +57,20 @@ def listen(
         words = getattr(error.socketError, "strerror", None) or str(error.socketError)
         raise ConfigurationError(f"cannot listen on {bind}:{port} ({setting}): {words}") from error
     return made
+
+
+def _listen_unix(reactor: ReactorBase, factory: IProtocolFactory, path: Path, setting: str) -> IListeningPort:
+    """Listen on a socket in the file system; one that a program that has ended left there is replaced.
+
+    Its owner and group may connect.
+    """
+    name = setting.replace("_port", "_bind")
+    try:
+        return reactor.listenUNIX(str(path), factory, BACKLOG, MODE, wantPID=True)  # type: ignore[attr-defined, no-any-return]
+    except CannotListenError as error:
+        words = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        if getattr(error.socketError, "errno", errno.EADDRINUSE) == errno.EADDRINUSE:
+            raise PortTaken(f"{path} ({name}) is taken: another program listens there, or it is no socket") from error
+        raise ConfigurationError(f"cannot listen on {path} ({name}): {words}") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {path} ({name}): {error.strerror}") from error

@@ -6,17 +6,15 @@ Tested by tests/e2e/test_identities.py.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from attrs import define
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.control.gateway import Identify, anybody
-from buildtool.adapters.network.violation_log import ViolationLog
 from buildtool.adapters.tls.authority import Authority
 from buildtool.adapters.tls.contexts import ServerTls
-from buildtool.adapters.tls.one_port import OnePort, anybody_may, listening
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.concurrency.periodic import PeriodicTask
@@ -54,12 +52,6 @@ class FarmIdentities:
         """What a peer that joins or renews may ask."""
         codes = self.accounts.codes.handlers if self.accounts.codes is not None else {}
         return {**self.accounts.joining, **self.accounts.keeping, **codes}
-
-    def listener(
-        self, spoken: Mapping[bytes, IProtocolFactory], begins: Callable[[str], None] = anybody_may
-    ) -> IProtocolFactory:
-        """Return what listens with TLS on a port that speaks these protocols; ``begins`` is asked at each handshake."""
-        return listening(self.tls, OnePort(spoken, self.timers, ViolationLog(self.timers), begins=begins))
 
     async def look(self, _task: PeriodicTask) -> float:
         """Renew the metaserver's certificate where it is time; return in how many seconds to look again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from types import FrameType
@@ -22,10 +23,14 @@ from buildtool.configuration.settings import Settings, check_projects, load_sett
 from buildtool.errors import BuildToolError, ConfigurationError
 from buildtool.ports.common import Executor
 from buildtool.programs.common.beginning import is_ignored
+from buildtool.programs.common.farm_tls import check_own_files
 
 log = Logger()
 
-FIXED = ("bind", "pb_port", "transfer_port", "web_port", "state_dir", "lease")
+FIXED = (
+    "bind", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "pb_port", "transfer_port", "web_port", "state_dir",
+    "lease",
+)  # fmt: skip
 """The settings that are not taken over while the metaserver runs: they say what it has open, or has promised."""
 
 
@@ -42,6 +47,7 @@ def reread(old: Settings) -> Settings:
         raise ConfigurationError(
             f"{', '.join(moved)} cannot be changed while the metaserver runs: restart it, or set them back"
         )
+    check_own_files(old, settings, time.time())
     return settings
 
 

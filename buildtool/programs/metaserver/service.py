@@ -8,7 +8,7 @@ from functools import partial
 from attrs import define, field
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -16,6 +16,7 @@ from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import listen_control, operator_factory
 from buildtool.adapters.http.handling import Oversight
+from buildtool.adapters.http.one_site import OneSite
 from buildtool.adapters.http.routes import HttpLimits
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer, MailerLimits
@@ -33,6 +34,7 @@ from buildtool.adapters.storage.directory_lock import DATABASE
 from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.authorised import authorised
@@ -46,11 +48,10 @@ from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
-from buildtool.model.access.rights import Rights
 from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
-from buildtool.programs.common.listening import listen
+from buildtool.programs.common.farm_tls import Ports, open_tls
 from buildtool.programs.common.shutdown import ShutdownList
 from buildtool.programs.metaserver.admission import FarmCeilings, admit
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
@@ -61,7 +62,7 @@ from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
 from buildtool.programs.metaserver.sources import open_sources, packed
 from buildtool.programs.metaserver.state_directory import OpenState, StartOptions, open_state
-from buildtool.programs.webserver.site import web_site
+from buildtool.programs.webserver.site import PagesSite, web_site
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.servers.names import DAY
@@ -210,14 +211,14 @@ class Metaserver:
         )
         closing.add("the connections of the transfer port", site.disconnect)
         keys = identities.keys if identities is not None else {}
-        services = (requests.handlers, build_servers.handlers, keys)
-        self._serve(gateway, identities, [authorised(one, self._rights) for one in services], site, keeping)
-        show = self._show(stored, requests) if self.pages else None
+        pages, show = self._pages(stored, requests)
+        services = self._authorised(requests.handlers, build_servers.handlers, keys)
+        take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
             mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys.secret))
-            if show is not None:
-                show(settings)
+            show(settings)
+            take(settings)
             state.names.kept = _names_kept(settings)
             await broker.reconfigure(_policies(settings))
             await end_outdated_builds(settings, broker)
@@ -228,9 +229,12 @@ class Metaserver:
         self._operate(operators, identities, timers)
         mailer.startService()
 
-    def _rights(self) -> Rights:
-        """Return the table of rights that holds now."""
-        return self.configuration.settings.rights
+    def _settings(self) -> Settings:
+        """Return the settings that hold now."""
+        return self.configuration.settings
+
+    def _authorised(self, *services: Handlers) -> list[Handlers]:
+        return [authorised(one, lambda: self._settings().rights) for one in services]
 
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
@@ -255,17 +259,37 @@ class Metaserver:
         services: Sequence[Handlers],
         site: TransferSite,
         keeping: Housekeeping,
-    ) -> None:
-        """Listen for build servers, requesters and transfers: by TLS all on one port where keys say who is there."""
-        settings, control = self.configuration.settings, gateway.factory(*services)
-        if identities is None:
-            self._listen(site, settings.transfer_port, "transfer_port")
-            self._listen(control, settings.pb_port, "pb_port")
+        pages: PagesSite,
+    ) -> Callable[[Settings], None]:
+        """Listen for build servers, requesters, transfers and visitors: by TLS all on one port where keys are needed.
+
+        Return what takes other settings over.
+        """
+        settings, control, tasks = self._settings(), gateway.factory(*services), list[PeriodicTask]()
+        shown = identities.tls if identities is not None else None
+        tls = open_tls(self._settings, shown, WallClock(), keeping.timers, self._ceilings.handshake)
+        ports = Ports(self.reactor, self._settings, self._closing, tls)
+        if identities is None or settings.transfer_apart:
+            ports.listen(Part.TRANSFER, site)
+        if self.pages:
+            ports.listen(Part.WEB, pages)
+        if tls is not None:
+            keeping.conditions.sources = (*keeping.conditions.sources, tls.problems)
+            keeping.task("the look at certificates", tls.look)
+        if identities is None or tls is None:
+            ports.listen(Part.CONTROL, control)
         else:
             self._ended = gateway.end_key
-            keeping.task("the renewal of the certificate", identities.look)
-            both = identities.listener({CONTROL: control, ANY_HTTP: site}, self._ceilings.handshake)
-            self._listen(both, settings.pb_port, "pb_port")
+            tasks.append(keeping.task("the renewal of the certificate", identities.look))
+            ports.listen(Part.CONTROL, tls.listener({CONTROL: control, ANY_HTTP: OneSite(site, pages)}))
+
+        def take(settings: Settings) -> None:
+            for task in tasks:
+                task.hasten()
+            if tls is not None:
+                tls.take(settings)
+
+        return take
 
     async def _look_after(
         self,
@@ -309,23 +333,22 @@ class Metaserver:
         self._closing.add("the times of the reactor's turns", meter.stop)
         return meter.told
 
-    def _show(self, stored: OpenState, requests: RequestService) -> Callable[[Settings], None]:
-        """Serve the pages; return what makes them anew by other settings."""
+    def _pages(self, stored: OpenState, requests: RequestService) -> tuple[PagesSite, Callable[[Settings], None]]:
+        """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
         pages, questions, clock = SqlPages(reading), LocalQuestions(requests), WallClock()
         site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)
-        self._listen(site, self.configuration.settings.web_port, "web_port")
 
         def show(settings: Settings) -> None:
             site.resource = web_site(settings, pages, stored.logs, clock, questions, questions).resource
 
-        return show
+        return site, show
 
     def _operate(self, operators: OperatorService, identities: FarmIdentities | None, timers: IReactorTime) -> None:
         """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
         handlers = {**operators.handlers, **(identities.accounts.operating if identities is not None else {})}
-        factory = operator_factory(authorised(handlers, self._rights), timers)
+        factory = operator_factory(self._authorised(handlers)[0], timers)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
@@ -343,10 +366,6 @@ class Metaserver:
         looking.clock = timers
         looking.start(seconds, now=False)
         self._closing.add(what, looking.stop)
-
-    def _listen(self, factory: IProtocolFactory, port: int, setting: str) -> None:
-        listening = listen(self.reactor, factory, self.configuration.settings.bind, port, setting)
-        self._closing.add(f"listening on {setting}", lambda: maybeDeferred(listening.stopListening))
 
     def _pool(self, size: int, name: str) -> Threads:
         threads = Threads(self.reactor, size, name)

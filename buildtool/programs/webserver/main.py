@@ -6,17 +6,22 @@ import argparse
 import json
 from functools import partial
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.control.page_questions import MetaserverQuestions
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.clock import WallClock
+from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
+from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.description import as_object, describe
+from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings, load_settings
 from buildtool.model.addresses import at_port
+from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
 from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
@@ -50,20 +55,37 @@ async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop
     reader = StateReader(reactor, settings.state_dir)
     endpoint = machine_at(reactor, settings.host, settings.pb_port)
     where = at_port(settings.host, settings.pb_port)
-    questions = MetaserverQuestions(endpoint, where, IReactorTime(reactor))
+    timers, looking = IReactorTime(reactor), list[PeriodicTask]()
+    questions = MetaserverQuestions(endpoint, where, timers)
     try:
         await reader.pages.health()
         site = web_site(settings, reader.pages, reader.logs, WallClock(), questions, questions)
-        which, flag = (settings.web_port, "") if port is None else (port, "--port")
-        listening = listen(reactor, site, settings.bind, which, "web_port", flag)
-        at = listening.getHost()
-        _log.info("pages on http://{at}/", at=at_port(at.host, at.port))  # type: ignore[attr-defined] # TCP has both
+        place, flag = settings.place(Part.WEB), "" if port is None else "--port"
+        factory: IProtocolFactory = site
+        if settings.speaks_tls(Part.WEB):
+            certificates = partial(kept_certificates, settings.state_dir)
+            tls = FarmTls(ServerTls(*certificates()), WallClock(), timers, certificates)
+            tls.take(settings)
+            looking.append(PeriodicTask("the look at certificates", timers, tls.look))
+            looking[0].start(LOOK_EVERY)
+            factory = tls.listener({ANY_HTTP: site})
+        listening = listen(reactor, factory, place.bind, place.port if port is None else port, "web_port", flag)
+        _log.info("pages on {at}", at=_told(settings, listening.getHost()))
         _log.info("{reason}", reason=await stop.asked())
         await maybeDeferred(listening.stopListening)
     finally:
+        for task in looking:
+            await task.stop()
         questions.close()
         await reader.close()
     return EXIT_OK
+
+
+def _told(settings: Settings, address: object) -> str:
+    """Return where the pages are, for people."""
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return settings.place(Part.WEB).bind
+    return f"http{'s' if settings.speaks_tls(Part.WEB) else ''}://{at_port(address.host, address.port)}/"
 
 
 _PORT = number(0, 65_535, "is no port: say a number from 1 to 65535, or 0 for a free one")

@@ -80,6 +80,11 @@ class _Channel(http.HTTPChannel):
         self._clogged = False
         self._unread = 0
 
+    @property
+    def between_requests(self) -> bool:
+        """Whether nothing of a request is there or unanswered."""
+        return not (self.requests or self._buffer or self._dataBuffer)
+
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
         LineReceiver.dataReceived(self, data)

@@ -64,7 +64,7 @@ class GatewayIdentityTests(TestCase):
         )
         self.tls = ServerTls(
             self.authority.server(["127.0.0.1"], self.now.wall()), self.authority.chain(self.now.wall()),
-            self.authority.believed, [CONTROL],
+            self.authority.believed,
         )  # fmt: skip
         port = OnePort({CONTROL: factory}, self.clock, ViolationLog(self.clock))
         made = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(listening(self.tls, port))

@@ -85,7 +85,8 @@ def test_one_mistake_refuses_the_whole_file_and_the_old_configuration_stays(path
 @pytest.mark.parametrize("name", FIXED)
 def test_what_the_metaserver_has_open_or_promised_is_not_changed_and_is_named(path: Path, name: str) -> None:
     old = load_settings(path)
-    value = {"bind": "'0.0.0.0'", "state_dir": "'elsewhere'", "lease": "30"}.get(name, "4321")
+    other = {"bind": "'0.0.0.0'", "state_dir": "'elsewhere'", "lease": "30", "plain_ports": "['web']"}
+    value = "'127.0.0.7'" if name.endswith("_bind") else other.get(name, "4321")
     path.write_text(f"{PLAIN}{name} = {value}\n")
     with pytest.raises(ConfigurationError, match=f"^{name} cannot be changed"):
         reread(old)
