@@ -44,6 +44,7 @@ __all__ = ["CredentialStore", "OwnIdentity"]
 
 _KEY = "key.pem"
 _IDENTITY = "identity.json"
+_PENDING = "login"
 
 
 @frozen
@@ -124,6 +125,38 @@ class CredentialStore:
         if found is None:
             raise ConfigurationError(f"{self.directory} was removed meanwhile: join again")
         return found
+
+    def pending(self) -> str:
+        """Return whom a login believed that waits for its code (the ``key_id`` of an authority), or ""."""
+        try:
+            return read_whole(self.disk, self.directory / _PENDING, PEM_LIMIT).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise storage_unavailable(f"read {self.directory / _PENDING}", error) from error
+
+    def keep_pending(self, pin: str) -> None:
+        """Keep whom a login believes that waits for its code."""
+        try:
+            make_directories(self.disk, self.directory)
+            self._write(_PENDING, f"{pin}\n".encode(), replace=True)
+        except OSError as error:
+            raise storage_unavailable(f"keep {self.directory / _PENDING}", error) from error
+
+    def forget_pending(self) -> None:
+        """Forget that a login waits."""
+        self._remove(_PENDING)
+
+    def remove(self) -> None:
+        """Remove who this side is, and its key last."""
+        for name in (_PENDING, _IDENTITY, _KEY):
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        try:
+            remove(self.disk, self.directory / name)
+        except OSError as error:
+            raise storage_unavailable(f"remove {self.directory / name}", error) from error
 
     def _read_key(self) -> Key:
         path = self.directory / _KEY

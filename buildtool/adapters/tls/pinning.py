@@ -32,7 +32,7 @@ from buildtool.adapters.tls.certificates import key_id
 from buildtool.adapters.tls.contexts import CONTROL
 from buildtool.errors import Unauthorised, Unavailable
 
-__all__ = ["pinned_authority"]
+__all__ = ["chain_at", "pinned_authority"]
 
 WITHIN = 10.0
 """Seconds that the handshake may take."""
@@ -92,6 +92,17 @@ async def pinned_authority(
 
     Raises Unauthorised where another farm answers, and Unavailable where none does.
     """
+    for one in await chain_at(endpoint, where, clock):
+        if key_id(one) == fingerprint:
+            return one
+    raise Unauthorised(
+        f"what answers at {where} is not the metaserver of this invitation: its key is another one. "
+        "Somebody may listen in between: ask the operator"
+    )
+
+
+async def chain_at(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime) -> list[x509.Certificate]:
+    """Return the certificates that a metaserver shows, none of them believed. Raises Unavailable."""
     looks = _Looks()
     try:
         await wrapClientTLS(_BelievesAnything(), endpoint).connect(Factory.forProtocol(lambda: looks))
@@ -106,10 +117,4 @@ async def pinned_authority(
         raise Unavailable(f"no metaserver answers at {where}: no such host is known") from problem
     except error.ConnectError as problem:
         raise Unavailable(f"no metaserver answers at {where}: {problem}") from problem
-    for one in chain:
-        if key_id(one) == fingerprint:
-            return one
-    raise Unauthorised(
-        f"what answers at {where} is not the metaserver of this invitation: its key is another one. "
-        "Somebody may listen in between: ask the operator"
-    )
+    return chain

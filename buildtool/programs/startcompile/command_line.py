@@ -68,6 +68,8 @@ class Arguments:
     download: bool = True
     foreground: bool = False
     json: bool = False
+    code: str = ""
+    fingerprint: str = ""
 
 
 def parse(
@@ -114,6 +116,8 @@ def parse(
         download=download,
         foreground=getattr(flags, "foreground", False),
         json=flags.json,
+        code=getattr(flags, "code", None) or "",
+        fingerprint=getattr(flags, "fingerprint", None) or "",
     )
 
 

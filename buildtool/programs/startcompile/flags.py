@@ -35,6 +35,12 @@ EVERYWHERE: Mapping[str, How] = {
 }  # fmt: skip
 """The options that go with every command."""
 
+LOGGING_IN: Mapping[str, How] = {
+    "--code": valued("the code that was mailed, in a second call", "CODE"),
+    "--fingerprint": valued("the fingerprint of the farm's authority, where it is known", "SHA256"),
+}  # fmt: skip
+"""The options of logging in."""
+
 ASKING: Mapping[str, How] = {
     "--output": valued("where the artifact goes (default: its own name, here)", "FILE|DIR"),
     "--no-download": switch("only say where the artifact is", "download"),

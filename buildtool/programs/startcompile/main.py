@@ -41,7 +41,8 @@ from buildtool.programs.startcompile.command_line import (
 )
 from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
-from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE
+from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
+from buildtool.programs.startcompile.logging_in import Login, Logout
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.matrix import worst
@@ -79,14 +80,16 @@ class _Errand:
     """What is to be done, checked as far as that goes without the metaserver."""
 
     said: Arguments
-    work: Work | JoinLine
+    work: Work | JoinLine | Login | Logout
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
         said, timers = self.said, IReactorTime(reactor)
-        if isinstance(self.work, JoinLine):
-            return await _joined(reactor, self.work, wants_json=said.json)
         work = self.work
+        if isinstance(work, JoinLine):
+            return await _joined(reactor, work, wants_json=said.json)
+        if isinstance(work, Login | Logout):
+            return await work.run(reactor, (said.addresses[0].host, said.addresses[0].port))
         there = await _reach(reactor, said)
         files = Threads(reactor, 1, "files")
         downloads = TransferClient(timers, files, farm=there.transfers)
@@ -179,13 +182,21 @@ async def _joined(reactor: ReactorBase, line: JoinLine, *, wants_json: bool) -> 
     return int(ExitCode.OK)
 
 
+def _login(said: Arguments) -> Login:
+    return Login.of(said.target, said.code, said.fingerprint, wants_json=said.json)
+
+
+def _logout(said: Arguments) -> Logout:
+    return Logout(said.json)
+
+
 def _why(said: Arguments) -> Work:
     return lambda requester: requester.why(AskWhy(*said.target))
 
 
 _ASKING = tuple(ASKING)
 
-COMMAND_LINE: Subcommands[Work | JoinLine] = Subcommands(
+COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout] = Subcommands(
     PROGRAM,
     "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
     (
@@ -205,13 +216,18 @@ COMMAND_LINE: Subcommands[Work | JoinLine] = Subcommands(
             "join", "join a farm with the line of an invitation (or a file with it, or -), once on each machine",
             "join invitation.txt", _join, "[LINE]",
         ),
+        Subcommand(
+            "login", "have a code mailed, and join a farm with it; without a terminal, say --code in a second call",
+            "login anna@example.org", _login, "EMAIL", options=tuple(LOGGING_IN),
+        ),
+        Subcommand("logout", "give up the key that login or join brought", "logout", _logout),
         Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(
             "cancel", "end a request; ID was told when it was accepted", "cancel 12-abcdef",
             _cancel, "ID", read_request_id,
         ),
     ),
-    {**EVERYWHERE, **ASKING},
+    {**EVERYWHERE, **ASKING, **LOGGING_IN},
     MEANINGS,
     tuple(EVERYWHERE),
 )  # fmt: skip

@@ -1,0 +1,104 @@
+"""People without an invitation: a code comes by real mail, brings a key, and logging out ends that."""
+
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+import time
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.control import Control
+from tests.e2e.test_identities import joined, program
+from tests.e2e.test_operator import operate
+
+
+@pytest.fixture
+def mailing(control: Control) -> Control:
+    """A farm with a mail server, whose metaserver believes nobody without a key."""
+    control.farm.extra |= {"BUILDTOOL_TRUSTED": "nobody", "XDG_CONFIG_HOME": str(control.directory / "home")}
+    control.farm.start_mail()
+    control.farm.start_metaserver()
+    return control
+
+
+def mailed(farm: Control) -> EmailMessage:
+    """Return the one mail there is, once it has come."""
+    until = time.monotonic() + 30
+    while not farm.mails():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    (mail,) = farm.mails()
+    return mail
+
+
+def code_in(mail: EmailMessage) -> str:
+    found = re.search(r"code: ([a-z2-7-]{19})\n", mail.get_content())
+    assert found is not None, mail.get_content()
+    return found[1]
+
+
+def test_a_person_logs_in_by_mail_asks_for_a_build_and_logs_out(mailing: Control) -> None:
+    joined(mailing, "anna", "--owner", "anna@example.org")
+    asked = program(mailing, "startcompile.py", "login", "ben@example.org", "--json")
+    assert json.loads(asked.stdout)["fresh"], asked.stderr
+    assert "trusted at first use: the key of its authority is sha256:" in asked.stderr
+    again = program(mailing, "startcompile.py", "login", "ben@example.org")
+    assert "a code was mailed already" in again.stdout
+    assert "trusted at first use" not in again.stderr
+    mail = mailed(mailing)
+    assert (mail["To"], mail["X-Buildtool-Outcome"]) == ("ben@example.org", "confirm")
+    wrong = program(mailing, "startcompile.py", "login", "ben@example.org", "--code", "aaaa-bbbb-cccc-dddd")
+    assert wrong.returncode != 0
+    assert "ask for a new one" in wrong.stderr
+    code = code_in(mail)
+    told = program(mailing, "startcompile.py", "--login", "ben@example.org", "--code", code.upper(), "--json")
+    name = json.loads(told.stdout)["name"]
+    assert name.startswith("ben-"), told.stderr
+    for kept in Path(json.loads(told.stdout)["key"]).iterdir():
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600, kept
+    database = mailing.directory / "farm" / "metaserver" / "buildtool.sqlite"
+    for kept in (database, database.with_name(f"{database.name}-wal")):
+        assert not kept.exists() or code.encode() not in kept.read_bytes(), "the code itself stands nowhere"
+    done = mailing.ask("ben@example.org", "--foreground")
+    assert done["build_state"] == "succeeded", done
+    listed = {one["name"]: one for one in json.loads(operate(mailing, "list", "--json"))["found"]}
+    assert (listed[name]["state"], listed[name]["owner"], listed[name]["by"]) == ("active", "ben@example.org", "mail")
+    out = program(mailing, "startcompile.py", "logout")
+    assert (out.returncode, "is revoked there and removed here" in out.stdout) == (0, True), out.stderr
+    listed = {one["name"]: one for one in json.loads(operate(mailing, "list", "--json"))["found"]}
+    assert listed[name]["state"] == "revoked"
+    assert mailing.farm.request("ben@example.org").returncode != 0
+    assert "not logged in" in program(mailing, "startcompile.py", "logout").stderr
+
+
+def test_a_code_is_typed_at_the_prompt_and_the_operator_ends_the_key(mailing: Control) -> None:
+    main, terminal = pty.openpty()
+    try:
+        typing = subprocess.Popen(
+            [sys.executable, str(mailing.farm.root / "bin" / "startcompile.py"), "login", "cid@example.org"],
+            env=mailing.farm.environment(),
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        code = code_in(mailed(mailing))
+        os.write(main, b"nonsense\n")
+        os.write(main, f"{code}\n".encode())
+        said, problems = typing.communicate(timeout=60)
+        assert typing.returncode == 0, problems
+        assert "logged in at" in said
+        assert "ask for a new one" in problems
+    finally:
+        os.close(main)
+        os.close(terminal)
+    (name,) = [one["name"] for one in json.loads(operate(mailing, "list", "--json"))["found"]]
+    operate(mailing, "revoke", name)
+    refused = mailing.farm.request("cid@example.org")
+    assert "was revoked" in refused.stderr
