@@ -7,7 +7,6 @@ mail are keys as all others are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -32,7 +31,6 @@ from buildtool.scheduling.allowances import Allowances, counting
 BY_MAIL = "mail"
 """Who invited whoever joined by a code."""
 
-_NO_WORD = re.compile(r"[^A-Za-z0-9.]+")
 _NAMED = 40
 
 
@@ -133,7 +131,7 @@ class MailedCodes:
             raise self._wrong(by)
         if not self.configuration.settings.logins.has(row.email):
             return None
-        name = _NO_WORD.sub("", row.email.partition("@")[0]).strip(".")[:_NAMED] or "somebody"
+        name = "".join(one for one in row.email.partition("@")[0] if one.isalnum())[:_NAMED] or "somebody"
         return Invitation(
             row.code, f"{name}-{row.code[:8]}", PrincipalRole.REQUESTER, row.mailed_at, row.expires, self.life,
             row.email, BY_MAIL,
