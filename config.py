@@ -31,6 +31,9 @@ trusted = "loopback"
 # Under which other names or addresses the metaserver is reached: they stand in its certificate.
 # tls_names = ["farm.example.org"]
 
+# Reverse proxies, whose X-Forwarded-For is believed. Of others no such header is, and of nobody the Host header.
+# proxies = ["127.0.0.1", "10.1.0.0/16"]
+
 # Who may do what, where it is to be otherwise than the manual's table says, by role and act.
 # rights = {"requester": {"have builds made anew": "nobody"}}
 

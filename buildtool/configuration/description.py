@@ -25,6 +25,7 @@ def describe(settings: Settings) -> list[str]:
         f"builds          {settings.build_dir}",
         f"lease           {settings.lease} s",
         f"mail            {_mail_words(settings.mail)}",
+        *(f"proxy           {one}" for one in settings.proxies.words()),
         *_admission(settings),
     ]
     if settings.own_files is not None:
@@ -64,6 +65,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "names_kept": settings.names_kept,
         "confirmed": str(settings.confirmed),
         "logins": str(settings.logins),
+        "proxies": settings.proxies.words(),
         "limits": attrs.asdict(settings.limits),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
         "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],

@@ -10,11 +10,13 @@ from pathlib import Path
 from attrs import frozen
 
 from buildtool.configuration.places import read_bind, read_directory
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.proxies import Proxies
 from buildtool.model.addresses import is_loopback
 from buildtool.model.text import quoted
 
-__all__ = ["UNIX", "Part", "check_apart", "is_here", "read_listening", "read_own_files", "read_plain"]
+__all__ = ["UNIX", "Part", "check_apart", "is_here", "read_listening", "read_own_files", "read_plain",
+           "read_proxies"]  # fmt: skip
 
 UNIX = "unix:"
 """What a path to listen at begins with."""
@@ -105,3 +107,11 @@ def check_apart(places: Sequence[Place]) -> None:
                 raise ConfigurationError(
                     f"{other.part.value}_port and {one.part.value}_port are both {one.port}: each needs its own port"
                 )
+
+
+def read_proxies(value: object) -> Proxies:
+    """Return whose word is taken for who asks. Raises ConfigurationError, in one line."""
+    try:
+        return Proxies.of(value)
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error

@@ -44,11 +44,13 @@ from buildtool.configuration.port_settings import (
     read_listening,
     read_own_files,
     read_plain,
+    read_proxies,
 )
 from buildtool.errors import ConfigurationError, UnknownProject, UsageError
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
 from buildtool.model.text import quoted
@@ -90,7 +92,8 @@ TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits",
-     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key"}
+     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
+     "proxies"}
 )  # fmt: skip
 
 
@@ -187,6 +190,7 @@ class Settings:
     trusted: Trusted = field(default=Trusted.NOBODY, converter=_trusted)
     tls_names: tuple[str, ...] = field(default=(), converter=_tls_names)
     rights: Rights = field(default=RIGHTS, converter=_rights)
+    proxies: Proxies = field(default=NO_PROXIES, converter=read_proxies)
     limits: Ceilings = NO_CEILINGS
     confirmed: MailDomains = NOBODY_KNOWN
     logins: MailDomains = ANYBODY
@@ -306,6 +310,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         trusted=trusted,
         tls_names=given.get("tls_names", ()),
         rights=given.get("rights", {}),
+        proxies=given.get("proxies", ()),
         limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),
         logins=read_mail_domains("logins", given.get("logins", ("*",))),
