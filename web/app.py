@@ -16,7 +16,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from buildtool import __version__
-from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
+from buildtool.errors import LimitReached, NewerDatabase, NotFound, StorageUnavailable, Unauthorised
+from buildtool.model.addresses import network_of
 from buildtool.model.records import Build, BuildState
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
@@ -30,7 +31,7 @@ from .guard import RootResource
 from .rendering import templates
 from .streaming import send_log
 from .urls import Urls
-from .views import ErrorPage
+from .views import ConfirmPage, ErrorPage
 
 LATEST = 10
 """How many builds the front page lists."""
@@ -131,6 +132,36 @@ class WebApp:
         why = await self._questions.why(detail.build.id) if self._questions is not None and waits else None
         page = build_page(detail, self._urls, self._clock.wall(), why)
         return self._page(request, "build", page, "builds")
+
+    @app.route("/confirm/<code>", methods=["GET"])
+    async def ask_to_confirm(self, request: Request, code: str) -> bytes:
+        """Show the button that confirms a mail address: what follows links by itself must not confirm it."""
+        page = ConfirmPage("Is this your address?", "This confirms that you read mail at the address.", button=True)
+        return self._unkept(request, page)
+
+    @app.route("/confirm/<code>", methods=["POST"])
+    async def confirm(self, request: Request, code: str) -> bytes:
+        """Confirm the mail address that a code was mailed to."""
+        page = ConfirmPage("Not now", "The metaserver does not answer: try again later, or log in with the code.")
+        try:
+            address = network_of(str(getattr(request.getClientAddress(), "host", "")))
+            email = await self._questions.confirm(code, address) if self._questions is not None else None
+        except (Unauthorised, LimitReached) as error:
+            request.setResponseCode(429 if isinstance(error, LimitReached) else 403)
+            if isinstance(error, LimitReached):
+                request.setHeader("Retry-After", str(max(1, round(error.again))))
+            page = ConfirmPage("Nothing was confirmed", str(error))
+        else:
+            if email is not None:
+                page = ConfirmPage("Thank you", f"{email} is confirmed: what was asked for there goes on.")
+            else:
+                request.setResponseCode(503)
+        return self._unkept(request, page)
+
+    def _unkept(self, request: Request, page: ConfirmPage) -> bytes:
+        """Return a page that is kept nowhere, since its address is a secret."""
+        text = self._templates["confirm"].render(page=page, section="", now=None)
+        return answer(request, text.encode(), HTML, "no-store")
 
     @app.route("/logs/<build_id>", methods=["GET"])
     async def log(self, request: Request, build_id: str) -> bytes | None:

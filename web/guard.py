@@ -41,8 +41,8 @@ class RootResource(Resource):
             if not all(map(_is_text, values)):
                 request.requestHeaders.removeHeader(header)
         request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
-        if request.method not in (b"GET", b"HEAD"):
-            request.method = b"POST"
+        if request.method not in (b"GET", b"HEAD", b"POST"):
+            request.method = b"PUT"
         if not _is_text(b"/".join(request.postpath or ())):
             request.postpath = [b"\xef\xbf\xbd"]
         said: bytes | int = self._routes.render(request)

@@ -286,6 +286,15 @@ class BuildPage:
 
 
 @frozen
+class ConfirmPage:
+    """The page of a code: what it does, with the ``button`` that does it, or what came of it."""
+
+    title: str
+    text: str
+    button: bool = False
+
+
+@frozen
 class ErrorPage:
     """An error, in one line."""
 

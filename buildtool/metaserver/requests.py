@@ -25,6 +25,7 @@ from buildtool.model.records import Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
+from buildtool.protocol.enrolment import ShowCode
 from buildtool.scheduling import answers
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
 
@@ -297,6 +298,13 @@ class LocalQuestions:
     """The ``ports.Questions`` of pages that run inside the metaserver, and their ``web.health.HealthSource``."""
 
     service: RequestService
+
+    async def confirm(self, code: str, network: str) -> str | None:
+        codes = self.service.admittance.codes
+        if codes is None:
+            return None
+        visitor = Principal(PrincipalRole.JOINING, address=network)
+        return (await codes.show(visitor, ShowCode(code))).email
 
     async def why(self, build_id: int) -> messages.Explanation | None:
         try:

@@ -162,5 +162,11 @@ class LogReader(Protocol):
 class Questions(Protocol):
     """The pages' questions to the metaserver about what is not in the database."""
 
+    async def confirm(self, code: str, network: str) -> str | None:
+        """Confirm the mail address that a code was mailed to, for a visitor from a network; return the address.
+
+        None where no answer comes in time. Raises Unauthorised for a code that does not hold, LimitReached.
+        """
+
     async def why(self, build_id: int) -> Explanation | None:
         """Return the state of an open Build and why it waits; None when it is not open, or no answer comes in time."""

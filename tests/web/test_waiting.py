@@ -17,6 +17,9 @@ class Answers:
     said: Explanation | None
     asked: list[int] = field(factory=list)
 
+    async def confirm(self, code: str, network: str) -> str | None:
+        return None
+
     async def why(self, build_id: int) -> Explanation | None:
         self.asked.append(build_id)
         return self.said

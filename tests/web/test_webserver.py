@@ -71,6 +71,9 @@ async def fill(state: Path) -> None:
 class _Nobody:
     """``ports.Questions`` that nobody answers."""
 
+    async def confirm(self, code: str, network: str) -> str | None:
+        return None
+
     async def why(self, build_id: int) -> Explanation | None:
         return None
 

@@ -17,7 +17,7 @@ from buildtool.metaserver.access.mailed_codes import MailedCodes, code_words, op
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
-from buildtool.metaserver.requests import RequestService
+from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.model.access.ceilings import NO_CEILINGS, Ceilings, Counted, Most
 from buildtool.model.access.confirmation import DAY, MailDomains, mail_code
 from buildtool.model.incarnations import Keys
@@ -209,6 +209,16 @@ class Tests(SynchronousTestCase):
         assert (world.mails(), world.mailer.count) == ([], 0)
         done(world.submit(1, BEN))
         assert len(world.mails()) == 1
+
+    def test_a_visitor_of_the_pages_confirms_and_guesses_count_for_their_network(self) -> None:
+        world = World(Ceilings(codes_an_hour=Most(None, 2, 5)))
+        done(world.submit(1, BEN))
+        pages = LocalQuestions(world.service)
+        for _ in range(2):
+            self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), Unauthorised)
+        self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), LimitReached)
+        assert done(pages.confirm(world.code(), "203.0.113.99")) == BEN
+        assert world.requests()[0].build_id is not None
 
     def test_a_code_invites_its_reader_once(self) -> None:
         world = World()
