@@ -133,36 +133,36 @@ def nginx(directory: Path, configuration: str) -> Iterator[None]:
         running.stop()
 
 
-def test_behind_nginx_that_only_looks_at_the_names_all_works_by_one_port(control: Control) -> None:
+def test_behind_nginx_that_tells_sites_apart_by_name_all_works_by_one_port(control: Control) -> None:
     require("nginx", "nginx libnginx-mod-stream")
     front, elsewhere = free_ports(2)
     start(
-        control, BUILDTOOL_PUBLIC_URL=f"https://127.0.0.1:{front}", BUILDTOOL_TRANSFER_URL=f"https://127.0.0.1:{front}"
+        control, BUILDTOOL_PUBLIC_URL=f"https://localhost:{front}", BUILDTOOL_TRANSFER_URL=f"https://localhost:{front}"
     )
     stream = f"""
     stream {{
         map $ssl_preread_server_name $farm {{
-            default 127.0.0.1:{port_of(control)};
-            shop.example.org 127.0.0.1:{elsewhere};
+            default 127.0.0.1:{elsewhere};
+            localhost 127.0.0.1:{port_of(control)};
         }}
         server {{ listen 127.0.0.1:{front}; ssl_preread on; proxy_pass $farm; }}
     }}
     """
     with nginx(control.directory / "nginx", stream):
-        line = operate(control, "invite", "anna").replace(f":{port_of(control)}/", f":{front}/")
+        line = operate(control, "invite", "anna").replace(f"127.0.0.1:{port_of(control)}/", f"localhost:{front}/")
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", front)) == 0:
                     break
         anna = control.server("anna", "--join", line)
-        assert any(f"registered at 127.0.0.1:{front}" in one for one in anna.lines)
+        assert any(f"registered at localhost:{front}" in one for one in anna.lines)
         line = operate(control, "invite", "ben", "--role", "requester", "--owner", "ben@example.org")
-        line = line.replace(f":{port_of(control)}/", f":{front}/")
+        line = line.replace(f"127.0.0.1:{port_of(control)}/", f"localhost:{front}/")
         assert program(control, "startcompile.py", "join", line).returncode == 0
-        done = control.ask("--port", str(front), "ben@example.org", "--foreground")
+        done = control.ask("--host", "localhost", "--port", str(front), "ben@example.org", "--foreground")
         assert done["build_state"] == "succeeded", done
-        assert "anna" in fetch(f"https://127.0.0.1:{front}/buildservers")[1]
+        assert "anna" in fetch(f"https://localhost:{front}/buildservers")[1]
 
 
 def test_pages_speak_tls_where_others_reach_them_unless_a_setting_says_plain(control: Control) -> None:

@@ -14,6 +14,7 @@ ROOMS = frozenset(
         ("host", "storage"),
         ("http", "network"),
         ("http", "storage"),
+        ("http", "tls"),
         ("mail", "network"),
         ("maintenance", "network"),
         ("maintenance", "runtime"),

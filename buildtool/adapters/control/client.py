@@ -13,15 +13,17 @@ import attrs
 from attrs import define
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.spread import pb
+from zope.interface import implementer
 
 from buildtool.adapters.control.calls import CALL_TIMEOUT, RemoteEndpoint, ask, call, decoded, error_of
 from buildtool.adapters.control.connection import Guarded
 from buildtool.adapters.network.in_turn import InTurn, Way
 from buildtool.adapters.network.violation_log import ViolationLog
-from buildtool.adapters.tls.words import JOIN, TLS_ERRORS, tls_words
+from buildtool.adapters.tls.contexts import CONTROL
+from buildtool.adapters.tls.words import JOIN, OTHER_PROTOCOL, TLS_ERRORS, tls_words
 from buildtool.errors import BuildToolError, DecodeError, ProtocolMismatch, Unauthorised, Unavailable
 from buildtool.protocol import codec
 from buildtool.protocol.calls import CALLED, NEWS, OPERATOR, Calls
@@ -59,6 +61,17 @@ _KEY = "or one that serves nobody without a key, by TLS: join it first"
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
+@implementer(IHandshakeListener)
+class _Calling(Guarded):
+    """The client's side of a connection: by TLS it begins when both have agreed on what they speak."""
+
+    def handshakeCompleted(self) -> None:
+        """End a connection with what answers by TLS and does not agree: it would wait for us, as we for it."""
+        if self.transport.negotiatedProtocol != CONTROL and not self.why:
+            self.why = OTHER_PROTOCOL
+            self.transport.abortConnection()
+
+
 class _Factory(Factory):
     noisy = False
 
@@ -66,7 +79,7 @@ class _Factory(Factory):
         self._clock = clock
 
     def buildProtocol(self, addr: object) -> Guarded:
-        made = Guarded(self._clock, ViolationLog(self._clock), is_client=True)
+        made = _Calling(self._clock, ViolationLog(self._clock), is_client=True)
         made.factory = self
         return made
 

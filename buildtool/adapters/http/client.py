@@ -44,6 +44,7 @@ from zope.interface import implementer
 
 from buildtool.adapters.http.client_bodies import FileBody, SmallBody
 from buildtool.adapters.network.endpoints import machine_at
+from buildtool.adapters.tls.words import TLS_ERRORS, tls_words
 from buildtool.concurrency.backpressure import BodyReader, Connection, Source, StallWatch
 from buildtool.errors import (
     BadOffset,
@@ -353,5 +354,7 @@ def _reason(error: BaseException) -> str:
     while reasons:
         error = reasons[0].value
         reasons = getattr(error, "reasons", None)
+    if isinstance(error, TLS_ERRORS):
+        return tls_words(error)
     text = " ".join(str(error).split()).rstrip(".")
     return text[:200] or type(error).__name__

@@ -30,6 +30,9 @@ from buildtool.concurrency.signal import Signal
 
 _log = Logger()
 
+TLS_RECORD = b"\x16"
+"""The first byte of a handshake of TLS, where a request of HTTP is expected."""
+
 MIN_PROGRESS = 64 * 1024
 """Bytes of a body that must arrive within the idle time-out: a peer that trickles is not waited for."""
 
@@ -79,6 +82,9 @@ class StreamingChannel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read what came; unlike in Twisted's, not every byte prolongs the time-out: see ``HttpLimits.idle``."""
+        if data[:1] == TLS_RECORD and self.between_requests:
+            self._respondToBadRequestAndDisconnect()  # before a line ends, which what TLS begins with may not have
+            return
         if self._busy:  # what trickles in before a request is complete makes nobody's place safer
             self.site.admitting.heard(self, self.site.reactor.seconds())
         self.transport.bufferSize = self.site.part(PIECE)

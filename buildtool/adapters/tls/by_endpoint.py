@@ -20,7 +20,7 @@ from twisted.internet.ssl import (
 from buildtool.adapters.storage.filesystem import RealDisk, read_whole
 from buildtool.adapters.tls.authority import PEM_LIMIT
 from buildtool.adapters.tls.certificates import certificate_text, key_id, read_certificate, read_key
-from buildtool.adapters.tls.contexts import CONTROL
+from buildtool.adapters.tls.contexts import CONTROL, KNOWS_FARM
 from buildtool.errors import ConfigurationError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 
@@ -47,13 +47,13 @@ def authorities_in(directory: Path) -> tuple[x509.Certificate, ...]:
 
 def tls_to(address: MetaserverAddress, protocol: bytes = CONTROL) -> IOpenSSLClientConnectionCreator:
     """Return how to speak TLS to an address; ``protocol`` is the name for ALPN. Blocks. Raises ConfigurationError."""
-    trust = platformTrust()
+    trust, names = platformTrust(), [protocol]
     if address.trust_roots:
-        believed = authorities_in(Path(address.trust_roots))
+        believed, names = authorities_in(Path(address.trust_roots)), [protocol, KNOWS_FARM]
         trust = trustRootFromCertificates([Certificate.loadPEM(certificate_text([one])) for one in believed])
     try:
         made: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            address.host, trustRoot=trust, acceptableProtocols=[protocol], extraCertificateOptions=_shown(address)
+            address.host, trustRoot=trust, acceptableProtocols=names, extraCertificateOptions=_shown(address)
         )
     except (UnicodeError, ValueError) as error:
         raise ConfigurationError(f"the certificate of {address.host} could not be checked: {error}") from error

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from buildtool.adapters.tls.certificates import Identified, ShownKey, key_id
 from buildtool.errors import InternalError
+from buildtool.model.addresses import is_address
 
 __all__ = ["ANY_HTTP", "CONTROL", "ClientTls", "PortTls", "ServerTls"]
 
@@ -133,8 +134,8 @@ class ClientTls:
 
     ``believed`` are the authorities; with none of them ``pinned`` says which key the authority must have (``key_id``).
     ``identity`` is shown where there is one. ``any_time`` lets a certificate pass whose time has not come or is over:
-    the own clock may be wrong. ``protocol`` is the name for ALPN, and ``name`` is sent so that a proxy can tell farms
-    apart (SNI).
+    the own clock may be wrong. ``protocol`` is the name for ALPN, and ``name`` is the host, sent so that a proxy can
+    tell farms apart (SNI).
     """
 
     believed: Sequence[x509.Certificate]
@@ -154,10 +155,15 @@ class ClientTls:
 
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return OpenSSL's part of a new connection."""
-        connection = SSL.Connection(self._context, None)
-        if self.name:
-            connection.set_tlsext_host_name(self.name.encode("ascii"))
-        return connection
+        return named_connection(self._context, self.name)
+
+
+def named_connection(context: SSL.Context, host: str) -> SSL.Connection:
+    """Return a client's new connection, which names the host that it is for (SNI) unless that is an address."""
+    connection = SSL.Connection(context, None)
+    if host and not is_address(host.partition("%")[0]):
+        connection.set_tlsext_host_name(host.encode("ascii"))
+    return connection
 
 
 Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]

@@ -57,9 +57,12 @@ class OwnIdentity:
     believed: tuple[x509.Certificate, ...]
     addresses: tuple[tuple[str, int], ...]
 
-    def tls(self, protocol: bytes = CONTROL, *, any_time: bool = False) -> ClientTls:
-        """Return how to connect to the farm; ``any_time`` lets its certificate pass whatever this side's clock says."""
-        return ClientTls(self.believed, self.identified, any_time, protocol)
+    def tls(self, protocol: bytes = CONTROL, *, host: str, any_time: bool = False) -> ClientTls:
+        """Return how to connect to the farm at a host.
+
+        ``any_time`` lets its certificate pass whatever this side's clock says.
+        """
+        return ClientTls(self.believed, self.identified, any_time, protocol, host)
 
 
 @define(eq=False)

@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buildtool.adapters.tls.certificates import key_id
-from buildtool.adapters.tls.contexts import CONTROL
+from buildtool.adapters.tls.contexts import CONTROL, named_connection
 from buildtool.errors import Unauthorised, Unavailable
 
 __all__ = ["chain_at", "pinned_authority"]
@@ -44,14 +44,16 @@ LEAVING = 1.0
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
 class _BelievesAnything:
-    """TLS in which no certificate is refused, since nothing is said but what the peer shows."""
+    """TLS in which no certificate is refused, since nothing is said but what the peer shows. ``host`` is named."""
+
+    host: str
 
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_verify(SSL.VERIFY_PEER, _pass_all)
         context.set_alpn_protos([CONTROL])
-        return SSL.Connection(context, None)
+        return named_connection(context, self.host)
 
 
 def _pass_all(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, _ok: int) -> bool:
@@ -86,10 +88,11 @@ class _Looks(Protocol):
 
 
 async def pinned_authority(
-    endpoint: IStreamClientEndpoint, where: str, fingerprint: str, clock: IReactorTime
+    endpoint: IStreamClientEndpoint, where: str, fingerprint: str, clock: IReactorTime, host: str = ""
 ) -> x509.Certificate:
     """Return the certificate of the authority whose key has this ``fingerprint``; ``where`` is for messages.
 
+    ``host`` is named to whatever answers, so that a proxy can tell farms apart.
     Raises Unauthorised where another farm answers, and Unavailable where none does.
     """
     for one in await chain_at(endpoint, where, clock):
@@ -105,7 +108,7 @@ async def chain_at(endpoint: IStreamClientEndpoint, where: str, clock: IReactorT
     """Return the certificates that a metaserver shows, none of them believed. Raises Unavailable."""
     looks = _Looks()
     try:
-        await wrapClientTLS(_BelievesAnything(), endpoint).connect(Factory.forProtocol(lambda: looks))
+        await wrapClientTLS(_BelievesAnything(host), endpoint).connect(Factory.forProtocol(lambda: looks))
         chain = await looks.shown.addTimeout(WITHIN, clock)
         looks.ended.addTimeout(LEAVING, clock).addErrback(lambda _late: looks.transport.abortConnection())
         await looks.ended

@@ -8,7 +8,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from service_identity import VerificationError
 
-__all__ = ["ALERT_RECORD", "JOIN", "TLS_ERRORS", "speaks_tls", "tls_words"]
+__all__ = ["ALERT_RECORD", "JOIN", "OTHER_PROTOCOL", "TLS_ERRORS", "speaks_tls", "tls_words"]
 
 TLS_ERRORS = (SSL.Error, VerificationError)
 """With which a connection by TLS ends that was not made."""
@@ -18,6 +18,8 @@ ALERT_RECORD = 21
 
 JOIN = "join first, with the line that the operator's `bin/metaserver invite NAME` prints"
 
+OTHER_PROTOCOL = "it speaks another protocol there: is that its control port?"
+
 _WORDS = (
     (
         "certificate verify failed",
@@ -26,7 +28,7 @@ _WORDS = (
     ("unknown ca", "it does not know the authority that signed this side's certificate: join again"),
     ("bad certificate", "it does not take this side's certificate: this machine's clock may be wrong, or join again"),
     ("unsupported certificate", "it does not take this side's certificate: join again"),
-    ("no application protocol", "it speaks another protocol there: is that its control port?"),
+    ("no application protocol", OTHER_PROTOCOL),
     ("wrong version number", "it does not speak TLS there"),
     ("packet length too long", "it does not speak TLS there"),
     ("record layer failure", "it does not speak TLS there"),

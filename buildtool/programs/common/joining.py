@@ -104,8 +104,9 @@ async def join(reactor: ReactorBase, line: JoinLine, store: CredentialStore) -> 
     for host, port in line.addresses:
         where, endpoint = at_port(host, port), machine_at(reactor, host, port)
         try:
-            authority = await pinned_authority(endpoint, where, line.fingerprint, timers)
-            session = await _greeted(endpoint, where, PrincipalRole.JOINING, ClientTls([authority]), timers)
+            authority = await pinned_authority(endpoint, where, line.fingerprint, timers, host)
+            tls = ClientTls([authority], name=host)
+            session = await _greeted(endpoint, where, PrincipalRole.JOINING, tls, timers)
         except Unavailable as error:
             problem = error
             continue
@@ -124,7 +125,7 @@ async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) 
     for host, port in own.addresses:
         where = at_port(host, port)
         try:
-            tls = own.tls(any_time=True)
+            tls = own.tls(any_time=True, host=host)
             session = await _greeted(machine_at(reactor, host, port), where, PrincipalRole.RENEWING, tls, timers)
         except Unavailable as error:
             problem = error
@@ -153,7 +154,7 @@ class FarmEndpoint:
 
     def transfers(self, host: str, port: int) -> ClientTls | None:
         """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
-        return self.own.tls(ANY_HTTP) if any(host == one for one, _ in self.own.addresses) else None
+        return self.own.tls(ANY_HTTP, host=host) if any(host == one for one, _ in self.own.addresses) else None
 
     async def keep_fresh(self, now: Callable[[], float]) -> float:
         """Renew the certificate where it is time; return in how many seconds to look again."""
@@ -164,13 +165,16 @@ class FarmEndpoint:
         log.info("the key of {name} has its next certificate", name=self.own.name)
         return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - now()))
 
-    def with_key(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        """Return an endpoint of which each connection speaks TLS and shows the certificate that ``own`` has by then."""
-        return _WithKey(self, endpoint)
+    def with_key(self, endpoint: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
+        """Return an endpoint of which each connection speaks TLS and shows the certificate that ``own`` has by then.
 
-    async def connected(self, endpoint: IStreamClientEndpoint, factory: IProtocolFactory) -> IProtocol:
-        """Return the protocol of a connection to an endpoint that is the farm's."""
-        connecting: Deferred[IProtocol] = wrapClientTLS(self.own.tls(), endpoint).connect(factory)
+        ``host`` is where it leads.
+        """
+        return _WithKey(self, endpoint, host)
+
+    async def connected(self, endpoint: IStreamClientEndpoint, host: str, factory: IProtocolFactory) -> IProtocol:
+        """Return the protocol of a connection to an endpoint that is the farm's, at a host."""
+        connecting: Deferred[IProtocol] = wrapClientTLS(self.own.tls(host=host), endpoint).connect(factory)
         return await connecting
 
 
@@ -179,7 +183,8 @@ class FarmEndpoint:
 class _WithKey:
     farm: FarmEndpoint
     endpoint: IStreamClientEndpoint
+    host: str
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Return a Deferred of the protocol that is connected."""
-        return Deferred.fromCoroutine(self.farm.connected(self.endpoint, protocolFactory))
+        return Deferred.fromCoroutine(self.farm.connected(self.endpoint, self.host, protocolFactory))

@@ -65,7 +65,7 @@ def joined_addresses(own: OwnIdentity) -> tuple[MetaserverAddress, ...]:
 def _endpoint(reactor: ReactorBase, address: MetaserverAddress, farm: FarmEndpoint | None) -> IStreamClientEndpoint:
     machine = machine_at(reactor, address.host, address.port, address.timeout or CONNECTING)
     if farm is not None and _joined(address, farm):
-        return farm.with_key(machine)
+        return farm.with_key(machine, address.host)
     return wrapClientTLS(tls_to(address), machine) if address.speech is Speech.TLS else machine
 
 

@@ -14,6 +14,7 @@ from twisted.web import http
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from buildtool.adapters.http.server import TLS_RECORD
 from buildtool.adapters.network.connection_shares import ConnectionShares, ConnectionState, NoRoom
 from buildtool.adapters.network.endpoints import network_at
 from buildtool.adapters.network.open_files import room_for
@@ -87,6 +88,9 @@ class _Channel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Unlike Twisted's, do not let every byte prolong the time-out: only a whole request does."""
+        if data[:1] == TLS_RECORD and self.between_requests:
+            self._respondToBadRequestAndDisconnect()  # type: ignore[no-untyped-call]
+            return
         LineReceiver.dataReceived(self, data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
