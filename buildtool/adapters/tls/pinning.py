@@ -95,7 +95,7 @@ async def pinned_authority(
     ``host`` is named to whatever answers, so that a proxy can tell farms apart.
     Raises Unauthorised where another farm answers, and Unavailable where none does.
     """
-    for one in await chain_at(endpoint, where, clock):
+    for one in await chain_at(endpoint, where, clock, host):
         if key_id(one) == fingerprint:
             return one
     raise Unauthorised(
@@ -104,8 +104,13 @@ async def pinned_authority(
     )
 
 
-async def chain_at(endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime) -> list[x509.Certificate]:
-    """Return the certificates that a metaserver shows, none of them believed. Raises Unavailable."""
+async def chain_at(
+    endpoint: IStreamClientEndpoint, where: str, clock: IReactorTime, host: str = ""
+) -> list[x509.Certificate]:
+    """Return the certificates that a metaserver shows to who asks for ``host``, none of them believed.
+
+    Raises Unavailable.
+    """
     looks = _Looks()
     try:
         await wrapClientTLS(_BelievesAnything(host), endpoint).connect(Factory.forProtocol(lambda: looks))

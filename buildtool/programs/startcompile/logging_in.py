@@ -89,7 +89,7 @@ class Login:
 
     async def _trusted(self, reactor: ReactorBase, address: tuple[str, int]) -> str:
         where = at_port(*address)
-        chain = await chain_at(machine_at(reactor, *address), where, IReactorTime(reactor))
+        chain = await chain_at(machine_at(reactor, *address), where, IReactorTime(reactor), address[0])
         pin = key_id(chain[1] if len(chain) > 1 else chain[-1])  # who made the certificate that is shown
         complain(
             f"{where} is trusted at first use: the key of its authority is sha256:{pin}, as in every line that its "
@@ -99,8 +99,8 @@ class Login:
 
     async def _asked(self, reactor: ReactorBase, address: tuple[str, int], pin: str) -> CodeMailed:
         where, endpoint, timers = at_port(*address), machine_at(reactor, *address), IReactorTime(reactor)
-        authority = await pinned_authority(endpoint, where, pin, timers)
-        secured = wrapClientTLS(ClientTls([authority]), endpoint)
+        authority = await pinned_authority(endpoint, where, pin, timers, address[0])
+        secured = wrapClientTLS(ClientTls([authority], name=address[0]), endpoint)
         session = await greet(secured, where, PrincipalRole.JOINING.value, timers)
         try:
             return await session.ask(AskCode(self.email), CodeMailed)
@@ -166,7 +166,7 @@ async def _leave(reactor: ReactorBase, address: tuple[str, int], own: OwnIdentit
     """Revoke the own key. The connection ends with it, so that the answer may be lost: then it is asked for again."""
     timers = IReactorTime(reactor)
     try:
-        secured = wrapClientTLS(own.tls(any_time=True), machine_at(reactor, *address))
+        secured = wrapClientTLS(own.tls(any_time=True, host=address[0]), machine_at(reactor, *address))
         session = await greet(secured, at_port(*address), PrincipalRole.RENEWING.value, timers)
         try:
             await session.ask(Leave(), Ok)
