@@ -98,6 +98,12 @@ RECIPE = Recipe(
     plan=plan,
     # What every build needs of its machine (MiB for memory and disk).
     machine={"memory": 64, "disk": 64, "tools": ("gcc", "make")},
+    # Which packages have those tools, for the line that a build server's `doctor` and `show-info` print where one is
+    # missing. (Those of common tools are known, so these two could be left out.)
+    packages={
+        "gcc": {"debian": "gcc libc6-dev", "fedora": "gcc", "homebrew": "gcc"},
+        "make": {"debian": "make", "fedora": "make", "homebrew": "make"},
+    },
 )
 
 # --- where the sources are ------------------------------------------------------------------------------

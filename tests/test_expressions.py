@@ -66,6 +66,7 @@ WORST: dict[str | bytes, tuple[str, ...]] = {
     r"(?P<host>\[[^\]\s]*\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})\Z": ("[", "a:", "a", "[a]:"),
     # Names.
     r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}": NAME,
+    r"[A-Za-z0-9][A-Za-z0-9.+:@/_-]{0,99}\Z": NAME,
     r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z": NAME,
     r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z": NAME,
     r"[\w.+-]+": NAME,

@@ -15,6 +15,7 @@ from typing import TypeVar
 from attrs import field, frozen
 
 from buildtool.errors import ConfigurationError, ToolMissing
+from buildtool.model.checkup.packages import FAMILIES
 from buildtool.model.platforms import Value
 
 ROLES = ("CC", "CXX", "AR", "RANLIB", "STRIP", "LD", "NM", "CC_VERSION")
@@ -181,13 +182,33 @@ def _machine(value: Mapping[str, Value]) -> dict[str, Value]:
     return {name: tuple(sorted(map(str, one))) if isinstance(one, sets) else one for name, one in value.items()}
 
 
+def _packages(value: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return packages by tool and family; a name is pasted into a shell, so it is plain."""
+    if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
+        raise ConfigurationError(f"a recipe's packages are like {_PACKAGES}, which {value!r} is not")
+    for tool, families in value.items():
+        for family, packages in families.items():
+            if family not in FAMILIES:
+                raise ConfigurationError(f"packages of {tool!r}: {family!r} is none of {', '.join(FAMILIES)}")
+            if not isinstance(packages, str) or not all(map(_PACKAGE.match, packages.split() or [""])):
+                raise ConfigurationError(f"packages of {tool!r}: {packages!r} is no name of a package, or several")
+    return {tool: dict(families) for tool, families in value.items()}
+
+
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+:@/_-]{0,99}\Z")
+_PACKAGES = '{"powerpc-linux-gnu-gcc": {"debian": "gcc-powerpc-linux-gnu", "fedora": "gcc-powerpc64-linux-gnu"}}'
+
+
 @frozen
 class Recipe:
     """A project's recipe: its version (raise it whenever the same inputs would give another binary) and function.
 
-    ``machine`` declares what every build needs of its machine (``{"memory": 512, "tools": ("gcc", "make")}``).
+    ``machine`` declares what every build needs of its machine (``{"memory": 512, "tools": ("gcc", "make")}``), and
+    ``packages`` which packages have those tools, by tool and then by ``debian``, ``fedora`` and ``homebrew``. Those of
+    common tools are known.
     """
 
     version: int
     plan: Callable[[Wanted], Plan]
     machine: Mapping[str, Value] = field(factory=dict, converter=_machine)
+    packages: Mapping[str, Mapping[str, str]] = field(factory=dict, converter=_packages)

@@ -152,6 +152,10 @@ RECIPE = Recipe(
     version=1,
     plan=plan,
     machine={"memory": 128, "disk": 64, "tools": ("gcc", "make")},
+    packages={
+        "gcc": {"debian": "gcc libc6-dev", "fedora": "gcc", "homebrew": "gcc"},
+        "make": {"debian": "make", "fedora": "make", "homebrew": "make"},
+    },
 )
 
 # --- where the sources are ------------------------------------------------------------------------------

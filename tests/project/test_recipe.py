@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import ConfigurationError
-from buildtool.project.recipe import Command, Wanted
+from buildtool.project.recipe import Command, Plan, Recipe, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTPROJECT = load_settings(ROOT / "config.py", secrets=False).project("testproject")
@@ -51,3 +51,22 @@ def test_the_example_builds_with_the_tools_it_is_given_and_checks_in_the_emulato
 def test_a_command_is_called_by_a_text(name: object) -> None:
     with pytest.raises(ConfigurationError, match="called by a text"):
         Command(["make"], name=name)  # a mistake of theirs
+
+
+@pytest.mark.parametrize(
+    ("packages", "words"),
+    [
+        ({"gcc": "gcc"}, "a recipe's packages are like"),
+        ([], "a recipe's packages are like"),
+        ({"gcc": {"arch": "gcc"}}, "'arch' is none of debian, fedora, homebrew"),
+        ({"gcc": {"debian": ""}}, "is no name of a package"),
+        ({"gcc": {"debian": "gcc; rm -rf /"}}, "is no name of a package"),
+        ({"gcc": {"debian": "-y"}}, "is no name of a package"),
+    ],
+)
+def test_packages_are_plain_names_by_tool_and_family(packages: object, words: str) -> None:
+    """What is named is pasted into a shell."""
+    with pytest.raises(ConfigurationError, match=words):
+        Recipe(1, lambda _wanted: Plan([Command(["make"])], ["x"]), packages=packages)  # type: ignore[arg-type]
+    found = Recipe(1, lambda _wanted: Plan([Command(["make"])], ["x"]), packages={"gcc": {"debian": "gcc libc6-dev"}})
+    assert found.packages == {"gcc": {"debian": "gcc libc6-dev"}}

@@ -44,6 +44,18 @@ def holder(directory: Path) -> str:
     return said or _in_database(directory / DATABASE)
 
 
+def is_locked(directory: Path) -> bool:
+    """Return whether a process holds the lock of ``directory`` now. Raises OSError."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def _in_database(path: Path) -> str:
     """Return who took the last term of a database, as far as it can be read."""
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"

@@ -66,6 +66,8 @@ from buildtool.programs.common.program import (
 )
 from buildtool.programs.common.reaching import Reach, joined_addresses, reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
+from buildtool.programs.common.updating import with_command
+from buildtool.programs.doctors.buildserver import doctor, install_words
 from buildtool.project.definition import tools_named
 from buildtool.protocol.messages import Register
 
@@ -109,7 +111,9 @@ def _found(
 def _show_info(said: argparse.Namespace) -> int:
     settings = load_settings(said.config, secrets=False)
     name, _, found = _found(completed(said, load_owner_file(settings.build_dir).options), settings)
-    say(as_json(name, found) if said.json else as_text(name, found))
+    tools = found.detected.get("tools")
+    install = install_words(settings.projects, tools if isinstance(tools, tuple) else ())
+    say(as_json(name, found, install) if said.json else as_text(name, found, install))
     return EXIT_OK
 
 
@@ -263,7 +267,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
             await link.stopService()
             await transfers.close()
     if errors:
-        return refuse(PROGRAM, errors[0])
+        return refuse(PROGRAM, with_command(errors[0]))
     return EXIT_OK
 
 
@@ -318,6 +322,10 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         Subcommand(
             "show-info", "say what this machine offers when it is started so, and end", "show-info --platforms ppc",
             _show_info, options=(*OPTIONS, "--json"),
+        ),
+        Subcommand(
+            "doctor", "look at all that keeps this machine from building, and say how to mend it",
+            "doctor --host farm.example.org", partial(doctor, PROGRAM), options=(*OPTIONS, "--json"),
         ),
     ),
     OPTIONS,

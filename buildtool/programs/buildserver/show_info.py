@@ -11,11 +11,12 @@ from buildtool.model.servers import Offer, OfferKind
 from buildtool.programs.buildserver.capability import AnnouncedCapability
 
 
-def as_json(name: str, found: AnnouncedCapability) -> str:
-    """Return what is announced as JSON."""
+def as_json(name: str, found: AnnouncedCapability, install: str = "") -> str:
+    """Return what is announced as JSON; ``install`` is the line that installs what projects lack here."""
     data = {
         "name": name,
         "software": found.software,
+        "install": install,
         "admin": found.admin,
         "host_info": found.host_info(),
         "max_builds": found.max_builds,
@@ -40,8 +41,8 @@ def _offer_as_json(offer: Offer) -> dict[str, object]:
     }
 
 
-def as_text(name: str, found: AnnouncedCapability) -> str:
-    """Return what is announced, for people."""
+def as_text(name: str, found: AnnouncedCapability, install: str = "") -> str:
+    """Return what is announced, for people; ``install`` is the line that installs what projects lack here."""
     rows = [("name", name), ("software", found.software), ("builds at once", str(found.max_builds))]
     rows += [("admin", found.admin)] if found.admin else []
     rows += [("about it", found.about)] if found.about else []
@@ -51,6 +52,7 @@ def as_text(name: str, found: AnnouncedCapability) -> str:
         rows += _offer_as_rows(offer)
     rows += [("not usable", f"{one.triple}: {one.why}") for one in found.rejected]
     rows += [("project", f"{skill.project}, recipe {skill.recipe_version}") for skill in found.skills]
+    rows += [("missing", install)] if install else []
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {words}" for label, words in rows)
 

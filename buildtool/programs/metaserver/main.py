@@ -24,6 +24,7 @@ from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
+from buildtool.programs.doctors.metaserver import OPEN_FILES, doctor
 from buildtool.programs.metaserver import offline_commands, operator_commands
 from buildtool.programs.metaserver.checking import FILE_PATIENCE, apart, within
 from buildtool.programs.metaserver.mail import send_test_mail
@@ -36,9 +37,6 @@ from buildtool.project.recipe_check import Within
 log = Logger()
 
 PROGRAM = "metaserver"
-OPEN_FILES = 4_096
-"""Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
-
 SWITCH = 0.0005
 """Seconds after which a thread that computes lets others go on: the reactor needs that after each system call."""
 
@@ -70,6 +68,14 @@ def _check_config(said: argparse.Namespace) -> int:
 
     say(apart(check, file))
     return EXIT_OK
+
+
+def _doctor(said: argparse.Namespace) -> int:
+    def load() -> Settings:
+        with within(FILE_PATIENCE):
+            return load_settings(said.config)
+
+    return doctor(load, said)
 
 
 def _checked(said: argparse.Namespace) -> Settings:
@@ -156,6 +162,10 @@ COMMAND_LINE: Subcommands[int] = Subcommands(
         Subcommand(
             "check-config", "validate the configuration, and say what was understood",
             "check-config --config /etc/buildtool/config.py", _check_config, options=("--json",),
+        ),
+        Subcommand(
+            "doctor", "look at all that keeps the metaserver from its work, and say how to mend it", "doctor --json",
+            _doctor, options=("--json",),
         ),
         Subcommand(
             "mail-test", "send one mail to ADDRESS now, and say how it went", "mail-test you@example.org",

@@ -24,7 +24,7 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.text import duration_words, moment_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
-from buildtool.programs.common.subcommands import How, Subcommand, number, switch, valued
+from buildtool.programs.common.subcommands import How, Several, Subcommand, number, switch, valued
 from buildtool.protocol.enrolment import AskIdentities, Identities, InvitationLine, InviteOne, RevokeOne
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
@@ -114,8 +114,8 @@ OPTIONS: Mapping[str, How] = {
     "--owner": valued("the e-mail address of whoever is responsible", "ADDRESS", valid_address),
     "--expires": valued("how long the invitation holds, such as 30m, 24h (default) or 7d", "TIME", _lasts),
     "--replace": switch("a machine that has this name was reinstalled: its new key takes the place of the old one"),
-    "--project": valued("limit it to this project; may be repeated", "NAME", action="append"),
-    "--platform": valued("limit it to this platform; may be repeated", "NAME", action="append"),
+    "--project": valued("limit it to this project; may be repeated", "NAME", action=Several),
+    "--platform": valued("limit it to this platform; may be repeated", "NAME", action=Several),
 }
 """The options of the commands below, beside ``--json``."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from attrs import define
 from twisted.internet import error
+from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
@@ -22,7 +23,11 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
+from buildtool.model.access.metaserver_addresses import MetaserverAddress
+from buildtool.programs.common.joining import FarmEndpoint, farm_at
 from buildtool.programs.common.output import complain
+from buildtool.programs.common.reaching import joined_addresses
+from buildtool.programs.startcompile.command_line import Arguments
 
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
@@ -56,6 +61,19 @@ class MetaserverConnector:
                 complain(f"nothing listens at {self.where} yet; a metaserver that may be starting is waited for")
                 told = True
             await deferLater(self.timers, _LOOK)
+
+
+async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[MetaserverAddress, ...], FarmEndpoint | None]:
+    """Return where the metaserver is, and the key that this side has there: where it was said, or else also joined.
+
+    Raises what ``farm_at`` does.
+    """
+    addresses = said.addresses
+    farm = await farm_at(reactor, {(one.host, one.port) for one in addresses})
+    if farm is not None and not said.chosen:
+        known = {(one.host, one.port) for one in addresses}
+        addresses += tuple(one for one in joined_addresses(farm.own) if (one.host, one.port) not in known)
+    return addresses, farm
 
 
 def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:

@@ -27,11 +27,13 @@ from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
-from buildtool.programs.common.joining import farm_at, join, said_join_line, store_for
+from buildtool.programs.common.joining import join, said_join_line, store_for
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run, whole
-from buildtool.programs.common.reaching import Reach, joined_addresses, reach
+from buildtool.programs.common.reaching import reach
 from buildtool.programs.common.subcommands import Subcommand, Subcommands
+from buildtool.programs.common.updating import with_command
+from buildtool.programs.doctors.startcompile import examined
 from buildtool.programs.startcompile.command_line import (
     Arguments,
     BuildArguments,
@@ -39,7 +41,7 @@ from buildtool.programs.startcompile.command_line import (
     parse,
     read_request_id,
 )
-from buildtool.programs.startcompile.connecting import MetaserverConnector, as_answered
+from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
@@ -77,10 +79,10 @@ Work = Callable[[Requester], Coroutine[Any, Any, RequestResult | list[RequestRes
 
 @frozen
 class _Errand:
-    """What is to be done, checked as far as that goes without the metaserver."""
+    """What is to be done, checked as far as that goes without the metaserver; without ``work`` it is to look around."""
 
     said: Arguments
-    work: Work | JoinLine | Login | Logout
+    work: Work | JoinLine | Login | Logout | None
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
@@ -90,7 +92,9 @@ class _Errand:
             return await _joined(reactor, work, wants_json=said.json)
         if isinstance(work, Login | Logout):
             return await work.run(reactor, (said.addresses[0].host, said.addresses[0].port))
-        there = await _reach(reactor, said)
+        if work is None:
+            return await examined(reactor, said)
+        there = reach(reactor, *await addressed(reactor, said))
         files = Threads(reactor, 1, "files")
         downloads = TransferClient(timers, files, farm=there.transfers)
         console = _console(said, timers)
@@ -118,20 +122,9 @@ class _Errand:
     def _told_by(self, where: str, error: BuildToolError) -> BuildToolError:
         """Return an error in words that say whose it is; the values of compile options were checked here before."""
         asked = self.said.asked
-        return as_answered(error, where, [one.flag for one in asked[0].project.options.compile] if asked else ())
-
-
-async def _reach(reactor: ReactorBase, said: Arguments) -> Reach:
-    """Return how to reach the metaserver: where the command line says, or else also where it was when joined.
-
-    Raises ConfigurationError, and what ``farm_at`` does.
-    """
-    addresses = said.addresses
-    farm = await farm_at(reactor, {(one.host, one.port) for one in addresses})
-    if farm is not None and not said.chosen:
-        known = {(one.host, one.port) for one in addresses}
-        addresses += tuple(one for one in joined_addresses(farm.own) if (one.host, one.port) not in known)
-    return reach(reactor, addresses, farm)
+        return as_answered(
+            with_command(error), where, [one.flag for one in asked[0].project.options.compile] if asked else ()
+        )
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -196,7 +189,7 @@ def _why(said: Arguments) -> Work:
 
 _ASKING = tuple(ASKING)
 
-COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout] = Subcommands(
+COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | None] = Subcommands(
     PROGRAM,
     "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
     (
@@ -221,6 +214,10 @@ COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout] = Subcommands(
             "login anna@example.org", _login, "EMAIL", options=tuple(LOGGING_IN),
         ),
         Subcommand("logout", "give up the key that login or join brought", "logout", _logout),
+        Subcommand(
+            "doctor", "look at all that keeps you from asking, and say how to mend it",
+            "doctor --host farm.example.org", lambda _said: None,
+        ),
         Subcommand("why", "say why a request waits, and until when", "why 12-abcdef", _why, "ID", read_request_id),
         Subcommand(
             "cancel", "end a request; ID was told when it was accepted", "cancel 12-abcdef",
