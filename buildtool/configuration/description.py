@@ -83,7 +83,7 @@ def _admission(settings: Settings) -> list[str]:
 
 def _port(settings: Settings, part: Part, url: str = "") -> str:
     """Return where a part listens, and how it is reached, in words."""
-    if part is Part.TRANSFER and settings.needs_keys and not settings.transfer_apart:
+    if part is Part.TRANSFER and not settings.transfer_apart:
         return f"none of its own   {url}"
     place = settings.place(part)
     words = place.bind if place.bind.startswith(UNIX) else str(place.port)

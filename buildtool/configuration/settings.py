@@ -320,7 +320,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         web_bind=binds.get("web_bind", ""),
         plain_ports=given.get("plain_ports", ()),
         own_files=read_own_files(path, given.get("tls_certificate"), given.get("tls_key")),
-        transfer_apart="transfer_port" in given or "transfer_bind" in given,
+        transfer_apart=not needs_keys or "transfer_port" in given or "transfer_bind" in given,
     )
 
 

@@ -187,6 +187,28 @@ def test_the_pages_as_a_program_of_their_own_show_the_farms_certificate(control:
     assert shown(port) == shown(port_of(control))
 
 
+def test_pages_that_others_reach_speak_tls_also_where_nobody_here_needs_a_key(control: Control) -> None:
+    control.farm.extra |= {"BUILDTOOL_WEB_BIND": "0.0.0.0"}
+    own = control.farm.start("pages", [str(control.farm.root / "bin" / "webserver")])
+    assert own.ended() != 0, "there is no certificate yet, and no database"
+    control.farm.start_metaserver("--web")
+    port = port_of(control, "WEB")
+    assert fetch(f"https://127.0.0.1:{port}/")[0] == 200
+    assert "buildtool farm" in issuer(shown(port))
+    control.server("anna")
+    assert control.ask("ben@example.org", "--foreground")["build_state"] == "succeeded"
+
+
+def test_a_certificate_that_cannot_be_shown_stops_the_start_and_is_found_by_check_config(control: Control) -> None:
+    control.farm.extra |= own_certificate(control.directory, ["farm.example.org"])
+    control.farm.extra["BUILDTOOL_TRUSTED"] = "nobody"
+    (control.directory / "privkey.pem").write_bytes(key_text(new_key()))
+    for words in (("serve",), ("check-config",)):
+        told = operate(control, *words, code=2)
+        assert re.search(r"tls_key = \S+privkey.pem: that is not the key of \S+fullchain.pem", told), told
+        assert "\n" not in told
+
+
 def test_pages_and_transfers_listen_on_sockets_while_build_servers_reach_the_control_port(control: Control) -> None:
     place = control.directory / "s"
     place.mkdir()

@@ -42,10 +42,12 @@ class OwnCertificate:
     chain: tuple[x509.Certificate, ...]
 
 
-def read_own_certificate(certificate: Path, key: Path, now: float, disk: Disk | None = None) -> OwnCertificate:
+def read_own_certificate(
+    certificate: Path, key: Path, now: float | None = None, disk: Disk | None = None
+) -> OwnCertificate:
     """Return the certificate in one PEM file, which may have its chain behind it, with the key in the other.
 
-    They may be the same file. ``now`` is in seconds of wall time.
+    They may be the same file. One that has expired at ``now`` (seconds of wall time) is refused, if that is said.
     Raises ConfigurationError, which names the file that is wrong.
     """
     there = disk or RealDisk()
@@ -53,7 +55,7 @@ def read_own_certificate(certificate: Path, key: Path, now: float, disk: Disk | 
     private = _understood("tls_key", key, _private_key, there)
     if key_id(first) != key_id(private):
         raise ConfigurationError(f"tls_key = {key}: that is not the key of {certificate}")
-    if life_of(first)[1] <= now:
+    if now is not None and life_of(first)[1] <= now:
         raise ConfigurationError(f"tls_certificate = {certificate}: it has expired")
     return OwnCertificate(private, first, tuple(chain))
 
@@ -72,10 +74,14 @@ class OwnFiles:
     _seen: object = field(default=None)
 
     @classmethod
-    def load(cls, certificate: Path, key: Path, now: float) -> OwnFiles:
-        """Return the files, read for the first time at ``now`` (seconds of wall time). Raises ConfigurationError."""
+    def load(cls, certificate: Path, key: Path) -> OwnFiles:
+        """Return the files, read for the first time: what has expired is a problem, and keeps no farm from its start.
+
+        Raises ConfigurationError.
+        """
         seen = _state_of(certificate), _state_of(key)
-        return cls(certificate, key, read_own_certificate(certificate, key, now), seen=seen)
+        found = read_own_certificate(certificate, key)
+        return cls(certificate, key, found, seen=seen)
 
     def look(self, now: float) -> bool:
         """Read the files again if they have changed, or were no good last time; return whether another one is there.

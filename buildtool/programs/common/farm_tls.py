@@ -63,7 +63,7 @@ class FarmTls:
         if wanted is None:
             self._files = None
         elif self._files is None or wanted != (self._files.certificate, self._files.key):
-            self._files = OwnFiles.load(*wanted, self.clock.wall())
+            self._files = OwnFiles.load(*wanted)
         self._show_own()
         self.refresh()
 
@@ -116,10 +116,10 @@ def kept_certificates(state_dir: Path) -> Certificates:
     return identity, (), ()
 
 
-def check_own_files(old: Settings, new: Settings, now: float) -> None:
-    """Raise ConfigurationError where other files are configured that are no good at ``now`` (seconds of wall time)."""
-    if new.own_files is not None and new.own_files != old.own_files:
-        read_own_certificate(*new.own_files, now)
+def check_own_files(settings: Settings, now: float) -> None:
+    """Raise ConfigurationError where the own certificate is no good at ``now`` (seconds of wall time)."""
+    if settings.own_files is not None:
+        read_own_certificate(*settings.own_files, now)
 
 
 def open_tls(

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+import time
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from buildtool.configuration.description import as_object, describe
 from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
+from buildtool.programs.common.farm_tls import check_own_files
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
@@ -60,6 +62,7 @@ def _check_config(said: argparse.Namespace) -> int:
     def check(limit: Within) -> str:
         with within(FILE_PATIENCE):
             settings = load_settings(file)
+            check_own_files(settings, time.time())
         check_projects(settings, thorough=True, within=limit)
         notes = _not_here(settings)
         if said.json:
@@ -134,9 +137,9 @@ async def _served(
     garbage.begin()
     LoopingCall(garbage.look).start(GARBAGE_LOOK, now=False)
     log.info(
-        "ready: control port {pb}, transfer port {transfer}{web}, state in {state}",
+        "ready: control port {pb}{transfer}{web}, state in {state}",
         pb=settings.pb_port,
-        transfer=settings.transfer_port,
+        transfer=f", transfer port {settings.transfer_port}" if settings.transfer_apart else "",
         web=f", pages at {settings.public_url}" if pages else "",
         state=settings.state_dir,
     )

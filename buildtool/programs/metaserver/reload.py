@@ -47,7 +47,8 @@ def reread(old: Settings) -> Settings:
         raise ConfigurationError(
             f"{', '.join(moved)} cannot be changed while the metaserver runs: restart it, or set them back"
         )
-    check_own_files(old, settings, time.time())
+    if settings.own_files != old.own_files:
+        check_own_files(settings, time.time())
     return settings
 
 

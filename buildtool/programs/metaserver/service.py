@@ -269,7 +269,7 @@ class Metaserver:
         shown = identities.tls if identities is not None else None
         tls = open_tls(self._settings, shown, WallClock(), keeping.timers, self._ceilings.handshake)
         ports = Ports(self.reactor, self._settings, self._closing, tls)
-        if identities is None or settings.transfer_apart:
+        if settings.transfer_apart:
             ports.listen(Part.TRANSFER, site)
         if self.pages:
             ports.listen(Part.WEB, pages)

@@ -90,7 +90,7 @@ def test_one_that_has_expired_or_is_not_there_or_is_no_file_is_refused(files: Fi
 
 
 def test_files_are_read_again_when_they_change_and_only_then(files: Files) -> None:
-    there = OwnFiles.load(files.certificate, files.key, NOW)
+    there = OwnFiles.load(files.certificate, files.key)
     before = there.current
     assert not there.look(NOW)
     files.renew(80 * DAY)
@@ -101,7 +101,7 @@ def test_files_are_read_again_when_they_change_and_only_then(files: Files) -> No
 
 
 def test_broken_files_leave_what_was_there_and_are_a_problem_until_they_are_mended(files: Files) -> None:
-    there = OwnFiles.load(files.certificate, files.key, NOW)
+    there = OwnFiles.load(files.certificate, files.key)
     before, good = there.current, files.key.read_bytes()
     files.key.write_bytes(key_text(new_key()))
     assert not there.look(NOW)
@@ -119,14 +119,23 @@ def test_a_link_that_leads_elsewhere_is_a_change(files: Files, tmp_path: Path) -
         Files(tmp_path / str(number))
     live = tmp_path / "live"
     live.symlink_to("1")
-    there = OwnFiles.load(live / "fullchain.pem", live / "privkey.pem", NOW)
+    there = OwnFiles.load(live / "fullchain.pem", live / "privkey.pem")
     live.unlink()
     live.symlink_to("2")
     assert there.look(NOW)
 
 
+def test_a_new_one_that_has_expired_already_leaves_what_was_there(files: Files) -> None:
+    there = OwnFiles.load(files.certificate, files.key)
+    before = there.current
+    files.renew(DAY)
+    assert not there.look(NOW + 2 * DAY)
+    assert there.current == before
+    assert "it has expired; the certificate that was there before is shown" in there.problems(NOW + 2 * DAY)[0]
+
+
 def test_one_that_ends_soon_is_a_problem(files: Files) -> None:
-    there = OwnFiles.load(files.certificate, files.key, NOW)
+    there = OwnFiles.load(files.certificate, files.key)
     assert there.problems(NOW + 82 * DAY) == ()
     assert "expires in 3 days, put a new one there" in there.problems(NOW + 87.5 * DAY)[0]
     assert "has expired" in there.problems(NOW + 90 * DAY)[0]
