@@ -11,6 +11,9 @@ __all__ = ["named_protocols"]
 HELLO_LIMIT = 32 * 1024
 """Most bytes of records that are looked at; browsers and our programs send less than 3,000."""
 
+MOST_RECORDS = 16
+"""Most records that the message may come in; all of it fits into one."""
+
 _RECORD, _CLIENT_HELLO, _ALPN = 22, 1, 16
 _RECORD_HEAD, _MESSAGE_HEAD = 5, 4
 _VERSION_AND_RANDOM = 2 + 32
@@ -20,36 +23,38 @@ class _Unreadable(Exception):
     """What came is no first message of TLS."""
 
 
-def named_protocols(data: bytes) -> tuple[bytes, ...] | None:
-    """Return the protocols that a client names in its first records; None while the message is not complete.
+def named_protocols(data: bytes) -> tuple[bytes, ...] | int:
+    """Return the protocols that a client names in its first records, or how many bytes are needed to look again.
 
     What cannot be read names none.
     """
     try:
         message = _message(data)
-        return None if message is None else _protocols(message)
+        return message if isinstance(message, int) else _protocols(message)
     except _Unreadable:
         return ()
 
 
-def _message(data: bytes) -> bytes | None:
-    """Return the first message, which may come in several records; None while it is not complete."""
+def _message(data: bytes) -> bytes | int:
+    """Return the first message, which may come in several records, or how many bytes are needed to look again."""
     found, at = b"", 0
-    while at + _RECORD_HEAD <= len(data):
+    for _ in range(MOST_RECORDS):
+        if len(data) < at + _RECORD_HEAD:
+            return at + _RECORD_HEAD
         end = at + _RECORD_HEAD + int.from_bytes(data[at + 3 : at + _RECORD_HEAD], "big")
-        if data[at] != _RECORD or end == at + _RECORD_HEAD:
+        if data[at] != _RECORD or end == at + _RECORD_HEAD or end > HELLO_LIMIT:
             raise _Unreadable
+        if len(data) < end:
+            return end
         found += data[at + _RECORD_HEAD : end]
         if len(found) >= _MESSAGE_HEAD:
             most = _MESSAGE_HEAD + int.from_bytes(found[1:_MESSAGE_HEAD], "big")
-            if found[0] != _CLIENT_HELLO or most > HELLO_LIMIT:
+            if found[0] != _CLIENT_HELLO:
                 raise _Unreadable
             if len(found) >= most:
                 return found[_MESSAGE_HEAD:most]
         at = end
-    if len(data) > HELLO_LIMIT:
-        raise _Unreadable
-    return None
+    raise _Unreadable
 
 
 def _protocols(message: bytes) -> tuple[bytes, ...]:

@@ -197,6 +197,7 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
 
     _hello: bytes | None = b""
     """What came of the first message; None once it has been looked at."""
+    _needed = 0
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt, unless the first byte says that this is no TLS."""
@@ -206,8 +207,9 @@ class _PlainSpokenToo(TLSMemoryBIOProtocol):
         self.heard = True
         if self._hello is not None:
             self._hello += data
-            named = named_protocols(self._hello)
-            if named is None:
+            named = named_protocols(self._hello) if len(self._hello) >= self._needed else self._needed
+            if isinstance(named, int):
+                self._needed = named
                 return
             data, self._hello = self._hello, None
             self.getHandle().set_context(self.factory.shown.context(named))

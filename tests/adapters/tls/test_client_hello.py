@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.tls.client_hello import HELLO_LIMIT, named_protocols
+from buildtool.adapters.tls.client_hello import HELLO_LIMIT, MOST_RECORDS, named_protocols
 
 
 def hello(*protocols: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, server: str | None = None) -> bytes:
@@ -39,10 +39,18 @@ def test_what_openssl_names_is_read(named: tuple[str, ...], version: ssl.TLSVers
     data = hello(*named, version=version, server=server)
     wanted = tuple(one.encode() for one in named)
     assert named_protocols(data) == wanted
-    for size in (1, 7, 100):
-        assert named_protocols(in_records(data, size)) == wanted
-    for cut in range(len(data)):
-        assert named_protocols(data[:cut]) is None, "it is waited for the rest"
+    assert named_protocols(data + b"more") == wanted
+    for parts in (2, 7, MOST_RECORDS):
+        split = in_records(data, -(-(len(data) - 5) // parts))
+        assert named_protocols(split) == wanted
+        for cut in range(len(split)):
+            needed = named_protocols(split[:cut])
+            assert isinstance(needed, int), "the rest is waited for"
+            assert cut < needed <= len(split)
+
+
+def test_a_message_in_very_many_records_names_nothing_so_that_no_time_is_spent_on_it() -> None:
+    assert named_protocols(in_records(SAMPLE, 1)) == ()
 
 
 SAMPLE = hello("http/1.1", "buildtool-farm")
@@ -54,10 +62,12 @@ def test_whatever_comes_is_read_or_names_nothing_and_is_not_waited_for_beyond_a_
     for _ in range(data.draw(st.integers(0, 4))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     said = bytes(changed) + data.draw(st.binary(max_size=50))
-    named_protocols(said)
-    assert named_protocols(said + bytes(HELLO_LIMIT)) is not None
+    needed = named_protocols(said)
+    assert not isinstance(needed, int) or len(said) < needed <= HELLO_LIMIT + 5
+    assert not isinstance(named_protocols(said + bytes(HELLO_LIMIT)), int)
 
 
 @given(st.binary(max_size=200))
 def test_noise_names_nothing(noise: bytes) -> None:
-    assert named_protocols(noise) in (None, ())
+    named = named_protocols(noise)
+    assert isinstance(named, int) or named == ()
