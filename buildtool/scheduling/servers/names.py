@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 
 from attrs import evolve
 
-from buildtool.model.addresses import network_of
+from buildtool.model.addresses import network_of, wide_network_of
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Server
 from buildtool.scheduling.answers import NameHeld, NameLimitReached
@@ -142,11 +142,17 @@ def _make_room(context: DecisionContext, event: Registered) -> NameLimitReached 
 
 def _first_to_go(state: State, event: Registered, now: float) -> Server | None:
     """Return which name makes room for a new one, if any can; of the network that has most names first."""
-    names = Counter(network_of(server.origin) for server in state.servers.values())
-    names[network_of(event.origin)] += 1
+    origins = [*(server.origin for server in state.servers.values()), event.origin]
+    names, around = Counter(map(network_of, origins)), Counter(map(wide_network_of, origins))
+    around[""] = 0  # of which nothing is known
+
+    def crowd(one: Server) -> tuple[int, int]:
+        """Return how many names there are around a server's network, and of it, the most first."""
+        of_it = names[network_of(one.origin)]
+        return -max(of_it, around[wide_network_of(one.origin)]), -of_it
 
     def worst(servers: Iterable[Server], since: Ranked) -> Server | None:
-        return min(servers, key=lambda one: (-names[network_of(one.origin)], since(one), one.name), default=None)
+        return min(servers, key=lambda one: (*crowd(one), since(one), one.name), default=None)
 
     busy = busy_in(state)
     free = [server for server in state.servers.values() if may_go(server, busy)]

@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Session, connect_requester, greet
 from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, RequesterEndpoint, anybody
+from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.tls.one_port import ALERT
@@ -28,6 +29,7 @@ from buildtool.errors import (
     Declined,
     Fenced,
     InternalError,
+    LimitReached,
     NameTaken,
     NoContact,
     NotFound,
@@ -41,6 +43,7 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
+from buildtool.model.access.ceilings import Most
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
@@ -88,10 +91,11 @@ class Farm:
     ends: Wires = field(init=False)
     final: list[BuildToolError] = field(factory=list)
     identify: Any = None
+    limits: ConnectionLimits | None = None
 
     def __attrs_post_init__(self) -> None:
         extra = {} if self.identify is None else {"identify": self.identify}
-        self.gateway = Gateway(self.clock, **extra)
+        self.gateway = Gateway(self.clock, limits=self.limits, **extra)
         self.ends = Wires(self.clock, self.gateway.factory(self.requesters.handlers, self.servers.handlers))
 
     def requester(self) -> Session:
@@ -343,6 +347,31 @@ def test_identity_plugs_in_and_a_build_server_cannot_take_another_name() -> None
     link = farm.link(orders, "anna")
     assert orders.log == ["session 1"]
     farm.stop(link)
+
+
+def test_a_key_has_so_many_connections_and_others_have_theirs() -> None:
+    names = iter(["anna", "anna", "anna", "ben", "anna"])
+
+    async def known(stranger: Principal, transport: object, hello: Hello) -> Principal:
+        name = next(names)
+        return evolve(await anybody(stranger, transport, hello), name=name, key=f"key of {name}")
+
+    farm = Farm(identify=known, limits=ConnectionLimits(most=lambda: Most(2)))
+
+    def enter() -> Session:
+        session: Session = farm.result(greet(farm.ends, WHERE, "requester", farm.clock))  # type: ignore[arg-type]
+        return session
+
+    first, second = enter(), enter()
+    with pytest.raises(LimitReached, match="2 connections for anna is reached: try again when one of them has ended"):
+        enter()
+    ben = enter()
+    first.close()
+    farm.ends.run()
+    third = enter()
+    for session in (second, ben, third):
+        session.close()
+    farm.ends.run()
 
 
 @define

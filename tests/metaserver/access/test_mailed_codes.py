@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
@@ -18,7 +19,7 @@ from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
-from buildtool.model.access.ceilings import NO_CEILINGS, Ceilings, Counted, Most
+from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings, Counted, Most
 from buildtool.model.access.confirmation import DAY, MailDomains, mail_code
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
@@ -247,6 +248,21 @@ class Tests(SynchronousTestCase):
         told = self.refused(world.codes.show(STRANGER, ShowCode("aaaa-bbbb-cccc-dddd")), LimitReached)
         assert "3 codes by mail an hour from 198.51.100.9" in told
         done(world.codes.show(evolve(STRANGER, address="203.0.113.5"), ShowCode(world.code())))
+
+    def test_a_thousand_strangers_with_invented_addresses_keep_nobody_from_logging_in(self) -> None:
+        world = World(USUAL_CEILINGS)
+        refused = 0
+        for number in range(1_000):
+            stranger = evolve(STRANGER, address=f"198.51.100.{number % 256}")
+            told: list[object] = []
+            asked = world.codes.ask(stranger, AskCode(f"victim{number}@example.org"))
+            Deferred.fromCoroutine(asked).addBoth(told.append)
+            refused += isinstance(told[0], Failure) and told[0].check(LimitReached) is not None
+        assert refused == 970, "a network has 30 codes an hour"
+        assert len(world.mails()) == 30
+        honest = evolve(STRANGER, address="203.0.113.5")
+        assert done(world.codes.ask(honest, AskCode(BEN))).fresh
+        assert done(world.submit(1, ANN)).build_id is not None
 
     def test_keys_by_mail_are_for_whom_the_operator_says_and_need_a_mail_server(self) -> None:
         world = World()

@@ -59,6 +59,26 @@ def test_of_the_network_that_has_most_names_one_goes_first() -> None:
     assert "s0000" not in farm.broker.state.servers
 
 
+def test_names_from_all_over_a_network_take_no_place_of_a_machine_elsewhere() -> None:
+    """Each name from an address of its own, of IPv4 or IPv6, all of them connected and silent, and more to come."""
+    farm = Farm()
+    assert isinstance(come(farm, "honest", "secret", "203.0.113.7"), SessionOpened)
+    farm.broker.now += SETTLED + 1
+    for number in range(3 * KNOWN):
+        origin = f"2001:db8:0:{number:x}::1" if number % 8 else f"192.0.2.{number % 256}"
+        assert isinstance(come(farm, f"invented{number}", origin=origin), SessionOpened)
+        farm.broker.now += 0.1
+    farm.broker.now += SETTLED + 1
+    honest = farm.broker.state.servers["honest"]
+    assert honest.connected
+    farm.send(Disconnected("honest", honest.session, "lost"))
+    for number in range(KNOWN):
+        come(farm, f"more{number}", origin=f"192.0.2.{number % 256}")
+        farm.broker.now += 0.1
+    assert isinstance(come(farm, "honest", "secret", "203.0.113.7"), SessionOpened)
+    assert isinstance(come(farm, "another", "mine", "198.51.100.3"), SessionOpened), "somebody new gets in too"
+
+
 def test_names_whose_announcements_take_too_much_together_go_first_the_largest_of_them() -> None:
     farm = Farm()
     large = evolve(machine(), machine=(("tools", ("x" * (IDLE_BYTES // 10),)),))
