@@ -9,7 +9,7 @@ from attrs import field, frozen
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable
+from buildtool.errors import NewerDatabase, NotFound, StorageUnavailable, Unauthorised
 
 HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
@@ -77,6 +77,9 @@ def problem(error: BaseException, number: str) -> Problem:
         case NotFound():
             said = str(error)
             return Problem(404, "Not found", f"{said[:1].upper()}{said[1:]}.")
+        case Unauthorised():
+            said = str(error)
+            return Problem(403, "Not allowed", f"{said[:1].upper()}{said[1:]}.")
         case MethodNotAllowed():
             text = f"This page can be read, with {ALLOWED}; it takes nothing else."
             return Problem(405, "Method not allowed", text, {"Allow": ALLOWED})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import cast
 
+from attrs import evolve
 from klein import Klein
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -17,13 +17,16 @@ from twisted.web.server import Request
 
 from buildtool import __version__
 from buildtool.errors import LimitReached, NewerDatabase, NotFound, StorageUnavailable, Unauthorised
+from buildtool.model.access.rights import Act
 from buildtool.model.addresses import network_of
+from buildtool.model.principal import Principal
 from buildtool.model.records import Build, BuildState
 from buildtool.ports.common import Clock
-from buildtool.ports.pages import BuildDetail, LogReader, Pages, Questions
+from buildtool.ports.pages import BuildDetail, LogReader, Overview, Pages, Questions
 from buildtool.protocol.http_headers import ByteSpan, asked_span
 
 from . import health, presenters
+from .access import Access, EverythingSeen, page, seen_line, visitor_of
 from .answers import HTML, TEXT, answer, headers, number, plain, problem, query_value, shown_path
 from .assets import load_assets
 from .build_page import build_page, deciding_epoch
@@ -50,10 +53,10 @@ def make_urls(public: str, transfer: str) -> Urls:
 
 
 class WebApp:
-    """The pages. ``projects`` are the names offered in the filter; ``urls`` comes from ``make_urls``.
+    """The pages. ``urls`` comes from ``make_urls``.
 
     ``questions`` asks the metaserver why a build waits, ``condition`` for its health; without them pages leave that
-    out.
+    out. ``access`` says who visitors are and what they may see.
     """
 
     app = Klein()
@@ -65,36 +68,34 @@ class WebApp:
         logs: LogReader,
         urls: Urls,
         clock: Clock,
-        projects: Sequence[str] = (),
         questions: Questions | None = None,
         condition: health.HealthSource | None = None,
+        access: Access | None = None,
     ) -> None:
+        self.access = EverythingSeen() if access is None else access
         self._pages = pages
         self._condition = condition
         self._questions = questions
         self._logs = logs
         self._urls = urls
         self._clock = clock
-        self._projects = tuple(projects)
         self._assets = {asset.served: asset for asset in load_assets().values()}
         self._templates = templates(urls)
         self._errors = 0
 
     def resource(self) -> IResource:
         """Return the root of a site."""
-        return RootResource(self.app.resource())
+        return RootResource(self.app.resource(), self.access)
 
-    @app.route("/metaserverstatus", methods=["GET"])
-    @app.route("/", methods=["GET"])
+    @page(app, Act.SEE_FARM, "/metaserverstatus", "/")
     async def status(self, request: Request) -> bytes:
         """Show the figures of everything and the latest builds."""
-        now = self._clock.wall()
-        overview = await self._pages.overview(now)
-        latest = await self._pages.builds(limit=LATEST)
+        now, by = self._clock.wall(), visitor_of(request)
+        overview = await self._overview(by, now)
+        latest = await self._pages.builds(limit=LATEST, among=self.access.projects(by))
         return self._page(request, "status", presenters.status_page(overview, latest, self._urls, now))
 
-    @app.route("/buildersinfo", methods=["GET"])
-    @app.route("/buildservers", methods=["GET"])
+    @page(app, Act.SEE_FARM, "/buildersinfo", "/buildservers")
     async def servers(self, request: Request) -> bytes:
         """Show a page of the build servers, or the one with a name. Raises NotFound."""
         now, name, said = self._clock.wall(), query_value(request, "name"), query_value(request, "page")
@@ -102,11 +103,13 @@ class WebApp:
         lines = await self._pages.build_servers(skip=(at - 1) * per, limit=per + 1, name=name)
         if name and not lines:
             raise NotFound("there is no build server of that name")
-        overview = await self._pages.overview(now)
-        page = presenters.servers_page(lines, overview, self._urls, now, at=at, name=name)
-        return self._page(request, "servers", page)
+        by = visitor_of(request)
+        seen = [seen_line(line, lambda project: self.access.sees(by, project, Act.SEE_BUILD)) for line in lines]
+        overview = await self._overview(by, now)
+        shown = presenters.servers_page(seen, overview, self._urls, now, at=at, name=name)
+        return self._page(request, "servers", shown)
 
-    @app.route("/builds", methods=["GET"])
+    @page(app, Act.SEE_BUILD, "/builds")
     async def builds(self, request: Request) -> bytes:
         """Show a page of the builds, newest first. Raises NotFound."""
         before, project, state = (query_value(request, name) for name in ("before", "project", "state"))
@@ -115,34 +118,35 @@ class WebApp:
         if len(project) > _PROJECT_LIMIT:
             raise NotFound("there is no project with so long a name")
         key = number(before, "build") if before else None
+        by, most = visitor_of(request), presenters.PER_PAGE + 1
         lines = await self._pages.builds(
-            before=key, limit=presenters.PER_PAGE + 1, project=project or None, state=_STATES.get(state)
+            before=key, limit=most, project=project or None, state=_STATES.get(state), among=self.access.projects(by)
         )
-        page = presenters.builds_page(
-            lines, self._urls, self._clock.wall(), projects=self._projects, project=project, state=state, before=key
+        offered = tuple(self.access.offered(by))
+        shown = presenters.builds_page(
+            lines, self._urls, self._clock.wall(), projects=offered, project=project, state=state, before=key
         )
-        return self._page(request, "builds", page)
+        return self._page(request, "builds", shown)
 
-    @app.route("/builds/<build_id>", methods=["GET"])
-    @app.route("/build/<build_id>", methods=["GET"])
+    @page(app, Act.SEE_BUILD, "/builds/<build_id>", "/build/<build_id>")
     async def build(self, request: Request, build_id: str) -> bytes:
         """Show all about one build."""
-        detail = await self._detail(build_id)
+        detail, by = await self._detail(request, build_id, Act.SEE_BUILD), visitor_of(request)
         waits = detail.build.state is BuildState.QUEUED
-        why = await self._questions.why(detail.build.id) if self._questions is not None and waits else None
-        page = build_page(detail, self._urls, self._clock.wall(), why)
-        return self._page(request, "build", page, "builds")
+        why = await self._questions.why(detail.build.id, by) if self._questions is not None and waits else None
+        shown = build_page(detail, self._urls, self._clock.wall(), why)
+        return self._page(request, "build", shown, "builds")
 
-    @app.route("/confirm/<code>", methods=["GET"])
+    @page(app, Act.CONFIRM, "/confirm/<code>")
     async def ask_to_confirm(self, request: Request, code: str) -> bytes:
         """Show the button that confirms a mail address: what follows links by itself must not confirm it."""
-        page = ConfirmPage("Is this your address?", "This confirms that you read mail at the address.", button=True)
-        return self._unkept(request, page)
+        shown = ConfirmPage("Is this your address?", "This confirms that you read mail at the address.", button=True)
+        return self._unkept(request, shown)
 
-    @app.route("/confirm/<code>", methods=["POST"])
+    @page(app, Act.CONFIRM, "/confirm/<code>", method="POST")
     async def confirm(self, request: Request, code: str) -> bytes:
         """Confirm the mail address that a code was mailed to."""
-        page = ConfirmPage("Not now", "The metaserver does not answer: try again later, or log in with the code.")
+        shown = ConfirmPage("Not now", "The metaserver does not answer: try again later, or log in with the code.")
         try:
             address = network_of(str(getattr(request.getClientAddress(), "host", "")))
             email = await self._questions.confirm(code, address) if self._questions is not None else None
@@ -150,23 +154,23 @@ class WebApp:
             request.setResponseCode(429 if isinstance(error, LimitReached) else 403)
             if isinstance(error, LimitReached):
                 request.setHeader("Retry-After", str(max(1, round(error.again))))
-            page = ConfirmPage("Nothing was confirmed", str(error))
+            shown = ConfirmPage("Nothing was confirmed", str(error))
         else:
             if email is not None:
-                page = ConfirmPage("Thank you", f"{email} is confirmed: what was asked for there goes on.")
+                shown = ConfirmPage("Thank you", f"{email} is confirmed: what was asked for there goes on.")
             else:
                 request.setResponseCode(503)
-        return self._unkept(request, page)
+        return self._unkept(request, shown)
 
     def _unkept(self, request: Request, page: ConfirmPage) -> bytes:
         """Return a page that is kept nowhere, since its address is a secret."""
         text = self._templates["confirm"].render(page=page, section="", now=None)
         return answer(request, text.encode(), HTML, "no-store")
 
-    @app.route("/logs/<build_id>", methods=["GET"])
+    @page(app, Act.SEE_LOG, "/logs/<build_id>")
     async def log(self, request: Request, build_id: str) -> bytes | None:
         """Send the log of the deciding Attempt, or of ``?attempt=``, or a range of it, as plain text."""
-        build = (await self._detail(build_id)).build
+        build = (await self._detail(request, build_id, Act.SEE_LOG)).build
         epoch = _epoch(build, query_value(request, "attempt"))
         try:
             extent = await self._logs.state(build.id, epoch)
@@ -186,7 +190,7 @@ class WebApp:
         await self._send(request, build.id, epoch, span)
         return None
 
-    @app.route("/health", methods=["GET"])
+    @page(app, Act.PING, "/health")
     async def health(self, request: Request) -> bytes:
         """Answer monitoring with the health of database and metaserver: 200 when all is well, else 503."""
         revision = trouble = ""
@@ -195,12 +199,12 @@ class WebApp:
         except (StorageUnavailable, NewerDatabase) as error:
             _log.warn("not healthy: {reason}", reason=str(error))
             trouble = error.code
-        told = await self._condition.health() if self._condition is not None else None
+        told = await self._condition.health(visitor_of(request)) if self._condition is not None else None
         said = health.health_answer(__version__, revision, trouble, told, asked=self._condition is not None)
         request.setResponseCode(said.status)
         return answer(request, json.dumps(said.body).encode() + b"\n", "application/json", "no-store")
 
-    @app.route("/static/<name>", methods=["GET"])
+    @page(app, Act.SEE_STATIC, "/static/<name>")
     def static(self, request: Request, name: str) -> bytes:
         """Send a static file by its name with digest. Raises NotFound."""
         asset = self._assets.get(name)
@@ -208,13 +212,13 @@ class WebApp:
             raise NotFound("there is no such file")
         return answer(request, asset.body, asset.content_type, _FOR_EVER)
 
-    @app.route("/favicon.ico", methods=["GET"])
+    @page(app, Act.SEE_STATIC, "/favicon.ico")
     def favicon(self, request: Request) -> bytes:
         """Send the icon to browsers that ask without being told where it is."""
         icon = self._assets[self._urls.assets["favicon.svg"]]
         return answer(request, icon.body, icon.content_type, _FOR_A_DAY)
 
-    @app.route("/robots.txt", methods=["GET"])
+    @page(app, Act.SEE_STATIC, "/robots.txt")
     def robots(self, request: Request) -> bytes:
         """Ask search engines to leave out logs and filtered lists."""
         return answer(request, _ROBOTS, TEXT, _FOR_A_DAY)
@@ -244,9 +248,16 @@ class WebApp:
         body = self._templates["error"].render(page=ErrorPage(said.title, said.text), section="", now=None)
         return answer(request, body.encode(), HTML, "no-store")
 
-    async def _detail(self, build_id: str) -> BuildDetail:
+    async def _overview(self, by: Principal, now: float) -> Overview:
+        """Return the figures; the one build that is shown with them only where it may be seen."""
+        overview = await self._pages.overview(now)
+        oldest = overview.oldest_queued
+        hidden = oldest is not None and not self.access.sees(by, oldest.spec.project, Act.SEE_BUILD)
+        return evolve(overview, oldest_queued=None) if hidden else overview
+
+    async def _detail(self, request: Request, build_id: str, act: Act) -> BuildDetail:
         found = await self._pages.build(number(build_id, "build"))
-        if found is None:
+        if found is None or not self.access.sees(visitor_of(request), found.build.spec.project, act):
             raise NotFound(f"there is no build {build_id}")
         return found
 

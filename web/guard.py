@@ -5,6 +5,8 @@ from __future__ import annotations
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
+from .access import Access, remember_visitor
+
 SECURITY_HEADERS = {
     "Server": "buildtool",
     "Content-Security-Policy": (
@@ -22,21 +24,23 @@ SECURITY_HEADERS = {
 class RootResource(Resource):
     """The root resource: puts the security headers on every answer, and makes every request one that routes can read.
 
-    The Host header plays no part in any answer, so none reaches the routes, which refuse odd ones in ways of their own.
-    A path that is no text is a path where nothing is, a header that is none is not there; one wrong method is like
-    another.
+    ``access`` finds out who sends it, by all that was sent. The Host header plays no part in any answer, so none
+    reaches the routes, which refuse odd ones in ways of their own. A path that is no text is a path where nothing is, a
+    header that is none is not there; one wrong method is like another.
     """
 
     isLeaf = True
 
-    def __init__(self, routes: IResource) -> None:
+    def __init__(self, routes: IResource, access: Access) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._routes = routes
+        self._access = access
 
     def render(self, request: Request) -> bytes | int:
         """Return what the routes say."""
         for name, value in SECURITY_HEADERS.items():
             request.setHeader(name, value)
+        remember_visitor(request, self._access.visitor(request))  # before anything that was sent is left out
         for header, values in tuple(request.requestHeaders.getAllRawHeaders()):
             if not all(map(_is_text, values)):
                 request.requestHeaders.removeHeader(header)

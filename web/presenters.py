@@ -182,11 +182,11 @@ def server_card(line: ServerLine, urls: Urls, now: float) -> ServerCard:
     return ServerCard(
         name=server.name,
         anchor=server_anchor(server.name),
-        badge=badges.server(server, len(line.running), now),
+        badge=badges.server(server, len(line.running) + line.hidden, now),
         presence=_presence(server, now),
         trouble=" ".join(_troubles(server, now)),
         tone="bad" if server.quarantined_until > now else "wait",
-        load=f"{len(line.running)} of {offered.max_builds} at once",
+        load=f"{len(line.running) + line.hidden} of {offered.max_builds} at once",
         running=tuple(_running(it, urls, now) for it in line.running[:ITEMS_SHOWN]),
         offers=tuple(_offer(it) for it in offered.offers[:ITEMS_SHOWN]),
         more_offers=_more(len(offered.offers)),

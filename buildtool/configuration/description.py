@@ -7,6 +7,7 @@ import attrs
 from buildtool.configuration.mail_settings import MailSettings
 from buildtool.configuration.port_settings import UNIX, Part
 from buildtool.configuration.settings import Settings
+from buildtool.model.access.audience import ProjectAccess
 from buildtool.model.access.ceilings import NO_CEILINGS
 from buildtool.model.addresses import at_port
 from buildtool.model.options import Option, canonical, shown, written
@@ -37,11 +38,13 @@ def describe(settings: Settings) -> list[str]:
         ]
         if project.options.system:
             lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")
+        if project.access != ProjectAccess():
+            lines.append(f"  for                {project.visible_to}; asked for by {project.may_request}")
         if project.recipe.machine:
             lines.append(f"  needs              {shown(canonical(project.recipe.machine))}")
     if not settings.projects:
         lines.append("project         none: nothing can be built yet")
-    return lines
+    return [*lines, *(f"may             {line}" for line in settings.rights.lines())]
 
 
 def as_object(settings: Settings) -> dict[str, object]:
@@ -69,6 +72,7 @@ def as_object(settings: Settings) -> dict[str, object]:
         "limits": attrs.asdict(settings.limits),
         "mail": None if mail is None else {"host": mail.host, "port": mail.port, "sender": mail.sender},
         "projects": [{"name": one.name, "recipe": one.recipe.version} for one in settings.projects],
+        "rights": list(settings.rights.lines()),
     }
 
 

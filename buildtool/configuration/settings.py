@@ -12,6 +12,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
@@ -46,13 +47,16 @@ from buildtool.configuration.port_settings import (
     read_plain,
     read_proxies,
 )
-from buildtool.errors import ConfigurationError, UnknownProject, UsageError
+from buildtool.configuration.rights_settings import read_rights
+from buildtool.errors import ConfigurationError, UnknownProject
+from buildtool.model.access.audience import NOBODY
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
 from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
+from buildtool.model.principal import Principal
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
 from buildtool.project.recipe_check import Within, check_recipes, unbounded
@@ -91,9 +95,8 @@ _DAYS = range(1, 3651)
 TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
-     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits",
-     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
-     "proxies"}
+     "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
+     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key"}
 )  # fmt: skip
 
 
@@ -133,20 +136,6 @@ def _needs_keys(trusted: Trusted, bind: str) -> bool:
     if trusted is Trusted.LOOPBACK:
         return not is_loopback(bind)
     return trusted is Trusted.NOBODY
-
-
-def _rights(value: object) -> Rights:
-    if isinstance(value, Rights):
-        return value
-    if not isinstance(value, dict) or not all(isinstance(acts, dict) for acts in value.values()):
-        raise ConfigurationError(
-            f"rights = {quoted(value)} is not usable: it is a dictionary such as "
-            '{"requester": {"have builds made anew": "nothing"}}'
-        )
-    try:
-        return RIGHTS.with_changes(value)
-    except UsageError as error:
-        raise ConfigurationError(f"rights = …: {error}") from error
 
 
 def _tls_names(value: object) -> tuple[str, ...]:
@@ -189,7 +178,7 @@ class Settings:
     names_kept: int = field(default=7, validator=_names_kept)
     trusted: Trusted = field(default=Trusted.NOBODY, converter=_trusted)
     tls_names: tuple[str, ...] = field(default=(), converter=_tls_names)
-    rights: Rights = field(default=RIGHTS, converter=_rights)
+    rights: Rights = RIGHTS
     proxies: Proxies = field(default=NO_PROXIES, converter=read_proxies)
     limits: Ceilings = NO_CEILINGS
     confirmed: MailDomains = NOBODY_KNOWN
@@ -217,6 +206,10 @@ class Settings:
                 raise ConfigurationError(f"projects: two are named {project.name!r}")
             names.add(project.name)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Project]:
+        return {project.name: project for project in self.projects}
+
     @property
     def needs_keys(self) -> bool:
         """Whether who connects needs a key, so that TLS is spoken: not where all are trusted who can connect."""
@@ -243,13 +236,21 @@ class Settings:
         names = (self.host, *(one.host for one in self.addresses), *binds, *urls, *self.tls_names)
         return tuple(dict.fromkeys(one for one in names if one not in ("", *ANYWHERE) and not one.startswith(UNIX)))
 
-    def project(self, name: str) -> Project:
-        """Return the project of that name. Raises UnknownProject, which lists those that there are."""
-        for project in self.projects:
-            if project.name == name:
-                return project
-        known = ", ".join(project.name for project in self.projects) or "none"
-        raise UnknownProject(f"unknown project {name[:80]!r}; there is {known}")
+    def sees(self, by: Principal, project: str) -> bool:
+        """Return whether a caller may know of a project. One that is not configured is the operators' alone."""
+        audience = self._by_name[project].visible_to if project in self._by_name else NOBODY
+        return audience.includes(by) and project in (by.limits.projects or (project,))
+
+    def project(self, name: str, by: Principal | None = None) -> Project:
+        """Return the project of that name. Raises UnknownProject, which lists those that there are.
+
+        Those that ``by`` may not know of are not there.
+        """
+        found = self._by_name.get(name)
+        if found is not None and (by is None or self.sees(by, name)):
+            return found
+        listed = ", ".join(one.name for one in self.projects if by is None or self.sees(by, one.name)) or "none"
+        raise UnknownProject(f"unknown project {name[:80]!r}; there is {listed}")
 
 
 # --- finding and reading --------------------------------------------------------------------------------
@@ -287,6 +288,7 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
     _check_apart(state_dir, build_dir)
     bind, trusted = given.get("bind", _default_bind(host)), _trusted(given.get("trusted", Trusted.NOBODY))
+    projects = projects_of(given.get("projects", []))
     binds = {name: read_listening(given[name], f"{name} =") for name in BINDS if name in given}
     own_pages, own_transfers = f"http://{in_url(host)}:{web_port}", f"http://{in_url(host)}:{transfer_port}"
     needs_keys = isinstance(bind, str) and _needs_keys(trusted, binds.get("pb_bind") or read_bind(bind))
@@ -304,12 +306,12 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         state_dir=state_dir,
         build_dir=build_dir,
         mail=mail,
-        projects=projects_of(given.get("projects", [])),
+        projects=projects,
         lease=given.get("lease", 60),  # type: ignore[arg-type] # validated by Settings
         names_kept=given.get("names_kept", 7),  # type: ignore[arg-type] # validated by Settings
         trusted=trusted,
         tls_names=given.get("tls_names", ()),
-        rights=given.get("rights", {}),
+        rights=read_rights(given.get("rights", {}), projects),
         proxies=given.get("proxies", ()),
         limits=read_limits(given.get("limits", {}), USUAL_CEILINGS if needs_keys else NO_CEILINGS),
         confirmed=read_mail_domains("confirmed", given.get("confirmed", ())),

@@ -20,11 +20,11 @@ from buildtool import errors
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.model.access import enrolment
 from buildtool.model.access.enrolment import Book, Change, Invite
-from buildtool.model.access.identities import Identity, KeyState, Scope, token_digest
+from buildtool.model.access.identities import Identity, KeyState, token_digest
 from buildtool.model.access.join_line import JoinLine
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import AuditEvent
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, CertificateSigner, Handlers, Signed

@@ -1,20 +1,32 @@
-"""Handlers behind the table of rights: each call is checked before it reaches its service.
+"""Who may do what: handlers behind the table of rights, and what services ask of it where ownership matters.
 
-Here it is seen whether a role may do an act at all. Whether something is the caller's own, its service knows.
+A call is checked twice: before it reaches its service, where it is seen whether its role may do such an act at all; and
+by the service, once it is known what the act is about. What somebody may not see is for them as if it was not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from buildtool.model.access.rights import Act, Extent, Rights
-from buildtool.model.principal import Principal
-from buildtool.ports.metaserver import ConnectionEnded, Handler, Handlers
-from buildtool.protocol.acts import ACT_OF
+from attrs import define
 
-__all__ = ["authorised"]
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.settings import Settings
+from buildtool.errors import Unauthorised
+from buildtool.model.access.identities import Identity, KeyState
+from buildtool.model.access.rights import Act, Rights, Subject, platform_names
+from buildtool.model.access.visitors import holder_of, visitor
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import Artifact, BuildSpec
+from buildtool.ports.metaserver import ConnectionEnded, Handler, Handlers
+from buildtool.project.definition import Project
+from buildtool.protocol import messages
+from buildtool.protocol.acts import ACT_OF
+from buildtool.protocol.enrolment import AddressShown, ShowCode, ShowCodeFor
+
+__all__ = ["Permissions", "VisitorService", "authorised"]
 
 
 def authorised(handlers: Handlers, rights: Callable[[], Rights]) -> Handlers:
@@ -27,7 +39,103 @@ def authorised(handlers: Handlers, rights: Callable[[], Rights]) -> Handlers:
 
 
 async def _checked(act: Act, handler: Handler, rights: Callable[[], Rights], by: Principal, message: Any) -> Any:  # noqa: ANN401 - any message
-    table = rights()
-    if table.extent(by.role, act) is Extent.NONE:
-        table.check(by, act)
+    rights().check_role(by, act)
     return await handler(by, message)
+
+
+def _owned_by_nobody(_server: str) -> str:
+    return ""
+
+
+@define(eq=False)
+class Permissions:
+    """The rights by the configuration that holds now. ``owner_of`` returns the address of a build server's owner."""
+
+    configuration: CurrentConfiguration
+    owner_of: Callable[[str], str] = _owned_by_nobody
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that hold now."""
+        return self.configuration.settings
+
+    def sees(self, by: Principal, project: str) -> bool:
+        """Return whether a caller may know of a project."""
+        return self.settings.sees(by, project)
+
+    def project(self, by: Principal, name: str) -> Project:
+        """Return a project that a caller may ask for.
+
+        Raises Unauthorised, and UnknownProject, which lists those that they see.
+        """
+        project = self.settings.project(name, by)
+        if not project.access.may_request.includes(by):
+            raise Unauthorised(f"{by.name or 'who has no key'} may not ask for builds of {name}")
+        return project
+
+    def machines(self, servers: tuple[str, ...]) -> frozenset[str]:
+        """Return whose build servers are: their own names, and the addresses of their owners."""
+        return frozenset(filter(None, (*servers, *map(self.owner_of, servers))))
+
+    def check(self, by: Principal, act: Act, subject: Subject) -> None:
+        """Raise Unauthorised where a caller may not do an act to its subject."""
+        self.settings.rights.check(by, act, subject)
+
+    def check_purge(self, by: Principal, artifacts: Sequence[Artifact]) -> None:
+        """Raise Unauthorised where a caller may not have one of these artifacts removed."""
+        for one in artifacts:
+            self.check(by, Act.PURGE, Subject(project=one.shelf.project, platforms=platform_names(one.platform)))
+
+    def allows(self, by: Principal, act: Act, spec: BuildSpec, *, proven: bool = False, owner: str = "") -> bool:
+        """Return whether a caller may do an act to a build or request, whose ``owner`` has this e-mail address."""
+        owners = frozenset({owner} if owner else ())
+        subject = Subject(owners, spec.project, platform_names(spec.platform), proven)
+        return (proven or self.sees(by, spec.project)) and self.settings.rights.allows(by, act, subject)
+
+
+@define(eq=False)
+class VisitorService:
+    """A service for the pages, which have no acts of their own: what they ask is asked by the visitor that they name.
+
+    ``people`` are the handlers of people and ``keys`` those about keys, behind the table of rights; ``known`` returns
+    whose key it is.
+    """
+
+    configuration: CurrentConfiguration
+    people: Handlers
+    keys: Handlers
+    known: Callable[[str], Identity | None]
+
+    @property
+    def handlers(self) -> Handlers:
+        """What the pages may ask."""
+        return {messages.AskBuildFor: self.build, messages.AskHealthFor: self.health, ShowCodeFor: self.confirm}
+
+    async def build(self, _by: Principal, message: messages.AskBuildFor) -> messages.Explanation:
+        """Return how an open Build stands. Raises NotFound, Unauthorised."""
+        question = messages.AskBuild(message.build_id)
+        told: messages.Explanation = await self.people[messages.AskBuild](self._visitor(message), question)
+        return told
+
+    async def health(self, _by: Principal, message: messages.AskHealthFor) -> messages.HealthStatus:
+        """Return whether the metaserver can do its work. Raises Unauthorised."""
+        told: messages.HealthStatus = await self.people[messages.AskHealth](
+            self._visitor(message), messages.AskHealth()
+        )
+        return told
+
+    async def confirm(self, _by: Principal, message: ShowCodeFor) -> AddressShown:
+        """Confirm the mail address that a code was mailed to. Raises Unauthorised, LimitReached."""
+        handler = self.keys.get(ShowCode)
+        if handler is None:
+            raise Unauthorised("no address needs to be confirmed here: whoever can connect is believed")
+        visitor = Principal(PrincipalRole.JOINING, address=message.address)
+        told: AddressShown = await handler(visitor, ShowCode(message.code))
+        return told
+
+    def _visitor(self, message: messages.AskBuildFor | messages.AskHealthFor) -> Principal:
+        settings = self.configuration.settings
+        nobody = visitor(message.address, trusted=message.trusted and not settings.needs_keys)
+        identity = self.known(message.key) if message.key else None
+        active = identity is not None and identity.state is KeyState.ACTIVE
+        return holder_of(identity, nobody) if identity is not None and active else nobody

@@ -25,6 +25,9 @@ from buildtool.scheduling.waiting import lines, why
 SERVERS_SHOWN, RUNNING_SHOWN, WAITING_SHOWN, PROBLEMS_SHOWN, WORDS_SHOWN = 300, 200, 20, 50, 300
 """Most lines of each kind in one answer, and most characters of a reason."""
 
+VEILED = "something is wrong with a project that only others may see"
+"""What is told of a problem that would name a project to whoever may not know of it."""
+
 
 @define
 class FarmStatusReader:
@@ -36,8 +39,11 @@ class FarmStatusReader:
     clock: Clock
     turns: Callable[[], ReactorTurns | None] = lambda: None
 
-    async def read(self, *, draining: bool) -> FarmStatus:
-        """Return the status of the farm, as far as that is known while the database cannot be read."""
+    async def read(self, sees: Callable[[str], bool], *, draining: bool) -> FarmStatus:
+        """Return the status of the farm, as far as that is known while the database cannot be read.
+
+        Lists are of the projects that a caller ``sees``; the counts are of all.
+        """
         unsent: int | None = None
         refused: int | None = None
         troubles = list(self.conditions.problems())
@@ -50,7 +56,8 @@ class FarmStatusReader:
         servers = sorted(state.servers.values(), key=lambda server: (not server.connected, server.name))
         live = [one for one in state.attempts.values() if one.state is not AttemptState.MISSING]
         queued = [build for build in state.builds.values() if build.state is BuildState.QUEUED]
-        first = heapq.nsmallest(WAITING_SHOWN, queued, key=lambda build: (build.place, build.id))
+        seen = [build for build in queued if sees(build.spec.project)]
+        first = heapq.nsmallest(WAITING_SHOWN, seen, key=lambda build: (build.place, build.id))
         return FarmStatus(
             requests=len(state.requests),
             builds_running=len(live),
@@ -60,10 +67,10 @@ class FarmStatusReader:
             mail_unsent=unsent,
             mail_refused=refused,
             draining=draining,
-            problems=tuple(shortened(line) for line in troubles[-PROBLEMS_SHOWN:]),
+            problems=tuple(shortened(line) for line in veiled(troubles, state, sees)[-PROBLEMS_SHOWN:]),
             stands=tuple(_stands(state, server, now) for server in servers[:SERVERS_SHOWN]),
             running=tuple(
-                _runs(state, one, now) for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
+                _runs(state, one, now, sees) for one in heapq.nsmallest(RUNNING_SHOWN, live, key=lambda one: one.key)
             ),
             waiting=await self._waiting(first, now),
             turns=self.turns(),
@@ -110,9 +117,17 @@ def _standing(server: Server, running: int, now: float) -> tuple[str, str]:
     return ", ".join(words) or ("building" if running else "idle"), "; ".join(reasons)
 
 
-def _runs(state: State, attempt: Attempt, now: float) -> RunningBuildStatus:
+def veiled(troubles: Sequence[str], state: State, sees: Callable[[str], bool]) -> list[str]:
+    """Return problems without the names of projects that a caller does not see."""
+    names = {*state.projects.of, *(build.spec.project for build in state.builds.values())}
+    hidden = [name for name in names if not sees(name)]
+    return [VEILED if any(name in line for name in hidden) else line for line in troubles]
+
+
+def _runs(state: State, attempt: Attempt, now: float, sees: Callable[[str], bool]) -> RunningBuildStatus:
     build = state.builds.get(attempt.build_id)
-    project, revision = (build.spec.project, build.spec.revision) if build is not None else ("", "")
+    seen = build is not None and sees(build.spec.project)
+    project, revision = (build.spec.project, build.spec.revision) if build is not None and seen else ("", "")
     seconds = max(0.0, now - attempt.offered_at)
     return RunningBuildStatus(*attempt.key, project, revision, attempt.server, attempt.state.value, seconds)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 from twisted.internet.defer import Deferred, gatherResults
 
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import InternalError, NotFound, StillThere, UsageError
+from buildtool.errors import InternalError, NotFound, StillThere, Unauthorised, UsageError
+from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import FarmStatusReader, shortened
+from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_digest, is_row_id
 from buildtool.model.options import digest_of
-from buildtool.model.principal import Principal
+from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.records import Artifact, Build, BuildState, Demand, RememberedFailure
 from buildtool.model.servers import Server
 from buildtool.model.text import duration_words
@@ -46,6 +49,7 @@ class OperatorService:
     files: ArtifactRemover
     clock: Clock
     farm: FarmStatusReader
+    permissions: Permissions = field(default=Factory(lambda self: Permissions(self.configuration), takes_self=True))
     _draining: str = field(default="", init=False)
 
     @property
@@ -66,12 +70,13 @@ class OperatorService:
 
     # --- everything ---------------------------------------------------------------------------------------
 
-    async def farm_status(self, _by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
+    async def farm_status(self, by: Principal, _message: operator.AskFarmStatus) -> operator.FarmStatus:
         """Return the status of the farm, as far as that is known while the database cannot be read."""
-        return await self.farm.read(draining=bool(self._draining))
+        return await self.farm.read(partial(self.permissions.sees, by), draining=bool(self._draining))
 
     async def drain(self, by: Principal, message: operator.Drain) -> operator.ActionResult:
         """Start nothing more and end once nothing runs, or go on as usual."""
+        self.permissions.check(by, Act.DRAIN, Subject())
         changed = await self._send(events.DispatchHeld(message.on, by.name))
         self._draining = by.name if message.on else ""
         runs = sum(map(len, self.broker.state.slots.attempts_of.values()))
@@ -92,8 +97,10 @@ class OperatorService:
 
     async def pause(self, by: Principal, message: operator.PauseServer) -> operator.ActionResult:
         """Pause a build server: it gets no more builds. Raises NotFound, which names those that are known."""
-        server = self._server(message.server)
-        reason = shortened(message.reason) or "by the operator"
+        server = self._server(by, Act.PAUSE, message.server)
+        reason = shortened(message.reason) or (
+            "by its owner" if by.role is PrincipalRole.REQUESTER else "by the operator"
+        )
         changed = await self._send(events.ServerPaused(server.name, reason, by.name))
         runs = self.broker.state.slots.load_of(server.name)
         goes_on = f"; what runs there goes on ({runs})" if runs else ""
@@ -102,9 +109,9 @@ class OperatorService:
 
     async def resume(self, by: Principal, message: operator.ResumeServer) -> operator.ActionResult:
         """Resume a build server: it gets builds again. Raises NotFound."""
-        server = self._server(message.server)
+        server = self._server(by, Act.PAUSE, message.server)
         changed = await self._send(events.ServerResumed(server.name, by.name))
-        now, server = self.clock.wall(), self._server(message.server)
+        now, server = self.clock.wall(), self.broker.state.servers.get(server.name, server)
         still = ""
         if not server.connected:
             still = "; it is not connected"
@@ -116,7 +123,7 @@ class OperatorService:
 
     async def forget_server(self, by: Principal, message: operator.ForgetServer) -> operator.ActionResult:
         """Forget a build server. Raises NotFound, and StillThere for one that is connected or has builds."""
-        server = self._server(message.server)
+        server = self._server(by, Act.FORGET_SERVER, message.server)
         builds = sorted(busy_in(self.broker.state).get(server.name, ()))
         if server.connected:
             where = f" from {server.origin}" if server.origin else ""
@@ -136,9 +143,11 @@ class OperatorService:
             (words if changed else f"build server {server.name} has just come back: it stays",), changed
         )
 
-    def _server(self, name: str) -> Server:
+    def _server(self, by: Principal, act: Act, name: str) -> Server:
+        """Return a build server to which a caller may do an act. Raises NotFound, Unauthorised."""
         servers = self.broker.state.servers
         if name in servers:
+            self.permissions.check(by, act, Subject(self.permissions.machines((name,))))
             return servers[name]
         known = sorted(servers)
         more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
@@ -148,11 +157,12 @@ class OperatorService:
 
     async def abort(self, by: Principal, message: operator.AbortBuild) -> operator.ActionResult:
         """End an open Build. Raises NotFound for one that is not open, saying how it ended."""
+        build = await self._build(by, Act.ABORT, message.build_id)
         waiting = len(self.broker.state.waiters(message.build_id))
         why = f": {shortened(message.reason)}" if message.reason else ""
         reason = f"aborted by the operator{why}"
         if not await self._send(events.BuildAborted(message.build_id, reason, by.name)):
-            build = await self._build(message.build_id)
+            build = await self._build(by, Act.ABORT, message.build_id)
             raise NotFound(f"build {build.id} is not open: it {_ended(build)}")
         told = "1 request is" if waiting == 1 else f"{waiting} requests are"
         return operator.ActionResult((f"build {message.build_id} is aborted; {told} told",), build_id=message.build_id)
@@ -161,8 +171,12 @@ class OperatorService:
         """Build again what a Build built, with the recipe as it is now. Raises NotFound, UsageError."""
         if not is_client_id(message.client_id):
             raise UsageError("the client request id is 32 hex digits")
-        email = valid_address(message.email) if message.email else ""
-        build = await self._build(message.build_id)
+        build = await self._build(by, Act.REBUILD, message.build_id)
+        email = valid_address(message.email or by.owner) if message.email or by.owner else ""
+        if email != by.owner:
+            spec = build.spec
+            subject = Subject(frozenset({email}), spec.project, platform_names(spec.platform))
+            self.permissions.check(by, Act.SUBMIT, subject)
         project = self.configuration.settings.project(build.spec.project)
         options = project.options.compile_values(dict(build.spec.options))
         spec = evolve(build.spec, recipe_version=project.recipe.version, options=options)
@@ -182,7 +196,7 @@ class OperatorService:
 
     async def forget(self, by: Principal, message: operator.ForgetFailure) -> operator.ActionResult:
         """Forget that a Build failed. Raises NotFound when that is not remembered."""
-        build = await self._build(message.build_id)
+        build = await self._build(by, Act.FORGET_FAILURE, message.build_id)
         failure = await self._failure(build)
         if failure is None:
             kept = ""
@@ -198,10 +212,17 @@ class OperatorService:
         shelves, _ = await self.store.known((shelf,), (), self.clock.wall())
         return next((one for one in shelves[shelf].failures if one.build_id == build.id), None)
 
-    async def _build(self, build_id: int) -> Build:
+    async def _build(self, by: Principal, act: Act, build_id: int) -> Build:
+        """Return a Build to which a caller may do an act; its owners are those of the machines that built it.
+
+        Raises NotFound, Unauthorised.
+        """
         build = self.broker.state.builds.get(build_id) or await self.store.build(build_id)
-        if build is None:
+        if build is None or not self.permissions.sees(by, build.spec.project):
             raise NotFound(f"there is no build {build_id}")
+        servers = tuple(one.server for one in await self.store.attempts(build_id)) if by.owner else ()
+        subject = Subject(self.permissions.machines(servers), build.spec.project, platform_names(build.spec.platform))
+        self.permissions.check(by, act, subject)
         return build
 
     # --- artifacts ----------------------------------------------------------------------------------------
@@ -216,14 +237,19 @@ class OperatorService:
             found = [one] if one is not None else []
         else:
             raise UsageError(f"{named[:80]!r} is no artifact: say its id, or the 64 hex digits of its SHA-256")
+        found = [one for one in found if self.permissions.sees(by, one.shelf.project)]
         if not found:
             raise NotFound(f"no artifact {named} is given out")
+        self.permissions.check_purge(by, found)
         return await self._purge(found, message.reason, by.name)
 
     async def purge_built_by(self, by: Principal, message: operator.PurgeBuiltBy) -> operator.ActionResult:
         """Remove every artifact that a build server made; it need not be known any more. Raises NotFound."""
+        if by.limits != UNLIMITED:
+            raise Unauthorised(f"{by.name} may not purge all of a build server: that key is limited")
         count, files, after = 0, 0, 0
         while found := await self.history.artifacts_by(message.server, after, AT_ONCE):
+            self.permissions.check_purge(by, found)
             acted = await self._withdraw(found, message.reason, by.name)
             count, files, after = count + len(found), files + acted, found[-1].id
         if not count:

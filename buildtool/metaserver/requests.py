@@ -14,22 +14,27 @@ from buildtool.concurrency.asker import Asker, asker, working_for
 from buildtool.concurrency.inbox import Gate
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.access.admittance import Admittance
+from buildtool.metaserver.authorised import Permissions
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import DemandReader, body_digest, source_url
 from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.farm_status import veiled
 from buildtool.metaserver.request_status import RequestStatusReader
+from buildtool.model.access.rights import Act, Extent, Subject, platform_names
 from buildtool.model.addresses import valid_address
 from buildtool.model.names import is_client_id, is_commit_id
 from buildtool.model.principal import Principal, PrincipalRole
-from buildtool.model.records import Request, RequestState
+from buildtool.model.records import Demand, Request, RequestState
 from buildtool.model.tickets import token_matches
 from buildtool.ports.metaserver import BrokerStore, Conditions, Handlers, SourceResolver
 from buildtool.protocol import messages
-from buildtool.protocol.enrolment import ShowCode
+from buildtool.protocol.enrolment import AddressShown, ShowCodeFor
 from buildtool.scheduling import answers
 from buildtool.scheduling.events import AskedWhy, CancelRequested, Explain, Submitted, SubmittedTogether
 
 log = Logger()
+
+OwnRequest = messages.Cancel | messages.AskStatus | messages.AskWhy
 
 OPEN_LIMIT = 100_000
 """Most Requests that may wait at once: each takes memory, and nothing bounds how many a peer asks for."""
@@ -46,6 +51,9 @@ against every one."""
 
 ASKER_LIMIT = 100
 """Most characters of a network address, that of a scoped IPv6 address included."""
+
+PAGES = "pages"
+"""Against whose share of time the questions of pages count that run inside the metaserver."""
 
 PROBLEMS_TOLD = 40
 """How many problems are told to who asks for the metaserver's health."""
@@ -70,11 +78,13 @@ class RequestService:
     kinds_limit: int = KINDS_LIMIT
     turns: Callable[[], messages.ReactorTurns | None] = lambda: None
     admittance: Admittance = field(default=Factory(lambda self: Admittance(self.broker), takes_self=True))
+    permissions: Permissions = field(init=False)
     _demands: DemandReader = field(init=False)
     _gate: Gate = field(init=False)
     """Of questions: what one reads from the database keeps a commit waiting at most once."""
 
     def __attrs_post_init__(self) -> None:
+        self.permissions = Permissions(self.configuration)
         self._demands = DemandReader(self.configuration, self.broker.state, self.resolver)
         self._gate = Gate(self.broker.timers.seconds)
 
@@ -122,6 +132,8 @@ class RequestService:
         for item in items:
             if not is_client_id(item.client_id):
                 raise errors.UsageError("the client request id is 32 hex digits")
+            self.permissions.project(by, item.project)
+        items = tuple(evolve(item, email=item.email or by.owner) for item in items)
         # What was answered before is answered again without a look at the origin. Where that is not asked for
         # anything, the broker's own look is enough: it takes a batch of submissions at a time.
         if not all(is_commit_id(item.revision) and not item.revrange for item in items):
@@ -138,10 +150,11 @@ class RequestService:
         urls = []
         settings = self.configuration.settings
         for item, digest in zip(items, digests, strict=True):
-            project = self.configuration.settings.project(item.project)
+            project = self.permissions.project(by, item.project)
             email = valid_address(item.email)
             url = source_url(project, item.source)
             demand = await self._demands.read(project, url, item, resolved)
+            self._check_may_ask(by, demand, email, force=item.force)
             submitted.append(
                 Submitted(item.client_id, digest, email, demand, item.force, asker=by.address[:ASKER_LIMIT])
             )
@@ -161,6 +174,15 @@ class RequestService:
             await self.admittance.release(email)  # it was confirmed meanwhile
         together = answer.answers if isinstance(answer, answers.AnsweredTogether) else (answer,)
         return await self._statuses(together, urls)
+
+    def _check_may_ask(self, by: Principal, demand: Demand, email: str, *, force: bool) -> None:
+        """Raise Unauthorised where a caller may not ask for this in the name of whoever has that address."""
+        subject = Subject(frozenset({email}), demand.spec.project, platform_names(demand.spec.platform), by.trusted)
+        if by.owner and by.owner != email and not self.permissions.settings.rights.allows(by, Act.SUBMIT, subject):
+            raise errors.Unauthorised(f"{by.name} asks for builds in the name of {by.owner} only, not of {email}")
+        self.permissions.check(by, Act.SUBMIT, subject)
+        if force:
+            self.permissions.check(by, Act.FORCE, subject)
 
     async def _statuses(
         self, together: Sequence[answers.Answer], urls: Sequence[str]
@@ -198,18 +220,20 @@ class RequestService:
                 f"builds of {count} platforms and machines wait, no others are taken: try again later"
             )
 
-    async def cancel(self, _by: Principal, message: messages.Cancel) -> messages.RequestStatus:
+    async def cancel(self, by: Principal, message: messages.Cancel) -> messages.RequestStatus:
         """End a Request; one that has ended stays as it is. Raises NotFound, Unauthorised."""
-        self._check_token(message.request_id, message.token)
+        await self._own(by, Act.CANCEL, message)
         answer = await self.broker.send(CancelRequested(message.request_id))
         if isinstance(answer, answers.Cancelled) and answer.request is not None:
             return await self.status_reader.read(answer.request)
         return await self.status_reader.read(await self._request(message.request_id))
 
-    async def status(self, _by: Principal, message: messages.AskStatus) -> messages.RequestStatus:
-        """Return the status of a Request. Raises NotFound, Unauthorised."""
-        self._check_token(message.request_id, message.token)
-        return await self.status_reader.read(await self._request(message.request_id))
+    async def status(self, by: Principal, message: messages.AskStatus) -> messages.RequestStatus:
+        """Return the status of a Request; its token only to who may cancel it. Raises NotFound, Unauthorised."""
+        request = await self._own(by, Act.SEE_REQUEST, message)
+        told = await self.status_reader.read(request)
+        own = message.token or self.permissions.allows(by, Act.CANCEL, request.demand.spec, owner=request.email)
+        return told if own else evolve(told, token="")
 
     async def explain(self, by: Principal, message: messages.AskExplain) -> messages.Explanation:
         """Return what a submission would be answered, without making it.
@@ -217,32 +241,34 @@ class RequestService:
         Raises UsageError, UnknownRef, RepositoryUnreachable, LimitReached.
         """
         self.admittance.explanation(by)
-        project = self.configuration.settings.project(message.project)
+        project = self.permissions.project(by, message.project)
         message = self._demands.without_excess(message)
         demand = await self._demands.read(project, source_url(project, message.source), message, {})
+        self.permissions.check(
+            by, Act.EXPLAIN, Subject(project=project.name, platforms=platform_names(demand.spec.platform))
+        )
         answer = await self.broker.send(Explain(demand, message.force))
         return await self._gate.run(partial(self.explainer.submission, demand, _explained(answer)))
 
     async def why(self, by: Principal, message: messages.AskWhy) -> messages.Explanation:
         """Return why a Request waits. Raises NotFound, Unauthorised, LimitReached."""
-        self._check_token(message.request_id, message.token)
+        request = await self._own(by, Act.SEE_REQUEST, message)
         self.admittance.explanation(by)
-        request = await self._request(message.request_id)
         if request.state is not RequestState.WAITING or request.build_id is None:
             return await self.explainer.ended(request)
         answer = await self.broker.send(AskedWhy(request.build_id))
         return await self._gate.run(partial(self.explainer.request, request, _explained(answer)))
 
-    async def build(self, _by: Principal, message: messages.AskBuild) -> messages.Explanation:
+    async def build(self, by: Principal, message: messages.AskBuild) -> messages.Explanation:
         """Return how an open Build stands and why it waits. Raises NotFound for one that is not open."""
         explained = _explained(await self.broker.send(AskedWhy(message.build_id)))
-        if explained.build is None:
+        if explained.build is None or not self.permissions.allows(by, Act.SEE_BUILD, explained.build.spec):
             raise errors.NotFound(f"build {message.build_id} is not open")
         return self.explainer.open_build(explained.build, explained)
 
-    async def health(self, _by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
+    async def health(self, by: Principal, _message: messages.AskHealth) -> messages.HealthStatus:
         """Return whether the metaserver can do its work."""
-        problems = self.conditions.problems()
+        problems = veiled(self.conditions.problems(), self.broker.state, partial(self.permissions.sees, by))
         more = (f"and {len(problems) - PROBLEMS_TOLD} more",) if len(problems) > PROBLEMS_TOLD else ()
         return messages.HealthStatus(not problems, (*problems[:PROBLEMS_TOLD], *more), self.turns())
 
@@ -275,11 +301,22 @@ class RequestService:
             raise errors.NotFound(f"there is no request {request_id}")
         return found
 
-    def _check_token(self, request_id: int, token: str) -> None:
-        if not token_matches(request_id, token, self.status_reader.keys.request(request_id)):
+    async def _own(self, by: Principal, act: Act, message: OwnRequest) -> Request:
+        """Return a Request that a caller may do an act to: by its token, or as who they are. Raises Unauthorised."""
+        request_id = message.request_id
+        proven = token_matches(request_id, message.token, self.status_reader.keys.request(request_id))
+        request, rights = None, self.permissions.settings.rights
+        if proven or by.owner or rights.most(by.role, act) is Extent.ALL:
+            request = self.broker.state.requests.get(request_id) or await self.store.request(request_id)
+        if request is None and (proven or rights.allows(by, act)):
+            raise errors.NotFound(f"there is no request {request_id}")
+        if request is None or not self.permissions.allows(
+            by, act, request.demand.spec, proven=proven, owner=request.email
+        ):
             raise errors.Unauthorised(
                 f"that is not the token of request {request_id}: use the id as it was told to you"
             )
+        return request
 
     def _pin(self, url: str, commit: str) -> None:
         """Start to keep a commit whatever happens at the origin."""
@@ -290,32 +327,35 @@ class RequestService:
         Deferred.fromCoroutine(self.resolver.pin(url, commit)).addErrback(failed)
 
 
-_PAGES = Principal(PrincipalRole.PAGES, address="pages")
-
-
 @define
 class LocalQuestions:
     """The ``ports.Questions`` of pages that run inside the metaserver, and their ``web.health.HealthSource``."""
 
-    service: RequestService
+    handlers: Handlers
 
     async def confirm(self, code: str, network: str) -> str | None:
-        codes = self.service.admittance.codes
-        if codes is None:
-            return None
-        visitor = Principal(PrincipalRole.JOINING, address=network)
-        return (await codes.show(visitor, ShowCode(code))).email
+        told: AddressShown = await self.handlers[ShowCodeFor](
+            Principal(PrincipalRole.PAGES), ShowCodeFor(code, network)
+        )
+        return told.email
 
-    async def why(self, build_id: int) -> messages.Explanation | None:
+    async def why(self, build_id: int, visitor: Principal) -> messages.Explanation | None:
         try:
-            with working_for(Asker(_PAGES.address)):
-                return await self.service.build(_PAGES, messages.AskBuild(build_id))
+            with working_for(Asker(PAGES)):
+                told: messages.Explanation = await self.handlers[messages.AskBuild](
+                    visitor, messages.AskBuild(build_id)
+                )
         except errors.BuildToolError:
             return None
+        return told
 
-    async def health(self) -> messages.HealthStatus:
-        """Return the health of the metaserver."""
-        return await self.service.health(_PAGES, messages.AskHealth())
+    async def health(self, visitor: Principal) -> messages.HealthStatus | None:
+        """Return the health of the metaserver, None where a visitor may not ask for it."""
+        try:
+            told: messages.HealthStatus = await self.handlers[messages.AskHealth](visitor, messages.AskHealth())
+        except errors.Unauthorised:
+            return None
+        return told
 
 
 def _explained(answer: answers.Answer) -> answers.ExplainedAnswer:

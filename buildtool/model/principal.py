@@ -14,10 +14,12 @@ class PrincipalRole(Enum):
     """The role of a caller; the values are their names in Hello.
 
     A ``STRANGER`` has not said hello yet. Who is ``JOINING`` has no key yet, and who is ``RENEWING`` one whose
-    certificate may have expired: neither may do anything else.
+    certificate may have expired: neither may do anything else. A ``VISITOR`` looks at pages or fetches something,
+    and has shown no key.
     """
 
     STRANGER = ""
+    VISITOR = "visitor"
     JOINING = "joining"
     RENEWING = "renewing"
     REQUESTER = "requester"
@@ -28,13 +30,25 @@ class PrincipalRole(Enum):
 
 
 @frozen
+class Scope:
+    """The projects and platforms that the rights of a key are limited to, by name; an empty tuple limits nothing."""
+
+    projects: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+
+
+UNLIMITED = Scope()
+
+
+@frozen
 class Principal:
     """The caller of a service.
 
     ``name`` is what the connection proves, or under which a build server has registered; else it is empty. ``address``
     is the network that the connection comes from (``network_of``), ``connection`` its number, and ``session`` the
     number of a build server's Session. ``key`` (``key_id``) is the one that the connection proves to have, and
-    ``owner`` the e-mail address that belongs to it. What is not known is empty or 0.
+    ``owner`` the e-mail address that belongs to it; ``limits`` are the key's. A ``trusted`` one is believed
+    without a key, under any name. What is not known is empty or 0.
     """
 
     role: PrincipalRole
@@ -44,3 +58,5 @@ class Principal:
     session: int = 0
     key: str = ""
     owner: str = ""
+    limits: Scope = UNLIMITED
+    trusted: bool = False

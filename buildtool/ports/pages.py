@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from attrs import frozen
 
+from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact, Attempt, Build, BuildState, Request
 from buildtool.model.servers import Server
 from buildtool.protocol.messages import Explanation
@@ -52,10 +53,11 @@ class RunningBuild:
 
 @frozen
 class ServerLine:
-    """A build server and what it is building, oldest first."""
+    """A build server and what it is building, oldest first; ``hidden`` is how much more that may not be seen."""
 
     server: Server
     running: tuple[RunningBuild, ...]
+    hidden: int = 0
 
 
 @frozen
@@ -122,9 +124,18 @@ class Pages(Protocol):
         """Return build servers, the connected ones first, by name; only the one called ``name`` if that is said."""
 
     async def builds(
-        self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None
+        self,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        project: str | None = None,
+        state: BuildState | None = None,
+        among: Collection[str] | None = None,
     ) -> Sequence[BuildLine]:
-        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named."""
+        """Return at most ``limit`` Builds with ids below ``before``, newest first; of a project or state if named.
+
+        Where it is said, only builds of the projects ``among`` these.
+        """
 
     async def build(self, build_id: int) -> BuildDetail | None:
         """Return all about one Build, or None when there is none of this id."""
@@ -160,7 +171,7 @@ class LogReader(Protocol):
 
 
 class Questions(Protocol):
-    """The pages' questions to the metaserver about what is not in the database."""
+    """The pages' questions to the metaserver about what is not in the database, each in the name of a visitor."""
 
     async def confirm(self, code: str, network: str) -> str | None:
         """Confirm the mail address that a code was mailed to, for a visitor from a network; return the address.
@@ -168,5 +179,5 @@ class Questions(Protocol):
         None where no answer comes in time. Raises Unauthorised for a code that does not hold, LimitReached.
         """
 
-    async def why(self, build_id: int) -> Explanation | None:
+    async def why(self, build_id: int, visitor: Principal) -> Explanation | None:
         """Return the state of an open Build and why it waits; None when it is not open, or no answer comes in time."""

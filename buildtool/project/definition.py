@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.audience import EVERYBODY, Audience, ProjectAccess, read_audience
 from buildtool.model.platforms import Value
 from buildtool.model.policy import FAILURE_TTL, REQUEST_TTL, TIME_LIMIT, Policy
 from buildtool.model.project_options import ProjectOptions
@@ -45,6 +46,15 @@ def _name(_instance: object, _attribute: object, name: str) -> None:
         )
 
 
+def _audience(value: object) -> Audience:
+    if isinstance(value, Audience):
+        return value
+    try:
+        return read_audience(value)
+    except UsageError as error:
+        raise ConfigurationError(f"{quoted(value)} names no audience: {error}") from error
+
+
 def _checkers(value: Iterable[ClientChecker]) -> tuple[ClientChecker, ...]:
     return tuple(value)
 
@@ -57,6 +67,9 @@ class Project:
     LookupError for a source that there is not. Limits are in seconds and bytes; ``time_limit`` and ``silence_limit``
     are the *project's*: exceeding them is the project's failure. ``confirm_failures`` is how often a failure is
     repeated on another build server before it is final.
+
+    ``visible_to`` says who may know of it, ``may_request`` which of these may ask for builds: each a list of names of
+    keys, e-mail addresses, ``@`` with a domain, or roles. ``rights`` changes the table of rights for this project.
     """
 
     name: str = field(validator=_name)
@@ -73,6 +86,14 @@ class Project:
     log_limit: int = 16 * 1024**2
     description: str = ""
     policy: Mapping[str, Any] = field(factory=dict)
+    visible_to: Audience = field(default=EVERYBODY, converter=_audience)
+    may_request: Audience = field(default=EVERYBODY, converter=_audience)
+    rights: Mapping[str, Mapping[str, str]] = field(factory=dict)
+
+    @property
+    def access(self) -> ProjectAccess:
+        """Whom it is for."""
+        return ProjectAccess(self.visible_to, self.may_request)
 
     def scheduling(self) -> Policy:
         """Return the scheduler's policy for this project. Raises ConfigurationError for an unknown setting."""

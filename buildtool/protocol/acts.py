@@ -17,11 +17,11 @@ from buildtool.protocol import operator as o
 __all__ = ["ACT_OF"]
 
 ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
-    m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.SUBMIT,
+    m.Submit: Act.SUBMIT, m.SubmitTogether: Act.SUBMIT, m.AskExplain: Act.EXPLAIN,
     m.Cancel: Act.CANCEL,
     m.AskStatus: Act.SEE_REQUEST, m.Follow: Act.SEE_REQUEST, m.AskWhy: Act.SEE_REQUEST,
-    m.AskBuild: Act.SEE_BUILD,
-    m.AskHealth: Act.SEE_FARM, o.AskFarmStatus: Act.SEE_FARM,
+    m.AskBuild: Act.SEE_BUILD, m.AskBuildFor: Act.SEE_BUILD,
+    m.AskHealth: Act.PING, m.AskHealthFor: Act.PING, o.AskFarmStatus: Act.SEE_FARM,
     m.Register: Act.SERVE, m.Ended: Act.SERVE, m.Done: Act.SERVE, m.RenewTickets: Act.SERVE, m.Goodbye: Act.SERVE,
     m.Heartbeat: Act.SERVE, m.Draining: Act.SERVE, m.Accepted: Act.SERVE,
     o.PauseServer: Act.PAUSE, o.ResumeServer: Act.PAUSE,
@@ -31,6 +31,7 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     o.ForgetFailure: Act.FORGET_FAILURE,
     o.PurgeArtifact: Act.PURGE, o.PurgeBuiltBy: Act.PURGE,
     o.Drain: Act.DRAIN,
-    e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.Renew: Act.RENEW, e.Leave: Act.RENEW,
+    e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.ShowCodeFor: Act.CONFIRM,
+    e.Renew: Act.RENEW, e.Leave: Act.RENEW,
     e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,
 }  # fmt: skip

@@ -33,7 +33,13 @@ OPERATOR: Calls = {
     "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
     "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne,
 }  # fmt: skip
-"""What an operator may call at the metaserver."""
+"""What an operator may call at the metaserver, and the owner of build servers about these."""
+
+PERSON: Calls = {**REQUESTER, **OPERATOR}
+"""What a person may call at the metaserver, each as far as the table of rights says."""
+
+PAGES: Calls = {"buildfor": m.AskBuildFor, "healthfor": m.AskHealthFor, "showcodefor": e.ShowCodeFor}
+"""What the pages may call at the metaserver, in the name of their visitors."""
 
 JOINING: Calls = {"join": e.Join, "askcode": e.AskCode, "showcode": e.ShowCode}
 """What whoever has no key may call at the metaserver."""
@@ -49,7 +55,7 @@ NEWS: Calls = {"moved": m.RequestStatus}
 
 CALLED: Mapping[type[attrs.AttrsInstance], str] = {
     message: name
-    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, JOINING, RENEWING, ORDERS, NEWS)
+    for calls in (REQUESTER, BUILD_SERVER, OPERATOR, PAGES, JOINING, RENEWING, ORDERS, NEWS)
     for name, message in calls.items()
 }
 """What each message is called as."""

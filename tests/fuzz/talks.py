@@ -31,6 +31,7 @@ from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity
 from buildtool.programs.webserver.site import PagesSite
+from buildtool.web.access import EverythingSeen
 from buildtool.web.app import WebApp, make_urls
 from tests.fakes import FakeBuildServerService, FakeRequestService
 from tests.fuzz.keys import authority, client, server
@@ -337,7 +338,9 @@ def _flushed(theirs: SSL.Connection) -> bytes:
 
 @cache
 def _pages() -> WebApp:
-    return WebApp(farm(), logs(), make_urls(PUBLIC, TRANSFER), WallClock(NOW), ["testproject", "lua"])
+    return WebApp(
+        farm(), logs(), make_urls(PUBLIC, TRANSFER), WallClock(NOW), access=EverythingSeen(["testproject", "lua"])
+    )
 
 
 def pages(data: bytes) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from buildtool.adapters.control.gateway import BuildServerEndpoint, RequesterEndpoint, ServiceEndpoint
+from buildtool.adapters.control.gateway import BuildServerEndpoint, PersonEndpoint, ServiceEndpoint
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.build_servers import BuildServerService
@@ -13,15 +13,16 @@ from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.requests import RequestService
 from buildtool.model.principal import Principal
 from buildtool.ports.metaserver import Handlers
+from buildtool.protocol.calls import REQUESTER
 from buildtool.scheduling.decide import ANSWERS
 from buildtool.scheduling.decision import DecisionContext
 from buildtool.scheduling.events import Event
 from tests import fakes
 
 SERVICES: list[tuple[type[Any], type[ServiceEndpoint]]] = [
-    (RequestService, RequesterEndpoint),
+    (RequestService, PersonEndpoint),
     (BuildServerService, BuildServerEndpoint),
-    (fakes.FakeRequestService, RequesterEndpoint),
+    (fakes.FakeRequestService, PersonEndpoint),
     (fakes.FakeBuildServerService, BuildServerEndpoint),
 ]
 
@@ -36,7 +37,8 @@ def handlers_of(service: type[Any]) -> Handlers:
 def test_each_call_has_a_handler_unless_the_endpoint_answers_it_itself(
     service: type[Any], endpoint: type[ServiceEndpoint]
 ) -> None:
-    passed = {message for name, message in endpoint.takes.items() if not hasattr(endpoint, f"remote_{name}")}
+    takes = REQUESTER if endpoint is PersonEndpoint else endpoint.takes
+    passed = {message for name, message in takes.items() if not hasattr(endpoint, f"remote_{name}")}
     assert passed <= set(handlers_of(service))
 
 

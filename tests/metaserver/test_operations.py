@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
-from buildtool.errors import NotFound, StillThere, UnknownProject, UsageError
+from buildtool.errors import NotFound, StillThere, Unauthorised, UnknownProject, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.farm_status import WAITING_SHOWN, FarmStatusReader
 from buildtool.metaserver.operations import OperatorService
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Mail, Request, RequestState
 from buildtool.programs.metaserver.operator_commands import status_lines
 from buildtool.project import Project, Recipe
@@ -340,3 +340,73 @@ class DrainTests(OperatorCase):
         assert self.attempt().server == "anna"
         assert self.events("dispatch-held") == self.events("dispatch-resumed") == [f"by {ANN.name}"]
         assert not self.done(self.service.drain(ANN, Drain(on=False))).changed
+
+
+class OwnerTests(OperatorCase):
+    """What the owner of build servers may do: to their own machines, and to nobody else's."""
+
+    BEN = Principal(PrincipalRole.REQUESTER, "ben", owner="ben@example.org")
+    BENS = Principal(PrincipalRole.BUILD_SERVER, "attic", owner="ben@example.org")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.service.permissions.owner_of = {"attic": "ben@example.org", "cellar": "eve@example.com"}.get  # type: ignore[assignment]
+        self.login("attic")
+
+    def test_they_pause_and_resume_their_own_and_it_is_written_down_who(self) -> None:
+        self.login("cellar")
+        said = self.done(self.service.pause(self.BEN, PauseServer("attic", ""))).words
+        assert said == ("build server attic is paused: by its owner",)
+        assert self.broker.state.servers["attic"].paused == "by its owner"
+        self.done(self.service.resume(self.BEN, ResumeServer("attic")))
+        cellar = PauseServer("cellar", ""), ResumeServer("cellar")
+        for act in (self.service.pause(self.BEN, cellar[0]), self.service.resume(self.BEN, cellar[1])):
+            said_no = self.refused(act, Unauthorised)
+            assert said_no == (
+                "ben (requester) may pause build servers that are their own, and this is not: whoever is operator may"
+            )
+        assert not self.broker.state.servers["cellar"].paused
+
+    def test_they_rebuild_what_their_machines_built_and_are_told_themselves(self) -> None:
+        mine = self.built(1)
+        told = self.done(self.service.rebuild(self.BEN, RebuildBuild(mine.build_id, "", "a" * 32)))
+        assert "ben@example.org is mailed" in told.words[0]
+        deliver_all(self.broker)
+        self.done(self.broker.send(Disconnected("attic", 1, "gone")))
+        self.login("cellar")
+        other = self.built(2)
+        assert other.server == "cellar"
+        self.refused(self.service.rebuild(self.BEN, RebuildBuild(other.build_id, "", "b" * 32)), Unauthorised)
+        named = self.service.rebuild(self.BEN, RebuildBuild(mine.build_id, "eve@example.com", "c" * 32))
+        self.refused(named, Unauthorised)
+
+    def test_what_is_the_operator_s_alone_they_may_not(self) -> None:
+        self.ask(3)
+        (build,) = self.broker.state.builds
+        for act in (
+            self.service.abort(self.BEN, AbortBuild(build, "")),
+            self.service.drain(self.BEN, Drain(on=True)),
+            self.service.forget_server(self.BEN, ForgetServer("attic")),
+            self.service.forget(self.BEN, ForgetFailure(build)),
+        ):
+            self.refused(act, Unauthorised)
+
+    def test_a_limited_operator_ends_what_is_within_and_leaves_the_farm_alone(self) -> None:
+        limited = Principal(PrincipalRole.OPERATOR, "zoe", limits=Scope(projects=("other",)))
+        self.ask(3)
+        (build,) = self.broker.state.builds
+        assert "no build" in self.refused(self.service.abort(limited, AbortBuild(build, "")))
+        self.refused(self.service.drain(limited, Drain(on=True)), Unauthorised)
+        self.refused(self.service.pause(limited, PauseServer("attic", "")), Unauthorised)
+        self.done(self.service.abort(evolve(limited, limits=Scope(projects=("lua",))), AbortBuild(build, "")))
+
+    def test_the_status_leaves_out_what_somebody_may_not_know_of(self) -> None:
+        lua = evolve(self.service.configuration.settings.projects[0], visible_to=["@example.org"])
+        self.service.configuration.settings = evolve(settings(), projects=(lua,))
+        self.ask(3)
+        self.ask(4)
+        stranger = Principal(PrincipalRole.REQUESTER, "eve", owner="eve@example.com")
+        told = self.done(self.service.farm_status(stranger, AskFarmStatus()))
+        assert (told.builds_running, told.builds_waiting) == (1, 1)
+        assert "lua" not in str(told)
+        assert "lua" in str(self.done(self.service.farm_status(self.BEN, AskFarmStatus())))

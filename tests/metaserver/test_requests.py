@@ -27,12 +27,14 @@ from buildtool.errors import (
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.demands import body_digest
 from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.farm_status import VEILED
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import PROBLEMS_TOLD, WANTED_TOGETHER, LocalQuestions, RequestService
+from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
 from buildtool.model.options import canonical, digest_of, text
 from buildtool.model.platforms import Value
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.project_options import ProjectOptions
 from buildtool.model.records import AnsweredRequest
 from buildtool.model.servers import Capability, Offer, ProjectSkill
@@ -61,7 +63,7 @@ from tests.fakes_build import COMMIT, project
 from tests.metaserver.test_build_servers import settings
 from tests.support.memory import MemoryFiles, MemoryStore, Performed, WallClock, full_disk
 
-ANN = Principal(PrincipalRole.REQUESTER, address="192.0.2.1")
+ANN = Principal(PrincipalRole.REQUESTER, address="192.0.2.1", trusted=True)
 ANY = Capability((Offer(canonical({"os": "linux", "arch": "x86_64"})),), (), ())
 
 
@@ -368,9 +370,9 @@ class AnswerTests(SynchronousTestCase):
     def test_a_build_is_explained_while_it_is_open(self) -> None:
         assert self.told.build_id is not None
         assert self.ask("build", AskBuild(self.told.build_id)).verdict == "queued"
-        questions = LocalQuestions(self.world.service)
-        assert self.successResultOf(Deferred.fromCoroutine(questions.why(self.told.build_id))) is not None
-        assert self.successResultOf(Deferred.fromCoroutine(questions.why(99))) is None
+        questions = LocalQuestions(self.world.service.handlers)
+        assert self.successResultOf(Deferred.fromCoroutine(questions.why(self.told.build_id, ANN))) is not None
+        assert self.successResultOf(Deferred.fromCoroutine(questions.why(99, ANN))) is None
         assert "not open" in self.refused(NotFound, "build", AskBuild(99))
 
     def test_an_id_that_was_used_for_something_else_and_one_that_is_none_are_refused(self) -> None:
@@ -415,3 +417,92 @@ class Troubled:
 
     def problems(self) -> tuple[str, ...]:
         return self.lines
+
+
+BEN = Principal(PrincipalRole.REQUESTER, "ben", owner="ben@example.org")
+EVE = Principal(PrincipalRole.REQUESTER, "eve", owner="eve@example.com")
+WATCHER = Principal(PrincipalRole.OBSERVER, "watcher")
+ROOT = Principal(PrincipalRole.OPERATOR, "root (uid 0)")
+
+
+class RightsTests(SynchronousTestCase):
+    """What people with keys may ask for, see and end, of their own and of others'."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def ask(self, by: Principal, what: str, message: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(getattr(self.world.service, what)(by, message)))
+
+    def refused(self, by: Principal, what: str, message: Any, error: type[Exception] = Unauthorised) -> str:
+        asked = Deferred.fromCoroutine(getattr(self.world.service, what)(by, message))
+        return str(self.failureResultOf(asked, error).value)
+
+    def submission(self, number: int = 1, email: str = "ben@example.org", **more: Any) -> Submit:
+        return evolve(Submit(f"{number:032x}", "paint", email, "", "", "", {}, {}, {}), **more)
+
+    def configure(self, **changes: Any) -> None:
+        one = evolve(project(), **changes)
+        rights = RIGHTS.with_changes(one.rights, one.name)
+        self.world.service.configuration.settings = evolve(settings(), projects=(one,), rights=rights)
+
+    def test_a_key_asks_in_its_owner_s_name_which_need_not_be_said(self) -> None:
+        assert self.ask(BEN, "submit", self.submission(email="")).state == "waiting"
+        (request,) = self.world.service.broker.state.requests.values()
+        assert request.email == BEN.owner
+        said = self.refused(BEN, "submit", self.submission(2, EVE.owner))
+        assert said == "ben asks for builds in the name of ben@example.org only, not of eve@example.com"
+        assert self.ask(ROOT, "submit", self.submission(3, EVE.owner)).state == "waiting"
+        self.refused(WATCHER, "submit", self.submission(4, EVE.owner))
+
+    def test_who_asked_sees_and_cancels_by_their_key_and_nobody_else_does(self) -> None:
+        told = self.ask(BEN, "submit", self.submission())
+        number = told.request_id
+        assert self.ask(BEN, "status", AskStatus(number, "")) == told
+        for what, kind in (("status", AskStatus), ("why", AskWhy), ("cancel", Cancel)):
+            message = kind(number, "")
+            words = self.refused(EVE, what, message)
+            assert words == f"that is not the token of request {number}: use the id as it was told to you"
+            unknown = evolve(message, request_id=99)
+            assert self.refused(EVE, what, unknown) == words.replace(str(number), "99"), "nor that it is there"
+        assert self.ask(EVE, "status", AskStatus(number, told.token)) == told, "a token is its bearer's"
+        assert self.ask(BEN, "cancel", Cancel(number, "")).state == "cancelled"
+
+    def test_an_observer_sees_everything_but_the_token_and_an_operator_may_end_it(self) -> None:
+        told = self.ask(BEN, "submit", self.submission())
+        number = told.request_id
+        assert self.ask(WATCHER, "status", AskStatus(number, "")) == evolve(told, token="")
+        self.refused(WATCHER, "cancel", Cancel(number, ""))
+        assert "no request 99" in self.refused(ROOT, "status", AskStatus(99, ""), NotFound)
+        assert self.ask(ROOT, "cancel", Cancel(number, "")).state == "cancelled"
+
+    def test_a_private_project_is_not_there_for_others(self) -> None:
+        self.configure(visible_to=["@example.org"])
+        unknown = self.refused(EVE, "submit", self.submission(1, EVE.owner, project="other"), UnknownProject)
+        said = self.refused(EVE, "submit", self.submission(1, EVE.owner), UnknownProject)
+        assert said == unknown.replace("other", "paint"), "it is told as what is not there"
+        assert said.endswith("there is none")
+        question = AskExplain("paint", "", "", "", {}, {}, {})
+        assert self.refused(EVE, "explain", question, UnknownProject) == said
+        told = self.ask(BEN, "submit", self.submission())
+        for by, error in ((EVE, NotFound), (Principal(PrincipalRole.VISITOR), NotFound)):
+            self.refused(by, "build", AskBuild(told.build_id), error)
+        assert self.ask(BEN, "build", AskBuild(told.build_id)).project == "paint"
+        self.configure(may_request=["anna"])
+        assert self.refused(BEN, "submit", self.submission(2)) == "ben may not ask for builds of paint"
+
+    def test_problems_do_not_name_a_project_to_who_may_not_know_of_it(self) -> None:
+        self.configure(visible_to=["@example.org"])
+        self.world.service.conditions = Troubled(("the disk is full", "build 7 of paint was begun 9 times"))
+        assert self.ask(EVE, "health", AskHealth()).problems == ("the disk is full", VEILED)
+        assert "paint" in self.ask(BEN, "health", AskHealth()).problems[1]
+
+    def test_a_configuration_and_a_key_limit_who_may_do_what_where(self) -> None:
+        self.configure(rights={"requester": {"force": "nothing"}})
+        said = self.refused(BEN, "submit", self.submission(force=True))
+        assert said == "ben (requester) may not have builds made anew of paint: whoever is operator may"
+        self.ask(BEN, "submit", self.submission())
+        elsewhere = evolve(BEN, limits=Scope(projects=("other",)))
+        self.refused(elsewhere, "submit", self.submission(2), UnknownProject)
+        narrow = evolve(BEN, limits=Scope(platforms=("ppc",)))
+        assert "for ppc only" in self.refused(narrow, "submit", self.submission(3))

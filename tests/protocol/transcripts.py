@@ -114,6 +114,8 @@ SAMPLES: tuple[attrs.AttrsInstance, ...] = (
         _TURNS,
     ),
     operator.ActionResult(("build 17 is aborted; 2 requests told",), build_id=17, count=2),
+    protocol.AskBuildFor(17, "ab" * 32, "192.0.2.7", trusted=True),
+    protocol.AskHealthFor("ab" * 32, "127.0.0.1", trusted=True),
 )  # fmt: skip
 
 Log = list[tuple[str, bytes]]

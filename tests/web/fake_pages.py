@@ -1,7 +1,7 @@
 """What the pages read, in memory: the fakes that stand in for the database and the log store."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -88,7 +88,13 @@ class FakePages:
         return [ServerLine(it, tuple(one for one in running if one.attempt.server == it.name)) for it in shown]
 
     async def builds(
-        self, *, before: int | None = None, limit: int = 50, project: str | None = None, state: BuildState | None = None
+        self,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        project: str | None = None,
+        state: BuildState | None = None,
+        among: Collection[str] | None = None,
     ) -> Sequence[BuildLine]:
         self._check()
         wanted = [
@@ -97,6 +103,7 @@ class FakePages:
             if (before is None or build.id < before)
             and project in (None, build.spec.project)
             and state in (None, build.state)
+            and (among is None or build.spec.project in among)
         ]
         return [self._line(build) for build in wanted[: max(limit, 0)]]
 

@@ -3,6 +3,7 @@
 from attrs import define, field
 
 from buildtool.errors import LimitReached, Unauthorised
+from buildtool.model.principal import Principal
 from buildtool.protocol.messages import Explanation
 from tests.web.farm import farm
 from tests.web.visitor import Seen, Visitor, check_html, tags
@@ -18,7 +19,7 @@ class Codes:
     there: bool = True
     shown: list[str] = field(factory=list)
 
-    async def why(self, build_id: int) -> Explanation | None:
+    async def why(self, build_id: int, _visitor: Principal) -> Explanation | None:
         return None
 
     async def confirm(self, code: str, network: str) -> str | None:

@@ -3,6 +3,7 @@
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from buildtool.model.principal import Principal
 from buildtool.model.records import BuildState
 from buildtool.protocol.messages import Explanation, WhyLine
 from tests.messages import explanation
@@ -20,7 +21,7 @@ class Answers:
     async def confirm(self, code: str, network: str) -> str | None:
         return None
 
-    async def why(self, build_id: int) -> Explanation | None:
+    async def why(self, build_id: int, _visitor: Principal) -> Explanation | None:
         self.asked.append(build_id)
         return self.said
 

@@ -34,6 +34,7 @@ from buildtool.adapters.sql.sqlite import SqliteDatabase
 from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.description import describe
 from buildtool.configuration.settings import Settings, load_settings
+from buildtool.model.principal import Principal
 from buildtool.programs.common.listening import listen
 from buildtool.programs.webserver.site import BODY_LIMIT, PagesSite, StateReader, web_site
 from buildtool.protocol.messages import Explanation
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.world
 def configure(directory: Path) -> Path:
     """Return a configuration that keeps its state in `directory` and takes any free port."""
     path = directory / "config.py"
-    path.write_text('state_dir = "state"\n')
+    path.write_text('state_dir = "state"\ntrusted = "loopback"\n')
     (directory / "state").mkdir()
     return path
 
@@ -74,7 +75,7 @@ class _Nobody:
     async def confirm(self, code: str, network: str) -> str | None:
         return None
 
-    async def why(self, build_id: int) -> Explanation | None:
+    async def why(self, build_id: int, _visitor: Principal) -> Explanation | None:
         return None
 
 

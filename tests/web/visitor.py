@@ -11,6 +11,7 @@ from attrs import frozen
 from treq.testing import StubTreq
 
 from buildtool.ports.pages import Questions
+from buildtool.web.access import Access, EverythingSeen
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
 from buildtool.web.urls import Urls
@@ -44,9 +45,11 @@ class Visitor:
         urls: Urls | None = None,
         questions: Questions | None = None,
         condition: HealthSource | None = None,
+        access: Access | None = None,
     ) -> None:
+        access = access or EverythingSeen(["testproject", "lua"])
         self.urls = urls or make_urls(PUBLIC, TRANSFER)
-        app = WebApp(pages, logs or FakeLogs(), self.urls, WallClock(NOW), ["testproject", "lua"], questions, condition)
+        app = WebApp(pages, logs or FakeLogs(), self.urls, WallClock(NOW), questions, condition, access)
         self._treq: Any = StubTreq(app.resource())
 
     def visit(self, path: str | bytes, method: str = "GET", headers: Mapping[str, str] | None = None) -> Seen:

@@ -258,7 +258,14 @@ def _refusal(answer: object, where: str) -> BuildToolError:
 
 
 async def connect_requester(
-    endpoint: IStreamClientEndpoint | InTurn, where: str, clock: IReactorTime, within: float = GREETING_TIMEOUT
+    endpoint: IStreamClientEndpoint | InTurn,
+    where: str,
+    clock: IReactorTime,
+    within: float = GREETING_TIMEOUT,
+    role: str = "requester",
 ) -> Session:
-    """Return a connection as a requester, ``within`` seconds. Raises Unavailable, ProtocolMismatch, Unauthorised."""
-    return await greet(endpoint, where, "requester", clock, within=within)
+    """Return a connection as a requester, or in another ``role`` that may ask the same, ``within`` seconds.
+
+    Raises Unavailable, ProtocolMismatch, Unauthorised.
+    """
+    return await greet(endpoint, where, role, clock, within=within)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.spread import pb
 
@@ -17,12 +17,14 @@ from buildtool.protocol.messages import RequestStatus
 class Follower:
     """A peer that follows one Request. ``left`` is called once, when it no longer does.
 
-    Until ``ready`` (the token was checked, the first answer sent) only the newest move is kept for it.
+    One that did not show the Request's token is not ``told`` it. Until ``ready`` (it was seen that it may follow, and
+    the first answer sent) only the newest move is kept for it.
     """
 
     request_id: int
     reference: pb.RemoteReference
     left: Callable[[], None]
+    told: bool = True
     ready: bool = field(default=False, init=False)
     kept: RequestStatus | None = field(default=None, init=False)
 
@@ -71,6 +73,8 @@ class FollowerRegistry:
         if status.state != RequestState.WAITING.value:
             self.leave(follower)
         try:
+            if not follower.told:
+                status = evolve(status, token="")
             follower.reference.callRemote("moved", codec.text_of(status), pbanswer=False)
         except pb.DeadReferenceError:
             self.leave(follower)

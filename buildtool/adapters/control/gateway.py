@@ -61,7 +61,7 @@ async def anybody(stranger: Principal, _transport: object, hello: Hello) -> Prin
     """Return a peer as what it says that it is. Raises Unauthorised for a role that there is not."""
     for role in (PrincipalRole.REQUESTER, PrincipalRole.BUILD_SERVER):
         if hello.role == role.value:
-            return evolve(stranger, role=role)
+            return evolve(stranger, role=role, trusted=True)
     raise Unauthorised(
         f"no role {hello.role!r}: there are {PrincipalRole.REQUESTER.value!r} and {PrincipalRole.BUILD_SERVER.value!r}"
     )
@@ -89,8 +89,10 @@ class Gateway:
         self._limits = limits
         self._factory: GuardedFactory | None = None
 
-    def factory(self, requesters: Handlers, build_servers: Handlers, keys: Handlers = NONE) -> GuardedFactory:
-        """Return what listens on the control port; the handlers answer requesters, build servers, and about keys."""
+    def factory(
+        self, people: Handlers, build_servers: Handlers, keys: Handlers = NONE, pages: Handlers = NONE
+    ) -> GuardedFactory:
+        """Return what listens on the control port; the handlers answer people, build servers, about keys, and pages."""
         self.connections.service.handlers = build_servers
 
         def enter(principal: Principal, broker: Guarded) -> RemoteEndpoint:
@@ -98,9 +100,12 @@ class Gateway:
                 case PrincipalRole.BUILD_SERVER:
                     broker.admit(PEER)
                     return BuildServerEndpoint(principal, build_servers, broker, self.connections)
-                case PrincipalRole.REQUESTER:
+                case PrincipalRole.REQUESTER | PrincipalRole.OBSERVER | PrincipalRole.OPERATOR:
                     broker.admit(REQUESTER)
-                    return RequesterEndpoint(principal, requesters, broker, self.followers)
+                    return PersonEndpoint(principal, people, broker, self.followers)
+                case PrincipalRole.PAGES:
+                    broker.admit(PEER)
+                    return PagesEndpoint(principal, pages)
                 case PrincipalRole.JOINING:
                     broker.admit(JOINER)
                     return JoiningEndpoint(principal, keys)
@@ -189,10 +194,19 @@ class ServiceEndpoint(RemoteEndpoint):
     handlers: Handlers
 
     def handler(self, name: str) -> Callable[..., Awaitable[Any]]:
-        """Return what answers a call of ``name``."""
+        """Return what answers a call of ``name``. Raises UsageError where nothing here does."""
         if hasattr(self, f"remote_{name}"):
             return super().handler(name)
-        return partial(self.handlers[self.takes[name]], self.principal)
+        handler = self.handlers.get(self.takes[name])
+        if handler is None:
+            raise UsageError("this metaserver does not do that: it knows nobody by a key (see the setting trusted)")
+        return partial(handler, self.principal)
+
+
+class PagesEndpoint(ServiceEndpoint):
+    """The calls of the pages, in the name of their visitors."""
+
+    takes: ClassVar[Calls] = calls.PAGES
 
 
 class JoiningEndpoint(ServiceEndpoint):
@@ -208,10 +222,10 @@ class RenewingEndpoint(ServiceEndpoint):
 
 
 @define(eq=False)
-class RequesterEndpoint(ServiceEndpoint):
-    """The calls of a requester."""
+class PersonEndpoint(ServiceEndpoint):
+    """The calls of a person: requester, owner of build servers, observer or operator, as far as their rights go."""
 
-    takes: ClassVar[Calls] = calls.REQUESTER
+    takes: ClassVar[Calls] = calls.PERSON
     references: ClassVar[Mapping[str, int]] = {"follow": 1}
 
     _broker: Guarded
@@ -235,6 +249,7 @@ class RequesterEndpoint(ServiceEndpoint):
         except BaseException:
             self._followers.leave(follower)
             raise
+        follower.told = bool(status.token)
         if status.state != RequestState.WAITING.value or self._broker.disconnected:
             self._followers.leave(follower)
         else:

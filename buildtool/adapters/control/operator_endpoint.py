@@ -1,7 +1,7 @@
 """The operator's way to the running metaserver: Perspective Broker over a socket in the state directory.
 
-Whoever may open the socket is its owner or root; who it is, the system says. This is the only listener at which the
-role ``operator`` is given out.
+Whoever may open the socket is its owner or root; who it is, the system says. Nobody is an operator without a key but
+here. The pages, as a process of their own, come here too.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IReactorUNIX, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IReactorUNIX, IStreamClientEndpoint
 from twisted.internet.tcp import Port as TcpPort
 from twisted.internet.unix import Port
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buildtool.adapters.control.client import Session, greet
 from buildtool.adapters.control.connection import Guarded
-from buildtool.adapters.control.gateway import Handshake, ServiceEndpoint
+from buildtool.adapters.control.gateway import NONE, Handshake, Identify, PagesEndpoint, ServiceEndpoint
 from buildtool.adapters.control.limits import PEER, ConnectionLimits
 from buildtool.adapters.control.listener import GuardedFactory
 from buildtool.adapters.network.endpoints import Cancellable
@@ -50,21 +52,26 @@ _DESCRIPTORS = Path("/proc/self/fd")
 _CREDENTIALS = struct.Struct("3i")
 
 
-def operator_factory(handlers: Handlers, clock: IReactorTime) -> GuardedFactory:
-    """Return what listens on the operator's socket; the handlers answer."""
+def operator_factory(
+    handlers: Handlers, clock: IReactorTime, pages: Handlers = NONE, identify: Identify | None = None
+) -> GuardedFactory:
+    """Return what listens on the operator's socket; the handlers answer operators, and the pages."""
 
-    def enter(principal: Principal, broker: Guarded) -> OperatorEndpoint:
+    def enter(principal: Principal, broker: Guarded) -> ServiceEndpoint:
         broker.admit(PEER)
+        if principal.role is PrincipalRole.PAGES:
+            return PagesEndpoint(principal, pages)
         return OperatorEndpoint(principal, handlers)
 
-    return GuardedFactory(lambda broker: Handshake(broker, identify, enter), clock, LIMITS)
+    return GuardedFactory(lambda broker: Handshake(broker, identify or at_socket, enter), clock, LIMITS)
 
 
-async def identify(stranger: Principal, transport: object, hello: Hello) -> Principal:
-    """Return the operator at the other end of a local socket. Raises Unauthorised for any other role or user."""
-    if hello.role != PrincipalRole.OPERATOR.value:
-        raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {PrincipalRole.OPERATOR.value!r}")
-    return evolve(stranger, role=PrincipalRole.OPERATOR, name=operator_at(transport))
+async def at_socket(stranger: Principal, transport: object, hello: Hello) -> Principal:
+    """Return the operator, or the pages, at the other end of a local socket. Raises Unauthorised for any other."""
+    for role in (PrincipalRole.OPERATOR, PrincipalRole.PAGES):
+        if hello.role == role.value:
+            return evolve(stranger, role=role, name=operator_at(transport))
+    raise Unauthorised(f"no role {hello.role!r} here: this socket is for the role {PrincipalRole.OPERATOR.value!r}")
 
 
 def operator_at(transport: object) -> str:
@@ -159,6 +166,23 @@ def at_control_socket(reactor: IReactorUNIX, directory: Path) -> Iterator[IStrea
         raise NotRunning(f"no metaserver runs with {directory}: {path} is no socket")
     with _short(path) as address:
         yield Cancellable(UNIXClientEndpoint(reactor, address))
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class ControlSocket:
+    """The endpoint of the metaserver that uses ``directory``, which need not run yet."""
+
+    reactor: IReactorUNIX
+    directory: Path
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to its socket. Raises NotRunning, ConfigurationError."""
+        return Deferred.fromCoroutine(self._connected(protocolFactory))
+
+    async def _connected(self, factory: IProtocolFactory) -> IProtocol:
+        with at_control_socket(self.reactor, self.directory) as endpoint:
+            return await endpoint.connect(factory)
 
 
 @contextmanager

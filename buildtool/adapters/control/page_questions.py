@@ -1,4 +1,4 @@
-"""What the pages, as a process of their own, ask the metaserver over its control port."""
+"""What the pages, as a process of their own, ask the metaserver over its local socket, in the name of visitors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
-from buildtool.adapters.control.client import Session, connect_requester, greet
-from buildtool.errors import BuildToolError, ProtocolMismatch, Unavailable
-from buildtool.model.principal import PrincipalRole
-from buildtool.protocol.enrolment import AddressShown, ShowCode
-from buildtool.protocol.messages import AskBuild, AskHealth, Explanation, HealthStatus
+from buildtool.adapters.control.client import Session, greet
+from buildtool.errors import BuildToolError, NotRunning, ProtocolMismatch, Unavailable
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.protocol.enrolment import AddressShown, ShowCodeFor
+from buildtool.protocol.messages import AskBuildFor, AskHealthFor, Explanation, HealthStatus
 
 PATIENCE = 2.0
 """Seconds after which a page is shown without the metaserver's answer."""
@@ -36,31 +36,31 @@ class MetaserverQuestions:
     _client: Session | None = field(default=None, init=False)
     _resting_until: float = field(default=float("-inf"), init=False)
 
-    async def confirm(self, code: str, _network: str) -> str | None:
-        """Confirm an address, as who has no key: the code is all that is needed."""
+    async def confirm(self, code: str, network: str) -> str | None:
+        """Confirm an address for a visitor: the code is all that is needed."""
         try:
-            session = await greet(self.endpoint, self.where, PrincipalRole.JOINING.value, self.clock)
-        except (Unavailable, ProtocolMismatch) as error:
+            client = await self._connected()
+            return (await client.ask(ShowCodeFor(code, network), AddressShown)).email
+        except (Unavailable, NotRunning, ProtocolMismatch) as error:
             log.info("pages go without the metaserver: {error}", error=error)
+            self.close()
             return None
-        try:
-            return (await session.ask(ShowCode(code), AddressShown)).email
-        finally:
-            session.close()
 
-    async def why(self, build_id: int) -> Explanation | None:
-        return await self._asked(lambda client: client.ask(AskBuild(build_id), Explanation))
+    async def why(self, build_id: int, visitor: Principal) -> Explanation | None:
+        question = AskBuildFor(build_id, key=visitor.key, address=visitor.address, trusted=visitor.trusted)
+        return await self._asked(lambda client: client.ask(question, Explanation))
 
-    async def health(self) -> HealthStatus | None:
+    async def health(self, visitor: Principal) -> HealthStatus | None:
         """Return the health of the metaserver; None when it does not answer."""
-        return await self._asked(lambda client: client.ask(AskHealth(), HealthStatus, within=PATIENCE))
+        question = AskHealthFor(key=visitor.key, address=visitor.address, trusted=visitor.trusted)
+        return await self._asked(lambda client: client.ask(question, HealthStatus, within=PATIENCE))
 
     async def _asked(self, ask: Callable[[Session], Awaitable[T]]) -> T | None:
         if self.clock.seconds() < self._resting_until:
             return None
         try:
             return await ask(await self._connected())
-        except (Unavailable, ProtocolMismatch) as error:
+        except (Unavailable, NotRunning, ProtocolMismatch) as error:
             log.info("pages go without the metaserver: {error}", error=error)
             self.close()
             self._resting_until = self.clock.seconds() + REST
@@ -76,5 +76,7 @@ class MetaserverQuestions:
 
     async def _connected(self) -> Session:
         if self._client is None:
-            self._client = await connect_requester(self.endpoint, self.where, self.clock, PATIENCE)
+            self._client = await greet(
+                self.endpoint, self.where, PrincipalRole.PAGES.value, self.clock, within=PATIENCE
+            )
         return self._client

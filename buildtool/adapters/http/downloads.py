@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
@@ -31,20 +30,24 @@ _NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,199}")
 class DownloadHandler:
     """The handler of artifact downloads."""
 
-    def __init__(self, artifacts: ArtifactStore, corrupt: Callable[[str], object]) -> None:
+    def __init__(self, artifacts: ArtifactStore, oversight: Oversight) -> None:
         self._artifacts = artifacts
-        self._corrupt = corrupt
+        self._corrupt = oversight.corrupt
+        self._reads = oversight.reads
 
     async def send(self, request: IncomingRequest, _body: BodyReader, digest: str, name: str) -> HttpResponse:
+        if not await self._reads.artifact(request, digest):
+            raise NotFound("there is no artifact of that digest")
         try:
             stored = await self._artifacts.open(digest)
         except Damaged:
             self._corrupt(digest)
             raise
+        kept = "public" if self._reads.public() else "private"
         headers: Headers = (
             ("Content-Type", "application/zip"),
             ("ETag", quote_etag(digest)),
-            ("Cache-Control", "public, max-age=31536000, immutable"),
+            ("Cache-Control", f"{kept}, max-age=31536000, immutable"),
             ("Content-Disposition", f'attachment; filename="{_safe_name(name, digest)}"'),
         )
         if has_copy(request.header("If-None-Match"), digest):

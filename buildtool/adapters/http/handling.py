@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.web import http
 
 from buildtool.adapters.http.routes import Headers, HttpRefusal, IncomingRequest
@@ -38,6 +39,35 @@ def _uncounted(_build_id: int, _epoch: int, _size: int) -> None:
     """What is stored is not counted."""
 
 
+class Reads(Protocol):
+    """The rights of who fetches something, by what it is of."""
+
+    async def log(self, request: IncomingRequest, build_id: int) -> bool:
+        """Return whether who sends a request may see the logs of a build."""
+
+    async def artifact(self, request: IncomingRequest, digest: str) -> bool:
+        """Return whether who sends a request may fetch an artifact with these bytes."""
+
+    def public(self) -> bool:
+        """Return whether what is fetched may be kept for others on its way."""
+
+
+class AllRead:
+    """The ``Reads`` of a port at which all may be fetched by all."""
+
+    async def log(self, _request: IncomingRequest, _build_id: int) -> bool:
+        """Return that they may."""
+        return True
+
+    async def artifact(self, _request: IncomingRequest, _digest: str) -> bool:
+        """Return that they may."""
+        return True
+
+    def public(self) -> bool:
+        """Return that it may."""
+        return True
+
+
 @frozen
 class Oversight:
     """The broker, as the transfer port asks and informs it.
@@ -46,6 +76,7 @@ class Oversight:
     artifact whose bytes turned out to differ from it, so that it is withdrawn. ``bundle`` gives the commit of a Build.
     ``unkept`` is called with an Attempt whose artifact there is no room for, and why. ``check_storing`` raises
     LimitReached for an Attempt whose build server has stored too much, and ``stored`` is called with bytes that came.
+    ``reads`` says who may fetch what.
     """
 
     lives: Callable[[int, int], bool]
@@ -54,6 +85,7 @@ class Oversight:
     unkept: Callable[[int, int, str], Awaitable[object]] = _unheard
     check_storing: Callable[[int, int], None] = _any_number
     stored: Callable[[int, int, int], None] = _uncounted
+    reads: Reads = field(factory=AllRead)
 
 
 class TicketReader:

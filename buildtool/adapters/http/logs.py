@@ -31,6 +31,7 @@ class LogHandler:
     """The handler of logs: in from build servers, out to followers."""
 
     def __init__(self, tickets: TicketReader, logs: LogStore, reactor: IReactorTime, oversight: Oversight) -> None:
+        self._reads = oversight.reads
         self._tickets = tickets
         self._stored = oversight.stored
         self._logs = logs
@@ -65,6 +66,7 @@ class LogHandler:
         return HttpResponse(http.OK, f"the log has {length} bytes", (*LIVE, ("Log-Length", str(length))))
 
     async def _whole(self, request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int) -> HttpResponse:
+        await self._check_seen(request, build_id)
         state = await self._logs.state(build_id, epoch)
         code, span, headers = asked_part(request, state.length)
         if code == http.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -72,9 +74,15 @@ class LogHandler:
         content = _LogPart(partial(self._logs.read, build_id, epoch), span.start, span.end)
         return HttpResponse(code, "", (*LIVE, *headers, *_log_headers(state.length, finished=state.finished)), content)
 
+    async def _check_seen(self, request: IncomingRequest, build_id: int) -> None:
+        """Raise NotFound for a log that who asks may not see, as for one that is not there."""
+        if not await self._reads.log(request, build_id):
+            raise NotFound("there is no such log: the build may not have started")
+
     async def _follow(
         self, request: IncomingRequest, _body: BodyReader, build_id: int, epoch: int, offset: int, wait: float
     ) -> HttpResponse:
+        await self._check_seen(request, build_id)
         deadline = self._reactor.seconds() + wait
         if wait:
             request.busy()

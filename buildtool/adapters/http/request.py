@@ -8,7 +8,7 @@ Its handler takes the body in pieces and answers. A refusal is sent at once, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
@@ -145,6 +145,12 @@ class StreamingRequest(http.Request):
         if len(values) > 1:
             raise HttpRefusal(http.BAD_REQUEST, f"the header {name} may be there only once")
         return values[0].decode("latin-1") if values else None
+
+    def headers_named(self, name: str) -> Sequence[str]:
+        return [value.decode("latin-1") for value in self.requestHeaders.getRawHeaders(name.encode(), [])]
+
+    def peer(self) -> object:
+        return self.channel.transport if self.channel is not None else None
 
     def _source(self) -> Connection | None:
         return self.channel.transport if self.channel is not None and not self.refused else None

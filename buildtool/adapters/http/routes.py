@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -89,6 +89,12 @@ class IncomingRequest(Protocol):
 
     def header(self, name: str) -> str | None:
         """Return the header's value, None when it is absent. Raises HttpRefusal when it is there twice."""
+
+    def headers_named(self, name: str) -> Sequence[str]:
+        """Return all values of a header."""
+
+    def peer(self) -> object:
+        """Return the transport of the connection, None when that is gone."""
 
     def when_lost(self, call: Callable[[], object]) -> None:
         """Call ``call`` when the connection is lost before the answer is finished."""

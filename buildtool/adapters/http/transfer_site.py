@@ -91,7 +91,7 @@ class TransferSite(StreamingSite):
         tickets = TicketReader(keys, clock)
         self._uploads = UploadHandler(tickets, artifacts, oversight)
         self._logs = LogHandler(tickets, logs, reactor, oversight)
-        self._downloads = DownloadHandler(artifacts, oversight.corrupt)
+        self._downloads = DownloadHandler(artifacts, oversight)
         self._sources = SourceHandler(tickets, oversight, artifacts.uploads.executor)
         self._clock = clock
         super().__init__(reactor, self, limits or HttpLimits())

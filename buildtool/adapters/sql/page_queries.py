@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -93,8 +93,11 @@ class SqlPages:
         limit: int = 50,
         project: str | None = None,
         state: BuildState | None = None,
+        among: Collection[str] | None = None,
     ) -> Sequence[BuildLine]:
-        values = {
+        if among is not None and not among:
+            return ()
+        values = {f"{_AMONG}{number}": name for number, name in enumerate(sorted(among or ()))} | {
             name: value
             for name, value in (
                 ("before", _id(before) if before is not None else None),
@@ -251,6 +254,10 @@ _LINE = select(
 ).select_from(builds.outerjoin(attempts, _MADE_BY).outerjoin(artifacts, artifacts.c.id == builds.c.artifact_id))
 
 
+_AMONG = "among_"
+"""What the names of parameters begin with that are projects."""
+
+
 @cache
 def _newest(names: frozenset[str]) -> Prepared:
     conditions = {
@@ -259,6 +266,8 @@ def _newest(names: frozenset[str]) -> Prepared:
         "state": builds.c.state == bindparam("state"),
     }
     chosen = [condition for name, condition in conditions.items() if name in names]
+    among: list[ColumnElement[str]] = [bindparam(name) for name in names if name.startswith(_AMONG)]
+    chosen += [builds.c.project.in_(among)] if among else []
     return Prepared(_LINE.where(true(), *chosen).order_by(builds.c.id.desc()).limit(bindparam("most")))
 
 

@@ -18,8 +18,9 @@ from sqlalchemy import Row
 from buildtool.concurrency.bounded_cache import remembering, weight_of_json
 from buildtool.model import records
 from buildtool.model.access.confirmation import MailAddress
-from buildtool.model.access.identities import Identity, Invitation, Scope
+from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.options import Canonical
+from buildtool.model.principal import Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd, Build, Demand, Mail, Refusal, Request
 from buildtool.model.servers import Capability, Offer, OfferKind, ProjectSkill, Server
 

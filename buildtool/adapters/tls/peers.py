@@ -13,6 +13,7 @@ from buildtool.adapters.tls.certificates import key_id, life_of
 from buildtool.adapters.tls.words import JOIN
 from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity
+from buildtool.model.access.visitors import holder_of
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.common import Clock
 from buildtool.protocol.hello import Hello
@@ -56,11 +57,11 @@ class KeyHolders:
         if shown is None:
             raise Unauthorised(f"this metaserver serves nobody without a key: {JOIN}")
         identity = await self.known(shown.key)
-        somebody = evolve(stranger, name=identity.name, key=identity.key, owner=identity.owner)
+        somebody = holder_of(identity, stranger)
         if hello.role == PrincipalRole.RENEWING.value:
             return evolve(somebody, role=PrincipalRole.RENEWING)
         if shown.expires <= self.clock.wall():
             raise Unauthorised(f"the certificate of {identity.name} has expired: it has to be renewed first")
         if hello.role != identity.role.value:
             raise Unauthorised(f"the key of {identity.name} is a {identity.role.value}'s, not a {hello.role[:40]}'s")
-        return evolve(somebody, role=identity.role)
+        return somebody

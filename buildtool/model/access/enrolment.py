@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from attrs import define, evolve, field, frozen
 
 from buildtool.errors import NotFound, Unauthorised, UsageError
-from buildtool.model.access.identities import UNLIMITED, Account, Identity, Invitation, KeyState, Scope
-from buildtool.model.principal import PrincipalRole
+from buildtool.model.access.identities import Account, Identity, Invitation, KeyState
+from buildtool.model.principal import UNLIMITED, PrincipalRole, Scope
 from buildtool.model.records import AuditEvent
 
 INVITED_ROLES = (
     PrincipalRole.BUILD_SERVER, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR,
+    PrincipalRole.PAGES,
 )  # fmt: skip
 """What somebody can be invited as."""
 

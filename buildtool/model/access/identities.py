@@ -10,7 +10,7 @@ import hashlib
 
 from attrs import frozen
 
-from buildtool.model.principal import PrincipalRole
+from buildtool.model.principal import UNLIMITED, PrincipalRole, Scope
 from buildtool.model.servers import QuickEnum
 
 
@@ -20,17 +20,6 @@ class KeyState(QuickEnum):
     SHOWN = "shown"
     ACTIVE = "active"
     REVOKED = "revoked"
-
-
-@frozen
-class Scope:
-    """The projects and platforms that the rights of an identity are limited to; an empty tuple limits nothing."""
-
-    projects: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ()
-
-
-UNLIMITED = Scope()
 
 
 @frozen

@@ -1,44 +1,53 @@
 """The one table of rights: which role may do which act, to all, to what is its own, or not at all.
 
 Whatever comes in (a call of Perspective Broker, a route, the operator's socket) names the act that it is. What the
-table does not say is refused. A configuration may tighten or loosen it, see ``with_changes``.
+table does not say is refused. A configuration may tighten or loosen it, also for one project or platform only, see
+``with_changes``.
 """
 
 from __future__ import annotations
 
+import difflib
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from buildtool.errors import Unauthorised, UsageError
-from buildtool.model.access.identities import Scope
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.options import Canonical
+from buildtool.model.platforms import canonical_arch
+from buildtool.model.principal import UNLIMITED, Principal, PrincipalRole
 from buildtool.model.servers import QuickEnum
 
 E = TypeVar("E")
 
-__all__ = ["RIGHTS", "Act", "Extent", "Rights", "Subject"]
+__all__ = ["RIGHTS", "Act", "Extent", "Rights", "Subject", "platform_name", "platform_names"]
 
 
 class Act(QuickEnum):
-    """A thing that can be done; the values are words that stand after "may not" and in a configuration."""
+    """A thing that can be done; the values are words that stand after "may not". A configuration uses ``word``."""
 
     JOIN = "join"
     RENEW = "renew its certificate"
     SUBMIT = "ask for builds"
+    EXPLAIN = "ask what would be answered"
     FORCE = "have builds made anew"
     CANCEL = "cancel requests"
+    CANCEL_MANY = "cancel many requests at once"
     SEE_REQUEST = "see requests"
     SEE_BUILD = "see builds"
     SEE_LOG = "see logs"
     SEE_ARTIFACT = "fetch artifacts"
     SEE_FARM = "see the farm"
+    PING = "ask whether the metaserver is well"
+    CONFIRM = "confirm addresses"
+    SEE_STATIC = "see what is the same for everybody"
     SERVE = "serve builds"
     PAUSE = "pause build servers"
     FORGET_SERVER = "forget build servers"
     ABORT = "abort builds"
+    ABORT_MANY = "abort many builds at once"
     REBUILD = "rebuild builds"
     FORGET_FAILURE = "forget failures"
     PURGE = "purge artifacts"
@@ -46,6 +55,11 @@ class Act(QuickEnum):
     INVITE = "invite"
     REVOKE = "revoke keys"
     SEE_KEYS = "see who has a key"
+
+    @property
+    def word(self) -> str:
+        """The name of the act in a configuration."""
+        return self.name.lower().replace("_", " ")
 
 
 class Extent(enum.IntEnum):
@@ -58,16 +72,23 @@ class Extent(enum.IntEnum):
 
 @frozen
 class Subject:
-    """The things that an act is about: whose they are (names and addresses), of which project and platform, if any."""
+    """The things that an act is about: whose they are (names and addresses), of which project and platform, if any.
+
+    ``proven`` says that the caller has shown a token of them, so that they are theirs. ``platforms`` are all names of
+    the platform (``platform_names``); None where the act is about none.
+    """
 
     owners: frozenset[str] = frozenset()
     project: str = ""
-    platform: str = ""
+    platforms: frozenset[str] | None = None
+    proven: bool = False
 
 
 NOTHING = Subject()
 
-_READING = dict.fromkeys((Act.SEE_REQUEST, Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT, Act.SEE_FARM), Extent.ALL)
+_LOOKING = dict.fromkeys(
+    (Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT, Act.SEE_FARM, Act.SEE_STATIC, Act.PING, Act.CONFIRM), Extent.ALL
+)
 
 _Table = Mapping[PrincipalRole, Mapping[Act, Extent]]
 
@@ -75,90 +96,194 @@ _TABLE: _Table = {
     PrincipalRole.STRANGER: {},
     PrincipalRole.JOINING: {Act.JOIN: Extent.ALL},
     PrincipalRole.RENEWING: {Act.RENEW: Extent.OWN},
+    PrincipalRole.VISITOR: _LOOKING,
     PrincipalRole.REQUESTER: {
-        Act.SUBMIT: Extent.ALL,
+        **_LOOKING,
+        Act.SUBMIT: Extent.OWN,
+        Act.EXPLAIN: Extent.ALL,
         Act.FORCE: Extent.ALL,
         Act.CANCEL: Extent.OWN,
+        Act.CANCEL_MANY: Extent.OWN,
         Act.SEE_REQUEST: Extent.OWN,
-        Act.SEE_BUILD: Extent.ALL,
-        Act.SEE_LOG: Extent.ALL,
-        Act.SEE_ARTIFACT: Extent.ALL,
-        Act.SEE_FARM: Extent.ALL,
         # As the owner of build servers.
         Act.PAUSE: Extent.OWN,
         Act.REBUILD: Extent.OWN,
     },
     PrincipalRole.BUILD_SERVER: {Act.SERVE: Extent.OWN},
-    PrincipalRole.OBSERVER: _READING,
+    PrincipalRole.OBSERVER: {**_LOOKING, Act.SEE_REQUEST: Extent.ALL, Act.EXPLAIN: Extent.ALL},
     PrincipalRole.OPERATOR: dict.fromkeys(set(Act) - {Act.JOIN, Act.SERVE}, Extent.ALL),
     # Pages ask for their visitors, with whose rights they are checked.
     PrincipalRole.PAGES: {},
-}
+}  # fmt: skip
+
+_OF_PROJECTS = frozenset(
+    {Act.SUBMIT, Act.EXPLAIN, Act.FORCE, Act.CANCEL, Act.SEE_REQUEST, Act.SEE_BUILD, Act.SEE_LOG, Act.SEE_ARTIFACT,
+     Act.ABORT, Act.REBUILD, Act.FORGET_FAILURE, Act.PURGE}
+)  # fmt: skip
+"""The acts that are about one project and platform, so that a configuration may say who may do them there."""
+
+_HARMLESS = frozenset(
+    {Act.RENEW, Act.SERVE, Act.SEE_STATIC, Act.CONFIRM, Act.SEE_FARM, Act.PING, Act.CANCEL_MANY, Act.ABORT_MANY}
+)
+"""Acts of no one project that a key limited to some may do; of many at once, each is checked by itself."""
+
+
+@frozen
+class Rule:
+    """A change of the table for a project, a platform, or both."""
+
+    role: PrincipalRole
+    act: Act
+    extent: Extent
+    project: str = ""
+    platform: str = ""
+
+    def holds(self, role: PrincipalRole, act: Act, subject: Subject) -> bool:
+        """Return whether it is about this."""
+        named = not self.project or self.project == subject.project
+        made = not self.platform or self.platform in (subject.platforms or ())
+        return (self.role, self.act) == (role, act) and named and made
 
 
 @frozen
 class Rights:
-    """A table of rights."""
+    """A table of rights, and the rules that change it for projects and platforms."""
 
     table: _Table = field(default=_TABLE)
+    rules: tuple[Rule, ...] = ()
 
-    def extent(self, role: PrincipalRole, act: Act) -> Extent:
-        """Return how far a role may do an act."""
+    def extent(self, role: PrincipalRole, act: Act, subject: Subject = NOTHING) -> Extent:
+        """Return how far a role may do an act: a rule for a project goes before one for a platform only."""
+        found = [rule for rule in self.rules if rule.holds(role, act, subject)]
+        if found:
+            return max(found, key=lambda rule: (bool(rule.project), bool(rule.platform))).extent
         return self.table.get(role, {}).get(act, Extent.NONE)
 
-    def check(
-        self,
-        by: Principal,
-        act: Act,
-        subject: Subject = NOTHING,
-        limits: Scope = Scope(),  # noqa: B008 - frozen
-    ) -> None:
-        """Raise Unauthorised, in one line, where a caller may not do an act to its subject.
+    def most(self, role: PrincipalRole, act: Act) -> Extent:
+        """Return how far a role may do an act somewhere: what it is about is not known yet."""
+        rules = [rule.extent for rule in self.rules if (rule.role, rule.act) == (role, act)]
+        return max((self.extent(role, act), *rules))
 
-        ``limits`` are those of the caller's key.
-        """
-        extent = self.extent(by.role, act)
-        who = f"{by.name} ({by.role.value})" if by.name else f"a {by.role.value or 'stranger'}"
+    def check_role(self, by: Principal, act: Act) -> None:
+        """Raise Unauthorised where a caller may not do an act to anything at all."""
+        if self.most(by.role, act) is Extent.NONE:
+            raise Unauthorised(f"{_who(by)} may not {act.value}: {self._who_may(act)}")
+
+    def check(self, by: Principal, act: Act, subject: Subject = NOTHING) -> None:
+        """Raise Unauthorised, in one line, where a caller may not do an act to its subject."""
+        extent, who = self.extent(by.role, act, subject), _who(by)
+        limited = by.limits != UNLIMITED and act not in _OF_PROJECTS and act not in _HARMLESS
         if extent is Extent.NONE:
-            raise Unauthorised(f"{who} may not {act.value}: {self._who_may(act)}")
-        if extent is Extent.OWN and not _owned(by, subject.owners):
+            raise Unauthorised(f"{who} may not {act.value}{_there(subject)}: {self._who_may(act, subject)}")
+        if limited and extent is Extent.ALL and not _owned(by, subject):
+            raise Unauthorised(f"{who} may not {act.value}: that key is limited to some projects or platforms")
+        if extent is Extent.OWN and not _owned(by, subject):
             raise Unauthorised(f"{who} may {act.value} that are their own, and this is not: {self._who_may(act)}")
-        for what, one, allowed in (
-            ("project", subject.project, limits.projects), ("platform", subject.platform, limits.platforms),
-        ):  # fmt: skip
-            if one and allowed and one not in allowed:
-                raise Unauthorised(f"{who} may {act.value} of the {what} {', '.join(allowed)} only, not of {one}")
+        if by.limits.projects and subject.project and subject.project not in by.limits.projects:
+            allowed = ", ".join(by.limits.projects)
+            raise Unauthorised(f"{who} may {act.value} of {allowed} only, not of {subject.project}")
+        if by.limits.platforms and subject.platforms is not None and not subject.platforms & {*by.limits.platforms}:
+            there = max(subject.platforms, key=len, default="one that is not known")
+            raise Unauthorised(f"{who} may {act.value} for {', '.join(by.limits.platforms)} only, not for {there}")
 
-    def with_changes(self, changes: Mapping[str, Mapping[str, str]]) -> Rights:
-        """Return the table with changes, by role and act, as the setting ``rights`` has them.
+    def allows(self, by: Principal, act: Act, subject: Subject = NOTHING) -> bool:
+        """Return whether ``check`` would let a caller do an act."""
+        try:
+            self.check(by, act, subject)
+        except Unauthorised:
+            return False
+        return True
 
-        Raises UsageError, which names what would be right.
+    def with_changes(self, changes: Mapping[str, Mapping[str, str]], project: str = "") -> Rights:
+        """Return the table with changes, by role and act: ``{"requester": {"force": "nothing"}}``.
+
+        ``force on ppc`` is the act for that platform only.
+        With a ``project`` all of it is about that one. Raises UsageError, which names what would be right.
         """
         table = {role: dict(acts) for role, acts in self.table.items()}
-        roles = {role.value: role for role in _CHANGEABLE}
-        acts = {act.value: act for act in Act}
-        for role_name, wanted in changes.items():
-            role = _found(roles, role_name, "role")
-            for act_name, extent_name in wanted.items():
-                table[role][_found(acts, act_name, "act")] = _found(_EXTENTS, extent_name, "extent")
-        return Rights(table)
+        rules = {evolve(rule, extent=Extent.NONE): rule for rule in self.rules}
+        for role, act, platform, extent in _changes(changes):
+            if not platform and not project:
+                table[role][act] = extent
+                continue
+            if act not in _OF_PROJECTS:
+                raise UsageError(f"{act.word!r} is about no project or platform: say it for the whole farm")
+            rule = Rule(role, act, extent, project, platform)
+            rules[evolve(rule, extent=Extent.NONE)] = rule
+        return Rights(table, tuple(rules.values()))
 
-    def _who_may(self, act: Act) -> str:
-        may = [role.value for role in self.table if self.extent(role, act) is Extent.ALL and role.value]
+    def lines(self) -> Iterator[str]:
+        """Yield the table for people: each act, with who may do it, and the rules."""
+        for act in _NAMED.values():
+            may = [f"{role.value}{_HOW_FAR[self.extent(role, act)]}" for role in CHANGEABLE if self.extent(role, act)]
+            yield f"{act.word:<18} {', '.join(may) or 'nobody'}"
+        for rule in self.rules:
+            where = " ".join(filter(None, (rule.project, rule.platform and f"on {rule.platform}")))
+            yield f"{rule.act.word:<18} {rule.role.value}: {_WRITTEN[rule.extent]}, of {where}"
+
+    def _who_may(self, act: Act, subject: Subject = NOTHING) -> str:
+        may = [role.value for role in self.table if role.value and self.extent(role, act, subject) is Extent.ALL]
         return f"whoever is {' or '.join(may)} may" if may else "nobody may"
 
 
-_CHANGEABLE: Collection[PrincipalRole] = (PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR)
+CHANGEABLE: Collection[PrincipalRole] = (
+    PrincipalRole.VISITOR, PrincipalRole.REQUESTER, PrincipalRole.OBSERVER, PrincipalRole.OPERATOR,
+)  # fmt: skip
+"""The roles whose rights a configuration may change."""
+
+_NAMED = {act.word: act for act in Act if act not in {Act.JOIN, Act.RENEW, Act.SERVE}}
+"""The acts that a configuration may give to roles."""
+
 _EXTENTS = {"nothing": Extent.NONE, "own": Extent.OWN, "all": Extent.ALL}
+_WRITTEN = {extent: word for word, extent in _EXTENTS.items()}
+_HOW_FAR = {Extent.NONE: "", Extent.OWN: " (own)", Extent.ALL: ""}
 
 RIGHTS = Rights()
 
 
-def _owned(by: Principal, owners: Collection[str]) -> bool:
-    return any(one and one in owners for one in (by.name, by.owner))
+def platform_names(platform: Canonical) -> frozenset[str]:
+    """Return the names of a platform: its arch (``ppc``), its system (``linux``), and both (``linux-ppc``)."""
+    said = dict(platform)
+    system, arch = said.get("os"), said.get("arch")
+    both = f"{system}-{arch}" if system and arch else None
+    return frozenset(str(one) for one in (system, arch, both) if one)
+
+
+def platform_name(text: str) -> str:
+    """Return a platform's name in its one form: ``powerpc`` is ``ppc``, ``Linux-amd64`` is ``linux-x86_64``."""
+    system, dash, arch = text.strip().lower().partition("-")
+    return f"{system}-{canonical_arch(arch)}" if dash and system in _SYSTEMS else canonical_arch(text)
+
+
+_SYSTEMS = frozenset({"linux", "darwin", "windows", "freebsd", "openbsd", "netbsd"})
+
+
+def _who(by: Principal) -> str:
+    return f"{by.name} ({by.role.value})" if by.name else f"a {by.role.value or 'stranger'}"
+
+
+def _there(subject: Subject) -> str:
+    return f" of {subject.project}" if subject.project else ""
+
+
+def _owned(by: Principal, subject: Subject) -> bool:
+    return subject.proven or any(one and one in subject.owners for one in (by.name, by.owner))
+
+
+def _changes(changes: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[PrincipalRole, Act, str, Extent]]:
+    roles = {role.value: (role,) for role in CHANGEABLE} | {"everybody": tuple(CHANGEABLE)}
+    for role_name, wanted in changes.items():
+        found = _found(roles, role_name, "role")
+        for said, extent_name in wanted.items():
+            word, _, platform = said.partition(" on ") if isinstance(said, str) else (said, "", "")
+            act, extent = _found(_NAMED, word, "act"), _found(_EXTENTS, extent_name, "extent")
+            for role in found:
+                yield role, act, platform_name(platform), extent
 
 
 def _found(known: Mapping[str, E], name: object, what: str) -> E:
-    if not isinstance(name, str) or name not in known:
-        raise UsageError(f"there is no {what} {name!r:.60}: there are {', '.join(map(repr, known))}")
-    return known[name]
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known))}"
+    raise UsageError(f"there is no {what} {name!r:.60}: {hint}")

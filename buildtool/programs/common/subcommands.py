@@ -109,7 +109,7 @@ class Subcommand(Generic[T]):
 
     ``argument`` names the word after the command (in brackets where it may be left out), which ``read`` turns into
     ``target``, and ``words`` what else may follow that is no option. ``options`` are names of options of its
-    ``Subcommands``.
+    ``Subcommands``. It may be said as an option too if it has an ``older`` form.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Subcommand(Generic[T]):
     read: Callable[[str], object] = str
     options: tuple[str, ...] = ()
     words: str = ""
+    older: bool = True
 
     @property
     def flag(self) -> str:
@@ -175,7 +176,7 @@ class Subcommands(Generic[T]):
         form stands anywhere.
         """
         names = {one.name: one for one in self.commands}
-        flags = {one.flag: one for one in self.commands[1:]}
+        flags = {one.flag: one for one in self.commands[1:] if one.older}
         known = self.options
         found: list[tuple[str, Subcommand[T]]] = []
         options: list[str] = []
@@ -233,7 +234,9 @@ class Subcommands(Generic[T]):
             allow_abbrev=False,
         )
         parser.add_argument("--version", action="version", version=software(), help="print the version and stop")
-        older = [one.flag for one in self.commands[1:]]  # taken out before, and named here for those that come near
+        older = [
+            one.flag for one in self.commands[1:] if one.older
+        ]  # taken out before, and named here for those that come near
         parser.add_argument(*older, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if command.argument:
             optional = "?" if command.argument.startswith("[") else None

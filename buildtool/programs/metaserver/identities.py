@@ -21,6 +21,7 @@ from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.accounts import AccountService, open_accounts
 from buildtool.model.access.identities import Identity
+from buildtool.model.principal import PrincipalRole
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
 
@@ -46,6 +47,15 @@ class FarmIdentities:
     authority: Authority
     tls: ServerTls
     accounts: AccountService
+
+    def owner_of(self, server: str) -> str:
+        """Return the e-mail address of who owns a build server, or an empty text."""
+        holder = self.accounts.book.holder(PrincipalRole.BUILD_SERVER, server)
+        return holder.owner if holder is not None else ""
+
+    def holder(self, key: str) -> Identity | None:
+        """Return whose key it is, as far as that is known, confirmed and revoked ones too."""
+        return self.accounts.book.keys.get(key)
 
     @property
     def keys(self) -> Handlers:
@@ -99,3 +109,15 @@ def identify_by(found: FarmIdentities | None, clock: Clock) -> Identify:
         return await found.accounts.known(key)
 
     return KeyHolders(known, clock)
+
+
+def offered(
+    found: FarmIdentities | None,
+) -> tuple[Handlers, Handlers, Callable[[str], str], Callable[[str], Identity | None]]:
+    """Return what is answered about one's own key, what to operators about keys, who owns a machine, whose is a key.
+
+    Without keys that is nothing.
+    """
+    if found is None:
+        return {}, {}, lambda _server: "", lambda _key: None
+    return found.keys, found.accounts.operating, found.owner_of, found.holder

@@ -51,22 +51,20 @@ _BUILD = number(1, 10**18 - 1, "is no build: say its number")
 
 
 @frozen
-class _Answer(Generic[A]):
-    """What an act is answered with, and how that is told to people, line by line."""
+class Answer(Generic[A]):
+    """The kind of answer that an act gets, and how that is told to people, line by line."""
 
     kind: type[A]
     lines: Callable[[A], Iterable[str]]
 
 
-def _operate(
-    make: Callable[[argparse.Namespace], AttrsInstance], answer: _Answer[Any], said: argparse.Namespace
-) -> int:
+def _operate(acting: Acting, said: argparse.Namespace) -> int:
     """Ask the metaserver that runs, print its answer, and return the exit code."""
     settings = load_settings(said.config, secrets=False)
-    act = make(said)
+    act = acting.make(said)
 
     async def ask(reactor: ReactorBase, _stop: StopRequest) -> int:
-        await _asked(settings, reactor, lambda there: _said(there, act, answer, as_json=said.json))
+        await _asked(settings, reactor, lambda there: _said(there, act, acting, as_json=said.json))
         return EXIT_OK
 
     return run(PROGRAM, ask, verbose=said.verbose)
@@ -79,23 +77,37 @@ def _name(text: str) -> str:
     return text
 
 
-def _command(
-    name: str,
-    words: str,
-    example: str,
-    make: Callable[[argparse.Namespace], AttrsInstance],
-    argument: str = "",
-    options: tuple[str, ...] = (),
-    answer: _Answer[Any] | None = None,
-) -> Subcommand[int]:
-    """Return the command that asks for the act that ``make`` makes of what was said."""
-    read = _BUILD if argument == "BUILD" else _name
-    run_ = partial(_operate, make, answer or _ACTED)
-    return Subcommand(name, words, f"{name} {example}".rstrip(), run_, argument, read, (*options, "--json"))
+_ACTED = Answer(ActionResult, lambda told: told.words)
+
+
+@frozen
+class Acting:
+    """A command that asks for the act that ``make`` makes of what was said, over any way to the metaserver."""
+
+    name: str
+    words: str
+    example: str
+    make: Callable[[argparse.Namespace], AttrsInstance]
+    argument: str = ""
+    options: tuple[str, ...] = ()
+    answer: Answer[Any] = _ACTED
+
+    @property
+    def read(self) -> Callable[[str], object]:
+        """What reads the word that the command is about."""
+        return _BUILD if self.argument == "BUILD" else _name
+
+    @property
+    def typed(self) -> str:
+        """What to type after the program, as an example."""
+        return f"{self.name} {self.example}".rstrip()
+
+    def told(self, answer: AttrsInstance, *, as_json: bool) -> str:
+        """Return what is printed of an answer."""
+        return json.dumps(asdict(answer)) if as_json else "\n".join(map(printable, self.answer.lines(answer)))
 
 
 _WHY = ("--reason",)
-_ACTED = _Answer(ActionResult, lambda told: told.words)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -179,9 +191,8 @@ def _silent(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def _said(there: Session, act: AttrsInstance, answer: _Answer[A], *, as_json: bool) -> None:
-    told = await there.ask(act, answer.kind)
-    say(json.dumps(asdict(told)) if as_json else "\n".join(map(printable, answer.lines(told))))
+async def _said(there: Session, act: AttrsInstance, acting: Acting, *, as_json: bool) -> None:
+    say(acting.told(await there.ask(act, acting.answer.kind), as_json=as_json))
 
 
 def _turns(told: ReactorTurns) -> str:
@@ -248,56 +259,62 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-COMMANDS = (
-    _command(
+ACTS = (
+    Acting(
         "status", "show the status of the farm", "--json", lambda _said: AskFarmStatus(),
-        answer=_Answer(FarmStatus, status_lines),
+        answer=Answer(FarmStatus, status_lines),
     ),
-    _command(
+    Acting(
         "pause", "give a build server nothing more until it is resumed", 'attic --reason "its disk is being replaced"',
         lambda said: PauseServer(said.target, said.reason or ""), "SERVER", _WHY,
     ),
-    _command("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
-    _command(
+    Acting("resume", "give a build server builds again", "attic", lambda said: ResumeServer(said.target), "SERVER"),
+    Acting(
         "forget", "forget a build server that does not come back", "attic",
         lambda said: ForgetServer(said.target), "SERVER",
     ),
-    _command(
+    Acting(
         "abort", "end an open build; who waits for it is mailed", '17 --reason "the branch was pushed by mistake"',
         lambda said: AbortBuild(said.target, said.reason or ""), "BUILD", _WHY,
     ),
-    _command(
+    Acting(
         "rebuild", "build again what a build built", "17 --mail anna@example.org",
         lambda said: RebuildBuild(said.target, said.mail or "", secrets.token_hex(16)), "BUILD", ("--mail",),
     ),
-    _command(
+    Acting(
         "purge", "give out an artifact (id or SHA-256) no more, and delete it",
         '12 --reason "made with a broken compiler"',
         lambda said: PurgeArtifact(said.target, said.reason or ""), "ARTIFACT", _WHY,
     ),
-    _command(
+    Acting(
         "purge-built-by", "do so with everything that a build server made", 'attic --reason "it was broken into"',
         lambda said: PurgeBuiltBy(said.target, said.reason or ""), "SERVER", _WHY,
     ),
-    _command(
+    Acting(
         "forget-failure", "have a failed build tried when asked for", "17",
         lambda said: ForgetFailure(said.target), "BUILD",
     ),
-    _command("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
-    _command("undrain", "take drain back", "", lambda _said: Drain(on=False)),
-    _command(
+    Acting("drain", "start no more builds, and end once none runs", "", lambda _said: Drain(on=True)),
+    Acting("undrain", "take drain back", "", lambda _said: Drain(on=False)),
+    Acting(
         "invite", "print the line with which a machine or a person joins, once",
         "attic --owner anna@example.org", _invitation, "NAME",
         ("--role", "--owner", "--expires", "--replace", "--project", "--platform"),
-        _Answer(InvitationLine, lambda told: (told.line,)),
+        Answer(InvitationLine, lambda told: (told.line,)),
     ),
-    _command(
+    Acting(
         "list", "show who has a key, and who is invited", "--json", lambda _said: AskIdentities(),
-        answer=_Answer(Identities, identity_lines),
+        answer=Answer(Identities, identity_lines),
     ),
-    _command(
+    Acting(
         "revoke", "let whoever has this name in no more: its connection ends at once, its key never comes back",
         'attic --reason "it was sold"', lambda said: RevokeOne(said.target, said.reason or ""), "NAME", _WHY,
     ),
 )  # fmt: skip
 """What the metaserver that runs can be asked for."""
+
+COMMANDS = tuple(
+    Subcommand(one.name, one.words, one.typed, partial(_operate, one), one.argument, one.read, (*one.options, "--json"))
+    for one in ACTS
+)
+"""The same as commands of ``bin/metaserver``."""

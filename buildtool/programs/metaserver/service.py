@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from attrs import define, field
 from twisted.internet.base import ReactorBase
@@ -37,7 +36,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.port_settings import Part
 from buildtool.configuration.settings import Settings
 from buildtool.metaserver.access.admittance import Admittance
-from buildtool.metaserver.authorised import authorised
+from buildtool.metaserver.authorised import Permissions, VisitorService, authorised
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
@@ -48,15 +47,17 @@ from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.identities import Identity
 from buildtool.model.policy import Policy
 from buildtool.ports.common import Clock
 from buildtool.ports.metaserver import BrokerStore, Handlers
 from buildtool.programs.common.farm_tls import Ports, open_tls
 from buildtool.programs.common.shutdown import ShutdownList
+from buildtool.programs.common.visitors import HttpVisitors, transfer_reads
 from buildtool.programs.metaserver.admission import FarmCeilings, admit
 from buildtool.programs.metaserver.configured import end_outdated_builds, programs
 from buildtool.programs.metaserver.holding import StateHold
-from buildtool.programs.metaserver.identities import FarmIdentities, identify_by, open_identities
+from buildtool.programs.metaserver.identities import FarmIdentities, identify_by, offered, open_identities
 from buildtool.programs.metaserver.mail import mailing
 from buildtool.programs.metaserver.maintenance import Housekeeping
 from buildtool.programs.metaserver.reload import ConfigurationReload
@@ -74,8 +75,8 @@ FILE_THREADS = 4
 """Threads that write, sync and hash artifacts and logs."""
 
 
-MAIL_GRACE = 3.0
-"""Seconds that deliveries under way have when the metaserver stops; what is not sent by then is sent after a start."""
+PACE = MailerLimits(grace=3.0)
+"""Deliveries under way have so many seconds when the metaserver stops; what is not sent by then goes after a start."""
 
 THREADS_GRACE = 1.0
 """Seconds in which threads have to end what they do when the metaserver stops."""
@@ -162,23 +163,18 @@ class Metaserver:
         self._holding = stored.holding
         store, artifacts, logs = SqlBrokerStore(stored.database), stored.artifacts, stored.logs
         resolvers, bundles = await open_sources(settings.state_dir, self.reactor, closing)
-        addresses = PublicUrls(configuration)
+        addresses, outbox = PublicUrls(configuration), SqlOutboxStore(stored.database)
         self._mailer = mailer = Mailer(
-            SqlOutboxStore(stored.database),
-            timers,
-            clock,
-            *mailing(settings, addresses, self.reactor, stored.keys.secret),
-            MailerLimits(grace=MAIL_GRACE),
+            outbox, timers, clock, *mailing(settings, addresses, self.reactor, stored.keys.secret), PACE
         )
         closing.add("mail under way", self._mail_ended)
 
         state = _state(settings, stored.keys.incarnations.current)
+        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
-        tickets = TicketOffice(configuration, clock, stored.keys)
+        tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
         identities = await self._identities(store, stored.keys.incarnations.current, clock, timers)
         gateway = self._gateway(identities, clock, timers)
-        keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
-        removal = keeping.removal
         effects = EffectPerformer(
             gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
         )
@@ -196,23 +192,28 @@ class Metaserver:
             configuration, broker, removal, tickets, gateway.connections, troubles.unkept
         )
         farm = FarmStatusReader(broker, history, keeping.conditions, clock, turns)
-        operators = OperatorService(configuration, broker, store, history, removal, clock, farm)
+        keys, accounts, owner_of, known = offered(identities)
+        operators = OperatorService(
+            configuration, broker, store, history, removal, clock, farm, Permissions(configuration, owner_of)
+        )
         await broker.start()
         await artifacts.start(keep=state.attempts)
 
         await self._look_after(keeping, stored, broker, effects, troubles, build_servers, admittance)
         closing.add("the connections of the control port", gateway.close)
+        visitors = HttpVisitors(lambda: configuration.settings, clock, known)
         oversight = Oversight(
-            partial(_lives, state), keeping.corrupt, packed(requests, bundles), troubles.unkept,
-            admittance.check_storing, admittance.stored,
+            lambda *key: key in state.attempts, keeping.corrupt, packed(requests, bundles), troubles.unkept,
+            admittance.check_storing, admittance.stored, transfer_reads(visitors, store),
         )  # fmt: skip
         site = TransferSite(
             timers, stored.keys, clock, artifacts, logs, oversight, HttpLimits(most=self._ceilings.connections)
         )
         closing.add("the connections of the transfer port", site.disconnect)
-        keys = identities.keys if identities is not None else {}
-        pages, show = self._pages(stored, requests)
-        services = self._authorised(requests.handlers, build_servers.handlers, keys)
+        services = self._authorised(
+            known, {**requests.handlers, **operators.handlers, **accounts}, build_servers.handlers, keys
+        )
+        pages, show = self._pages(stored, {**services[0], **services[-1]}, visitors)
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
@@ -226,15 +227,17 @@ class Metaserver:
             troubles.look()
 
         self._reloading = ConfigurationReload(configuration, apply, self._pool(1, "the configuration"), timers)
-        self._operate(operators, identities, timers)
+        self._operate(operators, services[0], services[-1], timers)
         mailer.startService()
 
     def _settings(self) -> Settings:
         """Return the settings that hold now."""
         return self.configuration.settings
 
-    def _authorised(self, *services: Handlers) -> list[Handlers]:
-        return [authorised(one, lambda: self._settings().rights) for one in services]
+    def _authorised(self, known: Callable[[str], Identity | None], *services: Handlers) -> tuple[Handlers, ...]:
+        """Return what people, build servers and peers about their keys may ask by the table of rights, and pages."""
+        behind = tuple(authorised(one, lambda: self._settings().rights) for one in services)
+        return (*behind, VisitorService(self.configuration, behind[0], behind[-1], known).handlers)
 
     def _gateway(self, identities: FarmIdentities | None, clock: Clock, timers: IReactorTime) -> Gateway:
         silence, bounds = float(self.configuration.settings.lease), ConnectionLimits(most=self._ceilings.connections)
@@ -333,22 +336,23 @@ class Metaserver:
         self._closing.add("the times of the reactor's turns", meter.stop)
         return meter.told
 
-    def _pages(self, stored: OpenState, requests: RequestService) -> tuple[PagesSite, Callable[[Settings], None]]:
+    def _pages(
+        self, stored: OpenState, people: Handlers, access: HttpVisitors
+    ) -> tuple[PagesSite, Callable[[Settings], None]]:
         """Return the pages, and what makes them anew by other settings."""
         reading = SqliteDatabase.reading(stored.directory / DATABASE, self._pool(1, "reading"))
         self._closing.add("the database of the pages", reading.close)
-        pages, questions, clock = SqlPages(reading), LocalQuestions(requests), WallClock()
-        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions)
+        pages, questions, clock = SqlPages(reading), LocalQuestions(people), WallClock()
+        site = web_site(self.configuration.settings, pages, stored.logs, clock, questions, questions, access)
 
         def show(settings: Settings) -> None:
-            site.resource = web_site(settings, pages, stored.logs, clock, questions, questions).resource
+            site.resource = web_site(settings, pages, stored.logs, clock, questions, questions, access).resource
 
         return site, show
 
-    def _operate(self, operators: OperatorService, identities: FarmIdentities | None, timers: IReactorTime) -> None:
+    def _operate(self, operators: OperatorService, people: Handlers, pages: Handlers, timers: IReactorTime) -> None:
         """Serve the operator's socket, and ask the program to stop once a drained farm has nothing left that runs."""
-        handlers = {**operators.handlers, **(identities.accounts.operating if identities is not None else {})}
-        factory = operator_factory(self._authorised(handlers)[0], timers)
+        factory = operator_factory(people, timers, pages)
         port = listen_control(self.reactor, self.configuration.settings.state_dir, factory)
         self._closing.add("the operator's connections", lambda: factory.close("the metaserver stops"))
         self._closing.add("the operator's socket", lambda: maybeDeferred(port.stopListening))
@@ -388,10 +392,6 @@ def _policies(settings: Settings) -> dict[str, Policy]:
 
 def _state(settings: Settings, incarnation: str) -> State:
     return State(_policies(settings), float(settings.lease), incarnation, _names_kept(settings))
-
-
-def _lives(state: State, build_id: int, epoch: int) -> bool:
-    return (build_id, epoch) in state.attempts
 
 
 def _names_kept(settings: Settings) -> float:

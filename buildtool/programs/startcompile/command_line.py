@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError, UsageError
@@ -34,7 +34,7 @@ from buildtool.protocol.messages import TOGETHER
 
 T = TypeVar("T")
 
-_REQUEST_ID = re.compile(r"([0-9]{1,18})-([A-Za-z0-9]{1,80})\Z")
+_REQUEST_ID = re.compile(r"([0-9]{1,18})(?:-([A-Za-z0-9]{1,80}))?\Z")
 _MATRIX_LIMIT = 1024 * 1024
 _HELP = frozenset({"-h", "--help"})
 
@@ -56,7 +56,8 @@ class BuildArguments:
 class Arguments:
     """All that the command line said. ``target`` is what its command is about, ``addresses`` where the metaserver is.
 
-    ``asked`` is what is asked for: one, or more when options have several values or there is a matrix.
+    ``asked`` is what is asked for: one, or more when options have several values or there is a matrix. ``flags`` has
+    everything as it was said.
     """
 
     settings: Settings
@@ -70,6 +71,7 @@ class Arguments:
     json: bool = False
     code: str = ""
     fingerprint: str = ""
+    flags: argparse.Namespace = field(factory=argparse.Namespace)
 
 
 def parse(
@@ -118,6 +120,7 @@ def parse(
         json=flags.json,
         code=getattr(flags, "code", None) or "",
         fingerprint=getattr(flags, "fingerprint", None) or "",
+        flags=flags,
     )
 
 
@@ -194,11 +197,14 @@ def _project(settings: Settings, name: str | None, *, needed: bool) -> Project |
 
 
 def read_request_id(text: str) -> tuple[int, str]:
-    """Return number and token of a request, as they were told with it, for argparse. Raises UsageError."""
+    """Return number and token of a request, as they were told with it, for argparse. Raises UsageError.
+
+    Without a token it is one's own by the key that is shown.
+    """
     found = _REQUEST_ID.match(text)
     if found is None:
         raise UsageError(f"{text[:80]!r} is not an id such as 12-abcdef, as it was told with the request")
-    return int(found[1]), found[2]
+    return int(found[1]), found[2] or ""
 
 
 def _address(words: list[str], line: Subcommands[T], *, needed: bool) -> str:

@@ -39,11 +39,15 @@ _SILENT = 1.0
 
 @define
 class MetaserverConnector:
-    """A connector to the metaserver at ``where``: waits for it the first time; later tries have their own time."""
+    """A connector to the metaserver at ``where``, in a ``role``.
+
+    It waits for it the first time; later tries have their own time.
+    """
 
     endpoint: IStreamClientEndpoint | InTurn
     where: str
     timers: IReactorTime
+    role: str = "requester"
     _before: bool = False
 
     async def __call__(self) -> Session:
@@ -52,7 +56,7 @@ class MetaserverConnector:
         began, told = self.timers.seconds(), False
         while True:
             try:
-                return await connect_requester(self.endpoint, self.where, self.timers)
+                return await connect_requester(self.endpoint, self.where, self.timers, role=self.role)
             except Unavailable as problem:
                 waited = self.timers.seconds() - began
                 if not first or waited >= STARTING or not isinstance(problem.__cause__, error.ConnectionRefusedError):

@@ -45,6 +45,7 @@ from buildtool.programs.startcompile.connecting import MetaserverConnector, addr
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
+from buildtool.programs.startcompile.remote_acts import REMOTE_COMMANDS, REMOTE_OPTIONS, RemoteAct
 from buildtool.project.definition import Project
 from buildtool.protocol.messages import AskExplain, AskWhy, Cancel, Submit
 from buildtool.requester.matrix import worst
@@ -82,7 +83,7 @@ class _Errand:
     """What is to be done, checked as far as that goes without the metaserver; without ``work`` it is to look around."""
 
     said: Arguments
-    work: Work | JoinLine | Login | Logout | None
+    work: Work | JoinLine | Login | Logout | RemoteAct | None
 
     async def run(self, reactor: ReactorBase, stop: StopRequest) -> int:
         """Do it, until it is done or the program is asked to stop."""
@@ -95,11 +96,13 @@ class _Errand:
         if work is None:
             return await examined(reactor, said)
         there = reach(reactor, *await addressed(reactor, said))
+        role = "requester" if there.farm is None else there.farm.own.role
+        connect = MetaserverConnector(there.ways, there.where, timers, role)
+        if isinstance(work, RemoteAct):
+            return await work.done(connect, said)
         files = Threads(reactor, 1, "files")
         downloads = TransferClient(timers, files, farm=there.transfers)
         console = _console(said, timers)
-
-        connect = MetaserverConnector(there.ways, there.where, timers)
         place = FilePlace(OutputPlace(said.output), files)
         requester = Requester(connect, downloads, console, place, timers, sys.argv[0] or PROGRAM)
         working = Deferred.fromCoroutine(work(requester))
@@ -189,7 +192,7 @@ def _why(said: Arguments) -> Work:
 
 _ASKING = tuple(ASKING)
 
-COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | None] = Subcommands(
+COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | RemoteAct | None] = Subcommands(
     PROGRAM,
     "Ask for a binary: at once if there is one that will do, otherwise it is built and EMAIL is told.",
     (
@@ -223,8 +226,9 @@ COMMAND_LINE: Subcommands[Work | JoinLine | Login | Logout | None] = Subcommands
             "cancel", "end a request; ID was told when it was accepted", "cancel 12-abcdef",
             _cancel, "ID", read_request_id,
         ),
+        *REMOTE_COMMANDS,
     ),
-    {**EVERYWHERE, **ASKING, **LOGGING_IN},
+    {**EVERYWHERE, **ASKING, **LOGGING_IN, **REMOTE_OPTIONS},
     MEANINGS,
     tuple(EVERYWHERE),
 )  # fmt: skip

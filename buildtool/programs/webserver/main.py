@@ -9,11 +9,11 @@ from functools import partial
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IReactorUNIX
 from twisted.logger import Logger
 
+from buildtool.adapters.control.operator_endpoint import ControlSocket
 from buildtool.adapters.control.page_questions import MetaserverQuestions
-from buildtool.adapters.network.endpoints import machine_at
 from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
@@ -26,6 +26,7 @@ from buildtool.programs.common.listening import listen
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, StopRequest, run
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, number, valued
+from buildtool.programs.common.visitors import HttpVisitors
 from buildtool.programs.webserver.site import StateReader, web_site
 
 PROGRAM = "webserver"
@@ -53,18 +54,20 @@ def _check_config(said: argparse.Namespace) -> int:
 async def serve(settings: Settings, port: int | None, reactor: ReactorBase, stop: StopRequest) -> int:
     """Serve the pages until told to stop. Raises StorageUnavailable, NewerDatabase, PortTaken."""
     reader = StateReader(reactor, settings.state_dir)
-    endpoint = machine_at(reactor, settings.host, settings.pb_port)
-    where = at_port(settings.host, settings.pb_port)
     timers, looking = IReactorTime(reactor), list[PeriodicTask]()
-    questions = MetaserverQuestions(endpoint, where, timers)
+    socket, clock = ControlSocket(IReactorUNIX(reactor), settings.state_dir), WallClock()
+    questions, access = (
+        MetaserverQuestions(socket, str(settings.state_dir), timers),
+        HttpVisitors(lambda: settings, clock),
+    )
     try:
         await reader.pages.health()
-        site = web_site(settings, reader.pages, reader.logs, WallClock(), questions, questions)
+        site = web_site(settings, reader.pages, reader.logs, clock, questions, questions, access)
         place, flag = settings.place(Part.WEB), "" if port is None else "--port"
         factory: IProtocolFactory = site
         if settings.speaks_tls(Part.WEB):
             certificates = partial(kept_certificates, settings.state_dir)
-            tls = FarmTls(ServerTls(*certificates()), WallClock(), timers, certificates)
+            tls = FarmTls(ServerTls(*certificates()), clock, timers, certificates)
             tls.take(settings)
             looking.append(PeriodicTask("the look at certificates", timers, tls.look))
             looking[0].start(LOOK_EVERY)

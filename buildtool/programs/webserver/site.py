@@ -26,6 +26,7 @@ from buildtool.adapters.storage.logs import LogStore
 from buildtool.configuration.settings import Settings
 from buildtool.ports.common import Clock
 from buildtool.ports.pages import LogReader, Pages, Questions
+from buildtool.web.access import Access
 from buildtool.web.app import WebApp, make_urls
 from buildtool.web.health import HealthSource
 
@@ -182,10 +183,11 @@ def web_site(
     clock: Clock,
     questions: Questions,
     condition: HealthSource | None = None,
+    access: Access | None = None,
 ) -> PagesSite:
     """Return the pages of this deployment as a site to listen with."""
     urls = make_urls(settings.public_url, settings.transfer_url)
-    app = WebApp(pages, logs, urls, clock, [project.name for project in settings.projects], questions, condition)
+    app = WebApp(pages, logs, urls, clock, questions, condition, access)
     return PagesSite(app.resource())
 
 

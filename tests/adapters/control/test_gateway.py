@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from buildtool.adapters.control.build_server_link import ANSWERED, BuildServerLink, LoginPace
 from buildtool.adapters.control.client import Session, connect_requester, greet
-from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, RequesterEndpoint, anybody
+from buildtool.adapters.control.gateway import BuildServerEndpoint, Gateway, PersonEndpoint, anybody
 from buildtool.adapters.control.limits import ConnectionLimits
 from buildtool.adapters.control.operator_endpoint import OperatorEndpoint
 from buildtool.adapters.network.endpoints import machine_at
@@ -49,6 +49,7 @@ from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
 from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import codec
+from buildtool.protocol.calls import REQUESTER
 from buildtool.protocol.hello import PROTOCOL_VERSION, Hello
 from buildtool.protocol.messages import (
     TOGETHER,
@@ -132,19 +133,20 @@ class Farm:
 @pytest.mark.parametrize(
     ("service", "endpoint"),
     [
-        (RequestService, RequesterEndpoint),
+        (RequestService, PersonEndpoint),
         (BuildServerService, BuildServerEndpoint),
         (OperatorService, OperatorEndpoint),
     ],
 )
 def test_every_message_that_a_service_answers_can_be_sent_and_no_other(service: Any, endpoint: Any) -> None:
     """What needs the connection itself is the endpoint's own. Orders are answered, and connections end, unasked."""
-    own = {message for name, message in endpoint.takes.items() if hasattr(endpoint, f"remote_{name}")}
+    takes = REQUESTER if endpoint is PersonEndpoint else endpoint.takes
+    own = {message for name, message in takes.items() if hasattr(endpoint, f"remote_{name}")}
     answered = set(service.__new__(service).handlers) - {Accepted, ConnectionEnded}
     if service is OperatorService:
         answered |= set(object.__new__(AccountService).operating)
-    assert answered - set(endpoint.takes.values()) == set()
-    assert set(endpoint.takes.values()) - answered <= own
+    assert answered - set(takes.values()) == set()
+    assert set(takes.values()) - answered <= own
 
 
 def test_a_requester_asks_and_is_answered() -> None:
@@ -153,7 +155,7 @@ def test_a_requester_asks_and_is_answered() -> None:
     assert farm.result(client.ask(messages.submit(), RequestStatus)) == messages.waiting()
     assert farm.requesters.submitted == [messages.submit()]
     (broker,) = farm.ends.brokers()
-    assert farm.requesters.callers == [Principal(PrincipalRole.REQUESTER, "", "192.0.2.1", id(broker))]
+    assert farm.requesters.callers == [Principal(PrincipalRole.REQUESTER, "", "192.0.2.1", id(broker), trusted=True)]
     assert farm.result(client.ask(AskStatus(12, "abcdef"), RequestStatus)) == messages.waiting()
     assert farm.result(client.ask(Cancel(12, "abcdef"), RequestStatus)).state == "cancelled"
 

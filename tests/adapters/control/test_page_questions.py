@@ -1,25 +1,37 @@
 """What the pages ask the metaserver from a process of their own."""
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.control.operator_endpoint import operator_factory
 from buildtool.adapters.control.page_questions import PATIENCE, REST, MetaserverQuestions
-from buildtool.model.principal import Principal
+from buildtool.configuration.current import CurrentConfiguration
+from buildtool.metaserver.authorised import VisitorService
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.protocol.hello import Hello
 from buildtool.protocol.messages import AskHealth, HealthStatus
 from tests.adapters.control.wires import Wires
-from tests.fakes import FakeBuildServerService, FakeRequestService
+from tests.fakes import FakeRequestService
+from tests.metaserver.test_build_servers import settings
+
+VISITOR = Principal(PrincipalRole.VISITOR, address="192.0.2.7")
 
 
 @define
 class Troubled(FakeRequestService):
     """A metaserver that something keeps from its work."""
 
-    async def health(self, _by: Principal, _message: AskHealth) -> HealthStatus:
+    async def health(self, by: Principal, _message: AskHealth) -> HealthStatus:
+        assert by.role is PrincipalRole.VISITOR
         return HealthStatus(ok=False, problems=("the disk of artifacts/ has only 12 MiB left",))
+
+
+async def itself(stranger: Principal, _transport: object, hello: Hello) -> Principal:
+    """Return a peer as what it says: over these wires no system tells who is at the other end."""
+    return evolve(stranger, role=PrincipalRole(hello.role))
 
 
 @define
@@ -35,10 +47,11 @@ class World:
         self.questions = MetaserverQuestions(self.wires, "farm:23432", self.clock)  # type: ignore[arg-type] # it connects
 
     def come(self) -> None:
-        self.wires.server = Gateway(self.clock).factory(Troubled().handlers, FakeBuildServerService().handlers)
+        pages = VisitorService(CurrentConfiguration(settings()), Troubled().handlers, {}, lambda _key: None)
+        self.wires.server = operator_factory({}, self.clock, pages.handlers, identify=itself)
 
     def health(self) -> HealthStatus | None:
-        return self.wires.result(self.questions.health())
+        return self.wires.result(self.questions.health(VISITOR))
 
 
 def test_what_the_metaserver_says_of_itself_reaches_monitoring() -> None:
@@ -73,6 +86,6 @@ def test_a_metaserver_that_does_not_answer_says_nothing() -> None:
     world.come()
     assert world.health() is not None
     found: list[HealthStatus | None] = []
-    Deferred.fromCoroutine(world.questions.health()).addCallback(found.append)
+    Deferred.fromCoroutine(world.questions.health(VISITOR)).addCallback(found.append)
     world.clock.advance(PATIENCE)
     assert found == [None]

@@ -15,12 +15,14 @@ from buildtool.configuration.settings import Trusted
 from buildtool.errors import LimitReached, StorageUnavailable, Unauthorised, UsageError
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.mailed_codes import MailedCodes, code_words, open_codes
+from buildtool.metaserver.authorised import VisitorService
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.explanations import Explainer
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import LocalQuestions, RequestService
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings, Counted, Most
 from buildtool.model.access.confirmation import DAY, MailDomains, mail_code
+from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Mail, Request, RequestState
@@ -38,6 +40,9 @@ SECRET = b"k" * 32
 ANN, BEN = "ann@example.org", "ben@example.org"
 KEYED = Principal(PrincipalRole.REQUESTER, "ann-1", "192.0.2.1", key="ab", owner=ANN)
 STRANGER = Principal(PrincipalRole.JOINING, address="198.51.100.9")
+
+FOR_ANYBODY = RIGHTS.with_changes({"requester": {"submit": "all"}})
+"""The table of rights where a key may ask in the name of others than its owner."""
 
 T = TypeVar("T")
 
@@ -70,7 +75,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         mail = MailSettings(host="127.0.0.1", port=25, sender="farm@example.org")
         self.deployment = CurrentConfiguration(
-            evolve(settings(), projects=(project(),), mail=mail, trusted=Trusted.NOBODY)
+            evolve(settings(), projects=(project(),), mail=mail, trusted=Trusted.NOBODY, rights=FOR_ANYBODY)
         )
         self.restart()
 
@@ -214,7 +219,8 @@ class Tests(SynchronousTestCase):
     def test_a_visitor_of_the_pages_confirms_and_guesses_count_for_their_network(self) -> None:
         world = World(Ceilings(codes_an_hour=Most(None, 2, 5)))
         done(world.submit(1, BEN))
-        pages = LocalQuestions(world.service)
+        local = VisitorService(world.deployment, world.service.handlers, world.codes.handlers, lambda _key: None)
+        pages = LocalQuestions(local.handlers)
         for _ in range(2):
             self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), Unauthorised)
         self.refused(pages.confirm("aaaa-bbbb-cccc-dddd", "203.0.113.5"), LimitReached)

@@ -203,8 +203,8 @@ def test_a_second_invitation_for_a_name_makes_the_first_void() -> None:
 
 
 def test_nobody_is_invited_as_what_only_programs_are() -> None:
-    with pytest.raises(BuildToolError, match="nobody can be invited as pages"):
-        enrolment.invited(Book(), Invite("x", PrincipalRole.PAGES, DAY), "t", LIFE, "op", 0.0)
+    with pytest.raises(BuildToolError, match="nobody can be invited as joining"):
+        enrolment.invited(Book(), Invite("x", PrincipalRole.JOINING, DAY), "t", LIFE, "op", 0.0)
 
 
 def test_the_invitations_of_an_earlier_life_are_void() -> None:

@@ -1,0 +1,133 @@
+"""Who visits over HTTP, and what they may see there: for the pages and for the transfer port.
+
+Tested by tests/programs/common/test_visitors.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from attrs import define
+from twisted.web.server import Request
+
+from buildtool.adapters.http.routes import IncomingRequest
+from buildtool.adapters.tls.peers import peer_key
+from buildtool.concurrency.bounded_cache import BoundedCache
+from buildtool.configuration.settings import Settings, Trusted
+from buildtool.model.access.identities import Identity, KeyState
+from buildtool.model.access.rights import Act, Subject, platform_names
+from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
+from buildtool.model.options import Canonical
+from buildtool.model.principal import Principal
+from buildtool.ports.common import Clock
+from buildtool.ports.metaserver import BrokerStore
+
+OWNERS_KEPT = 256 * 1024
+"""In how many bytes it is remembered of which project and platform a build is."""
+
+
+def nobody_known(_key: str) -> Identity | None:
+    """Return that no key is known."""
+    return None
+
+
+@define(eq=False)
+class HttpVisitors:
+    """The ``web.access.Access``. ``known`` returns whose key it is, as far as that is known without asking anybody."""
+
+    settings: Callable[[], Settings]
+    clock: Clock
+    known: Callable[[str], Identity | None] = nobody_known
+
+    def principal(self, transport: object, headers: Headers) -> Principal:
+        """Return who sends a request over a transport."""
+        peer = getattr(transport, "getPeer", lambda: None)()
+        nobody = visitor(getattr(peer, "host", ""), trusted=False)
+        shown = peer_key(transport)
+        identity = self.known(shown.key) if shown is not None and shown.expires > self.clock.wall() else None
+        if identity is not None and identity.state is KeyState.ACTIVE:
+            return holder_of(identity, nobody)
+        return visitor(nobody.address, trusted=self._trusts(nobody.address, headers))
+
+    def visitor(self, request: Request) -> Principal:
+        """Return who asks for a page."""
+
+        def headers(name: str) -> Sequence[str]:
+            return [one.decode("latin-1") for one in request.requestHeaders.getRawHeaders(name.encode(), [])]
+
+        return self.principal(request.channel.transport if request.channel is not None else None, headers)
+
+    def check_role(self, by: Principal, act: Act) -> None:
+        """Raise Unauthorised where a visitor may not do an act at all."""
+        self.settings().rights.check_role(by, act)
+
+    def sees(self, by: Principal, project: str, act: Act, platform: Canonical | None = None) -> bool:
+        """Return whether a visitor may do an act to what is of a project."""
+        settings = self.settings()
+        subject = Subject(project=project, platforms=None if platform is None else platform_names(platform))
+        return settings.sees(by, project) and settings.rights.allows(by, act, subject)
+
+    def offered(self, by: Principal) -> Collection[str]:
+        """Return the names of the projects that a visitor may choose from."""
+        return [one.name for one in self.settings().projects if self.sees(by, one.name, Act.SEE_BUILD)]
+
+    def projects(self, by: Principal) -> Collection[str] | None:
+        """Return the names of the projects whose builds a visitor may see; None for all that there are or were."""
+        settings = self.settings()
+        if settings.sees(by, "") and settings.rights.allows(by, Act.SEE_BUILD):
+            return None
+        return self.offered(by)
+
+    def _trusts(self, address: str, headers: Headers) -> bool:
+        settings = self.settings()
+        if settings.needs_keys:
+            return False
+        return settings.trusted is Trusted.EVERYBODY or is_of_this_machine(address, headers, settings.hosts)
+
+
+@define(eq=False)
+class TransferReads:
+    """The ``Reads`` of the transfer port: what visitors may fetch, by the project that it is of."""
+
+    visitors: HttpVisitors
+    store: BrokerStore
+    _builds: BoundedCache[int, tuple[str, Canonical]]
+
+    async def log(self, request: IncomingRequest, build_id: int) -> bool:
+        """Return whether who sends a request may see the logs of a build. Raises StorageUnavailable."""
+        by = self._by(request)
+        if self._all_seen(by, Act.SEE_LOG):
+            return True
+        found = self._builds.get(build_id)
+        if found is None:
+            build = await self.store.build(build_id)
+            if build is None:
+                return False
+            found = build.spec.project, build.spec.platform
+            self._builds.put(build_id, found, 200)
+        return self.visitors.sees(by, found[0], Act.SEE_LOG, found[1])
+
+    async def artifact(self, request: IncomingRequest, digest: str) -> bool:
+        """Return whether who sends a request may fetch these bytes. Raises StorageUnavailable."""
+        by = self._by(request)
+        if self._all_seen(by, Act.SEE_ARTIFACT):
+            return True
+        made = await self.store.artifacts_of(digest)
+        return any(self.visitors.sees(by, one.shelf.project, Act.SEE_ARTIFACT, one.platform) for one in made)
+
+    def public(self) -> bool:
+        """Return whether whatever is fetched may be kept for others on its way."""
+        return all(one.visible_to.everybody for one in self.visitors.settings().projects)
+
+    def _by(self, request: IncomingRequest) -> Principal:
+        return self.visitors.principal(request.peer(), request.headers_named)
+
+    def _all_seen(self, by: Principal, act: Act) -> bool:
+        settings = self.visitors.settings()
+        plain = not any((rule.role, rule.act) == (by.role, act) for rule in settings.rights.rules)
+        return plain and settings.sees(by, "") and settings.rights.allows(by, act)
+
+
+def transfer_reads(visitors: HttpVisitors, store: BrokerStore) -> TransferReads:
+    """Return what may be fetched from the transfer port."""
+    return TransferReads(visitors, store, BoundedCache(OWNERS_KEPT))

@@ -1,0 +1,70 @@
+"""What owners of build servers, observers and operators ask over the network, with their key.
+
+The same commands as ``bin/metaserver`` has for the operator on its machine; the table of rights says who may do which.
+Tested by tests/e2e/test_rights.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from buildtool.adapters.control.client import Session
+from buildtool.errors import BuildToolError
+from buildtool.model.text import one_line
+from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.program import EXIT_OK
+from buildtool.programs.common.subcommands import Subcommand
+from buildtool.programs.metaserver.operator_commands import ACTS, OPTIONS, Acting
+from buildtool.programs.startcompile.command_line import Arguments
+from buildtool.requester.outcome import RequestResult, as_json, exit_of_error
+
+PROGRAM = "startcompile.py"
+
+_HERE_ONLY = frozenset({"invite"})
+"""What is limited to projects by an option that means something else in this program."""
+
+REMOTE = tuple(one for one in ACTS if one.name not in _HERE_ONLY)
+"""What is asked for in the same words over the network."""
+
+REMOTE_OPTIONS = {name: how for name, how in OPTIONS.items() if any(name in one.options for one in REMOTE)}
+
+
+@frozen
+class RemoteAct:
+    """One act that is asked for, and answered in lines or as JSON."""
+
+    acting: Acting
+
+    async def done(self, connect: Callable[[], Awaitable[Session]], said: Arguments) -> int:
+        """Ask for it, print the answer, or what was refused, and return the exit code."""
+        said.flags.target = said.target
+        try:
+            there = await connect()
+            try:
+                told = await there.ask(self.acting.make(said.flags), self.acting.answer.kind)
+            finally:
+                there.close()
+        except BuildToolError as error:
+            result = RequestResult(exit_of_error(error), error=error)
+            if said.json:
+                say(json.dumps(as_json(result), sort_keys=True))
+            complain(f"{PROGRAM}: {one_line(str(error))}")
+            return int(result.exit)
+        say(self.acting.told(told, as_json=said.json))
+        return EXIT_OK
+
+
+def _act(acting: Acting, _said: Arguments) -> RemoteAct:
+    return RemoteAct(acting)
+
+
+REMOTE_COMMANDS: tuple[Subcommand[Any], ...] = tuple(
+    Subcommand(one.name, one.words, one.typed, partial(_act, one), one.argument, one.read, one.options, older=False)
+    for one in REMOTE
+)
+"""The same as commands of ``bin/startcompile.py``, which have no older form."""

@@ -1,0 +1,148 @@
+"""Every route names its act, reaches only those who may do it, and never names a project to who may not know of it."""
+
+from collections.abc import Collection, Iterator
+
+import pytest
+from attrs import evolve, frozen
+from twisted.web.server import Request
+
+from buildtool.errors import Unauthorised
+from buildtool.model.access.rights import RIGHTS, Act
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import BuildState
+from buildtool.protocol.messages import HealthStatus
+from buildtool.web.app import WebApp
+from tests.web.fake_pages import FakeLogs, FakePages
+from tests.web.farm import farm
+from tests.web.visitor import Seen, Visitor, links
+
+SECRET = "lua"
+
+
+@frozen
+class Some:
+    """``web.access.Access`` of a farm where only those with a key know of one project."""
+
+    by: Principal
+
+    def visitor(self, _request: Request) -> Principal:
+        return self.by
+
+    def check_role(self, by: Principal, act: Act) -> None:
+        RIGHTS.check_role(by, act)
+
+    def sees(self, by: Principal, project: str, act: Act) -> bool:
+        return project != SECRET or by.role is not PrincipalRole.VISITOR
+
+    def offered(self, by: Principal) -> Collection[str]:
+        return [name for name in ("testproject", SECRET) if self.sees(by, name, Act.SEE_BUILD)]
+
+    def projects(self, by: Principal) -> Collection[str] | None:
+        return self.offered(by)
+
+
+def visitor(role: PrincipalRole) -> Visitor:
+    pages = farm()
+    logs = FakeLogs({(one.id, epoch): b"a log" for one in pages.builds_made for epoch in range(4)})
+    return Visitor(pages, logs, access=Some(Principal(role, "x")))
+
+
+def addresses(pages: FakePages) -> Iterator[str]:
+    """Every route, with every number and name that there is, and some that there are not."""
+    numbers = [*(one.id for one in pages.builds_made), 999]
+    for rule in WebApp.app.url_map.iter_rules():
+        for number in numbers if "<build_id>" in rule.rule else [0]:
+            yield rule.rule.replace("<build_id>", str(number)).replace("<name>", "style.css")
+    for query in (
+        "project=lua",
+        "project=testproject",
+        "project=luu",
+        *(f"state={state.value}" for state in BuildState),
+    ):
+        yield f"/builds?{query}"
+    for number in numbers:
+        yield f"/builds?before={number}"
+        yield f"/logs/{number}?attempt=1"
+    for server in pages.servers:
+        yield f"/buildservers?name={server.name}"
+
+
+def shows(seen: Seen) -> bool:
+    """Return whether an answer names the project that is secret, in any case, in body or headers."""
+    return SECRET in (seen.text + str(dict(seen.headers))).lower()
+
+
+def test_every_route_names_its_act() -> None:
+    for rule in WebApp.app.url_map.iter_rules():
+        found = getattr(WebApp, rule.endpoint, None) or getattr(WebApp, rule.endpoint.rpartition("_")[0])
+        assert isinstance(getattr(found, "act", None), Act), rule
+
+
+@pytest.mark.parametrize("role", PrincipalRole)
+def test_every_role_reaches_exactly_the_routes_whose_act_it_may_do(role: PrincipalRole) -> None:
+    asked = visitor(role)
+    for path, act in (("/", Act.SEE_FARM), ("/builds", Act.SEE_BUILD), ("/build/1", Act.SEE_BUILD),
+                      ("/logs/1", Act.SEE_LOG), ("/health", Act.PING), ("/robots.txt", Act.SEE_STATIC)):  # fmt: skip
+        try:
+            RIGHTS.check_role(Principal(role), act)
+            assert asked.visit(path).status in (200, 503), path
+        except Unauthorised:
+            assert asked.visit(path).status == 403, path
+
+
+def test_no_route_names_a_secret_project_to_a_stranger_and_what_is_of_it_is_as_if_it_was_not_there() -> None:
+    stranger, friend, pages = visitor(PrincipalRole.VISITOR), visitor(PrincipalRole.REQUESTER), farm()
+    seen_by_friends = 0
+    for path in addresses(pages):
+        seen = stranger.visit(path)
+        if "project=lua" not in path:
+            assert not shows(seen), path
+        seen_by_friends += shows(friend.visit(path))
+    assert seen_by_friends > 10
+    for build in pages.builds_made:
+        if build.spec.project == SECRET:
+            for path in (f"/build/{build.id}", f"/builds/{build.id}", f"/logs/{build.id}"):
+                gone, never = stranger.visit(path), stranger.visit(path.replace(str(build.id), "999"))
+                assert gone.status == never.status == 404
+                assert gone.text.replace(f"build {build.id}", "build 999") == never.text
+
+
+def test_a_filter_by_a_secret_project_answers_as_one_by_a_project_that_there_is_not() -> None:
+    stranger = visitor(PrincipalRole.VISITOR)
+    secret, never = stranger.visit("/builds?project=lua"), stranger.visit("/builds?project=luu")
+    assert secret.text.replace("lua", "luu") == never.text
+
+
+def test_what_runs_is_counted_though_it_is_not_named() -> None:
+    pages = farm()
+    hidden = [one.build for line in [pages] for one in line._running()]
+    pages.builds_made = [
+        evolve(one, spec=evolve(one.spec, project=SECRET)) if one in hidden else one for one in pages.builds_made
+    ]
+    asked = Visitor(pages, access=Some(Principal(PrincipalRole.VISITOR)))
+    text = asked.visit("/buildservers").text
+    assert "1 of 2 at once" in text
+    assert not [link for link in links(text) if "/build/" in link]
+
+
+def test_the_metaserver_is_asked_in_the_name_of_the_visitor() -> None:
+    asked: list[Principal] = []
+
+    class Source:
+        async def health(self, by: Principal) -> HealthStatus:
+            asked.append(by)
+            return HealthStatus(ok=True)
+
+        async def why(self, _build_id: int, by: Principal) -> None:
+            asked.append(by)
+
+        async def confirm(self, code: str, network: str) -> None:
+            """Confirm nothing."""
+
+    ben = Principal(PrincipalRole.REQUESTER, "ben")
+    source, pages = Source(), farm()
+    queued = next(one for one in pages.builds_made if one.state is BuildState.QUEUED)
+    seen = Visitor(pages, questions=source, condition=source, access=Some(ben))
+    seen.visit("/health")
+    seen.visit(f"/build/{queued.id}")
+    assert asked == [ben, ben]

@@ -1,0 +1,105 @@
+"""What a visitor may see: who they are is found out once a request; what they may not see is for them not there.
+
+Each route names the act of the table of rights that it is. Tested by tests/web/test_access.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import wraps
+from typing import Any, Protocol
+
+from attrs import evolve
+from klein import Klein
+from twisted.web.server import Request
+
+from buildtool.errors import NotFound
+from buildtool.model.access.rights import Act
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.ports.pages import ServerLine
+
+
+class Access(Protocol):
+    """The rights of visitors, as the pages ask for them."""
+
+    def visitor(self, request: Request) -> Principal:
+        """Return who sends a request."""
+
+    def check_role(self, by: Principal, act: Act) -> None:
+        """Raise Unauthorised where a visitor may not do an act at all."""
+
+    def sees(self, by: Principal, project: str, act: Act) -> bool:
+        """Return whether a visitor may do an act to what is of a project."""
+
+    def offered(self, by: Principal) -> Collection[str]:
+        """Return the names of the projects that a visitor may choose from."""
+
+    def projects(self, by: Principal) -> Collection[str] | None:
+        """Return the names of the projects whose builds a visitor may see; None for all that there are or were."""
+
+
+class EverythingSeen:
+    """The ``Access`` of pages that stand alone, where all may be seen. ``offered`` are projects' names."""
+
+    def __init__(self, offered: Collection[str] = ()) -> None:
+        self._offered = tuple(offered)
+
+    def visitor(self, _request: Request) -> Principal:
+        """Return a visitor."""
+        return Principal(PrincipalRole.VISITOR, trusted=True)
+
+    def check_role(self, by: Principal, act: Act) -> None:
+        """Check nothing."""
+
+    def sees(self, _by: Principal, _project: str, _act: Act) -> bool:
+        """Return that they may."""
+        return True
+
+    def offered(self, _by: Principal) -> Collection[str]:
+        """Return the names to choose from."""
+        return self._offered
+
+    def projects(self, _by: Principal) -> None:
+        """Return that all are."""
+
+
+def remember_visitor(request: Request, by: Principal) -> None:
+    """Keep who sends a request with it."""
+    request.setComponent(Principal, by)
+
+
+def visitor_of(request: Request) -> Principal:
+    """Return who sends a request; a stranger where that was not found out."""
+    found = request.getComponent(Principal, None)
+    return found if isinstance(found, Principal) else Principal(PrincipalRole.STRANGER)
+
+
+def page(app: Klein, act: Act, *paths: str, method: str = "GET") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what makes a method a page at these paths, which only those reach who may do its act."""
+
+    def shown(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def checked(self: Any, request: Request, **values: str) -> Any:  # noqa: ANN401 - what a page is
+            self.access.check_role(visitor_of(request), act)
+            return view(self, request, **values)
+
+        checked.act = act  # type: ignore[attr-defined]
+        for path in paths:
+            app.route(path, methods=[method])(checked)
+        return checked
+
+    return shown
+
+
+def seen_line(line: ServerLine, sees: Callable[[str], bool]) -> ServerLine:
+    """Return the line of a build server without what is of projects that a visitor may not see, which is counted."""
+    running = tuple(one for one in line.running if sees(one.build.spec.project))
+    capability = line.server.capability
+    skills = tuple(skill for skill in capability.skills if sees(skill.project))
+    server = evolve(line.server, capability=evolve(capability, skills=skills))
+    return evolve(line, server=server, running=running, hidden=line.hidden + len(line.running) - len(running))
+
+
+def not_there(what: str) -> NotFound:
+    """Return what is said of what is not there, or may not be seen: the same."""
+    return NotFound(f"there is no {what}")
