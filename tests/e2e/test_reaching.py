@@ -79,6 +79,16 @@ def test_a_config_py_names_endpoints_beside_which_files_lie(keyed: Control) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_whoever_joins_a_farm_that_the_configuration_does_not_name_is_told_how_to_ask_there(
+    keyed: Control,  # noqa: F811
+) -> None:
+    line = operate(keyed, "invite", "ben", "--role", "requester", "--owner", "ben@example.org")
+    told = program(keyed, "startcompile.py", "join", line, BUILDTOOL_HOST="192.0.2.1")
+    place = f"tls:127.0.0.1:{pb_port(keyed)}"
+    assert told.stdout.endswith(f"so say --host {place}, or set BUILDTOOL_HOST to that\n"), told
+    assert program(keyed, "startcompile.py", "explain", BUILDTOOL_HOST=place).returncode == 0
+
+
 def test_use_tls_and_whoever_is_not_believed_are_told_in_one_line(keyed: Control) -> None:  # noqa: F811
     done = program(keyed, "startcompile.py", "explain", "--use-tls")
     assert done.returncode != 0

@@ -1,7 +1,4 @@
-"""How a program reaches the metaserver: by which addresses, in plain or by TLS, and with its key where it has one.
-
-Tested by tests/e2e/test_reaching.py.
-"""
+"""How a program reaches the metaserver: by which addresses, in plain or by TLS, and with its key where it has one."""
 
 from __future__ import annotations
 
@@ -31,6 +28,7 @@ class Reach:
     ways: InTurn
     farm: FarmEndpoint | None
     _transfers: dict[str, IOpenSSLClientConnectionCreator]
+    _joined_hosts: frozenset[str] = frozenset()
 
     @property
     def where(self) -> str:
@@ -40,7 +38,10 @@ class Reach:
     def transfers(self, host: str, port: int) -> IOpenSSLClientConnectionCreator | None:
         """Return how to speak TLS to a transfer port, or None where its certificate is checked as any site's."""
         found = self._transfers.get(host)
-        return found if found is not None or self.farm is None else self.farm.transfers(host, port)
+        if found is not None or self.farm is None:
+            return found
+        known = self.farm.own.addresses[0][0] if host in self._joined_hosts and self.farm.own.addresses else host
+        return self.farm.transfers(known, port)
 
 
 def reach(reactor: ReactorBase, addresses: Sequence[MetaserverAddress], farm: FarmEndpoint | None) -> Reach:
@@ -54,7 +55,7 @@ def reach(reactor: ReactorBase, addresses: Sequence[MetaserverAddress], farm: Fa
         ways.append(Way(one.where, _endpoint(reactor, one, farm)))
         if one.is_endpoint and one.speech is Speech.TLS and not _joined(one, farm):
             transfers[one.host] = tls_to(one, ANY_HTTP)
-    return Reach(InTurn(tuple(ways)), farm, transfers)
+    return Reach(InTurn(tuple(ways)), farm, transfers, frozenset(one.host for one in addresses if _joined(one, farm)))
 
 
 def joined_addresses(own: OwnIdentity) -> tuple[MetaserverAddress, ...]:

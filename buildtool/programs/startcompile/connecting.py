@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -23,11 +24,14 @@ from buildtool.errors import (
     UnknownProject,
     UsageError,
 )
+from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
-from buildtool.programs.common.joining import FarmEndpoint, farm_at
-from buildtool.programs.common.output import complain
+from buildtool.model.addresses import at_port
+from buildtool.programs.common.joining import FarmEndpoint, farm_at, join, store_for
+from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.startcompile.command_line import Arguments
+from buildtool.requester.outcome import ExitCode
 
 STARTING = 5.0
 """Seconds for which a metaserver is waited for that does not listen, but may be starting."""
@@ -78,6 +82,23 @@ async def addressed(reactor: ReactorBase, said: Arguments) -> tuple[tuple[Metase
         known = {(one.host, one.port) for one in addresses}
         addresses += tuple(one for one in joined_addresses(farm.own) if (one.host, one.port) not in known)
     return addresses, farm
+
+
+async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
+    """Join a farm, and print as who, and how to ask there where the configuration names another metaserver.
+
+    Raises what ``join`` does.
+    """
+    store = store_for(line.addresses[0])
+    own = await join(reactor, line, store)
+    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
+    words = f"joined {line.where} as {own.name}; your key is in {store.directory}"
+    if {(one.host, one.port) for one in said.addresses}.isdisjoint(line.addresses):
+        place = f"tls:{at_port(*line.addresses[0])}"
+        other = f"{said.settings.path} names another metaserver"
+        words += f"; {other}, so say --host {place}, or set BUILDTOOL_HOST to that"
+    say(json.dumps(told) if said.json else words)
+    return int(ExitCode.OK)
 
 
 def as_answered(error: BuildToolError, where: str, checked: Sequence[str] = ()) -> BuildToolError:

@@ -27,7 +27,7 @@ from buildtool.model.platforms import Value
 from buildtool.model.properties import Role
 from buildtool.model.text import one_line
 from buildtool.ports.common import Executor
-from buildtool.programs.common.joining import join, said_join_line, store_for
+from buildtool.programs.common.joining import said_join_line
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import StopRequest, run, whole
 from buildtool.programs.common.reaching import reach
@@ -41,7 +41,7 @@ from buildtool.programs.startcompile.command_line import (
     parse,
     read_request_id,
 )
-from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered
+from buildtool.programs.startcompile.connecting import MetaserverConnector, addressed, as_answered, joined
 from buildtool.programs.startcompile.consoles import PlainConsole, SilentConsole, TerminalConsole
 from buildtool.programs.startcompile.flags import ASKING, EVERYWHERE, LOGGING_IN
 from buildtool.programs.startcompile.logging_in import Login, Logout
@@ -90,7 +90,7 @@ class _Errand:
         said, timers = self.said, IReactorTime(reactor)
         work = self.work
         if isinstance(work, JoinLine):
-            return await _joined(reactor, work, wants_json=said.json)
+            return await joined(reactor, work, said)
         if isinstance(work, Login | Logout):
             return await work.run(reactor, (said.addresses[0].host, said.addresses[0].port))
         if work is None:
@@ -167,15 +167,6 @@ def _join(said: Arguments) -> JoinLine:
     if line is None:
         raise UsageError("join needs the line of an invitation: itself, a file with it, - or $BUILDTOOL_JOIN")
     return line
-
-
-async def _joined(reactor: ReactorBase, line: JoinLine, *, wants_json: bool) -> int:
-    """Join a farm, and print as who. Raises what ``join`` does."""
-    store = store_for(line.addresses[0])
-    own = await join(reactor, line, store)
-    told = {"name": own.name, "role": own.role, "metaserver": line.where, "key": str(store.directory)}
-    say(json.dumps(told) if wants_json else f"joined {line.where} as {own.name}; your key is in {store.directory}")
-    return int(ExitCode.OK)
 
 
 def _login(said: Arguments) -> Login:
