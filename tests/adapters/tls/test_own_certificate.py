@@ -68,6 +68,7 @@ def pem(key: ShownKey, password: bytes = b"") -> bytes:
         ("key", pem(rsa.generate_private_key(65537, 1024)), "is none that is used for TLS today"),  # noqa: S505 - what is refused
         ("key", pem(ed25519.Ed25519PrivateKey.generate()), "that is not the key of .*fullchain.pem"),
     ],
+    ids=["nothing", "no certificate", "no key", "a key with a password", "a short key", "another key"],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_file(
     files: Files, which: str, text: bytes, words: str
