@@ -103,8 +103,8 @@ class AccountService:
         mailed = await self.codes.invitation(by, message.token, used=used) if self.codes is not None else None
         if mailed is not None and not used:
             self.book.take((mailed,))  # it becomes a row when it is used
-        invitation = self.book.invitations.get(token)
-        signed = self.signer.sign(message.request, invitation.name if invitation is not None else "", now)
+        # What nobody made is refused before anything is signed, which takes as long as a handshake.
+        signed = self.signer.sign(message.request, enrolment.invitation_of(self.book, token).name, now)
         async with self._one_act():
             identity = await self._joined(by, token, signed, now)
         if self.codes is not None:

@@ -1,24 +1,27 @@
 """``python -m tests.hostile.honest``: somebody who uses a farm on all three ports, and tells how long that took.
 
 What is asked for stands in JSON on stdin: the ports, ``seconds``, ``rate`` (of each kind of visit a second), and the
-submissions, each for an artifact that is there. Prints, by kind, the milliseconds of each visit and why others failed.
+submissions, each for an artifact that is there; ``key`` is a file with a key and its certificate where TLS is spoken
+on the control port, which then is the only one. Prints, by kind, the milliseconds of each visit and why others failed.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
 from attrs import define, field
 
+from buildtool.adapters.tls.contexts import ANY_HTTP, CONTROL
 from buildtool.errors import BuildToolError
 from buildtool.protocol.codec import decode
 from buildtool.protocol.messages import AskExplain, Submit
@@ -60,6 +63,7 @@ class Honest:
     asked: dict[str, Any]
     draw: random.Random = field(factory=random.Random)
     _kept: Peer | None = None
+    _tls: dict[bytes, ssl.SSLContext] = field(factory=dict)
     _artifact: SplitResult = field(factory=lambda: urlsplit(""))
 
     def submit(self, peer: Peer) -> None:
@@ -104,10 +108,27 @@ class Honest:
         self._get(self.asked["transfer"], f"{self._artifact.path}?{self._artifact.query}")
 
     def _peer(self) -> Peer:
-        return Peer(self.asked["control"], seconds=PATIENCE)
+        return Peer(self.asked["control"], seconds=PATIENCE, tls=self._context(CONTROL))
+
+    def _context(self, name: bytes) -> ssl.SSLContext | None:
+        """Return how TLS is spoken, with a name for ALPN; None where it is not."""
+        if "key" not in self.asked:
+            return None
+        made = self._tls.get(name)
+        if made is None:
+            made = self._tls[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+            made.load_cert_chain(self.asked["key"])
+            made.set_alpn_protocols([name.decode()])
+        return made
 
     def _get(self, port: int, path: str) -> None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        tls = self._context(ANY_HTTP)
+        connection = (
+            HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            if tls is None
+            else HTTPSConnection("127.0.0.1", self.asked["control"], timeout=PATIENCE, context=tls)
+        )
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -50,13 +51,14 @@ class Reference:
 
 @define(eq=False)
 class Peer:
-    """One connection in a role; ``hello=False`` leaves it before the first message."""
+    """One connection in a role, by TLS where ``tls`` is given; ``hello=False`` leaves it before the first message."""
 
     port: int
     role: str = "requester"
     seconds: float = 30.0
     hello: bool = True
     source: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
     orders: list[Sequence[object]] = field(factory=list)
     _socket: socket.socket = field(init=False)
     _read: Expressions = field(init=False)
@@ -68,6 +70,8 @@ class Peer:
         self._read = Expressions(_BOUNDS)
         self._socket = socket.create_connection(("127.0.0.1", self.port), self.seconds, source_address=(self.source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls is not None:
+            self._socket = self.tls.wrap_socket(self._socket)
         if self.hello:
             self._begin()
 

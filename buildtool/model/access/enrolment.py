@@ -112,6 +112,14 @@ def invited(book: Book, asked: Invite, token: str, life: str, by: str, now: floa
     return Change((*older, fresh), (AuditEvent("invited", asked.name, f"as {asked.role.value} by {by}"),))
 
 
+def invitation_of(book: Book, token: str) -> Invitation:
+    """Return the invitation whose digest this is. Raises Unauthorised, whose text says what to do."""
+    invitation = book.invitations.get(token)
+    if invitation is None:
+        raise Unauthorised(f"this metaserver made no such invitation: {ASK}")
+    return invitation
+
+
 def joined(
     book: Book, token: str, key: str, certificate: str, expires: float, life: str, now: float
 ) -> tuple[Identity, Change]:
@@ -120,9 +128,7 @@ def joined(
     ``token`` is the digest of what was shown, ``certificate`` what was made for the key in case it may join, until
     ``expires``; ``life`` is the metaserver's; times are wall time. Raises Unauthorised, whose text says what to do.
     """
-    invitation = book.invitations.get(token)
-    if invitation is None:
-        raise Unauthorised(f"this metaserver made no such invitation: {ASK}")
+    invitation = invitation_of(book, token)
     known_key = book.keys.get(key)
     if known_key is not None and known_key.state is KeyState.REVOKED:
         raise Unauthorised("this key was revoked and never comes back: remove it, and join with a new invitation")
