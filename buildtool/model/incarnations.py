@@ -73,6 +73,10 @@ class Keys:
         """Return the key of the transfer tickets for a Build."""
         return self._key(self.incarnations.of_build(build_id))
 
+    def codes(self, incarnation: str) -> bytes:
+        """Return the key of the codes that were mailed in a life."""
+        return self._key(incarnation)
+
     def _key(self, incarnation: str) -> bytes:
         if incarnation == FIRST:
             return self.secret

@@ -172,12 +172,17 @@ class MailedCodes:
         await self._lock.acquire()
         try:
             if self._in_doubt:
-                fresh = AddressBook()
-                fresh.take(await self.store.addresses(), self.clock.wall())
-                self.book, self._in_doubt = fresh, False
+                self.book, self._in_doubt = await self.read(), False
             yield
         finally:
             self._lock.release()
+
+    async def read(self) -> AddressBook:
+        """Return what the database has; codes of another life of the metaserver are void. Raises StorageUnavailable."""
+        book = AddressBook()
+        rows = await self.store.addresses()
+        book.take([confirmation.of_this_life(row, self.secret) for row in rows], self.clock.wall())
+        return book
 
     async def _commit(self, row: MailAddress, now: float, *what: AuditEvent | Mail) -> None:
         self._in_doubt = True
@@ -189,7 +194,7 @@ class MailedCodes:
 
 async def open_codes(codes: MailedCodes) -> MailedCodes:
     """Return the codes with all addresses that the database has. Raises StorageUnavailable."""
-    codes.book.take(await codes.store.addresses(), codes.clock.wall())
+    codes.book = await codes.read()
     return codes
 
 

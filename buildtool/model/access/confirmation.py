@@ -189,6 +189,16 @@ def wanted(
     return MailAddress(email, now, now + life, code, old.confirmed_at if old is not None else 0.0), True
 
 
+def of_this_life(row: MailAddress, secret: bytes) -> MailAddress:
+    """Return the row of an address; a code that does not follow from ``secret`` is from before a restore, and is void.
+
+    Another is mailed at once when it is wanted.
+    """
+    if row.code == token_digest(mail_code(secret, row.email, row.mailed_at)):
+        return row
+    return evolve(row, mailed_at=-DAY, expires=0.0)
+
+
 def confirmed(row: MailAddress, now: float, *, used: bool) -> MailAddress:
     """Return the row of an address whose code was shown; one that is ``used`` up (for a key) holds no longer."""
     return evolve(row, confirmed_at=row.confirmed_at or now, expires=now if used else row.expires)

@@ -53,7 +53,7 @@ async def admit(
             ceilings.timers.seconds,
             mailer,
             ceilings.allowances,
-            keys.secret,
+            keys.codes(keys.incarnations.current),
             keys.incarnations.current,
         )
     )

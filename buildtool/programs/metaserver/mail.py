@@ -18,21 +18,23 @@ from buildtool.configuration.settings import Settings
 from buildtool.errors import ConfigurationError
 from buildtool.metaserver.request_status import PublicUrls
 from buildtool.model.access.confirmation import mail_code
+from buildtool.model.incarnations import Keys
 from buildtool.ports.metaserver import OutgoingMail
 
 
 def mailing(
-    settings: Settings, addresses: PublicUrls, reactor: ReactorBase, secret: bytes
+    settings: Settings, addresses: PublicUrls, reactor: ReactorBase, keys: Keys
 ) -> tuple[MailSettings | None, Render, Deliver]:
     """Return what the mailer needs of a configuration: its mail settings, what writes mails, and what delivers them.
 
-    The codes in mails follow from the metaserver's ``secret``.
+    The codes in mails follow from ``keys``.
     """
     links = MailLinks(addresses.artifact, addresses.page, lambda build_id: f"{settings.public_url}/logs/{build_id}")
     defaults = {one.name: {it.name: it.default for it in one.options.compile} for one in settings.projects}
 
     def rendered(outgoing: OutgoingMail, now: float) -> tuple[str, str]:
         if outgoing.mail.purpose:
+            secret = keys.codes(outgoing.mail.key.partition(":")[0])
             code = mail_code(secret, outgoing.mail.email, outgoing.mail.created_at)
             return render_code(outgoing.mail, code, settings.public_url, settings.host, settings.pb_port)
         return render(outgoing, links, now, defaults)

@@ -165,7 +165,7 @@ class Metaserver:
         resolvers, bundles = await open_sources(settings.state_dir, self.reactor, closing)
         addresses, outbox = PublicUrls(configuration), SqlOutboxStore(stored.database)
         self._mailer = mailer = Mailer(
-            outbox, timers, clock, *mailing(settings, addresses, self.reactor, stored.keys.secret), PACE
+            outbox, timers, clock, *mailing(settings, addresses, self.reactor, stored.keys), PACE
         )
         closing.add("mail under way", self._mail_ended)
 
@@ -217,7 +217,7 @@ class Metaserver:
         take = self._serve(gateway, identities, services, site, keeping, pages)
 
         async def apply(settings: Settings) -> None:
-            mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys.secret))
+            mailer.configure(*mailing(settings, addresses, self.reactor, stored.keys))
             show(settings)
             take(settings)
             state.names.kept = _names_kept(settings)

@@ -66,6 +66,7 @@ class World:
     wall: WallClock = field(factory=WallClock)
     clock: Clock = field(factory=Clock)
     mailer: Nudged = field(factory=Nudged)
+    secret: bytes = SECRET
     deployment: CurrentConfiguration = field(init=False)
     broker: Broker = field(init=False)
     codes: MailedCodes = field(init=False)
@@ -89,7 +90,14 @@ class World:
         self.codes = done(
             open_codes(
                 MailedCodes(
-                    self.deployment, self.store, self.wall, self.clock.seconds, self.mailer, allowances, SECRET, "life"
+                    self.deployment,
+                    self.store,
+                    self.wall,
+                    self.clock.seconds,
+                    self.mailer,
+                    allowances,
+                    self.secret,
+                    "life",
                 )
             )
         )
@@ -120,7 +128,7 @@ class World:
     def code(self) -> str:
         """The code that was mailed last."""
         mail = max(self.mails(), key=lambda one: one.created_at)
-        return mail_code(SECRET, mail.email, mail.created_at)
+        return mail_code(self.secret, mail.email, mail.created_at)
 
 
 def done(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -245,6 +253,18 @@ class Tests(SynchronousTestCase):
         assert done(world.codes.invitation(STRANGER, "t" * 32, used=False)) is None, "the token of an invitation"
         again: CodeMailed = done(world.codes.ask(STRANGER, AskCode(BEN)))
         assert again.fresh, "a confirmed address is mailed again at once"
+
+    def test_after_a_restore_codes_of_before_are_void_and_another_is_mailed(self) -> None:
+        world = World()
+        done(world.codes.ask(STRANGER, AskCode(BEN)))
+        code = world.code()
+        world.secret = b"l" * 32
+        world.restart()
+        self.refused(world.codes.show(STRANGER, ShowCode(code)), Unauthorised)
+        world.wait(1)
+        assert done(world.codes.ask(STRANGER, AskCode(BEN))).fresh
+        self.refused(world.codes.show(STRANGER, ShowCode(code)), Unauthorised)
+        done(world.codes.show(STRANGER, ShowCode(world.code())))
 
     def test_guesses_are_few_and_cost_only_the_network_that_guesses(self) -> None:
         world = World(Ceilings(codes_an_hour=Most(None, 3, 5)))
