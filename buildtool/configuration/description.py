@@ -39,7 +39,8 @@ def describe(settings: Settings) -> list[str]:
         if project.options.system:
             lines.append(f"  platform           {', '.join(item.name for item in project.options.system)}")
         if project.access != ProjectAccess():
-            lines.append(f"  for                {project.visible_to}; asked for by {project.may_request}")
+            told = (project.visible_to, f"asked for by {project.may_request}", f"built by {project.may_build}")
+            lines.append(f"  for                {'; '.join(map(str, told))}")
         if project.recipe.machine:
             lines.append(f"  needs              {shown(canonical(project.recipe.machine))}")
     if not settings.projects:

@@ -15,6 +15,7 @@ from buildtool.configuration.current import CurrentConfiguration
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.problems import LoginHistory
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.rights import platform_names
 from buildtool.model.matching.fitting import by_mark, by_rank
 from buildtool.model.names import ARTIFACT_NAME_WORDS, SERVER_NAME_WORDS, is_artifact_name, is_digest, is_server_name
 from buildtool.model.principal import Principal
@@ -97,7 +98,7 @@ class BuildServerService:
         check_held(message.held)
         if len(message.instance) > INSTANCE_LIMIT:
             raise errors.UsageError(f"the instance of a build server has at most {INSTANCE_LIMIT} characters")
-        capability = _useful(message.server, capability)
+        capability = _useful(message.server, self._allowed(by, message.server, capability))
         instance = sha256(message.instance.encode()).hexdigest() if message.instance else ""
         answer = await self._open(events.Registered(message.server, capability, message.held, instance, by.address))
         self._logins.opened(message.server, self.broker.timers.seconds())
@@ -114,6 +115,27 @@ class BuildServerService:
             lease=self.broker.state.leases.term,
             verdicts=answer.verdicts,
         )
+
+    def _allowed(self, by: Principal, name: str, capability: Capability) -> Capability:
+        """Return a capability without the projects and platforms that a build server may not build."""
+        projects = {one.name: one.may_build for one in self.configuration.settings.projects}
+        scope = by.limits
+        skills = tuple(
+            skill
+            for skill in capability.skills
+            if (skill.project not in projects or projects[skill.project].has(name, by.owner))
+            and (not scope.projects or skill.project in scope.projects)
+        )
+        offers = tuple(
+            offer
+            for offer in capability.offers
+            if not scope.platforms or platform_names(offer.platform) & {*scope.platforms}
+        )
+        if len(skills) < len(capability.skills):
+            log.info(
+                "{name} may not build {count} of its projects", name=name, count=len(capability.skills) - len(skills)
+            )
+        return evolve(capability, skills=skills, offers=offers)
 
     async def _open(self, event: events.Registered) -> SessionOpened:
         """Open a Session, once whoever has the name was asked and is not there. Raises NameTaken, Overloaded."""

@@ -68,8 +68,9 @@ class Project:
     are the *project's*: exceeding them is the project's failure. ``confirm_failures`` is how often a failure is
     repeated on another build server before it is final.
 
-    ``visible_to`` says who may know of it, ``may_request`` which of these may ask for builds: each a list of names of
-    keys, e-mail addresses, ``@`` with a domain, or roles. ``rights`` changes the table of rights for this project.
+    ``visible_to`` says who may know of it, ``may_request`` which of these may ask for builds, and ``may_build`` which
+    build servers get them: each a list of names of keys, e-mail addresses, ``@`` with a domain, or roles. ``rights``
+    changes the table of rights for this project.
     """
 
     name: str = field(validator=_name)
@@ -88,12 +89,13 @@ class Project:
     policy: Mapping[str, Any] = field(factory=dict)
     visible_to: Audience = field(default=EVERYBODY, converter=_audience)
     may_request: Audience = field(default=EVERYBODY, converter=_audience)
+    may_build: Audience = field(default=EVERYBODY, converter=_audience)
     rights: Mapping[str, Mapping[str, str]] = field(factory=dict)
 
     @property
     def access(self) -> ProjectAccess:
         """Whom it is for."""
-        return ProjectAccess(self.visible_to, self.may_request)
+        return ProjectAccess(self.visible_to, self.may_request, self.may_build)
 
     def scheduling(self) -> Policy:
         """Return the scheduler's policy for this project. Raises ConfigurationError for an unknown setting."""

@@ -25,8 +25,9 @@ from buildtool.metaserver.build_servers import (
 )
 from buildtool.metaserver.problems import FLAPS, TOLD_FOR
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.audience import read_audience
 from buildtool.model.incarnations import Keys
-from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import Artifact, Attempt, AttemptEnd
 from buildtool.model.servers import Capability, Held, Offer, OfferKind, ProjectSkill, Server, Verdict
 from buildtool.model.tickets import TicketKind, read
@@ -128,6 +129,28 @@ class RegisteringTests(SynchronousTestCase):
 
     def refused(self, name: str, capability: Capability) -> str:
         return str(self.failureResultOf(self.register(name, capability), UsageError).value)
+
+    def known(self, by: Principal) -> Capability:
+        """Log in, and return what is kept of what was announced."""
+        welcome = self.world.service.register(by, Register(by.name, machine()))
+        self.successResultOf(Deferred.fromCoroutine(welcome))
+        return self.world.broker.state.servers[by.name].capability
+
+    def test_a_project_is_built_by_those_only_who_may_and_a_key_builds_what_it_is_limited_to(self) -> None:
+        offered = machine()
+        names = [skill.project for skill in offered.skills]
+        lua = evolve(project(), name=names[0], may_build=read_audience(["attic", "@example.org"]))
+        self.world.service.configuration.settings = evolve(settings(), projects=(lua,))
+        by = Principal(PrincipalRole.BUILD_SERVER, "attic")
+        assert self.known(by) == offered
+        assert self.known(evolve(by, name="anna", owner="ann@example.org")) == offered
+        assert self.known(evolve(by, name="eve")).skills == offered.skills[1:]
+        self.world.service.configuration.settings = settings()
+        assert self.known(evolve(by, limits=Scope(projects=(names[0],)))).skills == offered.skills[:1]
+        assert self.known(evolve(by, limits=Scope(projects=("other",)))).skills == ()
+        platform = dict(offered.offers[0].platform)
+        assert self.known(evolve(by, limits=Scope(platforms=(str(platform["arch"]),)))) == offered
+        assert self.known(evolve(by, limits=Scope(platforms=("m68k",)))).offers == ()
 
     def test_a_capability_longer_than_any_machines_is_refused(self) -> None:
         """It would stay in memory, in the database and on the pages, for every name that a peer makes up."""

@@ -1,4 +1,4 @@
-"""Whom a project is for: who sees it, and who may ask for builds of it.
+"""Whom a project is for: who sees it, who may ask for builds of it, and which build servers may build it.
 
 People are named by a role, by the name of their key, by an e-mail address or by a domain (``@example.org``).
 """
@@ -64,6 +64,7 @@ class ProjectAccess:
 
     visible_to: Audience = field(default=EVERYBODY)
     may_request: Audience = field(default=EVERYBODY)
+    may_build: Audience = field(default=EVERYBODY)
 
 
 def read_audience(value: object) -> Audience:

@@ -77,7 +77,7 @@ class Reason:
             case Cause.OPTION | Cause.SOURCE | Cause.REVISION:
                 return f"{self.name} is {have}, not {wanted}"
             case Cause.PROJECT:
-                return f"is not configured for project {wanted}"
+                return f"is not configured for project {wanted}, or may not build it"
             case Cause.RECIPE:
                 return f"has recipe {have} of {self.name}, needs {wanted}: update config.py"
             case Cause.DESCRIPTIONS:

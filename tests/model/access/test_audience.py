@@ -32,7 +32,7 @@ def test_domains_and_addresses_are_compared_without_their_capitals() -> None:
 
 
 def test_a_project_is_for_everybody_unless_it_says_otherwise() -> None:
-    assert ProjectAccess() == ProjectAccess(EVERYBODY, EVERYBODY)
+    assert ProjectAccess() == ProjectAccess(EVERYBODY, EVERYBODY, EVERYBODY)
     assert str(read_audience(["everybody", "anna"])) == "everybody"
     assert str(read_audience(["requester", "@example.org", "ben"])) == "@example.org, ben, requester"
     assert str(read_audience([])) == "nobody"
