@@ -34,6 +34,15 @@ trusted = "loopback"
 # Reverse proxies, whose X-Forwarded-For is believed. Of others no such header is, and of nobody the Host header.
 # proxies = ["127.0.0.1", "10.1.0.0/16"]
 
+# Where those who are invited find the metaserver, where that is not `host` and `pb_port`: one, or a list.
+#                                                                                  [BUILDTOOL_PUBLIC_ADDRESS]
+# public_address = "farm.example.org:443"
+
+# For how long a certificate carries a key until it has to be renewed, which happens by itself, and how long a machine
+# may be away after its certificate has expired.     [BUILDTOOL_CERTIFICATE_LIFE, BUILDTOOL_REJOIN_WITHIN]
+# certificate_life = "30d"
+# rejoin_within = "400d"
+
 # Who may do what, where it is to be otherwise than the manual's table says, by role and act.
 # rights = {"requester": {"have builds made anew": "nobody"}}
 

@@ -21,6 +21,17 @@ from attrs import Factory, field, frozen
 
 from buildtool.configuration.admission_settings import read_limits, read_mail_domains
 from buildtool.configuration.file import Execution, find_config, printing_to_stderr, projects_of
+from buildtool.configuration.key_settings import (
+    CERTIFICATE_LIFE,
+    REJOIN_WITHIN,
+    own_site,
+    read_certificate_life,
+    read_public_address,
+    read_rejoin_within,
+)
+from buildtool.configuration.key_settings import (
+    READERS as KEY_READERS,
+)
 from buildtool.configuration.mail_settings import MailSettings, read_mail
 from buildtool.configuration.places import (
     PLACES,
@@ -52,6 +63,7 @@ from buildtool.errors import ConfigurationError, UnknownProject
 from buildtool.model.access.audience import NOBODY
 from buildtool.model.access.ceilings import NO_CEILINGS, USUAL_CEILINGS, Ceilings
 from buildtool.model.access.confirmation import ANYBODY, NOBODY_KNOWN, MailDomains
+from buildtool.model.access.join_line import HostPort
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
@@ -79,6 +91,9 @@ ENVIRONMENT: dict[str, str] = {
     "BUILDTOOL_BUILD_DIR": "build_dir",
     "BUILDTOOL_LEASE": "lease",
     "BUILDTOOL_TRUSTED": "trusted",
+    "BUILDTOOL_PUBLIC_ADDRESS": "public_address",
+    "BUILDTOOL_CERTIFICATE_LIFE": "certificate_life",
+    "BUILDTOOL_REJOIN_WITHIN": "rejoin_within",
     "BUILDTOOL_MAIL_HOST": "mail.host",
     "BUILDTOOL_MAIL_PORT": "mail.port",
     "BUILDTOOL_MAIL_SENDER": "mail.sender",
@@ -89,6 +104,7 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
     **PLACES,
     **dict.fromkeys(BINDS, read_listening),
     "plain_ports": read_plain,
+    **KEY_READERS,
 }
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
@@ -96,7 +112,8 @@ TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
-     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key"}
+     "confirmed", "logins", "pb_bind", "transfer_bind", "web_bind", "plain_ports", "tls_certificate", "tls_key",
+     *KEY_READERS}
 )  # fmt: skip
 
 
@@ -160,6 +177,8 @@ class Settings:
     ``pb_bind`` and its likes are what a part listens on in place of ``bind``, ``plain_ports`` what speaks no TLS
     wherever that is, ``own_files`` the certificate that browsers are shown, and its key. ``transfer_apart`` is whether
     transfers have a port of their own.
+    ``public_address`` is where those who are invited find the metaserver; ``certificate_life`` is for how many seconds
+    a certificate holds, ``rejoin_within`` for how many a key may be away after that has expired.
     """
 
     path: Path
@@ -192,6 +211,9 @@ class Settings:
     plain_ports: tuple[Part, ...] = field(default=(), converter=read_plain)
     own_files: tuple[Path, Path] | None = None
     transfer_apart: bool = True
+    public_address: tuple[HostPort, ...] = field(default=(), converter=read_public_address)
+    certificate_life: float = field(default=CERTIFICATE_LIFE, converter=read_certificate_life)
+    rejoin_within: float = field(default=REJOIN_WITHIN, converter=read_rejoin_within)
 
     def __attrs_post_init__(self) -> None:
         check_apart([self.place(part) for part in Part])
@@ -232,9 +254,15 @@ class Settings:
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses under which the metaserver is reached, for its certificate."""
         urls = (urlsplit(url).hostname or "" for url in (self.public_url, self.transfer_url))
+        public = (host for host, _ in self.public_address)
         binds = (self.bind, *(self.place(part).bind for part in Part))
-        names = (self.host, *(one.host for one in self.addresses), *binds, *urls, *self.tls_names)
+        names = (self.host, *(one.host for one in self.addresses), *public, *binds, *urls, *self.tls_names)
         return tuple(dict.fromkeys(one for one in names if one not in ("", *ANYWHERE) and not one.startswith(UNIX)))
+
+    @property
+    def invited_to(self) -> tuple[HostPort, ...]:
+        """The hosts and ports that stand in invitations."""
+        return self.public_address or tuple((one.host, one.port or self.pb_port) for one in self.addresses)
 
     def sees(self, by: Principal, project: str) -> bool:
         """Return whether a caller may know of a project. One that is not configured is the operators' alone."""
@@ -291,9 +319,10 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     projects = projects_of(given.get("projects", []))
     binds = {name: read_listening(given[name], f"{name} =") for name in BINDS if name in given}
     own_pages, own_transfers = f"http://{in_url(host)}:{web_port}", f"http://{in_url(host)}:{transfer_port}"
+    public = read_public_address(given.get("public_address", ()))
     needs_keys = isinstance(bind, str) and _needs_keys(trusted, binds.get("pb_bind") or read_bind(bind))
     if needs_keys:
-        own_pages = own_transfers = f"https://{in_url(host)}:{pb_port}"
+        own_pages = own_transfers = own_site(public, host, pb_port)  # type: ignore[arg-type] # checked above
     return Settings(
         path=path,
         host=host,
@@ -323,6 +352,9 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
         plain_ports=given.get("plain_ports", ()),
         own_files=read_own_files(path, given.get("tls_certificate"), given.get("tls_key")),
         transfer_apart=not needs_keys or "transfer_port" in given or "transfer_bind" in given,
+        public_address=public,
+        certificate_life=given.get("certificate_life", CERTIFICATE_LIFE),
+        rejoin_within=given.get("rejoin_within", REJOIN_WITHIN),
     )
 
 

@@ -12,7 +12,20 @@ import unicodedata
 from datetime import UTC, datetime
 from functools import lru_cache
 
-__all__ = ["LINE_LIMIT", "block", "duration_words", "log_line", "one_line", "printable", "quoted", "size_words"]
+from buildtool.errors import UsageError
+
+__all__ = [
+    "LINE_LIMIT",
+    "block",
+    "duration_of",
+    "duration_text",
+    "duration_words",
+    "log_line",
+    "one_line",
+    "printable",
+    "quoted",
+    "size_words",
+]
 
 _LAST_SECOND = 253_402_300_799
 """Of the year 9999, after which there is no datetime."""
@@ -28,6 +41,9 @@ VALUE_LIMIT = 80
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"
 """Stands for a character that is taken out and whose place should be seen."""
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DIGITS = 7
 
 _BEGINS = "\x07\x1b\x90\x98\x9b-\x9f\n\r\u2028\u2029"
 _SEQUENCES = re.compile(
@@ -113,6 +129,22 @@ def duration_words(seconds: float) -> str:
     if seconds < 2 * hour:
         return f"{round(seconds / minute)} min"
     return f"{round(seconds / hour)} h" if seconds < 2 * day else f"{round(seconds / day)} days"
+
+
+def duration_of(text: str) -> float:
+    """Return the seconds that a text such as ``20s``, ``30m``, ``24h`` or ``30d`` stands for. Raises UsageError."""
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
+        raise UsageError(f"{printable(text, 40)!r} is no time: say 30m, 24h or 7d")
+    return int(digits) * _UNITS[unit]
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as ``duration_of`` reads it, in the largest unit that leaves nothing over."""
+    for unit, length in reversed(_UNITS.items()):
+        if seconds % length == 0:
+            return f"{int(seconds // length)}{unit}"
+    return f"{seconds:g}s"
 
 
 def moment_words(when: float) -> str:

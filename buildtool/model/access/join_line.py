@@ -9,12 +9,15 @@ Tested by tests/model/access/test_enrolment.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from attrs import frozen
 
 from buildtool.errors import UsageError
 from buildtool.model.addresses import at_port, is_port, valid_host
 from buildtool.model.names import is_digest
+
+HostPort = tuple[str, int]
 
 ADDRESSES = 8
 """Most addresses of one metaserver."""
@@ -31,7 +34,7 @@ _RIGHT = "it looks like farm.example.org:23432/sha256:…/…, as bin/metaserver
 class JoinLine:
     """The contents of an invitation's line. The token is the secret itself."""
 
-    addresses: tuple[tuple[str, int], ...]
+    addresses: tuple[HostPort, ...]
     fingerprint: str
     token: str
 
@@ -53,14 +56,19 @@ def read_join_line(text: str) -> JoinLine:
         raise UsageError(
             "the fingerprint in the line to join with is not whole: it has 64 digits from 0 to 9 and a to f"
         )
-    addresses = tuple(map(_address, said["where"].split(",")))
-    if len(addresses) > ADDRESSES:
-        raise UsageError(f"the line to join with has {len(addresses)} addresses: at most {ADDRESSES} are tried")
+    addresses = read_addresses(said["where"].split(","), "the line to join with:")
     return JoinLine(addresses, said["pin"], said["token"])
 
 
-def _address(text: str) -> tuple[str, int]:
+def read_addresses(texts: Sequence[str], what: str) -> tuple[HostPort, ...]:
+    """Return hosts with their ports. Raises UsageError, which begins with ``what``."""
+    if len(texts) > ADDRESSES:
+        raise UsageError(f"{what} {len(texts)} addresses are too many: at most {ADDRESSES} are tried")
+    return tuple(_address(text, what) for text in texts)
+
+
+def _address(text: str, what: str) -> HostPort:
     said = _ADDRESS.match(text)
     if said is None or not is_port(said["port"]):
-        raise UsageError(f"{text[:80]!r} in the line to join with is no host with a port: {_RIGHT}")
-    return valid_host(said["host"], "the host in the line to join with"), int(said["port"])
+        raise UsageError(f"{what} {text[:80]!r} is no host with a port: it looks like farm.example.org:23432")
+    return valid_host(said["host"], what), int(said["port"])

@@ -1,0 +1,72 @@
+"""Reads the settings of keys and certificates: how long they live, and where others reach the metaserver.
+
+Each reader returns a value in its one form, or raises ConfigurationError that begins with what set it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from buildtool.errors import ConfigurationError, UsageError
+from buildtool.model.access.join_line import ADDRESSES, HostPort, read_addresses
+from buildtool.model.addresses import at_port, in_url
+from buildtool.model.text import duration_of, duration_text, quoted
+
+CERTIFICATE_LIFE = duration_of("30d")
+REJOIN_WITHIN = duration_of("400d")
+
+_LIVES = (10.0, duration_of("400d"))
+_AWAY = (10.0, duration_of("3650d"))
+
+
+def read_certificate_life(value: object, what: str = "certificate_life =") -> float:
+    """Return for how many seconds a certificate holds. Raises ConfigurationError."""
+    return _duration(value, what, *_LIVES)
+
+
+def read_rejoin_within(value: object, what: str = "rejoin_within =") -> float:
+    """Return for how many seconds a key may be away after its certificate has expired. Raises ConfigurationError."""
+    return _duration(value, what, *_AWAY)
+
+
+def read_public_address(value: object, what: str = "public_address =") -> tuple[HostPort, ...]:
+    """Return the hosts and ports under which others reach the metaserver. Raises ConfigurationError."""
+    said = value.split(",") if isinstance(value, str) else value
+    if not isinstance(said, list | tuple) or not all(isinstance(one, str | tuple) for one in said):
+        raise ConfigurationError(
+            f"{what} {quoted(value)} is not usable: it is farm.example.org:443, or a list of at most {ADDRESSES} such"
+        )
+    try:
+        return read_addresses([at_port(*one) if isinstance(one, tuple) else one.strip() for one in said], what)
+    except (UsageError, TypeError) as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def own_site(addresses: tuple[HostPort, ...], host: str, port: int) -> str:
+    """Return the URL of the one port that speaks TLS, as others reach it."""
+    host, port = addresses[0] if addresses else (host, port)
+    return f"https://{in_url(host)}:{port}"
+
+
+def _duration(value: object, what: str, least: float, most: float) -> float:
+    if isinstance(value, float) and least <= value <= most:
+        return value  # read already
+    try:
+        found = duration_of(value if isinstance(value, str) else "")
+    except UsageError as error:
+        raise ConfigurationError(
+            f"{what} {quoted(value)} is not usable: it is a text such as '20s', '12h' or '30d'"
+        ) from error
+    if not least <= found <= most:
+        raise ConfigurationError(
+            f"{what} {quoted(value)} is not usable: it is from {duration_text(least)} to {duration_text(most)}"
+        )
+    return found
+
+
+READERS: Mapping[str, Callable[[object, str], object]] = {
+    "certificate_life": read_certificate_life,
+    "rejoin_within": read_rejoin_within,
+    "public_address": read_public_address,
+}
+"""How these settings are read, wherever they come from."""
