@@ -151,6 +151,12 @@ class Unauthorised(BuildToolError):
     code = "unauthorised"
 
 
+class CertificateExpired(Unauthorised):
+    """The certificate of a key has expired, by the metaserver's clock: it has to be renewed before anything else."""
+
+    code = "certificate-expired"
+
+
 class BadTicket(Unauthorised):
     """A transfer ticket is forged, expired, or for something else."""
 

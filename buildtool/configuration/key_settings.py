@@ -6,17 +6,56 @@ Each reader returns a value in its one form, or raises ConfigurationError that b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 
+from buildtool.configuration.places import read_host
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.join_line import ADDRESSES, HostPort, read_addresses
-from buildtool.model.addresses import at_port, in_url
+from buildtool.model.addresses import at_port, in_url, is_loopback
 from buildtool.model.text import duration_of, duration_text, quoted
 
 CERTIFICATE_LIFE = duration_of("30d")
 REJOIN_WITHIN = duration_of("400d")
 
+TLS_NAMES = 32
+
 _LIVES = (10.0, duration_of("400d"))
 _AWAY = (10.0, duration_of("3650d"))
+
+
+class Trusted(Enum):
+    """The peers that are believed without a key: none, those on this machine, or all that can connect."""
+
+    NOBODY = "nobody"
+    LOOPBACK = "loopback"
+    EVERYBODY = "everybody"
+
+
+def read_trusted(value: object) -> Trusted:
+    """Return who is believed without a key. Raises ConfigurationError."""
+    for one in Trusted:
+        if value in (one, one.value):
+            return one
+    raise ConfigurationError(
+        f"trusted = {quoted(value)} is not usable: it says who is believed without a key, "
+        "and is 'nobody', 'loopback' or 'everybody'"
+    )
+
+
+def needs_keys_at(trusted: Trusted, bind: str) -> bool:
+    """Return whether a peer that connects to this address needs a key."""
+    if trusted is Trusted.LOOPBACK:
+        return not is_loopback(bind)
+    return trusted is Trusted.NOBODY
+
+
+def read_tls_names(value: object) -> tuple[str, ...]:
+    """Return under which other hosts the metaserver is reached. Raises ConfigurationError."""
+    if isinstance(value, str) or not isinstance(value, list | tuple) or len(value) > TLS_NAMES:
+        raise ConfigurationError(
+            f"tls_names = {quoted(value)} is not usable: it is a list of at most {TLS_NAMES} hosts"
+        )
+    return tuple(read_host(one, "tls_names =") for one in value)
 
 
 def read_certificate_life(value: object, what: str = "certificate_life =") -> float:

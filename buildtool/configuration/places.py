@@ -15,7 +15,7 @@ from attrs import evolve
 from buildtool.configuration.file import at_home
 from buildtool.errors import ConfigurationError, UsageError
 from buildtool.model.access.metaserver_addresses import MetaserverAddress, at_ports, read_addresses
-from buildtool.model.addresses import PORTS, valid_address, valid_bind, valid_host, valid_url
+from buildtool.model.addresses import PORTS, is_address, valid_address, valid_bind, valid_host, valid_url
 from buildtool.model.text import quoted
 
 
@@ -125,3 +125,18 @@ def _is_file_name(text: str) -> bool:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
+
+
+def check_builds_apart(state_dir: Path, build_dir: Path) -> None:
+    """Raise ConfigurationError when builds would be made among what the metaserver must not lose."""
+    state, build = Path(os.path.realpath(state_dir)), Path(os.path.realpath(build_dir))
+    if state == build or state in build.parents:
+        how = "is" if state == build else "lies inside"
+        raise ConfigurationError(
+            f"build_dir = {build_dir} {how} state_dir = {state_dir}: build servers need a directory outside of it"
+        )
+
+
+def default_bind(host: str) -> str:
+    """Return ``host`` when it is an address; for a name only loopback, until ``bind`` says more."""
+    return host if is_address(host) else "127.0.0.1"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -24,10 +23,14 @@ from buildtool.configuration.file import Execution, find_config, printing_to_std
 from buildtool.configuration.key_settings import (
     CERTIFICATE_LIFE,
     REJOIN_WITHIN,
+    Trusted,
+    needs_keys_at,
     own_site,
     read_certificate_life,
     read_public_address,
     read_rejoin_within,
+    read_tls_names,
+    read_trusted,
 )
 from buildtool.configuration.key_settings import (
     READERS as KEY_READERS,
@@ -35,7 +38,9 @@ from buildtool.configuration.key_settings import (
 from buildtool.configuration.mail_settings import MailSettings, read_mail
 from buildtool.configuration.places import (
     PLACES,
+    check_builds_apart,
     check_port,
+    default_bind,
     is_within,
     read_bind,
     read_directory,
@@ -67,7 +72,7 @@ from buildtool.model.access.join_line import HostPort
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
 from buildtool.model.access.rights import RIGHTS, Rights
-from buildtool.model.addresses import in_url, is_address, is_loopback, is_port
+from buildtool.model.addresses import in_url, is_port
 from buildtool.model.principal import Principal
 from buildtool.model.text import quoted
 from buildtool.project.definition import Project
@@ -108,7 +113,6 @@ _READERS: Mapping[str, Callable[[object, str], object]] = {
 }
 _LEASES = range(2, 3601)
 _DAYS = range(1, 3651)
-TLS_NAMES = 32
 _SETTINGS = frozenset(
     {"host", "bind", "pb_port", "transfer_port", "web_port", "public_url", "transfer_url", "state_dir",
      "build_dir", "lease", "names_kept", "mail", "projects", "trusted", "tls_names", "rights", "limits", "proxies",
@@ -129,38 +133,6 @@ def _names_kept(_instance: object, _attribute: object, value: int) -> None:
         raise ConfigurationError(
             f"names_kept = {quoted(value)} is not usable: it is a whole number of days from 1 to 3650"
         )
-
-
-class Trusted(Enum):
-    """The peers that are believed without a key: none, those on this machine, or all that can connect."""
-
-    NOBODY = "nobody"
-    LOOPBACK = "loopback"
-    EVERYBODY = "everybody"
-
-
-def _trusted(value: object) -> Trusted:
-    for one in Trusted:
-        if value in (one, one.value):
-            return one
-    raise ConfigurationError(
-        f"trusted = {quoted(value)} is not usable: it says who is believed without a key, "
-        "and is 'nobody', 'loopback' or 'everybody'"
-    )
-
-
-def _needs_keys(trusted: Trusted, bind: str) -> bool:
-    if trusted is Trusted.LOOPBACK:
-        return not is_loopback(bind)
-    return trusted is Trusted.NOBODY
-
-
-def _tls_names(value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, list | tuple) or len(value) > TLS_NAMES:
-        raise ConfigurationError(
-            f"tls_names = {quoted(value)} is not usable: it is a list of at most {TLS_NAMES} hosts"
-        )
-    return tuple(read_host(one, "tls_names =") for one in value)
 
 
 @frozen
@@ -195,8 +167,8 @@ class Settings:
     projects: tuple[Project, ...]
     lease: int = field(default=60, validator=_lease)
     names_kept: int = field(default=7, validator=_names_kept)
-    trusted: Trusted = field(default=Trusted.NOBODY, converter=_trusted)
-    tls_names: tuple[str, ...] = field(default=(), converter=_tls_names)
+    trusted: Trusted = field(default=Trusted.NOBODY, converter=read_trusted)
+    tls_names: tuple[str, ...] = field(default=(), converter=read_tls_names)
     rights: Rights = RIGHTS
     proxies: Proxies = field(default=NO_PROXIES, converter=read_proxies)
     limits: Ceilings = NO_CEILINGS
@@ -235,7 +207,7 @@ class Settings:
     @property
     def needs_keys(self) -> bool:
         """Whether who connects needs a key, so that TLS is spoken: not where all are trusted who can connect."""
-        return _needs_keys(self.trusted, self.place(Part.CONTROL).bind)
+        return needs_keys_at(self.trusted, self.place(Part.CONTROL).bind)
 
     def place(self, part: Part) -> Place:
         """Return where a part listens."""
@@ -314,13 +286,13 @@ def _settings(path: Path, values: Mapping[str, object], *, secrets: bool) -> Set
     host = addresses[0].host
     state_dir = read_directory(path, "state_dir", given.get("state_dir", "var/metaserver"))
     build_dir = read_directory(path, "build_dir", given.get("build_dir", "var/buildserver"))
-    _check_apart(state_dir, build_dir)
-    bind, trusted = given.get("bind", _default_bind(host)), _trusted(given.get("trusted", Trusted.NOBODY))
+    check_builds_apart(state_dir, build_dir)
+    bind, trusted = given.get("bind", default_bind(host)), read_trusted(given.get("trusted", Trusted.NOBODY))
     projects = projects_of(given.get("projects", []))
     binds = {name: read_listening(given[name], f"{name} =") for name in BINDS if name in given}
     own_pages, own_transfers = f"http://{in_url(host)}:{web_port}", f"http://{in_url(host)}:{transfer_port}"
     public = read_public_address(given.get("public_address", ()))
-    needs_keys = isinstance(bind, str) and _needs_keys(trusted, binds.get("pb_bind") or read_bind(bind))
+    needs_keys = isinstance(bind, str) and needs_keys_at(trusted, binds.get("pb_bind") or read_bind(bind))
     if needs_keys:
         own_pages = own_transfers = own_site(public, host, pb_port)  # type: ignore[arg-type] # checked above
     return Settings(
@@ -397,21 +369,6 @@ def _overrides() -> dict[str, object]:
         else:
             found[name] = said
     return found
-
-
-def _check_apart(state_dir: Path, build_dir: Path) -> None:
-    """Raise ConfigurationError when builds would be made among what the metaserver must not lose."""
-    state, build = Path(os.path.realpath(state_dir)), Path(os.path.realpath(build_dir))
-    if state == build or state in build.parents:
-        how = "is" if state == build else "lies inside"
-        raise ConfigurationError(
-            f"build_dir = {build_dir} {how} state_dir = {state_dir}: build servers need a directory outside of it"
-        )
-
-
-def _default_bind(host: str) -> str:
-    """Return ``host`` when it is an address; for a name only loopback, until ``bind`` says more."""
-    return host if is_address(host) else "127.0.0.1"
 
 
 # --- what programs ask of their settings ----------------------------------------------------------------

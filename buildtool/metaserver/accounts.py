@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from buildtool import errors
 from buildtool.metaserver.access.mailed_codes import MailedCodes
 from buildtool.model.access import enrolment
+from buildtool.model.access.burnt import burnt_in, reapplied
 from buildtool.model.access.enrolment import Book, Change, Invite
 from buildtool.model.access.identities import Identity, KeyState, token_digest
 from buildtool.model.access.join_line import JoinLine
@@ -26,8 +27,9 @@ from buildtool.model.addresses import valid_address
 from buildtool.model.names import SERVER_NAME_WORDS, is_server_name
 from buildtool.model.principal import Principal, PrincipalRole, Scope
 from buildtool.model.records import AuditEvent
+from buildtool.model.text import moment_words
 from buildtool.ports.common import Clock
-from buildtool.ports.metaserver import BrokerStore, CertificateSigner, Handlers, Signed
+from buildtool.ports.metaserver import BrokerStore, BurntStore, CertificateSigner, Handlers, Signed
 from buildtool.protocol import enrolment as messages
 from buildtool.protocol.messages import Ok
 from buildtool.protocol.operator import ActionResult
@@ -40,6 +42,52 @@ LONGEST = 366 * DAY
 
 _ROLES = {role.value: role for role in enrolment.INVITED_ROLES}
 
+REFUSAL_EVERY = 3_600.0
+"""Seconds for which further refusals of one key are not recorded."""
+
+REFUSALS = 1_000
+"""Most keys whose last refusal is remembered."""
+
+SHOWN_TWICE = DAY
+"""Seconds for which the operator is told that an invitation was shown with a second key."""
+
+
+@define(eq=False)
+class KeyTroubles:
+    """The refused keys that were recorded lately, and what the operator should know of invitations."""
+
+    _refused: dict[str, float] = field(factory=dict, init=False)
+    _twice: dict[str, tuple[float, str]] = field(factory=dict, init=False)
+
+    def is_new(self, key: str, now: float) -> bool:
+        """Take in that a key is refused at ``now`` (wall time); return whether that is to be recorded."""
+        last = self._refused.pop(key, None)
+        if last is not None and 0 <= now - last < REFUSAL_EVERY:
+            self._refused[key] = last
+            return False
+        while len(self._refused) >= REFUSALS:
+            del self._refused[next(iter(self._refused))]
+        self._refused[key] = now
+        return True
+
+    def shown_twice(self, name: str, address: str, now: float) -> None:
+        """Take in that the invitation of a name was shown with a second key at ``now``, in seconds of wall time."""
+        self._twice[name] = (now, address)
+
+    def settle(self, name: str) -> None:
+        """Forget what was wrong with the invitation of a name: the operator has acted on it."""
+        self._twice.pop(name, None)
+
+    def problems(self, now: float) -> tuple[str, ...]:
+        """Return a line for each name whose invitation more than one had, at ``now`` (wall time)."""
+        self._twice = {name: one for name, one in self._twice.items() if now - one[0] < SHOWN_TWICE}
+        return tuple(
+            f"the invitation of {name} was shown again with another key, from {address or 'here'} at "
+            f"{moment_words(at)}: somebody else has the line; if the first key is not the right one, "
+            f"bin/metaserver revoke {name} ends it"
+            for name, (at, address) in self._twice.items()
+        )
+
 
 @define(eq=False)
 class AccountService:
@@ -47,7 +95,8 @@ class AccountService:
 
     ``addresses`` returns where others reach the metaserver, for invitations. ``ended`` is called with a key that was
     revoked, and why: it closes the connections that have it. A key that is away for ``rejoin_within`` seconds after
-    its certificate has expired does not come back. ``new_token`` makes the secret of an invitation.
+    its certificate has expired does not come back. ``new_token`` makes the secret of an invitation. What can never be
+    used again goes to ``burnt`` before it is committed.
     """
 
     store: BrokerStore
@@ -56,10 +105,12 @@ class AccountService:
     life: str
     addresses: Callable[[], Sequence[tuple[str, int]]]
     ended: Callable[[str, str], None]
-    rejoin_within: float
+    rejoin_within: Callable[[], float]
     new_token: Callable[[], str]
+    burnt: BurntStore
     book: Book = field(factory=Book)
     codes: MailedCodes | None = None
+    troubles: KeyTroubles = field(factory=KeyTroubles)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
     _in_doubt: bool = field(default=False, init=False)
 
@@ -80,12 +131,32 @@ class AccountService:
             messages.InviteOne: self.invite,
             messages.AskIdentities: self.identities,
             messages.RevokeOne: self.revoke,
+            messages.RotateAuthority: self.rotate,
         }
 
     # --- who is there -------------------------------------------------------------------------------------
 
-    async def known(self, key: str) -> Identity:
-        """Return whose key it is, which is confirmed by being used. Raises Unauthorised, StorageUnavailable."""
+    async def known(self, by: Principal, key: str) -> Identity:
+        """Return whose key it is, which is confirmed by being used. Raises Unauthorised, StorageUnavailable.
+
+        ``by`` is the peer that shows it. A refusal is recorded, once an hour for each key.
+        """
+        try:
+            return await self._known(key)
+        except errors.Unauthorised as error:
+            await self._refused(by, key, str(error))
+            raise
+
+    async def _refused(self, by: Principal, key: str, why: str) -> None:
+        now = self.clock.wall()
+        if self.troubles.is_new(key, now):
+            whose = self.book.keys.get(key)
+            detail = f"key {key[:16]} from {by.address or 'here'}: {why}"
+            event = AuditEvent("key-refused", whose.name if whose is not None else "", detail)
+            log.warn("{what}: {name} {detail}", what=event.kind, name=event.subject, detail=event.detail)
+            await self.store.commit((), (event,), now)
+
+    async def _known(self, key: str) -> Identity:
         if not self._in_doubt:
             identity = enrolment.known(self.book, key)
             if identity.state is KeyState.ACTIVE:
@@ -124,6 +195,7 @@ class AccountService:
             told = enrolment.refused_twice(self.book, token, signed.key)
             if told is not None:
                 log.warn("{what}: {name} {detail}", what=told.kind, name=told.subject, detail=told.detail)
+                self.troubles.shown_twice(told.subject, by.address, now)
                 await self.store.commit((), (told,), now)
             raise
         await self._commit(change)
@@ -135,7 +207,13 @@ class AccountService:
         async with self._one_act():
             identity = enrolment.known(self.book, by.key)
             signed = self.signer.renew(identity.certificate, identity.name, now)
-            change = enrolment.renewed(self.book, by.key, signed.certificate, signed.expires, self.rejoin_within, now)
+            try:
+                change = enrolment.renewed(
+                    self.book, by.key, signed.certificate, signed.expires, self.rejoin_within(), now
+                )
+            except errors.Unauthorised as error:
+                await self._refused(by, by.key, str(error))
+                raise
             await self._commit(change)
         return self._credentials(enrolment.known(self.book, by.key))
 
@@ -148,9 +226,10 @@ class AccountService:
         return Ok()
 
     def _credentials(self, identity: Identity) -> messages.Credentials:
+        now = self.clock.wall()
         return messages.Credentials(
-            identity.name, identity.role.value, identity.certificate, identity.expires, self.signer.authorities(),
-            identity.owner,
+            identity.name, identity.role.value, identity.certificate, identity.expires, self.signer.authorities(now),
+            identity.owner, now,
         )  # fmt: skip
 
     # --- operator -----------------------------------------------------------------------------------------
@@ -162,6 +241,7 @@ class AccountService:
         async with self._one_act():
             change = enrolment.invited(self.book, asked, token_digest(token), self.life, by.name, now)
             await self._commit(change)
+        self.troubles.settle(asked.name)
         line = JoinLine(tuple(self.addresses()), self.signer.fingerprint, token)
         return messages.InvitationLine(str(line), now + asked.lasts)
 
@@ -171,9 +251,32 @@ class AccountService:
             change = enrolment.revoked(self.book, message.name, message.reason, by.name, self.clock.wall())
             await self._commit(change)
         gone = self._end_revoked(change)
+        self.troubles.settle(message.name)
         keys = "1 key" if gone == 1 else f"{gone} keys"
         words = f"{message.name} is revoked ({keys}): it is no longer connected, and its key never comes back"
         return ActionResult((words if gone else f"the invitation of {message.name} is void",), count=len(change.rows))
+
+    async def rotate(self, by: Principal, _message: messages.RotateAuthority) -> ActionResult:
+        """Make a new authority, to which every key moves at its next renewal. Raises UsageError, StorageUnavailable."""
+        async with self._one_act():
+            now, old = self.clock.wall(), self.signer.fingerprint
+            event = AuditEvent("authority-rotated", "farm", f"by {by.name}: {old[:16]} signs no more")
+            await self.store.commit((), (event,), now)
+            await self.signer.rotate(now)
+        until = moment_words(self.clock.wall() + self.rejoin_within())
+        count = sum(one.state is not KeyState.REVOKED for one in self.book.keys.values())
+        return ActionResult(
+            (
+                f"the farm has a new authority, sha256:{self.signer.fingerprint}",
+                f"the old one, sha256:{old}, is believed until {until}, and so long its lines to join with hold",
+                f"{count} of its keys move over at their next renewal: bin/metaserver list shows which have not yet",
+            ),
+            count=count,
+        )
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what the operator should know of keys and invitations, a line each."""
+        return self.troubles.problems(self.clock.wall())
 
     async def identities(self, _by: Principal, message: messages.AskIdentities) -> messages.Identities:
         """Return who is known and who is invited, by name."""
@@ -188,6 +291,7 @@ class AccountService:
                 one.owner,
                 one.by,
                 one.reason,
+                one.state is not KeyState.REVOKED and not self.signer.is_current(one.certificate),
             )
             for one in self.book.keys.values()
             if one.name > message.after
@@ -230,8 +334,11 @@ class AccountService:
 
     async def _commit(self, change: Change) -> None:
         if change.rows or change.happened:
+            now = self.clock.wall()
+            if burnt := burnt_in(change.rows, now):
+                await self.burnt.append(burnt)
             self._in_doubt = True
-            await self.store.commit(change.rows, change.happened, self.clock.wall())
+            await self.store.commit(change.rows, change.happened, now)
             self._in_doubt = False
             self.book.take(change.rows)
 
@@ -243,12 +350,19 @@ class AccountService:
 
 
 async def open_accounts(service: AccountService) -> AccountService:
-    """Return the service with all that the database has; invitations of an earlier life are void from now on."""
+    """Return the service with all that the database has, and what was burnt outside of it.
+
+    Invitations of an earlier life are void from now on. Raises StorageUnavailable.
+    """
     snapshot = await service.store.accounts()
     service.book.take(snapshot)
+    now, again = service.clock.wall(), reapplied(service.book, await service.burnt.read())
+    if again.rows:
+        log.warn("{count} keys and invitations are burnt that the database did not know as such", count=len(again.rows))
+        await service.store.commit(again.rows, again.happened, now)
+        service.book.take(again.rows)
     void = enrolment.void_all(service.book, service.life)
     if void:
-        now = service.clock.wall()
         told = AuditEvent("invitations-void", "restored", f"{len(void)} made before the metaserver was restored")
         await service.store.commit(void, (told,), now)
         service.book.take(void)

@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from buildtool.errors import BuildToolError
+from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Account
 from buildtool.model.principal import Principal
@@ -227,14 +228,30 @@ class CertificateSigner(Protocol):
     def fingerprint(self) -> str:
         """The ``key_id`` of the authority that signs now."""
 
-    def authorities(self) -> tuple[str, ...]:
-        """Return the certificates of all authorities to believe (PEM), the one that signs now first."""
+    def authorities(self, now: float) -> tuple[str, ...]:
+        """Return the certificates of all authorities to believe (PEM), the one that signs ``now`` first."""
+
+    def is_current(self, certificate: str) -> bool:
+        """Return whether the authority that signs now made a certificate (PEM)."""
+
+    async def rotate(self, now: float) -> None:
+        """Make a new authority; the older ones are believed for a while. Raises UsageError, StorageUnavailable."""
 
     def sign(self, request: str, name: str, now: float) -> Signed:
         """Return a certificate for the key of a request (PKCS #10, PEM). Raises UsageError for one that is none."""
 
     def renew(self, certificate: str, name: str, now: float) -> Signed:
         """Return the next certificate for the key of a certificate that was made here (PEM)."""
+
+
+class BurntStore(Protocol):
+    """A record, outside of the database, of what can never be used again: revoked keys and used invitations."""
+
+    async def append(self, burnt: Sequence[Burnt]) -> None:
+        """Add to what is kept, durably. Raises StorageUnavailable."""
+
+    async def read(self) -> Sequence[Burnt]:
+        """Return all that is kept. Raises StorageUnavailable."""
 
 
 @frozen

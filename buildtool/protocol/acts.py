@@ -34,4 +34,5 @@ ACT_OF: Mapping[type[attrs.AttrsInstance], Act] = {
     e.Join: Act.JOIN, e.AskCode: Act.JOIN, e.ShowCode: Act.JOIN, e.ShowCodeFor: Act.CONFIRM,
     e.Renew: Act.RENEW, e.Leave: Act.RENEW,
     e.InviteOne: Act.INVITE, e.RevokeOne: Act.REVOKE, e.AskIdentities: Act.SEE_KEYS,
+    e.RotateAuthority: Act.ROTATE,
 }  # fmt: skip

@@ -31,7 +31,7 @@ OPERATOR: Calls = {
     "standing": o.AskFarmStatus, "pause": o.PauseServer, "resume": o.ResumeServer, "forgetserver": o.ForgetServer,
     "abort": o.AbortBuild, "rebuild": o.RebuildBuild, "forget": o.ForgetFailure, "purge": o.PurgeArtifact,
     "purgebuiltby": o.PurgeBuiltBy, "drain": o.Drain,
-    "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne,
+    "invite": e.InviteOne, "identities": e.AskIdentities, "revoke": e.RevokeOne, "rotate": e.RotateAuthority,
 }  # fmt: skip
 """What an operator may call at the metaserver, and the owner of build servers about these."""
 

@@ -80,7 +80,10 @@ class Renew:
 
 @frozen
 class Credentials:
-    """An answer: who a key is, its certificate until ``expires``, and the authorities to believe (PEM)."""
+    """An answer: who a key is, its certificate until ``expires``, and the authorities to believe (PEM).
+
+    ``now`` is what the metaserver's clock says, 0 from one that does not tell.
+    """
 
     name: str = field(metadata={"most": 100})
     role: str = field(metadata={"most": 40})
@@ -88,6 +91,7 @@ class Credentials:
     expires: float
     authorities: tuple[str, ...] = field(metadata={"most": PEM, "members": AUTHORITIES})
     owner: str = field(default="", metadata={"most": 400})
+    now: float = 0.0
 
 
 # --- operator -> metaserver -------------------------------------------------------------------------------------
@@ -123,7 +127,10 @@ class AskIdentities:
 
 @frozen
 class ListedIdentity:
-    """One that is known or invited. ``state`` is ``invited``, ``shown``, ``active``, ``revoked`` or ``void``."""
+    """One that is known or invited. ``state`` is ``invited``, ``shown``, ``active``, ``revoked`` or ``void``.
+
+    ``old_authority`` says that its newest certificate is by an authority that signs no more.
+    """
 
     name: str = field(metadata={"most": 100, "sent": 100})
     role: str = field(metadata={"most": 40, "sent": 40})
@@ -134,6 +141,7 @@ class ListedIdentity:
     owner: str = field(default="", metadata={"sent": 100, "kept": "start"})
     by: str = field(default="", metadata={"sent": 60, "kept": "start"})
     reason: str = field(default="", metadata={"sent": 100, "kept": "start"})
+    old_authority: bool = False
 
 
 @frozen
@@ -150,3 +158,8 @@ class RevokeOne:
 
     name: str = field(metadata={"most": 100})
     reason: str = field(default="", metadata={"kept": "start"})
+
+
+@frozen
+class RotateAuthority:
+    """An act: make a new authority, to which all keys move over while the old one is still believed."""

@@ -25,6 +25,7 @@ INHERITS = {
     "SourceUnusable": "ProjectMistake",
     "CommitGone": "ProjectMistake",
     "BadTicket": "Unauthorised",
+    "CertificateExpired": "Unauthorised",
     "BadOffset": "BadUpload",
     "WrongDigest": "BadUpload",
     "Superseded": "BadUpload",

@@ -42,7 +42,7 @@ def test_certificates_live_a_month_and_a_machine_may_be_away_for_a_year(
 ) -> None:
     found = loaded(tmp_path, "", monkeypatch)
     assert (found.certificate_life, found.rejoin_within) == (30 * DAY, 400 * DAY)
-    assert found.addresses == (("127.0.0.1", 23432),)
+    assert found.invited_to == (("127.0.0.1", 23432),)
     said = loaded(tmp_path, "certificate_life = '12h'\nrejoin_within = '2d'", monkeypatch)
     assert (said.certificate_life, said.rejoin_within) == (0.5 * DAY, 2 * DAY)
     over = loaded(tmp_path, "certificate_life = '12h'", monkeypatch, BUILDTOOL_CERTIFICATE_LIFE="20s")
@@ -61,12 +61,12 @@ def test_public_addresses_stand_in_invitations_in_the_certificate_and_in_the_tra
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: tuple[tuple[str, int], ...]
 ) -> None:
     settings = loaded(tmp_path, f"public_address = {said}", monkeypatch)
-    assert settings.public_address == settings.addresses == found
+    assert settings.public_address == settings.invited_to == found
     assert {host for host, _ in found} <= set(settings.hosts)
     host = f"[{found[0][0]}]" if ":" in found[0][0] else found[0][0]
     assert settings.transfer_url == f"https://{host}:{found[0][1]}"
     over = loaded(tmp_path, f"public_address = {said}", monkeypatch, BUILDTOOL_PUBLIC_ADDRESS="x:1,y:2")
-    assert over.addresses == (("x", 1), ("y", 2))
+    assert over.invited_to == (("x", 1), ("y", 2))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.errors import Unauthorised
 from buildtool.model.access.identities import Identity
+from buildtool.model.principal import Principal
 from buildtool.programs.webserver.site import PagesSite
 from buildtool.web.access import EverythingSeen
 from buildtool.web.app import WebApp, make_urls
@@ -214,7 +215,7 @@ def run_script(data: bytes, line: Line, speaks: Callable[[], bool] = lambda: Fal
 # --- the control port ---------------------------------------------------------------------------------------------
 
 
-async def _nobody(key: str) -> Identity:
+async def _nobody(_by: Principal, key: str) -> Identity:
     raise Unauthorised(f"this metaserver does not know the key {key[:16]}")
 
 

@@ -14,6 +14,7 @@ from cryptography import x509
 from buildtool.adapters.control.decoder import Expressions, ProtocolViolation, plain
 from buildtool.adapters.control.limits import PEER, STRANGER
 from buildtool.adapters.mail.message import compose
+from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.tls.certificates import PublicKey, client_certificate
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.errors import BadTicket, DecodeError, EncodeError, UsageError
@@ -101,7 +102,7 @@ def join_lines(data: bytes) -> None:
 def join_door(data: bytes) -> None:
     """Take Join as it comes over the wire, and sign what it asks for: only a key that has signed its request."""
     message = codec.decode(enrolment_messages.Join, {"type": "Join", "token": "t", "request": data.decode("latin-1")})
-    signed = FarmSigner(_Signs()).sign(message.request, "anna", NOW)  # type: ignore[arg-type]
+    signed = FarmSigner(_Signs(), Inline()).sign(message.request, "anna", NOW)  # type: ignore[arg-type]
     expect("BEGIN CERTIFICATE" in signed.certificate and len(signed.key) == 64, "something else was signed")
 
 

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.storage.artifacts import DIGEST
 from buildtool.errors import BadUpload, StorageUnavailable, WrongDigest
+from buildtool.model.access.burnt import Burnt
 from buildtool.model.access.confirmation import MailAddress
 from buildtool.model.access.identities import Identity, Invitation
 from buildtool.model.records import (
@@ -130,6 +131,23 @@ class MemoryStore:
 
 
 @define
+class MemoryBurnt:
+    """Implements ``ports.BurntStore``. ``problem`` is raised by the next append."""
+
+    kept: list[Burnt] = field(factory=list)
+    problem: Exception | None = None
+
+    async def append(self, burnt: Sequence[Burnt]) -> None:
+        if self.problem is not None:
+            problem, self.problem = self.problem, None
+            raise problem
+        self.kept += burnt
+
+    async def read(self) -> Sequence[Burnt]:
+        return list(self.kept)
+
+
+@define
 class MemoryFiles:
     """Implements ``ports.ArtifactFiles`` and ``ArtifactRemover``: every digest is there but those ``missing``.
 
@@ -221,4 +239,4 @@ def full_disk() -> StorageUnavailable:
     return StorageUnavailable("database or disk is full")
 
 
-__all__ = ["MemoryFiles", "MemoryStore", "Performed", "WallClock", "full_disk"]
+__all__ = ["MemoryBurnt", "MemoryFiles", "MemoryStore", "Performed", "WallClock", "full_disk"]

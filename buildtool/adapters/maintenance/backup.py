@@ -49,11 +49,15 @@ class BackupContents:
 
 @define
 class Backup:
-    """A copy of the state directory ``source`` in ``target``, which must not exist or be empty."""
+    """A copy of the state directory ``source`` in ``target``, which must not exist or be empty.
+
+    ``more`` copies durably what else there is into a directory, and returns how many files that were. Raises OSError.
+    """
 
     source: Path
     target: Path
     link: Link = os.link
+    more: Callable[[Path], int] = lambda _staging: 0
     _linked: int = field(default=0, init=False)
     _copied: int = field(default=0, init=False)
     _directories: set[Path] = field(factory=set, init=False)
@@ -105,6 +109,7 @@ class Backup:
         logs = self._logs(staging / "logs")
         if (self.source / "key").exists():
             self._copy_file(self.source / "key", staging / "key")
+        self._copied += self.more(staging)
         _sync(staging / DATABASE)
         for directory in self._directories:
             sync_directory(directory)

@@ -24,6 +24,7 @@ from buildtool.adapters.storage.filesystem import (
     read_whole,
     remove,
     storage_unavailable,
+    write_whole,
 )
 from buildtool.adapters.tls.certificates import (
     CERTIFICATE_LIFE,
@@ -33,6 +34,7 @@ from buildtool.adapters.tls.certificates import (
     certificate_text,
     client_certificate,
     cross_signed,
+    is_encrypted,
     key_id,
     key_text,
     life_of,
@@ -43,12 +45,15 @@ from buildtool.adapters.tls.certificates import (
     server_certificate,
     signed_by,
 )
-from buildtool.errors import ConfigurationError
+from buildtool.errors import ConfigurationError, UsageError
 
 __all__ = ["Authority", "hosts_of", "read_identity"]
 
 REJOIN_WITHIN = 400 * DAY
 """Seconds for which those that were away still believe what they believed: as long a new authority is cross-signed."""
+
+MOST_BELIEVED = 8
+"""Most authorities that are believed at once: so many a message carries."""
 
 PEM_LIMIT = 64 * 1024
 """Most bytes of a file with keys and certificates."""
@@ -90,16 +95,20 @@ class Authority:
             raise storage_unavailable(f"read or make the keys in {directory}", error) from error
         return made
 
-    def rotate(self, now: float) -> None:
-        """Make a new authority, which signs from ``now`` (wall time) on; what older ones signed is still believed.
+    def rotate(self, now: float, within: float = REJOIN_WITHIN) -> None:
+        """Make a new authority, which signs from ``now`` (wall time) on.
 
-        Raises StorageUnavailable.
+        What older ones signed is believed for ``within`` seconds more. Raises UsageError, StorageUnavailable.
         """
+        if len(self.believed(now)) >= MOST_BELIEVED:
+            raise UsageError(
+                f"{MOST_BELIEVED} authorities are believed already: make the next when one of them no longer is"
+            )
         number = self._signers[-1].number + 1 if self._signers else 1
         fresh = new_authority(f"buildtool farm {secrets.token_hex(4)}", now)
         bridge = None
         if self._signers:
-            bridge = cross_signed(fresh.certificate, self._signers[-1].identified, now, REJOIN_WITHIN)
+            bridge = cross_signed(fresh.certificate, self._signers[-1].identified, now, within)
         text = _text(fresh, *([bridge] if bridge is not None else []))
         try:
             self._write(f"authority-{number}.pem", text, replace=False)
@@ -112,10 +121,27 @@ class Authority:
         """What identifies the authority that signs now (``key_id``)."""
         return key_id(self._signers[-1].identified.key)
 
-    @property
-    def believed(self) -> tuple[x509.Certificate, ...]:
-        """The certificates of all authorities, the one that signs now first."""
-        return tuple(one.identified.certificate for one in reversed(self._signers))
+    def believed(self, now: float) -> tuple[x509.Certificate, ...]:
+        """Return the certificates of the authorities believed at ``now`` (wall time), first of the one that signs.
+
+        One is believed until the next one's certificate by it has ended.
+        """
+        found = self._signers[-1:]
+        for older, newer in zip(self._signers[-2::-1], self._signers[:0:-1], strict=False):
+            if newer.bridge is None or life_of(newer.bridge)[1] <= now:
+                break
+            found.append(older)
+        return tuple(one.identified.certificate for one in found)
+
+    def signs_for(self, certificate: x509.Certificate) -> bool:
+        """Return whether the authority that signs now made a certificate of the farm's."""
+        try:
+            named = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        except x509.ExtensionNotFound:
+            return False
+        return named == x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            self._signers[-1].identified.key.public_key()
+        )
 
     def chain(self, now: float) -> tuple[x509.Certificate, ...]:
         """Return what leads from a certificate of the farm's to each authority that a peer may still believe.
@@ -123,7 +149,7 @@ class Authority:
         ``now`` is wall time.
         """
         bridges = [one.bridge for one in reversed(self._signers) if one.bridge is not None]
-        return (*(one for one in bridges if life_of(one)[1] > now), *self.believed)
+        return (*(one for one in bridges if life_of(one)[1] > now), *self.believed(now))
 
     def sign(self, key: PublicKey, name: str, now: float, life: float = CERTIFICATE_LIFE) -> x509.Certificate:
         """Return a certificate for a machine's or person's key, which holds for ``life`` seconds."""
@@ -136,11 +162,12 @@ class Authority:
         """
         path = self.directory / _SERVER
         try:
+            self._read()  # another process may have made another authority
             try:
                 found, _ = read_identity(path, self.disk)
             except FileNotFoundError:
                 found = None
-            if found is not None and self._serves(found, hosts, now):
+            if found is not None and self._serves(found, hosts, now, life):
                 return found
             key = new_key()
             made = Identified(key, server_certificate(self._signers[-1].identified, key.public_key(), hosts, now, life))
@@ -149,22 +176,23 @@ class Authority:
             raise storage_unavailable(f"read or make the certificate {path}", error) from error
         return made
 
-    def _serves(self, found: Identified, hosts: Sequence[str], now: float) -> bool:
+    def _serves(self, found: Identified, hosts: Sequence[str], now: float, life: float) -> bool:
         return (
             life_of(found.certificate)[0] <= now < found.renew_at()
             and set(hosts_of(found.certificate)) == set(hosts)
+            and life_of(found.certificate)[1] <= now + life
             and signed_by(found.certificate, self._signers[-1].identified.certificate)
         )
 
     def _read(self) -> None:
-        self._signers = []
+        signers = []
         for name in self.disk.names(self.directory):
             found = _AUTHORITY.fullmatch(name)
             if found is None:
                 continue
             identified, others = read_identity(self.directory / name, self.disk)
-            self._signers.append(_Signer(int(found[1]), identified, others[0] if others else None))
-        self._signers.sort(key=lambda one: one.number)
+            signers.append(_Signer(int(found[1]), identified, others[0] if others else None))
+        self._signers = sorted(signers, key=lambda one: one.number)  # at once: another thread may look
 
     def _write(self, name: str, text: bytes, *, replace: bool) -> None:
         """Make a file whole and durably; one that is there is replaced, or stays. Raises OSError."""
@@ -190,6 +218,10 @@ def read_identity(path: Path, disk: Disk) -> tuple[Identified, tuple[x509.Certif
     Raises ConfigurationError, which names the file, and OSError.
     """
     text = read_whole(disk, path, PEM_LIMIT)
+    if is_encrypted(text):
+        raise ConfigurationError(
+            f"{path} is encrypted, as in a backup: bin/metaserver restore --passphrase-file FILE makes it usable"
+        )
     try:
         key = read_key(text)
         first, *others = read_certificate(text)
@@ -211,3 +243,50 @@ def hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
 
 def _text(identified: Identified, *others: x509.Certificate) -> bytes:
     return key_text(identified.key) + certificate_text([identified.certificate, *others])
+
+
+# --- in a backup ---------------------------------------------------------------------------------------------------
+
+
+def copy_authorities(source: Path, target: Path, passphrase: bytes | None, disk: Disk) -> int:
+    """Copy all authorities durably into a directory that is there; return how many files that are.
+
+    Their keys are encrypted by ``passphrase`` where one is said. Raises ConfigurationError, OSError.
+    """
+    names = authority_files(source, disk)
+    for name in names:
+        identified, others = read_identity(source / name, disk)
+        text = key_text(identified.key, passphrase) + certificate_text([identified.certificate, *others])
+        write_whole(disk, target / name, text)
+    disk.sync_directory(target)
+    return len(names)
+
+
+def decrypt_authorities(directory: Path, passphrase: bytes, disk: Disk) -> int:
+    """Write the keys of authorities that came from a backup as they are used; return how many were encrypted.
+
+    Raises ConfigurationError for a wrong passphrase, OSError.
+    """
+    count = 0
+    for name in authority_files(directory, disk):
+        path, fresh = directory / name, directory / f".{name}.fresh"
+        text = read_whole(disk, path, PEM_LIMIT)
+        if not is_encrypted(text):
+            continue
+        try:
+            key = read_key(text, passphrase)
+        except ValueError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        write_whole(disk, fresh, key_text(key) + certificate_text(read_certificate(text)))
+        disk.rename(fresh, path)
+        count += 1
+    disk.sync_directory(directory)
+    return count
+
+
+def authority_files(directory: Path, disk: Disk) -> list[str]:
+    """Return the names of the files with authorities in a directory, none where it is not there. Raises OSError."""
+    try:
+        return sorted(name for name in disk.names(directory) if _AUTHORITY.fullmatch(name))
+    except FileNotFoundError:
+        return []

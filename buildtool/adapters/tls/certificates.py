@@ -51,6 +51,14 @@ class Identified:
     key: Key
     certificate: x509.Certificate
 
+    def begins(self) -> float:
+        """Return when the certificate begins to hold, in seconds of wall time."""
+        return life_of(self.certificate)[0]
+
+    def ends(self) -> float:
+        """Return when the certificate ends, in seconds of wall time."""
+        return life_of(self.certificate)[1]
+
     def renew_at(self) -> float:
         """Return when the certificate is to be renewed, in seconds of wall time."""
         began, ends = life_of(self.certificate)
@@ -62,18 +70,24 @@ def new_key() -> Key:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def key_text(key: Key) -> bytes:
-    """Return a private key as PEM (PKCS #8, not encrypted)."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def key_text(key: Key, passphrase: bytes | None = None) -> bytes:
+    """Return a private key as PEM (PKCS #8), encrypted where a passphrase is said."""
+    how = serialization.NoEncryption() if passphrase is None else serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
 
 
-def read_key(text: bytes) -> Key:
+def is_encrypted(text: bytes) -> bool:
+    """Return whether the private key with which a PEM text begins is encrypted (PKCS #8)."""
+    return text.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+
+
+def read_key(text: bytes, passphrase: bytes | None = None) -> Key:
     """Return the private key in a PEM text. Raises ValueError, in words, for what is none of ours."""
     try:
-        key = serialization.load_pem_private_key(text, None)
+        key = serialization.load_pem_private_key(text, passphrase)
     except (ValueError, TypeError) as error:
+        if passphrase is not None:
+            raise ValueError("its private key cannot be decrypted with this passphrase") from error
         raise ValueError("it holds no private key that can be read without a password (PEM)") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError(f"its key is {type(key).__name__}, where one of an elliptic curve (P-256) is needed")  # noqa: TRY004

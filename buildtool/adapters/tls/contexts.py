@@ -7,6 +7,7 @@ Tested by tests/adapters/tls/test_one_port.py.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -17,7 +18,8 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from buildtool.adapters.tls.certificates import Identified, ShownKey, key_id
+from buildtool.adapters.tls.certificates import Identified, ShownKey, key_id, life_of
+from buildtool.adapters.tls.words import WrongTime, time_words
 from buildtool.errors import InternalError
 from buildtool.model.addresses import is_address
 
@@ -132,10 +134,9 @@ def _select(connection: SSL.Connection, named: list[bytes]) -> bytes:
 class ClientTls:
     """A way to connect by TLS: which authorities are believed, and what is shown.
 
-    ``believed`` are the authorities; with none of them ``pinned`` says which key the authority must have (``key_id``).
-    ``identity`` is shown where there is one. ``any_time`` lets a certificate pass whose time has not come or is over:
-    the own clock may be wrong. ``protocol`` is the name for ALPN, and ``name`` is the host, sent so that a proxy can
-    tell farms apart (SNI).
+    ``believed`` are the authorities, and ``identity`` is shown where there is one. ``any_time`` lets a certificate pass
+    whose time has not come or is over: the own clock may be wrong, by ``skew`` seconds where that is known.
+    ``protocol`` is the name for ALPN, and ``name`` is the host, sent so that a proxy can tell farms apart (SNI).
     """
 
     believed: Sequence[x509.Certificate]
@@ -143,19 +144,27 @@ class ClientTls:
     any_time: bool = False
     protocol: bytes = CONTROL
     name: str = ""
+    skew: float = 0.0
     _context: SSL.Context = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         context = _context(self.believed)
         if self.identity is not None:
             _show(context, self.identity.key, self.identity.certificate, ())
-        context.set_verify(SSL.VERIFY_PEER, _pass_times if self.any_time else _pass_none)
+        context.set_verify(SSL.VERIFY_PEER, _pass_times if self.any_time else self._pass_none)
         context.set_alpn_protos([self.protocol] if self.protocol == CONTROL else [self.protocol, KNOWS_FARM])
         self._context = context
 
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Return OpenSSL's part of a new connection."""
         return named_connection(self._context, self.name)
+
+    def _pass_none(
+        self, _connection: SSL.Connection, certificate: crypto.X509, error: int, _depth: int, ok: int
+    ) -> bool:
+        if error in (EXPIRED, NOT_YET_VALID) and not ok:
+            raise WrongTime(time_words(life_of(certificate.to_cryptography()), time.time(), self.skew))
+        return bool(ok)
 
 
 def named_connection(context: SSL.Context, host: str) -> SSL.Connection:
@@ -167,10 +176,6 @@ def named_connection(context: SSL.Context, host: str) -> SSL.Connection:
 
 
 Verify = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
-
-
-def _pass_none(_connection: SSL.Connection, _certificate: crypto.X509, _error: int, _depth: int, ok: int) -> bool:
-    return bool(ok)
 
 
 def _pass_expired(_connection: SSL.Connection, _certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:

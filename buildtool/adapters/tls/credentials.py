@@ -57,12 +57,13 @@ class OwnIdentity:
     believed: tuple[x509.Certificate, ...]
     addresses: tuple[tuple[str, int], ...]
 
-    def tls(self, protocol: bytes = CONTROL, *, host: str, any_time: bool = False) -> ClientTls:
+    def tls(self, protocol: bytes = CONTROL, *, host: str, any_time: bool = False, skew: float = 0.0) -> ClientTls:
         """Return how to connect to the farm at a host.
 
-        ``any_time`` lets its certificate pass whatever this side's clock says.
+        ``any_time`` lets its certificate pass whatever this side's clock says; ``skew`` is by how many seconds the
+        metaserver's clock is known to be ahead.
         """
-        return ClientTls(self.believed, self.identified, any_time, protocol, host)
+        return ClientTls(self.believed, self.identified, any_time, protocol, host, skew)
 
 
 @define(eq=False)

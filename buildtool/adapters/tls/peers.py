@@ -11,7 +11,7 @@ from attrs import define, evolve, frozen
 
 from buildtool.adapters.tls.certificates import key_id, life_of
 from buildtool.adapters.tls.words import JOIN
-from buildtool.errors import Unauthorised
+from buildtool.errors import CertificateExpired, Unauthorised
 from buildtool.model.access.identities import Identity
 from buildtool.model.access.visitors import holder_of
 from buildtool.model.principal import Principal, PrincipalRole
@@ -46,7 +46,7 @@ class KeyHolders:
     ``known`` returns whose key it is, and raises Unauthorised for one that is unknown or revoked.
     """
 
-    known: Callable[[str], Awaitable[Identity]]
+    known: Callable[[Principal, str], Awaitable[Identity]]
     clock: Clock
 
     async def __call__(self, stranger: Principal, transport: object, hello: Hello) -> Principal:
@@ -56,12 +56,14 @@ class KeyHolders:
         shown = peer_key(transport)
         if shown is None:
             raise Unauthorised(f"this metaserver serves nobody without a key: {JOIN}")
-        identity = await self.known(shown.key)
+        identity = await self.known(stranger, shown.key)
         somebody = holder_of(identity, stranger)
         if hello.role == PrincipalRole.RENEWING.value:
             return evolve(somebody, role=PrincipalRole.RENEWING)
         if shown.expires <= self.clock.wall():
-            raise Unauthorised(f"the certificate of {identity.name} has expired: it has to be renewed first")
+            raise CertificateExpired(
+                f"the certificate of {identity.name} has expired by the metaserver's clock: it has to be renewed first"
+            )
         if hello.role != identity.role.value:
             raise Unauthorised(f"the key of {identity.name} is a {identity.role.value}'s, not a {hello.role[:40]}'s")
         return somebody

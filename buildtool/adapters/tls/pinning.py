@@ -96,11 +96,11 @@ async def pinned_authority(
     Raises Unauthorised where another farm answers, and Unavailable where none does.
     """
     for one in await chain_at(endpoint, where, clock, host):
-        if key_id(one) == fingerprint:
+        if key_id(one) == fingerprint and one.issuer == one.subject:  # and not the one by the authority before it
             return one
     raise Unauthorised(
-        f"what answers at {where} is not the metaserver of this invitation: its key is another one. "
-        "Somebody may listen in between: ask the operator"
+        f"what answers at {where} is not the metaserver of this invitation: its key is another one. Somebody may "
+        "listen in between, or the farm has moved to another authority long ago: ask the operator for a new line"
     )
 
 

@@ -5,11 +5,14 @@ Tested by tests/adapters/control/test_gateway_identities.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from attrs import define
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from buildtool.adapters.tls.authority import Authority
+from buildtool.adapters.tls.authority import REJOIN_WITHIN, Authority
 from buildtool.adapters.tls.certificates import (
     CERTIFICATE_LIFE,
     Key,
@@ -22,6 +25,7 @@ from buildtool.adapters.tls.certificates import (
     public_key,
 )
 from buildtool.errors import UsageError
+from buildtool.ports.common import Executor
 from buildtool.ports.metaserver import Signed
 
 __all__ = ["FarmSigner", "request_text"]
@@ -29,18 +33,30 @@ __all__ = ["FarmSigner", "request_text"]
 
 @define(eq=False)
 class FarmSigner:
-    """The ``ports.CertificateSigner`` of an Authority; what it signs holds for ``life`` seconds."""
+    """The ``ports.CertificateSigner`` of an Authority.
+
+    What it signs holds for ``life()`` seconds; an authority that is replaced is believed for ``within()`` seconds more.
+    ``pool`` runs what blocks.
+    """
 
     authority: Authority
-    life: float = CERTIFICATE_LIFE
+    pool: Executor
+    life: Callable[[], float] = lambda: CERTIFICATE_LIFE
+    within: Callable[[], float] = lambda: REJOIN_WITHIN
 
     @property
     def fingerprint(self) -> str:
         """The ``key_id`` of the authority that signs now."""
         return self.authority.fingerprint
 
-    def authorities(self) -> tuple[str, ...]:
-        return tuple(certificate_text([one]).decode("ascii") for one in self.authority.believed)
+    def authorities(self, now: float) -> tuple[str, ...]:
+        return tuple(certificate_text([one]).decode("ascii") for one in self.authority.believed(now))
+
+    def is_current(self, certificate: str) -> bool:
+        return self.authority.signs_for(x509.load_pem_x509_certificate(certificate.encode("ascii")))
+
+    async def rotate(self, now: float) -> None:
+        await self.pool.run(partial(self.authority.rotate, now, self.within()))
 
     def sign(self, request: str, name: str, now: float) -> Signed:
         try:
@@ -59,7 +75,7 @@ class FarmSigner:
         return self._signed(public_key(public_bytes(found.public_key())), name, now)  # type: ignore[arg-type] # it was signed here
 
     def _signed(self, key: PublicKey, name: str, now: float) -> Signed:
-        made = self.authority.sign(key, name, now, self.life)
+        made = self.authority.sign(key, name, now, self.life())
         return Signed(key_id(made), certificate_text([made]).decode("ascii"), life_of(made)[1])
 
 

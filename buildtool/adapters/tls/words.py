@@ -8,7 +8,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 from service_identity import VerificationError
 
-__all__ = ["ALERT_RECORD", "JOIN", "OTHER_PROTOCOL", "TLS_ERRORS", "speaks_tls", "tls_words"]
+from buildtool.model.text import duration_words, moment_words
 
 TLS_ERRORS = (SSL.Error, VerificationError)
 """With which a connection by TLS ends that was not made."""
@@ -37,8 +37,18 @@ _WORDS = (
 """What is in OpenSSL's reason, and what it means."""
 
 
+class WrongTime(SSL.Error):
+    """A certificate's time has not come, or is over, by this machine's clock. The message says so in words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__([("", "", words)])  # Twisted reads OpenSSL's errors as triples
+        self.words = words
+
+
 def tls_words(error: Exception) -> str:
     """Return why a connection by TLS ended."""
+    if isinstance(error, WrongTime):
+        return error.words
     if isinstance(error, VerificationError):
         return "its certificate is not for the host that was said here"
     reasons = " ".join(str(one[-1]) for one in error.args[0]) if error.args and isinstance(error.args[0], list) else ""
@@ -51,3 +61,40 @@ def tls_words(error: Exception) -> str:
 def speaks_tls(first: bytes) -> bool:
     """Return whether the first bytes of a peer are those of one that waited for a handshake of TLS in vain."""
     return first[:1] == bytes((ALERT_RECORD,)) and first[1:2] in (b"", b"\3")
+
+
+TOLERATED = 120.0
+"""Seconds by which clocks may differ before anybody is told."""
+
+
+def skew_words(skew: float, now: float) -> str:
+    """Return how far this machine's clock is off, which says ``now``: the metaserver's is ``skew`` seconds ahead of it.
+
+    Empty where that does not matter.
+    """
+    if abs(skew) <= TOLERATED:
+        return ""
+    return (
+        f"this machine's clock is {duration_words(abs(skew))} {'slow' if skew > 0 else 'fast'} "
+        f"(it says {moment_words(now)}, the metaserver's {moment_words(now + skew)}): set it"
+    )
+
+
+def time_words(life: tuple[float, float], now: float, skew: float = 0.0) -> str:
+    """Return what is wrong where a certificate does not hold ``now``; ``life`` is when it begins and ends.
+
+    Times are wall time, in seconds; ``skew`` is as in ``skew_words`` where it is known, else 0.
+    """
+    exact = skew_words(skew, now)
+    if exact:
+        return exact
+    began, ends = life
+    if now < began:
+        return (
+            f"its certificate begins {moment_words(began)} and this machine's clock says {moment_words(now)}: "
+            f"that clock is {duration_words(began - now)} slow or more, set it"
+        )
+    return (
+        f"its certificate ended {moment_words(ends)} and this machine's clock says {moment_words(now)}: "
+        f"that clock is {duration_words(now - ends)} fast or more, set it; if it is right, the metaserver's is not"
+    )

@@ -132,17 +132,14 @@ def joined(
     known_key = book.keys.get(key)
     if known_key is not None and known_key.state is KeyState.REVOKED:
         raise Unauthorised("this key was revoked and never comes back: remove it, and join with a new invitation")
-    if invitation.key == key and known_key is not None and known_key.expires > now:
-        return known_key, Change((), ())
-    if invitation.key and invitation.key != key:
-        raise Unauthorised(f"this invitation was used already, with another key: {ASK}")
-    if invitation.void:
-        raise Unauthorised(f"this invitation is void, since {invitation.void}: {ASK}")
-    if invitation.life != life:
-        raise Unauthorised(f"this invitation is from before the metaserver was restored from a backup: {ASK}")
-    if invitation.expires <= now:
-        raise Unauthorised(f"this invitation has expired: {ASK}")
-    if known_key is not None and invitation.key != key:
+    mine = known_key if invitation.key == key else None
+    if mine is not None and (mine.expires > now or invitation.expires <= now):
+        return mine, Change((), ())
+    _check_invitation(invitation, key, life, now)
+    if mine is not None:  # its first certificate has expired before it was used
+        again = evolve(mine, certificate=certificate, expires=expires)
+        return again, Change((again,), ())
+    if known_key is not None:
         raise Unauthorised(
             f"this key is {known_key.name}'s already: remove it to join anew, or go on without an invitation"
         )
@@ -153,8 +150,21 @@ def joined(
         key, invitation.name, invitation.role, KeyState.SHOWN, now, certificate, expires,
         invitation.owner, invitation.by, limits=invitation.limits,
     )  # fmt: skip
-    told = AuditEvent("joined", invitation.name, f"as {invitation.role.value} with key {key[:16]}")
+    how = f"as {invitation.role.value} with key {key[:16]}, invited by {invitation.by}"
+    told = AuditEvent("joined", invitation.name, how)
     return identity, Change((evolve(invitation, key=key), identity), (told,))
+
+
+def _check_invitation(invitation: Invitation, key: str, life: str, now: float) -> None:
+    """Raise Unauthorised for one that this key cannot use, or cannot use any more."""
+    if invitation.key and invitation.key != key:
+        raise Unauthorised(f"this invitation was used already, with another key: {ASK}")
+    if invitation.void:
+        raise Unauthorised(f"this invitation is void, since {invitation.void}: {ASK}")
+    if invitation.life != life:
+        raise Unauthorised(f"this invitation is from before the metaserver was restored from a backup: {ASK}")
+    if invitation.expires <= now:
+        raise Unauthorised(f"this invitation has expired: {ASK}")
 
 
 def refused_twice(book: Book, token: str, key: str) -> AuditEvent | None:

@@ -55,6 +55,7 @@ class Act(QuickEnum):
     INVITE = "invite"
     REVOKE = "revoke keys"
     SEE_KEYS = "see who has a key"
+    ROTATE = "move the farm to another authority"
 
     @property
     def word(self) -> str:

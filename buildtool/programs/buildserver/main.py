@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -224,7 +223,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         link = BuildServerLink(
             there.ways,
             there.where,
-            register,
+            register if there.farm is None else there.farm.noting(register),
             reactor,
             final=final,
             pace=LoginPace(most=float(said.maxdelay), retries=said.maxretries),
@@ -249,10 +248,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
         drain_signals.clear(place.stamp)
         drain = StopRequest()
         closing.callback(drain_signals.watch(reactor, place.stamp, drain))
-        renewal = None
-        if (farm := there.farm) is not None:
-            renewal = PeriodicTask("the renewal of the certificate", reactor, lambda _task: farm.keep_fresh(time.time))
-            renewal.start(0.0)
+        renewal = _renewal(there.farm, reactor)
         link.orders = server
         link.startService()
         try:
@@ -260,8 +256,7 @@ async def _served(program: _Program, reactor: ReactorBase, stop: StopRequest) ->
                 log.info("stopping: {reason}", reason=stop.reason)
                 await server.hand_back(stop.reason)
         finally:
-            if renewal is not None:
-                await renewal.stop()
+            await renewal.stop()
             deliveries.stop()
             await processes.stop_all("the build server stops")
             await link.stopService()
@@ -277,8 +272,16 @@ def _offer(settings: Settings, found: AnnouncedCapability) -> ServerOffer:
 
 def _reach(program: _Program, reactor: ReactorBase) -> Reach:
     """Return how to reach the metaserver. Raises ConfigurationError."""
-    farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own)
+    farm = None if program.own is None else FarmEndpoint(reactor, program.store, program.own, logs_in=True)
     return reach(reactor, program.addresses, farm)
+
+
+def _renewal(farm: FarmEndpoint | None, reactor: ReactorBase) -> PeriodicTask:
+    """Start to renew the certificate of a farm that was joined; return the task, which does nothing for a stranger."""
+    task = PeriodicTask("the renewal of the certificate", reactor, lambda _task: farm.keep_fresh())  # type: ignore[union-attr] # started only then
+    if farm is not None:
+        task.start(0.0)
+    return task
 
 
 async def _cleared(slots: BuildSlots, stop: StopRequest) -> bool:

@@ -150,7 +150,8 @@ def _made(settings: Callable[[], Settings], clock: Clock) -> Callable[[], Certif
 
     def made() -> Certificates:
         now = clock.wall()
-        return authority.server(settings().hosts, now), authority.chain(now), authority.believed
+        shown = authority.server(settings().hosts, now, settings().certificate_life)
+        return shown, authority.chain(now), authority.believed(now)
 
     return made
 

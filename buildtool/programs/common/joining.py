@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -25,16 +26,21 @@ from buildtool.adapters.tls.contexts import ANY_HTTP, ClientTls
 from buildtool.adapters.tls.credentials import CredentialStore, OwnIdentity
 from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import request_text
+from buildtool.adapters.tls.words import skew_words
 from buildtool.errors import Unavailable, UsageError
 from buildtool.model.access.join_line import LINE_LIMIT, JoinLine, read_join_line
 from buildtool.model.addresses import at_port
 from buildtool.model.principal import PrincipalRole
 from buildtool.protocol.enrolment import Credentials, Join, Renew
+from buildtool.protocol.messages import Register
 
 log = Logger()
 
 LOOK_EVERY = 3_600.0
 """Seconds between two looks whether a certificate is to be renewed, at most."""
+
+RETRY = 60.0
+"""Seconds until a renewal that failed is tried again, at most."""
 
 __all__ = ["FarmEndpoint", "join", "renew"]
 
@@ -74,11 +80,10 @@ def _people() -> Path:
 
 
 async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) -> FarmEndpoint | None:
-    """Return who this side is at a metaserver at one of these addresses, with a certificate that holds.
+    """Return who this side is at a metaserver at one of these addresses.
 
     None is for a stranger.
-
-    Raises what ``renew`` does.
+    Raises ConfigurationError.
     """
     try:
         places = sorted(_people().iterdir())
@@ -88,9 +93,7 @@ async def farm_at(reactor: ReactorBase, addresses: Collection[tuple[str, int]]) 
         store = CredentialStore(place)
         own = store.load()
         if own is not None and not set(addresses).isdisjoint(own.addresses):
-            farm = FarmEndpoint(reactor, store, own)
-            await farm.keep_fresh(time.time)
-            return farm
+            return FarmEndpoint(reactor, store, own)
     return None
 
 
@@ -118,8 +121,12 @@ async def join(reactor: ReactorBase, line: JoinLine, store: CredentialStore) -> 
     raise problem
 
 
-async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) -> OwnIdentity:
-    """Return the next certificate of the own key, once it is kept. Raises Unauthorised, Unavailable."""
+async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) -> tuple[OwnIdentity, float]:
+    """Return the own key with its next certificate, once that is kept, and what the metaserver's clock says.
+
+    That is 0 from one that does not tell. Whatever this side's clock says, the farm's certificate passes: nothing else
+    is asked here. Raises Unauthorised, Unavailable.
+    """
     timers = IReactorTime(reactor)
     problem = Unavailable("no address of the metaserver is known")
     for host, port in own.addresses:
@@ -134,7 +141,7 @@ async def renew(reactor: ReactorBase, store: CredentialStore, own: OwnIdentity) 
             told = await session.ask(Renew(), Credentials)
         finally:
             session.close()
-        return store.keep(told, own.addresses)
+        return store.keep(told, own.addresses), told.now
     raise problem
 
 
@@ -146,24 +153,80 @@ async def _greeted(
 
 @define(eq=False)
 class FarmEndpoint:
-    """The identity of this side at a farm that it joined, for as long as it runs. ``keep_fresh`` renews it."""
+    """The identity of this side at a farm that it joined, for as long as it runs.
+
+    A certificate that is due is renewed before a connection is made, and by ``keep_fresh``. ``clock`` returns wall
+    time; ``logs_in`` says that ``let_in`` will be called, and ``renews`` whether connecting renews.
+    """
 
     reactor: ReactorBase
     store: CredentialStore
     own: OwnIdentity
+    clock: Callable[[], float] = time.time
+    logs_in: bool = False
+    renews: bool = True
+    skew: float = field(default=0.0, init=False)
+    """By how many seconds the metaserver's clock was ahead at the last renewal."""
+
+    _refused: bool = field(default=False, init=False)
+    _quiet_until: float = field(default=0.0, init=False)
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     def transfers(self, host: str, port: int) -> ClientTls | None:
         """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
-        return self.own.tls(ANY_HTTP, host=host) if any(host == one for one, _ in self.own.addresses) else None
+        return (
+            self.own.tls(ANY_HTTP, host=host, skew=self.skew)
+            if any(host == one for one, _ in self.own.addresses)
+            else None
+        )
 
-    async def keep_fresh(self, now: Callable[[], float]) -> float:
-        """Renew the certificate where it is time; return in how many seconds to look again."""
-        due = self.own.identified.renew_at() - now()
-        if due > 0:
-            return min(due, LOOK_EVERY)
-        self.own = await renew(self.reactor, self.store, self.own)
-        log.info("the key of {name} has its next certificate", name=self.own.name)
-        return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - now()))
+    def let_in(self) -> None:
+        """Take in that the metaserver has let this side in on the last connection.
+
+        Where it did not, a clock may be wrong, so the certificate is renewed before the next: that tells.
+        """
+        self._refused = False
+
+    def noting(self, register: Callable[[], Register]) -> Callable[[], Register]:
+        """Return what makes the message of a login, and takes in that one can be made."""
+
+        def made() -> Register:
+            self.let_in()
+            return register()
+
+        return made
+
+    async def keep_fresh(self) -> float:
+        """Renew the certificate where it is time; return in how many seconds to look again. Raises Unauthorised."""
+        try:
+            await self._renew_where_due()
+        except Unavailable as error:
+            left = self.own.identified.ends() - self._now()
+            log.warn("the certificate is not renewed yet: {error}", error=error)
+            return max(1.0, min(RETRY, left / 4)) if left > 0 else RETRY
+        return max(1.0, min(LOOK_EVERY, self.own.identified.renew_at() - self._now()))
+
+    def _now(self) -> float:
+        """Return what the metaserver's clock says, as far as that is known."""
+        return self.clock() + self.skew
+
+    def _is_due(self) -> bool:
+        """Return whether it is time to renew, or this side's clock cannot be right: the certificate begins later."""
+        now = self._now()
+        doubtful = self._refused and self.reactor.seconds() >= self._quiet_until
+        return doubtful or now >= self.own.identified.renew_at() or now < self.own.identified.begins()
+
+    async def _renew_where_due(self) -> None:
+        async with _held(self._lock):
+            if not self._is_due():
+                return
+            self.own, theirs = await renew(self.reactor, self.store, self.own)
+            self._refused, self._quiet_until = False, self.reactor.seconds() + RETRY
+            now = self.clock()
+            self.skew = theirs - now if theirs else 0.0
+            log.info("the key of {name} has its next certificate", name=self.own.name)
+            if words := skew_words(self.skew, now):
+                log.warn("{words}", words=words)
 
     def with_key(self, endpoint: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
         """Return an endpoint of which each connection speaks TLS and shows the certificate that ``own`` has by then.
@@ -174,8 +237,17 @@ class FarmEndpoint:
 
     async def connected(self, endpoint: IStreamClientEndpoint, host: str, factory: IProtocolFactory) -> IProtocol:
         """Return the protocol of a connection to an endpoint that is the farm's, at a host."""
-        connecting: Deferred[IProtocol] = wrapClientTLS(self.own.tls(host=host), endpoint).connect(factory)
-        return await connecting
+        try:
+            if self.renews:
+                await self._renew_where_due()
+        except Unavailable:
+            if self._now() >= self.own.identified.ends():
+                raise
+        tls = self.own.tls(host=host, skew=self.skew)
+        connecting: Deferred[IProtocol] = wrapClientTLS(tls, endpoint).connect(factory)
+        made = await connecting
+        self._refused = self.logs_in  # until ``let_in``
+        return made
 
 
 @implementer(IStreamClientEndpoint)
@@ -188,3 +260,12 @@ class _WithKey:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Return a Deferred of the protocol that is connected."""
         return Deferred.fromCoroutine(self.farm.connected(self.endpoint, self.host, protocolFactory))
+
+
+@asynccontextmanager
+async def _held(lock: DeferredLock) -> AsyncIterator[None]:
+    await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -13,7 +13,8 @@ from twisted.web.server import Request
 from buildtool.adapters.http.routes import IncomingRequest
 from buildtool.adapters.tls.peers import peer_key
 from buildtool.concurrency.bounded_cache import BoundedCache
-from buildtool.configuration.settings import Settings, Trusted
+from buildtool.configuration.key_settings import Trusted
+from buildtool.configuration.settings import Settings
 from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor

@@ -33,8 +33,8 @@ from buildtool.model.checkup.machine import ToolFacts, judge_open_files, judge_t
 from buildtool.model.checkup.packages import COMMON
 from buildtool.model.checkup.verdicts import CheckResult, fine, problem, warning
 from buildtool.programs.doctors.visiting import MIB, disk_result, families, report
+from buildtool.programs.metaserver.access.restoring import KEYS
 from buildtool.programs.metaserver.checking import apart
-from buildtool.programs.metaserver.identities import DIRECTORY
 
 OPEN_FILES = 4_096
 """Files and connections at once: what the control port and the transfer port bound, pages, and room for files."""
@@ -58,7 +58,7 @@ def doctor(load: Callable[[], Settings], said: argparse.Namespace) -> int:
         _projects(settings),
         *(judge_name(name_facts(host)) for host in _hosts(settings)),
         *_ports(settings),
-        *_keys(settings.state_dir / DIRECTORY, time.time()),
+        *_keys(settings.state_dir / KEYS, time.time()),
         *_own_certificate(settings, time.time()),
         _database(settings.state_dir / DATABASE),
         disk_result("state_dir", settings.state_dir, LOW, NEED),
@@ -150,7 +150,11 @@ def _keys(directory: Path, now: float) -> list[CheckResult]:
             if mode & _OTHERS:
                 results.append(problem("keys", f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}"))
             began, ends = life_of(identity.certificate)
-            mend = "restart the metaserver: it renews that" if path.name == "server.pem" else "move to a new authority"
+            mend = (
+                "restart the metaserver: it renews that"
+                if path.name == "server.pem"
+                else "bin/metaserver rotate-ca moves the farm to a new one"
+            )
             results.append(judge_life(path.name, began, ends, now, mend))
             if path.name.startswith("authority-"):
                 results.append(fine("fingerprint", f"{path.name} is sha256:{key_id(identity.key)}"))

@@ -82,6 +82,7 @@ async def _visited(
 ) -> list[CheckResult]:
     results: list[CheckResult] = []
     if farm is not None:
+        farm.renews = False  # it looks, and changes nothing
         began, ends = life_of(farm.own.identified.certificate)
         results.append(judge_own(OwnFacts(farm.own.name, str(farm.store.directory), began, ends), time.time()))
     for one in going.addresses:

@@ -7,31 +7,36 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildtool.adapters.control.gateway import Identify, anybody
-from buildtool.adapters.tls.authority import Authority
+from buildtool.adapters.storage.filesystem import RealDisk
+from buildtool.adapters.tls import burnt_file
+from buildtool.adapters.tls.authority import Authority, authority_files
+from buildtool.adapters.tls.burnt_file import BurntFile
+from buildtool.adapters.tls.confirmed_keys import ConfirmedKeys
 from buildtool.adapters.tls.contexts import ServerTls
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.signer import FarmSigner
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.errors import ConfigurationError
 from buildtool.metaserver.accounts import AccountService, open_accounts
-from buildtool.model.access.identities import Identity
-from buildtool.model.principal import PrincipalRole
-from buildtool.ports.common import Clock
+from buildtool.model.access.identities import Identity, KeyState
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.model.records import AuditEvent
+from buildtool.ports.common import Clock, Executor
 from buildtool.ports.metaserver import BrokerStore, Handlers
+from buildtool.programs.metaserver.access.restoring import KEYS, lost_authority
+from buildtool.protocol.enrolment import RotateAuthority
+from buildtool.protocol.operator import ActionResult
 
 log = Logger()
-
-DIRECTORY = "tls"
-"""Where keys and certificates lie in the state directory."""
-
-DAY = 86_400.0
-REJOIN_WITHIN = 400 * DAY
 
 LOOK_EVERY = 3_600.0
 """Seconds between two looks whether the metaserver's certificate is to be renewed, at most."""
@@ -44,6 +49,7 @@ class FarmIdentities:
     configuration: CurrentConfiguration
     clock: Clock
     timers: IReactorTime
+    pool: Executor
     authority: Authority
     tls: ServerTls
     accounts: AccountService
@@ -63,41 +69,93 @@ class FarmIdentities:
         codes = self.accounts.codes.handlers if self.accounts.codes is not None else {}
         return {**self.accounts.joining, **self.accounts.keeping, **codes}
 
+    @property
+    def operating(self) -> Handlers:
+        """What an operator may ask."""
+        return {**self.accounts.operating, RotateAuthority: self._rotate}
+
+    async def _rotate(self, by: Principal, message: RotateAuthority) -> ActionResult:
+        told = await self.accounts.rotate(by, message)
+        await self.refresh()
+        return told
+
     async def look(self, _task: PeriodicTask) -> float:
         """Renew the metaserver's certificate where it is time; return in how many seconds to look again."""
-        now = self.clock.wall()
-        shown = self.authority.server(self.configuration.settings.hosts, now)
+        return await self.refresh()
+
+    async def refresh(self) -> float:
+        """Show and believe from the next connection on what is right by now; return for how many seconds it will be.
+
+        Raises ConfigurationError, StorageUnavailable.
+        """
+        now, settings = self.clock.wall(), self.configuration.settings
+        serve = partial(self.authority.server, settings.hosts, now, settings.certificate_life)
+        shown = await self.pool.run(serve)
+        chain, believed = self.authority.chain(now), self.authority.believed(now)
         if shown.certificate != self.tls.identity.certificate:
-            self.tls.take(shown, self.authority.chain(now), self.authority.believed)
             log.info("the metaserver has a new certificate; connections that there are go on")
+        if (shown.certificate, chain, believed) != (self.tls.identity.certificate, self.tls.chain, self.tls.believed):
+            self.tls.take(shown, chain, believed)
         return max(1.0, min(LOOK_EVERY, shown.renew_at() - now))
 
 
 async def open_identities(
     configuration: CurrentConfiguration, store: BrokerStore, life: str, clock: Clock, timers: IReactorTime,
-    ended: Callable[[str, str], None],
+    pool: Executor, ended: Callable[[str, str], None],
 ) -> FarmIdentities:  # fmt: skip
     """Return the identities of a farm whose metaserver's incarnation is ``life``.
 
-    ``ended`` is called with a key that was revoked, and why.
+    ``pool`` runs what blocks; ``ended`` is called with a key that was revoked, and why.
     Raises ConfigurationError, StorageUnavailable.
     """
     settings, now = configuration.settings, clock.wall()
-    authority = Authority.load(settings.state_dir / DIRECTORY, now)
-    tls = ServerTls(authority.server(settings.hosts, now), authority.chain(now), authority.believed)
-    accounts = await open_accounts(
-        AccountService(
-            store,
-            clock,
-            FarmSigner(authority),
-            life,
-            lambda: [(configuration.settings.host, configuration.settings.pb_port)],
-            ended,
-            REJOIN_WITHIN,
-            lambda: secrets.token_urlsafe(24),
-        )
+    place = settings.state_dir / KEYS
+    confirmer = await _settled(place, store, life)
+    authority = Authority.load(place, now)
+    shown = authority.server(settings.hosts, now, settings.certificate_life)
+    tls = ServerTls(shown, authority.chain(now), authority.believed(now))
+    signer = FarmSigner(
+        authority, pool,
+        lambda: configuration.settings.certificate_life, lambda: configuration.settings.rejoin_within,
+    )  # fmt: skip
+    service = AccountService(
+        store,
+        clock,
+        signer,
+        life,
+        lambda: configuration.settings.invited_to,
+        ended,
+        lambda: configuration.settings.rejoin_within,
+        lambda: secrets.token_urlsafe(24),
+        BurntFile(place / burnt_file.NAME, pool),
     )
-    return FarmIdentities(configuration, clock, timers, authority, tls, accounts)
+    accounts = await open_accounts(service)
+    if confirmer:
+        await store.commit((), (AuditEvent("keys-confirmed", "farm", f"after a restore, by {confirmer}"),), now)
+    ConfirmedKeys(place).settle(life)
+    return FarmIdentities(configuration, clock, timers, pool, authority, tls, accounts)
+
+
+async def _settled(place: Path, store: BrokerStore, life: str) -> str:
+    """Return who has confirmed the keys of a database that was restored; empty where nobody had to.
+
+    Raises ConfigurationError while somebody has to, or where the authority is missing that the keys' holders believe.
+    """
+    keys = [one for one in await store.accounts() if isinstance(one, Identity) and one.state is not KeyState.REVOKED]
+    confirmed = ConfirmedKeys(place)
+    confirmer = confirmed.pending()
+    if not keys or confirmer:
+        return confirmer
+    if confirmed.life() == life:
+        if not authority_files(place, RealDisk()):
+            how = "bin/metaserver restore --confirm-keys --new-authority"
+            raise ConfigurationError(lost_authority(place, how))
+        return ""
+    raise ConfigurationError(
+        f"{place.parent} was restored or copied, so which of its {len(keys)} keys were revoked since is not known, and "
+        f"none is believed: say bin/metaserver restore --revocations FILE, with {KEYS}/{burnt_file.NAME} of the "
+        "directory before, or bin/metaserver restore to see the keys and confirm them"
+    )
 
 
 def identify_by(found: FarmIdentities | None, clock: Clock) -> Identify:
@@ -105,10 +163,7 @@ def identify_by(found: FarmIdentities | None, clock: Clock) -> Identify:
     if found is None:
         return anybody
 
-    async def known(key: str) -> Identity:
-        return await found.accounts.known(key)
-
-    return KeyHolders(known, clock)
+    return KeyHolders(found.accounts.known, clock)
 
 
 def offered(
@@ -120,4 +175,4 @@ def offered(
     """
     if found is None:
         return {}, {}, lambda _server: "", lambda _key: None
-    return found.keys, found.accounts.operating, found.owner_of, found.holder
+    return found.keys, found.operating, found.owner_of, found.holder

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +17,23 @@ from buildtool.adapters.maintenance.backup import Backup, BackupContents
 from buildtool.adapters.maintenance.fsck import Fsck, FsckReport
 from buildtool.adapters.sql.sqlite import there_is
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
+from buildtool.adapters.storage.filesystem import RealDisk, read_whole, write_whole
+from buildtool.adapters.tls import burnt_file
+from buildtool.adapters.tls.authority import copy_authorities
 from buildtool.configuration.settings import Settings, load_settings
-from buildtool.errors import StorageUnavailable
-from buildtool.model.text import size_words
+from buildtool.errors import StorageUnavailable, UsageError
+from buildtool.model.text import printable, size_words
 from buildtool.programs.common.output import complain, say
 from buildtool.programs.common.program import EXIT_CODES, EXIT_OK, EXIT_REFUSED, EXIT_UNAVAILABLE
-from buildtool.programs.common.subcommands import How, Subcommand, switch
+from buildtool.programs.common.subcommands import How, Subcommand, switch, valued
+from buildtool.programs.metaserver.access.restoring import KEYS, Restoring
 
 T = TypeVar("T")
 
 EXIT_DAMAGED = 10
+
+PASSPHRASE_LIMIT = 1_000
+"""Most bytes of a passphrase."""
 
 METASERVER_CODES = {
     **EXIT_CODES,
@@ -59,8 +67,13 @@ def _fsck(said: argparse.Namespace) -> int:
 
 def _backup(said: argparse.Namespace) -> int:
     """Copy the state directory, say what was copied, and return the exit code. Raises BuildToolError."""
-    target: Path = said.target
-    copied = _interruptible(Backup(_settings(said).state_dir, target).run())
+    target, source = Path(said.target), _settings(said).state_dir
+    passphrase = None if said.passphrase_file is None else _passphrase(said.passphrase_file)
+
+    def more(staging: Path) -> int:
+        return _copy_keys(source / KEYS, staging / KEYS, passphrase, wanted=said.with_keys or passphrase is not None)
+
+    copied = _interruptible(Backup(source, target, more=more).run())
     if copied is None:
         return _EXIT_INTERRUPTED
     say(json.dumps({"directory": str(target), **asdict(copied)}) if said.json else _copied_line(target, copied))
@@ -72,7 +85,52 @@ def _settings(said: argparse.Namespace) -> Settings:
     return load_settings(said.config, secrets=False)
 
 
-OPTIONS: Mapping[str, How] = {"--repair": switch("mend what can be mended safely")}
+def _copy_keys(source: Path, target: Path, passphrase: bytes | None, *, wanted: bool) -> int:
+    """Copy what is burnt, and the authority's keys where they are wanted; return how many files that is."""
+    disk, count = RealDisk(), 0
+    target.mkdir(mode=0o700)
+    with suppress(FileNotFoundError):
+        write_whole(disk, target / burnt_file.NAME, read_whole(disk, source / burnt_file.NAME, burnt_file.MOST))
+        count = 1
+    return count + (copy_authorities(source, target, passphrase, disk) if wanted else 0)
+
+
+def _passphrase(path: Path) -> bytes:
+    """Return the first line of a file. Raises UsageError for one that cannot be read or is empty."""
+    try:
+        first = path.read_bytes()[:PASSPHRASE_LIMIT].split(b"\n", 1)[0].rstrip(b"\r")
+    except OSError as error:
+        raise UsageError(f"--passphrase-file {path} cannot be read: {error.strerror}") from error
+    if not first:
+        raise UsageError(f"--passphrase-file {path} has no passphrase in its first line")
+    return first
+
+
+def _restore(said: argparse.Namespace) -> int:
+    """Confirm the keys of a state directory that was restored, and return the exit code. Raises BuildToolError."""
+    directory = _settings(said).state_dir
+    if not there_is(directory / DATABASE):
+        raise StorageUnavailable(f"there is no database in {directory}: put a backup in its place first")
+    passphrase = None if said.passphrase_file is None else _passphrase(said.passphrase_file)
+    with DirectoryLock(directory, "metaserver restore"):
+        restoring = Restoring(directory, said.revocations, passphrase, new_authority=said.new_authority)
+        told = _interruptible(restoring.run(confirm=said.confirm_keys))
+    if told is None:
+        return _EXIT_INTERRUPTED
+    say(json.dumps(asdict(told)) if said.json else "\n".join(map(printable, told.lines())))
+    return EXIT_OK
+
+
+OPTIONS: Mapping[str, How] = {
+    "--repair": switch("mend what can be mended safely"),
+    "--with-keys": switch("take the keys of the farm's authority along, as they are"),
+    "--passphrase-file": valued("take the authority's keys along, encrypted by the first line of FILE", "FILE", Path),
+    "--revocations": valued(
+        f"believe all keys but those that FILE revokes: {KEYS}/{burnt_file.NAME} of the directory before", "FILE", Path
+    ),
+    "--confirm-keys": switch("believe all keys that are listed"),
+    "--new-authority": switch("go on without the authority that the machines believe: they have to join anew"),
+}
 """The options of the commands below, beside ``--json``."""
 
 COMMANDS = (
@@ -82,7 +140,12 @@ COMMANDS = (
     ),
     Subcommand(
         "backup", "copy the state directory to DIR, also while it is used", "backup /backup/2026-11-20",
-        _backup, "DIR", Path, ("--json",),
+        _backup, "DIR", Path, ("--with-keys", "--passphrase-file", "--json"),
+    ),
+    Subcommand(
+        "restore", "say which keys are believed in a state directory that was put back or copied",
+        "restore --revocations /srv/old/tls/revoked.jsonl", _restore,
+        options=("--revocations", "--confirm-keys", "--passphrase-file", "--new-authority", "--json"),
     ),
 )  # fmt: skip
 """What can be done with a state directory."""

@@ -19,13 +19,20 @@ from buildtool.adapters.control.client import Session
 from buildtool.adapters.control.operator_endpoint import at_control_socket, connect_operator
 from buildtool.adapters.storage.directory_lock import holder
 from buildtool.configuration.settings import Settings, load_settings
-from buildtool.errors import NotRunning, Unavailable
+from buildtool.errors import NotRunning, Unavailable, UsageError
 from buildtool.model.addresses import valid_address
-from buildtool.model.text import duration_words, moment_words, printable
+from buildtool.model.text import duration_of, duration_words, moment_words, printable
 from buildtool.programs.common.output import say
 from buildtool.programs.common.program import EXIT_OK, StopRequest, run
 from buildtool.programs.common.subcommands import How, Several, Subcommand, number, switch, valued
-from buildtool.protocol.enrolment import AskIdentities, Identities, InvitationLine, InviteOne, RevokeOne
+from buildtool.protocol.enrolment import (
+    AskIdentities,
+    Identities,
+    InvitationLine,
+    InviteOne,
+    RevokeOne,
+    RotateAuthority,
+)
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -108,15 +115,14 @@ class Acting:
 
 
 _WHY = ("--reason",)
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def _lasts(text: str) -> float:
     """Return seconds for a text such as 24h. Raises ArgumentTypeError."""
-    digits, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not (digits.isascii() and digits.isdigit() and len(digits) < 8):  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no time: say 30m, 24h or 7d")
-    return int(digits) * _UNITS[unit]
+    try:
+        return duration_of(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 OPTIONS: Mapping[str, How] = {
@@ -152,12 +158,16 @@ def identity_lines(told: Identities) -> list[str]:
             one.key[:16] or "-",
             f"until {moment_words(one.expires)}",
             one.owner,
+            "old authority" if one.old_authority else "",
             one.reason,
         )
         for one in told.found
     ]
     widths = [max(map(len, texts)) for texts in zip(*rows, strict=True)]
     found = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    old = sum(one.old_authority for one in told.found)
+    if old:
+        found.append(f"{old} still carry a certificate of the old authority; they move over at their next renewal")
     return [*found, "there are more: --json with --after NAME"] if told.more else found
 
 
@@ -305,6 +315,10 @@ ACTS = (
     Acting(
         "list", "show who has a key, and who is invited", "--json", lambda _said: AskIdentities(),
         answer=Answer(Identities, identity_lines),
+    ),
+    Acting(
+        "rotate-ca", "make a new authority, to which everybody who joined moves over by themselves", "",
+        lambda _said: RotateAuthority(),
     ),
     Acting(
         "revoke", "let whoever has this name in no more: its connection ends at once, its key never comes back",

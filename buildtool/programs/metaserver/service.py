@@ -173,7 +173,7 @@ class Metaserver:
         keeping = Housekeeping(settings.state_dir, stored.database, artifacts, logs, stored.threads, timers)
         status_reader = RequestStatusReader(state, store, addresses, stored.keys, clock.wall)
         tickets, removal = TicketOffice(configuration, clock, stored.keys), keeping.removal
-        identities = await self._identities(store, stored.keys.incarnations.current, clock, timers)
+        identities = await self._identities(store, stored, clock, timers)
         gateway = self._gateway(identities, clock, timers)
         effects = EffectPerformer(
             gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, timers
@@ -244,7 +244,7 @@ class Metaserver:
         return Gateway(timers, silence=silence, identify=identify_by(identities, clock), limits=bounds)
 
     async def _identities(
-        self, store: BrokerStore, life: str, clock: Clock, timers: IReactorTime
+        self, store: BrokerStore, stored: OpenState, clock: Clock, timers: IReactorTime
     ) -> FarmIdentities | None:
         """Return who is known by key, or None where everybody is trusted who can connect."""
         if not self.configuration.settings.needs_keys:
@@ -253,7 +253,8 @@ class Metaserver:
         def ended(key: str, why: str) -> None:
             self._ended(key, why)
 
-        return await open_identities(self.configuration, store, life, clock, timers, ended)
+        life = stored.keys.incarnations.current
+        return await open_identities(self.configuration, store, life, clock, timers, stored.threads, ended)
 
     def _serve(
         self,
@@ -283,6 +284,7 @@ class Metaserver:
             ports.listen(Part.CONTROL, control)
         else:
             self._ended = gateway.end_key
+            keeping.conditions.sources = (*keeping.conditions.sources, identities.accounts.problems)
             tasks.append(keeping.task("the renewal of the certificate", identities.look))
             ports.listen(Part.CONTROL, tls.listener({CONTROL: control, ANY_HTTP: OneSite(site, pages)}))
 

@@ -10,8 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
+from buildtool.configuration.key_settings import Trusted
 from buildtool.configuration.mail_settings import MailSettings
-from buildtool.configuration.settings import Trusted
 from buildtool.errors import LimitReached, StorageUnavailable, Unauthorised, UsageError
 from buildtool.metaserver.access.admittance import Admittance
 from buildtool.metaserver.access.mailed_codes import MailedCodes, code_words, open_codes

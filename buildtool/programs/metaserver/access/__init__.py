@@ -1,0 +1,1 @@
+"""Who is known to a metaserver: what is settled beside its running."""

@@ -1,0 +1,135 @@
+"""Joining, and connecting as who has joined: certificates are renewed in time, and a wrong clock is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.interfaces import IReactorTime
+
+from buildtool.adapters.control.client import Session, greet
+from buildtool.adapters.tls.certificates import Identified, key_id, new_key, server_certificate
+from buildtool.adapters.tls.credentials import CredentialStore
+from buildtool.adapters.tls.words import skew_words, time_words
+from buildtool.errors import Unauthorised, Unavailable
+from buildtool.model.access.join_line import read_join_line
+from buildtool.programs.common.joining import FarmEndpoint, join
+from buildtool.protocol.enrolment import RevokeOne
+from tests.adapters.control.test_gateway_identities import DAY, OPERATOR, KeyedCase
+
+YEAR = 365 * DAY
+
+
+class JoinedCase(KeyedCase):
+    """A farm that this side has joined, as who it connects."""
+
+    async def _farm(self, life: float = 30 * DAY, **said: Any) -> FarmEndpoint:
+        from twisted.internet import reactor
+
+        await self._serve(life)
+        self.accounts.rejoin_within = lambda: 20 * YEAR
+        store = CredentialStore(self._path("identity"))
+        own = await join(reactor, read_join_line(await self._invite()), store)  # type: ignore[arg-type] # it is the real one
+        return FarmEndpoint(reactor, store, own, **said)  # type: ignore[arg-type] # as above
+
+    async def _login(self, farm: FarmEndpoint) -> Session:
+        from twisted.internet import reactor
+
+        there = farm.with_key(self._endpoint(), "127.0.0.1")
+        session = await greet(there, "there", "build server", IReactorTime(reactor))
+        self.addCleanup(session.close)
+        farm.let_in()
+        return session
+
+    def _shown_in(self, seconds: float) -> None:
+        """Show a certificate that is made in so many seconds, as to a client whose clock is wrong by that."""
+        key, when = new_key(), self.now.wall() + seconds
+        signer = self.authority._signers[-1].identified
+        shown = Identified(key, server_certificate(signer, key.public_key(), ["127.0.0.1"], when, DAY))
+        self.tls.take(shown, self.authority.chain(self.now.wall()), self.authority.believed(self.now.wall()))
+
+    async def test_a_certificate_is_renewed_at_two_thirds_of_its_life_before_it_is_shown(self) -> None:
+        times = [self._wall()]
+        farm = await self._farm(clock=lambda: times[0])
+        first = farm.own.identified
+        assert 3_500 < await farm.keep_fresh() <= 3_600
+        await self._login(farm)
+        assert farm.own.identified == first
+        times[0] = first.renew_at() + 1
+        self.now.moved = times[0] - self._wall()
+        assert await farm.keep_fresh() > 1
+        assert key_id(farm.own.identified.key) == key_id(first.key)
+        assert farm.own.identified.ends() > first.ends()
+        found = farm.store.load()
+        assert found is not None
+        assert found.identified.certificate == farm.own.identified.certificate
+
+    async def test_while_the_metaserver_is_away_a_certificate_that_is_due_goes_on_to_be_used(self) -> None:
+        times = [self._wall()]
+        farm = await self._farm(clock=lambda: times[0])
+        times[0] = farm.own.identified.renew_at() + 1
+        await self.listening.stopListening()
+        delay = await farm.keep_fresh()
+        assert 1 <= delay <= 60
+        with pytest.raises(Unavailable, match="nothing listens there"):
+            await self._login(farm)
+        times[0] = farm.own.identified.ends() + 1
+        assert await farm.keep_fresh() == 60
+
+    async def test_a_login_that_was_refused_since_the_certificate_had_expired_there_renews_it_for_the_next(
+        self,
+    ) -> None:
+        """The own clock is slow: by it the certificate still holds."""
+        farm = await self._farm(life=DAY, logs_in=True)
+        self.now.moved = 2 * DAY
+        with pytest.raises(Unauthorised, match="has expired by the metaserver's clock"):
+            await self._login(farm)
+        assert farm.skew == 0
+        with pytest.raises(Unavailable, match="clock"):
+            await self._login(farm)  # what was made now has not begun by this machine's clock, which is the test's too
+        assert farm.skew == pytest.approx(2 * DAY, abs=30)
+
+    async def test_a_clock_that_is_slow_by_years_is_told_and_renews_all_the_same(self) -> None:
+        farm = await self._farm(logs_in=True)
+        self._shown_in(3 * YEAR)
+        with pytest.raises(Unavailable, match=r"that clock is 1095 days slow or more, set it"):
+            await self._login(farm)
+        self.now.moved = 3 * YEAR
+        with pytest.raises(Unavailable, match=r"this machine's clock is 1095 days slow \(it says .*\): set it"):
+            await self._login(farm)
+
+    async def test_a_clock_that_is_fast_by_years_is_told_and_renews_all_the_same(self) -> None:
+        farm = await self._farm(logs_in=True)
+        self._shown_in(-3 * YEAR)
+        with pytest.raises(Unavailable, match=r"that clock is 1094 days fast or more, set it"):
+            await self._login(farm)
+        self.now.moved = -3 * YEAR
+        with pytest.raises(Unavailable, match=r"this machine's clock is 1095 days fast \(it says .*\): set it"):
+            await self._login(farm)
+
+    async def test_whoever_was_revoked_is_told_so_when_the_certificate_is_due(self) -> None:
+        times = [self._wall()]
+        farm = await self._farm(clock=lambda: times[0])
+        await self._login(farm)
+        await self.accounts.revoke(OPERATOR, RevokeOne("anna", "it was sold"))
+        times[0] = farm.own.identified.ends() + YEAR
+        with pytest.raises(Unauthorised, match="it was sold"):
+            await self._login(farm)
+
+    def _wall(self) -> float:
+        import time
+
+        return time.time()
+
+
+def test_clocks_that_differ_a_little_are_nothing_to_tell() -> None:
+    assert skew_words(60, 1e9) == ""
+    assert "slow" in skew_words(600, 1e9)
+    assert "fast" in skew_words(-600, 1e9)
+
+
+def test_how_far_a_clock_is_off_at_least_follows_from_the_certificate_and_exactly_from_the_metaserver() -> None:
+    life = (1e9, 1e9 + DAY)
+    assert "10 days slow or more" in time_words(life, 1e9 - 10 * DAY)
+    assert "9 days fast or more" in time_words(life, 1e9 + 10 * DAY)
+    assert time_words(life, 1e9, 12 * DAY).startswith("this machine's clock is 12 days slow")
