@@ -321,6 +321,15 @@ def test_a_taken_port_is_one_line_that_names_port_and_setting(tmp_path: Path) ->
     assert flagged.stderr.endswith("stop that one, or give --port a free port\n")
 
 
+def test_a_port_is_refused_where_the_pages_listen_on_a_socket_in_the_file_system(tmp_path: Path) -> None:
+    path = configure(tmp_path)
+    for words in (("--port", 81), ("check-config", "--port", 81)):
+        done = webserver(*words, "--config", path, BUILDTOOL_WEB_BIND=f"unix:{tmp_path}/web")
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert f"the pages listen on unix:{tmp_path}/web (web_bind), which has no port" in line
+
+
 def test_it_serves_until_it_is_told_to_stop_and_leaves_the_state_as_it_was(tmp_path: Path) -> None:
     path = configure(tmp_path)
     run(fill(tmp_path / "state"))

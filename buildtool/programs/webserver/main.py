@@ -18,8 +18,9 @@ from buildtool.adapters.runtime.clock import WallClock
 from buildtool.adapters.tls.contexts import ANY_HTTP, ServerTls
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.description import as_object, describe
-from buildtool.configuration.port_settings import Part
+from buildtool.configuration.port_settings import UNIX, Part
 from buildtool.configuration.settings import Settings, load_settings
+from buildtool.errors import UsageError
 from buildtool.model.addresses import at_port
 from buildtool.programs.common.farm_tls import LOOK_EVERY, FarmTls, kept_certificates
 from buildtool.programs.common.listening import listen
@@ -34,13 +35,21 @@ PROGRAM = "webserver"
 _log = Logger()
 
 
-def _serve(said: argparse.Namespace) -> int:
+def _read(said: argparse.Namespace) -> Settings:
+    """Return the settings. Raises ConfigurationError, and UsageError for a port where there is none."""
     settings = load_settings(said.config, secrets=False)
+    if said.port is not None and (bind := settings.place(Part.WEB).bind).startswith(UNIX):
+        raise UsageError(f"--port {said.port} is not usable: the pages listen on {bind} (web_bind), which has no port")
+    return settings
+
+
+def _serve(said: argparse.Namespace) -> int:
+    settings = _read(said)
     return run(PROGRAM, partial(serve, settings, said.port), verbose=said.verbose)
 
 
 def _check_config(said: argparse.Namespace) -> int:
-    settings = load_settings(said.config, secrets=False)
+    settings = _read(said)
     port = settings.web_port if said.port is None else said.port
     if said.json:
         say(json.dumps({**as_object(settings), "web_port": port}))
