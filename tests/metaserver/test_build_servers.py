@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
@@ -37,6 +38,7 @@ from buildtool.protocol.messages import (
     Ended,
     Heartbeat,
     HeartbeatAnswer,
+    Ok,
     Order,
     Register,
     RenewTickets,
@@ -346,3 +348,28 @@ class DeliveringTests(SynchronousTestCase):
                 ended = Ended(*key, AttemptEnd.REFUSED, "busy until Monday", "")
                 self.successResultOf(Deferred.fromCoroutine(self.world.service.ended(anna(self.session), ended)))
             assert said == expected
+
+
+@given(st.sampled_from(["anna", "eve", ""]), st.integers(0, 3), st.integers(1, 2), st.integers(0, 2))
+def test_a_build_server_acts_only_for_the_attempts_of_its_own_session_whatever_it_claims(
+    name: str, session: int, build_id: int, epoch: int
+) -> None:
+    world = World()
+    for one in ("eve", "anna"):
+        opened = Deferred.fromCoroutine(world.service.register(STRANGER, Register(one, machine(memory=4096))))
+        assert opened.called
+    assert Deferred.fromCoroutine(world.broker.send(submitted("client1"))).called
+    (attempt,) = world.broker.state.attempts.values()
+    by = Principal(PrincipalRole.BUILD_SERVER, name, session=session)
+    if (name, session, build_id, epoch) == (attempt.server, attempt.session, *attempt.key):
+        return
+    told: list[object] = []
+    ended = Ended(build_id, epoch, AttemptEnd.FAILED, "it says so", "")
+    done = Done(build_id, epoch, "a" * 64, "b" * 64, 1, "a.zip", 1.0, "")
+    for act in (world.service.ended(by, ended), world.service.done(by, done)):
+        Deferred.fromCoroutine(act).addBoth(told.append)
+    assert told == [Ok(stale=True), Ok(stale=True)]
+    refused: list[Failure] = []
+    Deferred.fromCoroutine(world.service.renew(by, RenewTickets(build_id, epoch))).addErrback(refused.append)
+    assert [one.type for one in refused] == [NotFound]
+    assert list(world.broker.state.attempts.values()) == [attempt]
