@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 ARTIFACT_NAME_LIMIT = 200
 """The longest artifact file name, in characters."""
+
+_SHOWN = 200
 
 ARTIFACT_NAME_WORDS = "letters, digits and _.+- only"
 SERVER_NAME_WORDS = "letters, digits, dot, - and _, at most 63"
@@ -58,3 +63,22 @@ def is_artifact_name(text: str) -> bool:
 def is_short_word(text: str) -> bool:
     """Return whether this is a word that may be quoted to others, even if a peer made it up."""
     return _SHORT_WORD.match(text) is not None
+
+
+def shortened(name: str) -> str:
+    """Return a name without its middle where it is long, so that room is left for what is said of it."""
+    return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 2 :]}"
+
+
+def taken_for_one(files: Iterable[str], directories: AbstractSet[str]) -> tuple[str, str] | None:
+    """Return two names, not both of directories, that are one where case or how a letter is composed does not count."""
+    known: dict[str, str] = {}
+    for name in (*files, *directories):
+        other = known.setdefault(_folded(name), name)
+        if other != name and not {other, name} <= directories:
+            return other, name
+    return None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

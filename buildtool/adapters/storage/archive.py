@@ -19,6 +19,7 @@ from attrs import frozen
 
 from buildtool.adapters.storage.trees import never
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
+from buildtool.model.names import shortened, taken_for_one
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,7 +29,6 @@ LEVEL = 6
 
 _CHUNK = 256 * 1024
 _NAME_LIMIT = 1000
-_SHOWN = 200
 _MEMBER_LIMIT = 100_000
 _LINKS_FOLLOWED = 40
 _ZIP64_FROM = 2**31 - 2**27  # data that deflate makes larger must still fit into 31 bits
@@ -168,8 +168,11 @@ class _Collection:
             self._check()
             for parent in PurePosixPath(name).parents:
                 if str(parent) in self._found:
-                    raise _refused(name, f"{_short(str(parent))!r} is packed too, as a link")
+                    raise _refused(name, f"{shortened(str(parent))!r} is packed too, as a link")
                 self._directories.add(str(parent))
+        same = taken_for_one(self._found, self._directories)
+        if same is not None:
+            raise _refused(same[1], f"some systems take it for {shortened(same[0])!r}: deliver an archive of them")
         for entry in self._found.values():
             if entry.mode == _LINK:
                 self._check()
@@ -195,14 +198,14 @@ class _Collection:
         if len(self._found) > before or name in self._found:
             return
         if not any(one.startswith(f"{name}/") for one in self._found):
-            raise DeliverableMissing(f"{_short(name)!r} was promised, but it is an empty directory")
+            raise DeliverableMissing(f"{shortened(name)!r} was promised, but it is an empty directory")
 
     def _measure(self, entry: _Entry) -> None:
         self._size += entry.size
         if self._limit is not None and self._size > self._limit:
             much = f"{entry.size} bytes" if entry.size > self._limit else f"{self._size} bytes with all before it"
             raise BuildFailed(
-                f"{_short(entry.name)!r} has {much}, more than the {self._limit} that an artifact may have"
+                f"{shortened(entry.name)!r} has {much}, more than the {self._limit} that an artifact may have"
             )
         _count(len(self._found))
 
@@ -290,11 +293,11 @@ def _inside(root: Path, path: Path) -> bool:
 def _promised(root: Path, name: str, error: OSError) -> BuildFailed | None:
     """Return what is wrong with a name that was promised and cannot be looked at; None when the name is not."""
     if error.errno == errno.ENOENT:
-        return DeliverableMissing(f"{_short(name)!r} was promised, but it is not there")
+        return DeliverableMissing(f"{shortened(name)!r} was promised, but it is not there")
     if error.errno == errno.ENOTDIR:
         way = [".", *(str(one) for one in reversed(PurePosixPath(name).parents) if (root / one).exists())]
         return DeliverableMissing(
-            f"{_short(name)!r} was promised, but it is not there: {_short(way[-1])!r} is no directory"
+            f"{shortened(name)!r} was promised, but it is not there: {shortened(way[-1])!r} is no directory"
         )
     if error.errno == errno.ENAMETOOLONG:
         return _refused(name, "no file here can have so long a name")
@@ -304,12 +307,7 @@ def _promised(root: Path, name: str, error: OSError) -> BuildFailed | None:
 
 
 def _refused(name: str, why: str) -> BadArchive:
-    return BadArchive(f"{_short(name)!r} cannot be packed: {why}")
-
-
-def _short(name: str) -> str:
-    """Return a name of bounded length, so that room is left for what is said of it."""
-    return name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}...{name[-_SHOWN // 2 :]}"
+    return BadArchive(f"{shortened(name)!r} cannot be packed: {why}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from buildtool.concurrency.bounded_cache import BoundedCache
 from buildtool.configuration.key_settings import Trusted
 from buildtool.configuration.settings import Settings
 from buildtool.model.access.identities import Identity, KeyState
+from buildtool.model.access.proxies import FORWARDED_FOR
 from buildtool.model.access.rights import Act, Subject, platform_names
 from buildtool.model.access.visitors import Headers, holder_of, is_of_this_machine, visitor
 from buildtool.model.options import Canonical
@@ -43,12 +44,14 @@ class HttpVisitors:
     def principal(self, transport: object, headers: Headers) -> Principal:
         """Return who sends a request over a transport."""
         peer = getattr(transport, "getPeer", lambda: None)()
-        nobody = visitor(getattr(peer, "host", ""), trusted=False)
+        connected = getattr(peer, "host", "")
+        asks = self.settings().proxies.client(connected, headers(FORWARDED_FOR))
+        nobody = visitor(asks, trusted=False)
         shown = peer_key(transport)
         identity = self.known(shown.key) if shown is not None and shown.expires > self.clock.wall() else None
         if identity is not None and identity.state is KeyState.ACTIVE:
             return holder_of(identity, nobody)
-        return visitor(nobody.address, trusted=self._trusts(nobody.address, headers))
+        return visitor(asks, trusted=self._trusts(connected, headers))
 
     def visitor(self, request: Request) -> Principal:
         """Return who asks for a page."""

@@ -485,3 +485,37 @@ def test_an_archive_that_cannot_be_written_to_its_end_is_the_machines_fault_and_
 def _digest_and_size(path: Path) -> tuple[str, int]:
     data = path.read_bytes()
     return hashlib.sha256(data).hexdigest(), len(data)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("README", "readme"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("d/\u00c4.h", "d/a\u0308.h"),
+        ("lib", "LIB/a.so"),
+        ("ss", "\u00df"),
+    ],
+)
+def test_names_that_some_systems_take_for_one_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    for name in (one, other):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(BadArchive, match="some systems take it for"):
+        make_zip(tmp_path, [one, other], tmp_path / "out.zip")
+
+
+def test_directories_whose_names_differ_in_case_are_packed(tmp_path: Path) -> None:
+    for name in ("A/x", "a/y"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    packed = make_zip(tmp_path, ["A", "a"], tmp_path / "out.zip")
+    assert [member.name for member in packed.manifest] == ["A/x", "a/y"]
+
+
+def test_a_hard_link_is_packed_as_a_file_of_its_own(tmp_path: Path) -> None:
+    """It leads nowhere: what it holds is read once for each name, and nothing in the archive tells of it."""
+    (tmp_path / "one").write_bytes(b"x")
+    (tmp_path / "two").hardlink_to(tmp_path / "one")
+    packed = make_zip(tmp_path, ["one", "two"], tmp_path / "out.zip")
+    assert [(member.name, member.mode) for member in packed.manifest] == [("one", "100644"), ("two", "100644")]

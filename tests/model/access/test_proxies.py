@@ -1,13 +1,20 @@
 """Who asks is who connected, unless a proxy that the configuration names says otherwise; nobody else is believed."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 
+from buildtool.configuration.settings import load_settings
 from buildtool.errors import UsageError
 from buildtool.model.access.proxies import NO_PROXIES, Proxies
+from buildtool.model.principal import Principal, PrincipalRole
+from buildtool.programs.common.visitors import HttpVisitors
+from tests.support.memory import WallClock
 
 OURS = Proxies.of(("127.0.0.1", "10.1.0.0/16", "2001:db8::/32"))
 LOCAL = Proxies.of(["127.0.0.1"])
@@ -65,3 +72,31 @@ def test_a_wrong_value_is_one_line(value: object) -> None:
     with pytest.raises(UsageError, match=r"^proxies") as caught:
         Proxies.of(value)
     assert "\n" not in str(caught.value)
+
+
+@frozen
+class _From:
+    """A connection that comes from an address."""
+
+    host: str
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", self.host, 4)
+
+
+def test_a_visitor_has_the_address_that_a_proxy_of_the_farm_tells_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "config.py"
+    path.write_text("trusted = 'loopback'\nproxies = ['10.1.0.9']\n")
+    visitors = HttpVisitors(lambda: load_settings(path), WallClock())
+
+    def who(peer: str, **headers: str) -> Principal:
+        transport = _From(peer)
+        return visitors.principal(transport, lambda name: [headers[name]] if name in headers else [])
+
+    told = {"X-Forwarded-For": "192.0.2.7"}
+    assert who("10.1.0.9", **told) == Principal(PrincipalRole.VISITOR, address="192.0.2.7")
+    assert who("10.1.0.8", **told).address == "10.1.0.8"
+    assert who("127.0.0.1").trusted
+    assert not who("127.0.0.1", **told).trusted
+    assert not who("10.1.0.9", **{"X-Forwarded-For": "127.0.0.1"}).trusted
+    assert not who("127.0.0.1", Host="evil.example").trusted
