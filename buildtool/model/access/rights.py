@@ -34,7 +34,6 @@ class Act(QuickEnum):
     EXPLAIN = "ask what would be answered"
     FORCE = "have builds made anew"
     CANCEL = "cancel requests"
-    CANCEL_MANY = "cancel many requests at once"
     SEE_REQUEST = "see requests"
     SEE_BUILD = "see builds"
     SEE_LOG = "see logs"
@@ -47,7 +46,6 @@ class Act(QuickEnum):
     PAUSE = "pause build servers"
     FORGET_SERVER = "forget build servers"
     ABORT = "abort builds"
-    ABORT_MANY = "abort many builds at once"
     REBUILD = "rebuild builds"
     FORGET_FAILURE = "forget failures"
     PURGE = "purge artifacts"
@@ -104,7 +102,6 @@ _TABLE: _Table = {
         Act.EXPLAIN: Extent.ALL,
         Act.FORCE: Extent.ALL,
         Act.CANCEL: Extent.OWN,
-        Act.CANCEL_MANY: Extent.OWN,
         Act.SEE_REQUEST: Extent.OWN,
         # As the owner of build servers.
         Act.PAUSE: Extent.OWN,
@@ -123,10 +120,8 @@ _OF_PROJECTS = frozenset(
 )  # fmt: skip
 """The acts that are about one project and platform, so that a configuration may say who may do them there."""
 
-_HARMLESS = frozenset(
-    {Act.RENEW, Act.SERVE, Act.SEE_STATIC, Act.CONFIRM, Act.SEE_FARM, Act.PING, Act.CANCEL_MANY, Act.ABORT_MANY}
-)
-"""Acts of no one project that a key limited to some may do; of many at once, each is checked by itself."""
+_HARMLESS = frozenset({Act.RENEW, Act.SERVE, Act.SEE_STATIC, Act.CONFIRM, Act.SEE_FARM, Act.PING})
+"""Acts of no one project that a key limited to some may do."""
 
 
 @frozen
