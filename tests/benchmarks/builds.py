@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
 
+from attrs import define, field
+
 from buildtool.demo.local_farm import LocalFarm
-from tests.benchmarks.figures import Board
+from tests.benchmarks.figures import TLS, Board
 from tests.benchmarks.seeds import SERVER, fill, queued
-from tests.benchmarks.world import World, progress, settled, start_servers
+from tests.benchmarks.world import World, progress, reached, settled, start_servers
 
 RUNS = 3
+SIDES = ("", TLS)
+"""How figures' names begin of farms without keys, and with."""
+
 AT_ONCE = 16
 """Submissions under way at once."""
 
@@ -31,46 +38,69 @@ _BEGAN = re.compile(r"^began (\d{19})$", re.MULTILINE)
 
 def take(world: World, board: Board) -> None:
     """Take the figures that are wanted."""
-    if board.wants(*(f"noop_builds_per_s_{servers}" for servers in NOOPS)):
+    if board.wants(*(f"{side}noop_builds_per_s_{servers}" for servers in NOOPS for side in SIDES)):
         _noops(world, board)
     full, branch = ("submit_to_start_ms_p50", "submit_to_start_ms_p95"), "submit_branch_to_start_ms_p50"
     if board.wants(*full, branch):
         progress("submission to first command, one idle build server")
-        runs = _starts(world, "starts", [world.commits[-1]] * RUNS + ["main"] * RUNS)
-        board.put(full[0], [median(run) for run in runs[:RUNS]])
-        board.put(full[1], [quantiles(run, n=20)[18] for run in runs[:RUNS]])
-        board.put(branch, [median(run) for run in runs[RUNS:]])
+        sides = [side for side in SIDES if not side or board.wants(f"{side}{full[0]}")]
+        plain, *keyed = _starts(world, "starts", [world.commits[-1]] * RUNS + ["main"] * RUNS, sides)
+        board.put(full[0], [median(run) for run in plain[:RUNS]])
+        board.put(full[1], [quantiles(run, n=20)[18] for run in plain[:RUNS]])
+        board.put(branch, [median(run) for run in plain[RUNS:]])
+        for runs in keyed:
+            board.put(f"{TLS}{full[0]}", [median(run) for run in runs[:RUNS]])
     if board.wants("submit_to_start_behind_5000_ms_p50"):
         progress(f"submission to first command, behind {REFUSED} builds that the build server refuses")
         waiting = (queued(world, number, 10_000_000, refused=True) for number in range(1, REFUSED + 1))
         fill(world.state_dir("behind"), waiting)
-        runs = _starts(world, "behind", [world.commits[-1]] * RUNS)
+        (runs,) = _starts(world, "behind", [world.commits[-1]] * RUNS)
         board.put("submit_to_start_behind_5000_ms_p50", [median(run) for run in runs])
 
 
+@define
+class _Side:
+    """A farm with or without keys: the beginning of its figures' names, and how much it has built."""
+
+    prefix: str
+    farm: LocalFarm
+    first: int = 1
+    started: int = 0
+    runs: list[float] = field(factory=list)
+
+    def grow(self, servers: int) -> None:
+        """Have so many build servers, and no runs with them yet."""
+        start_servers(self.farm, [f"bench-{number}" for number in range(self.started + 1, servers + 1)])
+        self.started, self.runs = servers, []
+
+    def run(self, world: World, amount: int, revision: str) -> None:
+        """Have so many Builds made; note how many a second that were."""
+        asked = {"first": self.first, "count": amount, "lanes": AT_ONCE, "revision": revision}
+        began = settled(world.client("builds", **reached(self.farm), **asked), "began")
+        self.runs.append(amount / (_all_succeeded(self.farm, self.first, amount) - began))
+        self.first += amount
+
+
 def _noops(world: World, board: Board) -> None:
-    first, started = 1, 0
-    with world.farm("noops") as farm:
-        farm.start_metaserver()
+    with ExitStack() as farms:
+        sides = []
+        for prefix in SIDES:
+            if board.wants(*(f"{prefix}noop_builds_per_s_{servers}" for servers in NOOPS)):
+                side = _Side(prefix, farms.enter_context(world.farm(f"{prefix}noops", keyed=bool(prefix))))
+                side.farm.start_metaserver()
+                sides.append(side)
         for servers, count in NOOPS.items():
-            name = f"noop_builds_per_s_{servers}"
-            if not board.wants(name):
-                continue
-            progress(f"no-op builds with {servers} build servers")
-            start_servers(farm, [f"bench-{number}" for number in range(started + 1, servers + 1)])
-            started = servers
-            runs = []
+            wanted = [side for side in sides if board.wants(f"{side.prefix}noop_builds_per_s_{servers}")]
+            for side in wanted:
+                progress(f"no-op builds with {servers} build servers{' by TLS' if side.prefix else ''}")
+                side.grow(servers)
             for run in range(RUNS + 1):
-                # The first makes the mirrors and work trees of new build servers, and is not counted.
-                amount = count if run else 4 * servers
-                # Another revision every time: each build server switches once in a run, to where 20 files differ.
-                asked = {"first": first, "count": amount, "lanes": AT_ONCE, "revision": world.commits[run]}
-                found = world.client("builds", port=farm.ports["BUILDTOOL_PB_PORT"], **asked)
-                began = settled(found, "began")
-                ended = _all_succeeded(farm, first, amount)
-                runs.append(amount / (ended - began))
-                first += amount
-            board.put(name, runs[1:])
+                for side in wanted:
+                    # The first makes the mirrors and work trees of new build servers, and is not counted.
+                    # Another revision every time: each build server switches once in a run, to where 20 files differ.
+                    side.run(world, count if run else 4 * servers, world.commits[run])
+            for side in wanted:
+                board.put(f"{side.prefix}noop_builds_per_s_{servers}", side.runs[1:])
 
 
 def _all_succeeded(farm: LocalFarm, first: int, amount: int) -> float:
@@ -92,17 +122,24 @@ def _all_succeeded(farm: LocalFarm, first: int, amount: int) -> float:
     raise RuntimeError(f"the builds did not end within {_PATIENCE} s")
 
 
-def _starts(world: World, name: str, revisions: list[str]) -> list[list[float]]:
-    """Return milliseconds from each submission to inside its first command, a list for each of ``revisions``."""
-    with world.farm(name) as farm:
-        farm.start_metaserver()
-        start_servers(farm, [SERVER])
-        asked = {"port": farm.ports["BUILDTOOL_PB_PORT"], "pause": PAUSE}
-        world.client("starts", **asked, first=20_000_000, count=5, revision=world.commits[-1])
-        return [
-            _measured(farm, world.client("starts", **asked, first=1_000 * run, count=STARTS, revision=revision))
-            for run, revision in enumerate(revisions, 1)
-        ]
+def _starts(world: World, name: str, revisions: list[str], sides: Sequence[str] = ("",)) -> list[list[list[float]]]:
+    """Return milliseconds from each submission to inside its first command: for each side a list a revision.
+
+    The sides take turns.
+    """
+    with ExitStack() as farms:
+        made = [(farms.enter_context(world.farm(f"{side}{name}", keyed=bool(side)))) for side in sides]
+        for farm in made:
+            farm.start_metaserver()
+            start_servers(farm, [SERVER])
+            asked = {"pause": PAUSE, "first": 20_000_000, "count": 5, "revision": world.commits[-1]}
+            world.client("starts", **reached(farm), **asked)
+        runs: list[list[list[float]]] = [[] for _ in sides]
+        for run, revision in enumerate(revisions, 1):
+            for side, farm in zip(runs, made, strict=True):
+                asked = {"pause": PAUSE, "first": 1_000 * run, "count": STARTS, "revision": revision}
+                side.append(_measured(farm, world.client("starts", **reached(farm), **asked)))
+        return runs
 
 
 def _measured(farm: LocalFarm, found: dict[str, list[tuple[int, int]]]) -> list[float]:

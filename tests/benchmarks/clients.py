@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from attrs import define, field
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.spread import pb
 from twisted.web.client import Agent, HTTPConnectionPool, readBody
@@ -37,6 +37,7 @@ from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.adapters.host.detectors import detect_machine
 from buildtool.adapters.http.transfer_client import TransferClient
 from buildtool.adapters.runtime.threads import Threads
+from buildtool.adapters.tls.credentials import CredentialStore
 from buildtool.configuration.settings import load_settings
 from buildtool.model.records import AttemptEnd
 from buildtool.model.servers import Held, HeldVerdict
@@ -81,7 +82,12 @@ def submit_of(asked: Asked, number: int, revision: str | None = None) -> Submit:
 
 
 async def _connected(reactor: ReactorBase, asked: Asked) -> Session:
-    endpoint = HostnameEndpoint(reactor, "127.0.0.1", asked["port"])
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, "127.0.0.1", asked["port"])
+    if "identity" in asked:
+        own = CredentialStore(Path(asked["identity"])).load()
+        if own is None:
+            raise RuntimeError(f"there is no key in {asked['identity']}")
+        endpoint = wrapClientTLS(own.tls(), endpoint)
     return await connect_requester(endpoint, f"127.0.0.1:{asked['port']}", reactor)
 
 

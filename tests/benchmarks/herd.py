@@ -9,31 +9,36 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from statistics import quantiles
 
 from attrs import define, frozen
 
+from buildtool.adapters.tls.authority import Authority
+from buildtool.adapters.tls.certificates import certificate_text, key_id, key_text, life_of, new_key
+from buildtool.model.access.identities import Identity, KeyState
 from buildtool.model.options import canonical
+from buildtool.model.principal import PrincipalRole
 from buildtool.model.servers import Capability, Offer, ProjectSkill
 from buildtool.protocol.codec import encode
 from buildtool.protocol.messages import Register
-from tests.benchmarks.figures import Board
+from tests.benchmarks.figures import TLS, Board
 from tests.benchmarks.seeds import built, fill
-from tests.benchmarks.world import ROOT, World, progress
+from tests.benchmarks.world import ROOT, World, progress, reached
 
 SERVERS = 1_000
+NAMES = [f"light-{number}" for number in range(SERVERS)]
 PROCESSES = 4
-"""Each with an address of its own, since one address may have a part of all connections only."""
 
 RUNS = 3
 ARTIFACTS = 200
 RATE = 50.0
 """Requests a second meanwhile: hits, of which each is told how long it took."""
 
-WATCH = 12.0
+WATCH = 20.0
 """Seconds for which they go on asking: longer than the return may take."""
 
-LEAD = 1.5
+LEAD = 3.0
 """Seconds for which they ask before the farm returns."""
 
 _PATIENCE = 120.0
@@ -42,22 +47,55 @@ _FARM = "herd"
 
 def take(world: World, board: Board) -> None:
     """Take the figures that are wanted."""
-    registered, asked = "herd_1000_registered_s", "herd_request_ms_p99"
-    if not board.wants(registered, asked):
-        return
-    progress(f"{SERVERS:,} build servers return in the same second")
-    state = world.state_dir(_FARM)
-    fill(state, (built(world, number, state) for number in range(1, ARTIFACTS + 1)))
-    with world.farm(_FARM) as farm, ExitStack() as herds:
+    for side in ("", TLS):
+        registered, asked = f"{side}herd_1000_registered_s", f"{side}herd_request_ms_p99"
+        if board.wants(registered, asked):
+            progress(f"{SERVERS:,} build servers return in the same second{' by TLS' if side else ''}")
+            runs = _runs(world, f"{side}{_FARM}", keyed=bool(side))
+            board.put(registered, [run.seconds for run in runs])
+            board.put(asked, [quantiles(run.took, n=100)[98] for run in runs])
+
+
+def _runs(world: World, name: str, *, keyed: bool) -> list[_Run]:
+    state = world.state_dir(name)
+    with world.farm(name, keyed=keyed) as farm, ExitStack() as herds:
+        if keyed:
+            farm.start_metaserver().stop()  # it makes the authority that signs for all
+        farm_keys = _keys(state) if keyed else None
+        fill(state, (built(world, number, state) for number in range(1, ARTIFACTS + 1)))
+        if farm_keys is not None:
+            fill(state, ((one,) for one in farm_keys.identities))
         farm.start_metaserver()
-        port = farm.ports["BUILDTOOL_PB_PORT"]
-        parts = [herds.enter_context(_part(world, port, number)) for number in range(PROCESSES)]
+        where = reached(farm)
+        parts = [herds.enter_context(_part(world, where, number, farm_keys)) for number in range(PROCESSES)]
         # They were here before: the first time makes their rows, and is not counted.
         _come(parts)
         _leave(parts)
-        runs = [_measured(world, port, parts) for _ in range(RUNS)]
-    board.put(registered, [run.seconds for run in runs])
-    board.put(asked, [quantiles(run.took, n=100)[98] for run in runs])
+        return [_measured(world, where, parts) for _ in range(RUNS)]
+
+
+@frozen
+class _FarmKeys:
+    """The keys of all light build servers, by name as PEM with their certificates, and the authority's certificate."""
+
+    authority: str
+    held: dict[str, tuple[str, str]]
+    identities: list[Identity]
+
+
+def _keys(state: Path) -> _FarmKeys:
+    """Make a key for each of them, signed by the metaserver's authority."""
+    now = time.time()
+    authority = Authority.load(state / "tls", now)
+    found = _FarmKeys(certificate_text(authority.believed).decode(), {}, [])
+    for name in NAMES:
+        key = new_key()
+        made = authority.sign(key.public_key(), name, now)
+        text = certificate_text([made]).decode()
+        found.held[name] = key_text(key).decode(), text
+        role, ends = PrincipalRole.BUILD_SERVER, life_of(made)[1]
+        found.identities.append(Identity(key_id(made), name, role, KeyState.ACTIVE, now, text, ends))
+    return found
 
 
 @frozen
@@ -68,10 +106,10 @@ class _Run:
     took: list[float]
 
 
-def _measured(world: World, port: int, parts: list[_Part]) -> _Run:
+def _measured(world: World, where: dict[str, object], parts: list[_Part]) -> _Run:
     """Let the farm return while others ask for what there is."""
     with ThreadPoolExecutor(1) as others:
-        words = {"port": port, "artifacts": ARTIFACTS, "rate": RATE, "seconds": WATCH, "seed": 1}
+        words = {**where, "artifacts": ARTIFACTS, "rate": RATE, "seconds": WATCH, "seed": 1}
         asking = others.submit(lambda: world.client("steady", **words))
         time.sleep(LEAD)
         began = time.time()
@@ -105,12 +143,19 @@ class _Part:
 
 
 @contextmanager
-def _part(world: World, port: int, number: int) -> Iterator[_Part]:
+def _part(world: World, where: dict[str, object], number: int, keys: _FarmKeys | None) -> Iterator[_Part]:
     count = SERVERS // PROCESSES
-    names = [f"light-{each}" for each in range(number * count, (number + 1) * count)]
-    asked = {"names": names, "register": encode(_register(world)), "seed": number}
-    # An address of its own, of those that are this machine itself.
-    words = [sys.executable, "-m", "tests.benchmarks.light", str(port), f"127.0.0.{2 + number}"]
+    names = NAMES[number * count : (number + 1) * count]
+    asked = {
+        "names": names,
+        # Each comes from a network of its own, as donors do; all of 127.0.0.0/8 is this machine itself.
+        "addresses": [f"127.{1 + number}.{each}.2" for each in range(count)],
+        "register": encode(_register(world)),
+        "seed": number,
+        "keys": [keys.held[name] for name in names] if keys is not None else [],
+        "authority": keys.authority if keys is not None else "",
+    }
+    words = [sys.executable, "-m", "tests.benchmarks.light", str(where["port"])]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
         part = _Part(process)
         try:

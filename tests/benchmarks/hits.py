@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.figures import Board
+from tests.benchmarks.figures import TLS, Board
 from tests.benchmarks.seeds import built, fill
-from tests.benchmarks.world import World, progress, settled
+from tests.benchmarks.world import World, progress, reached, settled
 
 ARTIFACTS = 100_000
 LANES = 16
@@ -40,6 +40,14 @@ def take(world: World, board: Board) -> None:
             server.wait_for(r"pages on")
             port = farm.ports["BUILDTOOL_WEB_PORT"]
             board.put(pages, [page_rate(world, port, SECONDS) for _ in range(RUNS)])
+    if board.wants(f"{TLS}{hits[0]}"):
+        with world.farm(_FARM, keyed=True) as farm:
+            farm.start_metaserver()
+            progress("hits by TLS")
+            where = reached(farm) | {"lanes": LANES, "artifacts": ARTIFACTS}
+            world.client("hits", **where, seconds=0.5, seed=0)
+            runs = [world.client("hits", **where, seconds=SECONDS, seed=run) for run in range(1, RUNS + 1)]
+            board.put(f"{TLS}{hits[0]}", [settled(run, "per_s") for run in runs])
 
 
 def page_rate(world: World, port: int, seconds: float) -> float:

@@ -1,9 +1,10 @@
-"""Light build servers: ``python -m tests.benchmarks.light PORT ADDRESS``, with what they are on stdin as one JSON line.
+"""Light build servers: ``python -m tests.benchmarks.light PORT``, with what they are on stdin as one JSON line.
 
 Each keeps its connection as a real one does, by ``BuildServerLink``, but is nothing behind it: it takes no order. The
-line holds ``names``, ``register`` (a message for the wire, whose name is replaced) and ``seed``. After it, each line
-``go`` makes all of them log in, at random moments of one second; when all are registered, a line with the seconds that
-took is printed. ``leave`` makes them say good-bye; a line is printed when they are gone.
+line holds ``names`` and the ``addresses`` they come from, ``register`` (a message for the wire, whose name is replaced)
+and ``seed``; with keys also ``keys`` (each with its certificate) and ``authority``, as PEM. After it, each line ``go``
+makes all of them log in, at random moments of one second; when all are registered, a line with the seconds that took
+is printed. ``leave`` makes them say good-bye; a line is printed when they are gone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import attrs
 from attrs import define
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import DeferredList
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
+from buildtool.adapters.tls.certificates import Identified, read_certificate, read_key
+from buildtool.adapters.tls.contexts import ClientTls
 from buildtool.errors import BuildToolError, Declined
 from buildtool.model.servers import Held, HeldVerdict
 from buildtool.programs.common.program import monotonic_reactor
@@ -90,17 +94,23 @@ class Herd:
 
 def main() -> int:
     """Do what stdin says until it ends."""
-    port, address = int(sys.argv[1]), sys.argv[2]
+    port = int(sys.argv[1])
     asked = json.loads(sys.stdin.readline())
     reactor = monotonic_reactor()
     message = decode(Register, asked["register"])
     herd = Herd(reactor, [], random.Random(asked["seed"]))
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(address, 0))
+    believed = read_certificate(asked["authority"].encode()) if asked["authority"] else ()
+    keys = asked["keys"] or [None] * len(asked["names"])
 
     def final(error: BuildToolError) -> None:
         print(f"a light build server gave up: {error}", file=sys.stderr)
 
-    for name in asked["names"]:
+    for name, address, pair in zip(asked["names"], asked["addresses"], keys, strict=True):
+        endpoint: IStreamClientEndpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(address, 0))
+        if pair is not None:
+            key, certificate = (text.encode() for text in pair)
+            shown = Identified(read_key(key), read_certificate(certificate)[0])
+            endpoint = wrapClientTLS(ClientTls(believed, shown), endpoint)
         own = attrs.evolve(message, server=name)
         link = BuildServerLink(
             endpoint,

@@ -99,9 +99,13 @@ class World:
     # --- programs ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def farm(self, name: str) -> Iterator[LocalFarm]:
-        """A farm of this name, stopped at the end; one of the same name finds what an earlier one left."""
-        farm = LocalFarm(self.directory / name, CONFIG, self.environment)
+    def farm(self, name: str, *, keyed: bool = False) -> Iterator[LocalFarm]:
+        """A farm of this name, stopped at the end; one of the same name finds what an earlier one left.
+
+        A ``keyed`` one believes nobody without a key, and speaks TLS.
+        """
+        keys = {"BUILDTOOL_TRUSTED": "nobody", "XDG_CONFIG_HOME": str(self.directory / name / "home")} if keyed else {}
+        farm = LocalFarm(self.directory / name, CONFIG, self.environment | keys)
         try:
             yield farm
         finally:
@@ -139,12 +143,51 @@ class World:
         return found
 
 
+def is_keyed(farm: LocalFarm) -> bool:
+    """Return whether a farm believes nobody without a key."""
+    return farm.extra.get("BUILDTOOL_TRUSTED") == "nobody"
+
+
+def invited(farm: LocalFarm, name: str, *words: str) -> str:
+    """Return the line with which somebody joins a farm whose metaserver runs."""
+    return _run(farm, "metaserver", "invite", name, *words)
+
+
+def reached(farm: LocalFarm) -> dict[str, object]:
+    """Return what a client is told of a farm whose metaserver runs: its port, and the key to show, if it needs one."""
+    found: dict[str, object] = {"port": farm.ports["BUILDTOOL_PB_PORT"]}
+    if is_keyed(farm):
+        home = Path(farm.extra["XDG_CONFIG_HOME"])
+        if not home.exists():
+            line = invited(farm, "bench", "--role", "requester", "--owner", "bench@example.org")
+            _run(farm, "startcompile.py", "join", line)
+        (key,) = home.glob("buildtool/metaservers/*")
+        found["identity"] = str(key)
+    return found
+
+
+def _run(farm: LocalFarm, program: str, *words: str) -> str:
+    done = subprocess.run(
+        [farm.python, str(farm.root / "bin" / program), *words],
+        env=farm.environment(),
+        cwd=farm.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr}")
+    return done.stdout.strip()
+
+
 def start_servers(farm: LocalFarm, names: list[str]) -> None:
     """Start build servers, all at once, and wait until they are registered."""
+    lines = {name: ["--join", invited(farm, name)] if is_keyed(farm) else [] for name in names}
     started = [
         farm.start(
             name,
-            [str(farm.root / "bin" / "buildserver.py"), "--name", name],
+            [str(farm.root / "bin" / "buildserver.py"), "--name", name, *lines[name]],
             BUILDTOOL_BUILD_DIR=str(farm.directory / f"build-{name}"),
         )
         for name in names

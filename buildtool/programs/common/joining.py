@@ -168,17 +168,20 @@ class FarmEndpoint:
     skew: float = field(default=0.0, init=False)
     """By how many seconds the metaserver's clock was ahead at the last renewal."""
 
+    _transfers: ClientTls | None = field(default=None, init=False)
     _refused: bool = field(default=False, init=False)
     _quiet_until: float = field(default=0.0, init=False)
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     def transfers(self, host: str, port: int) -> ClientTls | None:
         """Return how to speak to the transfer port: the farm's own is at the hosts where the metaserver is."""
-        return (
-            self.own.tls(ANY_HTTP, host=host, skew=self.skew)
-            if any(host == one for one, _ in self.own.addresses)
-            else None
-        )
+        own, kept = self.own, self._transfers
+        if not any(host == one for one, _ in own.addresses):
+            return None
+        # It is asked for at each request, and to make one takes as long as the rest of a small one.
+        if kept is None or kept.identity is not own.identified or (kept.name, kept.skew) != (host, self.skew):
+            kept = self._transfers = own.tls(ANY_HTTP, host=host, skew=self.skew)
+        return kept
 
     def let_in(self) -> None:
         """Take in that the metaserver has let this side in on the last connection.

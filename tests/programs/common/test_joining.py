@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from buildtool.adapters.control.client import Session, greet
@@ -47,6 +48,18 @@ class JoinedCase(KeyedCase):
         signer = self.authority._signers[-1].identified
         shown = Identified(key, server_certificate(signer, key.public_key(), ["127.0.0.1"], when, DAY))
         self.tls.take(shown, self.authority.chain(self.now.wall()), self.authority.believed(self.now.wall()))
+
+    async def test_how_to_speak_to_transfers_is_made_once_until_there_is_another_certificate(self) -> None:
+        farm = await self._farm()
+        first = farm.transfers("127.0.0.1", 443)
+        assert first is not None
+        assert farm.transfers("127.0.0.1", 443) is first
+        assert farm.transfers("elsewhere", 443) is None
+        farm.own = evolve(farm.own, identified=evolve(farm.own.identified))
+        second = farm.transfers("127.0.0.1", 443)
+        assert second is not first
+        assert second is not None
+        assert second.identity is farm.own.identified
 
     async def test_a_certificate_is_renewed_at_two_thirds_of_its_life_before_it_is_shown(self) -> None:
         times = [self._wall()]
