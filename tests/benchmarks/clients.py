@@ -87,7 +87,7 @@ async def _connected(reactor: ReactorBase, asked: Asked) -> Session:
         own = CredentialStore(Path(asked["identity"])).load()
         if own is None:
             raise RuntimeError(f"there is no key in {asked['identity']}")
-        endpoint = wrapClientTLS(own.tls(), endpoint)
+        endpoint = wrapClientTLS(own.tls(host="127.0.0.1"), endpoint)
     return await connect_requester(endpoint, f"127.0.0.1:{asked['port']}", reactor)
 
 

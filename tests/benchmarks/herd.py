@@ -87,7 +87,7 @@ def _keys(state: Path) -> _FarmKeys:
     """Make a key for each of them, signed by the metaserver's authority."""
     now = time.time()
     authority = Authority.load(state / "tls", now)
-    found = _FarmKeys(certificate_text(authority.believed).decode(), {}, [])
+    found = _FarmKeys(certificate_text(authority.believed(now)).decode(), {}, [])
     for name in NAMES:
         key = new_key()
         made = authority.sign(key.public_key(), name, now)
