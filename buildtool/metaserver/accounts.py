@@ -338,7 +338,12 @@ class AccountService:
             if burnt := burnt_in(change.rows, now):
                 await self.burnt.append(burnt)
             self._in_doubt = True
-            await self.store.commit(change.rows, change.happened, now)
+            try:
+                await self.store.commit(change.rows, change.happened, now)
+            except errors.StorageUnavailable:
+                # It may have taken effect all the same: who comes back is looked up in what is stored.
+                self._end_revoked(change)
+                raise
             self._in_doubt = False
             self.book.take(change.rows)
 

@@ -52,6 +52,14 @@ class Blows:
         for blow, rate in blows:
             for _ in range(min(40, int(rate * hours + rng.random()))):
                 self.world.time.call(rng.uniform(1.0, self.world.active_until), partial(self._strike, blow))
+        if self.world.keyed:
+            self._plan_keys(hours)
+
+    def _plan_keys(self, hours: float) -> None:
+        rng = self.world.key_rng
+        for blow, rate in ((self._revoke, rng.choice((0.0, 1.0, 3.0))), (self._reinstall, rng.choice((0.0, 0.5, 1.5)))):
+            for _ in range(int(rate * hours + rng.random())):
+                self.world.time.call(rng.uniform(1.0, self.world.active_until), partial(self._strike, blow))
 
     def _strike(self, blow: Callable[[], None]) -> None:
         if self.world.faults.on:
@@ -146,6 +154,8 @@ class Blows:
             self.world.faults.count("freeze")
             self.world.trace.say("world", f"{life.name} is frozen for {seconds:.0f} s")
             life.frozen_until = max(life.frozen_until, self.world.time.now + seconds)
+            if self.world.metaserver is not None and life is self.world.metaserver.life:
+                self.world.trust.thawed_at = life.frozen_until
 
     def _part(self) -> None:
         self.world.faults.count("partition")
@@ -174,6 +184,7 @@ class Blows:
         seconds = self.world.rng.choice((-3_600.0, 3_600.0, 40.0, -40.0, 90_000.0))
         self.world.trace.say("meta", f"its clock is set by {seconds:+.0f} s")
         self.world.wall.offset += seconds
+        self.world.trust.clock_set_at = self.world.time.now
 
     def _pause_server(self) -> None:
         """The operator lets a server take nothing, and lets it take builds again later."""
@@ -239,6 +250,25 @@ class Blows:
             self.world.machine.disk.put(path, data[::-1])
         else:
             self.world.machine.disk.damage(path)
+
+    def _revoke(self) -> None:
+        """The operator throws somebody out; they come back when they are invited anew."""
+        self.world.faults.count("revocation")
+        self.world.office.revoke(self.world.key_rng.choice(self.world.parties).name)
+
+    def _reinstall(self) -> None:
+        """A machine is made anew, and its key is gone."""
+        world = self.world
+        builder = world.key_rng.choice(world.builders)
+        party = builder.party
+        if party is None or party.own is None or not builder.running:
+            return
+        world.faults.count("reinstall")
+        world.intruder_finds(party.own.identified.certificate)  # type: ignore[arg-type] # one of ours
+        world.trace.say(builder.name, "is made anew")
+        party.line = ""
+        world.builder_down(builder, silently=False)
+        party.wipe()
 
     def _move_head(self) -> None:
         self.world.resolver.head = min(self.world.resolver.head + 1, len(REVISIONS) - 1)

@@ -42,6 +42,7 @@ from tests.fakes_build import FakeCommand, ending
 from tests.simulation import projects
 from tests.simulation.clock import Life
 from tests.simulation.machine import Machine
+from tests.simulation.parties import Party
 from tests.simulation.transfers import SimulatedUploads
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class Builder:
     maxdelay: float
     keepalive: float
     machine: Machine
+    party: Party | None = None
     life: Life = field(init=False)
     link: BuildServerLink = field(init=False)
     server: BuildServer = field(init=False)
@@ -278,7 +280,7 @@ class Builder:
         found = projects.capability(self.arches, memory=self.memory, max_builds=self.max_builds, of=project)
         bench = Workbench(world, self, life)
         self.link = BuildServerLink(
-            world.network.endpoint(life, self.name, "meta"),
+            self.party.endpoint(life) if self.party is not None else world.network.endpoint(life, self.name, "meta"),
             "meta:1",
             lambda: Register(self.name, found, instance=f"the directory of {self.name}"),
             life,
@@ -310,8 +312,14 @@ class Builder:
 
     async def _begin(self) -> None:
         """Take up what an earlier life left, and log in."""
+        life, party = self.life, self.party
         await self.deliveries.restore()
+        if party is not None:
+            party.own = None  # what it knew was in memory
+            await party.ready(life)
         self.link.startService()
+        if party is not None:
+            await party.keep(life, lambda: self.link._session is not None)
 
     def _not_begun(self, failure: Failure) -> None:
         """Start again, as a service manager would."""

@@ -20,6 +20,7 @@ from buildtool.adapters.runtime.threads import Inline
 from buildtool.adapters.sql import broker_store, schema
 from buildtool.adapters.sql.database import Database
 from buildtool.errors import StorageUnavailable
+from buildtool.model.access.identities import Identity, Invitation
 from tests.simulation.clock import Life
 from tests.simulation.faults import Faults
 
@@ -86,7 +87,8 @@ class SimulatedDatabase(Database):
         rng = self._faults.rng
         await self._life.pause(0.0002 + 0.001 * rng.random())
         writes = isinstance(function, partial) and function.func.__name__ in WRITING
-        if writes and self._faults.happens("failing_commit"):
+        kind = "failing_enrolment" if writes and _enrols(function) else "failing_commit"
+        if writes and self._faults.happens(kind):
             if rng.random() < 0.5 or not AMBIGUOUS:
                 raise StorageUnavailable("the database cannot be used: disk I/O error")
             self._transaction(function)
@@ -107,6 +109,11 @@ class SimulatedDatabase(Database):
 
     def _drop(self, connection: Connection) -> None:
         """The rows are in memory: this connection is all there is."""
+
+
+def _enrols(function: Any) -> bool:
+    """Return whether a transaction is about keys or invitations, of which a world sees few."""
+    return function.func.__name__ == "_commit" and any(type(row) in (Identity, Invitation) for row in function.args[0])
 
 
 AMBIGUOUS = True

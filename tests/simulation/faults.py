@@ -10,6 +10,7 @@ KINDS = (
     "full_disk", "failed_write", "torn_write", "failing_commit", "refusal", "lie_late", "lie_double",
     "lie_contradiction", "lie_foreign", "mail_defer", "mail_drop", "mail_duplicate", "requester_resend",
     "requester_cancel", "requester_leave", "clock_step", "freeze", "herd", "second_start",
+    "failing_enrolment", "intrusion", "revocation", "reinstall", "restore",
 )  # fmt: skip
 """Every kind of fault, as the report names it."""
 
@@ -30,6 +31,7 @@ class Faults:
         self.on = False
         self.counts: Counter[str] = Counter()
         self.rates = {kind: rate * rng.choice((0.0, 0.5, 1.0, 1.0, 2.0)) for kind, rate in RATES.items()}
+        self.rates["failing_enrolment"] = 0.1
 
     def happens(self, kind: str, *, count: bool = True) -> bool:
         """Say whether a fault of this kind happens here and now."""

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.calls import RemoteEndpoint
 from buildtool.adapters.control.client import Session, greet
-from buildtool.errors import BuildToolError, Declined
+from buildtool.errors import BuildToolError, Declined, Unauthorised
 from buildtool.model.records import AttemptEnd, AttemptState
 from buildtool.model.servers import Held, HeldState
 from buildtool.protocol.messages import (
@@ -29,6 +29,7 @@ from buildtool.protocol.messages import (
 )
 from tests.simulation import projects
 from tests.simulation.clock import Life
+from tests.simulation.parties import Party
 from tests.simulation.transfers import SimulatedUploads
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Liar:
 
     world: World
     name: str
+    party: Party | None = None
     life: Life = field(init=False)
     session: Session | None = None
     number: int = 0
@@ -86,16 +88,22 @@ class Liar:
     async def _live(self) -> None:
         world, rng = self.world, self.world.rng
         capability = projects.capability(projects.ARCHES, memory=9_000, max_builds=2, of=world.settings.projects[0])
-        endpoint = world.network.endpoint(self.life, self.name, "meta")
+        party = self.party
+        endpoint = party.endpoint(self.life) if party is not None else None
+        endpoint = endpoint or world.network.endpoint(self.life, self.name, "meta")
         while True:
             try:
+                if party is not None:
+                    await party.ready(self.life)
                 session = await greet(endpoint, "meta:1", "build server", self.life)
                 held = tuple(self._invented(key) for key in self._keys(2)) if rng.random() < 0.3 else ()
                 if rng.random() < 0.5:
                     held = tuple(Held(*key) for key in self.orders)
                 register = Register(self.name, capability, held, instance=f"the directory of {self.name}")
                 welcome = await session.call("register", register, Welcome, _Ear(self))
-            except BuildToolError:
+            except BuildToolError as error:
+                if party is not None and isinstance(error, Unauthorised):
+                    await party.turned_away(self.life)
                 await self.life.pause(rng.uniform(5.0, 60.0))
                 continue
             self.session, self.number = session, welcome.session

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildtool.adapters.control.gateway import Gateway
+from buildtool.adapters.control.gateway import Gateway, Identify, anybody
 from buildtool.adapters.http.handling import Oversight
 from buildtool.adapters.http.transfer_site import TransferSite
 from buildtool.adapters.mail.mailer import Mailer
@@ -21,9 +24,12 @@ from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.logs import LogStore
+from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
+from buildtool.metaserver.accounts import AccountService, open_accounts
+from buildtool.metaserver.authorised import authorised
 from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
@@ -33,14 +39,20 @@ from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
+from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
+from buildtool.model.principal import Principal
 from buildtool.model.records import Artifact
+from buildtool.ports.metaserver import Handler, Handlers
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
+from buildtool.protocol.hello import Hello
 from buildtool.scheduling.events import ArtifactGone
 from buildtool.scheduling.state.state import State
 from tests.simulation.clock import Life
 from tests.simulation.database import SimulatedDatabase
+from tests.simulation.keys import Signer
 from tests.simulation.machine import Machine
+from tests.simulation.trust import OPERATOR
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -69,6 +81,9 @@ class Metaserver:
     parts: list[Any] = field(factory=list)
     state: State = field(init=False)
     broker: Broker = field(init=False)
+    accounts: AccountService | None = None
+    operating: Handlers = field(factory=dict)
+    ended: Callable[[str, str], None] = field(default=lambda _key, _why: None)
 
     async def start(self) -> None:
         """Open everything, take up what was open, and listen. Raises BuildToolError."""
@@ -85,7 +100,9 @@ class Metaserver:
         configuration = CurrentConfiguration(settings)
         status_reader = RequestStatusReader(state, store, PublicUrls(configuration), keys, clock.wall)
         tickets = TicketOffice(configuration, clock, keys)
-        gateway = Gateway(life, silence=world.lease)
+        identify = await self._identify(store)
+        gateway = Gateway(life, identify=identify, silence=world.lease)
+        self.ended = gateway.end_key
         removal = ArtifactRemoval(self.machine.directory, artifacts, disk, self.machine.disk)
         effects = EffectPerformer(
             gateway.connections, gateway.followers, mailer, logs, removal, status_reader, tickets, life
@@ -125,9 +142,57 @@ class Metaserver:
         site = TransferSite(life, keys, clock, artifacts, logs, Oversight(lives, corrupt, unkept=troubles.unkept))
         self.parts.append(site)
         world.network.listen("transfer", life, site)
-        world.network.listen("meta", life, gateway.factory(requests.handlers, build_servers.handlers))
+        enrolling: Handlers = {} if self.accounts is None else {**self.accounts.joining, **self.accounts.keeping}
+        services = (self._guarded(one) for one in (requests.handlers, build_servers.handlers, enrolling))
+        world.network.listen("meta", life, gateway.factory(*services))
         mailer.startService()
         self.serving = True
+
+    # --- who is there -------------------------------------------------------------------------------------
+
+    async def _identify(self, store: SqlBrokerStore) -> Identify:
+        """Return what says who is there, in a world with keys by those that are known."""
+        world = self.world
+        if not world.keyed:
+            return anybody
+        numbers = random.Random(f"{world.seed} {self.life.name}")
+        service = AccountService(
+            store,
+            world.wall,
+            Signer(world.certificate_life),
+            world.trust.life,
+            lambda: [("meta", 1)],
+            lambda key, why: self.ended(key, why),  # noqa: PLW0108 - it is another one by then
+            world.trust.rejoin_within,
+            lambda: f"{numbers.getrandbits(192):048x}",
+        )
+        self.accounts = await open_accounts(service)
+        holders = KeyHolders(self.accounts.known, world.wall)
+        self.operating = self._guarded(self.accounts.operating)
+
+        async def identify(stranger: Principal, transport: Any, hello: Hello) -> Principal:
+            found = await holders(stranger, transport, hello)
+            if world.metaserver is self:
+                world.trust.admitted(transport.getPeerCertificate(), hello.role, found)
+            return found
+
+        return identify
+
+    def _guarded(self, handlers: Handlers) -> Handlers:
+        """Return handlers behind the table of rights, with a witness of what it lets through."""
+        witnessed = {message: partial(self._witnessed, handler) for message, handler in handlers.items()}
+        return authorised(witnessed, lambda: RIGHTS) if self.world.keyed else handlers
+
+    async def _witnessed(self, handler: Handler, by: Principal, message: attrs.AttrsInstance) -> Any:
+        if self.world.metaserver is self:
+            self.world.trust.acting(by, message)
+        return await handler(by, message)
+
+    async def operate(self, message: attrs.AttrsInstance) -> Any:
+        """Do what the operator asks for over the local socket. Raises BuildToolError."""
+        return await self.operating[type(message)](OPERATOR, message)
+
+    # --- what it looks after ------------------------------------------------------------------------------
 
     def _task(self, sweep: OrphanSweep, scrub: ArtifactScrub) -> None:
         """Look after the files, as the entry point's housekeeping does."""

@@ -16,23 +16,32 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buildtool.adapters.control.build_server_connections import BuildServerConnections
+from buildtool.adapters.control.gateway import Gateway
 from buildtool.adapters.http.handling import TicketReader
 from buildtool.adapters.mail.mailer import Mailer
 from buildtool.adapters.sql import outbox_store
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.storage import artifacts, spool
+from buildtool.adapters.tls import peers
+from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.buildserver.delivery import Delivery
 from buildtool.buildserver.server import BuildServer
+from buildtool.errors import Unauthorised
+from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
+from buildtool.model.access import enrolment
+from buildtool.model.access.enrolment import Book
+from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.matching.fitting import Requirements
-from buildtool.model.principal import Principal
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, Offer, Server, Verdict
 from buildtool.model.tickets import read
 from buildtool.ports.metaserver import OutgoingMail
+from buildtool.protocol.hello import Hello
 from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
 from buildtool.scheduling.answers import Acknowledged
@@ -588,3 +597,166 @@ def ticket_for_everything() -> Sequence[Change]:
         return read(text, self._keys.build(build_id), self._clock.wall())
 
     return [(TicketReader, "check", check)]
+
+
+# --- who is there, and what they may ------------------------------------------------------------------------
+
+
+@_mutant("a revoked key is nobody's")
+def revoked_key_believed() -> Sequence[Change]:
+    def usable(book: Book, key: str) -> Identity:
+        return book.keys[key]
+
+    def known(self: AccountService, key: str) -> Any:
+        async def found() -> Identity:
+            identity = self.book.keys.get(key)
+            if identity is not None and identity.state is KeyState.REVOKED:
+                return identity
+            return await original(self, key)
+
+        return found()
+
+    original = AccountService.known
+    return [(enrolment, "_usable", usable), (AccountService, "known", known)]
+
+
+@_mutant("the connections of a key end when it is revoked")
+def revoked_live_connection_stays() -> Sequence[Change]:
+    return [(Gateway, "end_key", lambda self, key, why: None)]
+
+
+@_mutant("an invitation is used up in the commit that makes its key known")
+def token_burnt_too_early() -> Sequence[Change]:
+    original = AccountService._commit
+
+    async def commit(self: AccountService, change: Any) -> None:
+        used = tuple(row for row in change.rows if isinstance(row, Invitation) and row.key and not row.void)
+        if used:
+            await original(self, evolve(change, rows=used, happened=()))
+        await original(self, change)
+
+    return [(AccountService, "_commit", commit)]
+
+
+@_mutant("an invitation is for the first key that is shown with it")
+def token_used_twice() -> Sequence[Change]:
+    original = enrolment.joined
+
+    def joined(book: Book, token: str, key: str, *rest: Any) -> Any:
+        invitation = book.invitations.get(token)
+        if invitation is not None and invitation.key not in ("", key):
+            book = evolve_book(book, evolve(invitation, key=""))
+        return original(book, token, key, *rest)
+
+    return [(enrolment, "joined", joined)]
+
+
+def evolve_book(book: Book, *rows: Any) -> Book:
+    """Return a copy of a book with other rows."""
+    copy = Book()
+    copy.take((*book.keys.values(), *book.invitations.values(), *rows))
+    return copy
+
+
+def _invitations_as(change: Callable[[Invitation, str, float], Invitation]) -> Sequence[Change]:
+    """Return that whoever joins shows another invitation than the one that was made."""
+    original = enrolment.joined
+
+    def joined(book: Book, token: str, key: str, certificate: str, expires: float, life: str, now: float) -> Any:
+        found = book.invitations.get(token)
+        taken = book if found is None else evolve_book(book, change(found, life, now))
+        return original(taken, token, key, certificate, expires, life, now)
+
+    return [(enrolment, "joined", joined)]
+
+
+@_mutant("an invitation expires")
+def expired_invitation_taken() -> Sequence[Change]:
+    return _invitations_as(lambda found, _life, now: evolve(found, expires=max(found.expires, now + 1.0)))
+
+
+@_mutant("an invitation does not outlive a restore")
+def older_life_invitation_taken() -> Sequence[Change]:
+    changes = _invitations_as(lambda found, life, _now: evolve(found, life=life))
+    return [*changes, (enrolment, "void_all", lambda book, life: ())]
+
+
+@_mutant("an invitation that was made void is refused")
+def void_invitation_taken() -> Sequence[Change]:
+    return _invitations_as(lambda found, _life, _now: evolve(found, void=""))
+
+
+@_mutant("a key acts only after its confirmation was committed")
+def unconfirmed_key_acts() -> Sequence[Change]:
+    async def known(self: AccountService, key: str) -> Identity:
+        return enrolment.known(self.book, key)
+
+    return [(AccountService, "known", known)]
+
+
+@_mutant("a name stays with the key that has it")
+def name_taken_over() -> Sequence[Change]:
+    original = enrolment.confirmed
+
+    def confirmed(book: Book, key: str, now: float) -> Any:
+        taking = [evolve(one, replaces=True) for one in book.invitations.values() if one.key == key]
+        return original(evolve_book(book, *taking), key, now)
+
+    changes = _invitations_as(lambda found, _life, _now: evolve(found, replaces=True))
+    return [*changes, (enrolment, "confirmed", confirmed)]
+
+
+@_mutant("the key that a new one replaces is revoked")
+def two_keys_of_one_name() -> Sequence[Change]:
+    original = enrolment.confirmed
+
+    def confirmed(book: Book, key: str, now: float) -> Any:
+        change = original(book, key, now)
+        kept = tuple(row for row in change.rows if not isinstance(row, Identity) or row.state is not KeyState.REVOKED)
+        return evolve(change, rows=kept)
+
+    return [(enrolment, "confirmed", confirmed)]
+
+
+@_mutant("who comes to renew does nothing else")
+def renew_acts_otherwise() -> Sequence[Change]:
+    original = KeyHolders.__call__
+
+    async def identify(self: KeyHolders, stranger: Principal, transport: object, hello: Hello) -> Principal:
+        found = await original(self, stranger, transport, hello)
+        if found.role is not PrincipalRole.RENEWING:
+            return found
+        identity = await self.known(found.key)
+        return evolve(found, role=identity.role)
+
+    return [(KeyHolders, "__call__", identify)]
+
+
+@_mutant("a certificate that has expired lets nobody act")
+def expired_certificate_believed() -> Sequence[Change]:
+    return [(peers, "life_of", lambda certificate: (0.0, math.inf))]
+
+
+@_mutant("a key is in the role that it was invited in")
+def role_believed() -> Sequence[Change]:
+    original = KeyHolders.__call__
+
+    async def identify(self: KeyHolders, stranger: Principal, transport: object, hello: Hello) -> Principal:
+        try:
+            return await original(self, stranger, transport, hello)
+        except Unauthorised as error:
+            if "not a " not in str(error):
+                raise
+            somebody = await original(self, stranger, transport, evolve(hello, role=PrincipalRole.RENEWING.value))
+            return evolve(somebody, role=PrincipalRole(hello.role))
+
+    return [(KeyHolders, "__call__", identify)]
+
+
+@_mutant("after a commit of which nobody knows whether it took effect, the keys are read anew")
+def doubtful_keys_believed() -> Sequence[Change]:
+    async def commit(self: AccountService, change: Any) -> None:
+        await self.store.commit(change.rows, change.happened, self.clock.wall())
+        self.book.take(change.rows)
+
+    return [(AccountService, "_commit", commit)]

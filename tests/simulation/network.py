@@ -7,7 +7,7 @@ the order among each other. What TCP itself would do about a peer that is gone (
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -20,9 +20,12 @@ from zope.interface import implementer
 
 from tests.simulation.clock import Call, Life, VirtualTime
 from tests.simulation.faults import Faults
+from tests.simulation.keys import Certificate
 from tests.simulation.trace import Trace
 
 CONNECT_TIMEOUT = 30.0
+Shown = Callable[[], Certificate | None]
+
 KEEP_ALIVE = 120.0
 """Seconds after which the system gives a connection up whose other end is silent."""
 
@@ -33,6 +36,7 @@ class End:
 
     def __init__(self, wire: Wire, life: Life, here: str, there: str) -> None:
         self.wire = wire
+        self.shown: Certificate | None = None
         self.life = life
         self.here = here
         self.there = there
@@ -91,6 +95,9 @@ class End:
 
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", self.here, 1)
+
+    def getPeerCertificate(self) -> Certificate | None:
+        return self.other.shown
 
     # --- how it goes --------------------------------------------------------------------------------------
 
@@ -244,11 +251,11 @@ class Network:
     def node(self, name: str) -> None:
         self.in_flight.setdefault(name, [])
 
-    def endpoint(self, life: Life, here: str, there: str) -> Endpoint:
-        """Return how the program ``here`` reaches ``there``."""
+    def endpoint(self, life: Life, here: str, there: str, shown: Shown = lambda: None) -> Endpoint:
+        """Return how the program ``here`` reaches ``there``, with the certificate whose key it proves to have."""
         self.node(here)
         self.node(there)
-        return Endpoint(self, life, here, there)
+        return Endpoint(self, life, here, there, shown)
 
     def stamp(self) -> int:
         self._stamps += 1
@@ -314,8 +321,9 @@ class Network:
 class Endpoint:
     """How one program reaches another."""
 
-    def __init__(self, network: Network, life: Life, here: str, there: str) -> None:
+    def __init__(self, network: Network, life: Life, here: str, there: str, shown: Shown) -> None:
         self._network = network
+        self._shown = shown
         self._life = life
         self._here = here
         self._there = there
@@ -350,6 +358,7 @@ class Endpoint:
         near = factory.buildProtocol(IPv4Address("TCP", self._there, 1))
         wire.near.protocol, wire.far.protocol = near, far
         wire.near.open = wire.far.open = True
+        wire.near.shown = self._shown()
         # The far side speaks first; what it says arrives only once the near side is connected too.
         near.makeConnection(wire.near)
         far.makeConnection(wire.far)

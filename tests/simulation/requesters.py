@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from buildtool.adapters.control.client import Session, connect_requester
 from buildtool.errors import (
@@ -16,6 +17,7 @@ from buildtool.errors import (
     Overloaded,
     RepositoryUnreachable,
     StorageUnavailable,
+    Unauthorised,
     Unavailable,
 )
 from buildtool.protocol.messages import (
@@ -29,6 +31,7 @@ from buildtool.protocol.messages import (
     SubmitTogether,
 )
 from tests.simulation.clock import Life
+from tests.simulation.parties import Party
 from tests.simulation.transfers import Transfers
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Requester:
     world: World
     name: str
     email: str
+    party: Party | None = None
     life: Life = field(init=False)
     busy: int = 0
 
@@ -177,7 +181,19 @@ class Requester:
             await self.life.pause(20.0 * world.rng.random())
 
     async def _connected(self) -> Session:
-        return await connect_requester(self.world.network.endpoint(self.life, self.name, "meta"), "meta:1", self.life)
+        """Return a connection. Raises BuildToolError; a stranger joins before that, or joins anew."""
+        party = self.party
+        if party is None:
+            endpoint: IStreamClientEndpoint = self.world.network.endpoint(self.life, self.name, "meta")
+            return await connect_requester(endpoint, "meta:1", self.life)
+        while True:
+            await party.ready(self.life)
+            try:
+                return await connect_requester(party.endpoint(self.life), "meta:1", self.life)
+            except Unauthorised as error:
+                self.world.trace.say(self.name, f"is not let in: {error}")
+                await party.turned_away(self.life)
+                await self.life.pause(1.0)
 
 
 def _wake(_why: object, waiting: Deferred[None]) -> None:

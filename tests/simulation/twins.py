@@ -55,7 +55,10 @@ class Twin:
         instance = world.rng.choice(("another", ""))
         world.faults.count("twin")
         try:
-            endpoint = world.network.endpoint(self.life, self.life.name, "meta")
+            # In a world with keys its directory was copied, with the key in it.
+            party = self.builder.party
+            shown = party.certificate if party is not None else None
+            endpoint = world.network.endpoint(self.life, self.life.name, "meta", lambda: shown)
             session = await greet(endpoint, "meta:1", "build server", self.life)
         except BuildToolError:
             return

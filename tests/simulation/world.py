@@ -13,6 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from buildtool.errors import BuildToolError
+from buildtool.model.principal import PrincipalRole
 from tests.simulation import projects
 from tests.simulation.blows import Blows
 from tests.simulation.builders import Builder
@@ -21,20 +22,32 @@ from tests.simulation.database import Rows
 from tests.simulation.decisions import watched
 from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
+from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
+from tests.simulation.keys import Certificate, Keys
 from tests.simulation.ledger import path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
 from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
+from tests.simulation.office import Office
+from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Resolver, Times, Truths
 from tests.simulation.requesters import Requester
 from tests.simulation.trace import Trace
+from tests.simulation.trust import Trust
 from tests.simulation.twins import Twin
 
 EPOCH = 1_700_000_000.0
 PATIENCE = 2 * 86_400.0
 STEPS_MOST = 400_000
+DAY = 86_400.0
+INTRUDERS = 0.8
+"""In how many worlds with keys somebody means harm."""
+
+RESTORES = 0.3
+"""How many starts of the metaserver are those of a restored backup."""
+
 TWINS = 0.3
 """How many machines of all have another one that wants their name."""
 
@@ -90,6 +103,7 @@ class World:
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
+        self._identities(seed)
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
         self.watch.honest = {builder.name for builder in self.builders}
         self.liars = [Liar(self, f"liar{number}") for number in range(rng.choice((0, 0, 1, 2)))]
@@ -98,11 +112,51 @@ class World:
             Requester(self, name, f"{name}@example.org")
             for name in ("ann", "bob", "cyd", "unknown")[: rng.randint(2, 4)]
         ]
+        if self.keyed:
+            self._invite_all()
         self.steps = 0
         self.lives = 0
         self.active_until = rng.uniform(1_200.0, 3 * 3_600.0)
         self.armed: list[Armed] = []
         self._kept: list[object] = []
+
+    def _identities(self, seed: int) -> None:
+        """Decide whether everybody needs a key here, as in three of four worlds, and how long what lasts."""
+        rng = self.key_rng = random.Random(f"{seed} keys")
+        self.keyed = seed % 4 != 0
+        self.keys = Keys(seed)
+        self.certificate_life = rng.choice((900.0, 7_200.0, 30 * DAY))
+        rejoin_within = rng.choice((3_600.0, 400 * DAY, 400 * DAY))
+        self.trust = Trust(self.watch.wrong, lambda: self.time.now, self.wall.wall, rejoin_within)
+        self.office = Office(self)
+        self.lines: list[str] = []
+        self.parties: list[Party] = []
+        self.intruder: Intruder | None = None
+
+    def _invite_all(self) -> None:
+        """Let everybody be somebody who has to be invited."""
+        build_server, requester = PrincipalRole.BUILD_SERVER, PrincipalRole.REQUESTER
+        for builder in self.builders:
+            builder.party = Party(self, builder.name, build_server, "", builder.machine)
+        for liar in self.liars:
+            liar.party = Party(self, liar.name, build_server, "", Machine(liar.name, self.faults))
+        for one in self.requesters:
+            one.party = Party(self, one.name, requester, one.email, Machine(one.name, self.faults))
+        servers, people = [one.party for one in self.builders], [one.party for one in self.requesters]
+        found = (*servers, *(one.party for one in self.liars), *people)
+        self.parties = [party for party in found if party is not None]
+        if self.key_rng.random() < INTRUDERS:
+            self.intruder = Intruder(self)
+            self.parties.append(self.intruder.party)
+
+    def intruder_finds(self, certificate: Certificate) -> None:
+        """A key is thrown away, and somebody keeps it."""
+        if self.intruder is not None:
+            self.intruder.found.append(certificate)
+
+    def clock_of_others(self) -> float:
+        """Return what the clocks of all but the metaserver say, which nobody sets."""
+        return EPOCH + self.time.now
 
     def keep(self, *things: object) -> None:
         """Keep what a crash leaves behind from being tidied up."""
@@ -135,6 +189,8 @@ class World:
 
     def committed(self, transaction: tuple[Any, ...]) -> None:
         self.watch.committed(transaction)
+        if transaction[0] == "_commit":
+            self.trust.committed(transaction[1], transaction[3])
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
 
@@ -148,6 +204,8 @@ class World:
         if self.metaserver is not None and not self.metaserver.life.ended:
             return
         self.lives += 1
+        if self.keyed and self.lives > 1 and self.faults.on and self.key_rng.random() < RESTORES:
+            self._restore()
         life = Life(self.time, f"meta.{self.lives}")
         self.watch.started_at = self.time.now
         self.watch.starts += 1
@@ -164,6 +222,12 @@ class World:
         starting = Deferred.fromCoroutine(metaserver.start()).addErrback(failed)
         starting.addErrback(lambda failure: self.watch.wrong(f"the metaserver does not start: {failure}"))
         self.keep(starting)
+
+    def _restore(self) -> None:
+        """The state directory is one that was restored from a backup."""
+        self.faults.count("restore")
+        self.trust.life = f"life {self.lives}"
+        self.trace.say("meta", "is restored from a backup")
 
     def second_metaserver(self) -> None:
         """Somebody removes the lock and starts another one on the same database; the first soon notices, and ends."""
@@ -229,7 +293,8 @@ class World:
         observer = _Observer(self._observe)
         globalLogPublisher.addObserver(observer)
         try:
-            with watched(dict(self.settings.projects[0].scheduling().comparisons), self.watch.wrong):
+            looking = watched(dict(self.settings.projects[0].scheduling().comparisons), self.watch.wrong)
+            with looking, self.keys.in_use():
                 self._run()
         finally:
             globalLogPublisher.removeObserver(observer)
@@ -253,6 +318,8 @@ class World:
             self.time.call(self.rng.uniform(0.0, 300.0), liar.start)
         for twin in self.twins:
             twin.start()
+        if self.intruder is not None:
+            self.time.call(self.key_rng.uniform(0.0, 300.0), self.intruder.start)
         self.time.call(self.active_until, self._calm)
         deadline = self.active_until + self.settings.projects[0].request_ttl + PATIENCE
         while not self.watch.violations:
@@ -292,6 +359,8 @@ class World:
             liar.stop()
         for twin in self.twins:
             twin.stop()
+        if self.intruder is not None:
+            self.intruder.stop()
         if self.metaserver is None or self.metaserver.life.ended:
             self.start_metaserver()
         for builder in self.builders:

@@ -220,6 +220,8 @@ def revoked(book: Book, name: str, reason: str, by: str, now: float) -> Change:
         if one.name == name and not one.void and not one.key and one.expires > now
     )
     if not keys and not open_:
+        if any(one.name == name for one in book.keys.values()):
+            raise NotFound(f"every key of {name} is revoked already")
         there = sorted({one.name for one in book.keys.values() if one.state is not KeyState.REVOKED})
         raise NotFound(f"no key has the name {name!r}; known: {', '.join(there[:20]) or 'none'}")
     why = reason or f"by {by}"

@@ -36,7 +36,7 @@ from buildtool.adapters.tls.one_port import OnePort, listening
 from buildtool.adapters.tls.peers import KeyHolders
 from buildtool.adapters.tls.pinning import pinned_authority
 from buildtool.adapters.tls.signer import FarmSigner, request_text
-from buildtool.errors import StorageUnavailable, Unauthorised, Unavailable, UsageError
+from buildtool.errors import NotFound, StorageUnavailable, Unauthorised, Unavailable, UsageError
 from buildtool.metaserver.accounts import AccountService, open_accounts
 from buildtool.model.access.join_line import JoinLine, read_join_line
 from buildtool.model.principal import Principal, PrincipalRole
@@ -210,6 +210,19 @@ class GatewayIdentityTests(KeyedCase):
         assert self.gone == [(key_id(anna.key), "the key of anna was revoked: it was sold")]
         with self.assertRaisesRegex(Unauthorised, "the key of anna was revoked: it was sold"):
             await self._greet("build server", anna)
+
+    async def test_a_revocation_that_failed_and_may_have_taken_effect_ends_connections_at_once(self) -> None:
+        await self._serve()
+        anna = await self._join(await self._invite(), new_key())
+        await self._greet("build server", anna)
+        self.store.problems, self.store.took_effect = [StorageUnavailable("no answer")], True
+        with self.assertRaises(StorageUnavailable):
+            await self.accounts.revoke(OPERATOR, RevokeOne("anna", "it was sold"))
+        assert self.gone == [(key_id(anna.key), "the key of anna was revoked: it was sold")]
+        with self.assertRaisesRegex(Unauthorised, "the key of anna was revoked: it was sold"):
+            await self._greet("build server", anna)
+        with self.assertRaisesRegex(NotFound, "every key of anna is revoked already"):
+            await self.accounts.revoke(OPERATOR, RevokeOne("anna", "it was sold"))
 
     async def test_invitations_do_not_outlive_a_restore(self) -> None:
         await self._serve()
