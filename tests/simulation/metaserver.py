@@ -110,6 +110,7 @@ class Metaserver:
         broker = self.broker = Broker(state, store, clock, life, removal, effects, Stopwatch(world.seed))
         explainer = Explainer(state, store, status_reader)
         requests = RequestService(configuration, broker, store, world.resolver, status_reader, explainer, broker)
+        requests.admittance.allowances.configure(world.shares.ceilings)
         troubles = BuildProblems(broker, life)
         build_servers = BuildServerService(
             configuration, broker, removal, tickets, gateway.connections, troubles.unkept

@@ -44,6 +44,7 @@ from buildtool.ports.metaserver import OutgoingMail
 from buildtool.protocol.hello import Hello
 from buildtool.scheduling import admission, attempts, decide, dispatching
 from buildtool.scheduling import decision as turn
+from buildtool.scheduling.allowances import Allowances
 from buildtool.scheduling.answers import Acknowledged
 from buildtool.scheduling.decide import Decision
 from buildtool.scheduling.events import AttemptEnded, AttemptEvent, Delivered, Submitted, Tick
@@ -760,3 +761,13 @@ def doubtful_keys_believed() -> Sequence[Change]:
         self.book.take(change.rows)
 
     return [(AccountService, "_commit", commit)]
+
+
+@_mutant("what everybody asks for is counted")
+def limit_not_counted() -> Sequence[Change]:
+    return [(Allowances, "take", lambda self, *what: None)]
+
+
+@_mutant("only so many requests of one wait at a time")
+def open_requests_not_counted() -> Sequence[Change]:
+    return [(Allowances, "check_standing", lambda self, *what: None)]

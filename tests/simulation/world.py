@@ -34,6 +34,7 @@ from tests.simulation.office import Office
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Resolver, Times, Truths
 from tests.simulation.requesters import Requester
+from tests.simulation.shares import Shares
 from tests.simulation.trace import Trace
 from tests.simulation.trust import Trust
 from tests.simulation.twins import Twin
@@ -44,6 +45,9 @@ STEPS_MOST = 400_000
 DAY = 86_400.0
 INTRUDERS = 0.8
 """In how many worlds with keys somebody means harm."""
+
+LIMITED = 0.5
+"""In how many worlds with keys nobody may ask for as much as they like."""
 
 RESTORES = 0.3
 """How many starts of the metaserver are those of a restored backup."""
@@ -129,6 +133,8 @@ class World:
         rejoin_within = rng.choice((3_600.0, 400 * DAY, 400 * DAY))
         self.trust = Trust(self.watch.wrong, lambda: self.time.now, self.wall.wall, rejoin_within)
         self.office = Office(self)
+        most = (rng.choice((3, 12)), rng.choice((2, 6))) if self.keyed and rng.random() < LIMITED else (None, None)
+        self.shares = Shares(self.watch.wrong, *most)
         self.lines: list[str] = []
         self.parties: list[Party] = []
         self.intruder: Intruder | None = None
@@ -191,6 +197,7 @@ class World:
         self.watch.committed(transaction)
         if transaction[0] == "_commit":
             self.trust.committed(transaction[1], transaction[3])
+            self.shares.committed(transaction[1], self.time.now)
         if transaction[0] == "_commit" and self.rng.random() < 0.1:
             self.tempt("meta")
 
@@ -208,6 +215,7 @@ class World:
             self._restore()
         life = Life(self.time, f"meta.{self.lives}")
         self.watch.started_at = self.time.now
+        self.shares.restarted()
         self.watch.starts += 1
         metaserver = self.metaserver = Metaserver(self, self.machine, life)
         self.keep(metaserver)
