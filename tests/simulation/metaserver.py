@@ -164,8 +164,9 @@ class Metaserver:
             world.trust.life,
             lambda: [("meta", 1)],
             lambda key, why: self.ended(key, why),  # noqa: PLW0108 - it is another one by then
-            world.trust.rejoin_within,
+            lambda: world.trust.rejoin_within,
             lambda: f"{numbers.getrandbits(192):048x}",
+            world.burnt,
         )
         self.accounts = await open_accounts(service)
         holders = KeyHolders(self.accounts.known, world.wall)

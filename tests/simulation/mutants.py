@@ -617,8 +617,8 @@ def revoked_key_believed() -> Sequence[Change]:
 
         return found()
 
-    original = AccountService.known
-    return [(enrolment, "_usable", usable), (AccountService, "known", known)]
+    original = AccountService._known
+    return [(enrolment, "_usable", usable), (AccountService, "_known", known)]
 
 
 @_mutant("the connections of a key end when it is revoked")
@@ -692,7 +692,7 @@ def unconfirmed_key_acts() -> Sequence[Change]:
     async def known(self: AccountService, key: str) -> Identity:
         return enrolment.known(self.book, key)
 
-    return [(AccountService, "known", known)]
+    return [(AccountService, "_known", known)]
 
 
 @_mutant("a name stays with the key that has it")
@@ -727,7 +727,7 @@ def renew_acts_otherwise() -> Sequence[Change]:
         found = await original(self, stranger, transport, hello)
         if found.role is not PrincipalRole.RENEWING:
             return found
-        identity = await self.known(found.key)
+        identity = await self.known(stranger, found.key)
         return evolve(found, role=identity.role)
 
     return [(KeyHolders, "__call__", identify)]

@@ -24,7 +24,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.hostile import Liar
 from tests.simulation.intruders import Intruder
 from tests.simulation.invariants import Watch
-from tests.simulation.keys import Certificate, Keys
+from tests.simulation.keys import BurntFile, Certificate, Keys
 from tests.simulation.ledger import path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
@@ -132,6 +132,8 @@ class World:
         self.certificate_life = rng.choice((900.0, 7_200.0, 30 * DAY))
         rejoin_within = rng.choice((3_600.0, 400 * DAY, 400 * DAY))
         self.trust = Trust(self.watch.wrong, lambda: self.time.now, self.wall.wall, rejoin_within)
+        self.trust.opening = lambda: self.metaserver is None or not self.metaserver.serving
+        self.burnt = BurntFile()
         self.office = Office(self)
         most = (rng.choice((3, 12)), rng.choice((2, 6))) if self.keyed and rng.random() < LIMITED else (None, None)
         self.shares = Shares(self.watch.wrong, *most)
