@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from buildtool.model.access.confirmation import LIVES
 from buildtool.model.options import Canonical, Kind, Option
 from buildtool.model.platforms import ARCHES, CPU_LEVELS, Value
 from buildtool.model.project_options import ProjectOptions
@@ -337,6 +338,7 @@ mails = st.builds(
     summary=st.booleans(),
     asker=st.sampled_from(["", "192.0.2.1", "2001:db8::1"]),
     server=st.just("") | server_names,
+    purpose=st.sampled_from(["", *LIVES]),
 )
 happenings = st.builds(
     AuditEvent, kind=st.sampled_from(["request", "build", "server"]), subject=words, detail=free_text

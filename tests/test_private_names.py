@@ -20,6 +20,8 @@ PINNED: dict[tuple[str, str], str] = {
     ("twisted.spread.banana.Banana", "_selectDialect"): "the dialect is ours without a list of dialects from the peer",
     ("twisted.web.http.HTTPChannel", "_respondToBadRequestAndDisconnect"): "what is no HTTP is answered in one line",
     ("twisted.web.http.HTTPChannel", "_log"): "what Twisted says of time-outs is not logged as ours",
+    ("twisted.web.http.HTTPChannel", "_dataBuffer"): "nothing public says whether a part of a request waits",
+    ("twisted.protocols.basic.LineReceiver", "_buffer"): "the same",
     ("twisted.mail.smtp.ESMTPClient", "_tlsMode"): "a lost connection is told from a handshake that failed",
     ("twisted.internet.endpoints.HostnameEndpoint", "_hostAsBytesAndText"): "a host that was checked is not changed",
     ("twisted.mail.smtp.ESMTP", "_to"): "the demo's mail box: set by Twisted for each mail",

@@ -40,8 +40,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def made(*words: str) -> object:
     """Return the act that a command asks for."""
     command, said = COMMAND_LINE.parse(words)
-    make = cast("partial[int]", command.run).args[0]
-    return make(said)
+    acting = cast("partial[int]", command.run).args[0]
+    return acting.make(said)
 
 
 def test_each_command_becomes_its_act() -> None:
