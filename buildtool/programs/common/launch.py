@@ -74,6 +74,9 @@ def _run(program: str, module: str) -> int:
 
 def _words(error: Exception) -> str:
     """Return what an exception says, and the places in the code that it came from, the last one first."""
-    frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES:])
+    try:
+        frames = reversed(traceback.extract_tb(error.__traceback__)[-_FRAMES:])
+    except MemoryError:  # of which it may have come itself
+        return f"{type(error).__name__} (there is not enough memory to say where; see ulimit -a)"
     places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(error).__name__}: {error} (at {places})"

@@ -1,10 +1,12 @@
 """All programs with output that is closed, full, not read or in another encoding: one line or the right output."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.programs.common.surroundings import QUIET, bare, shell
+from tests.programs.common.surroundings import QUIET, ROOT, bare, shell
 
 PRINTING = [
     "startcompile.py --help",
@@ -72,3 +74,17 @@ def test_too_little_memory_is_told_in_one_line(command: str, room: int, tmp_path
     done = shell(script, bare(LANG="C"), COMMAND=command, DIR=str(tmp_path))
     assert b"Traceback" not in done.stderr
     assert done.stderr.count(b"\n") == (done.returncode != 0)
+
+
+def test_a_defect_is_told_in_one_line_where_there_is_no_memory_to_say_where_it_was() -> None:
+    """The same, at the one moment that no limit hits for certain: while the line is made."""
+    code = """if True:
+        import sys, traceback
+        from buildtool.programs.common import launch
+        def full(*_): raise MemoryError
+        def loaded(_): raise SystemError("no room")
+        traceback.extract_tb, launch._loaded = full, loaded
+        sys.exit(launch._run("metaserver", "metaserver"))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = "metaserver: a defect of metaserver: SystemError (there is not enough memory to say where; see ulimit -a)"
+    assert (done.returncode, done.stderr) == (1, f"{said}\n")
