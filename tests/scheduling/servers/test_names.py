@@ -60,7 +60,7 @@ def test_of_the_network_that_has_most_names_one_goes_first() -> None:
     assert "s0000" not in farm.broker.state.servers
 
 
-@pytest.mark.world  # it takes half a minute: fewer names than these harmed nobody before
+@pytest.mark.long  # half a minute of decisions: fewer names than these harmed nobody before
 def test_names_from_all_over_a_network_take_no_place_of_a_machine_elsewhere() -> None:
     """Each name from an address of its own, of IPv4 or IPv6, all of them connected and silent, and more to come."""
     farm = Farm()
