@@ -132,7 +132,8 @@ HEADERS = sorted(
 
 
 def _unfolded(message: Message, name: str) -> str:
-    return "".join(str(message[name]).splitlines())
+    # A long address begins on the next line, after a blank that is none of its own.
+    return "".join(str(message[name]).splitlines()).strip()
 
 
 ALLOWED: Mapping[str, tuple[type[Exception], ...]] = {
