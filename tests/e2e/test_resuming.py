@@ -6,6 +6,7 @@ import pytest
 
 from buildtool.demo.local_farm import Program
 from tests.e2e.control import Control
+from tests.e2e.test_operator import standing
 
 
 def kill_metaserver(farm: Control) -> None:
@@ -110,6 +111,8 @@ def test_a_build_server_without_a_metaserver_ends_its_builds_when_told_to_and_te
 def test_a_build_server_that_is_killed_while_it_builds_is_believed_until_it_comes_back(running: Control) -> None:
     """Its new login names nothing that it has, so nobody waits for the lease: somebody else builds it at once."""
     anna, build_id = begin(running)
+    while standing(running)["running"][0]["state"] != "building":
+        pass  # until her word that she has it was there, nothing would be held against her, and it were hers again
     anna.kill()
     bert = running.server("bert")
     assert running.ask("ann@example.org")["state"] == "waiting"
