@@ -169,6 +169,12 @@ class BadUpload(BuildToolError):
     code = "bad-upload"
 
 
+class UnsafeArchive(BuildToolError):
+    """An upload that is no archive as build servers pack it, or could do harm where it is unpacked; it was deleted."""
+
+    code = "unsafe-archive"
+
+
 class BadOffset(BadUpload):
     """The bytes were sent for a place that the file has not reached; ``length`` is how far it has got, in bytes."""
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from buildtool.adapters.processes.command import Cause, CommandResult
-from buildtool.adapters.storage.archive import Packed
+from buildtool.adapters.storage.archive.packing import Packed
 from buildtool.buildserver.attempt import AttemptTools
 from buildtool.buildserver.delivery import DeliveryQueue, SpoolLimits
 from buildtool.buildserver.order_check import ServerOffer

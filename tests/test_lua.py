@@ -14,7 +14,7 @@ from docutils.core import publish_doctree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.storage.archive import make_zip
+from buildtool.adapters.storage.archive.packing import make_zip
 from buildtool.configuration.settings import load_settings
 from buildtool.model.platforms import Value
 from buildtool.project.recipe import Plan, Wanted

@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from buildtool.adapters.host.build_slots import BuildSlots, RecipeCommands
 from buildtool.adapters.processes.runner import Processes
 from buildtool.adapters.runtime.threads import Threads
-from buildtool.adapters.storage.archive import make_zip
+from buildtool.adapters.storage.archive.packing import make_zip
 from buildtool.adapters.storage.spool import Spool
 from buildtool.adapters.vcs.git_mirrors.mirrors import GitMirror
 from buildtool.adapters.vcs.git_worktrees.worktrees import Worktrees

@@ -37,6 +37,7 @@ WHOSE: dict[type[BaseException], AttemptEnd] = {
     errors.StorageUnavailable: AttemptEnd.BROKEN,
     errors.Damaged: AttemptEnd.BROKEN,
     errors.BadUpload: AttemptEnd.BROKEN,
+    errors.UnsafeArchive: AttemptEnd.BROKEN,
     errors.Unauthorised: AttemptEnd.BROKEN,
     OSError: AttemptEnd.BROKEN,
     MemoryError: AttemptEnd.LIMITED,

@@ -205,7 +205,7 @@ class BuildServerService:
         return ok
 
     async def done(self, by: Principal, message: messages.Done) -> messages.Ok:
-        """Publish an Attempt's artifact. Raises UsageError, BadUpload, StorageUnavailable."""
+        """Publish an Attempt's artifact. Raises UsageError, BadUpload, UnsafeArchive, StorageUnavailable."""
         if not is_artifact_name(message.name):
             raise errors.UsageError(f"artifact name {message.name!r} is not usable: {ARTIFACT_NAME_WORDS}")
         if not (is_digest(message.digest) and is_digest(message.content_digest)) or message.size < 0:
@@ -218,15 +218,25 @@ class BuildServerService:
         if attempt is None or attempt.state is not AttemptState.ABORTING:
             if attempt is None:
                 return messages.Ok(stale=True)
-            await self._publish(message)
+            await self._publish(by, message)
         return await self._record(events.Delivered, by, message)
 
-    async def _publish(self, message: messages.Done) -> None:
+    async def _publish(self, by: Principal, message: messages.Done) -> None:
         try:
             await self.artifacts.publish(message.build_id, message.epoch, message.digest, message.size)
         except errors.StorageUnavailable as error:
             await self.unkept(message.build_id, message.epoch, str(error))
             raise
+        except errors.UnsafeArchive as error:
+            await self._unsafe(by, message, str(error))
+            raise
+
+    async def _unsafe(self, by: Principal, message: messages.Done, why: str) -> None:
+        """End an Attempt whose machine delivered what its own packing never makes; it does not say so itself."""
+        words = {"build": message.build_id, "epoch": message.epoch, "name": by.name, "why": why}
+        log.warn("build {build}.{epoch}: the artifact of {name} is refused: {why}", **words)
+        key, reason = (message.build_id, message.epoch), f"{by.name} delivered an artifact that is refused: {why}"
+        await self.broker.send(events.AttemptEnded(by.name, by.session, *key, AttemptEnd.BROKEN, reason))
 
     async def heartbeat(self, by: Principal, message: messages.Heartbeat) -> messages.HeartbeatAnswer:
         """Renew the Leases of what a build server has. Raises Fenced for a Session that is over."""

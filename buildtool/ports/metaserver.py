@@ -190,7 +190,10 @@ class ArtifactFiles(Protocol):
         """
 
     async def publish(self, build_id: int, epoch: int, digest: str, size: int) -> None:
-        """Move a finished upload of ``size`` bytes to its digest, durably. Raises BadUpload, StorageUnavailable."""
+        """Move a finished upload of ``size`` bytes to its digest, durably.
+
+        Raises BadUpload, UnsafeArchive (then it is gone), StorageUnavailable.
+        """
 
     async def discard(self, build_id: int, epoch: int) -> None:
         """Delete what an Attempt uploaded, if anything."""

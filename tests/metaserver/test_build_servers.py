@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.configuration.settings import Settings
-from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UsageError
+from buildtool.errors import Fenced, NameTaken, NotFound, Overloaded, UnsafeArchive, UsageError
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import (
     ANNOUNCED_MOST,
@@ -339,6 +339,22 @@ class DeliveringTests(SynchronousTestCase):
         told = Deferred.fromCoroutine(self.world.service.done(anna(self.session), done))
         assert "seconds" in str(self.failureResultOf(told, UsageError).value)
         assert self.world.store.all(Artifact) == []
+
+    def test_who_delivers_what_could_do_harm_ends_the_attempt_as_a_broken_machine(self) -> None:
+        """It need not say so itself: a hostile one would not."""
+        self.world.files.trouble = UnsafeArchive("'../x' in it may harm")
+        done = Done(self.attempt.build_id, self.attempt.epoch, DIGEST, DIGEST, 10, "x.zip", 1.0, "")
+        with listening() as said:
+            told = Deferred.fromCoroutine(self.world.service.done(anna(self.session), done))
+        self.failureResultOf(told, UnsafeArchive)
+        assert said == ["build 1.1: the artifact of anna is refused: '../x' in it may harm"]
+        assert self.world.store.all(Artifact) == []
+        (ended,) = self.world.store.all(Attempt)
+        assert ended.end is AttemptEnd.BROKEN
+        assert ended.reason == "anna delivered an artifact that is refused: '../x' in it may harm"
+        self.world.files.trouble = None
+        again = Deferred.fromCoroutine(self.world.service.done(anna(self.session), done))
+        assert self.successResultOf(again) == Ok(stale=True)
 
     def test_a_decline_is_logged_once_with_its_reason(self) -> None:
         """The owner of a farm sees who says no to what, without asking for each build."""

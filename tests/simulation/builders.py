@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from buildtool.adapters.control.build_server_link import BuildServerLink, LoginPace
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.archive import Packed
+from buildtool.adapters.storage.archive.packing import Packed
 from buildtool.adapters.storage.filesystem import Disk, OpenMode, make_directories
 from buildtool.adapters.storage.spool import Spool
 from buildtool.buildserver.attempt import AttemptTools

@@ -16,7 +16,7 @@ from buildtool.adapters.host.detectors import DETECTORS, Machine
 from buildtool.adapters.host.elf import HEAD, elf_arch
 from buildtool.adapters.processes.process_group import end_leftovers
 from buildtool.adapters.processes.runner import CommandLine, Processes, RunningProcess
-from buildtool.adapters.storage.archive import Packed, make_zip
+from buildtool.adapters.storage.archive.packing import Packed, make_zip
 from buildtool.adapters.storage.private_directories import make_private
 from buildtool.adapters.storage.trees import make_plain_directory, remove_tree
 from buildtool.errors import MachineFault

@@ -1,10 +1,11 @@
 """Artifact bytes on disk: uploads on their way, and what was published, each under its SHA-256.
 
 ``incoming/<build>-<epoch>`` is what an Attempt has uploaded so far. Publishing verifies, syncs and renames it to
-``artifacts/ab/<digest>.zip``, so a file under that name is whole: what it holds is durable before it has that name, and
-the name before publishing returns, so that then a row can tell of it. Before a file is given out for the first time by
-this process, and again whenever inode, size or time of change differ from what was verified, its bytes are read and
-compared with its name. Where ``artifacts/`` is a file system of its own, what is published is copied there first.
+``artifacts/ab/<digest>.zip``, if what it holds may be kept. So a file under that name is whole: what it holds is
+durable before it has that name, and the name before publishing returns, so that then a row can tell of it. Before a
+file is given out for the first time by this process, and again whenever inode, size or time of change differ from what
+was verified, its bytes are read and compared with its name. Where ``artifacts/`` is a file system of its own, what is
+published is copied there first.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from attrs import frozen
@@ -32,14 +35,19 @@ from buildtool.adapters.storage.filesystem import (
 )
 from buildtool.adapters.storage.uploads import Key, UploadProgress, UploadStore, wrong_digest
 from buildtool.concurrency.keyed_lock import KeyedLocks
-from buildtool.errors import BadUpload, Damaged, NotFound
+from buildtool.errors import BadUpload, Damaged, NotFound, UnsafeArchive
 from buildtool.ports.common import Executor
 
 T = TypeVar("T")
+ContentCheck = Callable[[Callable[[int, int], bytes], int], None]
+"""Raises UnsafeArchive for what may not be kept; it gets what reads (size, position), and the size. Blocks."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 ARRIVING = "arriving"
 """Where below ``artifacts/`` is copied what arrived on another file system, before it is published."""
+
+LARGE = 1 << 20
+"""Bytes from which artifacts are looked into one at a time, since what one of them lists may take much memory."""
 
 VERDICTS = 10_000
 """Most verdicts about stored files that are remembered; the ones not asked for longest are verified anew."""
@@ -76,8 +84,12 @@ class StoredArtifact:
 class ArtifactStore:
     """The ``ports.ArtifactFiles``, and what the transfer service needs: uploads, and verified reading."""
 
-    def __init__(self, directory: Path, executor: Executor, disk: Disk | None = None) -> None:
+    def __init__(
+        self, directory: Path, executor: Executor, disk: Disk | None = None, check: ContentCheck | None = None
+    ) -> None:
+        """Keep artifacts in a state directory; ``check`` looks at each before it is published. None takes any bytes."""
         self._directory = directory
+        self._check = check
         self._artifacts = directory / "artifacts"
         self._executor = executor
         self.disk = disk or RealDisk()
@@ -85,6 +97,7 @@ class ArtifactStore:
         self._locks = KeyedLocks()
         self._verdicts: OrderedDict[str, tuple[FileStamp, bool]] = OrderedDict()
         self._durable: set[Path] = set()
+        self._checking = Lock()
 
     async def start(self, keep: Iterable[Key] = ()) -> None:
         """Make the directories and remove uploads left by an earlier run, but for those in ``keep``.
@@ -194,6 +207,7 @@ class ArtifactStore:
             if arrived != digest:
                 disk.unlink(source)
                 raise wrong_digest(digest, arrived)
+            self._look_into(source, file, size)
             try:
                 disk.sync(file)
             except OSError:
@@ -208,6 +222,17 @@ class ArtifactStore:
             return _stamp(disk.look(target))
         finally:
             disk.close(file)
+
+    def _look_into(self, source: Path, file: int, size: int) -> None:
+        """Raise UnsafeArchive for an upload that may not be kept; then it is gone."""
+        if self._check is None:
+            return
+        try:
+            with self._checking if size > LARGE else nullcontext():
+                self._check(partial(self.disk.pread, file), size)
+        except UnsafeArchive:
+            self.disk.unlink(source)
+            raise
 
     def _make_place(self, directory: Path) -> None:
         """Make the directory that artifacts of one beginning are in, durably."""

@@ -17,6 +17,7 @@ from buildtool.adapters.maintenance.evidence import check_not_lost
 from buildtool.adapters.runtime.threads import Threads
 from buildtool.adapters.sql.database import Database
 from buildtool.adapters.sql.sqlite import SqliteDatabase
+from buildtool.adapters.storage.archive.checking import check_archive
 from buildtool.adapters.storage.artifacts import ArtifactStore
 from buildtool.adapters.storage.directory_lock import DATABASE, DirectoryLock
 from buildtool.adapters.storage.key_file import load_key
@@ -84,7 +85,8 @@ async def open_state(
     keys = await _take_hold(holding, directory, secret, closing, restored=beginning.restored)
     logs = LogStore(directory, threads)
     await logs.start()
-    return OpenState(directory, keys, database, ArtifactStore(directory, threads), logs, threads, holding)
+    artifacts = ArtifactStore(directory, threads, check=check_archive)
+    return OpenState(directory, keys, database, artifacts, logs, threads, holding)
 
 
 async def _take_hold(

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buildtool.adapters.runtime.threads import Inline
-from buildtool.adapters.storage.artifacts import ArtifactStore
+from buildtool.adapters.storage.archive.checking import check_archive
+from buildtool.adapters.storage.artifacts import LARGE, ArtifactStore, ContentCheck
 from buildtool.adapters.storage.filesystem import RealDisk
 from buildtool.adapters.storage.uploads import Upload
 from buildtool.errors import (
@@ -23,6 +24,7 @@ from buildtool.errors import (
     NotFound,
     StorageUnavailable,
     Superseded,
+    UnsafeArchive,
     WrongDigest,
 )
 from tests.adapters.http.transfers import digest_of
@@ -38,8 +40,8 @@ class StoreCase(SynchronousTestCase):
         self.state = Path(self.mktemp())
         self.store = self.opened()
 
-    def opened(self, *keep: tuple[int, int]) -> ArtifactStore:
-        store = ArtifactStore(self.state, Inline())
+    def opened(self, *keep: tuple[int, int], check: ContentCheck | None = None) -> ArtifactStore:
+        store = ArtifactStore(self.state, Inline(), check=check)
         self.do(store.start(keep))
         return store
 
@@ -83,6 +85,25 @@ class PublishTests(StoreCase):
         assert self.do(self.store.present(digest_of(b"bytes"), 5))
         assert not self.do(self.store.present(digest_of(b"bytes"), 6))
         assert self.read(b"bytes") == b"bytes"
+
+    def test_what_may_not_be_kept_is_not_published_and_its_upload_is_gone(self) -> None:
+        self.store = self.opened(check=check_archive)
+        for data in (b"no zip", b"x" * LARGE * 2):
+            self.send(data)
+            self.fails(UnsafeArchive, self.store.publish(7, 1, digest_of(data), len(data)))
+            assert not self.path(data).exists()
+            assert self.do(self.store.uploads.uploaded(7, 1)) == 0
+        empty = b"PK\5\6" + bytes(18)
+        self.send(empty)
+        self.publish(empty)
+        assert self.read(empty) == empty
+
+    def test_what_is_incomplete_is_not_looked_into(self) -> None:
+        """Its rest may come: it is the machine's connection that is at fault."""
+        self.store = self.opened(check=check_archive)
+        self.send(b"PK")
+        self.fails(BadUpload, self.store.publish(7, 1, digest_of(b"PK\5\6"), 4))
+        assert self.do(self.store.uploads.uploaded(7, 1)) == 2
 
     def test_publishing_again_changes_nothing(self) -> None:
         self.send(b"bytes")

@@ -8,7 +8,6 @@ import io
 import os
 import stat
 import threading
-import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from attrs import frozen
 
 from buildtool.adapters.storage.trees import never
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
-from buildtool.model.names import shortened, taken_for_one
+from buildtool.model.names import MEMBER_LIMIT, link_fault, member_fault, members_fault, shortened
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,12 +27,8 @@ LEVEL = 6
 """The deflate level of every member: part of what makes the bytes the same."""
 
 _CHUNK = 256 * 1024
-_NAME_LIMIT = 1000
-_MEMBER_LIMIT = 100_000
-_LINKS_FOLLOWED = 40
 _ZIP64_FROM = 2**31 - 2**27  # data that deflate makes larger must still fit into 31 bits
 _UNIX = 3
-_UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, what is not UTF-8 on disk, line separators
 _PLAIN, _EXECUTABLE, _LINK = "100644", "100755", "120000"
 _ATTRIBUTES = {_PLAIN: 0o100644, _EXECUTABLE: 0o100755, _LINK: 0o120777}
 
@@ -126,14 +121,9 @@ def content_digest(manifest: Iterable[Member]) -> str:
 
 def check_name(name: str) -> str:
     """Return ``name`` if it may be the name of a member: relative, plain, and storable. Raises BadArchive."""
-    if "\\" in name:
-        raise _refused(name, "some systems take the backslash in it for a /")
-    if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
-        raise _refused(name, "use a relative path with / and without . or .. parts")
-    if any(unicodedata.category(char) in _UNSAFE for char in name):
-        raise _refused(name, "it has control characters or is not UTF-8")
-    if len(name.encode()) > _NAME_LIMIT:
-        raise BadArchive(f"{name[:60]!r}... cannot be packed: its name is longer than {_NAME_LIMIT} bytes")
+    why = member_fault(name)
+    if why:
+        raise _refused(name, why)
     return name
 
 
@@ -157,26 +147,15 @@ class _Collection:
         self._limit = limit
         self._check = check
         self._found: dict[str, _Entry] = {}
-        self._directories: set[str] = set()
         self._size = 0
 
     def of(self, names: Iterable[str]) -> list[_Entry]:
         """Return what is to be packed, sorted and each once."""
         for given in names:
             self._add(check_name(given.removesuffix("/")))
-        for name in self._found:
-            self._check()
-            for parent in PurePosixPath(name).parents:
-                if str(parent) in self._found:
-                    raise _refused(name, f"{shortened(str(parent))!r} is packed too, as a link")
-                self._directories.add(str(parent))
-        same = taken_for_one(self._found, self._directories)
-        if same is not None:
-            raise _refused(same[1], f"some systems take it for {shortened(same[0])!r}: deliver an archive of them")
-        for entry in self._found.values():
-            if entry.mode == _LINK:
-                self._check()
-                self._check_link(entry)
+        wrong = members_fault({name: entry.target for name, entry in self._found.items()}, self._check)
+        if wrong is not None:
+            raise _refused(*wrong)
         return sorted(self._found.values(), key=lambda entry: entry.name.encode())
 
     def _add(self, name: str) -> None:
@@ -240,50 +219,21 @@ class _Collection:
                 waiting.append(f"{current}/{entry.name}")
                 _count(len(waiting) + directories)
 
-    def _check_link(self, entry: _Entry) -> None:
-        """Raise BadArchive for a link that would lead nowhere where the archive is unpacked."""
-        followed = 0
-        done: list[str] = list(PurePosixPath(entry.name).parent.parts)
-        todo = list(reversed(entry.target.split("/")))
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                done = done[:-1]
-            elif part not in ("", "."):
-                done.append(part)
-            there = "/".join(done)
-            link = self._found.get(there)
-            if link is not None and link.mode == _LINK:
-                followed += 1
-                if followed > _LINKS_FOLLOWED:
-                    raise _refused(entry.name, "it is a link that leads in a circle")
-                done.pop()
-                todo += reversed(link.target.split("/"))
-            elif done and there not in self._found and there not in self._directories:
-                there = f" ({there!r})" if there != entry.target else ""
-                where = f"{entry.target[:200]!r}, which is not delivered{there[:200]}"
-                raise _refused(entry.name, f"it is a link to {where}")
-
 
 def _target(root: Path, path: Path, name: str) -> str:
     """Return where a link points, once that is inside the tree both as it is written and as it is followed."""
     target = str(path.readlink())
-    written = os.path.normpath(f"{PurePosixPath(name).parent}/{target}")
-    if (
-        target.startswith("/")
-        or written == ".."
-        or written.startswith("../")
-        or not _inside(root, Path(os.path.realpath(path)))
-    ):
-        raise _refused(name, f"it is a link that leads out of the tree, to {target[:200]!r}")
-    if "\\" in target or any(unicodedata.category(char) in _UNSAFE for char in target):
-        raise _refused(name, f"its target {target[:200]!r} has characters that cannot be stored")
+    why = link_fault(name, target)
+    if not why and not _inside(root, Path(os.path.realpath(path))):
+        why = f"it is a link that leads out of the tree, to {target[:200]!r}"
+    if why:
+        raise _refused(name, why)
     return target
 
 
 def _count(members: int) -> None:
-    if members > _MEMBER_LIMIT:
-        raise BadArchive(f"more than {_MEMBER_LIMIT} files are to be packed: deliver an archive of them")
+    if members > MEMBER_LIMIT:
+        raise BadArchive(f"more than {MEMBER_LIMIT} files are to be packed: deliver an archive of them")
 
 
 def _inside(root: Path, path: Path) -> bool:

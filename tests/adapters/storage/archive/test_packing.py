@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildtool.adapters.storage.archive import Member, content_digest, make_zip
+from buildtool.adapters.storage.archive.packing import Member, content_digest, make_zip
 from buildtool.errors import BadArchive, BuildFailed, DeliverableMissing, MachineFault
 from buildtool.ports.buildserver import Halted
 from tests.support.packages import require
@@ -307,7 +307,7 @@ def test_a_file_that_the_disk_does_not_give_is_the_machines_fault(
             raise OSError(number, os.strerror(number), str(path))
 
         with monkeypatch.context() as patched:
-            patched.setattr("buildtool.adapters.storage.archive.os.open", broken)
+            patched.setattr("buildtool.adapters.storage.archive.packing.os.open", broken)
             with pytest.raises(whose):
                 make_zip(tmp_path, ["out"], tmp_path / "out.zip")
 
@@ -399,7 +399,7 @@ def test_packing_of_a_long_file_is_asked_often_whether_to_go_on(tmp_path: Path) 
 
 def test_more_files_than_are_packed_are_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty directories count, too: they have no members, and are walked all the same."""
-    monkeypatch.setattr("buildtool.adapters.storage.archive._MEMBER_LIMIT", 20)
+    monkeypatch.setattr("buildtool.adapters.storage.archive.packing.MEMBER_LIMIT", 20)
     lay_out(tmp_path, {f"files/{number}": (b"", False) for number in range(21)})
     for number in range(21):
         (tmp_path / "directories" / str(number)).mkdir(parents=True)
