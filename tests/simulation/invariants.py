@@ -136,8 +136,11 @@ class Watch(Ledger):
             if one.verdict is Verdict.DROP:
                 self.dropped.setdefault((server, (one.build_id, one.epoch)), self.trace.now)
                 self.kept.get(server, set()).discard((one.build_id, one.epoch))
-        for key in self.held.get(server, ()):
-            self._heard[server, key] = self.trace.now
+
+    def heard(self, server: str, held: Sequence[Held], since: float) -> None:
+        """The metaserver has taken in what a build server has: not before ``since``, when the message came to it."""
+        for one in held:
+            self._heard[server, one.key] = max(since, self._heard.get((server, one.key), 0.0))
 
     def reporting(self, server: str, message: Ended) -> None:
         """An honest build server is about to say how an Attempt ended."""

@@ -37,6 +37,9 @@ OPEN = (BuildState.QUEUED, BuildState.RUNNING)
 SLACK = 20.0
 """Seconds by which a message may be late."""
 
+ROUNDED = 0.01
+"""Seconds by which the clock may be off that a decision was taken at."""
+
 IDLE = 120.0
 """Seconds for which a build may wait beside a server that could take it, once nothing goes wrong any more."""
 
@@ -227,6 +230,7 @@ class Ledger:
     def _put_attempt(self, row: Attempt, now: float) -> None:
         old = self.attempts.get(row.key)
         if old is None:
+            self._heard.setdefault((row.server, row.key), self.trace.now)
             self._check_start(row, now)
         else:
             self._check(
@@ -289,8 +293,8 @@ class Ledger:
         what, now = f"attempt {row.build_id}.{row.epoch} on {row.server}", self.trace.now
         build, held = self.builds[row.build_id], self.held.get(row.server, {}).get(row.key)
         if row.state is AttemptState.MISSING and old.state is not AttemptState.MISSING:
-            waited = now - max(self.started_at, self._heard.get((row.server, row.key), 0.0))
-            self._check(waited >= self.lease - SLACK, f"{what} is believed missing after {waited:.0f} s")
+            waited = now - max(self.started_at, self._heard[row.server, row.key])
+            self._check(waited >= self.lease - ROUNDED, f"{what} is believed missing after {waited:.3f} s")
         elif old.state is AttemptState.MISSING and row.state is AttemptState.BUILDING and old.struck:
             server, before = self.servers[row.server], self._before.get(row.server, self.servers[row.server])
             back = server.strikes < before.strikes or server.quarantined_until < before.quarantined_until

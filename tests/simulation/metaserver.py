@@ -46,6 +46,7 @@ from buildtool.model.records import Artifact
 from buildtool.ports.metaserver import Handler, Handlers
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
 from buildtool.protocol.hello import Hello
+from buildtool.protocol.messages import Heartbeat, Register
 from buildtool.scheduling.events import ArtifactGone
 from buildtool.scheduling.state.state import State
 from tests.simulation.clock import Life
@@ -181,14 +182,18 @@ class Metaserver:
         return identify
 
     def _guarded(self, handlers: Handlers) -> Handlers:
-        """Return handlers behind the table of rights, with a witness of what it lets through."""
+        """Return handlers with a witness of what comes to them; where there are keys, behind the table of rights."""
         witnessed = {message: partial(self._witnessed, handler) for message, handler in handlers.items()}
-        return authorised(witnessed, lambda: RIGHTS) if self.world.keyed else handlers
+        return authorised(witnessed, lambda: RIGHTS) if self.world.keyed else witnessed
 
     async def _witnessed(self, handler: Handler, by: Principal, message: attrs.AttrsInstance) -> Any:
-        if self.world.metaserver is self:
-            self.world.trust.acting(by, message)
-        return await handler(by, message)
+        world, began = self.world, self.world.time.now
+        if world.keyed and world.metaserver is self:
+            world.trust.acting(by, message)
+        answer = await handler(by, message)
+        if world.metaserver is self and isinstance(message, (Heartbeat, Register)):
+            world.watch.heard(message.server if isinstance(message, Register) else by.name, message.held, began)
+        return answer
 
     async def operate(self, message: attrs.AttrsInstance) -> Any:
         """Do what the operator asks for over the local socket. Raises BuildToolError."""
