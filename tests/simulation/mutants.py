@@ -660,13 +660,17 @@ def evolve_book(book: Book, *rows: Any) -> Book:
 
 
 def _invitations_as(change: Callable[[Invitation, str, float], Invitation]) -> Sequence[Change]:
-    """Return that whoever joins shows another invitation than the one that was made."""
+    """Return that whoever joins is judged by another invitation than the one that was made, which stays as it is."""
     original = enrolment.joined
 
     def joined(book: Book, token: str, key: str, certificate: str, expires: float, life: str, now: float) -> Any:
         found = book.invitations.get(token)
-        taken = book if found is None else evolve_book(book, change(found, life, now))
-        return original(taken, token, key, certificate, expires, life, now)
+        if found is None:
+            return original(book, token, key, certificate, expires, life, now)
+        taken = evolve_book(book, change(found, life, now))
+        identity, decided = original(taken, token, key, certificate, expires, life, now)
+        rows = tuple(evolve(found, key=row.key) if isinstance(row, Invitation) else row for row in decided.rows)
+        return identity, evolve(decided, rows=rows)
 
     return [(enrolment, "joined", joined)]
 
@@ -756,9 +760,13 @@ def role_believed() -> Sequence[Change]:
 
 @_mutant("after a commit of which nobody knows whether it took effect, the keys are read anew")
 def doubtful_keys_believed() -> Sequence[Change]:
+    original = AccountService._commit
+
     async def commit(self: AccountService, change: Any) -> None:
-        await self.store.commit(change.rows, change.happened, self.clock.wall())
-        self.book.take(change.rows)
+        try:
+            await original(self, change)
+        finally:
+            self._in_doubt = False
 
     return [(AccountService, "_commit", commit)]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-from attrs import define, field
+from attrs import define, evolve, field
 
 from buildtool.model.access.identities import Identity, Invitation, KeyState
 from buildtool.model.principal import Principal, PrincipalRole
@@ -135,6 +135,7 @@ class Trust:
             self._check(wanted, f"{what} was asked for by nobody")
             self._check(row.life == self.life, f"{what} is of another life")
             return
+        self._check(evolve(old, key=row.key, void=row.void) == row, f"{what} is another one than was made")
         self._check(old.key in ("", row.key), f"{what} was used by {old.key[:8]}, and then by {row.key[:8]}")
         if row.key and not old.key:
             known = row.key in identities or self.opening()
