@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,12 +70,12 @@ class Blows:
         rng = self.world.rng
         count = rng.choice((1, 1, 1, 1, 2, 3))
         requester = rng.choice(self.world.requesters)
-        requester.ask(tuple(self._submit(requester) for _ in range(count)))
+        requester.ask(tuple(self.submission(requester, rng) for _ in range(count)))
         if rng.random() < 0.3:
             self._submission()
 
-    def _submit(self, requester: Requester) -> Submit:
-        rng = self.world.rng
+    def submission(self, requester: Requester, rng: random.Random) -> Submit:
+        """Return something that somebody could ask for."""
         ref = rng.choice(("", "main", *REVISIONS[:3]))
         system: dict[str, Any] = {}
         if rng.random() < 0.2:
@@ -191,27 +192,26 @@ class Blows:
         name = self.world.rng.choice(self.world.builders).name
         if name in self.world.watch.servers and not self.world.watch.paused.get(name):
             self._operate(ServerPaused(name, "by hand"), name, "by hand")
-            self.world.time.call(self.world.rng.uniform(60.0, 2_000.0), lambda: self._resume(name))
+            self.world.time.call(self.world.rng.uniform(60.0, 2_000.0), lambda: self.resume(name))
 
-    def _resume(self, name: str) -> None:
+    def resume(self, name: str) -> None:
+        """Let the operator have a server take builds again."""
         self._operate(ServerResumed(name), name, "")
 
     def _operate(self, event: ServerPaused | ServerResumed, name: str, paused: str) -> None:
         """Let the operator do something to a server, again until it is known to be done."""
-        metaserver, perhaps = self.world.metaserver, self.world.watch.perhaps_paused
+        metaserver, watch = self.world.metaserver, self.world.watch
         if metaserver is None or not metaserver.serving or metaserver.life.ended:
             self.world.time.call(60.0, lambda: self._operate(event, name, paused))
             return
         asked = (metaserver.life, paused)
-        perhaps.setdefault(name, []).append(asked)
+        watch.pausing(name, asked)
         known: list[object] = []
 
         def done(result: object) -> None:
             known.append(result)
             if not isinstance(result, Failure):
-                self.world.watch.paused[name] = paused
-                perhaps[name].remove(asked)
-                perhaps[name] = [other for other in perhaps[name] if not other[0].ended]
+                watch.is_paused(name, asked)
 
         def look() -> None:
             if not known or isinstance(known[0], Failure):

@@ -16,6 +16,7 @@ from buildtool.model.records import AttemptEnd, AttemptState, RequestState
 from buildtool.model.servers import Held, HeldState, HeldVerdict, Verdict
 from buildtool.protocol.messages import Done, Ended, FoundArtifact, Ok, Order, RequestStatus, Submit
 from buildtool.scheduling.state.state import State
+from tests.simulation.clock import Life
 from tests.simulation.ledger import OPEN, SLACK, Ledger, Spoilt, message_id
 from tests.simulation.mailserver import Letter
 
@@ -114,8 +115,19 @@ class Watch(Ledger):
             self._check(len(self.letters[row.id]) == 1, f"request {row.id} is told by two mails")
 
     def cancelling(self, request_id: int) -> None:
-        """A requester is about to cancel."""
+        """A Request is about to be cancelled by who may do that."""
         self.cancelled.add(request_id)
+
+    def pausing(self, server: str, asked: tuple[Life, str]) -> None:
+        """A life of the metaserver is about to pause a build server, for a reason, or to resume it, for none."""
+        self.perhaps_paused.setdefault(server, []).append(asked)
+
+    def is_paused(self, server: str, asked: tuple[Life, str]) -> None:
+        """It has done so."""
+        perhaps = self.perhaps_paused[server]
+        self.paused[server] = asked[1]
+        perhaps.remove(asked)
+        self.perhaps_paused[server] = [other for other in perhaps if not other[0].ended]
 
     def packed(self, server: str, digest: str, revision: str, colour: str) -> None:
         """An honest build server has made something."""

@@ -20,6 +20,8 @@ from buildtool.adapters.mail.text import MailLinks, render
 from buildtool.adapters.maintenance.orphan_sweep import OrphanSweep
 from buildtool.adapters.maintenance.scrub_artifacts import ArtifactScrub
 from buildtool.adapters.sql.broker_store import SqlBrokerStore
+from buildtool.adapters.sql.database import Database
+from buildtool.adapters.sql.operator_store import SqlOperatorStore
 from buildtool.adapters.sql.outbox_store import SqlOutboxStore
 from buildtool.adapters.storage.artifact_removal import ArtifactRemoval
 from buildtool.adapters.storage.artifacts import ArtifactStore
@@ -29,19 +31,21 @@ from buildtool.concurrency.periodic import PeriodicTask
 from buildtool.configuration.current import CurrentConfiguration
 from buildtool.errors import BuildToolError
 from buildtool.metaserver.accounts import AccountService, open_accounts
-from buildtool.metaserver.authorised import authorised
+from buildtool.metaserver.authorised import Permissions, authorised
 from buildtool.metaserver.batches import SLICE
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
 from buildtool.metaserver.effects import EffectPerformer
 from buildtool.metaserver.explanations import Explainer
+from buildtool.metaserver.farm_status import FarmStatusReader
+from buildtool.metaserver.operations import OperatorService
 from buildtool.metaserver.problems import BuildProblems
 from buildtool.metaserver.request_status import PublicUrls, RequestStatusReader
 from buildtool.metaserver.requests import RequestService
 from buildtool.metaserver.ticket_office import TicketOffice
 from buildtool.model.access.rights import RIGHTS
 from buildtool.model.incarnations import Keys
-from buildtool.model.principal import Principal
+from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Artifact
 from buildtool.ports.metaserver import Handler, Handlers
 from buildtool.programs.metaserver.maintenance import SCRUB_AFTER, SWEEP_AFTER
@@ -145,7 +149,8 @@ class Metaserver:
         self.parts.append(site)
         world.network.listen("transfer", life, site)
         enrolling: Handlers = {} if self.accounts is None else {**self.accounts.joining, **self.accounts.keeping}
-        services = (self._guarded(one) for one in (requests.handlers, build_servers.handlers, enrolling))
+        people = {**requests.handlers, **self._operators(configuration, store, removal, database)}
+        services = (self._guarded(one) for one in (people, build_servers.handlers, enrolling))
         world.network.listen("meta", life, gateway.factory(*services))
         mailer.startService()
         self.serving = True
@@ -190,7 +195,9 @@ class Metaserver:
         world, began = self.world, self.world.time.now
         if world.keyed and world.metaserver is self:
             world.trust.acting(by, message)
+        act = world.ownership.begins(by, message, self.life)
         answer = await handler(by, message)
+        act.done(answer)
         if world.metaserver is self and isinstance(message, (Heartbeat, Register)):
             world.watch.heard(message.server if isinstance(message, Register) else by.name, message.held, began)
         return answer
@@ -198,6 +205,24 @@ class Metaserver:
     async def operate(self, message: attrs.AttrsInstance) -> Any:
         """Do what the operator asks for over the local socket. Raises BuildToolError."""
         return await self.operating[type(message)](OPERATOR, message)
+
+    def _operators(
+        self, configuration: CurrentConfiguration, store: SqlBrokerStore, files: ArtifactRemoval, database: Database
+    ) -> Handlers:
+        """Return what operators may do, and the owners of build servers to these."""
+        accounts = self.accounts
+        history = SqlOperatorStore(database)
+        farm = FarmStatusReader(self.broker, history, self.broker, self.world.wall)
+
+        def owner_of(server: str) -> str:
+            holder = accounts.book.holder(PrincipalRole.BUILD_SERVER, server) if accounts is not None else None
+            return holder.owner if holder is not None else ""
+
+        permissions = Permissions(configuration, owner_of)
+        operators = OperatorService(
+            configuration, self.broker, store, history, files, self.world.wall, farm, permissions
+        )
+        return {**operators.handlers, **(accounts.operating if accounts is not None else {})}
 
     # --- what it looks after ------------------------------------------------------------------------------
 

@@ -32,9 +32,10 @@ from buildtool.metaserver.accounts import AccountService
 from buildtool.metaserver.batches import BatchDecider
 from buildtool.metaserver.broker import Broker
 from buildtool.metaserver.build_servers import BuildServerService
-from buildtool.model.access import enrolment
+from buildtool.model.access import enrolment, rights
 from buildtool.model.access.enrolment import Book
 from buildtool.model.access.identities import Identity, Invitation, KeyState
+from buildtool.model.access.rights import Rights
 from buildtool.model.matching.fitting import Requirements
 from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.model.records import Attempt, AttemptEnd, AttemptState, RequestState
@@ -756,6 +757,16 @@ def role_believed() -> Sequence[Change]:
             return evolve(somebody, role=PrincipalRole(hello.role))
 
     return [(KeyHolders, "__call__", identify)]
+
+
+@_mutant("what a role may not do at all does not come to its service")
+def right_not_checked() -> Sequence[Change]:
+    return [(Rights, "check_role", lambda self, by, act: None)]
+
+
+@_mutant("what somebody may do to what is their own they may not do to what is not")
+def ownership_ignored() -> Sequence[Change]:
+    return [(rights, "_owned", lambda by, subject: True)]
 
 
 @_mutant("after a commit of which nobody knows whether it took effect, the keys are read anew")

@@ -123,7 +123,6 @@ class Requester:
 
     async def _cancel(self, told: RequestStatus) -> None:
         world = self.world
-        world.watch.cancelling(told.request_id)
         for _ in range(8):
             client = None
             try:

@@ -36,6 +36,11 @@ class Shares:
         """The same as a metaserver takes it."""
         return Ceilings(requests_an_hour=Most(self.an_hour), open_requests=Most(self.at_a_time))
 
+    @property
+    def limited(self) -> bool:
+        """Whether anything is."""
+        return self.an_hour is not None or self.at_a_time is not None
+
     def restarted(self) -> None:
         """Another life of the metaserver begins."""
         self._had.clear()

@@ -18,7 +18,8 @@ from buildtool.model.principal import Principal, PrincipalRole
 from buildtool.ports.metaserver import ConnectionEnded
 from buildtool.protocol import calls
 from buildtool.protocol.enrolment import InviteOne, Join, Renew, RevokeOne
-from buildtool.protocol.messages import Accepted
+from buildtool.protocol.messages import Accepted, AskBuild, AskExplain, AskHealth, AskStatus, AskWhy
+from buildtool.protocol.operator import AskFarmStatus, PauseServer, RebuildBuild, ResumeServer
 from tests.simulation.clock import Life
 from tests.simulation.keys import Certificate, Key
 
@@ -34,10 +35,13 @@ OPERATOR = Principal(PrincipalRole.OPERATOR, name="root (uid 0)")
 MAY: Mapping[PrincipalRole, frozenset[type[attrs.AttrsInstance]]] = {
     PrincipalRole.JOINING: frozenset({Join}),
     PrincipalRole.RENEWING: frozenset({Renew}),
-    PrincipalRole.REQUESTER: frozenset(calls.REQUESTER.values()),
+    PrincipalRole.REQUESTER: frozenset(
+        {*calls.REQUESTER.values(), AskFarmStatus, PauseServer, ResumeServer, RebuildBuild}
+    ),
+    PrincipalRole.OBSERVER: frozenset({AskFarmStatus, AskBuild, AskHealth, AskExplain, AskStatus, AskWhy}),
     PrincipalRole.BUILD_SERVER: frozenset({*calls.BUILD_SERVER.values(), Accepted}),
 }
-"""Which acts a role may do at all, said once more."""
+"""Which acts a role may do at all, said once more; to what, says ``ownership``."""
 
 
 @define(eq=False)

@@ -28,9 +28,11 @@ from tests.simulation.keys import BurntFile, Certificate, Keys
 from tests.simulation.ledger import path_of
 from tests.simulation.machine import Machine
 from tests.simulation.mailserver import Letter, MailServer
+from tests.simulation.meddlers import Meddler, meddlers
 from tests.simulation.metaserver import Metaserver
 from tests.simulation.network import Network
 from tests.simulation.office import Office
+from tests.simulation.ownership import Ownership
 from tests.simulation.parties import Party
 from tests.simulation.projects import ARCHES, Resolver, Times, Truths
 from tests.simulation.requesters import Requester
@@ -107,6 +109,7 @@ class World:
         self.mail = MailServer(self.faults, self.trace, self._mail_arrived)
         self.resolver = Resolver(lambda: self.time.pause(0.05), lambda: self.faults.on and rng.random() < 0.02)
         self.metaserver: Metaserver | None = None
+        self.blows = Blows(self)
         self._identities(seed)
         self.builders = [self._builder(number) for number in range(rng.randint(1, 4))]
         self.watch.honest = {builder.name for builder in self.builders}
@@ -140,12 +143,16 @@ class World:
         self.lines: list[str] = []
         self.parties: list[Party] = []
         self.intruder: Intruder | None = None
+        self.meddlers: list[Meddler] = []
+        self.ownership = Ownership(self.watch, self.trust)
 
     def _invite_all(self) -> None:
         """Let everybody be somebody who has to be invited."""
         build_server, requester = PrincipalRole.BUILD_SERVER, PrincipalRole.REQUESTER
+        owning = random.Random(f"{self.seed} owners")
         for builder in self.builders:
-            builder.party = Party(self, builder.name, build_server, "", builder.machine)
+            owner = owning.choice(("", *(one.email for one in self.requesters)))
+            builder.party = Party(self, builder.name, build_server, owner, builder.machine)
         for liar in self.liars:
             liar.party = Party(self, liar.name, build_server, "", Machine(liar.name, self.faults))
         for one in self.requesters:
@@ -153,6 +160,8 @@ class World:
         servers, people = [one.party for one in self.builders], [one.party for one in self.requesters]
         found = (*servers, *(one.party for one in self.liars), *people)
         self.parties = [party for party in found if party is not None]
+        self.meddlers = meddlers(self)
+        self.parties.append(self.meddlers[-1].party)
         if self.key_rng.random() < INTRUDERS:
             self.intruder = Intruder(self)
             self.parties.append(self.intruder.party)
@@ -318,9 +327,10 @@ class World:
             text = failure.getTraceback() if failure is not None else event.get("log_format")
             self.watch.wrong(f"a defect was logged: {event.get('log_namespace')} {text}")
 
-    def _run(self) -> None:
+    def _begin(self) -> None:
+        """Let everybody begin whom there is."""
         self.faults.on = True
-        Blows(self).plan()
+        self.blows.plan()
         self.start_metaserver()
         for builder in self.builders:
             self.time.call(self.rng.uniform(0.0, 30.0), partial(self.start_builder, builder))
@@ -328,8 +338,13 @@ class World:
             self.time.call(self.rng.uniform(0.0, 300.0), liar.start)
         for twin in self.twins:
             twin.start()
+        for meddler in self.meddlers:
+            meddler.start()
         if self.intruder is not None:
             self.time.call(self.key_rng.uniform(0.0, 300.0), self.intruder.start)
+
+    def _run(self) -> None:
+        self._begin()
         self.time.call(self.active_until, self._calm)
         deadline = self.active_until + self.settings.projects[0].request_ttl + PATIENCE
         while not self.watch.violations:
