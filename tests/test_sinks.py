@@ -69,3 +69,15 @@ def test_nobody_has_an_expression_of_their_own_for_control_characters() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not {"\x1b", "\x9b", "\u202e"} & set(node.value), f"{name}:{node.lineno}"
                 assert r"\x1b" not in node.value, f"{name}:{node.lineno}"
+
+
+def test_what_is_logged_is_a_format_of_ours_and_never_a_text_that_somebody_else_has_a_part_in() -> None:
+    """A text as format could name any attribute of what is logged with it, or raise for a brace."""
+    levels = {"debug", "info", "warn", "error", "critical", "failure", "emit"}
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in levels:
+                logger = node.func.value
+                called = logger.id if isinstance(logger, ast.Name) else getattr(logger, "attr", "")
+                if called.lstrip("_") == "log":
+                    assert isinstance(node.args[0], ast.Constant), f"{name}:{node.lineno}"

@@ -17,7 +17,7 @@ from buildtool.errors import OutputLost, OutputUnread
 from buildtool.model.text import block, printable
 
 LINE_LIMIT = 4_000
-"""The longest line on standard error, in characters."""
+"""The longest line with words of others, in characters."""
 
 VISIBLE = "buildtool.visible"
 """The error handler for characters that an encoding lacks."""
@@ -58,6 +58,14 @@ def say(text: str) -> None:
         put(sys.stdout, f"{block(text, len(text))}\n")
     except OSError as error:
         raise lost(error) from error
+
+
+def say_line(line: str) -> None:
+    """Print one line, made harmless, on standard output: a peer's words in it begin none of their own.
+
+    Raises OutputLost, OutputUnread.
+    """
+    say(printable(line, LINE_LIMIT))
 
 
 def lost(error: OSError) -> OutputLost:

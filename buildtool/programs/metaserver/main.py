@@ -22,7 +22,7 @@ from buildtool.configuration.file import find_config
 from buildtool.configuration.settings import Settings, check_projects, load_settings
 from buildtool.model.properties import TOOLS, nearest
 from buildtool.programs.common.farm_tls import check_own_files
-from buildtool.programs.common.output import say
+from buildtool.programs.common.output import say, say_line
 from buildtool.programs.common.program import EXIT_FAILED, EXIT_OK, StopRequest, run
 from buildtool.programs.common.shutdown import last_resort
 from buildtool.programs.common.subcommands import Subcommand, Subcommands, switch
@@ -94,7 +94,7 @@ def _mail_test(said: argparse.Namespace) -> int:
 
     async def send(reactor: ReactorBase, _stop: StopRequest) -> int:
         words = await send_test_mail(settings, said.target, reactor)
-        say(json.dumps({"address": said.target, "words": words}) if said.json else words)
+        say(json.dumps({"address": said.target, "words": words})) if said.json else say_line(words)
         return EXIT_OK
 
     return run(PROGRAM, send, verbose=said.verbose)

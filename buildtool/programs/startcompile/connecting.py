@@ -28,7 +28,7 @@ from buildtool.model.access.join_line import JoinLine
 from buildtool.model.access.metaserver_addresses import MetaserverAddress
 from buildtool.model.addresses import at_port
 from buildtool.programs.common.joining import FarmEndpoint, farm_at, join, store_for
-from buildtool.programs.common.output import complain, say
+from buildtool.programs.common.output import complain, say, say_line
 from buildtool.programs.common.reaching import joined_addresses
 from buildtool.programs.startcompile.command_line import Arguments
 from buildtool.requester.outcome import ExitCode
@@ -97,7 +97,7 @@ async def joined(reactor: ReactorBase, line: JoinLine, said: Arguments) -> int:
         place = f"tls:{at_port(*line.addresses[0])}"
         other = f"{said.settings.path} names another metaserver"
         words += f"; {other}, so say --host {place}, or set BUILDTOOL_HOST to that"
-    say(json.dumps(told) if said.json else words)
+    say(json.dumps(told)) if said.json else say_line(words)
     return int(ExitCode.OK)
 
 

@@ -36,7 +36,7 @@ from buildtool.model.names import is_digest
 from buildtool.model.principal import PrincipalRole
 from buildtool.model.text import moment_words
 from buildtool.programs.common.joining import join, renew, store_for
-from buildtool.programs.common.output import complain, put, say
+from buildtool.programs.common.output import complain, put, say, say_line
 from buildtool.protocol.enrolment import AskCode, CodeMailed, Leave
 from buildtool.protocol.messages import Ok
 from buildtool.requester.outcome import ExitCode
@@ -81,7 +81,7 @@ class Login:
             said = {"email": told.email, "mailed_at": told.mailed_at, "expires": told.expires, "fresh": told.fresh}
             say(json.dumps(said))
             return int(ExitCode.OK)
-        say(words)
+        say_line(words)
         if not sys.stdin.isatty():
             say(f"then say: login {told.email} --code CODE")
             return int(ExitCode.OK)
@@ -133,7 +133,7 @@ class Login:
         where = ",".join(at_port(*one) for one in own.addresses)
         told = {"name": own.name, "role": own.role, "metaserver": where, "key": str(store.directory)}
         words = f"logged in at {where} as {own.name}; your key is in {store.directory}, and logout removes it"
-        say(json.dumps(told) if self.wants_json else words)
+        say(json.dumps(told)) if self.wants_json else say_line(words)
         return int(ExitCode.OK)
 
 
@@ -158,7 +158,7 @@ class Logout:
             ) from error
         store.remove()
         words = f"logged out at {where}: the key of {own.name} is revoked there and removed here"
-        say(json.dumps({"name": own.name, "metaserver": where}) if self.wants_json else words)
+        say(json.dumps({"name": own.name, "metaserver": where})) if self.wants_json else say_line(words)
         return int(ExitCode.OK)
 
 

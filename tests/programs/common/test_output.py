@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from buildtool.errors import OutputLost, OutputUnread
-from buildtool.programs.common.output import complain, put, say
+from buildtool.programs.common.output import LINE_LIMIT, complain, put, say, say_line
 from buildtool.programs.startcompile.consoles import PlainConsole
 
 ENCODINGS = [
@@ -93,3 +93,15 @@ def test_what_standard_error_does_not_take_is_no_error(monkeypatch: pytest.Monke
     complain("nobody hears this")
     with pytest.raises(OSError, match="closed"):
         put(closed, "x")
+
+
+@given(st.text())
+@example("a\r\nb\x1b[2J\u2028c\x85d")
+def test_a_line_with_words_of_others_is_one_line(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        stream = io.StringIO()
+        patched.setattr("sys.stdout", stream)
+        say_line(text)
+    line = stream.getvalue().removesuffix("\n")
+    assert not line or line.isprintable()
+    assert len(line) <= LINE_LIMIT

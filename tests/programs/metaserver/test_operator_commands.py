@@ -5,10 +5,12 @@ import re
 import socket
 import subprocess
 import sys
+from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast, get_args, get_origin
 
+import attrs
 import pytest
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
@@ -19,7 +21,7 @@ from buildtool.adapters.storage.directory_lock import DirectoryLock
 from buildtool.configuration.settings import load_settings
 from buildtool.errors import NotRunning
 from buildtool.programs.metaserver.main import COMMAND_LINE, main
-from buildtool.programs.metaserver.operator_commands import _asked, status_lines
+from buildtool.programs.metaserver.operator_commands import ACTS, Acting, _asked, status_lines
 from buildtool.protocol.messages import ReactorTurns
 from buildtool.protocol.operator import (
     AbortBuild,
@@ -34,6 +36,7 @@ from buildtool.protocol.operator import (
 )
 from tests.support.packages import require_that
 
+HOSTILE = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202eevil\r\nok\u2028three\u2066\x08\x85{name}\x1b[5"
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -196,3 +199,29 @@ def test_a_metaserver_that_was_killed_is_said_not_to_run_although_its_socket_is_
         7,
         f"metaserver: {nobody}; start it with bin/metaserver --config {config}\n",
     )
+
+
+def filled(kind: Any, text: str) -> Any:
+    """Return a value of a type, all of whose texts are this one."""
+    kind = getattr(kind, "__value__", kind)
+    if attrs.has(kind):
+        attrs.resolve_types(kind)
+        return kind(**{one.name: filled(one.type, text) for one in attrs.fields(kind) if one.init})
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return tuple(filled(one, text) for one in parts if one is not ...)
+    if parts:  # one of several
+        return filled(parts[0], text)
+    if kind is str:
+        return text
+    return next(iter(kind)) if isinstance(kind, type) and issubclass(kind, Enum) else kind(1)
+
+
+@pytest.mark.parametrize("acting", ACTS, ids=lambda acting: acting.name)
+def test_no_text_in_an_answer_reaches_a_terminal_or_begins_a_line_of_its_own(acting: Acting) -> None:
+    """Names, owners and reasons are what peers chose."""
+    told = acting.told(filled(acting.answer.kind, HOSTILE), as_json=False)
+    plain = acting.told(filled(acting.answer.kind, "plain"), as_json=False)
+    assert told.count("\n") == plain.count("\n")
+    assert all(line.isprintable() for line in told.split("\n")), ascii(told)
+    assert acting.told(filled(acting.answer.kind, HOSTILE), as_json=True).isascii()
