@@ -43,6 +43,11 @@ class MailSettings:
     per_address: int = 20
     per_asker: int = 200
 
+    @property
+    def needs_tls(self) -> bool:
+        """Whether nothing is sent in the clear: a password never is, unless ``starttls`` is ``never``."""
+        return self.starttls == "required" or (self.starttls == "opportunistic" and bool(self.username))
+
     def __attrs_post_init__(self) -> None:
         for name, value in (("per_address", self.per_address), ("per_asker", self.per_asker)):
             if isinstance(value, bool) or not isinstance(value, int) or value not in _MAILS_AN_HOUR:

@@ -22,7 +22,7 @@ def mail_trouble(settings: MailSettings, within: float = WITHIN) -> str:
     try:
         with smtplib.SMTP(settings.host, settings.port, timeout=within) as server:
             server.ehlo_or_helo_if_needed()
-            if settings.starttls != "never" and (server.has_extn("starttls") or settings.starttls == "required"):
+            if settings.starttls != "never" and (server.has_extn("starttls") or settings.needs_tls):
                 context = ssl.create_default_context()
                 if not settings.verify:
                     context.check_hostname = False

@@ -278,7 +278,6 @@ class _Letter(smtp.ESMTPSenderFactory):
     def __init__(
         self, settings: MailSettings, context: object | None, exchange: _Exchange, sender: str, message: bytes
     ) -> None:
-        must = settings.starttls == "required" or (settings.starttls == "opportunistic" and bool(settings.username))
         smtp.ESMTPSenderFactory.__init__(
             self,
             settings.username.encode(),
@@ -291,7 +290,7 @@ class _Letter(smtp.ESMTPSenderFactory):
             contextFactory=context,
             heloFallback=True,
             requireAuthentication=bool(settings.username),
-            requireTransportSecurity=must,
+            requireTransportSecurity=settings.needs_tls,
         )
         self.exchange = exchange
 

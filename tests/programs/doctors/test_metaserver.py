@@ -172,6 +172,22 @@ def test_a_mail_server_that_is_away_refuses_or_has_no_name(doctor: Doctor) -> No
     assert "has no address" in doctor(config.replace("127.0.0.1", "mail.invalid"), well=False)["mail"]["words"]
 
 
+def test_a_password_is_not_told_to_a_mail_server_in_the_clear(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARM_MAIL", "s3cret")
+    server = SmtpServer(login=("farm", "s3cret"), login_in_clear=True)
+    server.start()
+    try:
+        config = (
+            f"projects = [load('one.py')]\nmail = {{'host': '127.0.0.1', 'port': {server.port}, "
+            "'sender': 'farm@example.org', 'starttls': 'opportunistic', "
+            "'username': 'farm', 'password_env': 'FARM_MAIL'}\n"
+        )
+        assert "STARTTLS" in doctor(config, well=False)["mail"]["words"]
+        assert doctor(config.replace("opportunistic", "never"), well=True)["mail"]["verdict"] == "ok"
+    finally:
+        server.end()
+
+
 def test_a_disk_and_a_limit_of_open_files_that_are_too_small(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "NEED", 2**62)
     assert doctor(well=False)["disk"]["verdict"] == "problem"
